@@ -1,0 +1,121 @@
+"""What a reader must know before trusting a profile, one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.analysis.intervals import varies
+from steadytune.analysis.wording import capital, counted, listed, named_runs, runs_noun
+from steadytune.records import Cohort
+
+if TYPE_CHECKING:
+    from steadytune.analysis.profile import Value
+
+NEAR_NULL = 0.8
+"""Share of its permutation null above which a representation measure says little but "unrelated"."""
+
+_TITLES = {"svcca": "SVCCA", "procrustes": "Procrustes", "cka": "CKA"}
+_HALF_PRECISION_LIMIT = 65504
+
+
+def run_notes(cohort: Cohort) -> list[str]:
+    """Say what the number of runs, and the runs that failed, do to every measure."""
+    notes = []
+    runs = len(cohort)
+    if runs == 0:
+        notes.append("No run finished: nothing can be measured.")
+    elif runs == 1:
+        notes.append("One run: instability needs at least two.")
+    elif runs == 2:
+        notes.append("Two runs: pairwise measures have no interval, which needs three, and that of SD is very wide.")
+    if runs > 1 and not varies(cohort.scores):
+        notes.append("All runs score the same: the mean score and its SD have no interval.")
+    if cohort.failed is not None and cohort.failed.any() and runs > 1:
+        chosen = [seed for seed, failed in zip(cohort.seeds, cohort.failed, strict=True) if failed]
+        notes.append(
+            f"{capital(named_runs(chosen, cohort.seeds))} scored at or below the majority class: failed runs shift "
+            "every measure, and the intervals, which assume runs of one kind, are then too narrow."
+        )
+    if cohort.lost and runs:
+        noun = runs_noun([lost.seed for lost in cohort.lost])
+        notes.append(
+            f"{capital(counted(len(cohort.lost), noun))} did not finish and {'is' if len(cohort.lost) == 1 else 'are'} "
+            "not counted: the measures speak of the finished runs alone."
+        )
+    return notes
+
+
+def prediction_notes(cohort: Cohort) -> list[str]:
+    """Say why the prediction measures are missing, or where they mislead."""
+    if len(cohort) < 2:
+        return []
+    if cohort.kind == "regression":
+        return ["A regression predicts no classes: disagreement, kappa and Jensen-Shannon do not apply."]
+    if cohort.predictions is None:
+        return ["No logits were recorded: disagreement, kappa and Jensen-Shannon are unknown."]
+    if np.ptp(cohort.predictions) == 0:
+        return ["All runs give one single answer to all examples: kappa is 0/0 and counts as full agreement."]
+    return []
+
+
+def representation_notes(
+    cohort: Cohort, values: Sequence[Value], distances: Mapping[str, NDArray[np.float64]]
+) -> list[str]:
+    """Say why the representation measures are missing, or where they mislead.
+
+    Args:
+        cohort: The runs.
+        values: Their representation measures.
+        distances: Measure -> (L, K, K); empty where no representations were compared.
+    """
+    if len(cohort) < 2:
+        return []
+    runs = cohort.representations
+    if runs is None:
+        if cohort.frozen_encoder:
+            return ["All runs share one frozen encoder: representation measures are 0 by construction."]
+        return ["No representations were recorded: SVCCA, Procrustes and CKA are unknown."]
+    if not distances:
+        broken = [seed for seed, run in zip(cohort.seeds, runs, strict=True) if not np.isfinite(run).all()]
+        return [
+            f"Representations of {named_runs(broken, cohort.seeds)} are not finite: SVCCA, Procrustes and CKA are "
+            f"unknown. Half precision ends at {_HALF_PRECISION_LIMIT}: train with representation_dtype: float32."
+        ]
+    notes = []
+    examples, features = runs[0].shape[-2], max(run.shape[-1] for run in runs)
+    if examples < features:
+        notes.append(
+            f"SVCCA is vacuous with fewer examples ({examples}) than dimensions ({features}): even unrelated runs "
+            "score near 0. Procrustes is biased downwards; read both beside their null."
+        )
+    if examples < 4:
+        notes.append(f"CKA needs at least four examples, there {'is' if examples == 1 else 'are'} {examples}.")
+    # Distinct directions give at least a rounding error less than 1: exactly 1 is how a collapsed run is scored.
+    collapsed = [layer for layer, matrix in enumerate(distances["procrustes"], start=1) if matrix.max() == 1]
+    if collapsed:
+        notes.append(
+            f"At {_layers(collapsed)} the representations of a run are the same for every example: such a run counts "
+            "as at distance 1 from the others."
+        )
+    # What is said of SVCCA above covers its null.
+    readable = [measure for measure in _TITLES if measure != "svcca" or examples >= features]
+    return notes + [note for measure in readable if (note := _near_null(measure, values))]
+
+
+def _near_null(measure: str, values: Sequence[Value]) -> str | None:
+    near = [value for value in values if value.measure == measure and value.value > NEAR_NULL * value.null > 0]
+    if not near:
+        return None
+    last = near[-1]
+    return (
+        f"{_TITLES[measure]} is above 80 % of its permutation null at {_layers([value.layer for value in near])} "
+        f"({last.value:.3f} of {last.null:.3f} at layer {last.layer}): it hardly tells these runs from unrelated ones."
+    )
+
+
+def _layers(layers: Sequence[int | None]) -> str:
+    return f"layer{'' if len(layers) == 1 else 's'} {listed(layers)}"

@@ -1,0 +1,99 @@
+"""The progress display of a sweep: bars on a terminal, a line per run elsewhere."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from steadytune.records import RunRecord
+from steadytune.study import RunSpec
+from steadytune.sweep.listener import Listener
+
+
+class ConsoleListener(Listener):
+    """Shows the sweep and every run in training, each with an estimate, and prints a line per finished run.
+
+    Args:
+        console: Where to show it.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.bars: dict[str, TaskID] = {}
+        self.shares: dict[str, float] = {}
+        self.done = 0
+
+    def began(self, specs: list[RunSpec], missing: int) -> None:
+        """Show what will be done."""
+        self.names = {spec.id: f"{spec.recipe}, seed {spec.seeds.label}" for spec in specs}
+        if len({spec.cohort[:2] for spec in specs}) > 1:
+            self.names = {spec.id: f"{spec.task.name}, {self.names[spec.id]}" for spec in specs}
+        self.missing = missing
+        self.begun = time.monotonic()
+        kept = len(specs) - missing
+        self.console.print(f"{missing} runs to train" + (f", {kept} already there" if kept else ""))
+        self.sweep = self.progress.add_task("all runs", total=max(missing, 1))
+        self.progress.start()
+
+    def started(self, run_id: str) -> None:
+        """Show a bar for the run."""
+        if run_id not in self.bars:
+            self.bars[run_id] = self.progress.add_task(self.names[run_id], total=1.0)
+
+    def advanced(self, run_id: str, share: float) -> None:
+        """Move the bars."""
+        self.shares[run_id] = share
+        if run_id in self.bars:
+            self.progress.update(self.bars[run_id], completed=share)
+        self.progress.update(self.sweep, completed=self.done + sum(self.shares.values()))
+
+    def finished(self, record: RunRecord) -> None:
+        """Print what came of the run, and how long the rest will take."""
+        run_id = record.spec.id
+        self.done += 1
+        self.shares.pop(run_id, None)
+        if run_id in self.bars:
+            self.progress.remove_task(self.bars.pop(run_id))
+        self.progress.update(self.sweep, completed=self.done + sum(self.shares.values()))
+        if record.status == "done" and record.score is not None:
+            outcome = f"{record.metric} {100 * record.score:.1f}" + (" (failed run)" if record.failed else "")
+        else:
+            outcome = f"{record.status}: {record.reason}"
+        line = f"[{self.done}/{self.missing}] {self.names[run_id]}: {outcome}, {record.seconds:.0f} s"
+        left = self.missing - self.done
+        if left > 0:
+            worked = self.done + sum(self.shares.values())
+            seconds = (time.monotonic() - self.begun) / worked * (self.missing - worked)
+            line += f"; about {_duration(seconds)} left"
+        self.console.print(line, markup=False, highlight=False)
+
+    def ended(self) -> None:
+        """Take the bars away."""
+        self.progress.stop()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,113 @@
+"""`steadytune run`: train what is missing, then measure, compare and report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from steadytune.errors import UserError
+
+if TYPE_CHECKING:
+    from steadytune.study import Study
+
+
+def run(
+    study: Annotated[Path | None, typer.Argument(help="Study file (YAML).", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the study.", show_default=False)] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Hub id, folder, or 'minilm', the offline model. Repeatable.", show_default=False),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help="glue/rte, super_glue/cb, a folder, or 'acceptability'. Repeatable.", show_default=False),
+    ] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(help="'standard', a stabilizer, or names joined by '+'. Repeatable.", show_default=False),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds.", show_default=False)] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE, such as training.learning_rate=5e-5. Repeatable.", show_default=False),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Runs trained at the same time; 0 means what the machine has room for.")
+    ] = 0,
+) -> None:
+    """Train the runs of a study that its folder does not hold yet, then measure, compare and report.
+
+    A killed run is no loss: start the same command again. Starting it with more seeds or recipes adds to the folder.
+
+    **Example**
+
+    `steadytune run --model minilm --task path/to/folder --recipe standard --recipe mmr --seeds 5 --out runs/x`
+
+    `steadytune run study.yaml --out runs/rte --set training.learning_rate=5e-5`
+    """
+    from steadytune.study import Study, read_yaml
+
+    content: dict[str, Any] = read_yaml(study) if study else {}
+    given = {"model": model, "task": task, "recipes": recipe, "seeds": seeds}
+    content |= {key: value for key, value in given.items() if value is not None and value != []}
+    for setting in settings or ():
+        put(content, setting)
+    for key in ("model", "task"):
+        if key not in content:
+            raise UserError(f"no {key} given: name one with --{key}, or give a study file (see steadytune run --help)")
+    if out is None:
+        raise UserError("no output folder given: name one with --out, such as --out runs/x")
+    execute(Study.parse(content, str(study or "command line")), out, workers)
+
+
+def put(content: dict[str, Any], setting: str) -> None:
+    """Set a dotted key in plain data to a YAML value.
+
+    Raises:
+        UserError: The setting is not KEY=VALUE, or the key leads through something that is not a mapping.
+    """
+    import yaml
+
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set takes KEY=VALUE, such as training.learning_rate=5e-5, not '{setting}'")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {key}: '{text}' is not a YAML value") from None
+    *path, last = key.split(".")
+    place = content
+    for part in path:
+        inner = place.setdefault(part, {})
+        if part == "task":
+            # A task given by its name alone is a mapping with nothing but a name.
+            if isinstance(inner, list) and len(inner) == 1:
+                inner = inner[0]
+            if isinstance(inner, str):
+                inner = {"name": inner}
+            place[part] = inner
+        if not isinstance(inner, dict):
+            raise UserError(f"--set {key}: '{part}' holds {inner!r}, which has no keys")
+        place = inner
+    place[last] = value
+
+
+def execute(study: Study, out: Path, workers: int) -> None:
+    """Run a study with a progress display, print the comparison and write the report."""
+    from rich.console import Console
+
+    from steadytune.cli.progress import ConsoleListener
+    from steadytune.report import write_report
+    from steadytune.sweep.execute import run as run_study
+    from steadytune.sweep.room import room_for
+
+    console = Console()
+    count = workers or room_for(study)
+    store = run_study(study, out, workers=count, listener=ConsoleListener(console))
+    with console.status("measuring and writing the report"):
+        page, comparison = write_report(store)
+    from steadytune.cli.report import show
+
+    show(console, comparison, page)

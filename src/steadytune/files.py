@@ -1,0 +1,107 @@
+"""Files that are whole or absent: written beside their place and renamed into it, read back against a checksum."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.errors import UserError
+
+Arrays = dict[str, NDArray[Any]]
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class CorruptFile(Exception):
+    """A file whose content is not what was written."""
+
+
+@contextmanager
+def room_on_disk(path: Path) -> Iterator[None]:
+    """Turn "no space left" into an error that says where, and that finished work is safe."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise UserError(
+                f"no room on the disk while writing {path} ({os.strerror(error.errno or 0)}). "
+                "Finished runs are kept: free some space and start the same command again."
+            ) from error
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file by temp-and-rename; after a crash the path holds the old content or the new, never a part."""
+    with room_on_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8 text by temp-and-rename."""
+    write_bytes(path, content.encode())
+
+
+def canonical_json(content: Any) -> bytes:
+    """Return the one JSON spelling of `content` (sorted keys, no spaces), for hashing. NaN is refused."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def sha256(content: bytes) -> str:
+    """Return the hexadecimal SHA-256 of bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Write named arrays as safetensors and return the file's SHA-256."""
+    from safetensors.numpy import save
+
+    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    write_bytes(path, content)
+    return sha256(content)
+
+
+def read_arrays(path: Path, checksum: str) -> Arrays:
+    """Read named arrays back.
+
+    Raises:
+        CorruptFile: The file is missing or is not the one whose SHA-256 is `checksum`.
+    """
+    from safetensors.numpy import load
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CorruptFile(f"{path.name} cannot be read ({error.strerror})") from error
+    if sha256(content) != checksum:
+        raise CorruptFile(f"{path.name} does not match its checksum")
+    arrays: Arrays = load(content)
+    return arrays

@@ -1,0 +1,90 @@
+"""What the measures accept: NumPy arrays, torch tensors on any device, nested sequences; checked once, in one place.
+
+Torch is recognised by its methods alone, so that nothing here imports it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float64Array = NDArray[np.float64]
+Definition = Literal["corrected", "published"]
+
+# Half the distance between 1 and the next number: storage rounds every entry by at most this share of it.
+_HALF_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
+# The arithmetic of a float32 network, not its storage, is what limits a wider type.
+_NETWORK_ROUNDOFF = 1e-6
+
+
+def check_definition(definition: str) -> None:
+    """Reject a definition other than "corrected" and "published".
+
+    Raises:
+        ValueError: If the name is another one.
+    """
+    if definition not in get_args(Definition):
+        raise ValueError(f"unknown definition {definition!r}: it must be 'corrected' or 'published'")
+
+
+def to_array(values: Any, name: str) -> NDArray[Any]:
+    """Turn anything array-like into a NumPy array of real numbers, without a copy where none is needed.
+
+    Args:
+        values: A NumPy array, a torch tensor, or nested sequences of numbers, arrays or tensors.
+        name: What the values are, for the error message.
+
+    Raises:
+        ValueError: If the values are ragged or no real numbers.
+    """
+    if isinstance(values, (list, tuple)):
+        values = [to_array(value, name) if hasattr(value, "detach") else value for value in values]
+    elif hasattr(values, "detach"):
+        values = values.detach().cpu()
+        # NumPy has no bfloat16.
+        values = (values.float() if "bfloat16" in str(values.dtype) else values).numpy()
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name} must be rectangular: its parts have different shapes") from None
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must be real numbers, got the type {array.dtype}")
+    return array
+
+
+def to_float64(values: Any, name: str, shape: str) -> Float64Array:
+    """Turn anything array-like into a float64 array that is not empty and holds finite numbers only.
+
+    Args:
+        values: As for `to_array`.
+        name: What the values are, for the error message.
+        shape: The axes that the values must have, such as "(K, N, C)".
+
+    Raises:
+        ValueError: If the number of axes is another one, or a value is NaN or infinite.
+    """
+    array = to_array(values, name).astype(np.float64)
+    check_shape(array, name, shape)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite: found NaN or infinite values")
+    return array
+
+
+def check_shape(array: NDArray[Any], name: str, shape: str) -> None:
+    """Reject an empty array and one whose number of axes is not the one that `shape` spells out.
+
+    Raises:
+        ValueError: If so.
+    """
+    if array.ndim != shape.count(",") + (not shape.endswith(",)")) or array.size == 0:
+        raise ValueError(f"{name} must have the shape {shape} and not be empty, got {array.shape}")
+
+
+def roundoff(values: Any) -> float:
+    """Return the relative error that the entries of a representation carry, from its own type before conversion.
+
+    It is 2^-11 for float16, 2^-8 for bfloat16 and, for wider types, the 1e-6 that a float32 network leaves anyway.
+    """
+    return _HALF_ROUNDOFF.get(str(values.dtype).removeprefix("torch."), _NETWORK_ROUNDOFF)

@@ -1,0 +1,158 @@
+"""Instability of the predictions: how often, and how strongly, two runs disagree about the same example.
+
+Every function takes the runs of one cohort on the same N examples. Higher values mean less stable, except for
+`fleiss_kappa`, which is an agreement: report 1 - kappa.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import entr
+
+from .inputs import Definition, Float64Array, check_definition, check_shape, to_array, to_float64
+
+# Probabilities stored as bfloat16 are off by up to 2^-8 = .0039 in their sum.
+_SUM_TOLERANCE = 0.005
+
+
+def disagreement(predictions: Any) -> Float64Array:
+    """Return the share of examples on which two runs predict different classes.
+
+    Formula: D_ij = (1/N) sum_n 1[y_in != y_jn].
+
+    Range: [0, 1]. 0: the same class on every example. 1: never the same class. Two runs that guess one of C classes
+    blindly disagree on 1 - 1/C; two runs of accuracy a that err independently on two classes, on 2a(1 - a).
+
+    Do not compare it between tasks whose class balance differs, nor between models of different accuracy: chance
+    agreement is not taken out. `fleiss_kappa` does that.
+
+    Source: Du & Nguyen, "Measuring the Instability of Fine-Tuning", ACL 2023 (pairwise disagreement).
+
+    Args:
+        predictions: The predicted class of every run and example, integers of shape (K, N).
+
+    Returns:
+        Distances of shape (K, K), symmetric, with a zero diagonal.
+
+    Raises:
+        ValueError: If the shape is another one or the predictions are not integers.
+
+    Example:
+        >>> disagreement([[0, 1, 1, 0], [0, 1, 0, 0]])
+        array([[0.  , 0.25],
+               [0.25, 0.  ]])
+    """
+    classes = _read_predictions(predictions)
+    return np.stack([(classes != run).mean(axis=1) for run in classes])
+
+
+def fleiss_kappa(predictions: Any, num_classes: int | None = None, definition: Definition = "corrected") -> float:
+    """Return Fleiss' kappa: how far K runs agree beyond chance. Instability is 1 - kappa.
+
+    Formula, with n_nc the number of runs that predict class c for example n:
+        P = mean_n (sum_c n_nc^2 - K) / (K(K - 1)), the share of agreeing pairs, which is 1 - mean pair disagreement;
+        P_e = sum_c p_c^2 with p_c = sum_n n_nc / (N K), the agreement by chance;
+        kappa = (P - P_e) / (1 - P_e).
+    "published" is the value printed by Du & Nguyen (2023), whose counts were summed over the wrong axis: P_e = 1/N, so
+    that 1 - kappa is merely the mean disagreement times N/(N - 1).
+
+    Range: kappa is 1 for full agreement, 0 for agreement at the level of chance, and at least -1/(K - 1); so 1 - kappa
+    lies within [0, K/(K - 1)]. If all runs predict one single class for all examples, kappa is 0/0 and defined as 1:
+    there is no disagreement, and 1 - kappa is 0.
+
+    Do not trust it where one class takes nearly all predictions: 1 - P_e is close to 0 then, and a handful of
+    disagreements moves kappa far.
+
+    Source: Fleiss, "Measuring nominal scale agreement among many raters", Psychological Bulletin 76, 1971; used for
+    runs by Du & Nguyen, "Measuring the Instability of Fine-Tuning", ACL 2023.
+
+    Args:
+        predictions: The predicted class of every run and example, integers of shape (K, N).
+        num_classes: The number of classes; if given, predictions must lie in 0 .. num_classes - 1. Classes that no run
+            predicts do not change kappa.
+        definition: "corrected" is the textbook kappa, "published" has P_e = 1/N.
+
+    Returns:
+        Kappa, not 1 - kappa. NaN for a single run, and for "published" on a single example, where 1 - P_e is 0.
+
+    Raises:
+        ValueError: If the shape is another one, the predictions are no integers or out of range, or the definition is
+            unknown.
+
+    Example:
+        >>> round(fleiss_kappa([[0, 1, 1, 0], [0, 1, 0, 0]]), 4)
+        0.4667
+    """
+    check_definition(definition)
+    classes = _read_predictions(predictions)
+    if num_classes is not None and not 0 <= classes.min() <= classes.max() < num_classes:
+        raise ValueError(f"predictions must lie in 0 .. {num_classes - 1}, found {classes.min()} .. {classes.max()}")
+    runs, examples = classes.shape
+    labels, codes = np.unique(classes, return_inverse=True)
+    cells = codes.reshape(classes.shape) + len(labels) * np.arange(examples)
+    counts = np.bincount(cells.ravel(), minlength=len(labels) * examples).reshape(examples, len(labels))
+    if runs < 2 or (definition == "published" and examples < 2):
+        return float("nan")
+    if len(labels) == 1:
+        return 1.0
+    agreement = float((np.square(counts).sum() / examples - runs) / (runs * (runs - 1)))
+    by_class = counts.sum(axis=0) / (examples * runs)
+    chance = float(np.square(by_class).sum()) if definition == "corrected" else 1 / examples
+    return (agreement - chance) / (1 - chance)
+
+
+def jensen_shannon(probabilities: Any) -> Float64Array:
+    """Return the mean Jensen-Shannon divergence between the predicted distributions of two runs, in nats.
+
+    Formula: D_ij = (1/N) sum_n [ H(m_n) - (H(p_in) + H(p_jn)) / 2 ], with m_n = (p_in + p_jn) / 2 and
+    H(p) = -sum_c p_c ln p_c, where 0 ln 0 = 0. It is the divergence, not its square root (the distance).
+
+    Range: [0, ln 2 = .693]. 0: the same distribution on every example. ln 2: no class has mass in both runs.
+
+    Do not read it as disagreement: it also counts a change of confidence that leaves every class as it was, so runs
+    that differ in calibration alone look unstable, and over-confident runs dominate the mean.
+
+    Source: Lin, "Divergence measures based on the Shannon entropy", IEEE Transactions on Information Theory 37, 1991;
+    used for runs by Du & Nguyen, "Measuring the Instability of Fine-Tuning", ACL 2023.
+
+    Args:
+        probabilities: The predicted distribution of every run and example, shape (K, N, C), after the softmax.
+            Half-precision rounding of the sums is taken out in float64.
+
+    Returns:
+        Divergences of shape (K, K), symmetric, with a zero diagonal.
+
+    Raises:
+        ValueError: If the shape is another one, a value is negative, NaN or infinite, or a row does not sum to 1.
+
+    Example:
+        >>> jensen_shannon([[[1.0, 0.0]], [[0.0, 1.0]]]).round(4)
+        array([[0.    , 0.6931],
+               [0.6931, 0.    ]])
+    """
+    values = to_float64(probabilities, "probabilities", "(K, N, C)")
+    sums = values.sum(axis=2, keepdims=True)
+    if values.min() < 0 or np.abs(sums - 1).max() > _SUM_TOLERANCE:
+        raise ValueError(
+            "probabilities must be at least 0 and sum to 1 over the classes, found the smallest value "
+            f"{values.min():.3g} and sums from {sums.min():.4g} to {sums.max():.4g}: are they logits?"
+        )
+    values /= sums
+    entropies = entr(values).sum(axis=2)
+    distances = np.zeros((len(values), len(values)))
+    for i, run in enumerate(values[:-1]):
+        middle = entr((values[i + 1 :] + run) / 2).sum(axis=2)
+        divergence = (middle - (entropies[i + 1 :] + entropies[i]) / 2).mean(axis=1)
+        distances[i, i + 1 :] = distances[i + 1 :, i] = np.clip(divergence, 0, np.log(2))
+    return distances
+
+
+def _read_predictions(predictions: Any) -> NDArray[np.int64]:
+    classes = to_array(predictions, "predictions")
+    if classes.dtype.kind not in "iub":
+        raise ValueError(f"predictions must be integers (class numbers, not scores), got the type {classes.dtype}")
+    check_shape(classes, "predictions", "(K, N)")
+    return classes.astype(np.int64)

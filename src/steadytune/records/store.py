@@ -1,0 +1,311 @@
+"""A folder of runs: each appears whole by one rename, none is trained twice, and every file is checked when read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from steadytune.errors import UserError, unknown_name
+from steadytune.files import Arrays, CorruptFile, read_arrays, room_on_disk, write_arrays, write_bytes, write_text
+from steadytune.records.cohort import Cohort, LostRun
+from steadytune.records.record import RunRecord
+from steadytune.study import RunSpec, Study, read_yaml
+
+ARRAYS = "arrays.safetensors"
+
+
+class RunStore:
+    """The output folder of one study.
+
+    study.yaml holds the study with versions, runs/<id>/ one finished run each, examples/ the evaluation texts, cache/
+    what seeds share, and claims/ a lock per run while it is being trained.
+
+    Attributes:
+        path: The folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Open a folder that holds a study.
+
+        Raises:
+            UserError: There is no study in it.
+        """
+        self.path = Path(path)
+        if not (self.path / "study.yaml").is_file():
+            raise UserError(f"{self.path} holds no study.yaml: give the --out folder of a 'steadytune run'")
+
+    @classmethod
+    def create(cls, path: str | Path, study: Study, versions: Mapping[str, str]) -> RunStore:
+        """Open a folder for a study, or make it.
+
+        More seeds, recipes, models or tasks may be added to what a folder holds; what it holds may not change.
+
+        Raises:
+            UserError: The folder belongs to another study, or cannot be made.
+        """
+        path = Path(path)
+        try:
+            with room_on_disk(path):
+                path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make the folder {path}: {error.strerror}") from error
+        with FileLock(path / ".study.lock"):
+            file = path / "study.yaml"
+            if file.exists():
+                study = _union(cls(path).study, study, path)
+            elif any(entry.name != ".study.lock" for entry in path.iterdir()):
+                raise UserError(f"{path} is not empty and holds no study: choose another --out")
+            header = "".join(f"# {name} {version}\n" for name, version in versions.items())
+            body = yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True)
+            write_text(file, f"# Written by steadytune with:\n{header}{body}")
+        return cls(path)
+
+    @property
+    def study(self) -> Study:
+        """The study as it stands in study.yaml."""
+        return Study.parse(read_yaml(self.path / "study.yaml"), str(self.path / "study.yaml"))
+
+    @property
+    def cache(self) -> Path:
+        """Folder of what the seeds share."""
+        return self.path / "cache"
+
+    def __contains__(self, run_id: str) -> bool:
+        return self._folder(run_id).is_dir()
+
+    def _folder(self, run_id: str) -> Path:
+        return self.path / "runs" / run_id
+
+    def _corrupt(self, run_id: str, error: CorruptFile) -> UserError:
+        return UserError(
+            f"run {run_id} in {self.path} is corrupted: {error}.\n"
+            f"Redo it: rm -r {self._folder(run_id)} && steadytune run {self.path / 'study.yaml'} --out {self.path}"
+        )
+
+    @contextmanager
+    def claim(self, run_id: str) -> Iterator[bool]:
+        """Hold a run for this process; yields False if another process holds it or has finished it.
+
+        The operating system drops the claim when the process dies, however it dies.
+        """
+        with room_on_disk(self.path):
+            (self.path / "claims").mkdir(exist_ok=True)
+        lock = FileLock(self.path / "claims" / f"{run_id}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield run_id not in self
+        finally:
+            lock.release()
+
+    def write(self, record: RunRecord, arrays: Mapping[str, NDArray[Any]]) -> RunRecord:
+        """Store a run; return the record with checksums. The caller holds the claim."""
+        parent = self.path / "runs"
+        run_id = record.spec.id
+        with room_on_disk(parent):
+            parent.mkdir(exist_ok=True)
+            for left_by_killed_process in parent.glob(f".{run_id}-*"):
+                shutil.rmtree(left_by_killed_process, ignore_errors=True)
+            folder = Path(tempfile.mkdtemp(dir=parent, prefix=f".{run_id}-"))
+            try:
+                checksums = {ARRAYS: write_arrays(folder / ARRAYS, arrays)} if arrays else {}
+                shapes = {name: array.shape for name, array in arrays.items()}
+                record = record.model_copy(update={"checksums": checksums, "arrays": shapes})
+                write_text(folder / "run.json", record.to_json())
+                folder.chmod(0o755)
+                folder.rename(self._folder(run_id))
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+        return record
+
+    def record(self, run_id: str) -> RunRecord:
+        """Read one run.
+
+        Raises:
+            UserError: The run is corrupted; names it and the command that redoes it.
+        """
+        try:
+            text = (self._folder(run_id) / "run.json").read_text(encoding="utf-8")
+            record = RunRecord.from_json(text)
+            if record.spec.id != run_id:
+                raise CorruptFile(f"run.json is that of run {record.spec.id}")
+        except (OSError, UnicodeDecodeError):
+            raise self._corrupt(run_id, CorruptFile("run.json cannot be read")) from None
+        except CorruptFile as error:
+            raise self._corrupt(run_id, error) from error
+        return record
+
+    def records(self) -> list[RunRecord]:
+        """Read all runs, in the order of the study: model, task, recipe, seeds."""
+        folder = self.path / "runs"
+        names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")] if folder.exists() else []
+        records = [self.record(name) for name in names]
+        study = self.study
+        models, tasks, recipes = list(study.model), [task.name for task in study.task], list(study.recipes)
+
+        def place(record: RunRecord) -> tuple[int, int, int, int, int, int]:
+            model, task, recipe = record.spec.cohort
+            seeds = record.spec.seeds
+            return (
+                models.index(model) if model in models else len(models),
+                tasks.index(task) if task in tasks else len(tasks),
+                recipes.index(recipe) if recipe in recipes else len(recipes),
+                seeds.init,
+                seeds.order,
+                seeds.dropout,
+            )
+
+        return sorted(records, key=place)
+
+    def arrays(self, record: RunRecord) -> Arrays:
+        """Read the arrays of a run, checked; empty for a run that left none.
+
+        Raises:
+            UserError: The file is corrupted; names the run and the command that redoes it.
+        """
+        if not record.checksums:
+            return {}
+        run_id = record.spec.id
+        try:
+            return read_arrays(self._folder(run_id) / ARRAYS, record.checksums[ARRAYS])
+        except CorruptFile as error:
+            raise self._corrupt(run_id, error) from error
+
+    def cohorts(self) -> list[Cohort]:
+        """Return every cohort of the folder, in the order of the study."""
+        groups: dict[tuple[str, str, str], list[RunRecord]] = {}
+        for record in self.records():
+            groups.setdefault(record.spec.cohort, []).append(record)
+        return [self._cohort(records) for records in groups.values()]
+
+    def cohort(self, recipe: str, model: str | None = None, task: str | None = None) -> Cohort:
+        """Return one cohort; model and task may be left out where the study has one.
+
+        Raises:
+            UserError: No cohort or several answer to the names.
+        """
+        groups: dict[tuple[str, str, str], list[RunRecord]] = {}
+        for record in self.records():
+            groups.setdefault(record.spec.cohort, []).append(record)
+        if recipe not in {name for _, _, name in groups}:
+            raise unknown_name("recipe", recipe, {name for _, _, name in groups})
+        matches = [key for key in groups if key[2] == recipe and model in (None, key[0]) and task in (None, key[1])]
+        if len(matches) != 1:
+            raise UserError(
+                f"{len(matches)} cohorts answer to recipe '{recipe}', model {model}, task {task}: "
+                f"name one of {', '.join(' / '.join(key) for key in groups if key[2] == recipe)}"
+            )
+        return self._cohort(groups[matches[0]])
+
+    def _cohort(self, records: list[RunRecord]) -> Cohort:
+        done = [record for record in records if record.status == "done"]
+        arrays = [self.arrays(record) for record in done]
+        first = records[0].spec
+        representations = [run["representations"] for run in arrays if "representations" in run]
+        model, task, recipe = first.cohort
+        return Cohort(
+            scores=np.array([record.score for record in done], dtype=np.float64),
+            logits=np.stack([run["logits"] for run in arrays]) if arrays else None,
+            labels=arrays[0]["labels"] if arrays else None,
+            representations=representations or None,
+            seeds=tuple(record.spec.seeds.label for record in done),
+            failed=np.array([record.failed for record in done], dtype=bool),
+            majority_score=done[0].majority_score if done else None,
+            seconds=np.array([record.seconds for record in done]),
+            model=model,
+            task=task,
+            recipe=recipe,
+            metric=done[0].metric if done else "score",
+            kind=self.examples(first)["kind"],
+            frozen_encoder=first.training.setting == "head",
+            lost=tuple(
+                LostRun(record.spec.seeds.label, record.status, record.reason or "")
+                for record in records
+                if record.status != "done"
+            ),
+            examples=_examples_name(first),
+        )
+
+    def write_examples(self, spec: RunSpec, kind: str, texts: list[str], labels: list[str]) -> None:
+        """Keep the texts and label names of the measured examples, so that a report can show what flips."""
+        file = self.path / "examples" / f"{_examples_name(spec)}.json"
+        if not file.exists():
+            content = {"kind": kind, "texts": texts, "labels": labels}
+            write_bytes(file, json.dumps(content, ensure_ascii=False).encode())
+
+    def examples(self, spec: RunSpec) -> dict[str, Any]:
+        """Return {"kind", "texts" (N), "labels" (class names)} of the measured examples of a run."""
+        return self.examples_named(_examples_name(spec))
+
+    def examples_named(self, name: str) -> dict[str, Any]:
+        """Return what `examples` does, by a cohort's `examples` name."""
+        file = self.path / "examples" / f"{name}.json"
+        try:
+            content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{file} is missing or unreadable. Write it again: "
+                f"steadytune run {self.path / 'study.yaml'} --out {self.path}"
+            ) from error
+        return content
+
+
+def _examples_name(spec: RunSpec) -> str:
+    """Runs measure the same examples when they share the data and how they split it."""
+    halves = f"-half-{spec.training.split_seed}" if spec.training.select_checkpoint else ""
+    return f"{spec.data[:16]}{halves}"
+
+
+def _union(held: Study, asked: Study, path: Path) -> Study:
+    """Merge two studies that agree on whatever both contain."""
+
+    def refuse(key: str, mine: Any, theirs: Any) -> UserError:
+        return UserError(
+            f"{path} belongs to another study: its {key} is {mine}, not {theirs}. "
+            "Choose another --out, or give what differs another name."
+        )
+
+    mine, theirs = held.training.model_dump(), asked.training.model_dump()
+    for key in mine:
+        if mine[key] != theirs[key]:
+            raise refuse(f"training.{key}", mine[key], theirs[key])
+    held_tasks = {task.name: task for task in held.task}
+    asked_tasks = {task.name: task for task in asked.task}
+    for key, ours, others in (
+        ("model", held.model, asked.model),
+        ("task", tuple(held_tasks), tuple(asked_tasks)),
+    ):
+        if not set(ours) & set(others):
+            raise refuse(key, ", ".join(ours), ", ".join(others))
+    for kind, held_ones, asked_ones in (
+        ("task", held_tasks, asked_tasks),
+        ("recipe", held.recipes, asked.recipes),
+    ):
+        for name in set(held_ones) & set(asked_ones):
+            if held_ones[name] != asked_ones[name]:
+                raise refuse(f"{kind} '{name}'", held_ones[name].model_dump(), asked_ones[name].model_dump())
+    return asked.model_copy(
+        update={
+            "model": tuple(dict.fromkeys((*held.model, *asked.model))),
+            "task": tuple({**held_tasks, **asked_tasks}.values()),
+            "seeds": tuple(dict.fromkeys((*held.seeds, *asked.seeds))),
+            "recipes": {**held.recipes, **asked.recipes},
+        }
+    )
+
+
+__all__ = ["ARRAYS", "RunStore"]

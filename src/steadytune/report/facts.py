@@ -1,0 +1,137 @@
+"""What was run, in the words of the study and of the records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from steadytune.records import RunRecord, RunStore
+from steadytune.report.words import count, shortened
+from steadytune.study import Recipe, Seeds, Study, TaskSpec, Training
+
+_TASK_OPTIONS = ("path", "columns", "metric")
+
+
+@dataclass(frozen=True)
+class RecipeFacts:
+    """One recipe.
+
+    Attributes:
+        name: Its name.
+        stabilizers: Each with its parameters, or what their absence means.
+        changes: Hyper-parameters in which it differs from the study, or "".
+    """
+
+    name: str
+    stabilizers: str
+    changes: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was run.
+
+    Attributes:
+        models: Model names.
+        tasks: Task names with what was said about them.
+        seeds: The seeds, shortened where they are consecutive.
+        runs: How many runs there are, and how many the study asks for.
+        recipes: The recipes.
+        training: Hyper-parameters that all recipes share, by name.
+        versions: Libraries and device, by name; several values where runs differ.
+        notes: What the records say a reader should know.
+    """
+
+    models: tuple[str, ...]
+    tasks: tuple[str, ...]
+    seeds: str
+    runs: str
+    recipes: tuple[RecipeFacts, ...]
+    training: dict[str, str]
+    versions: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def facts(store: RunStore) -> Facts:
+    """Read what was run from a folder."""
+    study, records = store.study, store.records()
+    asked = sum(1 for _ in study.grid())
+    done = sum(record.status == "done" for record in records)
+    runs = f"{done} of {count(asked, 'run')} finished"
+    if waiting := asked - len(records):
+        runs += f", {waiting} not started yet"
+    if lost := len(records) - done:
+        runs += f", {lost} lost"
+    return Facts(
+        models=study.model,
+        tasks=tuple(map(_task, study.task)),
+        seeds=_seeds(study.seeds),
+        runs=runs,
+        recipes=tuple(_recipe(name, recipe, study) for name, recipe in study.recipes.items()),
+        training=_training(study, records),
+        versions=_merged(record.versions for record in records),
+        notes=_notes(records),
+    )
+
+
+def _task(task: TaskSpec) -> str:
+    said = {name: getattr(task, name) for name in _TASK_OPTIONS if getattr(task, name) is not None}
+    return f"{task.name} ({_written(said)})" if said else task.name
+
+
+def _seeds(seeds: Sequence[Seeds]) -> str:
+    labels = [entry.label for entry in seeds]
+    numbers = [int(label) for label in labels if label.isdecimal()]
+    if len(numbers) == len(labels) > 3 and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
+        return f"{numbers[0]} to {numbers[-1]}"
+    return ", ".join(labels)
+
+
+def _recipe(name: str, recipe: Recipe, study: Study) -> RecipeFacts:
+    entries = [entry for stabilizer in recipe.stabilizers for entry in stabilizer.entry().items()]
+    stabilizers = "; ".join(
+        f"{stabilizer} ({_written(parameters)})" if parameters else stabilizer for stabilizer, parameters in entries
+    )
+    training = study.recipe_training(name).model_dump()
+    shared = study.training.model_dump()
+    changes = {key: value for key, value in training.items() if value != shared[key]}
+    return RecipeFacts(name, stabilizers or "no stabilizer", _written(changes))
+
+
+def _training(study: Study, records: Sequence[RunRecord]) -> dict[str, str]:
+    """Hyper-parameters as the runs used them, without those that a recipe changes, which stand beside the recipe."""
+    changed = {key for recipe in study.recipes.values() for key in recipe.training}
+    names = [name for name in Training.model_fields if name not in changed]
+    used = dict.fromkeys(record.spec.training for record in records)
+    return _merged({name: _value(getattr(training, name)) for name in names} for training in used)
+
+
+def _notes(records: Iterable[RunRecord]) -> tuple[str, ...]:
+    notes: dict[str, dict[str, None]] = {}
+    for record in records:
+        for note in record.notes:
+            notes.setdefault(note, {})[record.spec.model] = None
+    return tuple(f"{', '.join(models)}: {note}" for note, models in notes.items())
+
+
+def _merged(entries: Iterable[dict[str, str]]) -> dict[str, str]:
+    merged: dict[str, dict[str, None]] = {}
+    for entry in entries:
+        for name, value in entry.items():
+            merged.setdefault(name, {})[value] = None
+    return {name: " or ".join(values) for name, values in merged.items()}
+
+
+def _written(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in values.items())
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "all"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_value, value))
+    return f"{value:g}" if isinstance(value, float) else shortened(str(value), 80)

@@ -1,0 +1,188 @@
+"""One HTML file that holds everything: text, figures, their data and the script that draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from steadytune.analysis.compare import Comparison, Row
+from steadytune.report import explore
+from steadytune.report.facts import Facts
+from steadytune.report.figures import Figure, Look, layer_figures, looks, scores_figure
+from steadytune.report.tables import cells, grouped, headings
+from steadytune.report.words import MEASURES, count
+
+Verdict = Mapping[tuple[str, str], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the page says about one model on one task.
+
+    Attributes:
+        key: Names its parts in the page.
+        name: Model and task.
+        verdict: Recipe (or "") and what is said of it; the baseline comes first.
+        size: Runs and examples, in words.
+        rows: The comparison table, a line per recipe.
+        styles: How each recipe is drawn.
+        scores: Figure of every run's score.
+        layers: Measure -> figure over the blocks.
+        distances: Data of the run-by-run distances, a recipe each.
+        flips: The flipping examples, a recipe each.
+        drawn_flips: Data of the same.
+    """
+
+    key: str
+    name: str
+    verdict: Sequence[tuple[str, str]]
+    size: str
+    rows: Sequence[Row]
+    styles: Mapping[str, Look]
+    scores: Figure
+    layers: dict[str, Figure]
+    distances: list[explore.Data]
+    flips: list[explore.Flips]
+    drawn_flips: list[explore.Data]
+
+    @property
+    def metric(self) -> str:
+        """What the scores mean."""
+        return self.rows[0].metric
+
+    @property
+    def lost(self) -> list[tuple[str, Any]]:
+        """Recipe and lost run, for each run that did not finish."""
+        return [(row.recipe, run) for row in self.rows for run in row.profile.cohort.lost]
+
+    @property
+    def notes(self) -> dict[str, list[str]]:
+        """Note -> the recipes that it holds for."""
+        notes: dict[str, list[str]] = {}
+        for row in self.rows:
+            for note in row.profile.notes:
+                notes.setdefault(note, []).append(row.recipe)
+        return notes
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """Every figure with a fixed content, by the id of its place."""
+        return {f"{self.key}-scores": self.scores} | {
+            f"{self.key}-{measure}": figure for measure, figure in self.layers.items()
+        }
+
+
+def render(
+    comparison: Comparison,
+    verdict: Verdict,
+    facts: Facts | None = None,
+    texts: explore.Texts | None = None,
+    tables: Sequence[str] = (),
+) -> str:
+    """Return the report as one HTML document that needs nothing else.
+
+    Args:
+        comparison: Profiles of all cohorts.
+        verdict: (model, task) -> sentences.
+        facts: What was run; None for runs that were trained elsewhere.
+        texts: A cohort's `examples` name -> its texts and label names, where they are known.
+        tables: Names of the CSV files that are written beside it.
+    """
+    from plotly.io.json import to_json_plotly
+    from plotly.offline import get_plotlyjs
+
+    sections = _sections(comparison, verdict, texts or {})
+    data = {
+        "figures": {place: figure for section in sections for place, figure in section.figures.items()},
+        "distances": {section.key: section.distances for section in sections},
+        "flips": {section.key: section.drawn_flips for section in sections},
+    }
+    page: str = _template().render(
+        title=_title(sections),
+        facts=facts,
+        sections=sections,
+        headings=headings(),
+        cells=cells,
+        measures=MEASURES,
+        tables=tables,
+        limit=explore.DRAWN_EXAMPLES,
+        count=count,
+        breakable=lambda name: Markup("+<wbr>").join(name.split("+")),
+        style=Markup(_part("style.css")),
+        script=Markup(_part("script.js")),
+        plotly=Markup(get_plotlyjs()),
+        # It escapes <, > and /, so that no text of an example can end the script element.
+        data=Markup(to_json_plotly(data)),
+    )
+    return page
+
+
+def _sections(comparison: Comparison, verdict: Verdict, texts: explore.Texts) -> list[Section]:
+    # One look per recipe in the whole page, so that a reader need not learn it anew in each section.
+    styles = looks(list(dict.fromkeys(row.recipe for row in comparison.rows())))
+    return [
+        _section(f"s{place}", rows, verdict.get(group, ()), styles, texts)
+        for place, (group, rows) in enumerate(grouped(comparison).items(), start=1)
+    ]
+
+
+def _section(
+    key: str,
+    rows: Sequence[Row],
+    verdict: Sequence[str],
+    styles: dict[str, Look],
+    texts: explore.Texts,
+) -> Section:
+    profiles = [row.profile for row in rows]
+    flips = [found for profile in profiles if (found := explore.flips(profile, texts))]
+    return Section(
+        key=key,
+        name=" on ".join(filter(None, (rows[0].model, rows[0].task))) or "these runs",
+        verdict=[_spoken(sentence, [row.recipe for row in rows]) for sentence in verdict],
+        size=_size(rows),
+        rows=rows,
+        styles={row.recipe: styles[row.recipe] for row in rows},
+        scores=scores_figure(profiles, styles),
+        layers=layer_figures(profiles, styles),
+        distances=explore.distance_data(profiles),
+        flips=flips,
+        drawn_flips=explore.flip_data(flips),
+    )
+
+
+def _spoken(sentence: str, recipes: Sequence[str]) -> tuple[str, str]:
+    """Split a sentence that begins with the name of a recipe, so that the page can set the name off."""
+    for recipe in recipes:
+        if recipe and sentence.startswith(f"{recipe}: "):
+            return recipe, sentence.removeprefix(f"{recipe}: ")
+    return "", sentence
+
+
+def _size(rows: Sequence[Row]) -> str:
+    runs = count(sum(row.runs + row.lost for row in rows), "run")
+    sizes = {len(row.profile.cohort.labels) for row in rows if row.profile.cohort.labels is not None}
+    measured = f", each measured on {' or '.join(map(str, sorted(sizes)))} examples" if sizes else ""
+    return f"{count(len(rows), 'recipe')}, {runs}{measured}"
+
+
+def _title(sections: Sequence[Section]) -> str:
+    if len(sections) == 1:
+        return f"Stability of {sections[0].name}"
+    return f"Stability of {len(sections)} models and tasks"
+
+
+@cache
+def _part(name: str) -> str:
+    return files("steadytune.report").joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_part("template.html.j2"))

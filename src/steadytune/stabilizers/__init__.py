@@ -1,0 +1,48 @@
+"""One file per published method, found by name. Torch is imported only when a method is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from pydantic import ValidationError
+
+from steadytune.errors import unknown_name
+from steadytune.stabilizers.base import Pretraining, Stabilizer, Step
+
+__all__ = ["Pretraining", "Stabilizer", "Step", "parse_stabilizer", "stabilizer_names"]
+
+_CLASSES = {"mhloss": "MHLoss", "mmr": "MMR", "surt": "SURT"}
+
+
+def stabilizer_names() -> list[str]:
+    """Return the names of all stabilizers."""
+    return list(_CLASSES)
+
+
+def parse_stabilizer(entry: Any) -> Stabilizer:
+    """Turn "mmr" or {"mmr": {"alpha": 0.1}} into a stabilizer; a stabilizer is returned as it is.
+
+    Raises:
+        ValueError: The name or a parameter is unknown, or a value is out of range.
+    """
+    if isinstance(entry, Stabilizer):
+        return entry
+    if isinstance(entry, Mapping) and len(entry) == 1:
+        (name, parameters), *_ = entry.items()
+    else:
+        name, parameters = entry, {}
+    if not isinstance(name, str) or not isinstance(parameters or {}, Mapping):
+        raise ValueError(f"a stabilizer is a name or {{name: {{parameter: value}}}}, not {entry!r}")
+    if name not in _CLASSES:
+        raise ValueError(str(unknown_name("stabilizer", name, _CLASSES)))
+    cls: type[Stabilizer] = getattr(import_module(f"steadytune.stabilizers.{name}"), _CLASSES[name])
+    try:
+        return cls.model_validate(dict(parameters or {}))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"]))
+        if problem["type"] == "extra_forbidden":
+            raise ValueError(f"stabilizer '{name}': {unknown_name('parameter', key, cls.model_fields)}") from error
+        raise ValueError(f"stabilizer '{name}', {key}: {problem['msg']}") from error

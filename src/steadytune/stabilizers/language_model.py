@@ -1,0 +1,152 @@
+"""Continuing a checkpoint's own pre-training objective: masked tokens for an encoder, the next token for a decoder."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    DataCollatorForLanguageModeling,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+
+from steadytune.errors import UserError
+from steadytune.stabilizers.base import Pretraining
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Passes over the inputs at a peak learning rate."""
+
+    epochs: int
+    learning_rate: float
+
+
+def retrain(
+    encoder: nn.Module, context: Pretraining, everything: Phase, new_head: Phase
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Train a language model on the inputs, always with the same seed.
+
+    Args:
+        encoder: Gives the names of the weights to return.
+        context: Checkpoint, inputs and where to compute.
+        everything: Training of all weights.
+        new_head: Training of the weights that the checkpoint lacks, before that.
+
+    Returns:
+        The encoder's new weights, and the first and last epoch's loss and ||w_0 - w_re-trained||.
+
+    Raises:
+        UserError: The architecture has neither a masked nor a causal language model.
+    """
+    set_seed(0)
+    config: Any = encoder.config
+    masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
+    if not masked and type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise UserError(f"surt: {type(config).__name__} has neither a masked nor a causal language model")
+    auto = AutoModelForMaskedLM if masked else AutoModelForCausalLM
+    model, loading = auto.from_pretrained(
+        context.source, dtype=torch.float32, trust_remote_code=False, use_safetensors=True, output_loading_info=True
+    )
+    base = model.base_model
+    new = set(loading["missing_keys"]) - {f"{model.base_model_prefix}.{name}" for name in base.state_dict()}
+    before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+    phases = [(new_head, True)] if new and new_head.epochs else []
+    phases.append((everything, False))
+    losses: list[float] = []
+    work, done = sum(phase.epochs for phase, _ in phases), 0
+    for seed, (phase, head_alone) in enumerate(phases):
+        for parameter in model.parameters():
+            parameter.requires_grad_(not head_alone)
+        for name, parameter in model.named_parameters():
+            if head_alone and name in new:
+                parameter.requires_grad_(True)
+        share = phase.epochs / work
+        # Each phase has masks of its own: with the same ones, what the head has memorised looks like progress.
+        losses = _train(
+            model,
+            _Inputs(context.inputs),
+            DataCollatorForLanguageModeling(
+                context.tokenizer, mlm=masked, mlm_probability=0.15 if masked else None, seed=seed
+            ),
+            _arguments(phase, context, seed),
+            lambda part, start=done / work, share=share: context.progress(start + share * part),
+        )
+        done += phase.epochs
+    after = {name: tensor.detach().cpu() for name, tensor in base.state_dict().items()}
+    moved = sum(float(((after[name] - before[name].cpu()).double() ** 2).sum()) for name in after)
+    kept = encoder.state_dict()
+    state = {name: after.get(name, tensor.detach().cpu()).contiguous() for name, tensor in kept.items()}
+    return state, {"surt_loss_first": losses[0], "surt_loss_last": losses[-1], "surt_distance": moved**0.5}
+
+
+class _Inputs(torch.utils.data.Dataset[dict[str, Sequence[int]]]):
+    """Token ids as the language-model collator wants them."""
+
+    def __init__(self, inputs: Sequence[Sequence[int]]) -> None:
+        self.inputs = inputs
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: int) -> dict[str, Sequence[int]]:
+        return {"input_ids": self.inputs[index]}
+
+
+class _Progress(TrainerCallback):
+    def __init__(self, report: Callable[[float], None]) -> None:
+        self.report = report
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.report(state.global_step / state.max_steps)
+
+
+def _arguments(phase: Phase, context: Pretraining, seed: int) -> dict[str, Any]:
+    steps = phase.epochs * -(-len(context.inputs) // context.batch_size)
+    return {
+        "num_train_epochs": phase.epochs,
+        "per_device_train_batch_size": context.batch_size,
+        "learning_rate": phase.learning_rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": steps // 10,
+        "weight_decay": 0.01,
+        "max_grad_norm": 1.0,
+        "seed": seed,
+        "use_cpu": context.device == "cpu",
+        "logging_strategy": "epoch",
+        "save_strategy": "no",
+        "report_to": "none",
+        "log_level": "error",
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+    }
+
+
+def _train(
+    model: nn.Module, inputs: _Inputs, collate: Any, arguments: dict[str, Any], report: Callable[[float], None]
+) -> list[float]:
+    """Train in place; return the mean loss of each epoch."""
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            model=model,
+            args=TrainingArguments(output_dir=folder, **arguments),
+            train_dataset=inputs,
+            data_collator=collate,
+            callbacks=[_Progress(report)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    model.cpu()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

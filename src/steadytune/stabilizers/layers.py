@@ -1,0 +1,61 @@
+"""Torch layers that stabilizers put into a model. Apart from the methods' own files, so that reading a study needs no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class MultiHeadLinear(nn.Module):
+    """H linear heads whose output is the mean of their logits.
+
+    Args:
+        first: Becomes head 0; the other weights are drawn from the global random state with the standard deviation of its
+            weights, and their biases are copies of its bias.
+        heads: H.
+    """
+
+    def __init__(self, first: nn.Linear, heads: int) -> None:
+        super().__init__()
+        weight = first.weight.detach()
+        scale = float(weight.std(correction=0))
+        others = torch.randn(heads - 1, *weight.shape, dtype=weight.dtype).to(weight.device) * scale
+        self.weight = nn.Parameter(torch.cat([weight[None], others]))
+        self.bias = None if first.bias is None else nn.Parameter(first.bias.detach().repeat(heads, 1))
+        self.in_features, self.out_features = first.in_features, first.out_features
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the mean of the heads' logits, (..., outputs)."""
+        return nn.functional.linear(features, self.weight.mean(0), None if self.bias is None else self.bias.mean(0))
+
+    def each(self, features: Tensor, gradient_scale: float) -> Tensor:
+        """Return every head's logits, (b, H, outputs); the heads' own gradients are multiplied by `gradient_scale`."""
+        heads, outputs, width = self.weight.shape
+        weight = _ScaleGradient.apply(self.weight, gradient_scale).view(heads * outputs, width)
+        bias = None if self.bias is None else _ScaleGradient.apply(self.bias, gradient_scale).view(-1)
+        return nn.functional.linear(features, weight, bias).view(-1, heads, outputs)
+
+    def fold(self) -> nn.Linear:
+        """Return the plain layer with the mean weights and bias."""
+        layer = nn.Linear(self.in_features, self.out_features, self.bias is not None)
+        layer = layer.to(self.weight.device, self.weight.dtype)
+        with torch.no_grad():
+            layer.weight.copy_(self.weight.mean(0))
+            if self.bias is not None:
+                layer.bias.copy_(self.bias.mean(0))
+        return layer
+
+
+class _ScaleGradient(torch.autograd.Function):
+    """Identity forward, gradient times a constant backward."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return gradient * ctx.scale, None

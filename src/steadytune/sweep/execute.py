@@ -1,0 +1,77 @@
+"""Doing the missing runs of a folder: in this process, or in several that share the work by claiming runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from steadytune.records import RunStore
+from steadytune.study import RunSpec, Study
+from steadytune.sweep.listener import Listener
+from steadytune.sweep.plan import jobs, plan, prepare_store
+
+_POLL_SECONDS = 0.5
+
+
+def run(study: Study, out: str | Path, *, workers: int = 1, listener: Listener | None = None) -> RunStore:
+    """Train every run of a study that its folder does not hold yet. The main job.
+
+    A run that diverges or raises becomes a record, and the sweep goes on. Several processes may work on one folder.
+
+    Args:
+        study: What to run.
+        out: Folder of the study; made if it is not there.
+        workers: Processes that train at the same time; 1 trains in this process.
+        listener: Hears of progress.
+
+    Returns:
+        The folder, with all runs of the study in it.
+
+    Raises:
+        UserError: The input is at fault, or the disk is full. Finished runs are kept.
+    """
+    from steadytune.training.versions import versions
+
+    specs = plan(study)
+    store = RunStore.create(out, study, versions())
+    prepare_store(store, specs)
+    missing = [spec for spec in specs if spec.id not in store]
+    with listener or Listener() as hears:
+        hears.began(specs, len(missing))
+        if workers > 1 and len(missing) > 1:
+            from steadytune.sweep.workers import work_in_processes
+
+            work_in_processes(store, missing, min(workers, len(missing)), hears)
+        elif missing:
+            work(store, missing, hears)
+    return store
+
+
+def work(store: RunStore, specs: Sequence[RunSpec], listener: Listener) -> None:
+    """Train runs until the folder holds them all, whoever trained them."""
+    from steadytune.training.run import train
+
+    waiting = jobs(specs)
+    while waiting:
+        worked = False
+        for job in waiting:
+            with ExitStack() as stack:
+                mine = [spec for spec in job if stack.enter_context(store.claim(spec.id))]
+                if not mine:
+                    continue
+                worked = True
+                for spec in mine:
+                    listener.started(spec.id)
+
+                def advance(share: float, mine: Sequence[RunSpec] = mine) -> None:
+                    for spec in mine:
+                        listener.advanced(spec.id, share)
+
+                for record, arrays in train(mine, store.cache, advance):
+                    listener.finished(store.write(record, arrays))
+        waiting = [job for job in waiting if any(spec.id not in store for spec in job)]
+        if waiting and not worked:
+            # Another process holds these; if it dies, its claims fall to this one.
+            time.sleep(_POLL_SECONDS)

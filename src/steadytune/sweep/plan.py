@@ -1,0 +1,81 @@
+"""From a study to the runs that it means, in the order in which to do them. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from steadytune.errors import UserError
+from steadytune.records import RunStore
+from steadytune.study import RunSpec, Study
+from steadytune.tasks import load_task
+from steadytune.tasks.splits import split
+from steadytune.training.weights import half_precision, weights_fingerprint
+
+Job = tuple[RunSpec, ...]
+
+
+def plan(study: Study) -> list[RunSpec]:
+    """Expand a study, having looked at every task and model: what cannot work is said before anything is trained.
+
+    Raises:
+        UserError: A task or model cannot be had, or a recipe means nothing for a task.
+    """
+    specs = []
+    for model, task_spec, name, seeds in study.grid():
+        half_precision(model)
+        specs.append(
+            RunSpec(
+                model=model,
+                weights=weights_fingerprint(model),
+                task=task_spec,
+                data=load_task(task_spec).fingerprint,
+                recipe=name,
+                training=study.recipe_training(name).resolved(model),
+                stabilizers=study.recipes[name].stabilizers,
+                seeds=seeds,
+            )
+        )
+    for spec in {spec.cohort: spec for spec in specs}.values():
+        _check(spec)
+    return specs
+
+
+def _check(spec: RunSpec) -> None:
+    task = load_task(spec.task)
+    split(task, spec.training)
+    for stabilizer in spec.stabilizers:
+        try:
+            stabilizer.check(task.kind)
+        except ValueError as error:
+            raise UserError(f"recipe '{spec.recipe}' on task '{task.name}': {error}") from error
+
+
+def jobs(specs: Iterable[RunSpec]) -> list[Job]:
+    """Group runs that are trained together: the heads of a cohort; every full fine-tuning is a job of its own."""
+    groups: dict[object, list[RunSpec]] = {}
+    for spec in specs:
+        groups.setdefault(spec.cohort if spec.training.setting == "head" else spec.id, []).append(spec)
+    return [tuple(group) for group in groups.values()]
+
+
+def prepare_store(store: RunStore, specs: Iterable[RunSpec]) -> None:
+    """Check what the folder holds against what shall be added, and keep the texts of the measured examples.
+
+    Raises:
+        UserError: A held run is corrupted, or was trained on other data or from other weights.
+    """
+    first = {spec.cohort: spec for spec in specs}
+    for record in store.records():
+        spec = first.get(record.spec.cohort)
+        for field, what in (("data", "the data of task"), ("weights", "the weights of model")):
+            if spec is not None and getattr(record.spec, field) != getattr(spec, field):
+                name = spec.task.name if field == "data" else spec.model
+                raise UserError(
+                    f"{what} '{name}' changed since {store.path} was begun: its runs cannot be compared. "
+                    "Choose another --out."
+                )
+    for spec in first.values():
+        task = load_task(spec.task)
+        measured = split(task, spec.training).measure
+        texts = [" | ".join(text for segment in one for text in segment if text) for one in measured.candidates]
+        store.write_examples(spec, task.kind, texts, list(task.label_names))

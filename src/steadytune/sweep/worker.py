@@ -1,0 +1,61 @@
+"""One training process of a sweep: reads run specs from standard input, tells what happens as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+from steadytune.errors import UserError
+from steadytune.records import RunRecord, RunStore
+from steadytune.study import RunSpec
+from steadytune.sweep.execute import work
+from steadytune.sweep.listener import Listener
+
+_TELL_SECONDS = 0.2
+
+
+class _Teller(Listener):
+    """Writes what it hears as JSON lines."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.told = 0.0
+
+    def tell(self, **message: Any) -> None:
+        print(json.dumps(message), file=self.stream, flush=True)
+
+    def started(self, run_id: str) -> None:
+        self.tell(event="started", run=run_id)
+
+    def advanced(self, run_id: str, share: float) -> None:
+        now = time.monotonic()
+        if now - self.told > _TELL_SECONDS:
+            self.told = now
+            self.tell(event="advanced", run=run_id, share=share)
+
+    def finished(self, record: RunRecord) -> None:
+        self.tell(event="finished", run=record.spec.id)
+
+
+def main() -> int:
+    """Work until nothing is left; 2 if the input is at fault."""
+    # Whatever a library prints must not mix with the messages: they keep the pipe, everything else goes to stderr.
+    teller = _Teller(os.fdopen(os.dup(1), "w"))
+    os.dup2(2, 1)
+    specs = [RunSpec.model_validate(entry) for entry in json.load(sys.stdin)]
+    try:
+        work(RunStore(sys.argv[1]), specs, teller)
+    except UserError as error:
+        teller.tell(event="error", text=str(error))
+        return 2
+    except (BrokenPipeError, KeyboardInterrupt):
+        # The watching process is gone or was stopped; the run at hand is left to the next start.
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

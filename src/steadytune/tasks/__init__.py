@@ -1,0 +1,103 @@
+"""Text in: GLUE and SuperGLUE, folders of files, the generated task; and the metrics that score them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from steadytune.errors import UserError, unknown_name
+from steadytune.study import TaskSpec
+from steadytune.tasks.base import Examples, Kind, Segment, Task
+from steadytune.tasks.metrics import METRICS, evaluate, majority_score
+from steadytune.tasks.tables import TRAIN_NAMES, VALIDATION_NAMES
+
+__all__ = [
+    "BUILT_IN",
+    "METRICS",
+    "Examples",
+    "Kind",
+    "Segment",
+    "Task",
+    "evaluate",
+    "load_task",
+    "majority_score",
+    "task_names",
+]
+
+BUILT_IN = "acceptability"
+_SIZES = ("train_examples", "validation_examples")
+_Stamp = tuple[tuple[str, int, int], ...]
+
+
+def task_names() -> list[str]:
+    """Return the names of all tasks that are not folders."""
+    from steadytune.tasks.hub import BENCHMARKS, DIAGNOSTICS
+
+    return [BUILT_IN, *BENCHMARKS, *DIAGNOSTICS]
+
+
+def load_task(spec: TaskSpec) -> Task:
+    """Load a task: generated, from the hub, or from a folder.
+
+    A name that the hub's benchmarks have means the benchmark; a folder of that name is `./glue/rte`. The latest tasks
+    are kept in memory and read again when their files change.
+
+    Raises:
+        UserError: There is no such task or folder, or its data cannot be had or used.
+    """
+    _check_options(spec)
+    return _load(spec, _stamp(spec))
+
+
+@lru_cache(maxsize=8)
+def _load(spec: TaskSpec, stamp: _Stamp) -> Task:
+    from steadytune.tasks.builtin import load_acceptability
+    from steadytune.tasks.files import load_folder
+    from steadytune.tasks.hub import load_benchmark
+
+    if spec.name == BUILT_IN:
+        return load_acceptability(spec)
+    if spec.name in task_names():
+        return load_benchmark(spec)
+    return load_folder(spec)
+
+
+def _check_options(spec: TaskSpec) -> None:
+    """Refuse an unknown name, and options that would do nothing."""
+    if spec.name not in task_names():
+        folder = Path(spec.name).expanduser()
+        meant_as_path = spec.name.startswith((".", "~")) or "/" in spec.name or os.sep in spec.name or folder.exists()
+        benchmark = spec.name.startswith(("glue/", "super_glue/")) and not folder.exists()
+        if not spec.name.strip() or benchmark or not meant_as_path:
+            error = unknown_name("task", spec.name, task_names())
+            raise UserError(f"{error}; a folder with train and validation files works too")
+        if not folder.exists():
+            closest = difflib.get_close_matches(spec.name, task_names(), n=1, cutoff=0.8)
+            hint = f"; did you mean '{closest[0]}'?" if closest else ""
+            raise UserError(f"task '{spec.name}': there is no such folder{hint}")
+        if spec.path is not None:
+            raise UserError("task.path is for glue/... and super_glue/...; of any other task the folder is the name")
+    fields = TaskSpec.model_fields
+    if spec.name == BUILT_IN:
+        if given := [name for name in ("path", "columns") if getattr(spec, name) is not None]:
+            raise UserError(f"task '{BUILT_IN}' is generated: it has no {given[0]}")
+    elif given := [name for name in _SIZES if getattr(spec, name) != fields[name].default]:
+        raise UserError(
+            f"task.{given[0]} is for the generated task '{BUILT_IN}'; to train '{spec.name}' on fewer examples, "
+            "set training.train_size"
+        )
+
+
+def _stamp(spec: TaskSpec) -> _Stamp:
+    """Return names, times and sizes of the files that a task may be read from."""
+    folder = Path(spec.path or spec.name).expanduser().absolute()
+    names = (*TRAIN_NAMES, *VALIDATION_NAMES)
+    found = [
+        path
+        for pattern in ("*", "*/*")
+        for path in sorted(folder.glob(pattern))
+        if path.name.startswith(names) and path.is_file()
+    ]
+    return tuple((str(path), (stat := path.stat()).st_mtime_ns, stat.st_size) for path in found)

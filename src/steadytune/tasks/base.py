@@ -1,0 +1,86 @@
+"""A task: labelled text with a metric, the same shape whatever it was read from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.files import canonical_json, sha256
+
+Segment = tuple[str, str | None]
+"""One input to the encoder: a text, and the second text of a pair or None."""
+
+Kind = Literal["classification", "regression", "choice"]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split.
+
+    Attributes:
+        candidates: For each of N examples the encoder inputs that it consists of: one, or for a multiple-choice task
+            one per choice (the same number for every example).
+        labels: (N,) int64 class or choice index, or float64 target of a regression.
+        groups: (N,) int64 or None. Examples that the metric reads together (the answers to one MultiRC question).
+        credit: (N,) float64 or None. What choosing this example in its group is worth to the metric (ReCoRD's F1).
+    """
+
+    candidates: tuple[tuple[Segment, ...], ...]
+    labels: NDArray[Any]
+    groups: NDArray[np.int64] | None = None
+    credit: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    def select(self, indices: NDArray[np.int64]) -> Examples:
+        """Return the examples at `indices`, in that order."""
+        return Examples(
+            tuple(self.candidates[i] for i in indices),
+            self.labels[indices],
+            None if self.groups is None else self.groups[indices],
+            None if self.credit is None else self.credit[indices],
+        )
+
+
+@dataclass(frozen=True)
+class Task:
+    """Labelled text with a metric.
+
+    Attributes:
+        name: As the user wrote it.
+        kind: "classification", "regression", or "choice" (one label per example, one score per candidate).
+        label_names: Name of each class; of each choice position for "choice"; empty for a regression.
+        metric: The metric that `score` means, a name in `tasks.metrics`.
+        extra_metrics: Further official metrics, recorded beside it.
+        train: Training examples.
+        validation: Evaluation examples.
+    """
+
+    name: str
+    kind: Kind
+    label_names: tuple[str, ...]
+    metric: str
+    train: Examples
+    validation: Examples
+    extra_metrics: tuple[str, ...] = ()
+
+    @property
+    def num_outputs(self) -> int:
+        """Width of the model's last layer: the classes, or 1 for a regression or a score per candidate."""
+        return len(self.label_names) if self.kind == "classification" else 1
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over every text, label and the metric: what a run's id covers, wherever the files lie."""
+        digest = hashlib.sha256(canonical_json([self.kind, self.label_names, self.metric, self.extra_metrics]))
+        for split in (self.train, self.validation):
+            digest.update(sha256(canonical_json(split.candidates)).encode())
+            for array in (split.labels, split.groups, split.credit):
+                digest.update(b"-" if array is None else array.tobytes())
+        return digest.hexdigest()

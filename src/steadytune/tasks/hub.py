@@ -1,0 +1,165 @@
+"""GLUE and SuperGLUE, from the Hugging Face hub or a local copy of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from steadytune.errors import UserError
+from steadytune.study import TaskSpec
+from steadytune.tasks.base import Examples, Kind, Task
+from steadytune.tasks.files import make_task, task_from_tables
+from steadytune.tasks.labels import match_labels
+from steadytune.tasks.layouts import COPA, MULTIRC, WIC, WSC, Layout, pair, single
+from steadytune.tasks.reading import Grouped, group_multirc, group_record, ungrouped
+from steadytune.tasks.tables import TRAIN_NAMES, VALIDATION_NAMES, Table, read_split
+
+REPOSITORIES = {"glue": "nyu-mll/glue", "super_glue": "aps/super_glue"}
+PROBE_SECONDS = 5.0
+
+_ENTAILMENT = ("entailment", "not_entailment")
+_NLI = ("entailment", "neutral", "contradiction")
+_BOOLEAN = ("False", "True")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One task of GLUE or SuperGLUE.
+
+    Attributes:
+        layout: Its texts, in the columns that the hub has.
+        labels: Its classes in the hub's order; none for a regression.
+        metrics: The official ones, the main one first.
+        config: The hub's name of it.
+        validation: The hub's name of its evaluation split.
+        group: For reading comprehension: turns rows into one per answer, grouped by question. Takes the label's name.
+    """
+
+    layout: Layout
+    labels: tuple[str, ...]
+    config: str
+    metrics: tuple[str, ...] = ("accuracy",)
+    validation: str = "validation"
+    group: Callable[[Table, str], Grouped] = ungrouped
+
+    @property
+    def kind(self) -> Kind:
+        """The task's kind."""
+        return "choice" if self.layout.choices else "classification" if self.labels else "regression"
+
+    @property
+    def renamable(self) -> bool:
+        """Whether it is plain text and a label, which may stand in columns of any name."""
+        return not self.layout.choices and self.group is ungrouped
+
+
+_SENTENCES = pair("sentence1", "sentence2")
+_PREMISE = pair("premise", "hypothesis")
+_MNLI = Benchmark(_PREMISE, _NLI, "mnli", validation="validation_matched")
+_WSC = Benchmark(WSC, _BOOLEAN, "wsc.fixed")
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "glue/cola": Benchmark(single("sentence"), ("unacceptable", "acceptable"), "cola", ("matthews",)),
+    "glue/sst2": Benchmark(single("sentence"), ("negative", "positive"), "sst2"),
+    "glue/mrpc": Benchmark(_SENTENCES, ("not_equivalent", "equivalent"), "mrpc", ("f1", "accuracy")),
+    "glue/qqp": Benchmark(pair("question1", "question2"), ("not_duplicate", "duplicate"), "qqp", ("f1", "accuracy")),
+    "glue/stsb": Benchmark(_SENTENCES, (), "stsb", ("pearson", "spearman")),
+    "glue/mnli": _MNLI,
+    "glue/mnli_matched": _MNLI,
+    "glue/mnli_mismatched": Benchmark(_PREMISE, _NLI, "mnli", validation="validation_mismatched"),
+    "glue/qnli": Benchmark(pair("question", "sentence"), _ENTAILMENT, "qnli"),
+    "glue/rte": Benchmark(_SENTENCES, _ENTAILMENT, "rte"),
+    "glue/wnli": Benchmark(_SENTENCES, ("not_entailment", "entailment"), "wnli"),
+    "super_glue/boolq": Benchmark(pair("passage", "question"), _BOOLEAN, "boolq"),
+    "super_glue/cb": Benchmark(_PREMISE, ("entailment", "contradiction", "neutral"), "cb", ("accuracy", "f1_macro")),
+    "super_glue/copa": Benchmark(COPA, COPA.choices, "copa"),
+    "super_glue/multirc": Benchmark(MULTIRC, _BOOLEAN, "multirc", ("f1a", "exact_match"), group=group_multirc),
+    "super_glue/record": Benchmark(
+        pair("passage", "query"), _BOOLEAN, "record", ("record_f1", "record_em"), group=group_record
+    ),
+    "super_glue/rte": Benchmark(_PREMISE, _ENTAILMENT, "rte"),
+    "super_glue/wic": Benchmark(WIC, _BOOLEAN, "wic"),
+    "super_glue/wsc": _WSC,
+    "super_glue/wsc.fixed": _WSC,
+}
+DIAGNOSTICS = {"glue/ax": "glue/mnli", "super_glue/axb": "super_glue/rte", "super_glue/axg": "super_glue/rte"}
+"""Sets without training data -> the task whose classes they have."""
+
+
+def load_benchmark(spec: TaskSpec) -> Task:
+    """Load a task of GLUE or SuperGLUE.
+
+    Rows come from `spec.path` if given, else from the hub or its cache. A local copy may be laid out as the hub's
+    repository (`<path>/rte/train-00000-of-00001.parquet`) or hold the split files itself; where their columns are not
+    the hub's, they are recognised as for any folder, with the benchmark's classes and metrics.
+
+    Raises:
+        UserError: The set has no training data, cannot be had, or is not what it should be.
+    """
+    if spec.name in DIAGNOSTICS:
+        raise UserError(
+            f"task '{spec.name}' is a diagnostic set without training data: there is nothing to fine-tune on "
+            f"(its classes are those of {DIAGNOSTICS[spec.name]})"
+        )
+    benchmark = BENCHMARKS[spec.name]
+    train, validation = _from_hub(spec.name, benchmark) if spec.path is None else _from_copy(spec.path, benchmark)
+    as_on_hub = all(field in train.columns for field in benchmark.layout.fields)
+    if benchmark.renamable and (spec.columns is not None or not as_on_hub):
+        return task_from_tables(spec, train, validation, benchmark.labels, benchmark.metrics)
+    splits = [benchmark.group(table, spec.label) for table in (train, validation)]
+    names, *labels = match_labels(splits[0].table, splits[1].table, spec.label, benchmark.labels)
+    examples = [
+        Examples(benchmark.layout.candidates(split.table, allow_blank=True), numbers, split.groups, split.credit)
+        for split, numbers in zip(splits, labels, strict=True)
+    ]
+    return make_task(spec, names, benchmark.metrics, kind=benchmark.kind, train=examples[0], validation=examples[1])
+
+
+def _from_copy(path: str, benchmark: Benchmark) -> tuple[Table, Table]:
+    folder = Path(path).expanduser()
+    for name in (benchmark.config, benchmark.config.partition(".")[0]):
+        if (folder / name).is_dir():
+            folder = folder / name
+            break
+    names = tuple(dict.fromkeys((benchmark.validation, *VALIDATION_NAMES)))
+    return read_split(folder, TRAIN_NAMES), read_split(folder, names)
+
+
+def _from_hub(name: str, benchmark: Benchmark) -> tuple[Table, Table]:
+    import datasets
+
+    repository = REPOSITORIES[name.partition("/")[0]]
+    try:
+        with _offline_if_unreachable():
+            data = datasets.load_dataset(repository, benchmark.config)
+        train, validation = (data[split].to_dict() for split in ("train", benchmark.validation))
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise UserError(
+            f"task '{name}': the Hugging Face hub could not be reached or did not give {repository} "
+            f"({benchmark.config}): {reason[:200]}\n"
+            "use a local copy instead: --set task.path=path/to/copy, or a folder with train and validation files: "
+            "--task path/to/folder"
+        ) from error
+    return Table(f"{repository} {benchmark.config} train", train), Table(
+        f"{repository} {benchmark.config} {benchmark.validation}", validation
+    )
+
+
+@contextmanager
+def _offline_if_unreachable() -> Iterator[None]:
+    """Send `datasets` straight to its cache when the hub does not answer; by itself it retries for half a minute."""
+    import datasets
+    import huggingface_hub
+
+    before = datasets.config.HF_HUB_OFFLINE
+    try:
+        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=PROBE_SECONDS)
+    except Exception:  # whatever a missing network, proxy or certificate raises
+        datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before

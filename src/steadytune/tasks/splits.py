@@ -1,0 +1,46 @@
+"""Which examples a run trains on, picks its epoch by, and is measured on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from steadytune.errors import UserError
+from steadytune.study import Training
+from steadytune.tasks.base import Examples, Task
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a run trains on, picks its epoch by (None unless asked), and is measured on."""
+
+    train: Examples
+    select: Examples | None
+    measure: Examples
+
+
+def split(task: Task, training: Training) -> Splits:
+    """Draw the training subset and the two halves of the validation set: the same for every model, recipe and seed.
+
+    Raises:
+        UserError: The subset is larger than the training set, or holds one class alone.
+    """
+    train = task.train
+    if training.train_size is not None:
+        if training.train_size > len(train):
+            raise UserError(
+                f"training.train_size is {training.train_size}, but task '{task.name}' has {len(train)} training examples"
+            )
+        order = np.random.default_rng([training.split_seed, 0]).permutation(len(train))
+        train = train.select(order[: training.train_size])
+        if task.kind == "classification" and len(np.unique(train.labels)) < 2:
+            raise UserError(
+                f"the {training.train_size} training examples drawn from '{task.name}' are of one class: "
+                "raise training.train_size or change training.split_seed"
+            )
+    if not training.select_checkpoint:
+        return Splits(train, None, task.validation)
+    order = np.random.default_rng([training.split_seed, 1]).permutation(len(task.validation))
+    half = len(order) // 2
+    return Splits(train, task.validation.select(np.sort(order[:half])), task.validation.select(np.sort(order[half:])))

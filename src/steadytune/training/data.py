@@ -1,0 +1,123 @@
+"""A task as one run sees it: split, tokenized, and padded into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from steadytune.study import RunSpec, TaskSpec, Training
+from steadytune.tasks import load_task
+from steadytune.tasks.base import Examples, Task
+from steadytune.tasks.splits import Splits, split
+from steadytune.training.models import load_tokenizer
+
+Row = dict[str, Any]
+
+
+class Encoded(torch.utils.data.Dataset[Row]):
+    """Tokenized examples.
+
+    Attributes:
+        rows: For each example {"inputs": [{input_ids, ...} per candidate], "labels": label}.
+    """
+
+    def __init__(self, examples: Examples, tokenizer: Any, max_length: int) -> None:
+        segments = [segment for candidates in examples.candidates for segment in candidates]
+        pairs = any(second is not None for _, second in segments)
+        encoded = tokenizer(
+            [first for first, _ in segments],
+            [second or "" for _, second in segments] if pairs else None,
+            truncation=True,
+            max_length=min(max_length, tokenizer.model_max_length),
+        )
+        names = list(encoded)
+        flat = [dict(zip(names, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+        rows = iter(flat)
+        self.rows: list[Row] = [
+            {"inputs": [next(rows) for _ in candidates], "labels": label}
+            for candidates, label in zip(examples.candidates, examples.labels.tolist(), strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return self.rows[index]
+
+    @property
+    def token_ids(self) -> list[list[int]]:
+        """Token ids of every candidate of every example."""
+        return [inputs["input_ids"] for row in self.rows for inputs in row["inputs"]]
+
+
+class Collator:
+    """Pads rows into tensors (b, T), or (b, c, T) for a multiple-choice task, and labels (b,).
+
+    Args:
+        tokenizer: Pads.
+        kind: Task kind; labels of a regression are float32.
+    """
+
+    def __init__(self, tokenizer: Any, kind: str) -> None:
+        self.tokenizer = tokenizer
+        self.kind = kind
+
+    def __call__(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+        flat = [inputs for row in rows for inputs in row["inputs"]]
+        padded = self.tokenizer.pad({name: [inputs[name] for inputs in flat] for name in flat[0]}, return_tensors="pt")
+        batch: dict[str, Tensor] = dict(padded)
+        if self.kind == "choice":
+            batch = {name: tensor.view(len(rows), -1, tensor.shape[-1]) for name, tensor in batch.items()}
+        dtype = torch.float32 if self.kind == "regression" else torch.int64
+        batch["labels"] = torch.tensor([row["labels"] for row in rows], dtype=dtype)
+        return batch
+
+
+def batches(dataset: Encoded, collate: Collator, size: int) -> Iterator[dict[str, Tensor]]:
+    """Yield the examples in order, padded, `size` at a time."""
+    for start in range(0, len(dataset), size):
+        yield collate(dataset.rows[start : start + size])
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Everything that the runs of one study share on one task."""
+
+    task: Task
+    splits: Splits
+    tokenizer: Any
+    train: Encoded
+    select: Encoded | None
+    measure: Encoded
+    collate: Collator
+
+
+def run_data(spec: RunSpec) -> RunData:
+    """Load, split and tokenize the task of a run; runs that share all this get the same object."""
+    shared = spec.training.model_dump(include={"train_size", "select_checkpoint", "split_seed", "max_length"})
+    return _run_data(spec.model, spec.task, Training.model_validate(shared))
+
+
+@lru_cache(maxsize=4)
+def _run_data(model: str, task_spec: TaskSpec, training: Training) -> RunData:
+    task = load_task(task_spec)
+    splits = split(task, training)
+    tokenizer = load_tokenizer(model)
+
+    def encode(examples: Examples) -> Encoded:
+        return Encoded(examples, tokenizer, training.max_length)
+
+    return RunData(
+        task=task,
+        splits=splits,
+        tokenizer=tokenizer,
+        train=encode(splits.train),
+        select=encode(splits.select) if splits.select else None,
+        measure=encode(splits.measure),
+        collate=Collator(tokenizer, task.kind),
+    )

@@ -1,0 +1,121 @@
+"""Frozen features: computed once per model, task and pooling, kept on disk, shared by all heads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from steadytune.errors import UserError
+from steadytune.files import CorruptFile, canonical_json, read_arrays, sha256, write_arrays, write_text
+from steadytune.study import RunSpec
+from steadytune.training.data import Encoded, RunData, batches
+from steadytune.training.models import initial_scale, load_encoder, pool
+from steadytune.training.pretraining import pretraining_context
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Features:
+    """Encoded examples: (n, d), or (n, c, d) for c candidates each.
+
+    Attributes:
+        train: Of the training set.
+        select: Of the half that picks the epoch, or None.
+        measure: Of the measured examples.
+        scale: Standard deviation with which the architecture draws new weights.
+        measurements: What the stabilizers recorded about the encoder.
+    """
+
+    train: Tensor
+    select: Tensor | None
+    measure: Tensor
+    scale: float
+    measurements: dict[str, Any]
+
+
+def frozen_features(spec: RunSpec, data: RunData, cache: Path, progress: Callable[[float], None]) -> Features:
+    """Return the features of a run, from the cache if they are there and whole.
+
+    Args:
+        spec: The run; its seeds do not matter.
+        data: Its examples.
+        cache: Folder of what seeds share.
+        progress: Called with the share that is done, 0 to 1.
+
+    Raises:
+        UserError: A feature is not finite.
+    """
+    training = spec.training
+    changes = [method.entry() for method in spec.stabilizers if method.changes_encoder]
+    shared = training.model_dump(
+        include={"train_size", "select_checkpoint", "split_seed", "max_length", "pooling", "precision", "threads"}
+    )
+    key = sha256(canonical_json([spec.weights, spec.data, shared, changes]))[:16]
+    stored, about = cache / f"features-{key}.safetensors", cache / f"features-{key}.json"
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / f"features-{key}.lock"):
+        try:
+            record = json.loads(about.read_text(encoding="utf-8"))
+            arrays = read_arrays(stored, record["sha256"])
+        except (OSError, ValueError, KeyError, CorruptFile):
+            arrays, record = _compute(spec, data, cache, progress)
+            record["sha256"] = write_arrays(stored, arrays)
+            write_text(about, json.dumps(record))
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return Features(
+        tensors["train"], tensors.get("select"), tensors["measure"], record["scale"], record["measurements"]
+    )
+
+
+def _compute(
+    spec: RunSpec, data: RunData, cache: Path, progress: Callable[[float], None]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    encoder = load_encoder(spec.model)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    measurements: dict[str, Any] = {}
+    for method in spec.stabilizers:
+        measurements |= method.before_training(encoder, pretraining_context(spec, data, cache, device.type, progress))
+    encoder = encoder.to(device).eval()
+    splits = {"train": data.train, "select": data.select, "measure": data.measure}
+    total = sum(len(split) for split in splits.values() if split is not None)
+    arrays: dict[str, Any] = {}
+    done = 0
+    for name, dataset in splits.items():
+        if dataset is not None:
+            arrays[name] = _encode(encoder, dataset, data, spec, device, lambda n, d=done: progress((d + n) / total))
+            done += len(dataset)
+            if not np.isfinite(arrays[name]).all():
+                raise UserError(f"model '{spec.model}' gives features that are not finite on task '{spec.task.name}'")
+    return arrays, {"scale": initial_scale(encoder.config), "measurements": measurements}
+
+
+@torch.inference_mode()
+def _encode(
+    encoder: nn.Module,
+    dataset: Encoded,
+    data: RunData,
+    spec: RunSpec,
+    device: torch.device,
+    report: Callable[[int], None],
+) -> Any:
+    parts: list[Tensor] = []
+    done = 0
+    for batch in batches(dataset, data.collate, _BATCH):
+        labels = batch.pop("labels")
+        rows = {name: (tensor.flatten(0, -2)).to(device) for name, tensor in batch.items()}
+        with torch.autocast(device.type, torch.bfloat16, enabled=spec.training.precision == "bf16"):
+            states = encoder(**rows).last_hidden_state
+        feature = pool(states.float(), rows["attention_mask"], spec.training.pooling).cpu()
+        parts.append(feature.view(len(labels), -1, feature.shape[-1]) if data.task.kind == "choice" else feature)
+        done += len(labels)
+        report(done)
+    return torch.cat(parts).numpy()

@@ -1,0 +1,233 @@
+"""Full fine-tuning: one RunSpec on the transformers Trainer."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
+
+from steadytune.files import Arrays
+from steadytune.records import RunRecord
+from steadytune.stabilizers import Pretraining
+from steadytune.study import RunSpec
+from steadytune.tasks.metrics import evaluate
+from steadytune.training.data import RunData, batches, run_data
+from steadytune.training.models import build_model, encoder_of, is_decoder
+from steadytune.training.outcome import Diverged, finished
+from steadytune.training.pretraining import pretraining_context
+from steadytune.training.recording import logits_of, stored
+from steadytune.training.seeds import spread
+from steadytune.training.trainer import StableTrainer, geometry
+
+_CHECK_EVERY = 10
+_CURVE_POINTS = 40
+
+
+def train_full(spec: RunSpec, cache: Path, progress: Callable[[float], None]) -> tuple[RunRecord, Arrays]:
+    """Train one run and measure it.
+
+    Args:
+        spec: The run.
+        cache: Folder of what seeds share.
+        progress: Called with the share of the run that is done, 0 to 1.
+
+    Raises:
+        Diverged: The loss or the logits became NaN or infinite.
+    """
+    started = time.perf_counter()
+    torch.set_num_threads(spec.training.threads)
+    data = run_data(spec)
+    set_seed(spread("init", spec.seeds.init))
+    model = build_model(spec.model, data.task, spec.training, data.tokenizer)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = _RunTrainer(spec, data, cache, progress, folder, model)
+        ready = time.perf_counter()
+        trainer.train()
+    trained = time.perf_counter()
+    device, bf16 = trainer.args.device, spec.training.precision == "bf16"
+    logits, states = logits_of(
+        model, batches(data.measure, data.collate, _EVALUATION_BATCH), device, bf16, _position(spec)
+    )
+    arrays: Arrays = {"logits": logits, "labels": data.splits.measure.labels}
+    if states is not None:
+        arrays["representations"] = stored(states, spec.training.representation_dtype)
+    done = time.perf_counter()
+    record = finished(
+        spec,
+        data.task,
+        data.splits.measure,
+        logits,
+        device=str(device),
+        curves=trainer.curves,
+        measurements={**trainer.measurements, "distance_from_start": trainer.distance()},
+        timings={
+            "setup": ready - started,
+            "train": trained - ready,
+            "evaluate": done - trained,
+            "total": done - started,
+        },
+    )
+    return record, arrays
+
+
+_EVALUATION_BATCH = 64
+
+
+def _position(spec: RunSpec) -> str | None:
+    asked = spec.training.representations
+    if asked == "auto":
+        return "last" if is_decoder(spec.model) else "cls"
+    return None if asked == "none" else asked
+
+
+def arguments(spec: RunSpec, examples: int, folder: str) -> TrainingArguments:
+    """Return the Trainer's arguments for a run on `examples` training examples."""
+    training = spec.training
+    steps = training.epochs * math.ceil(examples / training.batch_size)
+    made = TrainingArguments(
+        output_dir=folder,
+        num_train_epochs=training.epochs,
+        per_device_train_batch_size=training.batch_size,
+        learning_rate=training.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=math.ceil(training.warmup * steps),
+        optim="adamw_torch_fused",
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.clip,
+        bf16=training.precision == "bf16",
+        seed=spread("init", spec.seeds.init),
+        data_seed=spread("order", spec.seeds.order),
+        logging_steps=max(1, steps // _CURVE_POINTS),
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to="none",
+        log_level="error",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+    )
+    # One run uses one device: on several GPUs the Trainer would multiply the batch size.
+    made._n_gpu = min(1, made.n_gpu)
+    return made
+
+
+class _RunTrainer(StableTrainer):
+    """Watches a run: its loss, its geometry, its best epoch, how far it travels."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        data: RunData,
+        cache: Path,
+        progress: Callable[[float], None],
+        folder: str,
+        model: nn.Module,
+    ) -> None:
+        self.spec, self.data, self.cache, self.report = spec, data, cache, progress
+        self.losses: list[Tensor] = []
+        self.shape: list[dict[str, float]] = []
+        self.epoch_scores: list[float] = []
+        self.best: dict[str, Tensor] | None = None
+        super().__init__(
+            model=model,
+            args=arguments(spec, len(data.train), folder),
+            train_dataset=data.train,
+            data_collator=data.collate,
+            stabilizers=spec.stabilizers,
+            task_kind=data.task.kind,
+            callbacks=[_Watch(self)],
+        )
+        self.remove_callback(PrinterCallback)
+        self.start = {name: weight.detach().cpu().clone() for name, weight in encoder_of(model).named_parameters()}
+
+    def pretraining(self, model: nn.Module) -> Pretraining:
+        """Return what the hook before training sees, cached for all runs of the study."""
+        return pretraining_context(self.spec, self.data, self.cache, self.args.device.type, self.report)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Train on one batch and keep its loss as it is, before the Trainer's log filters it."""
+        loss: Tensor = super().training_step(*args, **kwargs)
+        self.losses.append(loss)
+        return loss
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Compute the loss, and the geometry of the batch as often as the curves have points."""
+        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if model.training and self.state.global_step % self.args.logging_steps == 0:
+            step = self.step(inputs)
+            if step.classes is not None:
+                values = geometry(step.features, step.classes, step.head)
+                self.shape.append({"geometry_step": self.state.global_step, **values})
+        return result
+
+    def check_losses(self) -> None:
+        """Stop the run if a loss since the last check is not finite."""
+        recent = torch.stack(self.losses[-_CHECK_EVERY:])
+        if not bool(torch.isfinite(recent).all()):
+            first = self.state.global_step - len(recent) + int((~torch.isfinite(recent)).nonzero()[0]) + 1
+            raise Diverged(f"the training loss was not finite at step {first} of {self.state.max_steps}")
+
+    def pick_epoch(self) -> None:
+        """Score the half that picks the epoch, and keep the weights if no epoch before was better."""
+        assert self.data.select is not None and self.data.splits.select is not None
+        rows = batches(self.data.select, self.data.collate, _EVALUATION_BATCH)
+        logits, _ = logits_of(self.model, rows, self.args.device, self.spec.training.precision == "bf16")
+        task = self.data.task
+        score = evaluate([task.metric], task.kind, logits, self.data.splits.select)[task.metric]
+        if not self.epoch_scores or score > max(self.epoch_scores):
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+        self.epoch_scores.append(score)
+
+    def unequip(self) -> None:
+        """Go back to the best epoch if there is one to pick, then to plain layers."""
+        if self.best is not None:
+            self.model.load_state_dict(self.best)
+            self.measurements["selected_epoch"] = float(np.argmax(self.epoch_scores) + 1)
+        super().unequip()
+
+    def distance(self) -> float:
+        """Return the Euclidean distance of the encoder's weights from where fine-tuning started."""
+        squares = [
+            float(((weight.detach().cpu() - self.start[name]).double() ** 2).sum())
+            for name, weight in encoder_of(self.model).named_parameters()
+        ]
+        return math.sqrt(sum(squares))
+
+    @property
+    def curves(self) -> dict[str, list[float | None]]:
+        """Return loss, gradient norm and learning rate as logged, geometry, and the scores that picked the epoch."""
+        logged = [entry for entry in self.state.log_history if "loss" in entry]
+        curves = {name: [entry[name] for entry in logged] for name in ("step", "loss", "grad_norm", "learning_rate")}
+        for name in self.shape[0] if self.shape else ():
+            curves[name] = [values[name] for values in self.shape]
+        if self.epoch_scores:
+            curves["epoch"] = list(range(1, len(self.epoch_scores) + 1))
+            curves["selection_score"] = list(self.epoch_scores)
+        return curves
+
+
+class _Watch(TrainerCallback):
+    def __init__(self, trainer: _RunTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # From here on the global random state is used for dropout alone.
+        set_seed(spread("dropout", self.trainer.spec.seeds.dropout))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.report(state.global_step / (state.max_steps + 1))
+        if state.global_step % _CHECK_EVERY == 0 or state.global_step == state.max_steps:
+            self.trainer.check_losses()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.trainer.data.select is not None:
+            self.trainer.pick_epoch()

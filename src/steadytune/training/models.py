@@ -1,0 +1,178 @@
+"""Models as the training code sees them: float32, with a fresh last layer, and logits as their output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from steadytune.errors import UserError
+from steadytune.study import Training
+from steadytune.tasks.base import Task
+from steadytune.training.weights import model_folder
+
+
+def load_tokenizer(name: str) -> Any:
+    """Load a model's tokenizer, padding on the right and with a padding token."""
+    tokenizer = AutoTokenizer.from_pretrained(model_folder(name), trust_remote_code=False)
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_encoder(name: str) -> nn.Module:
+    """Load a model without a head, in float32; of an encoder-decoder model the encoder."""
+    model = _load(AutoModel, model_folder(name))
+    return model.get_encoder() if model.config.is_encoder_decoder else model
+
+
+def build_model(name: str, task: Task, training: Training, tokenizer: Any) -> nn.Module:
+    """Load a model with a new last layer, drawn from the global random state.
+
+    Args:
+        name: As `model_folder` takes it.
+        task: Gives the number of outputs.
+        training: Gives the pooling, resolved.
+        tokenizer: Gives the padding token that a decoder needs to find the last token.
+    """
+    model: nn.Module
+    if training.pooling == "native":
+        model = _load(
+            AutoModelForSequenceClassification,
+            model_folder(name),
+            num_labels=task.num_outputs,
+            ignore_mismatched_sizes=True,
+        )
+        if model.config.pad_token_id is None:
+            model.config.pad_token_id = tokenizer.pad_token_id
+    else:
+        model = PooledClassifier(load_encoder(name), task.num_outputs, training.pooling)
+    return ChoiceModel(model) if task.kind == "choice" else model
+
+
+def _load(auto_class: Any, folder: Path, **options: Any) -> Any:
+    try:
+        return auto_class.from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True, **options
+        )
+    except (ValueError, OSError) as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise UserError(f"{folder} cannot be loaded as a {auto_class.__name__}: {reason}") from error
+
+
+def is_decoder(name: str) -> bool:
+    """Whether the model reads left to right, so that only its last token has seen the whole text."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+
+    config = AutoConfig.from_pretrained(model_folder(name), trust_remote_code=False)
+    causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
+    return bool(getattr(config, "is_decoder", False) or (causal and not config.is_encoder_decoder))
+
+
+def pool(hidden: Tensor, mask: Tensor, how: str) -> Tensor:
+    """Reduce (B, T, D) states to one (B, D) feature.
+
+    Args:
+        hidden: States of B inputs of T tokens.
+        mask: (B, T), 1 at real tokens.
+        how: "cls" the first real token, "last" the last real token, "mean" the mean over real tokens.
+    """
+    if how == "mean":
+        weights = mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+    places = torch.arange(mask.shape[1], device=mask.device)
+    if how == "last":
+        index = (mask * places).argmax(1)
+    else:
+        index = (mask * (mask.shape[1] - places)).argmax(1)
+    return hidden[torch.arange(len(hidden), device=hidden.device), index]
+
+
+class PooledClassifier(nn.Module):
+    """A plain linear head on one pooled feature of an encoder: the model that the theory speaks of.
+
+    Args:
+        encoder: A transformers model that returns `last_hidden_state`.
+        num_outputs: Width of the head.
+        pooling: "cls", "mean" or "last".
+    """
+
+    def __init__(self, encoder: nn.Module, num_outputs: int, pooling: str) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.config: Any = encoder.config
+        self.pooling = pooling
+        self.dropout = nn.Dropout(_dropout_rate(self.config))
+        self.classifier = nn.Linear(self.config.hidden_size, num_outputs)
+        nn.init.normal_(self.classifier.weight, std=initial_scale(self.config))
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, attention_mask: Tensor, **inputs: Any) -> SequenceClassifierOutput:
+        """Return logits (B, outputs), with hidden states if asked for."""
+        outputs = self.encoder(attention_mask=attention_mask, **inputs)
+        feature = pool(outputs.last_hidden_state, attention_mask, self.pooling)
+        logits = self.classifier(self.dropout(feature))
+        return SequenceClassifierOutput(logits=logits, hidden_states=outputs.hidden_states)
+
+
+class ChoiceModel(nn.Module):
+    """Scores each candidate of a multiple-choice example by itself: inputs (B, c, T), logits (B, c)."""
+
+    def __init__(self, scorer: nn.Module) -> None:
+        super().__init__()
+        self.scorer = scorer
+        self.config = scorer.config
+
+    def forward(self, output_hidden_states: bool = False, **inputs: Tensor) -> SequenceClassifierOutput:
+        """Return logits (B, c); hidden states, if asked for, are those of the B * c candidates."""
+        examples, choices = inputs["input_ids"].shape[:2]
+        rows = {name: tensor.flatten(0, 1) for name, tensor in inputs.items()}
+        outputs = self.scorer(output_hidden_states=output_hidden_states, **rows)
+        outputs.logits = outputs.logits.view(examples, choices)
+        return outputs  # type: ignore[no-any-return]
+
+
+def initial_scale(config: Any) -> float:
+    """Return the standard deviation with which the architecture draws new weights."""
+    return float(getattr(config, "initializer_range", None) or 0.02)
+
+
+def _dropout_rate(config: Any) -> float:
+    for name in ("classifier_dropout", "hidden_dropout_prob", "dropout", "resid_pdrop", "dropout_rate"):
+        rate = getattr(config, name, None)
+        if isinstance(rate, float):
+            return rate
+    return 0.0
+
+
+def encoder_of(model: nn.Module) -> nn.Module:
+    """Return the pre-trained part of a model that `build_model` or transformers made."""
+    if isinstance(model, ChoiceModel):
+        return encoder_of(model.scorer)
+    if isinstance(model, PooledClassifier):
+        return model.encoder
+    return getattr(model, "base_model", model)
+
+
+def find_head(model: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
+    """Return (parent, attribute name, layer) of the last linear layer outside the pre-trained part.
+
+    Raises:
+        UserError: There is none.
+    """
+    inside = set(encoder_of(model).modules())
+    heads = [
+        (parent, name, child)
+        for parent in model.modules()
+        if parent not in inside
+        for name, child in parent.named_children()
+        if isinstance(child, nn.Linear)
+    ]
+    if not heads:
+        raise UserError(f"{type(model).__name__} has no linear layer outside its encoder: it is no classifier")
+    return heads[-1]

@@ -1,0 +1,59 @@
+"""RunSpecs -> RunRecords, whatever happens: a run that diverges or raises is a record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from transformers.utils import logging
+
+from steadytune.errors import UserError
+from steadytune.files import Arrays
+from steadytune.records import RunRecord
+from steadytune.study import RunSpec
+from steadytune.training.full import train_full
+from steadytune.training.head import train_heads
+from steadytune.training.outcome import lost
+
+
+def train(specs: Sequence[RunSpec], cache: Path, progress: Callable[[float], None]) -> list[tuple[RunRecord, Arrays]]:
+    """Train runs that are done together: one in full fine-tuning, runs of one cohort in head tuning.
+
+    Args:
+        specs: The runs.
+        cache: Folder of what seeds share.
+        progress: Called with the share that is done, 0 to 1.
+
+    Raises:
+        UserError: The input is at fault, so that no other run can go better.
+    """
+    started = time.perf_counter()
+    try:
+        with _quiet():
+            return _train(specs, cache, progress)
+    except UserError:
+        raise
+    except Exception as error:  # whatever it is, it is this run's fate and not the sweep's
+        seconds = (time.perf_counter() - started) / len(specs)
+        return [(lost(spec, error, seconds), {}) for spec in specs]
+
+
+def _train(specs: Sequence[RunSpec], cache: Path, progress: Callable[[float], None]) -> list[tuple[RunRecord, Arrays]]:
+    if specs[0].training.setting == "head":
+        return train_heads(specs, cache, progress)
+    return [train_full(spec, cache, progress) for spec in specs]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's own bars and reports of new weights out of the sweep's display."""
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        logging.enable_progress_bar()

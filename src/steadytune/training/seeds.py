@@ -1,0 +1,33 @@
+"""Three sources of luck, kept apart: new weights, order of the examples, dropout."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+_STREAMS = {"init": 1, "order": 2, "dropout": 3}
+
+
+def spread(stream: str, seed: int) -> int:
+    """Return a 31-bit seed for one source of randomness.
+
+    Small consecutive seeds must not reach the libraries as they are: accelerate shuffles epoch e with data_seed + e, so
+    that order seeds 0 and 1 would share all orders but one; and init and dropout of one integer would share a stream.
+    """
+    return int(np.random.SeedSequence([_STREAMS[stream], seed]).generate_state(1)[0] >> 1)
+
+
+@contextmanager
+def preserved_random_state() -> Iterator[None]:
+    """Leave the global random states of Python, NumPy and torch as they were found."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

@@ -1,0 +1,120 @@
+"""Comparisons: baselines, ratios, and the rows that every table is made of."""
+
+import math
+
+import numpy as np
+import pytest
+
+from steadytune import RunRecord, RunSpec, RunStore, Study, UserError
+from steadytune.analysis.compare import MeasureRow, compare
+from steadytune.analysis.profile import MEASURES
+from steadytune.measures import linear_cka, permutation_null
+from steadytune.records.cohort import LostRun
+
+NARROW, WIDE = [0.79, 0.80, 0.81], [0.76, 0.80, 0.84]
+
+
+def test_standard_is_the_baseline_wherever_it_stands(make_cohort):
+    comparison = compare([make_cohort(scores=NARROW, recipe="mmr"), make_cohort(scores=WIDE)])
+    assert [(row.recipe, row.is_baseline) for row in comparison.rows()] == [("mmr", False), ("standard", True)]
+
+
+def test_the_first_recipe_is_the_baseline_where_there_is_no_standard(make_cohort):
+    rows = compare([make_cohort(scores=NARROW, recipe=name) for name in ("mmr", "surt")]).rows()
+    assert [row.baseline for row in rows] == ["mmr", "mmr"]
+
+
+def test_each_model_and_task_has_a_baseline_of_its_own(make_cohort):
+    cohorts = [
+        make_cohort(scores=WIDE, task="rte"),
+        make_cohort(scores=NARROW, task="rte", recipe="mmr"),
+        make_cohort(scores=NARROW, task="cb", recipe="mmr"),
+        make_cohort(scores=WIDE, task="cb", recipe="surt"),
+    ]
+    comparison = compare(cohorts)
+    assert comparison.baselines == {("", "rte"): "standard", ("", "cb"): "mmr"}
+    assert [row.sd_ratio.value for row in comparison.rows()] == pytest.approx(
+        [math.nan, 0.25, math.nan, 4], nan_ok=True
+    )
+
+
+def test_a_baseline_may_be_chosen(make_cohort):
+    cohorts = [make_cohort(scores=WIDE), make_cohort(scores=NARROW, recipe="mmr")]
+    standard, mmr = compare(cohorts, baseline="mmr").rows()
+    assert mmr.is_baseline
+    assert math.isnan(mmr.sd_ratio.value)
+    assert standard.sd_ratio.value == pytest.approx(4)
+    assert standard.mean_difference.value == pytest.approx(0)
+
+
+def test_a_row_counts_finished_failed_and_lost_runs(make_cohort):
+    cohort = make_cohort(
+        scores=[0.5, 0.6, 0.8], seconds=np.array([1.0, 2.0, 6.0]), lost=(LostRun("3", "diverged", "the loss is nan"),)
+    )
+    (row,) = compare([cohort]).rows()
+    assert (row.runs, row.failed, row.lost, row.seconds) == (3, 2, 1, 3.0)
+    assert row.mean.value == pytest.approx(1.9 / 3)
+    assert list(row.measures) == list(MEASURES)
+
+
+def test_seconds_are_unknown_where_nobody_measured_them(make_cohort):
+    (row,) = compare([make_cohort(scores=NARROW)]).rows()
+    assert math.isnan(row.seconds)
+
+
+def test_measures_of_representations_are_those_of_the_last_layer(make_cohort):
+    states = np.random.default_rng(0).standard_normal((3, 4, 10, 5))
+    (row,) = compare([make_cohort(scores=NARROW, representations=states)]).rows()
+    assert row.measures["cka"].layer == 4
+
+
+def test_measures_rows_hold_every_measure_and_layer_in_the_columns_of_the_file(make_cohort):
+    states = np.random.default_rng(0).standard_normal((3, 4, 10, 5))
+    comparison = compare([make_cohort(scores=NARROW, representations=states, model="m", task="t")])
+    rows = comparison.measures_rows()
+    assert MeasureRow._fields == ("model", "task", "recipe", "measure", "layer", "value", "low", "high", "null")
+    assert len(rows) == 4 + 3 * 4
+    assert rows[0][:5] == ("m", "t", "standard", "sd", None)
+    assert rows[-1][3:5] == ("cka", 4)
+    assert rows[-1].null == pytest.approx(permutation_null(linear_cka, states)[-1])
+
+
+def test_nothing_to_compare_is_an_error():
+    with pytest.raises(UserError, match="there are no runs yet"):
+        compare([])
+
+
+def test_an_unknown_baseline_names_the_closest_recipe(make_cohort):
+    with pytest.raises(UserError, match="did you mean 'standard'"):
+        compare([make_cohort(scores=WIDE)], baseline="standart")
+
+
+def test_two_cohorts_of_one_name_are_an_error(make_cohort):
+    with pytest.raises(UserError, match="two cohorts are called 'standard'"):
+        compare([make_cohort(scores=WIDE), make_cohort(scores=NARROW)])
+
+
+def test_a_folder_of_runs_is_compared_cohort_by_cohort(tmp_path):
+    study = Study(model="m", task="t", seeds=3, recipes=["standard", "mmr"])
+    store = RunStore.create(tmp_path / "out", study, {})
+    for model, task, recipe, seeds in study.grid():
+        spec = RunSpec(
+            model=model,
+            weights="w",
+            task=task,
+            data="d",
+            recipe=recipe,
+            training=study.recipe_training(recipe),
+            stabilizers=study.recipes[recipe].stabilizers,
+            seeds=seeds,
+        )
+        store.write_examples(spec, "classification", ["a", "b"], ["no", "yes"])
+        record = RunRecord(spec=spec, status="done", metric="accuracy", score=0.5 + seeds.init / 4, majority_score=0.5)
+        logits = np.array([[0.0, 1.0], [seeds.init, 1.0]])
+        store.write(record, {"logits": logits, "labels": np.array([1, 0])})
+    standard, mmr = compare(store).rows()
+    assert (standard.recipe, mmr.recipe, mmr.baseline) == ("standard", "mmr", "standard")
+    assert (standard.runs, standard.failed, standard.metric) == (3, 1, "accuracy")
+    assert standard.sd.value == pytest.approx(0.25)
+    # argmax of (1, 1) is class 0, so runs 1 and 2 agree and run 0 differs from both on one example of two.
+    assert standard.measures["disagreement"].value == pytest.approx(1 / 3)

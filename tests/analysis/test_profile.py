@@ -1,0 +1,207 @@
+"""Profiles: hand-computed values, and every way in which a cohort can fall short."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from steadytune import UserError
+from steadytune.analysis.profile import (
+    MEASURES,
+    PREDICTION_MEASURES,
+    REPRESENTATION_MEASURES,
+    flip_rates,
+    profile,
+)
+from steadytune.measures import linear_cka, pair_mean, permutation_null, procrustes
+from steadytune.records.cohort import LostRun
+
+
+@pytest.fixture
+def three_runs(make_cohort, wrong_at):
+    """Runs that score 1.0, 0.9 and 0.7; pairs differ at 1, 3 and 4 of 10 examples."""
+    generator = np.random.default_rng(0)
+    common = generator.standard_normal((2, 10, 4))
+    states = [common + 0.2 * generator.standard_normal(common.shape) for _ in range(3)]
+    return make_cohort([wrong_at(), wrong_at(0), wrong_at(7, 8, 9)], representations=states)
+
+
+def unknown(found, measures):
+    return all(math.isnan(found.last(measure).value) for measure in measures)
+
+
+class TestValues:
+    def test_measures_come_in_order_with_representations_once_per_layer(self, three_runs):
+        found = profile(three_runs)
+        assert [value.measure for value in found.values] == [
+            *MEASURES[:4],
+            *(measure for measure in MEASURES[4:] for _ in range(2)),
+        ]
+        assert [value.layer for value in found.values] == [None] * 4 + [1, 2] * 3
+
+    def test_score_measures_are_those_computed_by_hand(self, three_runs):
+        found = profile(three_runs)
+        assert found.mean.value == pytest.approx(2.6 / 3)
+        assert found.last("sd").value == pytest.approx(math.sqrt((0.4**2 + 0.1**2 + 0.5**2) / 9 / 2))
+
+    def test_prediction_measures_are_those_computed_by_hand(self, three_runs):
+        found = profile(three_runs)
+        assert found.distances["disagreement"] == pytest.approx(np.array([[0, 1, 3], [1, 0, 4], [3, 4, 0]]) / 10)
+        disagreement = 8 / 30
+        # Class 1 is predicted 4 + 5 + 1 = 10 times of 30; two classes: 1 - kappa = disagreement / (1 - P_e).
+        assert found.last("disagreement").value == pytest.approx(disagreement)
+        assert found.last("kappa").value == pytest.approx(disagreement / (1 - (100 + 400) / 900))
+
+    def test_jensen_shannon_counts_the_examples_that_differ(self, three_runs):
+        p = 1 / (1 + math.exp(-4))
+        entropy = -p * math.log(p) - (1 - p) * math.log(1 - p)
+        assert profile(three_runs).last("jensen_shannon").value == pytest.approx(8 / 30 * (math.log(2) - entropy))
+
+    def test_representation_measures_and_their_nulls_are_those_of_the_single_functions(self, three_runs):
+        found = profile(three_runs)
+        layers = [value for value in found.values if value.measure == "procrustes"]
+        states = three_runs.representations
+        assert [value.value for value in layers] == pytest.approx(pair_mean(procrustes(states)))
+        assert [value.null for value in layers] == pytest.approx(permutation_null(procrustes, states))
+        assert found.distances["cka"] == pytest.approx(linear_cka(states))
+        assert found.last("cka").layer == 2
+
+    def test_representations_of_one_layer_need_no_layer_axis(self, three_runs, make_cohort):
+        states = three_runs.representations
+        flat = profile(make_cohort(scores=[0.7, 0.8, 0.9], representations=[run[1] for run in states]))
+        assert flat.last("svcca").layer == 1
+        assert flat.last("svcca").value == pytest.approx(profile(three_runs).last("svcca").value)
+
+    def test_every_interval_holds_its_value(self, three_runs):
+        for value in profile(three_runs).values:
+            assert value.low <= value.value <= value.high
+
+    def test_the_same_cohort_gives_the_same_profile(self, three_runs):
+        assert repr(profile(three_runs).values) == repr(profile(three_runs).values)
+
+
+class TestFlips:
+    def test_flips_are_the_share_that_differs_from_the_most_frequent_answer(self):
+        predictions = np.array([[0, 0, 2], [0, 1, 1], [0, 1, 0], [0, 0, 1]])
+        assert flip_rates(predictions) == pytest.approx([0, 0.5, 0.5])
+
+    @given(arrays.arrays(np.int64, st.tuples(st.integers(2, 6), st.integers(1, 8)), elements=st.integers(0, 3)))
+    def test_flips_stay_below_one_minus_one_run_whatever_the_order_of_the_runs(self, predictions):
+        rates = flip_rates(predictions)
+        assert ((rates >= 0) & (rates <= 1 - 1 / len(predictions))).all()
+        assert rates == pytest.approx(flip_rates(predictions[::-1]))
+
+
+class TestShortCohorts:
+    def test_no_finished_run_leaves_everything_unknown(self, make_cohort):
+        found = profile(make_cohort(scores=[], lost=(LostRun("0", "diverged", "the loss is nan"),)))
+        assert unknown(found, MEASURES)
+        assert math.isnan(found.mean.value)
+        assert (found.distances, found.flips) == ({}, None)
+        assert found.notes == ("No run finished: nothing can be measured.",)
+
+    def test_one_run_has_a_score_and_nothing_else(self, make_cohort, wrong_at):
+        found = profile(make_cohort([wrong_at(1)], representations=np.ones((1, 2, 10, 3))))
+        assert found.mean.value == pytest.approx(0.9)
+        assert unknown(found, MEASURES)
+        assert found.flips is None
+        assert found.notes == ("One run: instability needs at least two.",)
+
+    def test_two_runs_have_values_but_only_the_scores_have_intervals(self, make_cohort, wrong_at):
+        found = profile(make_cohort([wrong_at(), wrong_at(1)]))
+        assert found.last("disagreement").value == pytest.approx(0.1)
+        assert math.isnan(found.last("disagreement").low)
+        assert found.last("sd").low > 0
+        assert found.notes[0].startswith("Two runs:")
+
+
+class TestDegenerateCohorts:
+    def test_identical_runs_are_zero_without_interval(self, make_cohort, wrong_at):
+        states = [np.random.default_rng(0).standard_normal((2, 10, 4))] * 4
+        found = profile(make_cohort([wrong_at(3)] * 4, representations=states))
+        for value in found.values:
+            assert value.value == pytest.approx(0, abs=1e-7)
+            assert math.isnan(value.low)
+        assert "All runs score the same: the mean score and its SD have no interval." in found.notes
+
+    def test_one_single_answer_counts_as_agreement_and_is_said(self, make_cohort):
+        found = profile(make_cohort(np.zeros((3, 10), dtype=int)))
+        assert found.last("kappa").value == 0
+        assert any("one single answer" in note for note in found.notes)
+
+    def test_a_regression_has_no_prediction_measures(self, make_cohort):
+        logits = np.random.default_rng(0).standard_normal((3, 10, 1))
+        found = profile(make_cohort(scores=[0.7, 0.8, 0.85], logits=logits, kind="regression", metric="pearson"))
+        assert unknown(found, PREDICTION_MEASURES)
+        assert found.flips is None
+        assert found.last("sd").value > 0
+        assert any("regression" in note for note in found.notes)
+
+    def test_scores_alone_leave_the_rest_unknown_and_say_why(self, make_cohort):
+        found = profile(make_cohort(scores=[0.7, 0.8]))
+        assert unknown(found, MEASURES[1:])
+        assert {"No logits", "No representations"} <= {" ".join(note.split()[:2]) for note in found.notes}
+
+    def test_a_frozen_encoder_is_stable_by_construction(self, make_cohort, wrong_at):
+        found = profile(make_cohort([wrong_at(), wrong_at(1)], frozen_encoder=True))
+        for measure in REPRESENTATION_MEASURES:
+            assert found.last(measure).interval == (0, 0, 0)
+        assert any("by construction" in note for note in found.notes)
+
+
+class TestNotes:
+    def test_failed_runs_are_named(self, make_cohort, wrong_at):
+        found = profile(make_cohort([wrong_at(), [0] * 10, wrong_at(1), [0] * 10], seeds=("0", "3", "5", "7")))
+        assert found.notes[0].startswith("Seeds 3 and 7 scored at or below the majority class")
+
+    def test_lost_runs_are_counted(self, make_cohort):
+        found = profile(make_cohort(scores=[0.7, 0.8, 0.9], lost=(LostRun("3", "failed", "out of memory"),)))
+        assert found.notes[0].startswith("One seed did not finish and is not counted")
+
+    def test_svcca_is_called_vacuous_with_fewer_examples_than_dimensions(self, make_cohort):
+        states = np.random.default_rng(0).standard_normal((3, 1, 10, 40))
+        notes = profile(make_cohort(scores=[0.7, 0.8, 0.9], representations=states)).notes
+        assert any(note.startswith("SVCCA is vacuous with fewer examples (10) than dimensions (40)") for note in notes)
+
+    def test_unrelated_runs_are_near_their_null_and_similar_ones_are_not(self, make_cohort):
+        generator = np.random.default_rng(0)
+        unrelated = generator.standard_normal((3, 60, 5))
+        related = generator.standard_normal((60, 5)) + 0.1 * generator.standard_normal((3, 60, 5))
+        states = np.stack([related, unrelated, related], axis=1)
+        notes = profile(make_cohort(scores=[0.7, 0.8, 0.9], representations=states)).notes
+        named = [note for note in notes if "permutation null" in note]
+        assert [note.split()[0] for note in named] == ["SVCCA", "Procrustes", "CKA"]
+        assert all("null at layer 2 (" in note for note in named)
+
+    def test_collapsed_representations_are_named_by_layer(self, make_cohort):
+        states = np.random.default_rng(0).standard_normal((3, 2, 10, 4))
+        states[1, 1] = 1.0
+        notes = profile(make_cohort(scores=[0.7, 0.8, 0.9], representations=states)).notes
+        assert any(note.startswith("At layer 2 the representations of a run are the same") for note in notes)
+
+    def test_representations_that_overflow_are_unknown_and_their_run_is_named(self, make_cohort):
+        states = np.ones((3, 1, 10, 4), dtype=np.float16)
+        states[2, 0, 0, 0] = np.inf
+        found = profile(make_cohort(scores=[0.7, 0.8, 0.9], representations=states))
+        assert unknown(found, REPRESENTATION_MEASURES)
+        assert any(note.startswith("Representations of seed 2 are not finite") for note in found.notes)
+
+    def test_too_few_examples_for_cka_are_said(self, make_cohort):
+        states = np.random.default_rng(0).standard_normal((3, 1, 3, 2))
+        found = profile(make_cohort(scores=[0.7, 0.8, 0.9], representations=states))
+        assert unknown(found, ["cka"])
+        assert "CKA needs at least four examples, there are 3." in found.notes
+
+
+class TestBadInput:
+    def test_representations_of_different_examples_name_the_cohort(self, make_cohort):
+        states = [np.ones((1, 10, 4)), np.ones((1, 9, 4))]
+        with pytest.raises(UserError, match="standard: every run must have the same layers and examples"):
+            profile(make_cohort(scores=[0.7, 0.8], representations=states))
+
+    def test_scores_that_are_nan_name_the_cohort(self, make_cohort):
+        with pytest.raises(UserError, match="standard: scores must be finite"):
+            profile(make_cohort(scores=[0.7, math.nan]))

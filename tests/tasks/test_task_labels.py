@@ -1,0 +1,168 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steadytune.errors import UserError
+from steadytune.tasks.labels import infer_labels, match_labels
+from steadytune.tasks.tables import Table
+
+
+def infer(train, validation=None, typed=True, **options):
+    validation = train if validation is None else validation
+    tables = [
+        Table(f"{name}.jsonl", {"label": values}, list(range(1, len(values) + 1)), "line", typed)
+        for name, values in (("train", train), ("validation", validation))
+    ]
+    return infer_labels(*tables, "label", **options)
+
+
+def match(train, names, validation=None, typed=True):
+    validation = train if validation is None else validation
+    tables = [Table(name, {"label": values}, typed=typed) for name, values in (("t", train), ("v", validation))]
+    return match_labels(*tables, "label", names)
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "numbers"),
+    [
+        ([3, 1, 3], ("1", "3"), [1, 0, 1]),
+        ([10, 9], ("9", "10"), [1, 0]),
+        (["no", "yes", "no"], ("no", "yes"), [0, 1, 0]),
+        (["10", "9"], ("10", "9"), [0, 1]),
+        ([True, False], ("False", "True"), [1, 0]),
+        ([1.0, 0.0], ("0", "1"), [1, 0]),
+        ([1, 0.0], ("0", "1"), [1, 0]),
+        ([-1, 1], ("-1", "1"), [0, 1]),
+    ],
+)
+def test_classes_are_sorted_and_numbered(values, names, numbers):
+    found, train, validation = infer(values)
+    assert found == names
+    assert train.tolist() == validation.tolist() == numbers
+    assert train.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        (["10", "9"], ("9", "10")),
+        (["1.0", "0.0"], ("0", "1")),
+        (["1", "b"], ("1", "b")),
+        (["True", "False"], ("False", "True")),
+        (["None", "joy"], ("None", "joy")),
+    ],
+)
+def test_spelled_labels_are_numbers_only_if_all_are(values, names):
+    assert infer(values, typed=False)[0] == names
+
+
+def test_the_spelling_is_judged_over_both_splits():
+    assert infer(["1", "b"], ["1", "1"], typed=False)[2].tolist() == [0, 0]
+    assert infer(["1", "2"], ["1.5", "2"], typed=False)[0] == ()
+
+
+def test_fractions_in_either_split_make_a_regression():
+    assert infer([0.5, 1.0])[0] == ()
+    names, train, validation = infer([0.0, 1.0], [0.5, 1.0])
+    assert names == ()
+    assert train.tolist() == [0.0, 1.0]
+    assert validation.dtype == np.float64
+
+
+def test_many_different_floats_without_fractions_are_a_regression_and_many_integers_are_classes():
+    assert infer([float(value) for value in range(21)])[0] == ()
+    assert len(infer([float(value) for value in range(20)])[0]) == 20
+    assert len(infer(list(range(50)))[0]) == 50
+
+
+def test_integers_can_be_taken_as_targets_but_words_and_booleans_cannot():
+    assert infer([1, 2, 3], regression=True)[0] == ()
+    assert infer(["a", "b"], regression=True)[0] == ("a", "b")
+    assert infer([True, False], regression=True)[0] == ("False", "True")
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "message"),
+    [
+        ([1, 1], None, "train.jsonl: every 'label' is 1; there is nothing to learn"),
+        ([0.5, 0.5], None, "train.jsonl: every 'label' is 0.5"),
+        ([0, None, 1], None, "train.jsonl, line 2: no label in column 'label'$"),
+        ([0, 1], [0, float("nan"), None], r"validation.jsonl, line 2: no label in column 'label' \(nor in 1 more\)"),
+        ([0, 1], [0, 2], "validation.jsonl, line 2: label 2 is not in train.jsonl, which has 0, 1$"),
+        ([0, 1], [-1, -1], "validation.jsonl: every label is -1"),
+        ([-1, -1], [0, 1], "train.jsonl: every label is -1"),
+        ([0.5, 1.5], [-1.0, -1.0], "validation.jsonl: every label is -1"),
+        ([0, "a"], None, "train.jsonl, line 2: label 'a' is a string, but train.jsonl, line 1 has 0, a number"),
+        ([True, 1], None, "train.jsonl, line 2: label 1 is a number, but train.jsonl, line 1 has True, a boolean"),
+        ([0, 1], ["0", "1"], "validation.jsonl, line 1: label '0' is a string"),
+        ([[0], [1]], None, r"line 1: \[0\] in column 'label' is no label"),
+        ([0.5, float("inf")], None, "line 2: inf in column 'label' is no label"),
+    ],
+)
+def test_bad_labels_are_named_with_their_line(train, validation, message):
+    with pytest.raises(UserError, match=message) as error:
+        infer(train, validation)
+    assert str(error.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("null", ["NA", "nan", "NULL", None])
+def test_a_null_among_spelled_numbers_is_a_missing_label(null):
+    with pytest.raises(UserError, match=r"train.jsonl, line 2: no label"):
+        infer(["0", null, "1"], typed=False)
+
+
+def test_a_validation_class_called_minus_one_is_allowed_where_training_has_it():
+    assert infer([-1, 1], [-1, -1])[2].tolist() == [0, 0]
+
+
+def test_a_missing_label_column_names_the_option():
+    rows = Table("t", {"text": ["a"], "target": [0]})
+    with pytest.raises(UserError, match=r"t has no column 'label', only text, target; .* --set task.label=NAME"):
+        infer_labels(rows, rows, "label")
+
+
+@pytest.mark.parametrize("values", [[0, 1], ["entailment", "not_entailment"], [0.0, 1.0]])
+def test_benchmark_labels_may_be_numbers_or_names(values):
+    names = ("entailment", "not_entailment")
+    assert match(values, names)[1].tolist() == [0, 1]
+    assert match(values, names)[0] == names
+    assert match([str(value) for value in values], names, typed=False)[2].tolist() == [0, 1]
+
+
+def test_booleans_match_the_classes_false_and_true():
+    assert match([True, False], ("False", "True"))[1].tolist() == [1, 0]
+
+
+def test_a_class_that_training_lacks_is_known_all_the_same():
+    names, train, validation = match([0, 1], ("a", "b", "c"), [2])
+    assert (names, train.tolist(), validation.tolist()) == (("a", "b", "c"), [0, 1], [2])
+
+
+@pytest.mark.parametrize("wrong", [2, 0.5, -2])
+def test_a_label_that_the_benchmark_does_not_have_is_named(wrong):
+    with pytest.raises(UserError, match=rf"t, row 3: label {wrong} is not one of a, b or 0 to 1"):
+        match([0, 1, wrong], ("a", "b"))
+
+
+def test_hidden_benchmark_labels_are_recognised():
+    with pytest.raises(UserError, match="v: every label is -1"):
+        match([0, 1], ("a", "b"), [-1, -1])
+
+
+def test_a_benchmark_regression_takes_numbers_only():
+    assert match([1, 2, 5], ())[1].dtype == np.float64
+    with pytest.raises(UserError, match="column 'label' should hold numbers"):
+        match(["a", "b"], ())
+
+
+@given(
+    st.lists(st.one_of(st.integers(-5, 5), st.sampled_from([0.0, 1.0, 2.0])), min_size=2).filter(
+        lambda v: len(set(v)) > 1
+    )
+)
+def test_the_name_of_each_number_is_the_label_that_it_stands_for(values):
+    if set(values) == {-1}:
+        return
+    names, train, _ = infer(values)
+    assert [int(names[number]) for number in train] == values
