@@ -11,30 +11,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, field_validator, model_validator
 
+from steadytune.config import Config, first_problem, read_yaml
 from steadytune.errors import UserError, unknown_name
 from steadytune.files import canonical_json, sha256
 from steadytune.stabilizers import Stabilizer, parse_stabilizer, stabilizer_names
 
 OFFLINE_MODEL = "minilm"
 STANDARD = "standard"
-
-
-class Config(BaseModel):
-    """Data that refuses unknown keys and does not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class TaskSpec(Config):
@@ -151,8 +136,17 @@ StabilizerList = Annotated[
 class Recipe(Config):
     """One way of fine-tuning: changes to the study's `training`, and stabilizers."""
 
-    training: dict[str, Any] = {}
+    training: dict[str, Any] = Field(default_factory=dict)
     stabilizers: StabilizerList = ()
+
+    @field_validator("training")
+    @classmethod
+    def _check_training(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            # What is not said stays unsaid: the study says it.
+            return Training.model_validate(value).model_dump(exclude_unset=True)
+        except ValidationError as error:
+            raise ValueError(first_problem(error, Training)) from None
 
     @model_validator(mode="after")
     def _check_stabilizers(self) -> Recipe:
@@ -166,10 +160,16 @@ class Recipe(Config):
         """Return the recipe that a name means: "standard", a stabilizer with its defaults, or names joined by "+"."""
         if name == STANDARD:
             return cls()
-        for part in name.split("+"):
+        parts = name.split("+")
+        if STANDARD in parts:
+            raise UserError(f"recipe '{name}': '{STANDARD}' stands alone; leave it out to name a sum of stabilizers")
+        for part in parts:
             if part not in stabilizer_names():
                 raise unknown_name("recipe", part, [STANDARD, *stabilizer_names()])
-        return cls.model_validate({"stabilizers": name.split("+")})
+        try:
+            return cls.model_validate({"stabilizers": parts})
+        except ValidationError as error:
+            raise UserError(f"recipe '{name}': {first_problem(error, cls)}") from None
 
 
 class RunSpec(Config):
@@ -203,15 +203,31 @@ def _one_or_many(value: Any) -> Any:
     return value if isinstance(value, (list, tuple)) else [value]
 
 
+def _models(value: Any) -> Any:
+    return [str(model) if isinstance(model, Path) else model for model in _one_or_many(value)]
+
+
 def _tasks(value: Any) -> Any:
-    return [{"name": task} if isinstance(task, (str, Path)) else task for task in _one_or_many(value)]
+    return [{"name": str(task)} if isinstance(task, (str, Path)) else task for task in _one_or_many(value)]
 
 
 def _seeds(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("seeds is a number of seeds or a list")
-    values = range(value) if isinstance(value, int) else _one_or_many(value)
-    return [Seeds.all(seed) if isinstance(seed, int) else seed for seed in values]
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = range(value)
+    return [_one_seed(seed) for seed in (value if isinstance(value, range) else _one_or_many(value))]
+
+
+def _one_seed(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = {"init": value, "order": value, "dropout": value}
+    if not isinstance(value, (Mapping, Seeds)):
+        raise ValueError(f"a number of seeds, a list of integers or of {{init, order, dropout}}, not {value!r:.60}")
+    return value
+
+
+def _distinct(what: str, names: list[str]) -> None:
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{what} '{repeated[0]}' stands twice")
 
 
 class Study(Config):
@@ -225,30 +241,38 @@ class Study(Config):
         recipes: Name -> recipe. In Python a list of preset names works too.
     """
 
-    model: Annotated[tuple[str, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
+    model: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_models), Field(min_length=1)]
     task: Annotated[tuple[TaskSpec, ...], BeforeValidator(_tasks), Field(min_length=1)]
     seeds: Annotated[tuple[Seeds, ...], BeforeValidator(_seeds), Field(min_length=1)] = tuple(map(Seeds.all, range(5)))
     training: Training = Training()
-    recipes: Annotated[dict[str, Recipe], Field(min_length=1)] = {STANDARD: Recipe()}
+    recipes: Annotated[dict[str, Recipe], Field(min_length=1, default_factory=lambda: {STANDARD: Recipe()})]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_empty(cls, content: Any) -> Any:
+        # A key with nothing after it, its lines commented out say, is a key that was not given.
+        if not isinstance(content, Mapping):
+            return content
+        return {key: value for key, value in content.items() if value is not None}
 
     @field_validator("recipes", mode="before")
     @classmethod
     def _read_presets(cls, value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
-            return {name: Recipe.preset(name) for name in value}
+        if isinstance(value, (str, list, tuple)):
+            names = _one_or_many(value)
+            if not all(isinstance(name, str) for name in names):
+                raise ValueError("a list holds names of presets; a recipe of your own is name: {stabilizers: [...]}")
+            _distinct("recipe", list(names))
+            return {name: Recipe.preset(name) for name in names}
         if isinstance(value, Mapping):
-            return {name: {} if recipe is None else recipe for name, recipe in value.items()}
-        return value
-
-    @field_validator("seeds")
-    @classmethod
-    def _check_seeds(cls, value: tuple[Seeds, ...]) -> tuple[Seeds, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("a seed stands twice")
+            return {name: _recipe(name, recipe) for name, recipe in value.items()}
         return value
 
     @model_validator(mode="after")
-    def _check_recipes(self) -> Study:
+    def _check(self) -> Study:
+        _distinct("model", list(self.model))
+        _distinct("task", [task.name for task in self.task])
+        _distinct("seed", [seeds.label for seeds in self.seeds])
         for name in self.recipes:
             self.recipe_training(name)
         return self
@@ -263,7 +287,13 @@ class Study(Config):
         try:
             return cls.model_validate(dict(content))
         except ValidationError as error:
-            raise UserError(f"{source}: {_first_problem(error)}") from error
+            sections: dict[str, type[Config]] = {
+                "training": Training,
+                "task": TaskSpec,
+                "recipes": Recipe,
+                "seeds": Seeds,
+            }
+            raise UserError(f"{source}: {first_problem(error, cls, sections)}") from error
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Study:
@@ -279,12 +309,19 @@ class Study(Config):
         return self.model_dump(mode="json")
 
     def recipe_training(self, name: str) -> Training:
-        """Return the hyper-parameters of one recipe: the study's, with the recipe's own put over them."""
+        """Return the hyper-parameters of one recipe: the study's, with the recipe's own put over them.
+
+        Raises:
+            UserError: Together they mean nothing.
+        """
         recipe = self.recipes[name]
-        training = Training.model_validate({**self.training.model_dump(exclude_unset=True), **recipe.training})
+        try:
+            training = Training.model_validate({**self.training.model_dump(exclude_unset=True), **recipe.training})
+        except ValidationError as error:
+            raise UserError(f"recipe '{name}': {first_problem(error, Training)}") from None
         for stabilizer in recipe.stabilizers:
             if training.setting not in stabilizer.settings:
-                raise ValueError(f"recipe '{name}': {stabilizer.wrong_setting}")
+                raise UserError(f"recipe '{name}': {stabilizer.wrong_setting}")
         return training
 
     def grid(self) -> Iterator[tuple[str, TaskSpec, str, Seeds]]:
@@ -293,35 +330,14 @@ class Study(Config):
             yield model, task, name, seeds
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML mapping, or say in one line why that cannot be done."""
-    path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"no study file at {path}") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder; a study is a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        raise UserError(f"{path}{line}: not YAML ({getattr(error, 'problem', None) or 'not text'})") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: a study is a mapping with the keys {', '.join(Study.model_fields)}")
-    return content
-
-
-def _first_problem(error: ValidationError) -> str:
-    """Say the first problem of a validation error as "key: what is wrong"."""
-    problem = error.errors()[0]
-    place = [part for part in problem["loc"] if isinstance(part, str)]
-    where = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "extra_forbidden":
-        model: Any = {"training": Training, "task": TaskSpec, "recipes": Recipe, "seeds": Seeds}.get(
-            place[0] if len(problem["loc"]) > 1 else "", Study
-        )
-        return str(unknown_name("key", where.rpartition(".")[2], model.model_fields)) + (
-            f" (in {where.rpartition('.')[0]})" if "." in where else ""
-        )
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
+def _recipe(name: Any, recipe: Any) -> Any:
+    """Read what stands after a recipe's name: nothing means the preset of that name, if there is one."""
+    presets = [STANDARD, *stabilizer_names()]
+    is_preset = isinstance(name, str) and all(part in presets for part in name.split("+"))
+    if recipe is None:
+        return Recipe.preset(name) if is_preset else {}
+    if is_preset and name != STANDARD and isinstance(recipe, Mapping) and not recipe.get("stabilizers"):
+        # It would be called by a method's name and train without it.
+        meant = ", ".join(name.split("+"))
+        raise ValueError(f"recipe '{name}' has no stabilizers: write {name}: {{stabilizers: [{meant}]}}")
+    return recipe

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from steadytune.records import RunRecord, RunStore
-from steadytune.study import Recipe, RunSpec, Seeds, Study, TaskSpec
+from steadytune.stabilizers import stabilizer_names
+from steadytune.study import STANDARD, RunSpec, Study
 
 HOSTILE = [
     "</script><script>document.title='owned'</script>",
@@ -16,115 +19,125 @@ HOSTILE = [
     "{{ 7 * 7 }} {% if x %} <!-- comment --> <img src=x onerror=\"document.title='owned'\">",
     "unbroken" * 40,
 ]
-WORDS = "the cat that every old teacher said would chase a bird has slept under one green table again".split()
+LABELS = ["entailment", "not_entailment"]
+WORDS = ["the", "cat", "that", "every", "old", "teacher", "said", "would", "chase", "a", "bird", "again"]
 
 
-def sentences(amount: int, rng: np.random.Generator) -> list[str]:
+@dataclass(frozen=True)
+class Sample:
+    """What a made-up study holds.
+
+    Attributes:
+        recipes: Name -> how far seeds move its runs.
+        models: Model names.
+        tasks: Task names.
+        seeds: How many.
+        examples: N.
+        layers: L; 0 for no representations.
+        kind: "classification" or "regression".
+        collapsed: Seeds of the first recipe that give one answer to everything.
+        diverged: Recipe -> seeds that are lost.
+        setting: "full" or "head".
+    """
+
+    recipes: dict[str, float] = field(default_factory=lambda: {STANDARD: 1.0, "mmr": 0.6})
+    models: tuple[str, ...] = ("minilm",)
+    tasks: tuple[str, ...] = ("glue/rte",)
+    seeds: int = 5
+    examples: int = 60
+    layers: int = 4
+    kind: str = "classification"
+    collapsed: tuple[int, ...] = (3,)
+    diverged: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    setting: str = "full"
+
+
+def sentences(amount: int) -> list[str]:
+    rng = np.random.default_rng(11)
     made = [" ".join(rng.choice(WORDS, size=rng.integers(6, 16))).capitalize() + "." for _ in range(amount)]
     return (HOSTILE + made)[:amount]
 
 
-def make_store(
-    path: Path,
-    *,
-    recipes: dict[str, float] | None = None,
-    models: tuple[str, ...] = ("minilm",),
-    tasks: tuple[str, ...] = ("glue/rte",),
-    seeds: int = 5,
-    examples: int = 60,
-    layers: int = 6,
-    kind: str = "classification",
-    collapsed: tuple[int, ...] = (3,),
-    diverged: dict[str, tuple[int, ...]] | None = None,
-    frozen: bool = False,
-) -> RunStore:
-    """Write a store: `recipes` maps a name to how far seeds move the runs, `collapsed` seeds of the first recipe give one
-    answer to everything, `diverged` ones are lost.
-    """
-    recipes = recipes or {"standard": 1.0, "mmr": 0.6}
-    diverged = diverged or {}
+def make_store(path: Path, sample: Sample) -> RunStore:
+    recipes: dict[str, Any] = {}
+    for place, name in enumerate(sample.recipes):
+        known = set(name.split("+")) <= set(stabilizer_names())
+        # A recipe without a stabilizer differs in a hyper-parameter: the same spec would be the same run.
+        recipes[name] = {"stabilizers": name.split("+")} if known else {"training": {"clip": 1 + place / 10}}
+    if STANDARD in recipes:
+        recipes[STANDARD] = {}
     study = Study.parse(
         {
-            "model": list(models),
-            "task": list(tasks),
-            "seeds": seeds,
-            "training": {"setting": "head"} if frozen else {"learning_rate": 5e-5},
-            "recipes": {name: {} for name in recipes},
+            "model": list(sample.models),
+            "task": list(sample.tasks),
+            "seeds": sample.seeds,
+            "training": {"setting": sample.setting},
+            "recipes": recipes,
         }
     )
     store = RunStore.create(path, study, {"steadytune": "0", "torch": "0"})
-    for model in models:
-        for task in study.task:
-            for place, (recipe, spread) in enumerate(recipes.items()):
-                for seed in range(seeds):
-                    lost = seed in diverged.get(recipe, ())
-                    fallen = place == 0 and seed in collapsed
-                    spec = make_spec(model, task, recipe, seed, study)
-                    _write(store, spec, kind, spread, examples, 0 if frozen else layers, lost=lost, fallen=fallen)
+    for model, task, recipe, seeds in study.grid():
+        spec = RunSpec(
+            model=model,
+            weights=f"{model:0<64}",
+            task=task,
+            data=f"{task.name.replace('/', '_'):0<64}",
+            recipe=recipe,
+            training=study.recipe_training(recipe).resolved(model),
+            stabilizers=study.recipes[recipe].stabilizers,
+            seeds=seeds,
+        )
+        labels = [] if sample.kind == "regression" else LABELS
+        store.write_examples(spec, sample.kind, sentences(sample.examples), labels)
+        if seeds.init in sample.diverged.get(recipe, ()):
+            store.write(lost(spec), {})
+        else:
+            store.write(*finished(spec, sample))
     return store
 
 
-def make_spec(model: str, task: TaskSpec, recipe: str, seed: int, study: Study) -> RunSpec:
-    return RunSpec(
-        model=model,
-        weights=f"{model:0<16}",
-        task=task,
-        data=f"{task.name.replace('/', '_'):0<64}",
-        recipe=recipe,
-        training=study.recipe_training(recipe).resolved(model).model_copy(update={"epochs": 3 + len(recipe)}),
-        stabilizers=Recipe().stabilizers,
-        seeds=Seeds.all(seed),
+def lost(spec: RunSpec) -> RunRecord:
+    return RunRecord(
+        spec=spec,
+        status="diverged",
+        reason="the loss is <NaN> from step 12",
+        timings={"total": 3.5},
+        versions={"python": "3.11"},
     )
 
 
-def _write(
-    store: RunStore, spec: RunSpec, kind: str, spread: float, examples: int, layers: int, *, lost: bool, fallen: bool
-) -> None:
-    common = np.random.default_rng(7)
-    own = np.random.default_rng([spec.seeds.init, len(spec.recipe), *map(ord, spec.recipe[:3])])
-    truth = common.integers(0, 2, examples)
-    labels = truth.astype(np.float64) if kind == "regression" else truth
-    names = [] if kind == "regression" else ["entailment", "not_entailment"]
-    store.write_examples(spec, kind, sentences(examples, common), names)
-    versions = {"python": "3.11", "torch": "2.9", "device": "cpu (x86_64)", "threads": "1"}
-    if lost:
-        record = RunRecord(
-            spec=spec,
-            status="diverged",
-            reason="the loss is <NaN> from step 12",
-            timings={"total": 3.5},
-            versions=versions,
-        )
-        store.write(record, {})
-        return
-    signal = np.where(truth[:, None] == np.arange(2), 1.0, -1.0) * common.exponential(
-        0.9, (examples, 1)
-    ) + common.normal(0, 0.6, (examples, 2))
-    logits = signal + spread * own.normal(0, 0.8, (examples, 2))
+def finished(spec: RunSpec, sample: Sample) -> tuple[RunRecord, dict[str, Any]]:
+    first, spread = next(iter(sample.recipes)), sample.recipes[spec.recipe]
+    fallen = spec.recipe == first and spec.seeds.init in sample.collapsed
+    place = list(sample.recipes).index(spec.recipe)
+    own, shared = np.random.default_rng([spec.seeds.init, place]), np.random.default_rng(7)
+    truth = shared.integers(0, 2, sample.examples)
+    signs = np.where(truth[:, None] == np.arange(2), 1.0, -1.0)
+    signal = signs * shared.exponential(0.9, (sample.examples, 1)) + shared.normal(0, 0.6, (sample.examples, 2))
+    # The texts that try to break out are on display only if runs disagree on them.
+    signal[: len(HOSTILE)] *= 0.01
+    logits = signal + spread * own.normal(0, 0.8, (sample.examples, 2))
     if fallen:
-        logits = np.tile([2.0, -2.0], (examples, 1)) + own.normal(0, 0.1, (examples, 2))
-    if kind == "regression":
-        logits = logits[:, :1]
-        score = float(np.corrcoef(logits[:, 0], labels)[0, 1])
-    else:
-        score = float((logits.argmax(1) == truth).mean())
-    arrays = {"logits": logits.astype(np.float32), "labels": labels}
-    if layers:
-        base = common.normal(size=(layers, examples, 12))
-        noise = own.normal(size=(layers, examples, 12)) * np.linspace(0.1, 1.1, layers)[:, None, None] * spread
-        arrays["representations"] = (base + (4 if fallen else 1) * noise).astype(np.float16)
-    metric = "pearson" if kind == "regression" else "accuracy"
-    majority = 0.0 if kind == "regression" else float(max(truth.mean(), 1 - truth.mean()))
+        logits = np.tile([2.0, -2.0], (sample.examples, 1))
+    arrays = {"logits": logits.astype(np.float32), "labels": truth}
+    metric, score = "accuracy", float((logits.argmax(1) == truth).mean())
+    if sample.kind == "regression":
+        arrays = {"logits": logits[:, :1].astype(np.float32), "labels": truth.astype(np.float64)}
+        metric, score = "pearson", float(np.corrcoef(logits[:, 0], truth)[0, 1]) ** 2
+    if sample.layers:
+        shape = (sample.layers, sample.examples, 12)
+        growing = np.linspace(0.1, 1.1, sample.layers)[:, None, None] * spread * (4 if fallen else 1)
+        arrays["representations"] = (shared.normal(size=shape) + growing * own.normal(size=shape)).astype(np.float16)
     record = RunRecord(
         spec=spec,
         status="done",
         metric=metric,
         score=score,
         scores={metric: score, "f1": score * 0.9},
-        majority_score=majority,
+        majority_score=0.0 if sample.kind == "regression" else float(max(truth.mean(), 1 - truth.mean())),
         measurements={"distance_from_start": float(own.uniform(1, 2)), "margin": None},
         timings={"train": 10.0 + spec.seeds.init, "total": 12.0 + spec.seeds.init},
-        versions=versions,
+        versions={"python": "3.11", "device": "cpu (x86_64)"},
         notes=("the checkpoint is stored in float16 and was loaded in float32",),
     )
-    store.write(record, arrays)
+    return record, arrays

@@ -13,7 +13,7 @@ from steadytune.errors import UserError
 from steadytune.study import TaskSpec
 from steadytune.tasks import hub
 from steadytune.tasks.hub import BENCHMARKS, DIAGNOSTICS, REPOSITORIES, load_benchmark
-from steadytune.tasks.metrics import evaluate
+from steadytune.tasks.metrics import evaluate, majority_score
 
 ONE, PAIR, PREMISE = ["sentence"], ["sentence1", "sentence2"], ["premise", "hypothesis"]
 ENTAILMENT, BOOLEAN = ["entailment", "not_entailment"], ["False", "True"]
@@ -189,6 +189,27 @@ def test_files_of_other_columns_get_the_labels_and_metrics_of_the_benchmark(data
     assert (task.metric, *task.extra_metrics) == BENCHMARKS[name].metrics
     if name == "super_glue/wic":
         assert task.validation.candidates[0][0][0] == "class: An emerging professional class."
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("glue/rte", [0.527]),
+        ("glue/mrpc", [0.812, 0.684]),
+        ("glue/cola", [0.0]),
+        ("glue/sst2", [0.509]),
+        ("glue/wnli", [0.563]),
+        ("glue/stsb", [0.0, 0.0]),
+        ("super_glue/cb", [0.5, 0.222]),
+        ("super_glue/copa", [0.55]),
+        ("super_glue/wic", [0.5]),
+        ("super_glue/wsc", [0.635]),
+    ],
+)
+def test_the_majority_baselines_are_the_published_ones(data, name, expected):
+    task = load_benchmark(TaskSpec(name=name, path=str(data / name.partition("/")[2])))
+    scores = [majority_score(metric, task.kind, task.validation) for metric in (task.metric, *task.extra_metrics)]
+    assert scores == pytest.approx(expected, abs=5e-4)
 
 
 def test_a_folder_of_mismatched_files_is_preferred_where_there_are_both(tmp_path):

@@ -99,11 +99,12 @@ def test_a_relative_path_is_read_anew_from_another_place(tmp_path, monkeypatch):
             {"name": "glue/rte", "train_examples": 50},
             r"train_examples is for the generated task .* training.train_size",
         ),
+        ({"name": "glue/rte", "metric": "acuracy"}, "unknown metric 'acuracy': did you mean 'accuracy'"),
         ({"name": "acceptability", "path": "x"}, "'acceptability' is generated: it has no path"),
         ({"name": "acceptability", "columns": ("a",)}, "'acceptability' is generated: it has no columns"),
     ],
 )
-def test_options_that_would_do_nothing_are_refused(options, message):
+def test_options_that_are_unknown_or_would_do_nothing_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         load_task(TaskSpec(**options))
 

@@ -69,6 +69,11 @@ def test_unquoted_tab_separated_files_may_have_stray_quotation_marks(tmp_path):
     assert table.columns["text"] == ['"Not closed', '"Closed" he said', 'mid"dle']
 
 
+def test_a_text_may_be_longer_than_the_csv_module_allows(tmp_path):
+    put(tmp_path, "train.csv", f"text,label\n{'word ' * 50_000},0\n")
+    assert len(read_split(tmp_path, TRAIN_NAMES).columns["text"][0]) == 250_000
+
+
 def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
     put(tmp_path, "train.csv", "\ufefftext,label\na,0\n")
     assert list(read_split(tmp_path, TRAIN_NAMES).columns) == ["text", "label"]

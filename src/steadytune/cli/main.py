@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import typer
 
@@ -15,7 +16,6 @@ from steadytune.errors import UserError
 
 app = typer.Typer(
     help="Measure how much a fine-tuned model owes to luck, and make it owe less.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -23,14 +23,19 @@ app = typer.Typer(
 for command in (demo, run, measure, report, ls):
     app.command()(command)
 
+# An option or command that does not exist; typer has no public name for it.
+_UsageError: Any = typer.BadParameter.__base__
+
 
 def main() -> None:
     """Run the command line; say a user's mistake in a line or two and leave with exit code 2."""
     try:
-        app()
+        sys.exit(app(sys.argv[1:] or ["--help"], prog_name="steadytune", standalone_mode=False))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    except _UsageError as error:
+        command = error.ctx.command_path if error.ctx else "steadytune"
+        print(f"error: {error.format_message()}\nSee {command} --help", file=sys.stderr)
     except KeyboardInterrupt:
-        print("\nstopped; finished runs are kept, the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+    sys.exit(2)

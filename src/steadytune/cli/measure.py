@@ -56,7 +56,6 @@ def cohort_of_files(paths: list[Path], metric: str) -> Cohort:
     from steadytune.tasks.base import Examples
     from steadytune.tasks.metrics import check_metric, evaluate, majority_score
 
-    check_metric(metric, "classification")
     runs = [_read(path) for path in paths]
     first = runs[0]
     for path, run in zip(paths, runs, strict=True):
@@ -73,6 +72,7 @@ def cohort_of_files(paths: list[Path], metric: str) -> Cohort:
             raise UserError(f"{path}: representations must be in all files or in none")
     labels = first["labels"].astype(np.int64)
     examples = Examples(tuple((("", None),) for _ in labels), labels)
+    check_metric(metric, "classification", first["logits"].shape[1], examples)
     majority = majority_score(metric, "classification", examples)
     scores = np.array([evaluate([metric], "classification", run["logits"], examples)[metric] for run in runs])
     return Cohort(

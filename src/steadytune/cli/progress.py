@@ -70,6 +70,13 @@ class ConsoleListener(Listener):
 
     def finished(self, record: RunRecord) -> None:
         """Print what came of the run, and how long the rest will take."""
+        self._show(record)
+
+    def elsewhere(self, record: RunRecord) -> None:
+        """Print what came of a run that another process trained."""
+        self._show(record, " (trained by another process)")
+
+    def _show(self, record: RunRecord, remark: str = "") -> None:
         run_id = record.spec.id
         self.done += 1
         self.shares.pop(run_id, None)
@@ -80,7 +87,7 @@ class ConsoleListener(Listener):
             outcome = f"{record.metric} {100 * record.score:.1f}" + (" (failed run)" if record.failed else "")
         else:
             outcome = f"{record.status}: {record.reason}"
-        line = f"[{self.done}/{self.missing}] {self.names[run_id]}: {outcome}, {record.seconds:.0f} s"
+        line = f"[{self.done}/{self.missing}] {self.names[run_id]}: {outcome}, {record.seconds:.0f} s{remark}"
         left = self.missing - self.done
         if left > 0:
             worked = self.done + sum(self.shares.values())

@@ -33,11 +33,19 @@ def report(folder: Annotated[Path, typer.Argument(help="The --out folder of a 's
     show(console, comparison, page)
 
 
-def show(console: Console, comparison: Comparison, page: Path) -> None:
-    """Print the comparison table and where the report lies."""
+def show(console: Console, comparison: Comparison, page: Path | None = None) -> None:
+    """Print the verdict on the baseline and the table, then where the report lies or, without one, its notes."""
+    from steadytune.analysis.verdict import verdict
     from steadytune.report import comparison_table
 
     console.print()
+    for sentences in verdict(comparison).values():
+        # The first speaks of the baseline; all of them would push the table off the screen.
+        console.print(f"{sentences[0]}\n", markup=False, highlight=False)
     console.print(comparison_table(comparison))
-    # Not wrapped, so that the path can be copied or clicked.
-    console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
+    if page:
+        # Not wrapped, so that the path can be copied or clicked.
+        console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
+        return
+    for note in dict.fromkeys(note for profile in comparison.profiles for note in profile.notes):
+        console.print(f"note: {note}", markup=False, highlight=False)

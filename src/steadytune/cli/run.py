@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def run(
     study: Annotated[Path | None, typer.Argument(help="Study file (YAML).", show_default=False)] = None,
+    *,
     out: Annotated[Path | None, typer.Option(help="Folder of the study.", show_default=False)] = None,
     model: Annotated[
         list[str] | None,
@@ -47,7 +48,8 @@ def run(
 
     `steadytune run study.yaml --out runs/rte --set training.learning_rate=5e-5`
     """
-    from steadytune.study import Study, read_yaml
+    from steadytune.config import read_yaml
+    from steadytune.study import Study
 
     content: dict[str, Any] = read_yaml(study) if study else {}
     given = {"model": model, "task": task, "recipes": recipe, "seeds": seeds}
@@ -80,7 +82,9 @@ def put(content: dict[str, Any], setting: str) -> None:
     *path, last = key.split(".")
     place = content
     for part in path:
-        inner = place.setdefault(part, {})
+        if place.get(part) is None:
+            place[part] = {}
+        inner = place[part]
         if part == "task":
             # A task given by its name alone is a mapping with nothing but a name.
             if isinstance(inner, list) and len(inner) == 1:
@@ -99,15 +103,20 @@ def execute(study: Study, out: Path, workers: int) -> None:
     from rich.console import Console
 
     from steadytune.cli.progress import ConsoleListener
+    from steadytune.cli.report import show
     from steadytune.report import write_report
     from steadytune.sweep.execute import run as run_study
-    from steadytune.sweep.room import room_for
+    from steadytune.training.weights import half_precision
 
     console = Console()
-    count = workers or room_for(study)
-    store = run_study(study, out, workers=count, listener=ConsoleListener(console))
+    for model in study.model:
+        if stored := half_precision(model):
+            console.print(f"{model} is stored in {stored}; it is loaded in float32", highlight=False)
+    try:
+        store = run_study(study, out, workers=workers, listener=ConsoleListener(console))
+    except KeyboardInterrupt:
+        console.print("stopped; finished runs are kept, and the same command goes on from here")
+        raise typer.Exit(130) from None
     with console.status("measuring and writing the report"):
         page, comparison = write_report(store)
-    from steadytune.cli.report import show
-
     show(console, comparison, page)

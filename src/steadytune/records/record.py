@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from steadytune.config import Config
 from steadytune.files import CorruptFile, canonical_json, sha256
-from steadytune.study import Config, RunSpec
+from steadytune.study import RunSpec
 
 Status = Literal["done", "failed", "diverged"]
 FORMAT = 1
@@ -39,14 +40,14 @@ class RunRecord(Config):
     reason: str | None = None
     metric: str = ""
     score: float | None = None
-    scores: dict[str, float | None] = {}
+    scores: dict[str, float | None] = Field(default_factory=dict)
     majority_score: float | None = None
-    curves: dict[str, list[float | None]] = {}
-    measurements: dict[str, float | None] = {}
-    timings: dict[str, Annotated[float, Field(ge=0)]] = {}
-    arrays: dict[str, tuple[int, ...]] = {}
-    checksums: dict[str, str] = {}
-    versions: dict[str, str] = {}
+    curves: dict[str, list[float | None]] = Field(default_factory=dict)
+    measurements: dict[str, float | None] = Field(default_factory=dict)
+    timings: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    arrays: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    checksums: dict[str, str] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -77,7 +78,7 @@ class RunRecord(Config):
             content: dict[str, Any] = json.loads(text)
             checksum = content.pop("sha256")
             intact = checksum == sha256(canonical_json(content))
-            content.pop("id")
+            run_id = content.pop("id")
             version = content.pop("format")
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise CorruptFile("run.json cannot be read") from error
@@ -86,6 +87,9 @@ class RunRecord(Config):
         if version != FORMAT:
             raise CorruptFile(f"run.json has format {version}, this version reads {FORMAT}")
         try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            raise CorruptFile("run.json was written by a version that this one does not understand") from error
+            record = cls.model_validate(content)
+        except ValidationError:
+            record = None
+        if record is None or record.spec.id != run_id:
+            raise CorruptFile("run.json was written by a version of steadytune that this one does not understand")
+        return record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,11 +16,12 @@ import yaml
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from steadytune.config import read_yaml
 from steadytune.errors import UserError, unknown_name
 from steadytune.files import Arrays, CorruptFile, read_arrays, room_on_disk, write_arrays, write_bytes, write_text
 from steadytune.records.cohort import Cohort, LostRun
 from steadytune.records.record import RunRecord
-from steadytune.study import RunSpec, Study, read_yaml
+from steadytune.study import RunSpec, Study
 
 ARRAYS = "arrays.safetensors"
 
@@ -54,20 +56,24 @@ class RunStore:
             UserError: The folder belongs to another study, or cannot be made.
         """
         path = Path(path)
+        file = path / "study.yaml"
         try:
             with room_on_disk(path):
                 path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot make the folder {path}: {error.strerror}") from error
-        with FileLock(path / ".study.lock"):
-            file = path / "study.yaml"
-            if file.exists():
-                study = _union(cls(path).study, study, path)
-            elif any(entry.name != ".study.lock" for entry in path.iterdir()):
+            # Looked at before anything is written: a folder that is not ours stays as it is.
+            strangers = [entry for entry in path.iterdir() if not entry.name.startswith(".study.")]
+            if strangers and not file.exists():
                 raise UserError(f"{path} is not empty and holds no study: choose another --out")
-            header = "".join(f"# {name} {version}\n" for name, version in versions.items())
-            body = yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True)
-            write_text(file, f"# Written by steadytune with:\n{header}{body}")
+            with room_on_disk(path), FileLock(path / ".study.lock"):
+                if file.exists():
+                    study = _union(cls(path).study, study, path)
+                header = "".join(f"# {name} {version}\n" for name, version in versions.items())
+                body = yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True)
+                write_text(file, f"# Written by steadytune with:\n{header}{body}")
+        except FileExistsError:
+            raise UserError(f"{path} is a file: --out names a folder") from None
+        except OSError as error:
+            raise UserError(f"cannot write into the folder {path}: {error.strerror}") from error
         return cls(path)
 
     @property
@@ -89,8 +95,13 @@ class RunStore:
     def _corrupt(self, run_id: str, error: CorruptFile) -> UserError:
         return UserError(
             f"run {run_id} in {self.path} is corrupted: {error}.\n"
-            f"Redo it: rm -r {self._folder(run_id)} && steadytune run {self.path / 'study.yaml'} --out {self.path}"
+            f"Redo it: rm -r {shlex.quote(str(self._folder(run_id)))} && {self._resume}"
         )
+
+    @property
+    def _resume(self) -> str:
+        """The command that does what is missing."""
+        return shlex.join(["steadytune", "run", str(self.path / "study.yaml"), "--out", str(self.path)])
 
     @contextmanager
     def claim(self, run_id: str) -> Iterator[bool]:
@@ -152,8 +163,8 @@ class RunStore:
     def records(self) -> list[RunRecord]:
         """Read all runs, in the order of the study: model, task, recipe, seeds."""
         folder = self.path / "runs"
-        names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")] if folder.exists() else []
-        records = [self.record(name) for name in names]
+        entries = sorted(folder.iterdir()) if folder.exists() else []
+        records = [self.record(entry.name) for entry in entries if entry.is_dir() and entry.name[0] != "."]
         study = self.study
         models, tasks, recipes = list(study.model), [task.name for task in study.task], list(study.recipes)
 
@@ -243,9 +254,9 @@ class RunStore:
     def write_examples(self, spec: RunSpec, kind: str, texts: list[str], labels: list[str]) -> None:
         """Keep the texts and label names of the measured examples, so that a report can show what flips."""
         file = self.path / "examples" / f"{_examples_name(spec)}.json"
-        if not file.exists():
-            content = {"kind": kind, "texts": texts, "labels": labels}
-            write_bytes(file, json.dumps(content, ensure_ascii=False).encode())
+        content = json.dumps({"kind": kind, "texts": texts, "labels": labels}).encode()
+        if not file.is_file() or file.read_bytes() != content:
+            write_bytes(file, content)
 
     def examples(self, spec: RunSpec) -> dict[str, Any]:
         """Return {"kind", "texts" (N), "labels" (class names)} of the measured examples of a run."""
@@ -256,12 +267,9 @@ class RunStore:
         file = self.path / "examples" / f"{name}.json"
         try:
             content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{file} is missing or unreadable. Write it again: "
-                f"steadytune run {self.path / 'study.yaml'} --out {self.path}"
-            ) from error
-        return content
+            return {key: content[key] for key in ("kind", "texts", "labels")}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{file} is missing or unreadable. Write it again: {self._resume}") from error
 
 
 def _examples_name(spec: RunSpec) -> str:
@@ -273,31 +281,24 @@ def _examples_name(spec: RunSpec) -> str:
 def _union(held: Study, asked: Study, path: Path) -> Study:
     """Merge two studies that agree on whatever both contain."""
 
-    def refuse(key: str, mine: Any, theirs: Any) -> UserError:
-        return UserError(
-            f"{path} belongs to another study: its {key} is {mine}, not {theirs}. "
-            "Choose another --out, or give what differs another name."
-        )
+    def compare(what: str, mine: dict[str, Any], theirs: dict[str, Any]) -> None:
+        for key, value in mine.items():
+            if theirs[key] != value:
+                ours, others = ("not given" if one is None else one for one in (value, theirs[key]))
+                raise UserError(
+                    f"{path} belongs to another study: its {what}{key} is {ours}, not {others}.\n"
+                    "Choose another --out, or give what differs another name."
+                )
 
-    mine, theirs = held.training.model_dump(), asked.training.model_dump()
-    for key in mine:
-        if mine[key] != theirs[key]:
-            raise refuse(f"training.{key}", mine[key], theirs[key])
+    compare("training.", held.training.model_dump(), asked.training.model_dump())
     held_tasks = {task.name: task for task in held.task}
     asked_tasks = {task.name: task for task in asked.task}
-    for key, ours, others in (
-        ("model", held.model, asked.model),
-        ("task", tuple(held_tasks), tuple(asked_tasks)),
-    ):
+    for what, ours, others in (("model", held.model, asked.model), ("task", held_tasks, asked_tasks)):
         if not set(ours) & set(others):
-            raise refuse(key, ", ".join(ours), ", ".join(others))
-    for kind, held_ones, asked_ones in (
-        ("task", held_tasks, asked_tasks),
-        ("recipe", held.recipes, asked.recipes),
-    ):
-        for name in set(held_ones) & set(asked_ones):
-            if held_ones[name] != asked_ones[name]:
-                raise refuse(f"{kind} '{name}'", held_ones[name].model_dump(), asked_ones[name].model_dump())
+            compare("", {what: ", ".join(ours)}, {what: ", ".join(others)})
+    for what, held_ones, asked_ones in (("task", held_tasks, asked_tasks), ("recipe", held.recipes, asked.recipes)):
+        for name in held_ones.keys() & asked_ones.keys():
+            compare(f"{what} '{name}': ", held_ones[name].model_dump(), asked_ones[name].model_dump())
     return asked.model_copy(
         update={
             "model": tuple(dict.fromkeys((*held.model, *asked.model))),

@@ -28,8 +28,9 @@ def write_report(store: RunStore) -> tuple[Path, Comparison]:
     """
     comparison = compare(store)
     texts = {name: store.examples_named(name) for name in {found.cohort.examples for found in comparison.profiles}}
-    write_text(store.path / RUNS, runs_csv(store.records()))
+    records = store.records()
+    write_text(store.path / RUNS, runs_csv(records))
     write_text(store.path / MEASURES, measures_csv(comparison))
-    page = render(comparison, verdict(comparison), facts(store), texts, tables=(RUNS, MEASURES))
+    page = render(comparison, verdict(comparison), facts(store.study, records), texts, tables=(RUNS, MEASURES))
     write_text(store.path / REPORT, page)
     return store.path / REPORT, comparison

@@ -16,7 +16,7 @@ from steadytune.analysis.failures import failed_runs
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.wording import runs_noun
 from steadytune.records import Cohort
-from steadytune.report.words import MEASURES, number, shortened
+from steadytune.report.words import MEASURES, called, number, shortened
 
 Data = dict[str, Any]
 Texts = Mapping[str, Mapping[str, Any]]
@@ -59,7 +59,7 @@ def _distances(profile: Profile) -> Data:
                 }
             )
     return {
-        "recipe": cohort.recipe,
+        "recipe": called(cohort.recipe),
         "noun": runs_noun(cohort.seeds),
         "runs": [
             {"seed": cohort.seeds[i], "score": number(cohort.scores[i], points=True), "failed": bool(failed[i])}
@@ -127,7 +127,7 @@ def flips(profile: Profile, texts: Texts) -> Flips | None:
     stored = texts.get(profile.cohort.examples, {})
     chosen = order[: min(flipping, DRAWN_EXAMPLES)]
     return Flips(
-        recipe=profile.cohort.recipe,
+        recipe=called(profile.cohort.recipe),
         runs=len(predictions),
         examples=len(order),
         flipping=flipping,

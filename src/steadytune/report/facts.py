@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from steadytune.records import RunRecord, RunStore
+from steadytune.records import RunRecord
 from steadytune.report.words import count, shortened
 from steadytune.study import Recipe, Seeds, Study, TaskSpec, Training
 
@@ -53,9 +53,8 @@ class Facts:
     notes: tuple[str, ...]
 
 
-def facts(store: RunStore) -> Facts:
-    """Read what was run from a folder."""
-    study, records = store.study, store.records()
+def facts(study: Study, records: Sequence[RunRecord]) -> Facts:
+    """Say what was run, from what was asked for and what the runs recorded."""
     asked = sum(1 for _ in study.grid())
     done = sum(record.status == "done" for record in records)
     runs = f"{done} of {count(asked, 'run')} finished"

@@ -14,9 +14,13 @@ from markupsafe import Markup
 from steadytune.analysis.compare import Comparison, Row
 from steadytune.report import explore
 from steadytune.report.facts import Facts
-from steadytune.report.figures import Figure, Look, layer_figures, looks, scores_figure
+from steadytune.report.figures import Figure, Look, layer_figures, looks
+from steadytune.report.strip import scores_figure
 from steadytune.report.tables import cells, grouped, headings
-from steadytune.report.words import MEASURES, count
+from steadytune.report.words import MEASURES, called, count
+
+_SPOKEN = 6
+"""More sentences than this, and the verdict would hide everything else."""
 
 Verdict = Mapping[tuple[str, str], Sequence[str]]
 
@@ -32,7 +36,7 @@ class Section:
         size: Runs and examples, in words.
         rows: The comparison table, a line per recipe.
         styles: How each recipe is drawn.
-        scores: Figure of every run's score.
+        scores: Figure of every run's score, if any finished.
         layers: Measure -> figure over the blocks.
         distances: Data of the run-by-run distances, a recipe each.
         flips: The flipping examples, a recipe each.
@@ -45,7 +49,7 @@ class Section:
     size: str
     rows: Sequence[Row]
     styles: Mapping[str, Look]
-    scores: Figure
+    scores: Figure | None
     layers: dict[str, Figure]
     distances: list[explore.Data]
     flips: list[explore.Flips]
@@ -55,6 +59,11 @@ class Section:
     def metric(self) -> str:
         """What the scores mean."""
         return self.rows[0].metric
+
+    @property
+    def bands(self) -> bool:
+        """Whether the figures over the blocks show intervals; those of many recipes would cover one another."""
+        return any(trace.get("fill") for figure in self.layers.values() for trace in figure["data"])
 
     @property
     def lost(self) -> list[tuple[str, Any]]:
@@ -73,9 +82,8 @@ class Section:
     @property
     def figures(self) -> dict[str, Figure]:
         """Every figure with a fixed content, by the id of its place."""
-        return {f"{self.key}-scores": self.scores} | {
-            f"{self.key}-{measure}": figure for measure, figure in self.layers.items()
-        }
+        scores = {f"{self.key}-scores": self.scores} if self.scores else {}
+        return scores | {f"{self.key}-{measure}": figure for measure, figure in self.layers.items()}
 
 
 def render(
@@ -111,8 +119,10 @@ def render(
         cells=cells,
         measures=MEASURES,
         tables=tables,
+        spoken=_SPOKEN,
         limit=explore.DRAWN_EXAMPLES,
         count=count,
+        called=called,
         breakable=lambda name: Markup("+<wbr>").join(name.split("+")),
         style=Markup(_part("style.css")),
         script=Markup(_part("script.js")),
@@ -144,7 +154,7 @@ def _section(
     return Section(
         key=key,
         name=" on ".join(filter(None, (rows[0].model, rows[0].task))) or "these runs",
-        verdict=[_spoken(sentence, [row.recipe for row in rows]) for sentence in verdict],
+        verdict=[_spoken(sentence, [called(row.recipe) for row in rows]) for sentence in verdict],
         size=_size(rows),
         rows=rows,
         styles={row.recipe: styles[row.recipe] for row in rows},
@@ -159,7 +169,7 @@ def _section(
 def _spoken(sentence: str, recipes: Sequence[str]) -> tuple[str, str]:
     """Split a sentence that begins with the name of a recipe, so that the page can set the name off."""
     for recipe in recipes:
-        if recipe and sentence.startswith(f"{recipe}: "):
+        if sentence.startswith(f"{recipe}: "):
             return recipe, sentence.removeprefix(f"{recipe}: ")
     return "", sentence
 
@@ -174,7 +184,10 @@ def _size(rows: Sequence[Row]) -> str:
 def _title(sections: Sequence[Section]) -> str:
     if len(sections) == 1:
         return f"Stability of {sections[0].name}"
-    return f"Stability of {len(sections)} models and tasks"
+    models = sorted({section.rows[0].model for section in sections})
+    tasks = sorted({section.rows[0].task for section in sections})
+    who = models[0] if len(models) == 1 else count(len(models), "model")
+    return f"Stability of {who} on {tasks[0] if len(tasks) == 1 else count(len(tasks), 'task')}"
 
 
 @cache

@@ -76,10 +76,8 @@
     const place = document.getElementById(`${key}-pairs`);
     const values = square(recipe, matrix);
     const name = (run) => `${recipe.noun} ${escaped(run.seed)}: ${run.score}${run.failed ? ", failed" : ""}`;
-    const ticks = recipe.runs.map((run) => {
-      const seed = run.seed.length > 12 ? `${run.seed.slice(0, 11)}…` : run.seed;
-      return escaped(seed) + (run.failed ? " ✕" : "");
-    });
+    const seeds = recipe.runs.map((run) => escaped(run.seed.length > 12 ? `${run.seed.slice(0, 11)}…` : run.seed));
+    const ticks = seeds.map((seed, i) => (recipe.runs[i].failed ? `${seed} ✕` : seed));
     const highest = Math.max(
       ...recipes.flatMap((other) => other.matrices.filter((found) => found.key === matrix.key).map((found) => found.unit * 9999)),
     );
@@ -126,7 +124,8 @@
         ...frame,
         height: Math.max(300, width * 0.86),
         margin: { l: 40, r: 10, t: 8, b: 44 },
-        xaxis: { ...axis, tickangle: 0 },
+        // Crosses stand on the left: here they would touch their neighbours.
+        xaxis: { ...axis, ticktext: seeds, tickangle: 0 },
         yaxis: { ...axis, autorange: "reversed", scaleanchor: "x" },
       },
       config,

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from steadytune.analysis.compare import Comparison, MeasureRow, Row
 from steadytune.analysis.profile import Value
 from steadytune.records import RunRecord
-from steadytune.report.words import MEASURES, PAIRWISE, interval, known, number, seconds
+from steadytune.report.words import MEASURES, PAIRWISE, called, interval, known, number, seconds
 
 _TERMINAL_NAME = 26
 
@@ -68,20 +69,26 @@ def comparison_table(comparison: Comparison) -> Table:
     """Lay the comparison out for 80 columns: per model and task the scores, and below them the measures."""
     layout = Table.grid()
     for (model, task), rows in grouped(comparison).items():
-        for table in (_scores(rows, " on ".join(filter(None, (model, task)))), _measures(rows)):
-            layout.add_row(table)
-            layout.add_row()
+        name = " on ".join(filter(None, (model, task)))
+        titles = (
+            f"{f'{name}: ' if name else ''}{rows[0].metric} in points [95 % interval]",
+            "instability, 0 is stable (representations: last layer)",
+        )
+        # Lines of their own: as a table's title they would be wrapped to its width.
+        for title, table in zip(titles, (_scores(rows), _measures(rows)), strict=True):
+            for line in (Text(title, style="bold"), table, ""):
+                layout.add_row(line)
     return layout
 
 
-def _scores(rows: Sequence[Row], name: str) -> Table:
-    table = _table(f"{name}: {rows[0].metric} in points [95 % interval]" if name else f"{rows[0].metric} in points")
+def _scores(rows: Sequence[Row]) -> Table:
+    table = _table()
     for heading in ("mean", "SD", "failed", "time/run"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         failed = f"{row.failed}/{row.runs}" + (f" +{row.lost} lost" if row.lost else "")
         table.add_row(
-            escape(row.recipe),
+            escape(called(row.recipe)),
             f"{number(row.mean.value, points=True)} {interval(row.mean.low, row.mean.high, points=True)}".strip(),
             f"{number(row.sd.value, points=True)} {interval(row.sd.low, row.sd.high, points=True)}".strip(),
             f"[bold red]{failed}[/]" if row.failed or row.lost else failed,
@@ -91,16 +98,16 @@ def _scores(rows: Sequence[Row], name: str) -> Table:
 
 
 def _measures(rows: Sequence[Row]) -> Table:
-    table = _table("instability, 0 is stable (representations: last layer)")
+    table = _table()
     for name in PAIRWISE:
         table.add_column(MEASURES[name].short, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(escape(row.recipe), *(number(row.measures[name].value) for name in PAIRWISE))
+        table.add_row(escape(called(row.recipe)), *(number(row.measures[name].value) for name in PAIRWISE))
     return table
 
 
-def _table(title: str) -> Table:
-    table = Table(title=escape(title), title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+def _table() -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
     # Folded, not cut: two recipes may differ in their last letters alone.
     table.add_column("recipe", overflow="fold", max_width=_TERMINAL_NAME)
     return table

@@ -110,6 +110,11 @@ def seconds(value: float | None) -> str:
     return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
 
 
+def called(recipe: str) -> str:
+    """Name a recipe; runs that were trained elsewhere may have none."""
+    return recipe or "these runs"
+
+
 def count(amount: int, noun: str) -> str:
     """Write "1 run", "2 runs"."""
     return f"{amount} {noun}" if amount == 1 else f"{amount} {noun}s"

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from steadytune.config import first_problem
 from steadytune.errors import unknown_name
 from steadytune.stabilizers.base import Pretraining, Stabilizer, Step
 
@@ -36,13 +37,9 @@ def parse_stabilizer(entry: Any) -> Stabilizer:
     if not isinstance(name, str) or not isinstance(parameters or {}, Mapping):
         raise ValueError(f"a stabilizer is a name or {{name: {{parameter: value}}}}, not {entry!r}")
     if name not in _CLASSES:
-        raise ValueError(str(unknown_name("stabilizer", name, _CLASSES)))
+        raise unknown_name("stabilizer", name, _CLASSES)
     cls: type[Stabilizer] = getattr(import_module(f"steadytune.stabilizers.{name}"), _CLASSES[name])
     try:
         return cls.model_validate(dict(parameters or {}))
     except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"]))
-        if problem["type"] == "extra_forbidden":
-            raise ValueError(f"stabilizer '{name}': {unknown_name('parameter', key, cls.model_fields)}") from error
-        raise ValueError(f"stabilizer '{name}', {key}: {problem['msg']}") from error
+        raise ValueError(f"stabilizer '{name}': {first_problem(error, cls)}") from error

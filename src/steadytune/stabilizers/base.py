@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from steadytune.config import Config
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -58,7 +58,7 @@ class Pretraining:
     progress: Callable[[float], None]
 
 
-class Stabilizer(BaseModel):
+class Stabilizer(Config):
     """One published mitigation method.
 
     A subclass sets `name`, declares its parameters as fields, and overrides the hooks that it needs.
@@ -69,8 +69,6 @@ class Stabilizer(BaseModel):
         wrong_setting: What to say where it means nothing.
         changes_encoder: Whether `before_training` moves the pre-trained weights.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: ClassVar[str]
     settings: ClassVar[frozenset[str]] = frozenset({"full", "head"})

@@ -57,7 +57,8 @@ def centre_closeness(features: Tensor, classes: Tensor) -> Tensor:
     """
     import torch
 
-    features = features.float()
+    if features.dtype in (torch.float16, torch.bfloat16):
+        features = features.float()
     centres = [features[classes == label].mean(0) for label in classes.unique()]
     if len(centres) < 2:
         return features.new_zeros(())

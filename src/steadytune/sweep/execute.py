@@ -23,7 +23,7 @@ def run(study: Study, out: str | Path, *, workers: int = 1, listener: Listener |
     Args:
         study: What to run.
         out: Folder of the study; made if it is not there.
-        workers: Processes that train at the same time; 1 trains in this process.
+        workers: Processes that train at the same time; 1 trains in this process, 0 means what the machine has room for.
         listener: Hears of progress.
 
     Returns:
@@ -38,12 +38,17 @@ def run(study: Study, out: str | Path, *, workers: int = 1, listener: Listener |
     store = RunStore.create(out, study, versions())
     prepare_store(store, specs)
     missing = [spec for spec in specs if spec.id not in store]
+    if missing and workers == 0:
+        from steadytune.sweep.room import room_for
+
+        workers = room_for(study)
+    workers = min(workers, len(jobs(missing)))
     with listener or Listener() as hears:
         hears.began(specs, len(missing))
-        if workers > 1 and len(missing) > 1:
+        if workers > 1:
             from steadytune.sweep.workers import work_in_processes
 
-            work_in_processes(store, missing, min(workers, len(missing)), hears)
+            work_in_processes(store, missing, workers, hears)
         elif missing:
             work(store, missing, hears)
     return store
@@ -54,6 +59,7 @@ def work(store: RunStore, specs: Sequence[RunSpec], listener: Listener) -> None:
     from steadytune.training.run import train
 
     waiting = jobs(specs)
+    told: set[str] = set()
     while waiting:
         worked = False
         for job in waiting:
@@ -71,7 +77,12 @@ def work(store: RunStore, specs: Sequence[RunSpec], listener: Listener) -> None:
 
                 for record, arrays in train(mine, store.cache, advance):
                     listener.finished(store.write(record, arrays))
-        waiting = [job for job in waiting if any(spec.id not in store for spec in job)]
+                    told.add(record.spec.id)
+        for spec in specs:
+            if spec.id not in told and spec.id in store:
+                listener.elsewhere(store.record(spec.id))
+                told.add(spec.id)
+        waiting = [job for job in waiting if any(spec.id not in told for spec in job)]
         if waiting and not worked:
             # Another process holds these; if it dies, its claims fall to this one.
             time.sleep(_POLL_SECONDS)

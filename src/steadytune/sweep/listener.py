@@ -23,6 +23,9 @@ class Listener:
     def finished(self, record: RunRecord) -> None:
         """Hear that a run is stored."""
 
+    def elsewhere(self, record: RunRecord) -> None:
+        """Hear that another process stored a run of this sweep."""
+
     def ended(self) -> None:
         """Hear that nothing is left to do, or that the sweep was stopped."""
 

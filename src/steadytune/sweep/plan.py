@@ -37,6 +37,14 @@ def plan(study: Study) -> list[RunSpec]:
         )
     for spec in {spec.cohort: spec for spec in specs}.values():
         _check(spec)
+    owners: dict[str, RunSpec] = {}
+    for spec in specs:
+        other = owners.setdefault(spec.id, spec)
+        if other is not spec:
+            what = f"models '{other.model}' and '{spec.model}'"
+            if other.model == spec.model:
+                what = f"tasks '{other.task.name}' and '{spec.task.name}'"
+            raise UserError(f"{what} are the same, file for file: leave one out")
     return specs
 
 
@@ -48,6 +56,18 @@ def _check(spec: RunSpec) -> None:
             stabilizer.check(task.kind)
         except ValueError as error:
             raise UserError(f"recipe '{spec.recipe}' on task '{task.name}': {error}") from error
+
+
+def _change(held: RunSpec, asked: RunSpec) -> str:
+    """Say what differs, apart from the seeds, between two runs of one cohort; empty if nothing does."""
+    if held.data != asked.data:
+        return f"the data of task '{asked.task.name}'"
+    if held.weights != asked.weights:
+        return f"the files of model '{asked.model}'"
+    if held.stabilizers != asked.stabilizers:
+        return f"the stabilizers of recipe '{asked.recipe}'"
+    mine, theirs = held.training.model_dump(), asked.training.model_dump()
+    return next((f"training.{key} of recipe '{asked.recipe}'" for key in mine if mine[key] != theirs[key]), "")
 
 
 def jobs(specs: Iterable[RunSpec]) -> list[Job]:
@@ -67,13 +87,11 @@ def prepare_store(store: RunStore, specs: Iterable[RunSpec]) -> None:
     first = {spec.cohort: spec for spec in specs}
     for record in store.records():
         spec = first.get(record.spec.cohort)
-        for field, what in (("data", "the data of task"), ("weights", "the weights of model")):
-            if spec is not None and getattr(record.spec, field) != getattr(spec, field):
-                name = spec.task.name if field == "data" else spec.model
-                raise UserError(
-                    f"{what} '{name}' changed since {store.path} was begun: its runs cannot be compared. "
-                    "Choose another --out."
-                )
+        if spec is not None and (changed := _change(record.spec, spec)):
+            raise UserError(
+                f"{changed} changed since {store.path} was begun: its runs cannot be compared with new ones.\n"
+                "Choose another --out, or undo the change."
+            )
     for spec in first.values():
         task = load_task(spec.task)
         measured = split(task, spec.training).measure

@@ -25,7 +25,11 @@ class _Teller(Listener):
         self.told = 0.0
 
     def tell(self, **message: Any) -> None:
-        print(json.dumps(message), file=self.stream, flush=True)
+        try:
+            print(json.dumps(message), file=self.stream, flush=True)
+        except BrokenPipeError:
+            # The watching process is gone. No Exception, which would be recorded as the fate of the run at hand.
+            sys.exit(1)
 
     def started(self, run_id: str) -> None:
         self.tell(event="started", run=run_id)
@@ -51,9 +55,6 @@ def main() -> int:
     except UserError as error:
         teller.tell(event="error", text=str(error))
         return 2
-    except (BrokenPipeError, KeyboardInterrupt):
-        # The watching process is gone or was stopped; the run at hand is left to the next start.
-        return 1
     return 0
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from steadytune.errors import UserError, unknown_name
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Kind, Segment, Task
-from steadytune.tasks.metrics import METRICS, evaluate, majority_score
+from steadytune.tasks.metrics import METRICS, evaluate, find_metric, majority_score
 from steadytune.tasks.tables import TRAIN_NAMES, VALIDATION_NAMES
 
 __all__ = [
@@ -65,7 +65,7 @@ def _load(spec: TaskSpec, stamp: _Stamp) -> Task:
 
 
 def _check_options(spec: TaskSpec) -> None:
-    """Refuse an unknown name, and options that would do nothing."""
+    """Refuse unknown names and options that would do nothing, before anything is read or downloaded."""
     if spec.name not in task_names():
         folder = Path(spec.name).expanduser()
         meant_as_path = spec.name.startswith((".", "~")) or "/" in spec.name or os.sep in spec.name or folder.exists()
@@ -79,11 +79,12 @@ def _check_options(spec: TaskSpec) -> None:
             raise UserError(f"task '{spec.name}': there is no such folder{hint}")
         if spec.path is not None:
             raise UserError("task.path is for glue/... and super_glue/...; of any other task the folder is the name")
-    fields = TaskSpec.model_fields
+    if spec.metric is not None:
+        find_metric(spec.metric)
     if spec.name == BUILT_IN:
         if given := [name for name in ("path", "columns") if getattr(spec, name) is not None]:
             raise UserError(f"task '{BUILT_IN}' is generated: it has no {given[0]}")
-    elif given := [name for name in _SIZES if getattr(spec, name) != fields[name].default]:
+    elif given := [name for name in _SIZES if getattr(spec, name) != TaskSpec.model_fields[name].default]:
         raise UserError(
             f"task.{given[0]} is for the generated task '{BUILT_IN}'; to train '{spec.name}' on fewer examples, "
             "set training.train_size"

@@ -92,7 +92,7 @@ def read_split(folder: Path, names: tuple[str, ...]) -> Table:
     merged = tables[0]
     if len(tables) > 1:
         columns = {name: [v for t in tables for v in t.columns.get(name, [None] * len(t))] for name in merged.columns}
-        merged = Table(f"{folder / names[0]}-*", columns, typed=merged.typed)
+        merged = Table(f"{paths[0]} and {len(paths) - 1} more", columns, typed=merged.typed)
     if not len(merged):
         raise UserError(f"{merged.origin} has no rows")
     return merged
@@ -171,6 +171,8 @@ def _json_lines(origin: str, text: str) -> Table:
 
 
 def _delimited(origin: str, text: str, delimiter: str, quoting: Any) -> Table:
+    # The limit is the process's, and below what one text may have.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
     rows: list[list[str]] = []
     lines: list[int] = []

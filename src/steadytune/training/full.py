@@ -103,6 +103,7 @@ def arguments(spec: RunSpec, examples: int, folder: str) -> TrainingArguments:
         weight_decay=training.weight_decay,
         max_grad_norm=training.clip,
         bf16=training.precision == "bf16",
+        use_cpu=not torch.accelerator.is_available(),
         seed=spread("init", spec.seeds.init),
         data_seed=spread("order", spec.seeds.order),
         logging_steps=max(1, steps // _CURVE_POINTS),

@@ -40,7 +40,9 @@ class Heads:
 
     def logits(self, features: Tensor) -> Tensor:
         """Return (B, n, outputs), or (B, n, c) for features (n, c, d) of c candidates."""
-        logits = torch.matmul(features.flatten(0, -2), self.weight.mT) + self.bias[:, None]
+        # One product per head: a product of all at once would tie the last bits of one to the number of the others.
+        rows = features.flatten(0, -2)
+        logits = torch.stack([rows @ weight.T + bias for weight, bias in zip(self.weight, self.bias, strict=True)])
         return logits.view(len(logits), *features.shape[:2]) if features.dim() == 3 else logits
 
 
@@ -88,6 +90,9 @@ def fit_heads(
         One head per problem.
     """
     n, width = len(features), features.shape[-1]
+    asked = len(init_seeds)
+    # A batch of one goes through other kernels than a larger one, with other last bits: never train one alone.
+    init_seeds, order_seeds = ([*seeds, *seeds] if asked == 1 else seeds for seeds in (init_seeds, order_seeds))
     problems = len(init_seeds)
     device, dtype = features.device, features.dtype
     drawn = [
@@ -95,10 +100,10 @@ def fit_heads(
     ]
     weight = (torch.stack(drawn) * scale).to(device).requires_grad_(True)
     bias = torch.zeros(problems, heads, num_outputs, device=device, dtype=dtype, requires_grad=True)
+    # Not fused: that kernel rounds differently at the end of an array, and so by the number of heads trained together.
     optimizer = torch.optim.AdamW(
         [{"params": [weight], "weight_decay": weight_decay}, {"params": [bias], "weight_decay": 0.0}],
         lr=learning_rate,
-        fused=True,
     )
     steps = epochs * math.ceil(n / batch_size)
     rising = math.ceil(warmup * steps)
@@ -109,8 +114,8 @@ def fit_heads(
     losses: list[Tensor] = []
 
     def folded() -> Heads:
-        history = torch.stack(losses).cpu() if losses else torch.zeros(0, problems)
-        return Heads(weight.detach().mean(1), bias.detach().mean(1), history)
+        means = weight.detach().mean(1), bias.detach().mean(1)
+        return Heads(means[0][:asked], means[1][:asked], torch.stack(losses)[:, :asked].cpu())
 
     for epoch in range(epochs):
         order = torch.stack([torch.randperm(n, generator=generator) for generator in orders]).to(device)

@@ -166,13 +166,14 @@ def find_head(model: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
         UserError: There is none.
     """
     inside = set(encoder_of(model).modules())
+    # In the order of registration, so that a pooler's or head's inner layers come before the one that gives the logits.
     heads = [
-        (parent, name, child)
-        for parent in model.modules()
-        if parent not in inside
-        for name, child in parent.named_children()
-        if isinstance(child, nn.Linear)
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module not in inside
     ]
     if not heads:
         raise UserError(f"{type(model).__name__} has no linear layer outside its encoder: it is no classifier")
-    return heads[-1]
+    name, head = heads[-1]
+    path, _, attribute = name.rpartition(".")
+    return model.get_submodule(path), attribute, head

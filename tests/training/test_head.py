@@ -1,0 +1,182 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from steadytune.errors import UserError
+from steadytune.study import Study
+from steadytune.sweep.plan import plan
+from steadytune.training import features as features_module
+from steadytune.training.head import fit_heads, train_heads
+from steadytune.training.seeds import spread
+
+
+def _problem(kind="classification", n=50, width=7, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    shape = (n, 3, width) if kind == "choice" else (n, width)
+    features = torch.randn(shape, generator=generator, dtype=dtype)
+    if kind == "regression":
+        return features, features[:, 0] * 2 - 1
+    if kind == "choice":
+        return features, features[..., 0].argmax(1)
+    return features, (features[:, 0] + features[:, 1] > 0).long()
+
+
+def _fit(features, labels, seeds, kind="classification", **changes):
+    options = {"learning_rate": 0.05, "epochs": 3, "batch_size": 16}
+    outputs = 2 if kind == "classification" else 1
+    return fit_heads(
+        features, labels, kind=kind, num_outputs=outputs, init_seeds=seeds, order_seeds=seeds, **{**options, **changes}
+    )
+
+
+@pytest.mark.parametrize("width", [7, 384])
+@pytest.mark.parametrize("kind", ["classification", "regression", "choice"])
+def test_a_head_has_the_same_bits_whoever_is_trained_beside_it(kind, width):
+    features, labels = _problem(kind, n=300, width=width)
+
+    together = _fit(features, labels, list(range(7)), kind)
+
+    for company in ([0], [3], [6], [3, 0], [6, 2, 5]):
+        apart = _fit(features, labels, company, kind)
+        assert torch.equal(apart.weight, together.weight[company])
+        assert torch.equal(apart.bias, together.bias[company])
+        assert torch.equal(apart.logits(features), together.logits(features)[company])
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression", "choice"])
+def test_it_follows_a_plain_loop_over_one_linear_layer(kind):
+    features, labels = _problem(kind, dtype=torch.float64)
+    outputs = 2 if kind == "classification" else 1
+    layer = nn.Linear(7, outputs, dtype=torch.float64)
+    with torch.no_grad():
+        draw = torch.Generator().manual_seed(spread("init", 5))
+        layer.weight.copy_(torch.randn(1, outputs, 7, generator=draw, dtype=torch.float64)[0] * 0.02)
+        layer.bias.zero_()
+    optimizer = torch.optim.AdamW(
+        [{"params": [layer.weight], "weight_decay": 0.01}, {"params": [layer.bias], "weight_decay": 0.0}], lr=0.05
+    )
+    steps, warm = 12, 2
+    order = torch.Generator().manual_seed(spread("order", 5))
+    step = 0
+    for _ in range(3):
+        for index in torch.randperm(50, generator=order).split(16):
+            for group in optimizer.param_groups:
+                group["lr"] = 0.05 * (step / warm if step < warm else (steps - step) / (steps - warm))
+            logits = layer(features[index]).squeeze(-1)
+            if kind == "regression":
+                loss = nn.functional.mse_loss(logits, labels[index])
+            else:
+                loss = nn.functional.cross_entropy(logits, labels[index])
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(layer.parameters(), 1.0)
+            optimizer.step()
+            step += 1
+
+    fitted = _fit(features, labels, [5], kind)
+
+    assert torch.allclose(fitted.weight[0], layer.weight, atol=1e-9)
+    assert torch.allclose(fitted.bias[0], layer.bias, atol=1e-9)
+
+
+def test_many_heads_are_the_average_of_heads_trained_each_by_itself():
+    features, labels = _problem()
+    three = _fit(features, labels, [2], heads=3)
+
+    draws = torch.randn(3, 2, 7, generator=torch.Generator().manual_seed(spread("init", 2)))
+    singles = []
+    for draw in draws:
+        # The other way round: one head at a time, from the same drawn weights.
+        original = torch.randn
+        torch.randn = lambda *shape, draw=draw, **_: draw.view(*shape)
+        try:
+            singles.append(_fit(features, labels, [2]).weight[0])
+        finally:
+            torch.randn = original
+
+    assert torch.allclose(three.weight[0], torch.stack(singles).mean(0), atol=1e-6)
+
+
+def test_it_learns_what_a_linear_head_can_learn():
+    features, labels = _problem(n=400)
+
+    heads = _fit(features, labels, [0, 1], epochs=20)
+
+    accuracy = (heads.logits(features).argmax(-1) == labels).float().mean(1)
+    assert accuracy.min() > 0.95
+
+
+@pytest.fixture
+def head_specs(tiny_model, tiny_task):
+    def make(**changes):
+        study = Study.parse(
+            {
+                "model": str(tiny_model),
+                "task": str(tiny_task),
+                "seeds": 3,
+                "training": {"setting": "head", "epochs": 5, **changes.pop("training", {})},
+                "recipes": ["standard"],
+                **changes,
+            }
+        )
+        return plan(study)
+
+    return make
+
+
+def test_the_features_are_computed_once_and_shared(head_specs, tmp_path, monkeypatch):
+    first = train_heads(head_specs(), tmp_path, lambda share: None)
+    monkeypatch.setattr(features_module, "_compute", lambda *_: pytest.fail("computed twice"))
+
+    second = train_heads(head_specs(), tmp_path, lambda share: None)
+
+    for (_, one), (_, other) in zip(first, second, strict=True):
+        assert np.array_equal(one["logits"], other["logits"])
+    assert len({one["logits"].tobytes() for _, one in first}) == 3
+
+
+def test_damaged_features_are_computed_again(head_specs, tmp_path):
+    first = train_heads(head_specs(), tmp_path, lambda share: None)
+    (file,) = tmp_path.glob("features-*.safetensors")
+    file.write_bytes(file.read_bytes()[:-3])
+
+    second = train_heads(head_specs(), tmp_path, lambda share: None)
+
+    assert np.array_equal(first[0][1]["logits"], second[0][1]["logits"])
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "last"])
+def test_every_pooling_gives_heads_of_its_own(head_specs, tmp_path, pooling):
+    record, arrays = train_heads(head_specs(training={"pooling": pooling}), tmp_path, lambda share: None)[0]
+
+    assert record.status == "done"
+    assert arrays["logits"].shape == (24, 2)
+    assert "representations" not in arrays
+
+
+def test_mhloss_and_surt_work_on_frozen_features(head_specs, tmp_path):
+    specs = head_specs(recipes=["standard", "mhloss", "surt"])
+    by_recipe = {name: [spec for spec in specs if spec.recipe == name] for name in ("standard", "mhloss", "surt")}
+
+    results = {name: train_heads(group, tmp_path, lambda share: None) for name, group in by_recipe.items()}
+
+    spread_of = {name: np.std([arrays["logits"] for _, arrays in runs], axis=0).mean() for name, runs in results.items()}
+    assert spread_of["mhloss"] < spread_of["standard"]
+    assert results["surt"][0][0].measurements["surt_distance"] > 0
+
+
+def test_the_epoch_is_picked_for_each_head_by_itself(head_specs, tmp_path):
+    specs = head_specs(training={"select_checkpoint": True, "learning_rate": 0.5, "epochs": 8})
+
+    results = train_heads(specs, tmp_path, lambda share: None)
+
+    assert all(1 <= record.measurements["selected_epoch"] <= 8 for record, _ in results)
+    assert results[0][1]["logits"].shape == (12, 2)
+
+
+def test_features_that_are_not_finite_are_refused(head_specs, tmp_path, monkeypatch):
+    monkeypatch.setattr(features_module, "pool", lambda states, mask, how: states[:, 0] * float("nan"))
+
+    with pytest.raises(UserError, match="not finite"):
+        train_heads(head_specs(), tmp_path, lambda share: None)

@@ -1,0 +1,137 @@
+import pytest
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+from steadytune.errors import UserError
+from steadytune.stabilizers.layers import MultiHeadLinear
+from steadytune.study import Study
+from steadytune.sweep.plan import plan
+from steadytune.training.full import train_full
+from steadytune.training.models import find_head, is_decoder, pool
+
+_SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+_LLAMA = {**_SMALL, "num_key_value_heads": 2, "max_position_embeddings": 64}
+ARCHITECTURES = {
+    "bert": _SMALL,
+    "roberta": {**_SMALL, "max_position_embeddings": 80},
+    "distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32},
+    "electra": {**_SMALL, "embedding_size": 16},
+    "albert": {**_SMALL, "embedding_size": 16},
+    "deberta-v2": {**_SMALL, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
+    "modernbert": {**_SMALL, "pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3},
+    "bart": {
+        "d_model": 16,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 32,
+        "decoder_ffn_dim": 32,
+        "pad_token_id": 0,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+        "decoder_start_token_id": 2,
+    },
+    "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64, "bos_token_id": 2, "eos_token_id": 3},
+    "llama": _LLAMA,
+    "qwen2": _LLAMA,
+}
+
+
+@pytest.fixture(scope="session")
+def model_of(tiny_model, tmp_path_factory):
+    """Return a folder with a randomly initialised model of an architecture and the tiny tokenizer."""
+
+    def make(architecture):
+        folder = tmp_path_factory.mktemp("architectures") / architecture
+        tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+        config = AutoConfig.for_model(architecture, vocab_size=len(tokenizer), **ARCHITECTURES[architecture])
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            transformers.AutoModel.from_config(config).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_trains_and_is_recorded(architecture, model_of, tiny_task, tmp_path):
+    folder = model_of(architecture)
+    study = Study.parse(
+        {
+            "model": str(folder),
+            "task": str(tiny_task),
+            "seeds": 1,
+            "training": {"epochs": 1, "pooling": "native", "learning_rate": 1e-3},
+            "recipes": ["mmr+mhloss"],
+        }
+    )
+
+    record, arrays = train_full(plan(study)[0], tmp_path, lambda share: None)
+
+    assert record.status == "done"
+    assert arrays["logits"].shape == (24, 2)
+    assert arrays["representations"].shape == (2, 24, 16)
+    assert record.measurements["distance_from_start"] > 0
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_head_is_the_last_layer_outside_the_pretrained_part(architecture, model_of):
+    model = AutoModelForSequenceClassification.from_pretrained(model_of(architecture), num_labels=3)
+
+    _, _, head = find_head(model)
+
+    assert head.out_features == 3
+
+
+def test_what_enters_the_head_gives_the_models_logits_also_in_a_decoder(model_of, tiny_task, tmp_path, monkeypatch):
+    from steadytune.training import full
+
+    seen = []
+    stabilized = full._RunTrainer.stabilized_loss
+
+    def compare(trainer, step, logits):
+        seen.append(torch.allclose(step.head(step.features), logits, atol=1e-5))
+        assert isinstance(step.head, MultiHeadLinear)
+        return stabilized(trainer, step, logits)
+
+    monkeypatch.setattr(full._RunTrainer, "stabilized_loss", compare)
+    for architecture in ("bert", "llama"):
+        study = Study.parse(
+            {
+                "model": str(model_of(architecture)),
+                "task": str(tiny_task),
+                "seeds": 1,
+                "training": {"epochs": 1, "pooling": "native"},
+                "recipes": ["mhloss"],
+            }
+        )
+        train_full(plan(study)[0], tmp_path, lambda share: None)
+
+    assert seen
+    assert all(seen)
+
+
+def test_only_left_to_right_models_are_decoders(model_of):
+    decoders = {name for name in ARCHITECTURES if is_decoder(str(model_of(name)))}
+
+    assert decoders == {"gpt2", "llama", "qwen2"}
+
+
+def test_pooling_takes_the_first_last_or_mean_real_token():
+    hidden = torch.tensor([[[1.0], [2.0], [4.0], [8.0]], [[16.0], [32.0], [64.0], [128.0]]])
+    padded_right = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
+    padded_left = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]])
+
+    assert pool(hidden, padded_right, "cls").flatten().tolist() == [1, 16]
+    assert pool(hidden, padded_right, "last").flatten().tolist() == [4, 128]
+    assert pool(hidden, padded_right, "mean").flatten().tolist() == pytest.approx([7 / 3, 60])
+    assert pool(hidden, padded_left, "cls").flatten().tolist() == [4, 16]
+    assert pool(hidden, padded_left, "last").flatten().tolist() == [8, 128]
+
+
+def test_a_model_without_a_last_linear_layer_is_refused():
+    with pytest.raises(UserError, match="no linear layer"):
+        find_head(transformers.BertModel(transformers.BertConfig(vocab_size=10, **_SMALL)))

@@ -1,0 +1,122 @@
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+
+from steadytune.study import Seeds, Study
+from steadytune.sweep.plan import plan
+from steadytune.training import data as data_module
+from steadytune.training import full
+from steadytune.training.full import train_full
+from steadytune.training.seeds import preserved_random_state, spread
+
+
+@pytest.fixture
+def spec(tiny_model, tiny_task):
+    study = Study.parse(
+        {
+            "model": str(tiny_model),
+            "task": str(tiny_task),
+            "seeds": [3],
+            "training": {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3},
+            "recipes": ["mmr+mhloss"],
+        }
+    )
+    return plan(study)[0]
+
+
+def _with_seeds(spec, **seeds):
+    return spec.model_copy(update={"seeds": Seeds(**{"init": 3, "order": 3, "dropout": 3, **seeds})})
+
+
+class _Observed:
+    """What each source of luck decides: weights before the first step, order of the examples, dropout's random state."""
+
+    def __init__(self, spec, cache, monkeypatch):
+        self.weights, self.order, self.dropout = "", [], b""
+        collate = data_module.Collator.__call__
+
+        def watch_order(collator, rows):
+            self.order += [tuple(row["inputs"][0]["input_ids"]) for row in rows]
+            return collate(collator, rows)
+
+        def watch_first_step(trainer, model, inputs, *rest):
+            if not self.dropout:
+                state = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
+                self.weights = hashlib.sha256(state).hexdigest()
+                self.dropout = torch.get_rng_state().numpy().tobytes()
+            return step(trainer, model, inputs, *rest)
+
+        step = full._RunTrainer.training_step
+        with monkeypatch.context() as patch:
+            patch.setattr(data_module.Collator, "__call__", watch_order)
+            patch.setattr(full._RunTrainer, "training_step", watch_first_step)
+            _, arrays = train_full(spec, cache, lambda share: None)
+        self.logits = arrays["logits"]
+
+
+def test_the_same_spec_gives_the_same_bits_whatever_ran_before(spec, tmp_path):
+    _, first = train_full(spec, tmp_path, lambda share: None)
+    train_full(_with_seeds(spec, init=9, order=9, dropout=9), tmp_path, lambda share: None)
+    _, second = train_full(spec, tmp_path, lambda share: None)
+
+    assert all(np.array_equal(first[name], second[name]) for name in ("logits", "labels", "representations"))
+
+
+@pytest.mark.parametrize("changed", ["init", "order", "dropout"])
+def test_changing_one_seed_changes_only_what_it_should(spec, tmp_path, monkeypatch, changed):
+    base = _Observed(spec, tmp_path, monkeypatch)
+    other = _Observed(_with_seeds(spec, **{changed: 4}), tmp_path, monkeypatch)
+
+    differs = {
+        "init": base.weights != other.weights,
+        "order": base.order != other.order,
+        "dropout": base.dropout != other.dropout,
+    }
+    assert differs == {name: name == changed for name in differs}
+    assert not np.array_equal(base.logits, other.logits)
+
+
+def test_the_init_seed_decides_new_weights_alone(spec, tmp_path, monkeypatch):
+    starts = []
+    build = full.build_model
+
+    def keep(*args):
+        model = build(*args)
+        starts.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return model
+
+    monkeypatch.setattr(full, "build_model", keep)
+    for seed in (1, 2):
+        train_full(_with_seeds(spec, init=seed), tmp_path, lambda share: None)
+
+    changed = {name for name in starts[0] if not torch.equal(starts[0][name], starts[1][name])}
+    assert {name.split(".")[0] for name in changed} == {"classifier"}
+
+
+def test_consecutive_order_seeds_share_no_epochs_order(spec, tmp_path, monkeypatch):
+    n = 40
+    epochs = []
+    for seed in (0, 1):
+        order = _Observed(_with_seeds(spec, order=seed), tmp_path, monkeypatch).order[: 2 * n]
+        epochs += [order[:n], order[n:]]
+
+    assert sorted(epochs[0]) == sorted(epochs[3])
+    assert len({tuple(order) for order in epochs}) == 4
+
+
+def test_streams_of_one_integer_differ():
+    assert len({spread(stream, seed) for stream in ("init", "order", "dropout") for seed in range(100)}) == 300
+
+
+def test_the_random_state_is_left_as_it_was_found():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+
+    with preserved_random_state():
+        torch.rand(100)
+        np.random.rand(5)
+
+    assert torch.equal(torch.rand(3), expected)
