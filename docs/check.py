@@ -92,7 +92,7 @@ def fenced(text: str) -> list[tuple[str, str]]:
 
 
 def command_lines(text: str) -> Iterator[list[str]]:
-    """Yield the words of every `steadytune` command in shell blocks and inline code; a bare option there is one of `run`."""
+    """Yield the words of every `steadytune` command in shell blocks and inline code; a bare option is one of `run`."""
     shell = [block.replace("\\\n", " ") for language, block in fenced(text) if language in {"sh", "bash", "console"}]
     lines = [line for block in shell for line in block.splitlines()]
     for line in [*lines, *re.findall(r"`([^`\n]+)`", _FENCE.sub("", text))]:

@@ -226,8 +226,12 @@ def _one_seed(value: Any) -> Any:
 
 
 def _distinct(what: str, names: list[str]) -> None:
-    if repeated := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"{what} '{repeated[0]}' stands twice")
+    if len(set(names)) < len(names):
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{what} '{repeated}' stands twice")
+
+
+_SECTIONS: dict[str, type[Config]] = {"training": Training, "task": TaskSpec, "recipes": Recipe, "seeds": Seeds}
 
 
 class Study(Config):
@@ -287,13 +291,7 @@ class Study(Config):
         try:
             return cls.model_validate(dict(content))
         except ValidationError as error:
-            sections: dict[str, type[Config]] = {
-                "training": Training,
-                "task": TaskSpec,
-                "recipes": Recipe,
-                "seeds": Seeds,
-            }
-            raise UserError(f"{source}: {first_problem(error, cls, sections)}") from error
+            raise UserError(f"{source}: {first_problem(error, cls, _SECTIONS)}") from error
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Study:

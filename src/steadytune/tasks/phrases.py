@@ -12,7 +12,7 @@ from steadytune.tasks.vocabulary import Noun
 
 DISTRACTION = 0.75
 """Share of the nouns between a subject and its verb that have the other number."""
-ORNAMENT = 0.4
+ORNAMENT = 0.25
 """Share of the places for an adjective, adverb or time that are filled."""
 
 Pair = tuple[str, str]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from steadytune.files import Arrays
 from steadytune.records import RunRecord
@@ -22,6 +22,8 @@ from steadytune.training.data import run_data
 from steadytune.training.features import frozen_features
 from steadytune.training.outcome import Diverged, finished, lost
 from steadytune.training.seeds import spread
+
+_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -91,18 +93,20 @@ def fit_heads(
     """
     n, width = len(features), features.shape[-1]
     asked = len(init_seeds)
-    # A batch of one goes through other kernels than a larger one, with other last bits: never train one alone.
+    # Kernels round differently in a batch of one and at the end of an array. So that a head has the same bits whoever is
+    # trained beside it, none is trained alone, and each fills whole blocks of every array with its own numbers.
     init_seeds, order_seeds = ([*seeds, *seeds] if asked == 1 else seeds for seeds in (init_seeds, order_seeds))
     problems = len(init_seeds)
     device, dtype = features.device, features.dtype
-    drawn = [
-        torch.randn(heads, num_outputs, width, dtype=dtype, generator=_generator("init", seed)) for seed in init_seeds
-    ]
-    weight = (torch.stack(drawn) * scale).to(device).requires_grad_(True)
-    bias = torch.zeros(problems, heads, num_outputs, device=device, dtype=dtype, requires_grad=True)
-    # Not fused: that kernel rounds differently at the end of an array, and so by the number of heads trained together.
+    features = nn.functional.pad(features, (0, -width % _BLOCK))
+    drawn = torch.stack(
+        [torch.randn(heads, num_outputs, width, dtype=dtype, generator=_generator("init", seed)) for seed in init_seeds]
+    )
+    weight = nn.functional.pad(drawn * scale, (0, -width % _BLOCK)).to(device).requires_grad_(True)
+    padded = -(-heads * num_outputs // _BLOCK) * _BLOCK
+    biases = torch.zeros(problems, padded, device=device, dtype=dtype, requires_grad=True)
     optimizer = torch.optim.AdamW(
-        [{"params": [weight], "weight_decay": weight_decay}, {"params": [bias], "weight_decay": 0.0}],
+        [{"params": [weight], "weight_decay": weight_decay}, {"params": [biases], "weight_decay": 0.0}],
         lr=learning_rate,
     )
     steps = epochs * math.ceil(n / batch_size)
@@ -114,25 +118,27 @@ def fit_heads(
     losses: list[Tensor] = []
 
     def folded() -> Heads:
-        means = weight.detach().mean(1), bias.detach().mean(1)
-        return Heads(means[0][:asked], means[1][:asked], torch.stack(losses)[:, :asked].cpu())
+        bias = biases.detach()[:asked, : heads * num_outputs].view(asked, heads, num_outputs)
+        return Heads(
+            weight.detach()[:asked, ..., :width].mean(1), bias.mean(1), torch.stack(losses)[:, :asked].cpu()
+        )
 
     for epoch in range(epochs):
         order = torch.stack([torch.randperm(n, generator=generator) for generator in orders]).to(device)
         for index in order.split(batch_size, dim=1):
             inputs, targets = features[index], labels[index]
             rows = inputs.flatten(1, -2)
-            logits = torch.bmm(rows, weight.flatten(1, 2).mT) + bias.flatten(1)[:, None]
+            logits = torch.bmm(rows, weight.flatten(1, 2).mT) + biases[:, None, : heads * num_outputs]
             each = _losses(logits.view(*rows.shape[:2], heads, num_outputs), targets, kind)
-            weight_gradient, bias_gradient = torch.autograd.grad(each.sum(), (weight, bias))
+            weight_gradient, bias_gradient = torch.autograd.grad(each.sum(), (weight, biases))
             if clip:
-                norm = (weight_gradient.square().sum((2, 3)) + bias_gradient.square().sum(2)).sqrt()
+                own = bias_gradient[:, : heads * num_outputs].view(problems, heads, num_outputs)
+                norm = (weight_gradient.square().sum((2, 3)) + own.square().sum(2)).sqrt()
                 shrink = (clip / (norm + 1e-6)).clamp(max=1)
-                weight_gradient, bias_gradient = (
-                    weight_gradient * shrink[..., None, None],
-                    bias_gradient * shrink[..., None],
-                )
-            weight.grad, bias.grad = weight_gradient, bias_gradient
+                weight_gradient = weight_gradient * shrink[..., None, None]
+                spread_out = shrink.repeat_interleave(num_outputs, dim=1)
+                bias_gradient = bias_gradient * nn.functional.pad(spread_out, (0, padded - heads * num_outputs))
+            weight.grad, biases.grad = weight_gradient, bias_gradient
             optimizer.step()
             schedule.step()
             losses.append(each.detach().mean(1))

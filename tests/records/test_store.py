@@ -1,0 +1,313 @@
+import errno
+import json
+import os
+import shlex
+
+import numpy as np
+import pytest
+from made_runs import EXAMPLES, VERSIONS, made_arrays, made_record, made_specs, made_store, made_study
+
+from steadytune import files
+from steadytune.errors import UserError
+from steadytune.records import RunStore
+from steadytune.study import Study
+
+
+@pytest.fixture
+def store(tmp_path):
+    return made_store(tmp_path / "out", made_study(recipes=["standard", "mmr"]))
+
+
+def refused(*arguments):
+    """Return what is said when a folder cannot be had for a study."""
+    with pytest.raises(UserError) as caught:
+        RunStore.create(*arguments, VERSIONS)
+    assert str(caught.value).count("\n") <= 1
+    return str(caught.value)
+
+
+def corrupted(call):
+    """Return (what is wrong, the command that redoes it) as it is said of a corrupted run."""
+    with pytest.raises(UserError) as caught:
+        call()
+    wrong, _, command = str(caught.value).partition("\nRedo it: ")
+    assert "\n" not in command
+    return wrong, command
+
+
+def snapshot(folder):
+    """Every file with its content."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_gives_back_the_runs_that_were_put_in(tmp_path):
+    study = made_study()
+    store = RunStore.create(tmp_path / "out", study, VERSIONS)
+    spec = made_specs(study)[0]
+    assert spec.id not in store
+    assert store.records() == []
+    with store.claim(spec.id) as mine:
+        assert mine
+        record = store.write(made_record(spec), made_arrays(spec))
+    assert spec.id in store
+    assert store.record(spec.id) == record
+    assert record.arrays == {"logits": (6, 2), "labels": (6,), "representations": (2, 6, 4)}
+    for name, array in made_arrays(spec).items():
+        back = store.arrays(record)[name]
+        assert back.dtype == array.dtype
+        np.testing.assert_array_equal(back, array)
+    assert sorted(os.listdir(store.path / "runs" / spec.id)) == ["arrays.safetensors", "run.json"]
+
+
+def test_a_run_that_did_not_finish_leaves_a_record_and_no_arrays(tmp_path):
+    study = made_study()
+    store = RunStore.create(tmp_path / "out", study, VERSIONS)
+    lost = made_record(made_specs(study)[0], status="diverged", reason="the loss was not finite", score=None)
+    store.write(lost, {})
+    assert store.records() == [lost]
+    assert store.arrays(lost) == {}
+
+
+def test_runs_come_in_the_order_of_the_study(store):
+    places = [(record.spec.recipe, record.spec.seeds.init) for record in store.records()]
+    assert places == [("standard", 0), ("standard", 1), ("mmr", 0), ("mmr", 1)]
+
+
+def test_a_cohort_holds_the_runs_of_one_recipe(store):
+    cohort = store.cohort("mmr")
+    assert cohort.name == "a-model / a/task / mmr"
+    assert cohort.logits.shape == (2, EXAMPLES, 2)
+    assert len(cohort.representations) == 2
+    assert cohort.seeds == ("0", "1")
+    assert cohort.scores.tolist() == [0.75, 0.75]
+    assert cohort.majority_score == 0.5
+    assert not cohort.frozen_encoder
+    specs = [spec for spec in made_specs(store.study) if spec.recipe == "mmr"]
+    np.testing.assert_array_equal(cohort.logits[1], made_arrays(specs[1])["logits"])
+    assert [cohort.recipe for cohort in store.cohorts()] == ["standard", "mmr"]
+
+
+def test_runs_that_were_lost_are_named_in_their_cohort_and_not_counted(tmp_path):
+    study = made_study(seeds=3)
+    store = made_store(tmp_path / "out", made_study(seeds=2))
+    RunStore.create(store.path, study, VERSIONS)
+    store.write(made_record(made_specs(study)[2], status="failed", reason="MemoryError", score=None), {})
+    cohort = store.cohort("standard")
+    assert len(cohort) == 2
+    assert [(lost.seed, lost.status, lost.reason) for lost in cohort.lost] == [("2", "failed", "MemoryError")]
+
+
+def test_a_cohort_of_lost_runs_alone_is_empty(tmp_path):
+    study = made_study(seeds=1)
+    store = RunStore.create(tmp_path / "out", study, VERSIONS)
+    (spec,) = made_specs(study)
+    store.write_examples(spec, "classification", ["a"], ["no", "yes"])
+    store.write(made_record(spec, status="diverged", reason="nan", score=None, majority_score=None), {})
+    assert len(store.cohort("standard")) == 0
+    assert len(store.cohort("standard").lost) == 1
+
+
+def test_a_cohort_is_found_by_its_names_and_its_closest_name_is_told(tmp_path):
+    store = made_store(tmp_path / "out", made_study(model=["one", "two"], recipes=["standard", "mmr"]))
+    assert store.cohort("mmr", model="two").model == "two"
+    with pytest.raises(UserError, match="unknown recipe 'mrm': did you mean 'mmr'"):
+        store.cohort("mrm")
+    with pytest.raises(UserError, match="2 cohorts answer to recipe 'mmr'.*one / a/task / mmr, two / a/task / mmr"):
+        store.cohort("mmr")
+    with pytest.raises(UserError, match="0 cohorts answer"):
+        store.cohort("mmr", model="three")
+
+
+def test_the_study_is_kept_in_a_file_that_says_the_same(store):
+    text = (store.path / "study.yaml").read_text()
+    assert text.startswith("# Written by steadytune with:\n# python 3\n")
+    assert Study.from_yaml(store.path / "study.yaml") == store.study == made_study(recipes=["standard", "mmr"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"training": {"learning_rate": 1e-3}}, "its training.learning_rate is not given, not 0.001"),
+        ({"training": {"epochs": 7}}, "its training.epochs is 5, not 7"),
+        ({"model": "other"}, "its model is a-model, not other"),
+        ({"task": "b/task"}, "its task is a/task, not b/task"),
+        ({"task": {"name": "a/task", "label": "gold"}}, "its task 'a/task': label is label, not gold"),
+        (
+            {"recipes": {"mmr": {"stabilizers": [{"mmr": {"alpha": 0.7}}]}}},
+            "its recipe 'mmr': stabilizers is [{'mmr': {'alpha': 0.1}}], not [{'mmr': {'alpha': 0.7}}]",
+        ),
+        ({"recipes": {"standard": {"training": {"epochs": 2}}}}, "its recipe 'standard': training is {}, not"),
+    ],
+)
+def test_the_folder_of_another_study_is_refused_and_left_as_it_is(store, change, said):
+    before = snapshot(store.path)
+    text = refused(store.path, made_study(**{"recipes": ["standard", "mmr"], **change}))
+    assert text.startswith(f"{store.path} belongs to another study: {said}")
+    assert text.endswith("Choose another --out, or give what differs another name.")
+    assert snapshot(store.path) == before
+
+
+def test_more_seeds_recipes_and_models_are_added_to_a_folder(store):
+    more = made_study(model=["a-model", "other"], seeds=[1, 5], recipes=["mmr", "surt"])
+    study = RunStore.create(store.path, more, VERSIONS).study
+    assert study.model == ("a-model", "other")
+    assert [seeds.label for seeds in study.seeds] == ["0", "1", "5"]
+    assert list(study.recipes) == ["standard", "mmr", "surt"]
+    assert len(store.records()) == 4
+
+
+def test_a_folder_with_other_things_in_it_is_refused_and_left_as_it_is(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert refused(tmp_path, made_study()) == f"{tmp_path} is not empty and holds no study: choose another --out"
+    assert os.listdir(tmp_path) == ["thesis.txt"]
+
+
+def test_an_empty_folder_is_taken(tmp_path):
+    assert RunStore.create(tmp_path, made_study(), VERSIONS).study == made_study()
+
+
+def test_a_place_where_no_folder_can_be_is_named(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("x")
+    assert refused(file, made_study()) == f"{file} is a file: --out names a folder"
+    text = refused(file / "out", made_study())
+    assert text == f"cannot write into the folder {file / 'out'}: Not a directory"
+
+
+def test_a_folder_that_cannot_be_written_into_is_named(tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(files.tempfile, "mkstemp", refuse)
+    assert refused(tmp_path, made_study()) == f"cannot write into the folder {tmp_path}: Read-only file system"
+
+
+def test_a_full_disk_leaves_no_part_of_a_run(tmp_path, monkeypatch):
+    study = made_study()
+    store = made_store(tmp_path / "out", made_study(seeds=1))
+    before = sorted(os.listdir(store.path / "runs"))
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    spec = made_specs(study)[1]
+    with pytest.raises(UserError, match="no room on the disk while writing"):
+        store.write(made_record(spec), made_arrays(spec))
+    assert sorted(os.listdir(store.path / "runs")) == before
+
+
+def test_a_folder_without_a_study_is_no_store(tmp_path):
+    with pytest.raises(UserError, match=r"holds no study\.yaml: give the --out folder of a 'steadytune run'"):
+        RunStore(tmp_path)
+
+
+def test_a_study_file_that_was_broken_is_named(store):
+    (store.path / "study.yaml").write_text("model: [")
+    with pytest.raises(UserError, match=r"study\.yaml, line 1: not YAML"):
+        store.records()
+
+
+def change_score(folder):
+    content = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**content, "score": 0.99}))
+
+
+def flip_bit(folder):
+    content = bytearray((folder / "arrays.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "arrays.safetensors").write_bytes(content)
+
+
+def cut_arrays(folder):
+    (folder / "arrays.safetensors").write_bytes((folder / "arrays.safetensors").read_bytes()[:-10])
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (change_score, "run.json does not match its checksum"),
+        (lambda folder: (folder / "run.json").unlink(), "run.json cannot be read"),
+        (lambda folder: (folder / "run.json").write_bytes(b"\xff\xfe"), "run.json cannot be read"),
+        (lambda folder: (folder / "run.json").write_text(""), "run.json cannot be read"),
+        (flip_bit, "arrays.safetensors does not match its checksum"),
+        (cut_arrays, "arrays.safetensors does not match its checksum"),
+        (lambda folder: (folder / "arrays.safetensors").unlink(), "arrays.safetensors cannot be read (No such file"),
+    ],
+)
+def test_a_corrupted_run_is_named_with_the_command_that_redoes_it(store, damage, said):
+    run_id = store.records()[1].spec.id
+    damage(store.path / "runs" / run_id)
+    wrong, command = corrupted(store.cohorts)
+    assert wrong.startswith(f"run {run_id} in {store.path} is corrupted: {said}")
+    remove, _, run = command.partition(" && ")
+    assert shlex.split(remove) == ["rm", "-r", str(store.path / "runs" / run_id)]
+    assert shlex.split(run) == ["steadytune", "run", str(store.path / "study.yaml"), "--out", str(store.path)]
+
+
+def test_the_command_survives_a_path_with_spaces_and_quotes(tmp_path):
+    store = made_store(tmp_path / "it's $HOME")
+    folder = store.path / "runs" / store.records()[0].spec.id
+    (folder / "run.json").unlink()
+    _, command = corrupted(store.records)
+    assert shlex.split(command.partition(" && ")[0]) == ["rm", "-r", str(folder)]
+
+
+def test_a_run_under_another_name_is_corrupted_under_that_name(store):
+    run_id = store.records()[0].spec.id
+    (store.path / "runs" / run_id).rename(store.path / "runs" / "0000")
+    wrong, command = corrupted(store.records)
+    assert wrong == f"run 0000 in {store.path} is corrupted: run.json is that of run {run_id}."
+    assert command.startswith(f"rm -r {store.path}/runs/0000 && ")
+
+
+def test_what_the_desktop_leaves_in_a_folder_is_no_run(store):
+    (store.path / "runs" / ".DS_Store").write_text("x")
+    (store.path / "runs" / "notes.txt").write_text("x")
+    (store.path / "runs" / ".0000-half").mkdir()
+    assert len(store.records()) == 4
+
+
+def test_a_run_is_claimed_by_one_at_a_time_and_never_when_it_is_there(store):
+    with store.claim("0" * 16) as first, store.claim("0" * 16) as second, store.claim("1" * 16) as other:
+        assert (first, second, other) == (True, False, True)
+    with store.claim("0" * 16) as again:
+        assert again
+    with store.claim(store.records()[0].spec.id) as there:
+        assert not there
+
+
+def test_a_claim_falls_back_when_its_holder_raises(store):
+    with pytest.raises(RuntimeError), store.claim("0" * 16):
+        raise RuntimeError
+    with store.claim("0" * 16) as again:
+        assert again
+
+
+def test_what_a_killed_process_left_of_a_run_is_gone_when_the_run_is_there(tmp_path):
+    study = made_study()
+    store = RunStore.create(tmp_path / "out", study, VERSIONS)
+    spec = made_specs(study)[0]
+    half = store.path / "runs" / f".{spec.id}-abc"
+    half.mkdir(parents=True)
+    (half / "arrays.safetensors").write_bytes(b"half")
+    store.write(made_record(spec), made_arrays(spec))
+    assert os.listdir(store.path / "runs") == [spec.id]
+
+
+def test_the_texts_of_the_examples_are_kept_in_any_script(store):
+    spec = store.records()[0].spec
+    store.write_examples(spec, "choice", ["東京 – 'naïve'"], ["a", "b"])
+    assert store.examples(spec) == {"kind": "choice", "texts": ["東京 – 'naïve'"], "labels": ["a", "b"]}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"kind": "classification"}'])
+def test_broken_texts_are_named_and_written_again_by_the_same_command(store, content):
+    spec = store.records()[0].spec
+    (file,) = (store.path / "examples").iterdir()
+    whole = file.read_bytes()
+    file.write_text(content)
+    with pytest.raises(UserError, match="is missing or unreadable. Write it again: steadytune run"):
+        store.cohort("standard")
+    store.write_examples(spec, "classification", [f"text {n}" for n in range(EXAMPLES)], ["no", "yes"])
+    assert file.read_bytes() == whole

@@ -1,0 +1,353 @@
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+
+from steadytune.config import read_yaml
+from steadytune.errors import UserError
+from steadytune.stabilizers.mhloss import MHLoss
+from steadytune.stabilizers.mmr import MMR
+from steadytune.stabilizers.surt import SURT
+from steadytune.study import Recipe, RunSpec, Seeds, Study, TaskSpec, Training
+
+YAML = """
+model: [minilm, some/folder]
+task:
+  - glue/rte
+  - {name: my/task, columns: [premise, hypothesis], label: gold, metric: f1}
+seeds: [3, {init: 0, order: 1, dropout: 2}]
+training: {learning_rate: 5e-5, epochs: 3, select_checkpoint: true}
+recipes:
+  standard:
+  mmr: {stabilizers: [{mmr: {alpha: 0.3}}]}
+  both: {training: {epochs: 7}, stabilizers: [surt, {mhloss: {heads: 4}}]}
+"""
+
+
+def study(**content):
+    return Study.parse({"model": "minilm", "task": "glue/rte", **content}, "study.yaml")
+
+
+def problem(**content):
+    """Return what is said about bad content: at most two lines, which name the source."""
+    with pytest.raises(UserError) as caught:
+        study(**content)
+    text = str(caught.value)
+    assert text.startswith("study.yaml: ")
+    assert text.count("\n") <= 1
+    assert "pydantic" not in text
+    assert "validation error" not in text
+    return text.removeprefix("study.yaml: ")
+
+
+def spec(**changes):
+    fields = {
+        "model": "minilm",
+        "weights": "a" * 64,
+        "task": TaskSpec(name="glue/rte"),
+        "data": "b" * 64,
+        "recipe": "mmr",
+        "training": Training().resolved("minilm"),
+        "stabilizers": (MMR(alpha=0.1),),
+        "seeds": Seeds.all(0),
+    }
+    return RunSpec(**{**fields, **changes})
+
+
+def test_a_study_file_says_what_it_says(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text(YAML)
+    read = Study.from_yaml(file)
+    assert read.model == ("minilm", "some/folder")
+    assert read.task[0] == TaskSpec(name="glue/rte")
+    assert read.task[1] == TaskSpec(name="my/task", columns=("premise", "hypothesis"), label="gold", metric="f1")
+    assert read.seeds == (Seeds.all(3), Seeds(init=0, order=1, dropout=2))
+    # YAML reads 5e-5 as a word: it has no dot.
+    assert read.training == Training(learning_rate=5e-5, epochs=3, select_checkpoint=True)
+    assert read.recipes == {
+        "standard": Recipe(),
+        "mmr": Recipe(stabilizers=[MMR(alpha=0.3)]),
+        "both": Recipe(training={"epochs": 7}, stabilizers=[SURT(), MHLoss(heads=4)]),
+    }
+
+
+def test_a_study_survives_the_way_to_yaml_and_back():
+    read = Study.parse(yaml.safe_load(YAML))
+    assert Study.parse(yaml.safe_load(yaml.safe_dump(read.to_dict()))) == read
+
+
+def test_a_study_expands_to_every_combination_seed_by_seed():
+    grid = list(Study.parse(yaml.safe_load(YAML)).grid())
+    assert len(grid) == len(set(grid)) == 2 * 2 * 2 * 3
+    # Killed half-way, all recipes of the first seeds are there to compare.
+    assert [recipe for _, _, recipe, _ in grid[:3]] == ["standard", "mmr", "both"]
+    assert {seeds for *_, seeds in grid[:3]} == {Seeds.all(3)}
+
+
+def test_what_is_left_out_or_left_empty_has_a_default():
+    assert study() == study(seeds=5, training={}, recipes={"standard": {}}) == study(seeds=None, training=None)
+    assert len(study().seeds) == 5
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_number_of_seeds_means_the_integers_below_it(number):
+    assert study(seeds=number).seeds == tuple(Seeds.all(seed) for seed in range(number))
+    assert study(seeds=range(number)) == study(seeds=number)
+
+
+def test_seeds_are_written_as_one_number_where_they_are_one():
+    assert Seeds.all(3).label == "3"
+    assert Seeds(init=3, order=0, dropout=0).label == "3/0/0"
+
+
+def test_names_joined_by_plus_are_recipes():
+    recipes = study(recipes=["standard", "mmr", "surt+mhloss"]).recipes
+    assert recipes["standard"] == Recipe()
+    assert recipes["mmr"].stabilizers == (MMR(),)
+    assert recipes["surt+mhloss"].stabilizers == (SURT(), MHLoss())
+    assert study(recipes="mmr") == study(recipes=["mmr"]) == study(recipes={"mmr": None})
+
+
+def test_a_recipe_changes_only_the_training_that_it_names():
+    both = study(
+        training={"epochs": 3, "batch_size": 8},
+        recipes={"a": {"training": {"epochs": 9}}, "b": {"training": {"setting": "head"}}},
+    )
+    assert both.recipe_training("a") == Training(epochs=9, batch_size=8)
+    assert both.recipe_training("b") == Training(epochs=3, batch_size=8, setting="head")
+
+
+def test_the_same_number_written_in_two_ways_is_the_same_recipe():
+    one, other = ({"a": {"training": {"learning_rate": rate}}} for rate in ("5e-5", 0.00005))
+    assert study(recipes=one) == study(recipes=other)
+
+
+@pytest.mark.parametrize(
+    ("given", "model", "pooling", "rate"),
+    [
+        ({}, "bert", "native", 2e-5),
+        ({}, "minilm", "mean", 2e-5),
+        ({"setting": "head"}, "bert", "mean", 1e-2),
+        ({"setting": "head", "pooling": "last", "learning_rate": 0.5}, "bert", "last", 0.5),
+        ({"pooling": "native"}, "minilm", "native", 2e-5),
+    ],
+)
+def test_defaults_that_depend_on_setting_and_model_are_resolved(given, model, pooling, rate):
+    resolved = Training(**given).resolved(model)
+    assert (resolved.pooling, resolved.learning_rate) == (pooling, rate)
+    assert resolved.resolved(model) == resolved
+
+
+def test_the_id_of_a_run_is_what_it_was_in_every_version():
+    # Folders on users' disks are named by it: if this changes, runs are trained again.
+    assert spec().id == "3a8e38a13e13bba9"
+
+
+def test_the_id_of_a_run_does_not_depend_on_where_its_files_lie():
+    moved = spec(model="/elsewhere/minilm", task=TaskSpec(name="/elsewhere/rte"))
+    assert moved.id == spec().id
+
+
+def test_the_id_of_a_run_depends_on_everything_that_determines_it():
+    changed = [
+        {},
+        {"weights": "c" * 64},
+        {"data": "c" * 64},
+        {"recipe": "mine"},
+        {"stabilizers": ()},
+        {"stabilizers": (MMR(alpha=0.2),)},
+        {"seeds": Seeds(init=1, order=0, dropout=0)},
+        {"seeds": Seeds(init=0, order=1, dropout=0)},
+        {"seeds": Seeds(init=0, order=0, dropout=1)},
+        *(
+            {"training": spec().training.model_copy(update={key: value})}
+            for key, value in {
+                "setting": "head",
+                "learning_rate": 1e-3,
+                "epochs": 6,
+                "batch_size": 8,
+                "warmup": 0.2,
+                "weight_decay": 0.2,
+                "clip": 0.0,
+                "max_length": 64,
+                "pooling": "cls",
+                "precision": "bf16",
+                "train_size": 10,
+                "select_checkpoint": True,
+                "split_seed": 1,
+                "representations": "last",
+                "representation_dtype": "float32",
+                "threads": 2,
+            }.items()
+        ),
+    ]
+    assert len({spec(**change).id for change in changed}) == len(changed)
+    assert len(changed) == 9 + len(Training.model_fields)
+
+
+def test_a_run_spec_survives_the_way_to_json_and_back():
+    there = spec(stabilizers=(MMR(alpha=0.1), MHLoss(heads=3)))
+    back = RunSpec.model_validate_json(there.model_dump_json())
+    assert back == there
+    assert back.id == there.id
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"modle": "x"}, "unknown key 'modle': did you mean 'model'? valid: model, recipes, seeds, task, training"),
+        ({"training": {"learning_rat": 1}}, "training: unknown key 'learning_rat': did you mean 'learning_rate'?"),
+        ({"task": {"nam": "x"}}, "task.0: unknown key 'nam': did you mean 'name'?"),
+        ({"seeds": [{"init": 0, "order": 0, "dropuot": 0}]}, "seeds.0: unknown key 'dropuot': did you mean 'dropout'?"),
+        ({"recipes": {"a": {"trainin": {}}}}, "recipes.a: unknown key 'trainin': did you mean 'training'?"),
+        (
+            {"recipes": {"a": {"training": {"learning_rat": 1}}}},
+            "recipes.a.training: unknown key 'learning_rat': did you mean 'learning_rate'?",
+        ),
+        ({"recipes": ["mrm"]}, "recipes: unknown recipe 'mrm': did you mean 'mmr'? valid: mhloss, mmr, standard, surt"),
+        ({"recipes": ["mmr+suRt"]}, "recipes: unknown recipe 'suRt': did you mean 'surt'?"),
+        (
+            {"recipes": {"a": {"stabilizers": ["mrm"]}}},
+            "recipes.a.stabilizers: unknown stabilizer 'mrm': did you mean 'mmr'? valid: mhloss, mmr, surt",
+        ),
+        (
+            {"recipes": {"a": {"stabilizers": [{"mmr": {"alfa": 1}}]}}},
+            "recipes.a.stabilizers: stabilizer 'mmr': unknown key 'alfa': did you mean 'alpha'? valid: alpha",
+        ),
+    ],
+)
+def test_an_unknown_name_is_answered_with_its_place_and_the_closest_valid_one(content, said):
+    assert problem(**content).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"training": {"epochs": 0}}, "training.epochs: should be greater than or equal to 1, not 0"),
+        ({"training": {"epochs": "many"}}, "training.epochs: should be a valid integer"),
+        ({"training": {"epochs": True}}, "training: epochs cannot be true"),
+        ({"training": {"epochs": None}}, "training.epochs: should be a valid integer, not None"),
+        ({"training": {"learning_rate": math.inf}}, "training.learning_rate: should be a finite number, not inf"),
+        ({"training": {"warmup": 1.5}}, "training.warmup: should be less than or equal to 1, not 1.5"),
+        ({"training": {"setting": "ful"}}, "training.setting: should be 'full' or 'head', not 'ful'"),
+        ({"training": {"setting": "head", "pooling": "native"}}, "training: setting 'head' trains a linear layer"),
+        ({"training": 3}, "training: should be a mapping, not 3"),
+        ({"seeds": 0}, "seeds: at least one is needed"),
+        ({"seeds": -2}, "seeds: at least one is needed"),
+        ({"seeds": [-1]}, "seeds.0.init: should be greater than or equal to 0, not -1"),
+        ({"seeds": 1.5}, "seeds: a number of seeds, a list of integers or of {init, order, dropout}, not 1.5"),
+        ({"seeds": True}, "seeds cannot be true"),
+        ({"seeds": [1, 2, 1]}, "seed '1' stands twice"),
+        ({"seeds": [{"init": 0}]}, "seeds.0.order: is missing"),
+        ({"model": []}, "model: at least one is needed"),
+        ({"model": 3}, "model.0: should be a valid string, not 3"),
+        ({"model": ["a", "a"]}, "model 'a' stands twice"),
+        ({"model": None}, "model: is missing"),
+        ({"task": 3}, "task.0: should be a mapping, not 3"),
+        ({"task": ["a", {"name": "a", "label": "b"}]}, "task 'a' stands twice"),
+        ({"task": {"name": "a", "columns": "text"}}, "task.0.columns: should be a list, not 'text'"),
+        ({"recipes": {}}, "recipes: at least one is needed"),
+        ({"recipes": {"a": 3}}, "recipes.a: should be a mapping, not 3"),
+        ({"recipes": [{"mmr": {}}]}, "recipes: a list holds names of presets"),
+        ({"recipes": ["mmr", "mmr"]}, "recipes: recipe 'mmr' stands twice"),
+        ({"recipes": ["mmr+mmr"]}, "recipes: recipe 'mmr+mmr': stabilizer 'mmr' stands twice"),
+        ({"recipes": ["standard+mmr"]}, "recipes: recipe 'standard+mmr': 'standard' stands alone"),
+        ({"recipes": {"a": {"training": 3}}}, "recipes.a.training: should be a mapping, not 3"),
+        (
+            {"recipes": {"a": {"training": {"epochs": "x"}}}},
+            "recipes.a.training: epochs: should be a valid integer",
+        ),
+        ({"recipes": {"a": {"stabilizers": "mmr"}}}, "recipes.a.stabilizers: stabilizers is a list, such as [mmr,"),
+        ({"recipes": {"a": {"stabilizers": [3]}}}, "recipes.a.stabilizers: a stabilizer is a name or {name:"),
+        (
+            {"recipes": {"a": {"stabilizers": [{"mmr": {"alpha": -1}}]}}},
+            "recipes.a.stabilizers: stabilizer 'mmr': alpha: should be greater than or equal to 0, not -1",
+        ),
+        (
+            {"recipes": {"a": {"stabilizers": [{"mmr": {"alpha": math.inf}}]}}},
+            "recipes.a.stabilizers: stabilizer 'mmr': alpha: should be a finite number",
+        ),
+        (
+            {"recipes": {"a": {"stabilizers": [{"mhloss": {"reduction": "max"}}]}}},
+            "recipes.a.stabilizers: stabilizer 'mhloss': reduction: should be 'sum' or 'mean', not 'max'",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_is_answered_with_its_place_and_what_it_should_be(content, said):
+    assert problem(**content).startswith(said)
+
+
+def test_a_method_that_means_nothing_in_head_tuning_says_so():
+    said = "recipe 'mmr': mmr moves the encoder's features, which setting 'head' freezes: use setting 'full'"
+    assert problem(training={"setting": "head"}, recipes=["mmr"]) == said
+    assert problem(recipes={"mmr": {"training": {"setting": "head"}, "stabilizers": ["mmr"]}}) == said
+
+
+def test_a_recipe_whose_training_does_not_fit_the_studys_is_named():
+    text = problem(training={"setting": "head"}, recipes={"mine": {"training": {"pooling": "native"}}})
+    assert text.startswith("recipe 'mine': setting 'head' trains a linear layer")
+
+
+def test_a_recipe_named_after_a_method_cannot_be_without_it():
+    # It would stand in the report as the method, and be the baseline.
+    for empty in ({}, {"training": {"epochs": 2}}, {"stabilizers": []}):
+        assert "recipe 'surt+mmr' has no stabilizers" in problem(recipes={"surt+mmr": empty})
+
+
+def test_a_key_that_is_not_a_word_is_refused():
+    with pytest.raises(UserError, match=r"^s: 1: Keys should be strings"):
+        Study.parse({"model": "a", "task": "b", 1: 2}, "s")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"model: [minilm\ntask: glue/rte\n", ", line 2: not YAML"),
+        (b"model: minilm\n\ttask: x\n", ", line 2: not YAML"),
+        (b"\xff\xfe\x00binary", ": not YAML (not text)"),
+        (b"when: 2024-13-45\n", ": not YAML (month must be in 1..12"),
+        (b"[" * 5000, ": not YAML"),
+        (b"", ": a study is a mapping with keys such as model, task and recipes"),
+        (b"just a sentence", ": a study is a mapping"),
+        (b"- minilm\n- glue/rte\n", ": a study is a mapping"),
+    ],
+)
+def test_a_file_that_is_not_a_yaml_mapping_is_named_with_the_line(tmp_path, content, said):
+    file = tmp_path / "study.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_yaml(file)
+    assert str(caught.value).startswith(f"{file}{said}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_study_file_that_is_not_there_or_a_folder_is_named(tmp_path):
+    with pytest.raises(UserError, match="no study file at"):
+        read_yaml(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match="is a folder; a study is a YAML file"):
+        read_yaml(tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="cannot be read: Not a directory"):
+        read_yaml(tmp_path / "file" / "study.yaml")
+
+
+def test_paths_are_names_in_python():
+    given = Study(model=Path("a/b"), task=Path("c/d"))
+    assert given == Study(model="a/b", task="c/d")
+    assert [task.name for task in given.task] == ["c/d"]
+
+
+def test_the_problem_is_one_line_for_every_key_of_the_training_section():
+    values = ["x" * 500, [], {}, None, -1e9, math.nan, "1\n2"]
+    refused = set()
+    for key, value in itertools.product(Training.model_fields, values):
+        try:
+            study(training={key: value})
+        except UserError as error:
+            refused.add(key)
+            assert str(error).startswith(f"study.yaml: training.{key}: "), error
+            assert "\n" not in str(error)
+            assert len(str(error)) < 300
+    assert refused == set(Training.model_fields)
