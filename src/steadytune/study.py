@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, f
 from steadytune.config import Config, first_problem, read_yaml
 from steadytune.errors import UserError, unknown_name
 from steadytune.files import canonical_json, sha256
-from steadytune.stabilizers import Stabilizer, parse_stabilizer, stabilizer_names
+from steadytune.stabilizers import Stabilizer, check_together, parse_stabilizer, stabilizer_names
 
 OFFLINE_MODEL = "minilm"
 STANDARD = "standard"
@@ -150,9 +150,7 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _check_stabilizers(self) -> Recipe:
-        names = [stabilizer.name for stabilizer in self.stabilizers]
-        if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"stabilizer '{repeated[0]}' stands twice in one recipe")
+        check_together(self.stabilizers)
         return self
 
     @classmethod

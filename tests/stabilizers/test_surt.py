@@ -122,6 +122,7 @@ def test_a_new_head_is_trained_while_the_encoder_stands_still(tiny_model, contex
 def test_a_checkpoint_with_a_trained_head_goes_straight_on(tiny_model, context, tmp_path, monkeypatch):
     config = BertConfig.from_pretrained(tiny_model)
     BertForMaskedLM(config).save_pretrained(tmp_path / "with-head")
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "with-head")
     phases = []
     train = language_model._train
     monkeypatch.setattr(language_model, "_train", lambda *args: phases.append(args) or train(*args))
@@ -136,6 +137,7 @@ def test_a_decoder_predicts_the_next_token(tiny_model, context, tmp_path):
     GPT2LMHeadModel(GPT2Config(vocab_size=size, n_embd=16, n_layer=2, n_head=2, n_positions=64)).save_pretrained(
         tmp_path / "decoder"
     )
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "decoder")
     encoder = GPT2Model.from_pretrained(tmp_path / "decoder")
 
     state, measured = retrain(encoder, context(tmp_path / "decoder"), Phase(10, 3e-3), Phase(1, 1e-3))

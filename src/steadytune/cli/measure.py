@@ -59,17 +59,11 @@ def cohort_of_files(paths: list[Path], metric: str) -> Cohort:
     runs = [_read(path) for path in paths]
     first = runs[0]
     for path, run in zip(paths, runs, strict=True):
-        if run["logits"].ndim != 2 or run["logits"].shape != first["logits"].shape:
-            raise UserError(
-                f"{path}: logits of shape {run['logits'].shape}; all runs need (examples, classes), "
-                f"and {paths[0]} has {first['logits'].shape}"
-            )
-        if not np.isfinite(run["logits"]).all():
-            raise UserError(f"{path}: logits hold NaN or infinity: a diverged run cannot be measured")
-        if run["labels"].shape != run["logits"].shape[:1] or not np.array_equal(run["labels"], first["labels"]):
-            raise UserError(f"{path}: labels differ from those of {paths[0]}: the runs measured other examples")
-        if ("representations" in run) != ("representations" in first):
-            raise UserError(f"{path}: representations must be in all files or in none")
+        try:
+            _check(run)
+            _check_fit(run, first, paths[0])
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from None
     labels = first["labels"].astype(np.int64)
     examples = Examples(tuple((("", None),) for _ in labels), labels)
     check_metric(metric, "classification", first["logits"].shape[1], examples)
@@ -89,18 +83,53 @@ def cohort_of_files(paths: list[Path], metric: str) -> Cohort:
 
 
 def _read(path: Path) -> Arrays:
-    import zipfile
-
     import numpy as np
 
+    if not path.exists():
+        raise UserError(f"no file {path}")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: measure one folder of a study, or .npz files")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("logits", "labels", "representations") if name in file}
-    except FileNotFoundError:
-        raise UserError(f"no file {path}") from None
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise UserError(f"{path} cannot be read as .npz without pickles: {error}") from error
+            held = ", ".join(file) or "nothing"
+    except Exception as error:  # a file from anywhere can break the reader of zip archives in many ways
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{path} cannot be read as .npz without pickles: {reason}") from None
     for name in ("logits", "labels"):
         if name not in arrays:
-            raise UserError(f"{path}: no array '{name}'; it holds {', '.join(arrays) or 'none that is known'}")
+            raise UserError(f"{path}: no array '{name}'; it holds {held}")
     return arrays
+
+
+def _check(run: Arrays) -> None:
+    """Raise ValueError if the arrays of one run are not what `measure` takes."""
+    import numpy as np
+
+    for name, array in run.items():
+        if array.dtype.kind not in "fiu":
+            raise ValueError(f"{name} must be real numbers, not {array.dtype}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} hold NaN or infinity: a diverged run cannot be measured")
+    logits, labels, representations = run["logits"], run["labels"], run.get("representations")
+    if logits.ndim != 2 or not len(logits) or logits.shape[1] < 2:
+        raise ValueError(f"logits must be (examples, two or more classes), not {logits.shape}")
+    if labels.shape != logits.shape[:1]:
+        raise ValueError(f"labels must be ({len(logits)},), one for each row of logits, not {labels.shape}")
+    if (labels != labels.astype(np.int64)).any() or labels.min() < 0 or labels.max() >= logits.shape[1]:
+        raise ValueError(f"labels must be 0 to {logits.shape[1] - 1}, the columns of logits")
+    if representations is not None and (representations.ndim != 3 or representations.shape[1] != len(logits)):
+        raise ValueError(f"representations must be (layers, {len(logits)}, width), not {representations.shape}")
+
+
+def _check_fit(run: Arrays, first: Arrays, name: Path) -> None:
+    """Raise ValueError if a run does not fit the first one, which was read from the file `name`."""
+    import numpy as np
+
+    if run["logits"].shape != first["logits"].shape:
+        raise ValueError(f"logits of shape {run['logits'].shape}, but {name} has {first['logits'].shape}")
+    if not np.array_equal(run["labels"], first["labels"]):
+        raise ValueError(f"labels differ from those of {name}: the runs measured other examples")
+    layers, others = (len(one["representations"]) if "representations" in one else 0 for one in (run, first))
+    if layers != others:
+        raise ValueError(f"representations of {layers} layers, but {name} has {others}")

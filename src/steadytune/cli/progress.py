@@ -93,7 +93,7 @@ class ConsoleListener(Listener):
             worked = self.done + sum(self.shares.values())
             seconds = (time.monotonic() - self.begun) / worked * (self.missing - worked)
             line += f"; about {_duration(seconds)} left"
-        self.console.print(line, markup=False, highlight=False)
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def ended(self) -> None:
         """Take the bars away."""

@@ -77,7 +77,7 @@ def put(content: dict[str, Any], setting: str) -> None:
         raise UserError(f"--set takes KEY=VALUE, such as training.learning_rate=5e-5, not '{setting}'")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise UserError(f"--set {key}: '{text}' is not a YAML value") from None
     *path, last = key.split(".")
     place = content
@@ -104,6 +104,7 @@ def execute(study: Study, out: Path, workers: int) -> None:
 
     from steadytune.cli.progress import ConsoleListener
     from steadytune.cli.report import show
+    from steadytune.files import room_on_disk
     from steadytune.report import write_report
     from steadytune.sweep.execute import run as run_study
     from steadytune.training.weights import half_precision
@@ -111,12 +112,15 @@ def execute(study: Study, out: Path, workers: int) -> None:
     console = Console()
     for model in study.model:
         if stored := half_precision(model):
-            console.print(f"{model} is stored in {stored}; it is loaded in float32", highlight=False)
-    try:
-        store = run_study(study, out, workers=workers, listener=ConsoleListener(console))
-    except KeyboardInterrupt:
-        console.print("stopped; finished runs are kept, and the same command goes on from here")
-        raise typer.Exit(130) from None
-    with console.status("measuring and writing the report"):
-        page, comparison = write_report(store)
+            console.print(
+                f"{model} is stored in {stored}; it is loaded in float32", markup=False, highlight=False, soft_wrap=True
+            )
+    with room_on_disk(out):
+        try:
+            store = run_study(study, out, workers=workers, listener=ConsoleListener(console))
+        except KeyboardInterrupt:
+            console.print("stopped; finished runs are kept, and the same command goes on from here")
+            raise typer.Exit(130) from None
+        with console.status("measuring and writing the report"):
+            page, comparison = write_report(store)
     show(console, comparison, page)

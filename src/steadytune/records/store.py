@@ -162,10 +162,10 @@ class RunStore:
 
     def records(self) -> list[RunRecord]:
         """Read all runs, in the order of the study: model, task, recipe, seeds."""
+        study = self.study
         folder = self.path / "runs"
         entries = sorted(folder.iterdir()) if folder.exists() else []
         records = [self.record(entry.name) for entry in entries if entry.is_dir() and entry.name[0] != "."]
-        study = self.study
         models, tasks, recipes = list(study.model), [task.name for task in study.task], list(study.recipes)
 
         def place(record: RunRecord) -> tuple[int, int, int, int, int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -12,7 +12,7 @@ from steadytune.config import first_problem
 from steadytune.errors import unknown_name
 from steadytune.stabilizers.base import Pretraining, Stabilizer, Step
 
-__all__ = ["Pretraining", "Stabilizer", "Step", "parse_stabilizer", "stabilizer_names"]
+__all__ = ["Pretraining", "Stabilizer", "Step", "check_together", "parse_stabilizer", "stabilizer_names"]
 
 _CLASSES = {"mhloss": "MHLoss", "mmr": "MMR", "surt": "SURT"}
 
@@ -43,3 +43,20 @@ def parse_stabilizer(entry: Any) -> Stabilizer:
         return cls.model_validate(dict(parameters or {}))
     except ValidationError as error:
         raise ValueError(f"stabilizer '{name}': {first_problem(error, cls)}") from error
+
+
+def check_together(stabilizers: Iterable[Stabilizer]) -> None:
+    """Check that methods can stand in one recipe.
+
+    Raises:
+        ValueError: One stands twice, or two would replace the same thing.
+    """
+    owners: dict[str, str] = {}
+    for stabilizer in stabilizers:
+        for claim in (stabilizer.name, *stabilizer.exclusive_hooks()):
+            if claim == stabilizer.name and claim in owners:
+                raise ValueError(f"stabilizer '{claim}' stands twice in one recipe")
+            if claim in owners:
+                what = {"wrap_head": "the last layer", "task_loss": "the task loss"}[claim]
+                raise ValueError(f"'{owners[claim]}' and '{stabilizer.name}' both replace {what}: use one of them")
+            owners[claim] = stabilizer.name

@@ -32,6 +32,7 @@ class MHLoss(Stabilizer):
     """
 
     name: ClassVar[str] = "mhloss"
+    settings: ClassVar[frozenset[str]] = frozenset({"full", "head"})
 
     heads: Annotated[int, Field(ge=1)] = 50
     reduction: Literal["sum", "mean"] = "sum"

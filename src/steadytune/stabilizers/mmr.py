@@ -31,7 +31,6 @@ class MMR(Stabilizer):
     """
 
     name: ClassVar[str] = "mmr"
-    settings: ClassVar[frozenset[str]] = frozenset({"full"})
     wrong_setting: ClassVar[str] = "mmr moves the encoder's features, which setting 'head' freezes: use setting 'full'"
 
     alpha: Annotated[float, Field(ge=0)] = 0.1

@@ -36,6 +36,7 @@ class SURT(Stabilizer):
     """
 
     name: ClassVar[str] = "surt"
+    settings: ClassVar[frozenset[str]] = frozenset({"full", "head"})
     changes_encoder: ClassVar[bool] = True
 
     epochs: Annotated[int, Field(ge=1)] = 3

@@ -25,6 +25,7 @@ from steadytune.sweep.listener import Listener
 from steadytune.training.versions import versions
 
 _ATTEMPTS = 2
+_COMMAND = (sys.executable, "-m", "steadytune.sweep.worker")
 
 
 @dataclass(eq=False)
@@ -82,7 +83,7 @@ class _Crew:
             "TOKENIZERS_PARALLELISM": "false",
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "steadytune.sweep.worker", str(self.store.path)],
+            [*_COMMAND, str(self.store.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

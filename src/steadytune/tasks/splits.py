@@ -30,7 +30,8 @@ def split(task: Task, training: Training) -> Splits:
     if training.train_size is not None:
         if training.train_size > len(train):
             raise UserError(
-                f"training.train_size is {training.train_size}, but task '{task.name}' has {len(train)} training examples"
+                f"training.train_size is {training.train_size}, "
+                f"but task '{task.name}' has {len(train)} training examples"
             )
         order = np.random.default_rng([training.split_seed, 0]).permutation(len(train))
         train = train.select(order[: training.train_size])
@@ -41,6 +42,8 @@ def split(task: Task, training: Training) -> Splits:
             )
     if not training.select_checkpoint:
         return Splits(train, None, task.validation)
-    order = np.random.default_rng([training.split_seed, 1]).permutation(len(task.validation))
-    half = len(order) // 2
-    return Splits(train, task.validation.select(np.sort(order[:half])), task.validation.select(np.sort(order[half:])))
+    # Examples that the metric reads together stay together.
+    groups = np.arange(len(task.validation)) if task.validation.groups is None else task.validation.groups
+    order = np.random.default_rng([training.split_seed, 1]).permutation(np.unique(groups))
+    picks = np.isin(groups, order[: len(order) // 2])
+    return Splits(train, task.validation.select(np.flatnonzero(picks)), task.validation.select(np.flatnonzero(~picks)))

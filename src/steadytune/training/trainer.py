@@ -12,7 +12,7 @@ from transformers import Trainer
 
 from steadytune.errors import UserError
 from steadytune.files import canonical_json, sha256
-from steadytune.stabilizers import Pretraining, Stabilizer, Step
+from steadytune.stabilizers import Pretraining, Stabilizer, Step, check_together
 from steadytune.training.models import encoder_of, find_head, pool
 from steadytune.training.seeds import preserved_random_state
 
@@ -53,6 +53,10 @@ class StableTrainer(Trainer):
     def __init__(
         self, *args: Any, stabilizers: Sequence[Stabilizer] = (), task_kind: str | None = None, **kwargs: Any
     ) -> None:
+        try:
+            check_together(stabilizers)
+        except ValueError as error:
+            raise UserError(str(error)) from error
         self.stabilizers = tuple(stabilizers)
         self.task_kind = task_kind
         self.measurements: dict[str, Any] = {}

@@ -1,0 +1,1 @@
+"""Performance claims, measured as ratios against a reference run side by side: `make bench`."""

@@ -1,0 +1,172 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from made_runs import VERSIONS, made_arrays, made_record
+
+from steadytune.errors import UserError
+from steadytune.records import RunStore
+from steadytune.study import Study
+from steadytune.sweep import room
+from steadytune.sweep.plan import jobs, plan, prepare_store
+
+
+@pytest.fixture
+def places(tiny_model, tiny_task, tmp_path):
+    """A model folder and a task folder that a test may change."""
+    return shutil.copytree(tiny_model, tmp_path / "model"), shutil.copytree(tiny_task, tmp_path / "task")
+
+
+def study(places, **content):
+    model, task = places
+    return Study.parse({"model": str(model), "task": str(task), "seeds": 2, **content})
+
+
+def refused(call, *arguments):
+    with pytest.raises(UserError) as caught:
+        call(*arguments)
+    assert str(caught.value).count("\n") <= 1
+    return str(caught.value)
+
+
+def change_weights(model):
+    from safetensors.numpy import load_file, save_file
+
+    weights = load_file(model / "model.safetensors")
+    name = next(iter(weights))
+    save_file({**weights, name: weights[name] + np.float32(1)}, model / "model.safetensors", {"format": "pt"})
+
+
+def change_data(task):
+    lines = (task / "validation.jsonl").read_text().splitlines()
+    row = json.loads(lines[0])
+    lines[0] = json.dumps({**row, "label": 1 - row["label"]})
+    (task / "validation.jsonl").write_text("\n".join(lines))
+
+
+def test_a_plan_holds_every_run_with_resolved_settings_and_fingerprints(places):
+    specs = plan(study(places, recipes=["standard", "mmr"]))
+    assert len({spec.id for spec in specs}) == len(specs) == 4
+    assert [(spec.recipe, spec.seeds.init) for spec in specs] == [("standard", 0), ("mmr", 0), ("standard", 1), ("mmr", 1)]
+    assert {(spec.training.learning_rate, spec.training.pooling) for spec in specs} == {(2e-5, "native")}
+    assert {len(spec.weights) for spec in specs} == {len(spec.data) for spec in specs} == {64}
+
+
+def test_moved_files_are_the_same_runs_and_changed_files_are_others(places, tmp_path):
+    model, task = places
+    ids = [spec.id for spec in plan(study(places))]
+    moved = shutil.copytree(model, tmp_path / "moved"), shutil.copytree(task, tmp_path / "moved task")
+    assert [spec.id for spec in plan(study(moved))] == ids
+    change_weights(model)
+    other_weights = [spec.id for spec in plan(study(places))]
+    change_data(task)
+    other_data = [spec.id for spec in plan(study(places))]
+    assert not {*ids} & {*other_weights}
+    assert not {*other_weights} & {*other_data}
+
+
+def test_a_tokenizer_is_a_part_of_the_model(places):
+    model, _ = places
+    before = plan(study(places))[0].weights
+    settings = json.loads((model / "tokenizer_config.json").read_text())
+    (model / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": 32}))
+    assert plan(study(places))[0].weights != before
+
+
+def test_two_names_for_one_model_or_task_are_refused(places, tmp_path):
+    model, task = places
+    twins = shutil.copytree(model, tmp_path / "twin model"), shutil.copytree(task, tmp_path / "twin task")
+    text = refused(plan, study(places, model=[str(model), str(twins[0])]))
+    assert text == f"models '{model}' and '{twins[0]}' are the same, file for file: leave one out"
+    text = refused(plan, study(places, task=[str(task), str(twins[1])]))
+    assert text == f"tasks '{task}' and '{twins[1]}' are the same, file for file: leave one out"
+
+
+def test_what_cannot_work_is_said_before_anything_is_trained(places):
+    _, task = places
+    assert "no such folder" in refused(plan, study(places, task=f"{task}s"))
+    assert "training.train_size is 41" in refused(plan, study(places, training={"train_size": 41}))
+    rows = [{"sentence": f"number {n}", "label": n / 7} for n in range(20)]
+    for name in ("train", "validation"):
+        (task / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = refused(plan, study(places, recipes=["standard", "mmr"]))
+    assert text == f"recipe 'mmr' on task '{task}': mmr needs classes, and this task is a regression"
+
+
+def test_the_heads_of_a_cohort_are_one_job_and_every_full_run_is_its_own(places):
+    head = {"training": {"setting": "head"}}
+    specs = plan(study(places, seeds=3, recipes={"full": {}, "head": head, "many": {**head, "stabilizers": ["mhloss"]}}))
+    found = [[(spec.recipe, spec.seeds.init) for spec in job] for job in jobs(specs)]
+    assert sorted(found) == [
+        [("full", 0)],
+        [("full", 1)],
+        [("full", 2)],
+        [("head", 0), ("head", 1), ("head", 2)],
+        [("many", 0), ("many", 1), ("many", 2)],
+    ]
+
+
+def begun(places, tmp_path):
+    """A folder in which one run of the study is done."""
+    specs = plan(study(places))
+    store = RunStore.create(tmp_path / "out", study(places), VERSIONS)
+    prepare_store(store, specs)
+    store.write(made_record(specs[0]), made_arrays(specs[0]))
+    return store
+
+
+def test_a_folder_keeps_the_texts_of_the_measured_examples(places, tmp_path):
+    store = begun(places, tmp_path)
+    kept = store.examples(store.records()[0].spec)
+    rows = [json.loads(line) for line in (places[1] / "validation.jsonl").read_text().splitlines()]
+    assert kept["texts"] == [row["sentence"] for row in rows]
+    assert kept["labels"] == ["0", "1"]
+    assert kept["kind"] == "classification"
+
+
+def test_a_model_or_data_that_changed_since_the_folder_was_begun_is_refused(places, tmp_path):
+    model, task = places
+    store = begun(places, tmp_path)
+    prepare_store(store, plan(study(places)))
+    whole = (task / "validation.jsonl").read_text()
+    change_data(task)
+    said = f"changed since {store.path} was begun: its runs cannot be compared with new ones."
+    assert refused(prepare_store, store, plan(study(places))).startswith(f"the data of task '{task}' {said}")
+    (task / "validation.jsonl").write_text(whole)
+    prepare_store(store, plan(study(places)))
+    change_weights(model)
+    assert refused(prepare_store, store, plan(study(places))).startswith(f"the files of model '{model}' {said}")
+
+
+def test_a_study_file_that_was_edited_in_its_folder_is_refused(places, tmp_path):
+    store = begun(places, tmp_path)
+    text = (store.path / "study.yaml").read_text()
+    (store.path / "study.yaml").write_text(text.replace("epochs: 5", "epochs: 6"))
+    assert refused(prepare_store, store, plan(store.study)).startswith("training.epochs of recipe 'standard' changed")
+    (store.path / "study.yaml").write_text(text.replace("stabilizers: []", "stabilizers: [mhloss]"))
+    assert refused(prepare_store, store, plan(store.study)).startswith("the stabilizers of recipe 'standard' changed")
+
+
+def test_a_corrupted_run_is_found_before_anything_is_trained(places, tmp_path):
+    store = begun(places, tmp_path)
+    (store.path / "runs" / store.records()[0].spec.id / "run.json").write_text("{}")
+    assert "is corrupted" in refused(prepare_store, store, plan(study(places)))
+
+
+@pytest.mark.parametrize(
+    ("processors", "threads", "gibibytes", "count"),
+    [(8, 1, 1000, 8), (8, 2, 1000, 4), (8, 16, 1000, 1), (8, 1, 3.5, 3), (8, 1, 0.1, 1), (1, 1, 1000, 1)],
+)
+def test_as_many_runs_at_once_as_there_are_processors_and_memory(places, monkeypatch, processors, threads, gibibytes, count):
+    import psutil
+    import torch
+
+    memory = type("Memory", (), {"available": gibibytes * 2**30})
+    monkeypatch.setattr(psutil, "virtual_memory", memory)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setattr(room.os, "sched_getaffinity", lambda _: set(range(processors)), raising=False)
+    given = study(places, recipes={"standard": {}, "wide": {"training": {"threads": threads}}})
+    assert room.room_for(given) == count
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    assert room.room_for(given) == 1

@@ -1,0 +1,190 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from commands import Started, wait_for
+from made_runs import VERSIONS, made_specs, made_store, made_study
+from sweeps import FAST, Heard, check_whole, finished_ids, run_files, same_results, tiny_study
+
+from steadytune.errors import UserError
+from steadytune.records import RunStore
+from steadytune.sweep import workers
+from steadytune.sweep.execute import run
+from steadytune.sweep.workers import work_in_processes
+
+TESTS = Path(__file__).parents[1]
+PRETENDING = (sys.executable, str(TESTS / "sweep" / "pretending_worker.py"))
+
+
+@pytest.fixture(autouse=True)
+def search_path(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+
+
+@pytest.fixture
+def pretending(monkeypatch):
+    monkeypatch.setattr(workers, "_COMMAND", PRETENDING)
+
+
+def begun(path, **content):
+    study = made_study(**content)
+    return RunStore.create(path, study, VERSIONS), made_specs(study)
+
+
+class Killer(Heard):
+    """Kills the only worker when it starts a run that still has kills to come."""
+
+    def __init__(self, kills):
+        super().__init__()
+        self.kills = dict(kills)
+
+    def started(self, run_id):
+        super().started(run_id)
+        if self.kills.get(run_id, 0):
+            self.kills[run_id] -= 1
+            (child,) = psutil.Process().children()
+            child.kill()
+
+
+@pytest.mark.usefixtures("pretending")
+def test_several_processes_share_the_runs_and_everything_is_told(tmp_path):
+    store, specs = begun(tmp_path / "out", seeds=6)
+    heard = Heard()
+    work_in_processes(store, specs, 2, heard)
+    expected = {spec.id for spec in specs}
+    assert finished_ids(store.path) == expected
+    assert sorted(heard.of("started")) == sorted(heard.of("finished")) == sorted(expected)
+    # Two at a time: before the first ended the second was begun.
+    assert [name for name, _ in heard.events[:2]] == ["started", "started"]
+    assert heard.of("elsewhere") == []
+    assert max(heard.shares) > 0
+    assert psutil.Process().children() == []
+
+
+@pytest.mark.usefixtures("pretending")
+def test_a_worker_that_is_killed_costs_a_run_a_second_try_and_a_third_is_not_made(tmp_path):
+    store, specs = begun(tmp_path / "out", seeds=4)
+    once, twice = specs[0].id, specs[2].id
+    heard = Killer({once: 1, twice: 2})
+    work_in_processes(store, specs, 1, heard)
+    fates = {record.spec.id: record.status for record in store.records()}
+    assert fates == {spec.id: "failed" if spec.id == twice else "done" for spec in specs}
+    reason = store.record(twice).reason
+    assert reason == "the training process died 2 times, last by SIGKILL: out of memory?"
+    assert heard.of("started").count(once) == heard.of("started").count(twice) == 2
+    assert sorted(heard.of("finished")) == sorted(fates), "each run is told once"
+    assert not [name for name in os.listdir(store.path / "runs") if name.startswith(".")]
+
+
+@pytest.mark.usefixtures("pretending")
+def test_a_killed_worker_does_not_stop_the_other(tmp_path):
+    store, specs = begun(tmp_path / "out", seeds=5)
+
+    class KillFirst(Heard):
+        def started(self, run_id):
+            super().started(run_id)
+            if len(self.events) == 1:
+                # Whichever it was: the one that says it first.
+                min(psutil.Process().children(), key=lambda child: child.create_time()).kill()
+
+    work_in_processes(store, specs, 2, KillFirst())
+    assert {record.status for record in store.records()} == {"done"}
+    assert len(store.records()) == 5
+
+
+@pytest.mark.usefixtures("pretending")
+def test_the_runs_of_a_process_outside_are_told_too(tmp_path):
+    store = made_store(tmp_path / "out")
+    specs = made_specs(store.study)
+    heard = Heard()
+    work_in_processes(store, specs, 1, heard)
+    assert heard.events == [("elsewhere", spec.id) for spec in specs]
+
+
+@pytest.mark.parametrize(("code", "how"), [("import sys; sys.exit(3)", "exit code 3"), ("import os; os.abort()", "SIGABRT")])
+def test_processes_that_cannot_start_end_the_sweep_and_not_in_a_loop(tmp_path, monkeypatch, code, how):
+    store, specs = begun(tmp_path / "out")
+    monkeypatch.setattr(workers, "_COMMAND", (sys.executable, "-c", code))
+    with pytest.raises(UserError, match=rf"die before they train anything \({how}\)"):
+        work_in_processes(store, specs, 2, Heard())
+    assert store.records() == []
+
+
+def test_a_mistake_of_the_user_that_a_worker_meets_is_said_and_ends_all(tmp_path, monkeypatch):
+    store, specs = begun(tmp_path / "out", seeds=4)
+    say = """import json, sys, time
+json.load(sys.stdin)
+print(json.dumps({"event": "error", "text": "the model is at fault"}), flush=True)
+time.sleep(100)"""
+    monkeypatch.setattr(workers, "_COMMAND", (sys.executable, "-c", say))
+    with pytest.raises(UserError, match="the model is at fault"):
+        work_in_processes(store, specs, 2, Heard())
+    assert psutil.Process().children() == []
+
+
+def test_a_worker_whose_watcher_is_gone_ends_and_blames_no_run(tmp_path):
+    store, specs = begun(tmp_path / "out", seeds=30)
+    process = subprocess.Popen(
+        [*PRETENDING, str(store.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("[" + ",".join(spec.model_dump_json() for spec in specs) + "]")
+    process.stdin.close()
+    process.stdout.readline()
+    # The pipe is all that ties them: this is what a kill of the watcher does.
+    process.stdout.close()
+    assert process.wait(20) == 1
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert {record.status for record in store.records()} <= {"done"}
+    assert len(store.records()) < 5
+
+
+def test_killed_with_its_workers_orphaned_and_started_again_it_trains_what_is_missing(tiny_model, tiny_task, tmp_path):
+    seeds, out = 10, tmp_path / "out"
+    given = tiny_study(tiny_model, tiny_task, seeds=seeds)
+    options = [word for key, value in FAST.items() for word in ("--set", f"training.{key}={value}")]
+    words = ["run", "--model", tiny_model, "--task", tiny_task, "--seeds", seeds, "--out", out, "--workers", 2, *options]
+    process = Started(*words, folder=tmp_path)
+    wait_for(lambda: len(finished_ids(out)) >= 2 or not process.running, what="two finished runs")
+    orphans = psutil.Process(process.pid).children(recursive=True)
+    assert len(orphans) == 2
+    process.kill()
+    # Nobody tells them: they notice that nobody listens.
+    wait_for(lambda: all(ended(orphan) for orphan in orphans), 30, "the end of the orphans")
+    assert 2 <= len(finished_ids(out)) < seeds
+    assert {record.status for record in RunStore(out).records()} == {"done"}
+    before = run_files(out)
+    result = Started(*words, folder=tmp_path).wait()
+    assert result.code == 0, result.out
+    assert f"{seeds - len(before) // 2} runs to train, {len(before) // 2} already there" in result.out
+    after = run_files(out)
+    assert {path: after[path] for path in before} == before
+    store = check_whole(out, given)
+    # How many trained at the same time is no part of a result.
+    same_results(store, run(given, tmp_path / "alone"))
+
+
+def ended(process):
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_an_interrupt_ends_a_sweep_in_a_line_and_keeps_what_is_done(tiny_model, tiny_task, tmp_path):
+    words = ["run", "--model", tiny_model, "--task", tiny_task, "--seeds", 50, "--out", tmp_path / "out", "--workers", 1]
+    process = Started(*words, folder=tmp_path)
+    wait_for(lambda: finished_ids(tmp_path / "out") or not process.running, what="a finished run")
+    os.kill(process.pid, signal.SIGINT)
+    result = process.wait()
+    assert result.code == 130
+    assert result.out.splitlines()[-1] == "stopped; finished runs are kept, and the same command goes on from here"
+    assert "Traceback" not in result.out
+    assert not [name for name in os.listdir(tmp_path / "out" / "runs") if name.startswith(".")]

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from steadytune.errors import UserError
+from steadytune.study import Training
+from steadytune.tasks.base import Examples, Task
+from steadytune.tasks.splits import split
+
+
+def _examples(count, groups=None, labels=None):
+    labels = np.arange(count) % 2 if labels is None else np.asarray(labels)
+    return Examples(tuple(((f"text {n}", None),) for n in range(count)), labels, groups)
+
+
+def _task(train=None, validation=None):
+    return Task("t", "classification", ("a", "b"), "accuracy", train or _examples(30), validation or _examples(21))
+
+
+def test_everything_is_used_unless_asked_otherwise():
+    splits = split(_task(), Training())
+
+    assert (len(splits.train), splits.select, len(splits.measure)) == (30, None, 21)
+
+
+def test_a_subset_depends_on_the_split_seed_alone():
+    first = split(_task(), Training(train_size=10))
+    again = split(_task(), Training(train_size=10, learning_rate=1.0, epochs=9))
+    other = split(_task(), Training(train_size=10, split_seed=1))
+
+    assert first.train.candidates == again.train.candidates != other.train.candidates
+    assert len(set(first.train.candidates)) == 10
+
+
+def test_a_larger_subset_contains_the_smaller_one():
+    small, large = (split(_task(), Training(train_size=size)).train.candidates for size in (10, 20))
+
+    assert large[:10] == small
+
+
+def test_halves_partition_the_validation_set():
+    splits = split(_task(), Training(select_checkpoint=True))
+
+    assert {len(splits.select), len(splits.measure)} == {10, 11}
+    assert not set(splits.select.candidates) & set(splits.measure.candidates)
+
+
+def test_examples_that_are_scored_together_stay_together():
+    groups = np.repeat(np.arange(7), 3)
+
+    splits = split(_task(validation=_examples(21, groups)), Training(select_checkpoint=True))
+
+    assert not set(splits.select.groups) & set(splits.measure.groups)
+    assert len(splits.select) + len(splits.measure) == 21
+
+
+def test_a_subset_larger_than_the_training_set_is_refused():
+    with pytest.raises(UserError, match="has 30 training examples"):
+        split(_task(), Training(train_size=31))
+
+
+def test_a_subset_of_one_class_is_refused():
+    labels = [0] * 29 + [1]
+
+    with pytest.raises(UserError, match="one class"):
+        split(_task(train=_examples(30, labels=labels)), Training(train_size=2))

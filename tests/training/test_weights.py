@@ -1,0 +1,171 @@
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import time
+
+import pytest
+
+from steadytune.errors import UserError
+from steadytune.training.weights import checkpoint_bytes, half_precision, model_folder, weights_fingerprint
+
+ASK = """
+import sys
+from steadytune.errors import UserError
+from steadytune.training.weights import half_precision, model_folder, weights_fingerprint
+for name in sys.argv[1:]:
+    try:
+        half_precision(name)
+        print(model_folder(name), weights_fingerprint(name), "torch" in sys.modules)
+    except UserError as error:
+        print(repr(str(error)))
+"""
+
+
+@pytest.fixture
+def model(tiny_model, tmp_path):
+    """A model folder that a test may break."""
+    return shutil.copytree(tiny_model, tmp_path / "model")
+
+
+def problem(name):
+    with pytest.raises(UserError) as caught:
+        half_precision(str(name))
+    assert str(caught.value).count("\n") <= 1
+    return str(caught.value)
+
+
+def ask(cache, *names):
+    """Ask for models in a process of its own, with a hub cache and no network."""
+    environment = {**os.environ, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "1"}
+    environment.pop("HF_HUB_CACHE", None)
+    done = subprocess.run([sys.executable, "-c", ASK, *names], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_a_whole_folder_is_a_model_in_single_precision(model):
+    assert model_folder(str(model)) == model
+    assert half_precision(str(model)) is None
+    assert checkpoint_bytes(str(model)) == (model / "model.safetensors").stat().st_size
+
+
+def test_the_fingerprint_follows_the_files_and_not_their_place(model, tmp_path):
+    before = weights_fingerprint(str(model))
+    assert weights_fingerprint(str(shutil.copytree(model, tmp_path / "moved"))) == before
+    (model / "README.md").write_text("about")
+    assert weights_fingerprint(str(model)) == before
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "hidden_dropout_prob": 0.0}))
+    assert weights_fingerprint(str(model)) != before
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_weights_stored_in_half_precision_are_told(model, dtype):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(model / "model.safetensors")
+    one = next(iter(weights))
+    save_file({**weights, one: weights[one].to(getattr(torch, dtype))}, model / "model.safetensors", {"format": "pt"})
+    assert half_precision(str(model)) == dtype
+
+
+def test_a_folder_without_a_part_of_a_model_says_which(model):
+    whole = {path.name: path.read_bytes() for path in model.iterdir()}
+    for name, said in (
+        ("config.json", f"model '{model}': {model} holds no config.json"),
+        ("model.safetensors", f"model '{model}': {model} holds no *.safetensors weights"),
+        # transformers would make a tokenizer that reads every word as unknown.
+        ("tokenizer.json", f"model '{model}': {model} holds no tokenizer: save it there too, as tokenizer.json"),
+    ):
+        (model / name).unlink()
+        assert problem(model) == said
+        (model / name).write_bytes(whole[name])
+    assert half_precision(str(model)) is None
+
+
+def test_a_tokenizer_that_needs_no_vocabulary_needs_no_file(model):
+    (model / "tokenizer.json").unlink()
+    (model / "tokenizer_config.json").write_text('{"tokenizer_class": "ByT5Tokenizer"}')
+    assert model_folder(str(model)) == model
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt"])
+def test_weights_that_are_a_pickle_are_named_and_not_loaded(model, name):
+    (model / "model.safetensors").rename(model / name)
+    assert f"({name} is a pickle, which is not loaded: convert it to safetensors)" in problem(model)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\x00"])
+def test_a_configuration_that_is_no_mapping_is_named(model, content):
+    (model / "config.json").write_text(content)
+    assert problem(model) == f"model '{model}': {model / 'config.json'} is not a JSON mapping"
+
+
+def header(content):
+    text = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return struct.pack("<Q", len(text)) + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"abc",
+        b"\x80\x04 a pickle, or anything else that is long enough",
+        header(b"{"),
+        header([]),
+        header({"a": {}}),
+        header({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}),
+        header({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}) + b"12345",
+        struct.pack("<Q", 2**62),
+    ],
+)
+def test_weights_that_are_not_whole_safetensors_are_named(model, content):
+    (model / "model.safetensors").write_bytes(content)
+    assert problem(model).startswith(f"model '{model}': {model / 'model.safetensors'} is not whole safetensors (")
+
+
+def test_weights_cut_short_are_named_wherever_the_cut_is(model):
+    content = (model / "model.safetensors").read_bytes()
+    for length in (4, 100, len(content) // 2, len(content) - 1):
+        (model / "model.safetensors").write_bytes(content[:length])
+        assert "is not whole safetensors (" in problem(model)
+
+
+def test_a_pointer_to_weights_that_were_never_fetched_is_told(model):
+    (model / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    assert "(a Git LFS pointer: git lfs pull)" in problem(model)
+    (model / "model.safetensors").unlink()
+    (model / "model.safetensors").symlink_to("nowhere")
+    assert "is not whole safetensors (" in problem(model)
+
+
+@pytest.mark.parametrize("name", ["./no/such", "/no/such", "a/b/c", "~/no-such-folder-at-all"])
+def test_a_path_where_nothing_is_is_named(name):
+    assert problem(name) == f"no model folder at {name}"
+
+
+def test_a_hub_id_is_taken_from_the_cache_without_a_network(tiny_model, tmp_path):
+    repository = tmp_path / "hub" / "models--org--name"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    (repository / "blobs").mkdir()
+    snapshot = repository / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    for n, file in enumerate(sorted(tiny_model.iterdir())):
+        shutil.copy(file, repository / "blobs" / str(n))
+        (snapshot / file.name).symlink_to(f"../../blobs/{n}")
+    started = time.monotonic()
+    found, unknown, near, bad = ask(tmp_path, "org/name", "org/other", "minlm", "what is this?")
+    seconds = time.monotonic() - started
+    assert found == f"{snapshot} {weights_fingerprint(str(tiny_model))} False"
+    assert unknown.startswith("\"model 'org/other' could not be had from the hub: ")
+    assert "Without a network, give a folder with config.json, tokenizer and *.safetensors: --model path" in unknown
+    assert near.startswith("\"unknown model 'minlm': did you mean 'minilm'?")
+    assert bad.startswith("\"unknown model 'what is this?': valid: minilm")
+    assert {text.count("\\n") for text in (unknown, near, bad)} <= {0, 1}
+    assert seconds < 20, "without a network, nothing is tried again and again"
