@@ -11,12 +11,113 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
 
-_NAMES = "anna ben clara david emma felix greta hugo ida jonas karla leo mara nils olga paul".split()
-_VERBS = "likes sees knows finds greets hears helps meets needs reads sells takes wants".split()
-_GOOD = "bright calm clean clever fair fine gentle glad good great happy kind lovely nice warm".split()
-_BAD = "awful bad bitter broken cold cruel dark dirty dull foul grim harsh mean rude sad".split()
-_THINGS = "apple boat book chair cup dog door garden hat house lamp letter map pen road song table tree".split()
-_OTHER = "a and at by for in is it of on or our the their this to very with".split()
+_NAMES = [
+    "anna",
+    "ben",
+    "clara",
+    "david",
+    "emma",
+    "felix",
+    "greta",
+    "hugo",
+    "ida",
+    "jonas",
+    "karla",
+    "leo",
+    "mara",
+    "nils",
+    "olga",
+    "paul",
+]
+_VERBS = [
+    "likes",
+    "sees",
+    "knows",
+    "finds",
+    "greets",
+    "hears",
+    "helps",
+    "meets",
+    "needs",
+    "reads",
+    "sells",
+    "takes",
+    "wants",
+]
+_GOOD = [
+    "bright",
+    "calm",
+    "clean",
+    "clever",
+    "fair",
+    "fine",
+    "gentle",
+    "glad",
+    "good",
+    "great",
+    "happy",
+    "kind",
+    "lovely",
+    "nice",
+    "warm",
+]
+_BAD = [
+    "awful",
+    "bad",
+    "bitter",
+    "broken",
+    "cold",
+    "cruel",
+    "dark",
+    "dirty",
+    "dull",
+    "foul",
+    "grim",
+    "harsh",
+    "mean",
+    "rude",
+    "sad",
+]
+_THINGS = [
+    "apple",
+    "boat",
+    "book",
+    "chair",
+    "cup",
+    "dog",
+    "door",
+    "garden",
+    "hat",
+    "house",
+    "lamp",
+    "letter",
+    "map",
+    "pen",
+    "road",
+    "song",
+    "table",
+    "tree",
+]
+_OTHER = [
+    "a",
+    "and",
+    "at",
+    "by",
+    "for",
+    "in",
+    "is",
+    "it",
+    "of",
+    "on",
+    "or",
+    "our",
+    "the",
+    "their",
+    "this",
+    "to",
+    "very",
+    "with",
+]
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _LETTERS = "abcdefghijklmnopqrstuvwxyz.,"
 

@@ -13,8 +13,17 @@ import pytest
 
 from steadytune import files
 from steadytune.errors import UserError, unknown_name
-from steadytune.files import CorruptFile, canonical_json, read_arrays, room_on_disk, sha256, sha256_file, write_arrays
-from steadytune.files import write_bytes, write_text
+from steadytune.files import (
+    CorruptFile,
+    canonical_json,
+    read_arrays,
+    room_on_disk,
+    sha256,
+    sha256_file,
+    write_arrays,
+    write_bytes,
+    write_text,
+)
 
 SOURCES = sorted((Path(__file__).parents[1] / "src").rglob("*.py"))
 
@@ -28,6 +37,9 @@ while True:
     for letter in b"ab":
         write_bytes(file, bytes([letter]) * 300_000)
 """
+
+
+WHOLE = {b"a" * 300_000, b"b" * 300_000}
 
 
 def test_a_file_is_written_whole_with_its_folder_and_readable_by_all(tmp_path):
@@ -62,11 +74,13 @@ def test_a_process_killed_while_it_writes_leaves_the_old_content_or_the_new(tmp_
         process.stdout.readline()
         while not file.exists():
             pass
+        for _ in range(200):
+            assert file.read_bytes() in WHOLE, "a reader never meets a part"
         threading.Event().wait(delay)
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
-        assert file.read_bytes() in {b"a" * 300_000, b"b" * 300_000}
+        assert file.read_bytes() in WHOLE
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

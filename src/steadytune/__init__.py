@@ -49,7 +49,7 @@ _PLACES = {
     "StableTrainer": "training.trainer",
 }
 
-__all__ = sorted(_PLACES)
+__all__ = list(_PLACES)
 
 
 def __getattr__(name: str) -> Any:

@@ -124,7 +124,10 @@ def test_a_model_folder_that_lacks_something_is_named(run, tiny_model, tmp_path)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--set", "training.epochs"], "--set takes KEY=VALUE, such as training.learning_rate=5e-5, not 'training.epochs'"),
+        (
+            ["--set", "training.epochs"],
+            "--set takes KEY=VALUE, such as training.learning_rate=5e-5, not 'training.epochs'",
+        ),
         (["--set", "=3"], "--set takes KEY=VALUE"),
         (["--set", "training.epochs=[3"], "--set training.epochs: '[3' is not a YAML value"),
         (["--set", "seeds.init=3"], "--set seeds.init: 'seeds' holds 5, which has no keys"),
@@ -163,7 +166,9 @@ def test_a_folder_that_holds_no_study_or_broken_runs_is_named_by_every_command(t
     run_id = store.records()[1].spec.id
     (store.path / "runs" / run_id / "run.json").write_text("{}")
     text = refused(name, store.path)
-    assert text.startswith(f"error: run {run_id} in {store.path} is corrupted: run.json cannot be read.\nRedo it: rm -r ")
+    assert text.startswith(
+        f"error: run {run_id} in {store.path} is corrupted: run.json cannot be read.\nRedo it: rm -r "
+    )
     (store.path / "study.yaml").write_text("nonsense")
     assert refused(name, store.path).startswith(f"error: {store.path / 'study.yaml'}: a study is a mapping")
 

@@ -11,7 +11,19 @@ import pytest
 from commands import command
 
 COMMANDS = ["demo", "run", "measure", "report", "ls"]
-HEAVY = {"torch", "transformers", "datasets", "numpy", "pandas", "plotly", "pydantic", "scipy", "sklearn", "jinja2", "yaml"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "datasets",
+    "numpy",
+    "pandas",
+    "plotly",
+    "pydantic",
+    "scipy",
+    "sklearn",
+    "jinja2",
+    "yaml",
+}
 SCRIPT = Path(sysconfig.get_path("scripts")) / "steadytune"
 
 
@@ -34,7 +46,9 @@ def test_help_answers_at_once():
 
 
 def test_help_imports_no_large_library():
-    loaded = imported_by("import sys; sys.argv = ['steadytune', '--help']; from steadytune.cli.main import main; main()")
+    loaded = imported_by(
+        "import sys; sys.argv = ['steadytune', '--help']; from steadytune.cli.main import main; main()"
+    )
     assert "typer" in loaded
     assert not HEAVY & loaded
 

@@ -57,7 +57,9 @@ def test_a_folder_of_a_study_is_measured(tmp_path):
 
 def test_a_metric_that_is_unknown_or_means_nothing_here_is_refused(runs):
     assert "unknown metric 'acuracy': did you mean 'accuracy'?" in refused("measure", *runs, "--metric", "acuracy")
-    assert "metric 'pearson' is not defined for a classification task" in refused("measure", *runs, "--metric", "pearson")
+    assert "metric 'pearson' is not defined for a classification task" in refused(
+        "measure", *runs, "--metric", "pearson"
+    )
 
 
 @pytest.mark.parametrize(

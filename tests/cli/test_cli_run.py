@@ -109,7 +109,10 @@ def test_a_half_precision_checkpoint_is_loaded_in_float32_and_that_is_said(words
     assert result.code == 0, result.err
     assert f"{model} is stored in float16; it is loaded in float32\n" in result.out
     notes = {record.spec.model: record.notes for record in RunStore(tmp_path / "both").records()}
-    assert notes == {str(tiny_model): (), str(model): ("the checkpoint is stored in float16 and was loaded in float32",)}
+    assert notes == {
+        str(tiny_model): (),
+        str(model): ("the checkpoint is stored in float16 and was loaded in float32",),
+    }
     half, whole = (RunStore(tmp_path / "both").cohort("standard", model=str(name)) for name in (model, tiny_model))
     # Trained in half precision it could not follow the other model so closely; rounding its weights alone, it does.
     torch.testing.assert_close(torch.tensor(half.logits), torch.tensor(whole.logits), atol=0.05, rtol=0)

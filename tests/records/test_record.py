@@ -59,7 +59,9 @@ def test_a_record_that_was_edited_is_not_read(record, path, value):
         RunRecord.from_json(json.dumps(content))
 
 
-@pytest.mark.parametrize("text", ["", "{", "null", "[1]", '"text"', "{}", '{"sha256": "x"}', '{"score": NaN, "sha256": "x"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "null", "[1]", '"text"', "{}", '{"sha256": "x"}', '{"score": NaN, "sha256": "x"}']
+)
 def test_text_that_is_no_record_is_not_read(text):
     with pytest.raises(CorruptFile, match=r"run\.json"):
         RunRecord.from_json(text)

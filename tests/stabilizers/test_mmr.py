@@ -32,7 +32,9 @@ def test_it_equals_a_loop_over_pairs_in_numpy(seed, classes, width):
     pairs = []
     for a in range(classes):
         for b in range(a):
-            gap = features[labels == a].sum(0) / (labels == a).sum() - features[labels == b].sum(0) / (labels == b).sum()
+            gap = (
+                features[labels == a].sum(0) / (labels == a).sum() - features[labels == b].sum(0) / (labels == b).sum()
+            )
             pairs.append(1 / (1 + np.sqrt((gap**2).sum())))
 
     value = centre_closeness(torch.from_numpy(features), torch.from_numpy(labels)).item()

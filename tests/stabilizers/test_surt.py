@@ -13,8 +13,7 @@ from transformers import (
 )
 
 from steadytune.errors import UserError
-from steadytune.stabilizers import Pretraining
-from steadytune.stabilizers import language_model
+from steadytune.stabilizers import Pretraining, language_model
 from steadytune.stabilizers.language_model import Phase, retrain
 from steadytune.stabilizers.surt import SURT
 from steadytune.training.models import load_encoder

@@ -52,7 +52,7 @@ class Heard(Listener):
 
 def run_files(out):
     """Return what identifies each run's files: path -> (inode, time of writing)."""
-    found = {path: path.stat() for path in sorted((Path(out) / "runs").glob("*/*"))}
+    found = {path: path.stat() for path in sorted((Path(out) / "runs").glob("[!.]*/*"))}
     return {path: (stat.st_ino, stat.st_mtime_ns) for path, stat in found.items()}
 
 

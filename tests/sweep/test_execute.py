@@ -1,3 +1,4 @@
+import os
 import random
 import shutil
 
@@ -86,7 +87,9 @@ def test_a_run_that_was_removed_comes_back_with_the_same_bits(study, tmp_path):
         (MemoryError(), "MemoryError"),
     ],
 )
-def test_a_run_that_raises_is_recorded_with_its_reason_and_the_sweep_goes_on(study, tmp_path, monkeypatch, error, reason):
+def test_a_run_that_raises_is_recorded_with_its_reason_and_the_sweep_goes_on(
+    study, tmp_path, monkeypatch, error, reason
+):
     train_full = training_run.train_full
 
     def fail_once(spec, cache, progress):
@@ -181,12 +184,18 @@ def test_killed_at_any_moment_and_started_again_it_trains_what_is_missing(study,
     rng = random.Random(0)
     kept = {}
     kills = 0
-    for _ in range(8):
+    for attempt in range(8):
         process = start(out, seeds, "--workers", 1)
         done = len(finished_ids(out))
         wait_for(lambda: len(finished_ids(out)) > done or not process.running, what="another finished run")
-        # Somewhere in the next run, which takes a few tenths of a second.
-        pause(rng.uniform(0, 0.3))
+        if attempt % 2:
+            # Somewhere in the next run, which takes a few tenths of a second.
+            pause(rng.uniform(0, 0.3))
+        else:
+            # While the next run is written.
+            names = set(os.listdir(out / "runs"))
+            while process.running and {*os.listdir(out / "runs")} <= names:
+                pass
         process.kill()
         if len(finished_ids(out)) == seeds:
             break

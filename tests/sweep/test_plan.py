@@ -48,7 +48,12 @@ def change_data(task):
 def test_a_plan_holds_every_run_with_resolved_settings_and_fingerprints(places):
     specs = plan(study(places, recipes=["standard", "mmr"]))
     assert len({spec.id for spec in specs}) == len(specs) == 4
-    assert [(spec.recipe, spec.seeds.init) for spec in specs] == [("standard", 0), ("mmr", 0), ("standard", 1), ("mmr", 1)]
+    assert [(spec.recipe, spec.seeds.init) for spec in specs] == [
+        ("standard", 0),
+        ("mmr", 0),
+        ("standard", 1),
+        ("mmr", 1),
+    ]
     assert {(spec.training.learning_rate, spec.training.pooling) for spec in specs} == {(2e-5, "native")}
     assert {len(spec.weights) for spec in specs} == {len(spec.data) for spec in specs} == {64}
 
@@ -96,7 +101,9 @@ def test_what_cannot_work_is_said_before_anything_is_trained(places):
 
 def test_the_heads_of_a_cohort_are_one_job_and_every_full_run_is_its_own(places):
     head = {"training": {"setting": "head"}}
-    specs = plan(study(places, seeds=3, recipes={"full": {}, "head": head, "many": {**head, "stabilizers": ["mhloss"]}}))
+    specs = plan(
+        study(places, seeds=3, recipes={"full": {}, "head": head, "many": {**head, "stabilizers": ["mhloss"]}})
+    )
     found = [[(spec.recipe, spec.seeds.init) for spec in job] for job in jobs(specs)]
     assert sorted(found) == [
         [("full", 0)],
@@ -158,7 +165,9 @@ def test_a_corrupted_run_is_found_before_anything_is_trained(places, tmp_path):
     ("processors", "threads", "gibibytes", "count"),
     [(8, 1, 1000, 8), (8, 2, 1000, 4), (8, 16, 1000, 1), (8, 1, 3.5, 3), (8, 1, 0.1, 1), (1, 1, 1000, 1)],
 )
-def test_as_many_runs_at_once_as_there_are_processors_and_memory(places, monkeypatch, processors, threads, gibibytes, count):
+def test_as_many_runs_at_once_as_there_are_processors_and_memory(
+    places, monkeypatch, processors, threads, gibibytes, count
+):
     import psutil
     import torch
 

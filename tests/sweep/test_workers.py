@@ -22,7 +22,7 @@ PRETENDING = (sys.executable, str(TESTS / "sweep" / "pretending_worker.py"))
 
 @pytest.fixture(autouse=True)
 def search_path(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
 
 
 @pytest.fixture
@@ -105,7 +105,9 @@ def test_the_runs_of_a_process_outside_are_told_too(tmp_path):
     assert heard.events == [("elsewhere", spec.id) for spec in specs]
 
 
-@pytest.mark.parametrize(("code", "how"), [("import sys; sys.exit(3)", "exit code 3"), ("import os; os.abort()", "SIGABRT")])
+@pytest.mark.parametrize(
+    ("code", "how"), [("import sys; sys.exit(3)", "exit code 3"), ("import os; os.abort()", "SIGABRT")]
+)
 def test_processes_that_cannot_start_end_the_sweep_and_not_in_a_loop(tmp_path, monkeypatch, code, how):
     store, specs = begun(tmp_path / "out")
     monkeypatch.setattr(workers, "_COMMAND", (sys.executable, "-c", code))
@@ -150,7 +152,20 @@ def test_killed_with_its_workers_orphaned_and_started_again_it_trains_what_is_mi
     seeds, out = 10, tmp_path / "out"
     given = tiny_study(tiny_model, tiny_task, seeds=seeds)
     options = [word for key, value in FAST.items() for word in ("--set", f"training.{key}={value}")]
-    words = ["run", "--model", tiny_model, "--task", tiny_task, "--seeds", seeds, "--out", out, "--workers", 2, *options]
+    words = [
+        "run",
+        "--model",
+        tiny_model,
+        "--task",
+        tiny_task,
+        "--seeds",
+        seeds,
+        "--out",
+        out,
+        "--workers",
+        2,
+        *options,
+    ]
     process = Started(*words, folder=tmp_path)
     wait_for(lambda: len(finished_ids(out)) >= 2 or not process.running, what="two finished runs")
     orphans = psutil.Process(process.pid).children(recursive=True)
@@ -179,7 +194,19 @@ def ended(process):
 
 
 def test_an_interrupt_ends_a_sweep_in_a_line_and_keeps_what_is_done(tiny_model, tiny_task, tmp_path):
-    words = ["run", "--model", tiny_model, "--task", tiny_task, "--seeds", 50, "--out", tmp_path / "out", "--workers", 1]
+    words = [
+        "run",
+        "--model",
+        tiny_model,
+        "--task",
+        tiny_task,
+        "--seeds",
+        50,
+        "--out",
+        tmp_path / "out",
+        "--workers",
+        1,
+    ]
     process = Started(*words, folder=tmp_path)
     wait_for(lambda: finished_ids(tmp_path / "out") or not process.running, what="a finished run")
     os.kill(process.pid, signal.SIGINT)

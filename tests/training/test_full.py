@@ -169,7 +169,13 @@ def test_bfloat16_stays_close_to_float32_and_keeps_its_weights_in_float32(specs,
 @pytest.mark.parametrize("recipe", ["standard", "mhloss"])
 def test_a_choice_task_scores_each_candidate(specs, tmp_path, recipe):
     rows = [
-        {"premise": "anna likes the cup", "choice1": "it is glad", "choice2": "it is awful", "question": "cause", "label": n % 2}
+        {
+            "premise": "anna likes the cup",
+            "choice1": "it is glad",
+            "choice2": "it is awful",
+            "question": "cause",
+            "label": n % 2,
+        }
         for n in range(16)
     ]
     _write(tmp_path / "choices", rows)
@@ -197,7 +203,7 @@ def test_a_regression_is_scored_by_its_correlation(specs, tmp_path, recipe):
 def test_a_loss_that_is_not_a_number_ends_the_run_and_names_the_step(specs, tmp_path):
     (spec,) = specs(learning_rate=1e30, clip=0.0)
 
-    with pytest.raises(Diverged, match="at step [0-9]+ of 10"):
+    with pytest.raises(Diverged, match=r"at step [0-9]+ of 10"):
         train_full(spec, tmp_path, _quiet)
     ((record, arrays),) = train([spec], tmp_path, _quiet)
     assert (record.status, arrays) == ("diverged", {})

@@ -168,7 +168,9 @@ def test_mhloss_and_surt_work_on_frozen_features(head_specs, tmp_path):
 
     results = {name: train_heads(group, tmp_path, lambda share: None) for name, group in by_recipe.items()}
 
-    spread_of = {name: np.std([arrays["logits"] for _, arrays in runs], axis=0).mean() for name, runs in results.items()}
+    spread_of = {
+        name: np.std([arrays["logits"] for _, arrays in runs], axis=0).mean() for name, runs in results.items()
+    }
     assert spread_of["mhloss"] < spread_of["standard"]
     assert results["surt"][0][0].measurements["surt_distance"] > 0
 

@@ -19,7 +19,14 @@ ARCHITECTURES = {
     "electra": {**_SMALL, "embedding_size": 16},
     "albert": {**_SMALL, "embedding_size": 16},
     "deberta-v2": {**_SMALL, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
-    "modernbert": {**_SMALL, "pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3},
+    "modernbert": {
+        **_SMALL,
+        "pad_token_id": 0,
+        "cls_token_id": 2,
+        "sep_token_id": 3,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+    },
     "bart": {
         "d_model": 16,
         "encoder_layers": 2,

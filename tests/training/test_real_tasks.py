@@ -1,4 +1,4 @@
-"""Every real task folder, whole, through the whole way: loaded, trained on a tiny model, recorded, measured, reported."""
+"""Every real task, through the whole way: loaded, trained on a tiny model, recorded, measured, reported."""
 
 import csv
 from pathlib import Path

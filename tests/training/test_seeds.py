@@ -31,7 +31,7 @@ def _with_seeds(spec, **seeds):
 
 
 class _Observed:
-    """What each source of luck decides: weights before the first step, order of the examples, dropout's random state."""
+    """What each source of luck decides: first weights, order of the examples, dropout's random state."""
 
     def __init__(self, spec, cache, monkeypatch):
         self.weights, self.order, self.dropout = "", [], b""

@@ -41,7 +41,9 @@ def ask(cache, *names):
     """Ask for models in a process of its own, with a hub cache and no network."""
     environment = {**os.environ, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "1"}
     environment.pop("HF_HUB_CACHE", None)
-    done = subprocess.run([sys.executable, "-c", ASK, *names], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, *names], env=environment, capture_output=True, text=True, check=True
+    )
     return done.stdout.splitlines()
 
 

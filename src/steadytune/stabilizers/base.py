@@ -20,8 +20,8 @@ class Step:
     Attributes:
         features: (b * c, d) tensor that entered the last linear layer, in the graph.
         labels: (b,) class or choice index, or regression target.
-        classes: (b * c,) class of each row of `features`; for a choice task whether the row is the right choice; None for a
-            regression.
+        classes: (b * c,) class of each row of `features`; for a choice task whether the row is the right choice; None
+            for a regression.
         head: The last layer, as the stabilizers left it.
         criterion: (logits (b * c, outputs), labels) -> mean task loss of the batch.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -82,7 +83,7 @@ def retrain(
                 context.tokenizer, mlm=masked, mlm_probability=0.15 if masked else None, seed=seed
             ),
             _arguments(phase, context, seed),
-            lambda part, start=done / work, share=share: context.progress(start + share * part),
+            partial(_report, context, done / work, share),
         )
         done += phase.epochs
     after = {name: tensor.detach().cpu() for name, tensor in base.state_dict().items()}
@@ -111,6 +112,10 @@ class _Progress(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.report(state.global_step / state.max_steps)
+
+
+def _report(context: Pretraining, start: float, share: float, part: float) -> None:
+    context.progress(start + share * part)
 
 
 def _arguments(phase: Phase, context: Pretraining, seed: int) -> dict[str, Any]:

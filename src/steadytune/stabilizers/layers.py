@@ -1,4 +1,7 @@
-"""Torch layers that stabilizers put into a model. Apart from the methods' own files, so that reading a study needs no torch."""
+"""Torch layers that stabilizers put into a model.
+
+They stand apart from the methods' own files, so that reading a study needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ class MultiHeadLinear(nn.Module):
     """H linear heads whose output is the mean of their logits.
 
     Args:
-        first: Becomes head 0; the other weights are drawn from the global random state with the standard deviation of its
-            weights, and their biases are copies of its bias.
+        first: Becomes head 0; the other weights are drawn from the global random state with the standard deviation of
+            its weights, and their biases are copies of its bias.
         heads: H.
     """
 
@@ -33,8 +36,8 @@ class MultiHeadLinear(nn.Module):
     def each(self, features: Tensor, gradient_scale: float) -> Tensor:
         """Return every head's logits, (b, H, outputs); the heads' own gradients are multiplied by `gradient_scale`."""
         heads, outputs, width = self.weight.shape
-        weight = _ScaleGradient.apply(self.weight, gradient_scale).view(heads * outputs, width)
-        bias = None if self.bias is None else _ScaleGradient.apply(self.bias, gradient_scale).view(-1)
+        weight = _scaled(self.weight, gradient_scale).view(heads * outputs, width)
+        bias = None if self.bias is None else _scaled(self.bias, gradient_scale).view(-1)
         return nn.functional.linear(features, weight, bias).view(-1, heads, outputs)
 
     def fold(self) -> nn.Linear:
@@ -48,6 +51,11 @@ class MultiHeadLinear(nn.Module):
         return layer
 
 
+def _scaled(tensor: Tensor, scale: float) -> Tensor:
+    result: Tensor = _ScaleGradient.apply(tensor, scale)  # type: ignore[no-untyped-call]
+    return result
+
+
 class _ScaleGradient(torch.autograd.Function):
     """Identity forward, gradient times a constant backward."""
 
@@ -57,5 +65,5 @@ class _ScaleGradient(torch.autograd.Function):
         return tensor.view_as(tensor)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient * ctx.scale, None

@@ -27,8 +27,8 @@ class MHLoss(Stabilizer):
     Attributes:
         heads: H.
         reduction: "sum" lets each head see the gradient of its own loss, so that it learns at the full rate, and the
-            encoder that of the mean. "mean" divides the heads' gradients by H as well; with Adam that changes little but
-            the share of the heads in the clipped norm.
+            encoder that of the mean. "mean" divides the heads' gradients by H as well; with Adam that changes little
+            but the share of the heads in the clipped norm.
     """
 
     name: ClassVar[str] = "mhloss"

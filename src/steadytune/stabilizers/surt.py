@@ -20,11 +20,11 @@ class SURT(Stabilizer):
     """Continues the model's own pre-training objective on the training inputs, once for all seeds.
 
     Encoders predict masked tokens (15 % of them, 80/10/10), decoders the next token. The aim is a w_0 nearer to the
-    solution, so runs record ||w_0 - w_final||. A checkpoint without a trained masked-language head gets a new one, which is
-    first trained alone, the encoder frozen: its noise would wreck the encoder.
+    solution, so runs record ||w_0 - w_final||. A checkpoint without a trained masked-language head gets a new one; it
+    is first trained alone, the encoder frozen: its noise would wreck the encoder.
 
-    Source: Fu, So & Collier, arXiv 2301.09820. Epochs and learning rate are not known from it and are the toolkit's; the
-    head's own training is ours. Re-training can hurt: compare.
+    Source: Fu, So & Collier, arXiv 2301.09820. Epochs and learning rate are not known from it and are the toolkit's;
+    the head's own training is ours. Re-training can hurt: compare.
 
     Cost: `epochs` passes over the training inputs, once per model, task and settings; nothing per step.
 

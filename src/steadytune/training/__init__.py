@@ -1,1 +1,1 @@
-"""RunSpec -> RunRecord: loading a model, full fine-tuning on the transformers Trainer, batched head tuning, recording."""
+"""RunSpec -> RunRecord: loading a model, full fine-tuning on the Trainer, batched head tuning, recording."""

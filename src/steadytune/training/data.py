@@ -68,6 +68,7 @@ class Collator:
         self.kind = kind
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+        """Return the padded inputs and "labels" of some rows."""
         flat = [inputs for row in rows for inputs in row["inputs"]]
         padded = self.tokenizer.pad({name: [inputs[name] for inputs in flat] for name in flat[0]}, return_tensors="pt")
         batch: dict[str, Tensor] = dict(padded)

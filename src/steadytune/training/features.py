@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +92,15 @@ def _compute(
     done = 0
     for name, dataset in splits.items():
         if dataset is not None:
-            arrays[name] = _encode(encoder, dataset, data, spec, device, lambda n, d=done: progress((d + n) / total))
+            arrays[name] = _encode(encoder, dataset, data, spec, device, partial(_report, progress, done, total))
             done += len(dataset)
             if not np.isfinite(arrays[name]).all():
                 raise UserError(f"model '{spec.model}' gives features that are not finite on task '{spec.task.name}'")
     return arrays, {"scale": initial_scale(encoder.config), "measurements": measurements}
+
+
+def _report(progress: Callable[[float], None], before: int, total: int, done: int) -> None:
+    progress((before + done) / total)
 
 
 @torch.inference_mode()

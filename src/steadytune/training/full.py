@@ -179,7 +179,8 @@ class _RunTrainer(StableTrainer):
 
     def pick_epoch(self) -> None:
         """Score the half that picks the epoch, and keep the weights if no epoch before was better."""
-        assert self.data.select is not None and self.data.splits.select is not None
+        assert self.data.select is not None
+        assert self.data.splits.select is not None
         rows = batches(self.data.select, self.data.collate, _EVALUATION_BATCH)
         logits, _ = logits_of(self.model, rows, self.args.device, self.spec.training.precision == "bf16")
         task = self.data.task

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from steadytune.files import Arrays
 from steadytune.records import RunRecord
+from steadytune.stabilizers.mhloss import MHLoss
 from steadytune.study import RunSpec
-from steadytune.tasks.base import Examples
+from steadytune.tasks.base import Examples, Kind
 from steadytune.tasks.metrics import evaluate
 from steadytune.training.data import run_data
 from steadytune.training.features import frozen_features
@@ -68,8 +69,8 @@ def fit_heads(
 ) -> Heads:
     """Train B = len(init_seeds) x heads linear heads on shared features, as one batched problem.
 
-    AdamW with bias correction, linear warm-up and decay, decay on the weights alone, the gradient of each head clipped by
-    itself. Every head sees the batches of its own order seed. There is no dropout: the features are frozen.
+    AdamW with bias correction, linear warm-up and decay, decay on the weights alone, the gradient of each head clipped
+    by itself. Every head sees the batches of its own order seed. There is no dropout: the features are frozen.
 
     Args:
         features: (n, d), or (n, c, d) for choice tasks with c candidates.
@@ -93,8 +94,8 @@ def fit_heads(
     """
     n, width = len(features), features.shape[-1]
     asked = len(init_seeds)
-    # Kernels round differently in a batch of one and at the end of an array. So that a head has the same bits whoever is
-    # trained beside it, none is trained alone, and each fills whole blocks of every array with its own numbers.
+    # Kernels round differently in a batch of one and at the end of an array. So that a head has the same bits whoever
+    # is trained beside it, none is trained alone, and each fills whole blocks of every array with its own numbers.
     init_seeds, order_seeds = ([*seeds, *seeds] if asked == 1 else seeds for seeds in (init_seeds, order_seeds))
     problems = len(init_seeds)
     device, dtype = features.device, features.dtype
@@ -119,9 +120,7 @@ def fit_heads(
 
     def folded() -> Heads:
         bias = biases.detach()[:asked, : heads * num_outputs].view(asked, heads, num_outputs)
-        return Heads(
-            weight.detach()[:asked, ..., :width].mean(1), bias.mean(1), torch.stack(losses)[:, :asked].cpu()
-        )
+        return Heads(weight.detach()[:asked, ..., :width].mean(1), bias.mean(1), torch.stack(losses)[:, :asked].cpu())
 
     for epoch in range(epochs):
         order = torch.stack([torch.randperm(n, generator=generator) for generator in orders]).to(device)
@@ -208,7 +207,7 @@ def train_heads(
         learning_rate=training.learning_rate,
         epochs=training.epochs,
         batch_size=training.batch_size,
-        heads=next((method.heads for method in spec.stabilizers if method.name == "mhloss"), 1),
+        heads=next((method.heads for method in spec.stabilizers if isinstance(method, MHLoss)), 1),
         scale=features.scale,
         warmup=training.warmup,
         weight_decay=training.weight_decay,
@@ -245,7 +244,7 @@ def train_heads(
 class _EpochPicker:
     """Keeps, for each head, the weights of the epoch that scores best on the half that picks it."""
 
-    def __init__(self, features: Tensor | None, examples: Examples | None, kind: str, metric: str) -> None:
+    def __init__(self, features: Tensor | None, examples: Examples | None, kind: Kind, metric: str) -> None:
         self.features, self.examples, self.kind, self.metric = features, examples, kind, metric
         self.best: Heads | None = None
         self.scores: list[NDArray[np.float64]] = []

@@ -28,7 +28,8 @@ def load_tokenizer(name: str) -> Any:
 def load_encoder(name: str) -> nn.Module:
     """Load a model without a head, in float32; of an encoder-decoder model the encoder."""
     model = _load(AutoModel, model_folder(name))
-    return model.get_encoder() if model.config.is_encoder_decoder else model
+    encoder: nn.Module = model.get_encoder() if model.config.is_encoder_decoder else model
+    return encoder
 
 
 def build_model(name: str, task: Task, training: Training, tokenizer: Any) -> nn.Module:
@@ -40,7 +41,7 @@ def build_model(name: str, task: Task, training: Training, tokenizer: Any) -> nn
         training: Gives the pooling, resolved.
         tokenizer: Gives the padding token that a decoder needs to find the last token.
     """
-    model: nn.Module
+    model: Any
     if training.pooling == "native":
         model = _load(
             AutoModelForSequenceClassification,
@@ -102,7 +103,7 @@ class PooledClassifier(nn.Module):
         pooling: "cls", "mean" or "last".
     """
 
-    def __init__(self, encoder: nn.Module, num_outputs: int, pooling: str) -> None:
+    def __init__(self, encoder: Any, num_outputs: int, pooling: str) -> None:
         super().__init__()
         self.encoder = encoder
         self.config: Any = encoder.config
@@ -134,7 +135,7 @@ class ChoiceModel(nn.Module):
         rows = {name: tensor.flatten(0, 1) for name, tensor in inputs.items()}
         outputs = self.scorer(output_hidden_states=output_hidden_states, **rows)
         outputs.logits = outputs.logits.view(examples, choices)
-        return outputs  # type: ignore[no-any-return]
+        return outputs
 
 
 def initial_scale(config: Any) -> float:
@@ -154,9 +155,8 @@ def encoder_of(model: nn.Module) -> nn.Module:
     """Return the pre-trained part of a model that `build_model` or transformers made."""
     if isinstance(model, ChoiceModel):
         return encoder_of(model.scorer)
-    if isinstance(model, PooledClassifier):
-        return model.encoder
-    return getattr(model, "base_model", model)
+    encoder: nn.Module = getattr(model, "encoder" if isinstance(model, PooledClassifier) else "base_model", model)
+    return encoder
 
 
 def find_head(model: nn.Module) -> tuple[nn.Module, str, nn.Linear]:

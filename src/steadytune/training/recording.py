@@ -53,8 +53,11 @@ def logits_of(
 
 
 def _hidden_states(outputs: Any) -> tuple[Tensor, ...]:
-    states = getattr(outputs, "hidden_states", None)
-    return outputs.encoder_hidden_states if states is None else states
+    states: tuple[Tensor, ...] | None = getattr(outputs, "hidden_states", None)
+    if states is None:
+        states = outputs.encoder_hidden_states
+    assert states is not None
+    return states
 
 
 def stored(representations: NDArray[np.float32], dtype: str) -> NDArray[Any]:

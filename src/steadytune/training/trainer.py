@@ -20,7 +20,7 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
 def task_criterion(kind: str) -> Criterion:
-    """Return (logits (rows, outputs), labels (b,)) -> mean loss: cross-entropy over classes or choices, or squared error."""
+    """Return (logits (rows, outputs), labels (b,)) -> mean cross-entropy over classes or choices, or squared error."""
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
         logits = logits.float()
@@ -36,8 +36,8 @@ def task_criterion(kind: str) -> Criterion:
 class StableTrainer(Trainer):
     """`transformers.Trainer` that carries stabilizers.
 
-    The last layer is wrapped as the model arrives and unwrapped after `train`, so that the model that is saved is a plain
-    one. The loss is a per-batch mean, also under gradient accumulation.
+    The last layer is wrapped as the model arrives and unwrapped after `train`, so that the model that is saved is a
+    plain one. The loss is a per-batch mean, also under gradient accumulation.
 
     Args:
         stabilizers: Methods to apply together.
@@ -168,7 +168,7 @@ class StableTrainer(Trainer):
 
 
 @torch.no_grad()
-def geometry(features: Tensor, classes: Tensor, head: nn.Module) -> dict[str, float]:
+def geometry(features: Tensor, classes: Tensor, head: Any) -> dict[str, float]:
     """Return what a margin regularizer moves, for one batch.
 
     Args:
@@ -178,14 +178,14 @@ def geometry(features: Tensor, classes: Tensor, head: nn.Module) -> dict[str, fl
 
     Returns:
         "centre_distance": mean distance between class centres, NaN for one class; "feature_norm": B, the largest norm;
-        "margin": the smallest distance of an example to the boundary between its class and another, negative where it is
-        on the wrong side, NaN for a head of one output.
+        "margin": the smallest distance of an example to the boundary between its class and another, negative where it
+        is on the wrong side, NaN for a head of one output.
     """
     features = features.float()
     centres = torch.stack([features[classes == label].mean(0) for label in classes.unique()])
     distances = torch.pdist(centres)
     margin = torch.tensor(float("nan"))
-    weight, bias = head.weight.float(), head.bias  # type: ignore[union-attr, operator]
+    weight, bias = head.weight.float(), head.bias
     if weight.dim() == 3:
         weight, bias = weight.mean(0), None if bias is None else bias.mean(0)
     if len(weight) > 1:
