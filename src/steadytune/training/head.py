@@ -43,9 +43,11 @@ class Heads:
 
     def logits(self, features: Tensor) -> Tensor:
         """Return (B, n, outputs), or (B, n, c) for features (n, c, d) of c candidates."""
-        # One product per head: a product of all at once would tie the last bits of one to the number of the others.
+        # One product per head, of a copy that lies in memory as any other does: else the last bits would depend on the
+        # heads beside it.
         rows = features.flatten(0, -2)
-        logits = torch.stack([rows @ weight.T + bias for weight, bias in zip(self.weight, self.bias, strict=True)])
+        heads = zip(self.weight, self.bias, strict=True)
+        logits = torch.stack([rows @ weight.clone().T + bias.clone() for weight, bias in heads])
         return logits.view(len(logits), *features.shape[:2]) if features.dim() == 3 else logits
 
 
