@@ -1,7 +1,7 @@
 """Starting the command line: in this process, or in one of its own that a test may kill.
 
-A process of its own is forked from a server that has imported the libraries and done nothing else, because importing them
-takes longer than all that is tested.
+A process of its own is forked from a server that has imported the libraries and done nothing else, because importing
+them takes longer than all that is tested.
 """
 
 import io
@@ -83,6 +83,10 @@ class Started:
             raise AssertionError(f"still running after {seconds} s: {self.log}")
         return Result(self._process.exitcode, self.log, self.log)
 
+    def wait_for_runs(self, folder: Path, count: int) -> None:
+        """Wait until a folder shows so many runs, or the command ends."""
+        wait_for(lambda: len(runs_in(folder)) >= count or not self.running, what=f"{count} finished runs in {folder}")
+
     @property
     def running(self) -> bool:
         return self._process.exitcode is None
@@ -102,6 +106,12 @@ def _child(words: list[str], log: Path, file_bytes: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     sys.argv = ["steadytune", *words]
     main()
+
+
+def runs_in(out: Path) -> set[str]:
+    """Return the ids of the runs that a folder shows."""
+    folder = Path(out) / "runs"
+    return {name for name in (os.listdir(folder) if folder.exists() else ()) if not name.startswith(".")}
 
 
 def wait_for(condition, seconds: float = 60, what: str = "what the test waits for") -> None:

@@ -29,7 +29,8 @@ SCRIPT = Path(sysconfig.get_path("scripts")) / "steadytune"
 
 def imported_by(code):
     """Return the top-level modules that a process has imported at its end."""
-    text = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\nprint(sorted({{name.split('.')[0] for name in sys.modules}}))"
+    tell = "print(sorted({name.split('.')[0] for name in sys.modules}))"
+    text = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\n{tell}"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
     return set(re.findall(r"'(\w+)'", done.stdout.splitlines()[-1]))
 

@@ -112,7 +112,7 @@ def test_a_cohort_is_found_by_its_names_and_its_closest_name_is_told(tmp_path):
     assert store.cohort("mmr", model="two").model == "two"
     with pytest.raises(UserError, match="unknown recipe 'mrm': did you mean 'mmr'"):
         store.cohort("mrm")
-    with pytest.raises(UserError, match="2 cohorts answer to recipe 'mmr'.*one / a/task / mmr, two / a/task / mmr"):
+    with pytest.raises(UserError, match=r"2 cohorts answer to recipe 'mmr'.*one / a/task / mmr, two / a/task / mmr"):
         store.cohort("mmr")
     with pytest.raises(UserError, match="0 cohorts answer"):
         store.cohort("mmr", model="three")
@@ -307,7 +307,7 @@ def test_broken_texts_are_named_and_written_again_by_the_same_command(store, con
     (file,) = (store.path / "examples").iterdir()
     whole = file.read_bytes()
     file.write_text(content)
-    with pytest.raises(UserError, match="is missing or unreadable. Write it again: steadytune run"):
+    with pytest.raises(UserError, match=r"is missing or unreadable\. Write it again: steadytune run"):
         store.cohort("standard")
     store.write_examples(spec, "classification", [f"text {n}" for n in range(EXAMPLES)], ["no", "yes"])
     assert file.read_bytes() == whole

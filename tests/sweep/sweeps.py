@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+from commands import runs_in
 
 from steadytune.records import RunStore
 from steadytune.study import Study
@@ -56,12 +57,6 @@ def run_files(out):
     return {path: (stat.st_ino, stat.st_mtime_ns) for path, stat in found.items()}
 
 
-def finished_ids(out):
-    """Return the ids of the runs that a folder shows."""
-    folder = Path(out) / "runs"
-    return {name for name in (os.listdir(folder) if folder.exists() else ()) if not name.startswith(".")}
-
-
 def check_whole(out, study):
     """Check that a folder holds exactly the runs of a study, every byte of them, and no remains."""
     store = RunStore(out)
@@ -79,7 +74,7 @@ def check_whole(out, study):
 
 def same_results(one, other):
     """Check that two folders hold the same runs to the bit."""
-    assert finished_ids(one.path) == finished_ids(other.path)
+    assert runs_in(one.path) == runs_in(other.path)
     for record in one.records():
         mine, theirs = one.arrays(record), other.arrays(other.record(record.spec.id))
         assert mine.keys() == theirs.keys()

@@ -3,8 +3,8 @@ import random
 import shutil
 
 import pytest
-from commands import Started, wait_for
-from sweeps import FAST, Heard, check_whole, finished_ids, pause, run_files, same_results, tiny_study
+from commands import Started, runs_in
+from sweeps import FAST, Heard, check_whole, pause, run_files, same_results, tiny_study
 
 from steadytune.errors import UserError
 from steadytune.records import RunStore
@@ -40,7 +40,7 @@ def test_every_run_is_trained_told_and_kept(study, tmp_path):
     check_whole(tmp_path / "out", given)
     assert heard.total == (4, 4)
     runs = heard.of("started")
-    assert {*runs} == finished_ids(store.path)
+    assert {*runs} == runs_in(store.path)
     assert heard.events == [(event, run_id) for run_id in runs for event in ("started", "finished")]
     assert heard.ends == 1
     assert all(0 <= share <= 1 for share in heard.shares)
@@ -178,16 +178,16 @@ def test_a_run_that_another_process_holds_is_waited_for_and_told(study, tmp_path
 
 
 def test_killed_at_any_moment_and_started_again_it_trains_what_is_missing(study, start, tmp_path):
-    seeds = 14
+    seeds = 12
     given = study(seeds=seeds)
     out = tmp_path / "out"
     rng = random.Random(0)
     kept = {}
     kills = 0
-    for attempt in range(8):
+    for attempt in range(6):
         process = start(out, seeds, "--workers", 1)
-        done = len(finished_ids(out))
-        wait_for(lambda: len(finished_ids(out)) > done or not process.running, what="another finished run")
+        done = len(runs_in(out))
+        process.wait_for_runs(out, done + 1)
         if attempt % 2:
             # Somewhere in the next run, which takes a few tenths of a second.
             pause(rng.uniform(0, 0.3))
@@ -197,7 +197,7 @@ def test_killed_at_any_moment_and_started_again_it_trains_what_is_missing(study,
             while process.running and {*os.listdir(out / "runs")} <= names:
                 pass
         process.kill()
-        if len(finished_ids(out)) == seeds:
+        if len(runs_in(out)) == seeds:
             break
         kills += 1
         after = run_files(out)
@@ -207,8 +207,8 @@ def test_killed_at_any_moment_and_started_again_it_trains_what_is_missing(study,
         store = RunStore(out)
         for record in store.records():
             store.arrays(record)
-    assert kills >= 4
-    missing = seeds - len(finished_ids(out))
+    assert kills >= 3
+    missing = seeds - len(runs_in(out))
     last = start(out, seeds, "--workers", 1).wait()
     assert last.code == 0, last.out
     assert f"{missing} runs to train" in last.out

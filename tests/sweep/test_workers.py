@@ -6,9 +6,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from commands import Started, wait_for
+from commands import Started, runs_in, wait_for
 from made_runs import VERSIONS, made_specs, made_store, made_study
-from sweeps import FAST, Heard, check_whole, finished_ids, run_files, same_results, tiny_study
+from sweeps import FAST, Heard, check_whole, run_files, same_results, tiny_study
 
 from steadytune.errors import UserError
 from steadytune.records import RunStore
@@ -56,7 +56,7 @@ def test_several_processes_share_the_runs_and_everything_is_told(tmp_path):
     heard = Heard()
     work_in_processes(store, specs, 2, heard)
     expected = {spec.id for spec in specs}
-    assert finished_ids(store.path) == expected
+    assert runs_in(store.path) == expected
     assert sorted(heard.of("started")) == sorted(heard.of("finished")) == sorted(expected)
     # Two at a time: before the first ended the second was begun.
     assert [name for name, _ in heard.events[:2]] == ["started", "started"]
@@ -167,13 +167,13 @@ def test_killed_with_its_workers_orphaned_and_started_again_it_trains_what_is_mi
         *options,
     ]
     process = Started(*words, folder=tmp_path)
-    wait_for(lambda: len(finished_ids(out)) >= 2 or not process.running, what="two finished runs")
+    process.wait_for_runs(out, 2)
     orphans = psutil.Process(process.pid).children(recursive=True)
     assert len(orphans) == 2
     process.kill()
     # Nobody tells them: they notice that nobody listens.
     wait_for(lambda: all(ended(orphan) for orphan in orphans), 30, "the end of the orphans")
-    assert 2 <= len(finished_ids(out)) < seeds
+    assert 2 <= len(runs_in(out)) < seeds
     assert {record.status for record in RunStore(out).records()} == {"done"}
     before = run_files(out)
     result = Started(*words, folder=tmp_path).wait()
@@ -208,7 +208,7 @@ def test_an_interrupt_ends_a_sweep_in_a_line_and_keeps_what_is_done(tiny_model, 
         1,
     ]
     process = Started(*words, folder=tmp_path)
-    wait_for(lambda: finished_ids(tmp_path / "out") or not process.running, what="a finished run")
+    process.wait_for_runs(tmp_path / "out", 1)
     os.kill(process.pid, signal.SIGINT)
     result = process.wait()
     assert result.code == 130

@@ -10,7 +10,7 @@ import numpy as np
 
 from steadytune.analysis.failures import failed_runs
 from steadytune.analysis.intervals import UNKNOWN, Interval, difference_interval, ratio_interval
-from steadytune.analysis.profile import MEASURES, Profile, Value, profile
+from steadytune.analysis.profile import MEASURES, Profile, Value, profile_all
 from steadytune.errors import UserError, unknown_name
 from steadytune.records import Cohort, RunStore
 
@@ -161,7 +161,7 @@ def compare(runs: RunStore | Iterable[Cohort], baseline: str | None = None) -> C
     Raises:
         UserError: There is nothing to compare, the baseline is missing, or two cohorts have one name.
     """
-    profiles = tuple(map(profile, runs.cohorts() if isinstance(runs, RunStore) else runs))
+    profiles = profile_all(runs.cohorts() if isinstance(runs, RunStore) else runs)
     if not profiles:
         raise UserError("nothing to compare: there are no runs yet")
     groups: dict[tuple[str, str], list[str]] = {}
