@@ -132,7 +132,7 @@ def test_the_command_that_redoes_a_corrupted_run_works_as_it_is_printed(words, t
     environment = {**os.environ, "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(redo, shell=True, env=environment, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
-    assert "1 runs to train, 1 already there" in done.stdout
+    assert "1 run to train, 1 already there" in done.stdout
     assert {record.spec.id: record.score for record in RunStore(out).records()} == before
     assert (whole / "run.json").stat().st_ino == kept
     assert command("report", out).code == 0
@@ -155,8 +155,8 @@ def test_a_full_disk_ends_a_sweep_in_two_lines_and_keeps_the_finished_runs(words
     assert lines[1].endswith("Finished runs are kept: free some space and start the same command again.")
     assert sorted(os.listdir(out / "runs")) == before
     assert len(RunStore(out).records()) == 2
-    freed = Started(*more, folder=tmp_path).wait()
-    assert freed.code == 0, freed.out
+    freed = command(*more)
+    assert freed.code == 0, freed.err
     assert len(RunStore(out).records()) == 4
 
 

@@ -16,13 +16,16 @@ from steadytune.sweep import workers
 from steadytune.sweep.execute import run
 from steadytune.sweep.workers import work_in_processes
 
+NAME = "STARTED_BY_THIS_TEST"
 TESTS = Path(__file__).parents[1]
 PRETENDING = (sys.executable, str(TESTS / "sweep" / "pretending_worker.py"))
 
 
 @pytest.fixture(autouse=True)
-def search_path(monkeypatch):
+def worker_environment(monkeypatch, request):
     monkeypatch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
+    # Tells workers from what else this process has started.
+    monkeypatch.setenv(NAME, request.node.name)
 
 
 @pytest.fixture
@@ -33,6 +36,19 @@ def pretending(monkeypatch):
 def begun(path, **content):
     study = made_study(**content)
     return RunStore.create(path, study, VERSIONS), made_specs(study)
+
+
+def living():
+    """Return the workers of this process."""
+    children = [child for child in psutil.Process().children() if not ended(child)]
+    return [child for child in children if child.environ().get(NAME) == os.environ[NAME]]
+
+
+def ended(process):
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 class Killer(Heard):
@@ -46,8 +62,8 @@ class Killer(Heard):
         super().started(run_id)
         if self.kills.get(run_id, 0):
             self.kills[run_id] -= 1
-            (child,) = psutil.Process().children()
-            child.kill()
+            (worker,) = living()
+            worker.kill()
 
 
 @pytest.mark.usefixtures("pretending")
@@ -62,7 +78,7 @@ def test_several_processes_share_the_runs_and_everything_is_told(tmp_path):
     assert [name for name, _ in heard.events[:2]] == ["started", "started"]
     assert heard.of("elsewhere") == []
     assert max(heard.shares) > 0
-    assert psutil.Process().children() == []
+    assert living() == []
 
 
 @pytest.mark.usefixtures("pretending")
@@ -89,7 +105,7 @@ def test_a_killed_worker_does_not_stop_the_other(tmp_path):
             super().started(run_id)
             if len(self.events) == 1:
                 # Whichever it was: the one that says it first.
-                min(psutil.Process().children(), key=lambda child: child.create_time()).kill()
+                living()[0].kill()
 
     work_in_processes(store, specs, 2, KillFirst())
     assert {record.status for record in store.records()} == {"done"}
@@ -125,7 +141,7 @@ time.sleep(100)"""
     monkeypatch.setattr(workers, "_COMMAND", (sys.executable, "-c", say))
     with pytest.raises(UserError, match="the model is at fault"):
         work_in_processes(store, specs, 2, Heard())
-    assert psutil.Process().children() == []
+    assert living() == []
 
 
 def test_a_worker_whose_watcher_is_gone_ends_and_blames_no_run(tmp_path):
@@ -151,22 +167,9 @@ def test_a_worker_whose_watcher_is_gone_ends_and_blames_no_run(tmp_path):
 def test_killed_with_its_workers_orphaned_and_started_again_it_trains_what_is_missing(tiny_model, tiny_task, tmp_path):
     seeds, out = 10, tmp_path / "out"
     given = tiny_study(tiny_model, tiny_task, seeds=seeds)
-    options = [word for key, value in FAST.items() for word in ("--set", f"training.{key}={value}")]
-    words = [
-        "run",
-        "--model",
-        tiny_model,
-        "--task",
-        tiny_task,
-        "--seeds",
-        seeds,
-        "--out",
-        out,
-        "--workers",
-        2,
-        *options,
-    ]
-    process = Started(*words, folder=tmp_path)
+    settings = [word for key, value in FAST.items() for word in ("--set", f"training.{key}={value}")]
+    words = ["run", "--model", tiny_model, "--task", tiny_task, "--seeds", seeds, "--out", out, *settings]
+    process = Started(*words, "--workers", 2, folder=tmp_path)
     process.wait_for_runs(out, 2)
     orphans = psutil.Process(process.pid).children(recursive=True)
     assert len(orphans) == 2
@@ -176,7 +179,7 @@ def test_killed_with_its_workers_orphaned_and_started_again_it_trains_what_is_mi
     assert 2 <= len(runs_in(out)) < seeds
     assert {record.status for record in RunStore(out).records()} == {"done"}
     before = run_files(out)
-    result = Started(*words, folder=tmp_path).wait()
+    result = Started(*words, "--workers", 1, folder=tmp_path).wait()
     assert result.code == 0, result.out
     assert f"{seeds - len(before) // 2} runs to train, {len(before) // 2} already there" in result.out
     after = run_files(out)
@@ -186,28 +189,9 @@ def test_killed_with_its_workers_orphaned_and_started_again_it_trains_what_is_mi
     same_results(store, run(given, tmp_path / "alone"))
 
 
-def ended(process):
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
 def test_an_interrupt_ends_a_sweep_in_a_line_and_keeps_what_is_done(tiny_model, tiny_task, tmp_path):
-    words = [
-        "run",
-        "--model",
-        tiny_model,
-        "--task",
-        tiny_task,
-        "--seeds",
-        50,
-        "--out",
-        tmp_path / "out",
-        "--workers",
-        1,
-    ]
-    process = Started(*words, folder=tmp_path)
+    words = ["run", "--model", tiny_model, "--task", tiny_task, "--seeds", 50, "--workers", 1]
+    process = Started(*words, "--out", tmp_path / "out", folder=tmp_path)
     process.wait_for_runs(tmp_path / "out", 1)
     os.kill(process.pid, signal.SIGINT)
     result = process.wait()

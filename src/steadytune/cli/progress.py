@@ -30,7 +30,7 @@ class ConsoleListener(Listener):
     def __init__(self, console: Console) -> None:
         self.console = console
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
@@ -52,7 +52,8 @@ class ConsoleListener(Listener):
         self.missing = missing
         self.begun = time.monotonic()
         kept = len(specs) - missing
-        self.console.print(f"{missing} runs to train" + (f", {kept} already there" if kept else ""))
+        runs = "run" if missing == 1 else "runs"
+        self.console.print(f"{missing} {runs} to train" + (f", {kept} already there" if kept else ""))
         self.sweep = self.progress.add_task("all runs", total=max(missing, 1))
         self.progress.start()
 
