@@ -62,8 +62,8 @@ def _steps(spec: full.RunSpec, folder: Path) -> Iterator[float]:
         trainer.losses.clear()
 
 
-def table() -> list[str]:
-    """Measure, and return the lines of the table."""
+def measure() -> tuple[list[str], bool]:
+    """Measure; return the lines of the table, and whether every method keeps within its limit."""
     torch.set_num_threads(1)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -91,4 +91,4 @@ def table() -> list[str]:
         low, middle, high = statistics.quantiles(values, n=4)
         limit = f"{LIMITS[name]:.2f}" if name in LIMITS else "-"
         lines.append(f"{name:<12} {middle:.3f} [{low:.3f}, {high:.3f}]{'':<19} {limit}")
-    return lines
+    return lines, all(statistics.median(ratios[name]) <= limit for name, limit in LIMITS.items())

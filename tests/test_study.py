@@ -351,3 +351,9 @@ def test_the_problem_is_one_line_for_every_key_of_the_training_section():
             assert "\n" not in str(error)
             assert len(str(error)) < 300
     assert refused == set(Training.model_fields)
+
+
+@pytest.mark.parametrize("key", ["split_seed", "select_checkpoint"])
+def test_a_recipe_cannot_measure_other_examples_than_the_rest(key):
+    with pytest.raises(UserError, match=f"{key} is shared by all recipes"):
+        Study.parse({"model": "m", "task": "t", "recipes": {"a": {"training": {key: 1}}}})

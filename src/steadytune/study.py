@@ -93,7 +93,7 @@ class Training(Config):
         return self
 
     def resolved(self, model: str) -> Training:
-        """Return a copy in which everything that depends on setting and model has a value."""
+        """Return a copy in which pooling and learning rate have a value."""
         pooling = self.pooling
         if pooling == "auto":
             pooling = "mean" if self.setting == "head" or model == OFFLINE_MODEL else "native"
@@ -142,6 +142,9 @@ class Recipe(Config):
     @field_validator("training")
     @classmethod
     def _check_training(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for key in ("split_seed", "select_checkpoint"):
+            if key in value:
+                raise ValueError(f"{key} is shared by all recipes, which are compared on the same examples")
         try:
             # What is not said stays unsaid: the study says it.
             return Training.model_validate(value).model_dump(exclude_unset=True)

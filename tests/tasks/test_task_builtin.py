@@ -30,10 +30,10 @@ def test_the_task_is_a_balanced_classification():
 def test_the_first_sentences_never_change():
     # Recorded runs refer to this content: a change of words or grammar changes every fingerprint.
     assert [judgement.sentence for judgement in generate(4, [0, 0])] == [
-        "The daughters accused herself.",
-        "The daughters accused themselves.",
-        "The strong cooks drew one small box.",
-        "The strong cooks drew few small box.",
+        "Does the curious engineers tremble?",
+        "Do the curious engineers tremble?",
+        "Our sister near your girls contacted themselves.",
+        "Our sister near your girls contacted herself.",
     ]
 
 
@@ -121,8 +121,8 @@ def test_a_metric_can_be_chosen_if_it_fits():
 
 
 def test_phenomena_take_turns_and_every_paradigm_occurs():
-    names = [judgement.paradigm for judgement in generate(1400, [0, 0])[::2]]
+    names = [judgement.paradigm for judgement in generate(1600, [0, 0])[::2]]
     for turn, paradigms in enumerate(PHENOMENA.values()):
         counts = Counter(names[turn :: len(PHENOMENA)])
         assert set(counts) == {paradigm.__name__ for paradigm in paradigms}
-        assert sum(counts.values()) == 1400 // 2 // len(PHENOMENA)
+        assert sum(counts.values()) == 1600 // 2 // len(PHENOMENA)

@@ -58,6 +58,21 @@ def test_a_subset_larger_than_the_training_set_is_refused():
         split(_task(), Training(train_size=31))
 
 
+def test_a_subset_without_a_class_that_is_measured_is_refused():
+    labels = [n % 2 for n in range(29)] + [2]
+    task = Task(
+        "t", "classification", ("a", "b", "c"), "accuracy", _examples(30, labels=labels), _examples(3, labels=[0, 1, 2])
+    )
+
+    with pytest.raises(UserError, match="never show the label 'c'"):
+        split(task, Training(train_size=8))
+
+
+def test_one_validation_example_cannot_be_halved():
+    with pytest.raises(UserError, match="too few validation examples"):
+        split(_task(validation=_examples(1)), Training(select_checkpoint=True))
+
+
 def test_a_subset_of_one_class_is_refused():
     labels = [0] * 29 + [1]
 

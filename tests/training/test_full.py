@@ -5,10 +5,12 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from steadytune.errors import UserError
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.training.data import run_data
 from steadytune.training.full import train_full
+from steadytune.training.models import find_head
 from steadytune.training.outcome import Diverged
 from steadytune.training.run import train
 
@@ -144,7 +146,7 @@ def test_the_weights_of_the_picked_epoch_are_the_ones_that_are_measured(specs, t
 
     def look(trainer):
         unequip(trainer)
-        measured.append(trainer._head[2].weight.detach().clone())
+        measured.append(find_head(trainer.model)[2].weight.detach().clone())
 
     monkeypatch.setattr(full, "evaluate", score)
     monkeypatch.setattr(full._RunTrainer, "pick_epoch", keep)
@@ -207,6 +209,41 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_names_the_step(specs, tmp_
         train_full(spec, tmp_path, _quiet)
     ((record, arrays),) = train([spec], tmp_path, _quiet)
     assert (record.status, arrays) == ("diverged", {})
+
+
+def test_data_that_change_within_one_process_are_read_again(specs, tmp_path):
+    folder = tmp_path / "changing"
+    rows = [{"sentence": f"anna likes {word}", "label": n % 2} for n, word in enumerate(["apple", "boat"] * 8)]
+    _write(folder, rows)
+    (before,) = specs(folder)
+    train_full(before, tmp_path / "cache", _quiet)
+    (folder / "validation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:6]), encoding="utf-8")
+    (after,) = specs(folder)
+
+    _, arrays = train_full(after, tmp_path / "cache", _quiet)
+
+    assert len(arrays["labels"]) == 6
+    with pytest.raises(UserError, match="changed while the study was at work"):
+        train_full(before.model_copy(update={"data": "of another day"}), tmp_path / "cache", _quiet)
+
+
+def test_retraining_with_another_batch_size_is_another_retraining(specs, tmp_path):
+    small, large = (specs(recipes=["surt"], batch_size=size)[0] for size in (4, 8))
+
+    for spec in (small, large):
+        train_full(spec, tmp_path, _quiet)
+
+    assert len(list(tmp_path.glob("surt-*.safetensors"))) == 2
+
+
+def test_the_time_of_what_seeds_share_is_not_the_runs_own(specs, tmp_path):
+    (spec,) = specs(recipes=["surt"])
+
+    record, _ = train_full(spec, tmp_path, _quiet)
+
+    assert record.timings["shared"] > 0
+    parts = sum(record.timings[name] for name in ("setup", "train", "evaluate"))
+    assert record.timings["total"] == pytest.approx(parts, abs=1e-6)
 
 
 def test_surt_is_computed_once_for_all_seeds(specs, tmp_path):

@@ -7,8 +7,10 @@ from steadytune.errors import UserError
 from steadytune.stabilizers.layers import MultiHeadLinear
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
+from steadytune.training.data import run_data
+from steadytune.training.features import frozen_features
 from steadytune.training.full import train_full
-from steadytune.training.models import find_head, is_decoder, pool
+from steadytune.training.models import find_head, is_decoder, load_encoder, pool
 
 _SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 _LLAMA = {**_SMALL, "num_key_value_heads": 2, "max_position_embeddings": 64}
@@ -119,6 +121,85 @@ def test_what_enters_the_head_gives_the_models_logits_also_in_a_decoder(model_of
 
     assert seen
     assert all(seen)
+
+
+def test_a_trained_head_in_the_checkpoint_is_drawn_anew(model_of, tmp_path, tiny_task):
+    from transformers import set_seed
+
+    from steadytune.study import TaskSpec, Training
+    from steadytune.tasks import load_task
+    from steadytune.training.models import build_model, load_tokenizer
+
+    source = model_of("bert")
+    AutoModelForSequenceClassification.from_pretrained(source, num_labels=2).save_pretrained(tmp_path / "tuned")
+    AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path / "tuned")
+    name, task = str(tmp_path / "tuned"), load_task(TaskSpec(name=str(tiny_task)))
+    heads = []
+    for seed in (1, 2):
+        set_seed(seed)
+        model = build_model(name, task, Training(pooling="native"), load_tokenizer(name))
+        heads.append(find_head(model)[2].weight)
+
+    assert not torch.equal(*heads)
+
+
+def test_weights_of_another_architecture_are_refused(model_of, tmp_path):
+    import json
+    import shutil
+
+    folder = tmp_path / "edited"
+    shutil.copytree(model_of("bert"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 48}))
+
+    with pytest.raises(UserError, match="do not belong together"):
+        load_encoder(str(folder))
+
+
+def test_all_heads_of_mhloss_differ_from_each_other_on_a_native_head(model_of, tiny_task, tmp_path, monkeypatch):
+    from steadytune.training import full
+
+    folder, heads = model_of("bert"), []
+    equip = full._RunTrainer.equip
+
+    def look(trainer, model):
+        equip(trainer, model)
+        heads.append(trainer._head[2].weight.detach().flatten(1))
+
+    monkeypatch.setattr(full._RunTrainer, "equip", look)
+    study = Study.parse(
+        {
+            "model": str(folder),
+            "task": str(tiny_task),
+            "seeds": 2,
+            "training": {"epochs": 1, "pooling": "native"},
+            "recipes": ["mhloss"],
+        }
+    )
+    for spec in plan(study):
+        train_full(spec, tmp_path, lambda share: None)
+
+    every = torch.cat(heads)
+    correlation = torch.corrcoef(every).abs() - torch.eye(len(every))
+    assert len(every) == 100
+    assert correlation.max() < 0.9
+    assert len(every.flatten().unique()) == every.numel()
+
+
+def test_surt_trains_the_encoder_of_an_encoder_decoder(model_of, tiny_task, tmp_path):
+    study = Study.parse(
+        {
+            "model": str(model_of("bart")),
+            "task": str(tiny_task),
+            "seeds": 1,
+            "training": {"setting": "head", "pooling": "mean", "epochs": 1},
+            "recipes": {"plain": {}, "surt": {"stabilizers": [{"surt": {"learning_rate": 0.01}}]}},
+        }
+    )
+    plain, surt = (frozen_features(spec, run_data(spec), tmp_path, lambda share: None) for spec in plan(study))
+
+    assert surt.measurements["surt_distance"] > 0
+    assert (plain.train - surt.train).abs().max() > 1e-3
 
 
 def test_only_left_to_right_models_are_decoders(model_of):

@@ -134,6 +134,18 @@ def test_a_regression_refuses_mmr(script):
         script([st.MMR()], num_labels=1)
 
 
+def test_the_trained_model_keeps_no_hook_of_the_trainer(script):
+    trainer = script([st.MMR()])
+    trainer.train()
+
+    assert not any(module._forward_pre_hooks for module in trainer.model.modules())
+
+
+def test_what_the_trainer_would_ignore_is_refused(script):
+    with pytest.raises(UserError, match="label_smoothing_factor"):
+        script(label_smoothing_factor=0.1)
+
+
 def test_geometry_of_two_points_is_what_one_measures_with_a_ruler():
     head = torch.nn.Linear(2, 2)
     with torch.no_grad():

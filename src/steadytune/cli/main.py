@@ -36,6 +36,10 @@ def main() -> None:
     except _UsageError as error:
         command = error.ctx.command_path if error.ctx else "steadytune"
         print(f"error: {error.format_message()}\nSee {command} --help", file=sys.stderr)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(2)

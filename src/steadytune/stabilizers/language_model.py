@@ -62,7 +62,10 @@ def retrain(
         context.source, dtype=torch.float32, trust_remote_code=False, use_safetensors=True, output_loading_info=True
     )
     base = model.base_model
-    new = set(loading["missing_keys"]) - {f"{model.base_model_prefix}.{name}" for name in base.state_dict()}
+    if getattr(config, "is_encoder_decoder", False) and not set(encoder.state_dict()) <= set(base.state_dict()):
+        base = base.get_encoder()
+    prefix = model.base_model_prefix
+    new = set(loading["missing_keys"]) - {f"{prefix}.{name}" for name in model.base_model.state_dict()}
     before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
     phases = [(new_head, True)] if new and new_head.epochs else []
     phases.append((everything, False))
@@ -89,6 +92,11 @@ def retrain(
     after = {name: tensor.detach().cpu() for name, tensor in base.state_dict().items()}
     moved = sum(float(((after[name] - before[name].cpu()).double() ** 2).sum()) for name in after)
     kept = encoder.state_dict()
+    strangers = [name for name in kept if name not in after and "pooler" not in name]
+    if strangers:
+        raise UserError(
+            f"surt: the language model of {type(config).__name__} does not train this encoder's {strangers[0]}"
+        )
     state = {name: after.get(name, tensor.detach().cpu()).contiguous() for name, tensor in kept.items()}
     return state, {"surt_loss_first": losses[0], "surt_loss_last": losses[-1], "surt_distance": moved**0.5}
 
@@ -144,9 +152,12 @@ def _train(
 ) -> list[float]:
     """Train in place; return the mean loss of each epoch."""
     with tempfile.TemporaryDirectory() as folder:
+        made = TrainingArguments(output_dir=folder, **arguments)
+        # On several GPUs the Trainer would multiply the batch size.
+        made._n_gpu = min(1, made.n_gpu)
         trainer = Trainer(
             model=model,
-            args=TrainingArguments(output_dir=folder, **arguments),
+            args=made,
             train_dataset=inputs,
             data_collator=collate,
             callbacks=[_Progress(report)],

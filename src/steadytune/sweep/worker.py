@@ -55,6 +55,11 @@ def main() -> int:
     except UserError as error:
         teller.tell(event="error", text=str(error))
         return 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        teller.tell(event="error", text=f"{error.filename}: {error.strerror}")
+        return 2
     return 0
 
 

@@ -144,7 +144,7 @@ class _Crew:
         self._deaths.update(worker.training)
         for spec in self.specs:
             if spec.id in worker.training and self._deaths[spec.id] >= _ATTEMPTS:
-                guess = ": out of memory?" if code == -signal.SIGKILL else ""
+                guess = ": out of memory?" if how == "SIGKILL" else ""
                 reason = f"the training process died {_ATTEMPTS} times, last by {how}{guess}"
                 with self.store.claim(spec.id) as mine:
                     if mine:

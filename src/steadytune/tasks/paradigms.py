@@ -239,8 +239,7 @@ PHENOMENA: dict[str, tuple[Paradigm, ...]] = {
     "determiners": (determiner, quantifier),
     "arguments": (transitivity, voice),
     "verb forms": (auxiliary, irregular),
-    "polarity": (polarity,),
-    "word order": (adverb,),
+    "word order": (polarity, adverb),
     "gaps": (gap,),
     "case": (pronoun_case,),
 }

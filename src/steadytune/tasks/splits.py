@@ -35,9 +35,16 @@ def split(task: Task, training: Training) -> Splits:
             )
         order = np.random.default_rng([training.split_seed, 0]).permutation(len(train))
         train = train.select(order[: training.train_size])
+        unseen = set(task.validation.labels.tolist()) - set(train.labels.tolist())
         if task.kind == "classification" and len(np.unique(train.labels)) < 2:
             raise UserError(
                 f"the {training.train_size} training examples drawn from '{task.name}' are of one class: "
+                "raise training.train_size or change training.split_seed"
+            )
+        if task.kind == "classification" and unseen:
+            missing = ", ".join(f"'{task.label_names[label]}'" for label in sorted(unseen))
+            raise UserError(
+                f"the {training.train_size} training examples drawn from '{task.name}' never show the label {missing}: "
                 "raise training.train_size or change training.split_seed"
             )
     if not training.select_checkpoint:
@@ -45,5 +52,9 @@ def split(task: Task, training: Training) -> Splits:
     # Examples that the metric reads together stay together.
     groups = np.arange(len(task.validation)) if task.validation.groups is None else task.validation.groups
     order = np.random.default_rng([training.split_seed, 1]).permutation(np.unique(groups))
+    if len(order) < 2:
+        raise UserError(
+            f"task '{task.name}' has too few validation examples for training.select_checkpoint: no two halves"
+        )
     picks = np.isin(groups, order[: len(order) // 2])
     return Splits(train, task.validation.select(np.flatnonzero(picks)), task.validation.select(np.flatnonzero(~picks)))

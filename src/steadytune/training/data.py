@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from steadytune.errors import UserError
 from steadytune.study import RunSpec, TaskSpec, Training
 from steadytune.tasks import load_task
 from steadytune.tasks.base import Examples, Task
@@ -29,12 +30,15 @@ class Encoded(torch.utils.data.Dataset[Row]):
     def __init__(self, examples: Examples, tokenizer: Any, max_length: int) -> None:
         segments = [segment for candidates in examples.candidates for segment in candidates]
         pairs = any(second is not None for _, second in segments)
-        encoded = tokenizer(
-            [first for first, _ in segments],
-            [second or "" for _, second in segments] if pairs else None,
-            truncation=True,
-            max_length=min(max_length, tokenizer.model_max_length),
-        )
+        try:
+            encoded = tokenizer(
+                [first for first, _ in segments],
+                [second or "" for _, second in segments] if pairs else None,
+                truncation=True,
+                max_length=min(max_length, tokenizer.model_max_length),
+            )
+        except (TypeError, UnicodeError) as error:
+            raise UserError(f"a text cannot be tokenized, it may hold broken characters: {error}") from error
         names = list(encoded)
         flat = [dict(zip(names, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
         rows = iter(flat)
@@ -101,12 +105,14 @@ class RunData:
 def run_data(spec: RunSpec) -> RunData:
     """Load, split and tokenize the task of a run; runs that share all this get the same object."""
     shared = spec.training.model_dump(include={"train_size", "select_checkpoint", "split_seed", "max_length"})
-    return _run_data(spec.model, spec.task, Training.model_validate(shared))
+    return _run_data(spec.model, spec.weights, spec.task, spec.data, Training.model_validate(shared))
 
 
 @lru_cache(maxsize=4)
-def _run_data(model: str, task_spec: TaskSpec, training: Training) -> RunData:
+def _run_data(model: str, weights: str, task_spec: TaskSpec, data: str, training: Training) -> RunData:
     task = load_task(task_spec)
+    if task.fingerprint != data:
+        raise UserError(f"the data of task '{task.name}' changed while the study was at work: start the command again")
     splits = split(task, training)
     tokenizer = load_tokenizer(model)
 

@@ -20,6 +20,7 @@ from steadytune.study import RunSpec
 from steadytune.training.data import Encoded, RunData, batches
 from steadytune.training.models import initial_scale, load_encoder, pool
 from steadytune.training.pretraining import pretraining_context
+from steadytune.training.seeds import preserved_random_state
 
 _BATCH = 64
 
@@ -60,7 +61,9 @@ def frozen_features(spec: RunSpec, data: RunData, cache: Path, progress: Callabl
     shared = training.model_dump(
         include={"train_size", "select_checkpoint", "split_seed", "max_length", "pooling", "precision", "threads"}
     )
-    key = sha256(canonical_json([spec.weights, spec.data, shared, changes]))[:16]
+    # The batches matter to a stabilizer that trains the encoder, and to nothing else here.
+    batch_size = training.batch_size if changes else 0
+    key = sha256(canonical_json([spec.weights, spec.data, shared, changes, batch_size]))[:16]
     stored, about = cache / f"features-{key}.safetensors", cache / f"features-{key}.json"
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"features-{key}.lock"):
@@ -84,7 +87,9 @@ def _compute(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     measurements: dict[str, Any] = {}
     for method in spec.stabilizers:
-        measurements |= method.before_training(encoder, pretraining_context(spec, data, cache, device.type, progress))
+        with preserved_random_state():
+            context = pretraining_context(spec, data, cache, device.type, progress)
+            measurements |= method.before_training(encoder, context)
     encoder = encoder.to(device).eval()
     splits = {"train": data.train, "select": data.select, "measure": data.measure}
     total = sum(len(split) for split in splits.values() if split is not None)

@@ -69,10 +69,11 @@ def train_full(spec: RunSpec, cache: Path, progress: Callable[[float], None]) ->
         curves=trainer.curves,
         measurements={**trainer.measurements, "distance_from_start": trainer.distance()},
         timings={
-            "setup": ready - started,
+            "setup": ready - started - trainer.shared_seconds,
             "train": trained - ready,
             "evaluate": done - trained,
-            "total": done - started,
+            "shared": trainer.shared_seconds,
+            "total": done - started - trainer.shared_seconds,
         },
     )
     return record, arrays

@@ -18,7 +18,11 @@ from steadytune.training.weights import model_folder
 
 def load_tokenizer(name: str) -> Any:
     """Load a model's tokenizer, padding on the right and with a padding token."""
-    tokenizer = AutoTokenizer.from_pretrained(model_folder(name), trust_remote_code=False)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model_folder(name), trust_remote_code=False)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise UserError(f"model '{name}': its tokenizer cannot be loaded: {reason}") from error
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -47,8 +51,11 @@ def build_model(name: str, task: Task, training: Training, tokenizer: Any) -> nn
             AutoModelForSequenceClassification,
             model_folder(name),
             num_labels=task.num_outputs,
-            ignore_mismatched_sizes=True,
         )
+        _, _, head = find_head(model)
+        nn.init.normal_(head.weight, std=initial_scale(model.config))
+        if head.bias is not None:
+            nn.init.zeros_(head.bias)
         if model.config.pad_token_id is None:
             model.config.pad_token_id = tokenizer.pad_token_id
     else:
@@ -58,12 +65,28 @@ def build_model(name: str, task: Task, training: Training, tokenizer: Any) -> nn
 
 def _load(auto_class: Any, folder: Path, **options: Any) -> Any:
     try:
-        return auto_class.from_pretrained(
-            folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True, **options
+        model, loading = auto_class.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            # A head of another width is drawn anew; anything else that does not fit is refused below.
+            ignore_mismatched_sizes=True,
+            **options,
         )
     except (ValueError, OSError) as error:
         reason = str(error).strip().partition("\n")[0][:200]
         raise UserError(f"{folder} cannot be loaded as a {auto_class.__name__}: {reason}") from error
+    names = [*loading["missing_keys"], *(entry[0] for entry in loading["mismatched_keys"])]
+    prefix = "" if auto_class is AutoModel else f"{model.base_model_prefix}."
+    wrong = sorted(name for name in names if name.startswith(prefix) and "pooler" not in name)
+    if wrong:
+        raise UserError(
+            f"{folder}: config.json and the weights do not belong together: "
+            f"{len(wrong)} pre-trained tensors are missing or of another shape, such as {wrong[0]}"
+        )
+    return model
 
 
 def is_decoder(name: str) -> bool:

@@ -24,6 +24,6 @@ def pretraining_context(
         batch_size=spec.training.batch_size,
         device=device,
         cache=cache,
-        key=sha256(canonical_json([spec.weights, inputs, spec.training.threads])),
+        key=sha256(canonical_json([spec.weights, inputs, spec.training.batch_size, spec.training.threads])),
         progress=progress,
     )

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-_STREAMS = {"init": 1, "order": 2, "dropout": 3}
+_STREAMS = {"init": 1, "order": 2, "dropout": 3, "heads": 4}
 
 
 def spread(stream: str, seed: int) -> int:
-    """Return a 31-bit seed for one source of randomness.
+    """Return a 31-bit seed for one source of randomness: init, order, dropout, or further heads, which go with init.
 
     Small consecutive seeds must not reach the libraries as they are: accelerate shuffles epoch e with data_seed + e, so
     that order seeds 0 and 1 would share all orders but one; and init and dropout of one integer would share a stream.

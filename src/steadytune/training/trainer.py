@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from steadytune.errors import UserError
 from steadytune.files import canonical_json, sha256
 from steadytune.stabilizers import Pretraining, Stabilizer, Step, check_together
 from steadytune.training.models import encoder_of, find_head, pool
-from steadytune.training.seeds import preserved_random_state
+from steadytune.training.seeds import preserved_random_state, spread
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
@@ -60,10 +61,19 @@ class StableTrainer(Trainer):
         self.stabilizers = tuple(stabilizers)
         self.task_kind = task_kind
         self.measurements: dict[str, Any] = {}
+        self.shared_seconds = 0.0
         self._features: Tensor | None = None
         self._complete = False
         super().__init__(*args, **kwargs)
         self._complete = True
+        if self.label_smoother is not None or self.compute_loss_func is not None:
+            raise UserError(
+                "StableTrainer computes the loss itself: leave out label_smoothing_factor and compute_loss_func"
+            )
+        if self.args.n_gpu > 1:
+            raise UserError(
+                "StableTrainer trains on one GPU per process: start it with torchrun, or hide the other GPUs"
+            )
         self.equip(self.model)
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
@@ -83,20 +93,28 @@ class StableTrainer(Trainer):
                 stabilizer.check(self.task_kind)
             except ValueError as error:
                 raise UserError(str(error)) from error
+            started = time.perf_counter()
             with preserved_random_state():
                 self.measurements |= stabilizer.before_training(encoder_of(model), self.pretraining(model))
+            self.shared_seconds += time.perf_counter() - started
         parent, name, head = find_head(model)
         wrapped: nn.Module = head
-        for stabilizer in self.stabilizers:
-            wrapped = stabilizer.wrap_head(head) if wrapped is head else wrapped
+        # New weights come from a stream of their own: the global one may stand where it stood before the first head.
+        with preserved_random_state():
+            torch.manual_seed(spread("heads", self.args.seed))
+            for stabilizer in self.stabilizers:
+                if "wrap_head" in stabilizer.exclusive_hooks():
+                    wrapped = stabilizer.wrap_head(head)
         setattr(parent, name, wrapped)
-        wrapped.register_forward_pre_hook(self._keep_features)
-        self._head: tuple[nn.Module, str, nn.Module] = (parent, name, wrapped)
+        self._hook = wrapped.register_forward_pre_hook(self._keep_features)
+        self._head: tuple[nn.Module, str, nn.Module] | None = (parent, name, wrapped)
 
     def pretraining(self, model: nn.Module) -> Pretraining:
         """Return what the hook before training sees; here, in a script, from the training set and the output folder."""
         inputs = [row["input_ids"] for row in self.train_dataset or ()]
         source = str(getattr(model.config, "_name_or_path", ""))
+        weights = encoder_of(model).state_dict().values()
+        state = sha256(b"".join(weight.detach().float().cpu().numpy().tobytes() for weight in weights))
         return Pretraining(
             source=Path(source),
             inputs=inputs,
@@ -104,7 +122,7 @@ class StableTrainer(Trainer):
             batch_size=self.args.train_batch_size,
             device=self.args.device.type,
             cache=Path(self.args.output_dir) / "steadytune-cache",
-            key=sha256(canonical_json([source, [list(map(int, ids)) for ids in inputs]])),
+            key=sha256(canonical_json([state, self.args.train_batch_size, [list(map(int, ids)) for ids in inputs]])),
             progress=lambda share: None,
         )
 
@@ -130,8 +148,10 @@ class StableTrainer(Trainer):
 
     def stabilized_loss(self, step: Step, logits: Tensor) -> Tensor:
         """Return the task loss, or the one that a stabilizer puts in its place, plus all penalties."""
-        replaced = [loss for method in self.stabilizers if (loss := method.task_loss(step)) is not None]
-        loss = replaced[0] if replaced else step.criterion(logits, step.labels)
+        loss = step.criterion(logits, step.labels)
+        for method in self.stabilizers:
+            if (replacement := method.task_loss(step)) is not None:
+                loss = replacement
         for method in self.stabilizers:
             if (penalty := method.penalty(step)) is not None:
                 loss = loss + penalty
@@ -142,26 +162,36 @@ class StableTrainer(Trainer):
         features, labels = self._features, inputs["labels"]
         assert features is not None
         if features.dim() == 3:
-            # A decoder classifier scores every token and reads the last real one.
-            mask = inputs["attention_mask"].flatten(0, -2)
-            features = pool(features, mask, "last")
+            # A decoder classifier scores every token and reads the last one that is no padding, by its id.
+            tokens = inputs["input_ids"].flatten(0, -2)
+            features = pool(features, (tokens != self.model.config.pad_token_id).long(), "last")
         classes: Tensor | None = labels
         if self.task_kind == "regression":
             classes = None
         elif self.task_kind == "choice":
             choices = len(features) // len(labels)
             classes = nn.functional.one_hot(labels, choices).flatten()
+        assert self._head is not None
         return Step(features, labels, classes, self._head[2], self.criterion)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train as `Trainer` does, then put plain layers back in the place of wrapped ones."""
+        """Train as `Trainer` does, then put plain layers back in the place of wrapped ones.
+
+        Raises:
+            UserError: A model that was given as `model` has been trained already.
+        """
+        if self._head is None and self.model_init is None:
+            raise UserError("this StableTrainer has trained its model: make a new one, or give model_init")
         result = super().train(*args, **kwargs)
         self.unequip()
         return result
 
     def unequip(self) -> None:
         """Replace the last layer by the plain layer that it amounts to, in place."""
+        assert self._head is not None
         parent, name, head = self._head
+        self._hook.remove()
+        self._head = self._features = None
         for stabilizer in self.stabilizers:
             head = stabilizer.unwrap_head(head)
         setattr(parent, name, head)
@@ -181,11 +211,11 @@ def geometry(features: Tensor, classes: Tensor, head: Any) -> dict[str, float]:
         "margin": the smallest distance of an example to the boundary between its class and another, negative where it
         is on the wrong side, NaN for a head of one output.
     """
-    features = features.float()
+    features, classes = features.float().cpu(), classes.cpu()
     centres = torch.stack([features[classes == label].mean(0) for label in classes.unique()])
     distances = torch.pdist(centres)
     margin = torch.tensor(float("nan"))
-    weight, bias = head.weight.float(), head.bias
+    weight, bias = head.weight.float().cpu(), None if head.bias is None else head.bias.float().cpu()
     if weight.dim() == 3:
         weight, bias = weight.mean(0), None if bias is None else bias.mean(0)
     if len(weight) > 1:
