@@ -10,7 +10,8 @@ import numpy as np
 
 from steadytune.analysis.failures import failed_runs
 from steadytune.analysis.intervals import UNKNOWN, Interval, difference_interval, ratio_interval
-from steadytune.analysis.profile import MEASURES, Profile, Value, profile_all
+from steadytune.analysis.profile import MEASURES, Profile, profile_all
+from steadytune.analysis.value import Value
 from steadytune.errors import UserError, unknown_name
 from steadytune.records import Cohort, RunStore
 

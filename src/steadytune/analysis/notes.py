@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.analysis.intervals import varies
+from steadytune.analysis.value import Value
 from steadytune.analysis.wording import capital, counted, listed, named_runs, runs_noun
 from steadytune.records import Cohort
-
-if TYPE_CHECKING:
-    from steadytune.analysis.profile import Value
 
 NEAR_NULL = 0.8
 """Share of its permutation null above which a representation measure says little but "unrelated"."""

@@ -15,7 +15,6 @@ from threadpoolctl import threadpool_limits
 
 from steadytune.analysis.intervals import (
     UNKNOWN,
-    Interval,
     jackknife_interval,
     leave_one_out_means,
     mean_interval,
@@ -23,6 +22,7 @@ from steadytune.analysis.intervals import (
     varies,
 )
 from steadytune.analysis.notes import prediction_notes, representation_notes, run_notes
+from steadytune.analysis.value import Value
 from steadytune.errors import UserError
 from steadytune.measures import (
     disagreement,
@@ -42,32 +42,6 @@ MEASURES = ("sd", *PREDICTION_MEASURES, *REPRESENTATION_MEASURES)
 _LARGEST = {"disagreement": 1.0, "jensen_shannon": math.log(2), "svcca": 1.0, "procrustes": 1.0, "cka": 2.0}
 
 Distances = dict[str, NDArray[np.float64]]
-
-
-@dataclass(frozen=True)
-class Value:
-    """One measure of one cohort.
-
-    Attributes:
-        measure: "sd", "disagreement", "kappa", "jensen_shannon", "svcca", "procrustes" or "cka".
-        layer: Block, counted from 1, of a representation measure; None for the others.
-        value: Higher is less stable; NaN where the cohort does not determine it.
-        low: Lower end of the 95 % interval, NaN where there is none.
-        high: Upper end.
-        null: For a representation measure, what it gives once the rows are shuffled; NaN otherwise.
-    """
-
-    measure: str
-    layer: int | None
-    value: float
-    low: float
-    high: float
-    null: float = math.nan
-
-    @property
-    def interval(self) -> Interval:
-        """The value with its ends."""
-        return Interval(self.value, self.low, self.high)
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,8 @@ class Cohort:
         scores: (K,) task metric, fractions.
         logits: (K, N, C), or None.
         labels: (N,), or None.
-        representations: K arrays (L, N, D) of hidden states after each block, or None.
+        representations: K arrays (L, rows, D) of hidden states after each block, or None; a row is an example, and of a
+            multiple-choice task a candidate.
         seeds: K names of the runs.
         failed: (K,) whether a run is at or below `majority_score`; False throughout when that is unknown.
         majority_score: Score of always answering the most frequent label.

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
-from steadytune.analysis.profile import REPRESENTATION_MEASURES, Profile, Value
+from steadytune.analysis.profile import REPRESENTATION_MEASURES, Profile
+from steadytune.analysis.value import Value
 from steadytune.report.words import MEASURES, called, interval, known, number
 
 Figure = dict[str, Any]

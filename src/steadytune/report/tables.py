@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from steadytune.analysis.compare import Comparison, MeasureRow, Row
-from steadytune.analysis.profile import Value
+from steadytune.analysis.value import Value
 from steadytune.records import RunRecord
 from steadytune.report.words import MEASURES, PAIRWISE, called, interval, known, number, seconds
 
