@@ -32,12 +32,15 @@ def test_every_format_gives_the_same_texts(tmp_path, suffix, packed):
     assert len(table) == 4
 
 
-def test_parquet_keeps_types_and_missing_values(tmp_path):
-    pd.DataFrame({"text": ["a", None], "label": [0.5, float("nan")]}).to_parquet(tmp_path / "train.parquet")
+@pytest.mark.parametrize("packed", ["", ".gz"])
+def test_parquet_keeps_types_and_missing_values(tmp_path, packed):
+    file = tmp_path / f"train.parquet{packed}"
+    table = pd.DataFrame({"text": ["a", None], "label": [0.5, float("nan")]}).to_parquet()
+    file.write_bytes(gzip.compress(table) if packed else table)
     table = read_split(tmp_path, TRAIN_NAMES)
     assert table.columns["text"] == ["a", None]
     assert table.columns["label"][0] == 0.5
-    assert table.where(1) == f"{tmp_path / 'train.parquet'}, row 2"
+    assert table.where(1) == f"{file}, row 2"
 
 
 def test_parts_are_joined_in_order(tmp_path):

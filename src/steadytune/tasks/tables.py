@@ -105,13 +105,13 @@ def _find(folder: Path, names: tuple[str, ...]) -> list[Path]:
         raise UserError(f"{folder} is a file; a task is a folder with a train and a validation file")
     pattern = re.compile(
         rf"(?P<split>{'|'.join(map(re.escape, names))})(-(?P<part>\d+)-of-(?P<parts>\d+))?\.(?P<format>"
-        rf"parquet|({'|'.join(_FORMATS[:-1])})(\.gz)?)"
+        rf"({'|'.join(_FORMATS)})(\.gz)?)"
     )
     found = [(match, path) for path in sorted(folder.iterdir()) if (match := pattern.fullmatch(path.name))]
     if not found:
         raise UserError(
             f"no {names[0]} file in {folder}: looked for {' or '.join(names)} with one of the suffixes "
-            f".{', .'.join(_FORMATS)} (.gz too, except parquet)"
+            f".{', .'.join(_FORMATS)} (.gz too)"
         )
     paths = [path for _, path in found]
     if len({(match["split"], match["format"], match["parts"]) for match, _ in found}) > 1:
@@ -123,8 +123,6 @@ def _find(folder: Path, names: tuple[str, ...]) -> list[Path]:
 
 def _read(path: Path) -> Table:
     try:
-        if path.suffix == ".parquet":
-            return _parquet(path)
         content = path.read_bytes()
         if path.suffix == ".gz":
             content = gzip.decompress(content)
@@ -132,6 +130,9 @@ def _read(path: Path) -> Table:
         raise UserError(f"{path} is not a whole gzip file ({error})") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or error})") from error
+    name = path.name.removesuffix(".gz")
+    if name.endswith(".parquet"):
+        return _parquet(path, content)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -139,7 +140,6 @@ def _read(path: Path) -> Table:
         raise UserError(f"{path}, line {line}: not UTF-8 text (byte {content[error.start]:#04x})") from None
     if not text.strip():
         raise UserError(f"{path} is empty")
-    name = path.name.removesuffix(".gz")
     if name.endswith(".csv"):
         return _delimited(str(path), text, ",", csv.QUOTE_MINIMAL)
     if name.endswith(".tsv"):
@@ -200,13 +200,12 @@ def _fields(row: Iterable[str]) -> str:
     return f"{count} field{'s' if count > 1 else ''}"
 
 
-def _parquet(path: Path) -> Table:
+def _parquet(path: Path, content: bytes) -> Table:
     import pyarrow as pa
     import pyarrow.parquet
 
     try:
-        # ParquetFile, because read_table would take "key=value" in a folder's name for a partition column.
-        with pa.parquet.ParquetFile(path) as file:
+        with pa.parquet.ParquetFile(pa.BufferReader(content)) as file:
             return Table(str(path), file.read().to_pydict())
     except pa.ArrowException as error:
         raise UserError(f"{path} is not a parquet file ({str(error).splitlines()[0]})") from error
