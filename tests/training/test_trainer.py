@@ -134,6 +134,19 @@ def test_a_regression_refuses_mmr(script):
         script([st.MMR()], num_labels=1)
 
 
+def test_inputs_are_read_for_a_method_that_retrains_and_for_no_other(script, monkeypatch):
+    asked = []
+    pretraining = st.StableTrainer.pretraining
+    monkeypatch.setattr(
+        st.StableTrainer, "pretraining", lambda self, model: asked.append(model) or pretraining(self, model)
+    )
+
+    script([st.MMR(), st.MHLoss(heads=3)])
+    assert not asked
+    script([st.SURT(epochs=1)])
+    assert asked
+
+
 def test_the_trained_model_keeps_no_hook_of_the_trainer(script):
     trainer = script([st.MMR()])
     trainer.train()

@@ -53,10 +53,9 @@ def check_together(stabilizers: Iterable[Stabilizer]) -> None:
     """
     owners: dict[str, str] = {}
     for stabilizer in stabilizers:
-        for claim in (stabilizer.name, *stabilizer.exclusive_hooks()):
-            if claim == stabilizer.name and claim in owners:
-                raise ValueError(f"stabilizer '{claim}' stands twice in one recipe")
-            if claim in owners:
-                what = {"wrap_head": "the last layer", "task_loss": "the task loss"}[claim]
-                raise ValueError(f"'{owners[claim]}' and '{stabilizer.name}' both replace {what}: use one of them")
-            owners[claim] = stabilizer.name
+        if stabilizer.name in owners.values():
+            raise ValueError(f"stabilizer '{stabilizer.name}' stands twice in one recipe")
+        owners[stabilizer.name] = stabilizer.name
+        for hook, what in (("wrap_head", "the last layer"), ("task_loss", "the task loss")):
+            if stabilizer.has(hook) and owners.setdefault(hook, stabilizer.name) != stabilizer.name:
+                raise ValueError(f"'{owners[hook]}' and '{stabilizer.name}' both replace {what}: use one of them")

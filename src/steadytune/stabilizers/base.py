@@ -67,22 +67,20 @@ class Stabilizer(Config):
         name: What a recipe calls it.
         settings: The settings in which it means something. "head" calls `before_training` and no other hook.
         wrong_setting: What to say where it means nothing.
-        changes_encoder: Whether `before_training` moves the pre-trained weights.
     """
 
     name: ClassVar[str]
     settings: ClassVar[frozenset[str]] = frozenset({"full"})
     wrong_setting: ClassVar[str] = "this stabilizer works in setting 'full' alone"
-    changes_encoder: ClassVar[bool] = False
 
     def entry(self) -> dict[str, dict[str, Any]]:
         """Return the spelling of this stabilizer in a recipe, every parameter named: {name: {parameter: value}}."""
         return {self.name: self.model_dump(mode="json")}
 
     @classmethod
-    def exclusive_hooks(cls) -> set[str]:
-        """Return the hooks of this method that only one method of a recipe may have: they replace, and do not add."""
-        return {hook for hook in ("wrap_head", "task_loss") if getattr(cls, hook) is not getattr(Stabilizer, hook)}
+    def has(cls, hook: str) -> bool:
+        """Whether this method overrides a hook."""
+        return getattr(cls, hook) is not getattr(Stabilizer, hook)
 
     def check(self, kind: str) -> None:
         """Raise ValueError if the method means nothing for a task of this kind."""

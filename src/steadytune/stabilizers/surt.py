@@ -37,7 +37,6 @@ class SURT(Stabilizer):
 
     name: ClassVar[str] = "surt"
     settings: ClassVar[frozenset[str]] = frozenset({"full", "head"})
-    changes_encoder: ClassVar[bool] = True
 
     epochs: Annotated[int, Field(ge=1)] = 3
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5

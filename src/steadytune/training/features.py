@@ -57,7 +57,7 @@ def frozen_features(spec: RunSpec, data: RunData, cache: Path, progress: Callabl
         UserError: A feature is not finite.
     """
     training = spec.training
-    changes = [method.entry() for method in spec.stabilizers if method.changes_encoder]
+    changes = [method.entry() for method in spec.stabilizers if method.has("before_training")]
     shared = training.model_dump(
         include={"train_size", "select_checkpoint", "split_seed", "max_length", "pooling", "precision", "threads"}
     )
@@ -87,9 +87,10 @@ def _compute(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     measurements: dict[str, Any] = {}
     for method in spec.stabilizers:
-        with preserved_random_state():
+        if method.has("before_training"):
             context = pretraining_context(spec, data, cache, device.type, progress)
-            measurements |= method.before_training(encoder, context)
+            with preserved_random_state():
+                measurements |= method.before_training(encoder, context)
     encoder = encoder.to(device).eval()
     splits = {"train": data.train, "select": data.select, "measure": data.measure}
     total = sum(len(split) for split in splits.values() if split is not None)

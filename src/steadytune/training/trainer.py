@@ -93,17 +93,18 @@ class StableTrainer(Trainer):
                 stabilizer.check(self.task_kind)
             except ValueError as error:
                 raise UserError(str(error)) from error
-            started = time.perf_counter()
-            with preserved_random_state():
-                self.measurements |= stabilizer.before_training(encoder_of(model), self.pretraining(model))
-            self.shared_seconds += time.perf_counter() - started
+            if stabilizer.has("before_training"):
+                started = time.perf_counter()
+                with preserved_random_state():
+                    self.measurements |= stabilizer.before_training(encoder_of(model), self.pretraining(model))
+                self.shared_seconds += time.perf_counter() - started
         parent, name, head = find_head(model)
         wrapped: nn.Module = head
         # New weights come from a stream of their own: the global one may stand where it stood before the first head.
         with preserved_random_state():
             torch.manual_seed(spread("heads", self.args.seed))
             for stabilizer in self.stabilizers:
-                if "wrap_head" in stabilizer.exclusive_hooks():
+                if stabilizer.has("wrap_head"):
                     wrapped = stabilizer.wrap_head(head)
         setattr(parent, name, wrapped)
         self._hook = wrapped.register_forward_pre_hook(self._keep_features)
