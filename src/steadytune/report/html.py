@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from steadytune.analysis.compare import Comparison, Row
@@ -192,10 +192,13 @@ def _title(sections: Sequence[Section]) -> str:
 
 @cache
 def _part(name: str) -> str:
-    return files("steadytune.report").joinpath(name).read_text(encoding="utf-8")
+    return files("steadytune.report").joinpath("page", name).read_text(encoding="utf-8")
 
 
 @cache
 def _template() -> Any:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_part("template.html.j2"))
+    loader = PackageLoader("steadytune.report", "page")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html.j2")
