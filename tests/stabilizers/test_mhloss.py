@@ -1,15 +1,11 @@
 import pytest
 import torch
+from made_steps import make_step
 from torch import nn
 
-from steadytune.stabilizers import Step
 from steadytune.stabilizers.layers import MultiHeadLinear
 from steadytune.stabilizers.mhloss import MHLoss
-from steadytune.training.trainer import task_criterion
-
-
-def _step(head, features, labels, kind="classification"):
-    return Step(features, labels, labels, head, task_criterion(kind))
+from steadytune.training.criterion import task_criterion
 
 
 def _batch(width=4, classes=3, examples=6):
@@ -45,7 +41,7 @@ def test_the_loss_is_the_mean_of_the_heads_own_losses():
     features, labels = _batch()
     heads = MultiHeadLinear(nn.Linear(4, 3), 5)
 
-    loss = MHLoss(heads=5).task_loss(_step(heads, features, labels))
+    loss = MHLoss(heads=5).task_loss(make_step(heads, features, labels))
 
     each = [
         nn.functional.cross_entropy(features @ weight.T + bias, labels)
@@ -59,7 +55,7 @@ def test_heads_see_their_own_gradient_and_the_encoder_the_mean(reduction, diviso
     features, labels = _batch()
     heads = MultiHeadLinear(nn.Linear(4, 3), 5)
 
-    MHLoss(heads=5, reduction=reduction).task_loss(_step(heads, features, labels)).backward()
+    MHLoss(heads=5, reduction=reduction).task_loss(make_step(heads, features, labels)).backward()
 
     for head in range(5):
         weight = heads.weight[head].detach().requires_grad_()
@@ -79,7 +75,7 @@ def test_one_head_is_plain_training():
     layer = nn.Linear(4, 3)
     heads = MultiHeadLinear(layer, 1)
 
-    loss = MHLoss(heads=1).task_loss(_step(heads, features, labels))
+    loss = MHLoss(heads=1).task_loss(make_step(heads, features, labels))
     loss.backward()
     plain = nn.functional.cross_entropy(layer(features), labels)
     plain.backward()
@@ -95,7 +91,7 @@ def test_it_fits_a_head_of_one_output(kind):
     labels = torch.tensor([0.5, 1.5, 2.0]) if kind == "regression" else torch.tensor([0, 1, 0])
     features = torch.randn(3 if kind == "regression" else 6, 4)
 
-    loss = MHLoss(heads=3).task_loss(_step(heads, features, labels, kind))
+    loss = MHLoss(heads=3).task_loss(make_step(heads, features, labels, kind))
 
     each = heads.each(features, 1.0)
     expected = [task_criterion(kind)(each[:, head], labels) for head in range(3)]

@@ -3,9 +3,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_steps import make_step
 from torch import nn
 
-from steadytune.stabilizers import Step, parse_stabilizer
+from steadytune.stabilizers import parse_stabilizer
 from steadytune.stabilizers.mmr import MMR, centre_closeness
 from steadytune.study import Study
 
@@ -65,7 +66,7 @@ def test_equal_centres_have_a_finite_gradient():
 
 def test_the_penalty_is_alpha_times_the_regularizer():
     features, classes = torch.randn(6, 4), torch.tensor([0, 1, 0, 1, 0, 1])
-    step = Step(features, classes, classes, nn.Linear(4, 2), nn.functional.cross_entropy)
+    step = make_step(nn.Linear(4, 2), features, classes)
 
     penalty = MMR(alpha=0.3).penalty(step)
 

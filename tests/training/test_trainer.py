@@ -154,9 +154,26 @@ def test_the_trained_model_keeps_no_hook_of_the_trainer(script):
     assert not any(module._forward_pre_hooks for module in trainer.model.modules())
 
 
-def test_what_the_trainer_would_ignore_is_refused(script):
-    with pytest.raises(UserError, match="label_smoothing_factor"):
-        script(label_smoothing_factor=0.1)
+def test_label_smoothing_is_that_of_the_plain_trainer(script):
+    from transformers import Trainer
+
+    ours = script(label_smoothing_factor=0.2)
+    plain = Trainer(
+        model_init=ours.model_init,
+        args=ours.args,
+        train_dataset=ours.train_dataset,
+        processing_class=ours.processing_class,
+    )
+
+    ours.train()
+    plain.train()
+
+    assert torch.allclose(_logits(ours.model, ours.processing_class), _logits(plain.model, ours.processing_class))
+
+
+def test_label_smoothing_of_numbers_is_refused(script):
+    with pytest.raises(UserError, match="label smoothing needs classes"):
+        script(num_labels=1, label_smoothing_factor=0.1)
 
 
 def test_geometry_of_two_points_is_what_one_measures_with_a_ruler():

@@ -3,23 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from pydantic import ValidationError
 
 from steadytune.config import first_problem
-from steadytune.errors import unknown_name
-from steadytune.stabilizers.base import Pretraining, Stabilizer, Step
+from steadytune.errors import UserError, unknown_name
+from steadytune.stabilizers.base import EXCLUSIVE, Stabilizer
+from steadytune.stabilizers.context import Backward, Changes, Forward, Parts, Pretraining, Run, Step
 
-__all__ = ["Pretraining", "Stabilizer", "Step", "check_together", "parse_stabilizer", "stabilizer_names"]
+__all__ = [
+    "Backward",
+    "Changes",
+    "Forward",
+    "Parts",
+    "Pretraining",
+    "Run",
+    "Stabilizer",
+    "Step",
+    "check_together",
+    "parse_stabilizer",
+    "stabilizer_names",
+]
+
+ENTRY_POINTS = "steadytune.stabilizers"
+"""Group under which another package names its own methods: `shrink = "their_package.shrink:Shrink"`."""
 
 _CLASSES = {"mhloss": "MHLoss", "mmr": "MMR", "surt": "SURT"}
 
 
 def stabilizer_names() -> list[str]:
-    """Return the names of all stabilizers."""
-    return list(_CLASSES)
+    """Return the names of all stabilizers, this package's own first."""
+    return [*_CLASSES, *(name for name in _others() if name not in _CLASSES)]
+
+
+@lru_cache
+def _others() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def stabilizer_class(name: str) -> type[Stabilizer]:
+    """Import a stabilizer.
+
+    Raises:
+        UserError: There is none of this name, or another package's cannot be imported or is none.
+    """
+    if name in _CLASSES:
+        own: type[Stabilizer] = getattr(import_module(f"steadytune.stabilizers.{name}"), _CLASSES[name])
+        return own
+    if name not in _others():
+        raise unknown_name("stabilizer", name, stabilizer_names())
+    point = _others()[name]
+    try:
+        cls: Any = point.load()
+    except Exception as error:  # it is another package's code
+        raise UserError(f"stabilizer '{name}': {point.value} cannot be imported: {error}") from error
+    if not (isinstance(cls, type) and issubclass(cls, Stabilizer) and getattr(cls, "name", None) == name):
+        raise UserError(f"stabilizer '{name}': {point.value} is not a Stabilizer with name = {name!r}")
+    return cls
 
 
 def parse_stabilizer(entry: Any) -> Stabilizer:
@@ -36,9 +80,7 @@ def parse_stabilizer(entry: Any) -> Stabilizer:
         name, parameters = entry, {}
     if not isinstance(name, str) or not isinstance(parameters or {}, Mapping):
         raise ValueError(f"a stabilizer is a name or {{name: {{parameter: value}}}}, not {entry!r}")
-    if name not in _CLASSES:
-        raise unknown_name("stabilizer", name, _CLASSES)
-    cls: type[Stabilizer] = getattr(import_module(f"steadytune.stabilizers.{name}"), _CLASSES[name])
+    cls = stabilizer_class(name)
     try:
         return cls.model_validate(dict(parameters or {}))
     except ValidationError as error:
@@ -56,6 +98,7 @@ def check_together(stabilizers: Iterable[Stabilizer]) -> None:
         if stabilizer.name in owners.values():
             raise ValueError(f"stabilizer '{stabilizer.name}' stands twice in one recipe")
         owners[stabilizer.name] = stabilizer.name
-        for hook, what in (("wrap_head", "the last layer"), ("task_loss", "the task loss")):
-            if stabilizer.has(hook) and owners.setdefault(hook, stabilizer.name) != stabilizer.name:
+        replaced = [(hook, what) for hook, what in EXCLUSIVE.items() if stabilizer.has(hook)]
+        for hook, what in [*replaced, *((f"argument {name}", f"`{name}`") for name in stabilizer.arguments())]:
+            if owners.setdefault(hook, stabilizer.name) != stabilizer.name:
                 raise ValueError(f"'{owners[hook]}' and '{stabilizer.name}' both replace {what}: use one of them")

@@ -2,66 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from steadytune.config import Config
+from steadytune.stabilizers.context import Backward, Pretraining, Run, Step
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.optim import Optimizer
 
+Group = dict[str, Any]
+Batches = Callable[[], Iterable[Mapping[str, "Tensor"]]]
+Loss = Callable[[Mapping[str, "Tensor"]], "Tensor"]
 
-@dataclass(frozen=True)
-class Step:
-    """What a loss hook sees of one training batch of b examples with c candidates each (c = 1 but for choice tasks).
-
-    Attributes:
-        features: (b * c, d) tensor that entered the last linear layer, in the graph.
-        labels: (b,) class or choice index, or regression target.
-        classes: (b * c,) class of each row of `features`; for a choice task whether the row is the right choice; None
-            for a regression.
-        head: The last layer, as the stabilizers left it.
-        criterion: (logits (b * c, outputs), labels) -> mean task loss of the batch.
-    """
-
-    features: Tensor
-    labels: Tensor
-    classes: Tensor | None
-    head: nn.Module
-    criterion: Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Pretraining:
-    """What the hook before training sees.
-
-    Attributes:
-        source: Folder with the checkpoint that the encoder came from.
-        inputs: Token ids of the training inputs, without labels.
-        tokenizer: The model's tokenizer.
-        batch_size: Examples per step of the study.
-        device: Where to compute, such as "cpu".
-        cache: Folder for what all seeds share.
-        key: SHA-256 that names the pre-trained weights and the training inputs.
-        progress: Called with the share of the work that is done, 0 to 1.
-    """
-
-    source: Path
-    inputs: Sequence[Sequence[int]]
-    tokenizer: Any
-    batch_size: int
-    device: str
-    cache: Path
-    key: str
-    progress: Callable[[float], None]
+EXCLUSIVE = {
+    "wrap_head": "the last layer",
+    "task_loss": "the task loss",
+    "train_step": "the training step",
+    "clip": "the clipping of gradients",
+    "optimizer": "the optimizer",
+    "final_weights": "the weights that are kept",
+}
+"""Hook that only one method of a recipe can have -> what it replaces."""
 
 
 class Stabilizer(Config):
     """One published mitigation method.
 
-    A subclass sets `name`, declares its parameters as fields, and overrides the hooks that it needs.
+    A subclass sets `name`, declares its parameters as fields, and overrides the hooks that it needs. It is immutable
+    and serves many trainings at a time: what it keeps for one belongs into that one's `Run`. Where its strength is 0,
+    its hooks must leave everything as it is, to the bit.
+
+    The hooks stand in the order in which a training calls them.
 
     Attributes:
         name: What a recipe calls it.
@@ -85,19 +58,83 @@ class Stabilizer(Config):
     def check(self, kind: str) -> None:
         """Raise ValueError if the method means nothing for a task of this kind."""
 
+    def arguments(self) -> Mapping[str, Any]:
+        """Return the `TrainingArguments` that this method is about, by name."""
+        return {}
+
+    # Once, on a fresh model.
+
     def before_training(self, encoder: nn.Module, context: Pretraining) -> Mapping[str, Any]:
         """Change the pre-trained weights, the same for all seeds; return what to record about it."""
         return {}
 
+    def initialise(self, run: Run) -> None:
+        """Draw weights anew, from the global random state, which belongs to the seed of new weights here."""
+
     def wrap_head(self, head: nn.Linear) -> nn.Module:
         """Return what shall stand in the place of the freshly initialised last layer."""
         return head
+
+    def equip(self, run: Run) -> None:
+        """Put modules, hooks or switches into the model, and callbacks that take them out again into `run.undo`.
+
+        The weights are those that training starts from. Names in the model's state dict must not change.
+
+        Raises:
+            UserError: The model lacks what the method acts on.
+        """
+
+    def parameter_groups(self, run: Run, groups: list[Group]) -> list[Group]:
+        """Return the optimizer's parameter groups; each weight must stay in one of them."""
+        return groups
+
+    def optimizer(self, run: Run, optimizer: Optimizer) -> Optimizer:
+        """Return the optimizer that takes the place of this fresh one, with its parameter groups."""
+        return optimizer
+
+    def begin(self, run: Run, batches: Batches, loss: Loss) -> None:
+        """Do what takes a look at the training set before the first step. A resumed training does not call it.
+
+        Args:
+            run: The training.
+            batches: Called for a pass over the training set, batch by batch, in an order of its own.
+            loss: The task loss of such a batch, in the graph; the model's mode is the caller's business.
+        """
+
+    # Every batch.
+
+    def train_step(self, run: Run, inputs: Mapping[str, Tensor], backward: Backward) -> Tensor:
+        """Make the gradient of one batch in another way than by one pass; return the loss.
+
+        Args:
+            run: The training.
+            inputs: The batch.
+            backward: Makes one pass and adds its gradient.
+        """
+        return backward()
 
     def task_loss(self, step: Step) -> Tensor | None:
         """Return a loss that replaces the task loss, or None."""
 
     def penalty(self, step: Step) -> Tensor | None:
         """Return a term to add to the loss, or None."""
+
+    # Every step of the optimizer.
+
+    def after_backward(self, run: Run) -> None:
+        """Change the finished gradients, before they are clipped. Under float16 they are still scaled."""
+
+    def clip(self, run: Run, weights: list[nn.Parameter]) -> Tensor:
+        """Clip the gradients in the place of the global clip; return their norm before."""
+        raise NotImplementedError
+
+    def after_step(self, run: Run, rates: Mapping[nn.Parameter, float]) -> None:
+        """Look at the new weights, or change them; `rates` has the learning rate that each was moved with."""
+
+    # In the end.
+
+    def final_weights(self, run: Run) -> Mapping[str, Tensor] | None:
+        """Return weights to evaluate and to keep in the place of the trained ones of the same names, or None."""
 
     def unwrap_head(self, head: nn.Module) -> nn.Module:
         """Return the plain layer that the trained `head` amounts to."""

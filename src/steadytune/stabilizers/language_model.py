@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from steadytune.errors import UserError
-from steadytune.stabilizers.base import Pretraining
+from steadytune.stabilizers.context import Pretraining
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from steadytune.stabilizers.base import Stabilizer, Step
+from steadytune.stabilizers.base import Stabilizer
+from steadytune.stabilizers.context import Step
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,8 @@ from filelock import FileLock
 from pydantic import Field
 
 from steadytune.files import CorruptFile, canonical_json, read_arrays, sha256, write_arrays, write_text
-from steadytune.stabilizers.base import Pretraining, Stabilizer
+from steadytune.stabilizers.base import Stabilizer
+from steadytune.stabilizers.context import Pretraining
 
 if TYPE_CHECKING:
     from torch import nn

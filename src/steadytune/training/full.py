@@ -153,6 +153,11 @@ class _RunTrainer(StableTrainer):
         """Return what the hook before training sees, cached for all runs of the study."""
         return pretraining_context(self.spec, self.data, self.cache, self.args.device.type, self.report)
 
+    @property
+    def noise_seed(self) -> int:
+        """Seed of what the stabilizers draw while training: noise goes with dropout."""
+        return spread("dropout", self.spec.seeds.dropout)
+
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Train on one batch and keep its loss as it is, before the Trainer's log filters it."""
         loss: Tensor = super().training_step(*args, **kwargs)
@@ -164,10 +169,11 @@ class _RunTrainer(StableTrainer):
     ) -> Any:
         """Compute the loss, and the geometry of the batch as often as the curves have points."""
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        if model.training and self.state.global_step % self.args.logging_steps == 0:
-            step = self.step(inputs)
-            if step.classes is not None:
-                values = geometry(step.features, step.classes, step.head)
+        seen = bool(self.shape) and self.shape[-1]["geometry_step"] == self.state.global_step
+        if model.training and not seen and self.state.global_step % self.args.logging_steps == 0:
+            features, classes = self.active.encoded_batch()
+            if classes is not None:
+                values = geometry(features, classes, self.active.head)
                 self.shape.append({"geometry_step": self.state.global_step, **values})
         return result
 
@@ -183,11 +189,12 @@ class _RunTrainer(StableTrainer):
         assert self.data.select is not None
         assert self.data.splits.select is not None
         rows = batches(self.data.select, self.data.collate, _EVALUATION_BATCH)
-        logits, _ = logits_of(self.model, rows, self.args.device, self.spec.training.precision == "bf16")
         task = self.data.task
-        score = evaluate([task.metric], task.kind, logits, self.data.splits.select)[task.metric]
-        if not self.epoch_scores or score > max(self.epoch_scores):
-            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+        with self.active.final_weights():
+            logits, _ = logits_of(self.model, rows, self.args.device, self.spec.training.precision == "bf16")
+            score = evaluate([task.metric], task.kind, logits, self.data.splits.select)[task.metric]
+            if not self.epoch_scores or score > max(self.epoch_scores):
+                self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         self.epoch_scores.append(score)
 
     def unequip(self) -> None:

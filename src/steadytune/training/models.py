@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -174,12 +175,31 @@ def _dropout_rate(config: Any) -> float:
     return 0.0
 
 
+def plain_model(model: nn.Module) -> nn.Module:
+    """Return the model inside PEFT's wrapper, adapters and all; another model as it is."""
+    wrapper: Any = model
+    inner: nn.Module = wrapper.get_base_model() if hasattr(model, "get_base_model") else model
+    return inner
+
+
 def encoder_of(model: nn.Module) -> nn.Module:
-    """Return the pre-trained part of a model that `build_model` or transformers made."""
+    """Return the pre-trained part of a model that `build_model`, transformers or PEFT made."""
+    model = plain_model(model)
     if isinstance(model, ChoiceModel):
         return encoder_of(model.scorer)
     encoder: nn.Module = getattr(model, "encoder" if isinstance(model, PooledClassifier) else "base_model", model)
     return encoder
+
+
+def _resting(model: nn.Module) -> Iterator[nn.Module]:
+    """Yield what PEFT keeps without using it: layers that a trained copy replaces, copies of adapters that rest."""
+    wrapper: Any
+    for wrapper in model.modules():
+        if hasattr(wrapper, "modules_to_save") and hasattr(wrapper, "original_module"):
+            yield from wrapper.original_module.modules()
+            for name, copy in wrapper.modules_to_save.items():
+                if name not in wrapper.active_adapters:
+                    yield from copy.modules()
 
 
 def find_head(model: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
@@ -189,6 +209,7 @@ def find_head(model: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
         UserError: There is none.
     """
     inside = set(encoder_of(model).modules())
+    inside.update(_resting(model))
     # In the order of registration, so that a pooler's or head's inner layers come before the one that gives the logits.
     heads = [
         (name, module)

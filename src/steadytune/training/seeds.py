@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 _STREAMS = {"init": 1, "order": 2, "dropout": 3, "heads": 4}
 
@@ -31,3 +33,24 @@ def preserved_random_state() -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(numpy)
+
+
+@dataclass(frozen=True)
+class RandomState:
+    """Where torch's global random streams stood: the one of the CPU, and the one of an accelerator."""
+
+    cpu: Tensor
+    device: torch.device
+    accelerator: Tensor | None
+
+    @classmethod
+    def now(cls, device: torch.device) -> RandomState:
+        """Look at the streams that a model on `device` draws from."""
+        accelerator = None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(device)
+        return cls(torch.get_rng_state(), device, accelerator)
+
+    def restore(self) -> None:
+        """Put the streams back."""
+        torch.set_rng_state(self.cpu)
+        if self.accelerator is not None:
+            torch.get_device_module(self.device).set_rng_state(self.accelerator, self.device)

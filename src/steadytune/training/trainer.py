@@ -2,54 +2,48 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from steadytune.errors import UserError
 from steadytune.files import canonical_json, sha256
-from steadytune.stabilizers import Pretraining, Stabilizer, Step, check_together
-from steadytune.training.models import encoder_of, find_head, pool
-from steadytune.training.seeds import preserved_random_state, spread
-
-Criterion = Callable[[Tensor, Tensor], Tensor]
-
-
-def task_criterion(kind: str) -> Criterion:
-    """Return (logits (rows, outputs), labels (b,)) -> mean cross-entropy over classes or choices, or squared error."""
-
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        logits = logits.float()
-        if kind == "regression":
-            return nn.functional.mse_loss(logits.squeeze(-1), labels.float())
-        if kind == "choice":
-            logits = logits.view(len(labels), -1)
-        return nn.functional.cross_entropy(logits, labels)
-
-    return loss
+from steadytune.stabilizers import Pretraining, Stabilizer, check_together
+from steadytune.training.models import encoder_of
+from steadytune.training.seeds import spread
+from steadytune.training.stabilization import Stabilization
 
 
 class StableTrainer(Trainer):
     """`transformers.Trainer` that carries stabilizers.
 
-    The last layer is wrapped as the model arrives and unwrapped after `train`, so that the model that is saved is a
-    plain one. The loss is a per-batch mean, also under gradient accumulation.
+    The model is made ready as it arrives and made plain after `train`, so that the model that is saved is a plain one;
+    checkpoints of a training that goes on have beside them what the stabilizers need to resume it. The loss is a
+    per-batch mean, also under gradient accumulation.
 
     Args:
         stabilizers: Methods to apply together.
         task_kind: "classification", "regression" or "choice"; taken from the model's configuration unless given.
         kwargs: As `Trainer` takes them.
 
+    Attributes:
+        stabilization: The stabilizers at work on the model; None when it has been trained.
+        measurements: What they recorded before training.
+        shared_seconds: Time that they took for it.
+
     Raises:
         UserError: A stabilizer means nothing here, or the model has no linear last layer.
     """
 
     loss_is_scaled_for_ga = False
+    args: TrainingArguments
+    optimizer: Any
 
     def __init__(
         self, *args: Any, stabilizers: Sequence[Stabilizer] = (), task_kind: str | None = None, **kwargs: Any
@@ -60,21 +54,32 @@ class StableTrainer(Trainer):
             raise UserError(str(error)) from error
         self.stabilizers = tuple(stabilizers)
         self.task_kind = task_kind
-        self.measurements: dict[str, Any] = {}
-        self.shared_seconds = 0.0
-        self._features: Tensor | None = None
+        self.stabilization: Stabilization | None = None
         self._complete = False
         super().__init__(*args, **kwargs)
         self._complete = True
-        if self.label_smoother is not None or self.compute_loss_func is not None:
-            raise UserError(
-                "StableTrainer computes the loss itself: leave out label_smoothing_factor and compute_loss_func"
-            )
+        self._refuse_what_does_not_work()
+        self.args = _with_arguments(self.args, self.stabilizers)
+        self.add_callback(_Hooks(self))
+        self.equip(self.model)
+
+    def _refuse_what_does_not_work(self) -> None:
+        if self.compute_loss_func is not None:
+            raise UserError("StableTrainer computes the loss itself: leave out compute_loss_func")
         if self.args.n_gpu > 1:
             raise UserError(
                 "StableTrainer trains on one GPU per process: start it with torchrun, or hide the other GPUs"
             )
-        self.equip(self.model)
+        if self.stabilizers and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            raise UserError("stabilizers need whole weights: FSDP and DeepSpeed split them; torchrun alone does not")
+        changing = [method.name for method in self.stabilizers if any(map(method.has, _CHANGE_THE_OPTIMIZER))]
+        if self.optimizer is not None and changing:
+            raise UserError(f"{changing[0]} changes the weights or groups that an optimizer has: leave out optimizers")
+
+    @property
+    def noise_seed(self) -> int:
+        """Seed of what the stabilizers draw while training."""
+        return int(self.args.seed)
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """Make a model as `Trainer` does, and equip it."""
@@ -84,31 +89,30 @@ class StableTrainer(Trainer):
         return model
 
     def equip(self, model: nn.Module) -> None:
-        """Let the stabilizers change the pre-trained weights and the last layer of a fresh model, in place."""
-        if self.task_kind is None:
-            self.task_kind = "regression" if getattr(model.config, "num_labels", 2) == 1 else "classification"
-        self.criterion = task_criterion(self.task_kind)
-        for stabilizer in self.stabilizers:
-            try:
-                stabilizer.check(self.task_kind)
-            except ValueError as error:
-                raise UserError(str(error)) from error
-            if stabilizer.has("before_training"):
-                started = time.perf_counter()
-                with preserved_random_state():
-                    self.measurements |= stabilizer.before_training(encoder_of(model), self.pretraining(model))
-                self.shared_seconds += time.perf_counter() - started
-        parent, name, head = find_head(model)
-        wrapped: nn.Module = head
-        # New weights come from a stream of their own: the global one may stand where it stood before the first head.
-        with preserved_random_state():
-            torch.manual_seed(spread("heads", self.args.seed))
-            for stabilizer in self.stabilizers:
-                if stabilizer.has("wrap_head"):
-                    wrapped = stabilizer.wrap_head(head)
-        setattr(parent, name, wrapped)
-        self._hook = wrapped.register_forward_pre_hook(self._keep_features)
-        self._head: tuple[nn.Module, str, nn.Module] | None = (parent, name, wrapped)
+        """Let the stabilizers make a fresh model ready, in place."""
+        self.stabilization = Stabilization(
+            model,
+            self.stabilizers,
+            kind=self.task_kind,
+            seed=spread("heads", self.args.seed),
+            noise_seed=self.noise_seed,
+            label_smoothing=self.args.label_smoothing_factor,
+            pretraining=self.pretraining,
+            average=partial(self.accelerator.reduce, reduction="mean"),
+        )
+        self.measurements = self.stabilization.measurements
+        self.shared_seconds = self.stabilization.shared_seconds
+
+    @property
+    def active(self) -> Stabilization:
+        """The stabilizers at work.
+
+        Raises:
+            UserError: The model that was given as `model` has been trained already.
+        """
+        if self.stabilization is None:
+            raise UserError("this StableTrainer has trained its model: make a new one, or give model_init")
+        return self.stabilization
 
     def pretraining(self, model: nn.Module) -> Pretraining:
         """Return what the hook before training sees; here, in a script, from the training set and the output folder."""
@@ -127,8 +131,14 @@ class StableTrainer(Trainer):
             progress=lambda share: None,
         )
 
-    def _keep_features(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._features = inputs[0]
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Make the optimizer as `Trainer` does, then let the stabilizers regroup its weights or replace it."""
+        given = self.optimizer
+        super().create_optimizer(model)
+        if given is None:
+            self.optimizer = self.active.prepare_optimizer(self.optimizer)
+        made: torch.optim.Optimizer = self.optimizer
+        return made
 
     def compute_loss(
         self,
@@ -138,64 +148,103 @@ class StableTrainer(Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """Return the mean task loss of the batch, or what the stabilizers make of it while the model trains."""
-        labels = inputs["labels"]
-        outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
-        logits = outputs["logits"] if isinstance(outputs, dict) else outputs[0]
-        if model.training and self.stabilizers:
-            loss = self.stabilized_loss(self.step(inputs), logits)
-        else:
-            loss = self.criterion(logits, labels)
+        with self.accelerator.autocast():
+            loss, outputs = self.active.loss(model, inputs)
         return (loss, outputs) if return_outputs else loss
 
-    def stabilized_loss(self, step: Step, logits: Tensor) -> Tensor:
-        """Return the task loss, or the one that a stabilizer puts in its place, plus all penalties."""
-        loss = step.criterion(logits, step.labels)
-        for method in self.stabilizers:
-            if (replacement := method.task_loss(step)) is not None:
-                loss = replacement
-        for method in self.stabilizers:
-            if (penalty := method.penalty(step)) is not None:
-                loss = loss + penalty
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """Train on one batch, in one pass or in as many as a stabilizer makes."""
+        inputs = self._prepare_inputs(inputs)
+        once = partial(super().training_step, model, inputs, num_items_in_batch)
+        loss = self.active.passes(once, inputs)
+        if self.accelerator.sync_gradients:
+            self.active.after_backward()
         return loss
 
-    def step(self, inputs: dict[str, Any]) -> Step:
-        """Return what the loss hooks see of the batch that has just gone through the model."""
-        features, labels = self._features, inputs["labels"]
-        assert features is not None
-        if features.dim() == 3:
-            # A decoder classifier scores every token and reads the last one that is no padding, by its id.
-            tokens = inputs["input_ids"].flatten(0, -2)
-            features = pool(features, (tokens != self.model.config.pad_token_id).long(), "last")
-        classes: Tensor | None = labels
-        if self.task_kind == "regression":
-            classes = None
-        elif self.task_kind == "choice":
-            choices = len(features) // len(labels)
-            classes = nn.functional.one_hot(labels, choices).flatten()
-        assert self._head is not None
-        return Step(features, labels, classes, self._head[2], self.criterion)
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        if not self.active.clips:
+            return super()._clip_grad_norm(model)
+        self.accelerator.unscale_gradients()
+        return self.active.clip(model.parameters())
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        # The Trainer does not ask for clipping at max_grad_norm 0, which is about the global clip.
+        if grad_norm is None and self.active.clips:
+            grad_norm = self._clip_grad_norm(model)
+        return super()._get_grad_norm(model, grad_norm=grad_norm)
+
+    def begin(self) -> None:
+        """Let the stabilizers look at the training set."""
+        self.active.begin(self._training_batches, self.state.max_steps, self.state.global_step)
+
+    def _training_batches(self) -> Iterator[Mapping[str, Tensor]]:
+        batches: Iterable[Any] = self.get_train_dataloader()
+        return (self._prepare_inputs(batch) for batch in batches)
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate as `Trainer` does, on the weights that would be kept."""
+        if self.stabilization is None or not self.stabilization.averages:
+            return super().evaluation_loop(*args, **kwargs)
+        with self.stabilization.final_weights():
+            return super().evaluation_loop(*args, **kwargs)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model as `Trainer` does, and in a checkpoint what the stabilizers need to resume."""
+        super().save_model(output_dir, _internal_call)
+        if _internal_call and output_dir and self.stabilizers and self.stabilization and self.args.should_save:
+            self.stabilization.save(Path(output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self.stabilizers:
+            self.active.load(Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        if self.stabilizers:
+            self.active.load(Path(str(self.state.best_model_checkpoint)))
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train as `Trainer` does, then put plain layers back in the place of wrapped ones.
+        """Train as `Trainer` does, then make the model plain.
 
         Raises:
             UserError: A model that was given as `model` has been trained already.
         """
-        if self._head is None and self.model_init is None:
-            raise UserError("this StableTrainer has trained its model: make a new one, or give model_init")
+        if self.model_init is None:
+            _ = self.active
         result = super().train(*args, **kwargs)
+        self.active.keep_final_weights()
         self.unequip()
         return result
 
     def unequip(self) -> None:
-        """Replace the last layer by the plain layer that it amounts to, in place."""
-        assert self._head is not None
-        parent, name, head = self._head
-        self._hook.remove()
-        self._head = self._features = None
-        for stabilizer in self.stabilizers:
-            head = stabilizer.unwrap_head(head)
-        setattr(parent, name, head)
+        """Make the model plain, in place."""
+        self.active.unequip()
+        self.stabilization = None
+
+
+_CHANGE_THE_OPTIMIZER = ("wrap_head", "parameter_groups", "optimizer")
+
+
+def _with_arguments(arguments: TrainingArguments, stabilizers: Sequence[Stabilizer]) -> TrainingArguments:
+    changes = {name: value for method in stabilizers for name, value in method.arguments().items()}
+    if changes:
+        arguments = copy.copy(arguments)
+        for name, value in changes.items():
+            setattr(arguments, name, value)
+    return arguments
+
+
+class _Hooks(TrainerCallback):
+    def __init__(self, trainer: StableTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.begin()
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not self.trainer.accelerator.optimizer_step_was_skipped:
+            self.trainer.active.after_step(self.trainer.optimizer, state.global_step + 1)
 
 
 @torch.no_grad()

@@ -1,0 +1,191 @@
+"""What the hooks of a stabilizer see: the parts of the model, the training, a batch."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from steadytune.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+Changes = Mapping["nn.Module", Callable[["Tensor"], "Tensor"]]
+"""Module -> change of its output while the model runs; of a tuple the first element is changed."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a model, found by `steadytune.training.parts.find_parts`.
+
+    Attributes:
+        model: The whole of it, without what a Trainer wraps around.
+        encoder: The pre-trained part.
+        embeddings: Module that turns token ids into vectors, or None.
+        blocks: Transformer blocks in the order in which the input passes them; of an encoder-decoder those of the
+            encoder first. Empty where none were found.
+        shared: Whether several layers share one block, as in ALBERT.
+        pooler: Pooler inside the pre-trained part, or None.
+        head: All modules outside the pre-trained part that have weights.
+        pretrained: Name in `model` -> weight that came from the checkpoint. Adapters such as LoRA matrices are none.
+        levels: All weights by depth: embeddings, each block, and what is above the last one (final norm, pooler, head).
+    """
+
+    model: nn.Module
+    encoder: nn.Module
+    embeddings: nn.Module | None
+    blocks: tuple[nn.Module, ...]
+    shared: bool
+    pooler: nn.Module | None
+    head: tuple[nn.Module, ...]
+    pretrained: Mapping[str, nn.Parameter]
+    levels: tuple[tuple[nn.Parameter, ...], ...]
+
+    def need_embeddings(self, method: str) -> nn.Module:
+        """Return the embeddings.
+
+        Raises:
+            UserError: None were found.
+        """
+        if self.embeddings is None:
+            raise UserError(f"{method} needs the input embeddings, and {type(self.encoder).__name__} does not name any")
+        return self.embeddings
+
+    def need_blocks(self, method: str) -> tuple[nn.Module, ...]:
+        """Return the blocks.
+
+        Raises:
+            UserError: None were found.
+        """
+        if not self.blocks:
+            raise UserError(f"{method} needs transformer blocks, and {type(self.encoder).__name__} has no list of any")
+        return self.blocks
+
+    def need_pretrained(self, method: str) -> dict[str, nn.Parameter]:
+        """Return the pre-trained weights that are trained, by name.
+
+        Raises:
+            UserError: All of them are frozen, as they are under LoRA.
+        """
+        trained = {name: weight for name, weight in self.pretrained.items() if weight.requires_grad}
+        if not trained:
+            raise UserError(f"{method} acts on pre-trained weights that are trained, and this model's are all frozen")
+        return trained
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Return all weights that are trained, by name."""
+        return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+
+
+@dataclass
+class Run:
+    """One training of one model as one method sees it. What a method keeps for a run is here, never in itself.
+
+    Attributes:
+        name: The method.
+        parts: The parts of the model.
+        kind: Kind of the task: "classification", "regression" or "choice".
+        seed: Seed of what the method draws by `generator`.
+        state: Tensors without which the method cannot go on with a training. They are saved beside each checkpoint and
+            put back, in place, when it is resumed.
+        scratch: Anything else that the method keeps; not saved.
+        undo: What `equip` did to the model is taken back by the callbacks that it leaves here.
+        step: Optimizer steps taken so far.
+        total_steps: Optimizer steps in all; 0 before training begins.
+        average: Mean of a tensor over the processes of a distributed training.
+    """
+
+    name: str
+    parts: Parts
+    kind: str
+    seed: int
+    state: dict[str, Tensor] = field(default_factory=dict)
+    scratch: dict[str, Any] = field(default_factory=dict)
+    undo: ExitStack = field(default_factory=ExitStack)
+    step: int = 0
+    total_steps: int = 0
+    average: Callable[[Tensor], Tensor] = lambda tensor: tensor
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """Return a generator whose numbers depend on the seed, the method and the step alone.
+
+        So all processes draw the same ones, and a resumed training goes on with them. Noise that a forward pass adds is
+        drawn from the global state instead, as dropout is: gradient checkpointing must be able to repeat it.
+        """
+        import torch
+
+        words = [self.seed, zlib.crc32(self.name.encode()), self.step]
+        seed = int(np.random.SeedSequence(words).generate_state(1)[0])
+        return torch.Generator(device).manual_seed(seed)
+
+
+class Forward(Protocol):
+    """Another pass of the model over the same batch."""
+
+    def __call__(self, changes: Changes | None = None, same_dropout: bool = False) -> Tensor:
+        """Return its logits; dropout draws new masks unless `same_dropout`."""
+
+
+class Backward(Protocol):
+    """A forward pass, the whole loss with all penalties, and its gradient added to what the weights have."""
+
+    def __call__(self, changes: Changes | None = None, share: float = 1.0) -> Tensor:
+        """Return the loss times `share`, of which the gradient was taken. Dropout draws the same masks every time."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a loss hook sees of one training batch of b examples with c candidates each (c = 1 but for choice tasks).
+
+    Attributes:
+        features: (b * c, d) tensor that entered the last linear layer, in the graph.
+        labels: (b,) class or choice index, or regression target.
+        classes: (b * c,) class of each row of `features`; for a choice task whether the row is the right choice; None
+            for a regression.
+        head: The last layer, as the stabilizers left it.
+        criterion: (logits (b * c, outputs), labels) -> mean task loss of the batch.
+        logits: (b, outputs) of the model; (b, c) for a choice task, (b, 1) for a regression. In the graph.
+        forward: Runs the model on the batch once more.
+        run: The training, and what this method keeps for it.
+    """
+
+    features: Tensor
+    labels: Tensor
+    classes: Tensor | None
+    head: nn.Module
+    criterion: Callable[[Tensor, Tensor], Tensor]
+    logits: Tensor
+    forward: Forward
+    run: Run
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What the hook before training sees.
+
+    Attributes:
+        source: Folder with the checkpoint that the encoder came from.
+        inputs: Token ids of the training inputs, without labels.
+        tokenizer: The model's tokenizer.
+        batch_size: Examples per step of the study.
+        device: Where to compute, such as "cpu".
+        cache: Folder for what all seeds share.
+        key: SHA-256 that names the pre-trained weights and the training inputs.
+        progress: Called with the share of the work that is done, 0 to 1.
+    """
+
+    source: Path
+    inputs: Sequence[Sequence[int]]
+    tokenizer: Any
+    batch_size: int
+    device: str
+    cache: Path
+    key: str
+    progress: Callable[[float], None]

@@ -1,0 +1,26 @@
+"""How far apart two predictions for the same examples are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def symmetric_divergence(first: Tensor, second: Tensor) -> Tensor:
+    """Return KL(p || q) + KL(q || p) in nats, summed over classes and averaged over examples.
+
+    Args:
+        first: (b, c) logits of p.
+        second: (b, c) logits of q.
+    """
+    import torch
+
+    p, q = torch.log_softmax(_at_least_float(first), -1), torch.log_softmax(_at_least_float(second), -1)
+    # KL(p || q) + KL(q || p) = sum (p - q) (log p - log q)
+    return ((p.exp() - q.exp()) * (p - q)).sum(-1).mean()
+
+
+def _at_least_float(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.element_size() < 4 else tensor

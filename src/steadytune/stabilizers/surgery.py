@@ -1,0 +1,63 @@
+"""Ways to act on a model from outside: change what modules take and give, swap them, switch dropout off.
+
+This module imports torch: stabilizers import it inside their hooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from steadytune.stabilizers.context import Changes
+
+Change = Callable[[Tensor], Tensor]
+
+
+@contextmanager
+def changed_outputs(changes: Changes | None) -> Iterator[None]:
+    """Change what modules give while this context is open."""
+    with ExitStack() as stack:
+        for module, change in (changes or {}).items():
+            stack.callback(module.register_forward_hook(partial(_change_output, change)).remove)
+        yield
+
+
+def _change_output(change: Change, module: nn.Module, inputs: Any, output: Any) -> Any:
+    return change(output) if isinstance(output, Tensor) else (change(output[0]), *output[1:])
+
+
+def change_input(module: nn.Module, change: Change) -> RemovableHandle:
+    """Change the hidden states that a block takes, whenever it runs."""
+    return module.register_forward_pre_hook(partial(_change_input, change), with_kwargs=True)
+
+
+def _change_input(
+    change: Change, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if inputs:
+        return (change(inputs[0]), *inputs[1:]), named
+    return inputs, {**named, "hidden_states": change(named["hidden_states"])}
+
+
+def swap_modules(root: nn.Module, replacements: dict[nn.Module, nn.Module], undo: ExitStack) -> None:
+    """Put modules in the place of others, wherever they stand under `root`."""
+    for parent in list(root.modules()):
+        for name, child in list(parent._modules.items()):
+            if child in replacements:
+                setattr(parent, name, replacements[child])
+                undo.callback(setattr, parent, name, child)
+
+
+def silence_dropout(modules: Iterable[nn.Module], undo: ExitStack) -> None:
+    """Set the rate of every dropout to 0: of layers, and of attention that keeps its rate as a number."""
+    for module in modules:
+        rates = ["p"] if isinstance(module, nn.modules.dropout._DropoutNd) else []
+        rates += [name for name, value in vars(module).items() if "dropout" in name and isinstance(value, float)]
+        for name in rates:
+            undo.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, 0.0)

@@ -1,0 +1,408 @@
+"""Stabilizers at work on one model: in a Trainer, under Accelerate, or in a training loop of one's own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from steadytune.errors import UserError
+from steadytune.files import canonical_json, write_bytes
+from steadytune.stabilizers import Changes, Forward, Pretraining, Run, Stabilizer, Step, check_together
+from steadytune.stabilizers.base import Batches
+from steadytune.stabilizers.surgery import changed_outputs
+from steadytune.training.criterion import kind_of, task_criterion
+from steadytune.training.models import encoder_of, find_head, pool
+from steadytune.training.parts import find_parts
+from steadytune.training.seeds import RandomState, preserved_random_state
+
+STATE_FILE = "steadytune.safetensors"
+
+
+class Stabilization:
+    """A model, and the stabilizers that work on its training.
+
+    Makes the model ready at once. A loop then calls, in this order: `prepare_optimizer`, `begin`, for each batch
+    `backward` in the place of `loss.backward()`, before each step of the optimizer `before_step` in the place of
+    clipping, after it `after_step`, and `finish` in the end, which leaves a plain model. `StableTrainer` does so.
+
+    Args:
+        model: Returns `logits`, from inputs without labels; as it is before anything is wrapped around it.
+        stabilizers: Methods to apply together.
+        kind: "classification", "regression" or "choice"; taken from the model's configuration unless given.
+        seed: Of new weights.
+        noise_seed: Of what the methods draw while training; `seed` unless given.
+        label_smoothing: Of the task loss.
+        pretraining: (model) -> what a method that retrains the encoder sees.
+        average: Mean of a tensor over the processes of a distributed training.
+
+    Attributes:
+        measurements: What the methods recorded before training.
+        shared_seconds: Time that they took for it.
+
+    Raises:
+        UserError: A method means nothing here, lacks a part of the model, or goes with no other.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        stabilizers: Sequence[Stabilizer],
+        *,
+        kind: str | None = None,
+        seed: int = 0,
+        noise_seed: int | None = None,
+        label_smoothing: float = 0.0,
+        pretraining: Callable[[nn.Module], Pretraining] | None = None,
+        average: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+    ) -> None:
+        self.model, self.stabilizers = model, tuple(stabilizers)
+        self.kind = kind or kind_of(model)
+        self.criterion = task_criterion(self.kind, label_smoothing)
+        self.measurements: dict[str, Any] = {}
+        self.shared_seconds = 0.0
+        self.resumed = False
+        self._features: Tensor | None = None
+        self._seen: tuple[Tensor, Tensor | None] | None = None
+        self._changes: Changes | None = None
+        self._share = 1.0
+        try:
+            check_together(self.stabilizers)
+            for method in self.stabilizers:
+                method.check(self.kind)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        self._retrain(pretraining)
+        parent, name, head = find_head(model)
+        parts = find_parts(model)
+        seed_of_noise = seed if noise_seed is None else noise_seed
+        self.runs = {
+            method.name: Run(method.name, parts, self.kind, seed_of_noise, average=average)
+            for method in self.stabilizers
+        }
+        self.head: nn.Module = head
+        # New weights come from a stream of their own: the global one may stand where it stood before the first head.
+        with preserved_random_state():
+            torch.manual_seed(seed)
+            for method, run in self._with("initialise"):
+                method.initialise(run)
+            for method, _ in self._with("wrap_head"):
+                self.head = method.wrap_head(head)
+            setattr(parent, name, self.head)
+            if self.head is not head:
+                parts = find_parts(model)
+            for method, run in self._with("equip"):
+                run.parts = parts
+                method.equip(run)
+        for run in self.runs.values():
+            run.parts = parts
+        self._place = parent, name
+        self._watch = self.head.register_forward_pre_hook(self._keep_features)
+
+    def _with(self, hook: str) -> Iterator[tuple[Stabilizer, Run]]:
+        return ((method, self.runs[method.name]) for method in self.stabilizers if method.has(hook))
+
+    def _owner(self, hook: str) -> tuple[Stabilizer, Run] | None:
+        return next(self._with(hook), None)
+
+    def _retrain(self, pretraining: Callable[[nn.Module], Pretraining] | None) -> None:
+        for method in self.stabilizers:
+            if method.has("before_training"):
+                if pretraining is None:
+                    raise UserError(f"{method.name} retrains the encoder: say from which texts, by `pretraining`")
+                started = time.perf_counter()
+                with preserved_random_state():
+                    self.measurements |= method.before_training(encoder_of(self.model), pretraining(self.model))
+                self.shared_seconds += time.perf_counter() - started
+
+    def _keep_features(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._features = inputs[0]
+
+    def prepare_optimizer(self, optimizer: Optimizer) -> Optimizer:
+        """Return the optimizer to use, made from one that has taken no step. Make schedules from what is returned."""
+        groups: list[dict[str, Any]] = [dict(group) for group in optimizer.param_groups]
+        for method, run in self._with("parameter_groups"):
+            groups = method.parameter_groups(run, groups)
+        optimizer.param_groups = groups
+        if owner := self._owner("optimizer"):
+            method, run = owner
+            optimizer = method.optimizer(run, optimizer)
+        return optimizer
+
+    def begin(self, batches: Batches, total_steps: int, step: int = 0) -> None:
+        """Let methods look at the training set before the first step, unless the training was resumed.
+
+        Args:
+            batches: Called for a pass over the training set, batch by batch, on the model's device.
+            total_steps: Steps that the optimizer will have taken in the end.
+            step: Steps that it has taken, in a training that is resumed.
+        """
+        for run in self.runs.values():
+            run.step, run.total_steps = step, total_steps
+        if self.resumed:
+            return
+        training = self.model.training
+        with preserved_random_state():
+            for method, run in self._with("begin"):
+                method.begin(run, batches, self._plain_loss)
+        self.model.zero_grad()
+        self.model.train(training)
+
+    def _plain_loss(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        return self.criterion(_logits_in(self.model(**_without_labels(inputs))), inputs["labels"])
+
+    def loss(self, model: nn.Module, inputs: Mapping[str, Any]) -> tuple[Tensor, Any]:
+        """Return a batch's loss and the model's outputs: the task loss, with what the methods make of it in training.
+
+        Args:
+            model: This model, or what a Trainer or Accelerate has wrapped around it.
+            inputs: The batch, with labels.
+        """
+        labels, rest = inputs["labels"], _without_labels(inputs)
+        if not model.training:
+            outputs = model(**rest)
+            return self.criterion(_logits_in(outputs), labels), outputs
+        state = RandomState.now(labels.device)
+        with changed_outputs(self._changes):
+            outputs = model(**rest)
+            self._seen = self._encoded(inputs)
+            loss = self._stabilized(labels, _logits_in(outputs), partial(self._again, model, rest, state))
+        return loss if self._share == 1 else loss * self._share, outputs
+
+    def _stabilized(self, labels: Tensor, logits: Tensor, forward: Forward) -> Tensor:
+        features, classes = self.encoded_batch()
+        loss = None
+        steps = {
+            name: Step(features, labels, classes, self.head, self.criterion, logits, forward, run)
+            for name, run in self.runs.items()
+        }
+        if owner := self._owner("task_loss"):
+            loss = owner[0].task_loss(steps[owner[0].name])
+        loss = self.criterion(logits, labels) if loss is None else loss
+        for method, _ in self._with("penalty"):
+            if (penalty := method.penalty(steps[method.name])) is not None:
+                loss = loss + penalty
+        return loss
+
+    def _again(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        state: RandomState,
+        changes: Changes | None = None,
+        same_dropout: bool = False,
+    ) -> Tensor:
+        here = RandomState.now(state.device)
+        if same_dropout:
+            state.restore()
+        with changed_outputs(changes):
+            logits = _logits_in(model(**inputs))
+        if same_dropout:
+            here.restore()
+        return logits
+
+    def encoded_batch(self) -> tuple[Tensor, Tensor | None]:
+        """Return (rows, d) what entered the last layer for the batch seen last in training, and each row's class.
+
+        Classes are None for a regression; for a choice task they say whether the row is the right choice.
+        """
+        assert self._seen is not None
+        return self._seen
+
+    def _encoded(self, inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
+        features, labels = self._features, inputs["labels"]
+        self._features = None
+        assert features is not None
+        if features.dim() == 3:
+            # A decoder classifier scores every token and reads the last one that is no padding, by its id.
+            tokens, padding = inputs["input_ids"].flatten(0, -2), getattr(self.model.config, "pad_token_id", None)
+            features = pool(features, (tokens != padding).long(), "last")
+        if self.kind == "regression":
+            return features, None
+        if self.kind == "choice":
+            return features, nn.functional.one_hot(labels, len(features) // len(labels)).flatten()
+        return features, labels
+
+    def backward(self, model: nn.Module, inputs: Mapping[str, Any], share: float = 1.0) -> Tensor:
+        """Add the gradient of a batch's loss to what the weights have; return the loss.
+
+        Args:
+            model: This model, or what Accelerate has wrapped around it.
+            inputs: The batch, with labels.
+            share: 1 / n where the gradients of n batches add up to one step.
+        """
+
+        def once() -> Tensor:
+            loss = self.loss(model, inputs)[0]
+            (loss * share).backward()
+            return loss.detach()
+
+        return self.passes(once, inputs)
+
+    def passes(self, once: Callable[[], Tensor], inputs: Mapping[str, Any]) -> Tensor:
+        """Make the gradient of a batch, by one pass or as a method makes it; return the loss.
+
+        Args:
+            once: Calls `loss` for the batch, adds its gradient to what the weights have, and returns it, detached.
+            inputs: The batch, on the model's device.
+        """
+        owner = self._owner("train_step")
+        if owner is None:
+            loss = once()
+        else:
+            state = RandomState.now(inputs["labels"].device)
+            loss = owner[0].train_step(owner[1], inputs, partial(self._pass, once, state))
+        self._seen = None
+        return loss
+
+    def _pass(
+        self, once: Callable[[], Tensor], state: RandomState, changes: Changes | None = None, share: float = 1.0
+    ) -> Tensor:
+        state.restore()
+        self._changes, self._share = changes, share
+        try:
+            return once()
+        finally:
+            self._changes, self._share = None, 1.0
+
+    def before_step(self, max_norm: float = 0.0) -> Tensor | None:
+        """Change and clip the finished gradients.
+
+        Args:
+            max_norm: Limit of the global norm where no method clips in another way; 0 for none.
+
+        Returns:
+            Their norm before clipping, or None if nothing was clipped.
+        """
+        self.after_backward()
+        weights = list(self.model.parameters())
+        if self.clips:
+            return self.clip(weights)
+        return nn.utils.clip_grad_norm_(weights, max_norm) if max_norm else None
+
+    def after_backward(self) -> None:
+        """Let methods change the finished gradients."""
+        for method, run in self._with("after_backward"):
+            method.after_backward(run)
+
+    @property
+    def clips(self) -> bool:
+        """Whether a method clips in the place of the global clip."""
+        return self._owner("clip") is not None
+
+    def clip(self, weights: Iterable[nn.Parameter]) -> Tensor:
+        """Clip gradients as the method does that `clips`; return their norm before."""
+        owner = self._owner("clip")
+        assert owner is not None
+        return owner[0].clip(owner[1], [weight for weight in weights if weight.grad is not None])
+
+    def after_step(self, optimizer: Optimizer, steps: int | None = None) -> None:
+        """Let methods look at the new weights, or change them. Call it before the schedule moves on.
+
+        Args:
+            optimizer: Has just taken a step.
+            steps: Steps taken so far; counted unless given.
+        """
+        rates = {weight: group["lr"] for group in optimizer.param_groups for weight in group["params"]}
+        for run in self.runs.values():
+            run.step = run.step + 1 if steps is None else steps
+        with torch.no_grad():
+            for method, run in self._with("after_step"):
+                method.after_step(run, rates)
+
+    @property
+    def averages(self) -> bool:
+        """Whether a method keeps other weights than the trained ones."""
+        return self._owner("final_weights") is not None
+
+    @contextmanager
+    def final_weights(self) -> Iterator[None]:
+        """Have the weights in place that a method would keep, and in the end the trained ones again."""
+        weights = self._final()
+        kept = {name: weight.detach().clone() for name, weight in self._named(weights)}
+        self._place_weights(weights)
+        try:
+            yield
+        finally:
+            self._place_weights(kept)
+
+    def _final(self) -> Mapping[str, Tensor]:
+        owner = self._owner("final_weights")
+        return (owner[0].final_weights(owner[1]) if owner else None) or {}
+
+    def _named(self, names: Mapping[str, Tensor]) -> list[tuple[str, nn.Parameter]]:
+        return [(name, weight) for name, weight in self.model.named_parameters() if name in names]
+
+    @torch.no_grad()
+    def _place_weights(self, weights: Mapping[str, Tensor]) -> None:
+        for name, weight in self._named(weights):
+            weight.copy_(weights[name])
+
+    def finish(self) -> None:
+        """Keep the weights that a method averaged, if one did, and make the model plain."""
+        self.keep_final_weights()
+        self.unequip()
+
+    def keep_final_weights(self) -> None:
+        """Put the weights that a method averaged, if one did, in the place of the trained ones."""
+        self._place_weights(self._final())
+
+    def unequip(self) -> None:
+        """Take everything out of the model again; the last layer becomes the plain one that it amounts to."""
+        self._watch.remove()
+        self._features = self._seen = None
+        for run in reversed(self.runs.values()):
+            run.undo.close()
+        for method, _ in self._with("unwrap_head"):
+            self.head = method.unwrap_head(self.head)
+        setattr(*self._place, self.head)
+
+    def save(self, folder: Path) -> None:
+        """Write what the methods need to go on into the folder of a checkpoint."""
+        tensors = {
+            f"{name}/{key}": tensor.detach().contiguous().cpu()
+            for name, run in self.runs.items()
+            for key, tensor in run.state.items()
+        }
+        write_bytes(folder / STATE_FILE, save(tensors, {"stabilizers": self._entries()}))
+
+    def load(self, folder: Path) -> None:
+        """Read back what `save` wrote, on a model that is equipped as it was then.
+
+        Raises:
+            UserError: The file is missing, or other methods wrote it.
+        """
+        file = folder / STATE_FILE
+        if not file.is_file():
+            raise UserError(f"{folder} was written without {', '.join(self.runs)}: resume without, or start anew")
+        device = next(self.model.parameters()).device
+        with safe_open(file, "pt", device=str(device)) as stored:
+            if (written := (stored.metadata() or {}).get("stabilizers")) != self._entries():
+                raise UserError(f"{folder} was written with the stabilizers {written}, not {self._entries()}")
+            for name in stored.keys():  # noqa: SIM118 - it is no mapping
+                method, _, key = name.partition("/")
+                tensor, state = stored.get_tensor(name), self.runs[method].state
+                # In place, because a module in the model may hold the same tensor.
+                state[key] = state[key].copy_(tensor) if key in state else tensor
+        self.resumed = True
+
+    def _entries(self) -> str:
+        return canonical_json([method.entry() for method in self.stabilizers]).decode()
+
+
+def _without_labels(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in inputs.items() if name != "labels"}
+
+
+def _logits_in(outputs: Any) -> Tensor:
+    logits: Tensor = outputs["logits"] if isinstance(outputs, dict) else outputs[0]
+    return logits

@@ -1,0 +1,83 @@
+"""Tiny randomly initialised models of every architecture, from their configurations."""
+
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+VOCABULARY = 40
+PAD, START, END = 0, 2, 3
+
+_SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+_SPECIAL = {"pad_token_id": PAD, "bos_token_id": START, "eos_token_id": END}
+_DECODER = {**_SMALL, **_SPECIAL, "num_key_value_heads": 2}
+CONFIGS = {
+    "bert": _SMALL,
+    "roberta": {**_SMALL, **_SPECIAL},
+    "distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32},
+    "electra": {**_SMALL, "embedding_size": 8},
+    "albert": {**_SMALL, "embedding_size": 8},
+    "deberta-v2": {**_SMALL, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "norm_rel_ebd": "layer_norm"},
+    "modernbert": {**_SMALL, **_SPECIAL, "cls_token_id": START, "sep_token_id": END},
+    "t5": {
+        "d_model": 16,
+        "d_kv": 8,
+        "d_ff": 32,
+        "num_layers": 2,
+        "num_heads": 2,
+        "decoder_start_token_id": PAD,
+        **_SPECIAL,
+    },
+    "bart": {
+        "d_model": 16,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 32,
+        "decoder_ffn_dim": 32,
+        "decoder_start_token_id": START,
+        **_SPECIAL,
+    },
+    "llama": _DECODER,
+    "qwen2": _DECODER,
+}
+LORA = [f"{name}+lora" for name in ("bert", "roberta", "llama")]
+ALL = [*CONFIGS, *LORA]
+
+
+def tiny_classifier(name, seed=0, num_labels=2, dropout=True):
+    """A classifier of an architecture, or with "+lora" in PEFT's wrapper."""
+    architecture, _, wrapper = name.partition("+")
+    settings = {"vocab_size": VOCABULARY, "initializer_range": 0.2, **CONFIGS[architecture]}
+    if architecture != "t5":
+        settings["max_position_embeddings"] = 40
+    if not dropout:
+        rates = AutoConfig.for_model(architecture, **settings).to_dict()
+        settings |= {key: 0.0 for key, rate in rates.items() if "dropout" in key and isinstance(rate, float)}
+    config = AutoConfig.for_model(architecture, num_labels=num_labels, **settings)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")
+        return _with_lora(model) if wrapper else model
+
+
+def _with_lora(model):
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    return get_peft_model(model, LoraConfig(task_type=TaskType.SEQ_CLS, r=2, lora_alpha=4))
+
+
+def rows(count=16, classes=2, seed=0):
+    """Examples whose second token tells the class; each ends as encoder-decoder models want it, none is padded."""
+    generator = torch.Generator().manual_seed(seed)
+    made = []
+    for n in range(count):
+        words = torch.randint(10, VOCABULARY, (5,), generator=generator).tolist()
+        made.append(
+            {"input_ids": [START, 4 + n % classes, *words, END], "attention_mask": [1] * 8, "labels": n % classes}
+        )
+    return made
+
+
+def batch(examples):
+    """One batch of such rows, as a collator would make it."""
+    return {name: torch.tensor([row[name] for row in examples]) for name in examples[0]}
