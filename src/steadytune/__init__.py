@@ -17,15 +17,36 @@ if TYPE_CHECKING:
     from steadytune.records import RunStore as RunStore
     from steadytune.report import write_report as write_report
     from steadytune.stabilizers import Stabilizer as Stabilizer
+    from steadytune.stabilizers.bitfit import BitFit as BitFit
+    from steadytune.stabilizers.child_tuning import ChildTuning as ChildTuning
+    from steadytune.stabilizers.cngc import CNGC as CNGC
+    from steadytune.stabilizers.ema import EMA as EMA
+    from steadytune.stabilizers.freelb import FreeLB as FreeLB
+    from steadytune.stabilizers.freeze import Freeze as Freeze
+    from steadytune.stabilizers.hype import HyPe as HyPe
+    from steadytune.stabilizers.l2_sp import L2SP as L2SP
+    from steadytune.stabilizers.llrd import LLRD as LLRD
+    from steadytune.stabilizers.lp_ft import LPFT as LPFT
     from steadytune.stabilizers.mhloss import MHLoss as MHLoss
+    from steadytune.stabilizers.mixout import Mixout as Mixout
     from steadytune.stabilizers.mmr import MMR as MMR
+    from steadytune.stabilizers.neftune import NEFTune as NEFTune
+    from steadytune.stabilizers.no_bias_correction import NoBiasCorrection as NoBiasCorrection
+    from steadytune.stabilizers.no_warmup import NoWarmup as NoWarmup
+    from steadytune.stabilizers.r3f import R3F as R3F
+    from steadytune.stabilizers.r4f import R4F as R4F
+    from steadytune.stabilizers.rdrop import RDrop as RDrop
+    from steadytune.stabilizers.reinit import Reinit as Reinit
     from steadytune.stabilizers.surt import SURT as SURT
+    from steadytune.stabilizers.swa import SWA as SWA
+    from steadytune.stabilizers.wd_pre import WDPre as WDPre
     from steadytune.study import Recipe as Recipe
     from steadytune.study import RunSpec as RunSpec
     from steadytune.study import Seeds as Seeds
     from steadytune.study import Study as Study
     from steadytune.study import Training as Training
     from steadytune.sweep.execute import run as run
+    from steadytune.training.stabilization import Stabilization as Stabilization
     from steadytune.training.trainer import StableTrainer as StableTrainer
 
 _PLACES = {
@@ -37,15 +58,36 @@ _PLACES = {
     "RunStore": "records",
     "write_report": "report",
     "Stabilizer": "stabilizers",
+    "BitFit": "stabilizers.bitfit",
+    "ChildTuning": "stabilizers.child_tuning",
+    "CNGC": "stabilizers.cngc",
+    "EMA": "stabilizers.ema",
+    "FreeLB": "stabilizers.freelb",
+    "Freeze": "stabilizers.freeze",
+    "HyPe": "stabilizers.hype",
+    "L2SP": "stabilizers.l2_sp",
+    "LLRD": "stabilizers.llrd",
+    "LPFT": "stabilizers.lp_ft",
     "MHLoss": "stabilizers.mhloss",
+    "Mixout": "stabilizers.mixout",
     "MMR": "stabilizers.mmr",
+    "NEFTune": "stabilizers.neftune",
+    "NoBiasCorrection": "stabilizers.no_bias_correction",
+    "NoWarmup": "stabilizers.no_warmup",
+    "R3F": "stabilizers.r3f",
+    "R4F": "stabilizers.r4f",
+    "RDrop": "stabilizers.rdrop",
+    "Reinit": "stabilizers.reinit",
     "SURT": "stabilizers.surt",
+    "SWA": "stabilizers.swa",
+    "WDPre": "stabilizers.wd_pre",
     "Recipe": "study",
     "RunSpec": "study",
     "Seeds": "study",
     "Study": "study",
     "Training": "study",
     "run": "sweep.execute",
+    "Stabilization": "training.stabilization",
     "StableTrainer": "training.trainer",
 }
 

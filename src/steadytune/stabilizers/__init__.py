@@ -32,7 +32,31 @@ __all__ = [
 ENTRY_POINTS = "steadytune.stabilizers"
 """Group under which another package names its own methods: `shrink = "their_package.shrink:Shrink"`."""
 
-_CLASSES = {"mhloss": "MHLoss", "mmr": "MMR", "surt": "SURT"}
+_CLASSES = {
+    "mhloss": "MHLoss",
+    "mmr": "MMR",
+    "surt": "SURT",
+    "bitfit": "BitFit",
+    "child_tuning": "ChildTuning",
+    "cngc": "CNGC",
+    "ema": "EMA",
+    "freelb": "FreeLB",
+    "freeze": "Freeze",
+    "hype": "HyPe",
+    "l2_sp": "L2SP",
+    "llrd": "LLRD",
+    "lp_ft": "LPFT",
+    "mixout": "Mixout",
+    "neftune": "NEFTune",
+    "no_bias_correction": "NoBiasCorrection",
+    "no_warmup": "NoWarmup",
+    "r3f": "R3F",
+    "r4f": "R4F",
+    "rdrop": "RDrop",
+    "reinit": "Reinit",
+    "swa": "SWA",
+    "wd_pre": "WDPre",
+}
 
 
 def stabilizer_names() -> list[str]:

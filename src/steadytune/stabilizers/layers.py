@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from steadytune.stabilizers.mixout import mix
+
 
 class MultiHeadLinear(nn.Module):
     """H linear heads whose output is the mean of their logits.
@@ -48,6 +50,57 @@ class MultiHeadLinear(nn.Module):
             layer.weight.copy_(self.weight.mean(0))
             if self.bias is not None:
                 layer.bias.copy_(self.bias.mean(0))
+        return layer
+
+
+class MixLinear(nn.Linear):
+    """A linear layer that is mixed with its start in each training pass; see `steadytune.stabilizers.mixout`.
+
+    Args:
+        layer: Its weight and bias are this layer's, too.
+        start: (out, in) weight to go back to.
+        p: Probability of going back.
+    """
+
+    def __init__(self, layer: nn.Linear, start: Tensor, p: float) -> None:
+        nn.Module.__init__(self)
+        self.in_features, self.out_features, self.p = layer.in_features, layer.out_features, p
+        self.weight, self.bias = layer.weight, layer.bias
+        self.start: Tensor
+        self.register_buffer("start", start, persistent=False)
+        self.train(layer.training)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the outputs, (..., out)."""
+        weight = mix(self.weight, self.start, self.p) if self.training else self.weight
+        return nn.functional.linear(features, weight, self.bias)
+
+
+class SpectralLinear(nn.Module):
+    """A linear layer whose weight is divided by its largest singular value.
+
+    Args:
+        layer: Its weight and bias are this layer's, too.
+    """
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self.weight, self.bias = layer.weight, layer.bias
+
+    def _divided(self) -> Tensor:
+        largest: Tensor = torch.linalg.matrix_norm(self.weight, 2)
+        return self.weight / largest
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the outputs, (..., out)."""
+        return nn.functional.linear(features, self._divided(), self.bias)
+
+    def fold(self) -> nn.Linear:
+        """Return the plain layer that gives the same outputs."""
+        layer = nn.Linear(self.in_features, self.out_features, self.bias is not None)
+        layer.weight = nn.Parameter(self._divided().detach())
+        layer.bias = self.bias
         return layer
 
 

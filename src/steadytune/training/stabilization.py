@@ -44,6 +44,7 @@ class Stabilization:
         label_smoothing: Of the task loss.
         pretraining: (model) -> what a method that retrains the encoder sees.
         average: Mean of a tensor over the processes of a distributed training.
+        arguments_are_set: Whether a Trainer has taken over the `TrainingArguments` that methods set.
 
     Attributes:
         measurements: What the methods recorded before training.
@@ -64,6 +65,7 @@ class Stabilization:
         label_smoothing: float = 0.0,
         pretraining: Callable[[nn.Module], Pretraining] | None = None,
         average: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+        arguments_are_set: bool = False,
     ) -> None:
         self.model, self.stabilizers = model, tuple(stabilizers)
         self.kind = kind or kind_of(model)
@@ -79,6 +81,10 @@ class Stabilization:
             check_together(self.stabilizers)
             for method in self.stabilizers:
                 method.check(self.kind)
+                if method.arguments() and not arguments_are_set:
+                    raise ValueError(
+                        f"{method.name} sets {dict(method.arguments())} of a Trainer: set that in your loop"
+                    )
         except ValueError as error:
             raise UserError(str(error)) from error
         self._retrain(pretraining)

@@ -99,6 +99,7 @@ class StableTrainer(Trainer):
             label_smoothing=self.args.label_smoothing_factor,
             pretraining=self.pretraining,
             average=partial(self.accelerator.reduce, reduction="mean"),
+            arguments_are_set=True,
         )
         self.measurements = self.stabilization.measurements
         self.shared_seconds = self.stabilization.shared_seconds

@@ -1,0 +1,40 @@
+"""BitFit: of the pre-trained weights train the biases alone."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from steadytune.errors import UserError
+from steadytune.stabilizers.base import Stabilizer
+from steadytune.stabilizers.context import Run
+
+
+class BitFit(Stabilizer):
+    """Trains all biases of the pre-trained part, those of norms among them, and the head.
+
+    About a thousandth of the weights moves. A larger learning rate than for full fine-tuning is usual (1e-4 to 1e-2 in
+    the paper, recalled); the method leaves it to the recipe.
+
+    Source: Ben Zaken, Ravfogel & Goldberg, arXiv 2106.10199; the variant with all biases.
+
+    Architectures without biases, such as Llama, T5 and ModernBERT, and models under LoRA are refused.
+
+    Cost: a little less than full fine-tuning, as most weights need no gradient of their own.
+    """
+
+    name: ClassVar[str] = "bitfit"
+    wrong_setting: ClassVar[str] = "setting 'head' freezes the encoder's biases, too: bitfit is for setting 'full'"
+
+    def equip(self, run: Run) -> None:
+        """Switch gradients of all pre-trained weights off that are no biases."""
+        weights = run.parts.need_pretrained(self.name)
+        if not any(map(_is_bias, weights)):
+            raise UserError(f"bitfit trains biases, and {type(run.parts.encoder).__name__} has none")
+        for name, weight in weights.items():
+            if not _is_bias(name):
+                weight.requires_grad_(False)
+                run.undo.callback(weight.requires_grad_, True)
+
+
+def _is_bias(name: str) -> bool:
+    return name.rpartition(".")[2] == "bias"

@@ -1,0 +1,59 @@
+"""HyPe: noise on the hidden states that enter each block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from steadytune.stabilizers.base import Stabilizer
+from steadytune.stabilizers.context import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
+
+class HyPe(Stabilizer):
+    """Puts h + eps * z in the place of the hidden states h before each block while training; z ~ N(0, 1) or U(-1, 1).
+
+    Source: Yuan et al., arXiv 2212.08853; eps = 1e-5 is the default of the authors' public code.
+
+    Differs from it: its uniform noise is U(0, eps), which is not centred. ALBERT's shared block gets noise each time it
+    is entered.
+
+    Cost per step: drawing the noise.
+
+    Attributes:
+        eps: Size of the noise.
+        noise: Its distribution.
+    """
+
+    name: ClassVar[str] = "hype"
+    wrong_setting: ClassVar[str] = (
+        "hype perturbs the encoder while it trains, and setting 'head' freezes it: use 'full'"
+    )
+
+    eps: Annotated[float, Field(ge=0)] = 1e-5
+    noise: Literal["normal", "uniform"] = "normal"
+
+    def equip(self, run: Run) -> None:
+        """Hook the blocks."""
+        if self.eps == 0:
+            return
+        from steadytune.stabilizers.surgery import change_input
+
+        for block in run.parts.need_blocks(self.name):
+            run.undo.callback(change_input(block, self._perturber(block)).remove)
+
+    def _perturber(self, block: nn.Module) -> Callable[[Tensor], Tensor]:
+        return lambda states: perturb(states, self.eps, self.noise) if block.training else states
+
+
+def perturb(states: Tensor, eps: float, noise: str) -> Tensor:
+    """Add eps * z, z drawn from the global random state."""
+    import torch
+
+    drawn = torch.empty_like(states)
+    return states + eps * (drawn.normal_() if noise == "normal" else drawn.uniform_(-1, 1))

@@ -1,0 +1,67 @@
+"""Layer-wise learning rate decay: the deeper a block, the smaller its learning rate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from steadytune.stabilizers.base import Group, Stabilizer
+from steadytune.stabilizers.context import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
+
+
+class LLRD(Stabilizer):
+    """Trains the head at eta, the k-th block from the top at eta * decay^k, the embeddings at eta * decay^(L + 1).
+
+    Lower blocks hold what is general about language, which few examples should change little.
+
+    Source: Howard & Ruder, arXiv 1801.06146 (ULMFiT, there a factor of 1/2.6 per layer), for BERT in Zhang et al.,
+    arXiv 2006.05987, whose public code has decay 0.95 and these exponents. Pooler and final norm go with the head, as
+    there.
+
+    Differs from public code: depth is found from the model's structure and not from names, so that it works inside
+    PEFT's wrappers, where adapters have the rate of their block. Blocks of an encoder-decoder count from the decoder's
+    top down to the encoder's bottom. ALBERT's layers share one block, whose rate is eta * decay.
+
+    Cost: nothing per step but smaller parameter groups.
+
+    Attributes:
+        decay: Factor from one block to the next below.
+    """
+
+    name: ClassVar[str] = "llrd"
+    wrong_setting: ClassVar[str] = "llrd slows down blocks, which setting 'head' freezes: use setting 'full'"
+
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.95
+
+    def parameter_groups(self, run: Run, groups: list[Group]) -> list[Group]:
+        """Split groups by depth, each with its rate."""
+        if self.decay == 1:
+            return groups
+        run.parts.need_blocks(self.name)
+        return split_by_depth(groups, run.parts.levels, self.decay)
+
+
+def split_by_depth(groups: list[Group], levels: Sequence[Sequence[nn.Parameter]], decay: float) -> list[Group]:
+    """Split an optimizer's groups so that the rate falls by `decay` from each level to the next below.
+
+    Args:
+        groups: Each with "params" and "lr"; what else they have is kept.
+        levels: Weights by depth; the last level keeps its rate.
+        decay: Factor per level.
+    """
+    depth = {weight: level for level, weights in enumerate(levels) for weight in weights}
+    split: list[Group] = []
+    for group in groups:
+        by_level: dict[int, list[nn.Parameter]] = {}
+        for weight in group["params"]:
+            by_level.setdefault(depth[weight], []).append(weight)
+        for level, weights in sorted(by_level.items()):
+            rate = group["lr"] * decay ** (len(levels) - 1 - level)
+            split.append({**group, "params": weights, "lr": rate})
+    return split

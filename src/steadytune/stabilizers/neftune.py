@@ -1,0 +1,50 @@
+"""NEFTune: noise on the token embeddings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from steadytune.stabilizers.base import Stabilizer
+from steadytune.stabilizers.context import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class NEFTune(Stabilizer):
+    """Adds noise from U(-1, 1) * alpha / sqrt(L * d) to the output of the token embeddings while training.
+
+    L is the number of tokens of the padded batch, d the width of the embeddings.
+
+    Source: Jain et al., arXiv 2310.05914; alpha = 5 is the smallest value that they tried (recalled). The formula is
+    that of transformers' own `neftune_noise_alpha`, which is for `PreTrainedModel`s alone; this works wherever
+    embeddings are found. Use one of the two.
+
+    Cost per step: drawing the noise.
+
+    Attributes:
+        alpha: Size of the noise.
+    """
+
+    name: ClassVar[str] = "neftune"
+    wrong_setting: ClassVar[str] = (
+        "neftune perturbs the encoder while it trains, and setting 'head' freezes it: use 'full'"
+    )
+
+    alpha: Annotated[float, Field(ge=0)] = 5.0
+
+    def equip(self, run: Run) -> None:
+        """Hook the embeddings."""
+        if self.alpha:
+            embeddings = run.parts.need_embeddings(self.name)
+            run.undo.callback(embeddings.register_forward_hook(self._blur).remove)
+
+    def _blur(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        if not module.training:
+            return output
+        import torch
+
+        bound = self.alpha / (output.shape[1] * output.shape[2]) ** 0.5
+        return output + torch.empty_like(output).uniform_(-bound, bound)

@@ -1,0 +1,39 @@
+"""Baseline that provokes failures: Adam without bias correction, as BERT was first fine-tuned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from steadytune.errors import UserError
+from steadytune.stabilizers.base import Stabilizer
+from steadytune.stabilizers.context import Run
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+
+class NoBiasCorrection(Stabilizer):
+    """Trains with theta <- theta - eta * (m / (sqrt(v) + eps) + wd * theta), m and v as they are.
+
+    At step t Adam divides m by 1 - beta_1^t and v by 1 - beta_2^t. Without that the first step is
+    (1 - beta_1) / sqrt(1 - beta_2) = 3.2 times as long, and steps stay too long for about 1 / (1 - beta_2) = 1000 of
+    them, which is more than the whole training on a small task.
+
+    Source: the optimizer of BERT's first public code; Mosbach et al., arXiv 2006.04884, and Zhang et al.,
+    arXiv 2006.05987, found it a main cause of failed runs. It makes trainings worse on purpose.
+
+    Cost: nothing.
+    """
+
+    name: ClassVar[str] = "no_bias_correction"
+    wrong_setting: ClassVar[str] = (
+        "no_bias_correction replaces the optimizer, and setting 'head' has its own: use 'full'"
+    )
+
+    def optimizer(self, run: Run, optimizer: Optimizer) -> Optimizer:
+        """Return the uncorrected optimizer on the same groups."""
+        from steadytune.stabilizers.optimizers import UncorrectedAdamW
+
+        if not {"betas", "eps", "weight_decay"} <= optimizer.param_groups[0].keys():
+            raise UserError(f"no_bias_correction takes the correction out of AdamW, not of {type(optimizer).__name__}")
+        return UncorrectedAdamW(optimizer.param_groups)

@@ -1,0 +1,27 @@
+"""Baseline that provokes failures: no warm-up of the learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from steadytune.stabilizers.base import Stabilizer
+
+
+class NoWarmup(Stabilizer):
+    """Starts at the peak learning rate.
+
+    It makes trainings worse on purpose: Adam's first steps are then its largest. Mosbach, Andriushchenko & Klakow,
+    arXiv 2006.04884, count warm-up and bias correction among what keeps large models from failing.
+
+    In a study it is the same as `training: {warmup: 0}`; as a stabilizer it can be added to another by `+`.
+
+    Cost: nothing.
+    """
+
+    name: ClassVar[str] = "no_warmup"
+    wrong_setting: ClassVar[str] = "no_warmup is about the whole model: in setting 'head' set warmup to 0"
+
+    def arguments(self) -> Mapping[str, Any]:
+        """Return a warm-up of no steps."""
+        return {"warmup_steps": 0}

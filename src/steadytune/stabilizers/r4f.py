@@ -1,0 +1,38 @@
+"""R4F: R3F with a head whose Lipschitz constant is one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from steadytune.stabilizers.r3f import R3F
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class R4F(R3F):
+    """R3F, and the weight of the last layer is divided by its largest singular value in every pass.
+
+    Without it the head can undo in scale what the divergence asks of the encoder.
+
+    Source: Aghajanyan et al., arXiv 2008.03156, equation 5 (number recalled); the other settings are those of R3F.
+
+    Differs from public code: the singular value is computed exactly and not by power iteration, which for a matrix of a
+    few rows costs nothing; and the trained layer becomes a plain one with the divided weight.
+
+    Cost per step: that of R3F.
+    """
+
+    name: ClassVar[str] = "r4f"
+
+    def wrap_head(self, head: nn.Linear) -> nn.Module:
+        """Return a layer with the same weights that divides them in every pass."""
+        from steadytune.stabilizers.layers import SpectralLinear
+
+        return SpectralLinear(head) if self.weight else head
+
+    def unwrap_head(self, head: nn.Module) -> nn.Module:
+        """Return the plain layer with the divided weight."""
+        from steadytune.stabilizers.layers import SpectralLinear
+
+        return head.fold() if isinstance(head, SpectralLinear) else head

@@ -1,0 +1,47 @@
+"""Stochastic weight averaging: the mean of the weights over the last part of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from steadytune.stabilizers.averaging import move_towards
+from steadytune.stabilizers.base import Stabilizer
+from steadytune.stabilizers.context import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class SWA(Stabilizer):
+    """Keeps the plain mean of the weights after each step of the last part, for evaluation and as the result.
+
+    Source: Izmailov et al., arXiv 1803.05407, who average from 75 percent of the budget on (recalled).
+
+    Differs from the paper: the schedule stays the recipe's, where the paper goes on with a constant or cyclical rate;
+    with a rate that falls to 0 the averaged weights lie close together, and so the effect is smaller. Weights are
+    averaged after each step, not after each epoch. Transformers have no batch norm whose statistics would need a
+    further pass.
+
+    Cost per step: one elementwise update in the last part, and a copy of the trained weights in memory.
+
+    Attributes:
+        start: Share of the steps after which averaging starts. At 1 there is none.
+    """
+
+    name: ClassVar[str] = "swa"
+    wrong_setting: ClassVar[str] = "swa averages a training of the whole model: use setting 'full'"
+
+    start: Annotated[float, Field(ge=0, le=1)] = 0.75
+
+    def after_step(self, run: Run, rates: Mapping[nn.Parameter, float]) -> None:
+        """Take the weights into the mean."""
+        count = run.step - int(self.start * run.total_steps)
+        if count > 0:
+            move_towards(run.state, run.parts.trained(), 1 / count)
+
+    def final_weights(self, run: Run) -> Mapping[str, Tensor] | None:
+        """Return the mean."""
+        return run.state or None

@@ -1,0 +1,332 @@
+"""Every stabilizer on every architecture: what all of them promise."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from architectures import ALL, batch, rows, tiny_classifier
+from torch import nn
+from transformers import AutoModelForSequenceClassification, TrainingArguments
+
+import steadytune as st
+from steadytune.errors import UserError
+from steadytune.stabilizers import Stabilizer, parse_stabilizer, stabilizer_names
+from steadytune.training.stabilization import STATE_FILE, Stabilization
+
+LORA = ("bert+lora", "roberta+lora", "llama+lora")
+NO_BIASES = ("modernbert", "t5", "llama")
+
+
+@dataclass
+class Case:
+    """What a stabilizer is tested with.
+
+    `settings` are strong enough to show in a few steps, with `off` it must change nothing. `refused` maps architectures
+    to what the error says. `needs_dropout` is for what acts on dropout. `own_noise` says why small batches that
+    accumulate cannot equal a large one. `differentiable` are settings under which the gradient is that of the loss.
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    off: dict[str, Any] | None = None
+    refused: dict[str, str] = field(default_factory=dict)
+    needs_dropout: bool = False
+    own_noise: str = ""
+    differentiable: dict[str, Any] | None = None
+
+
+def refused(architectures, message):
+    return dict.fromkeys(architectures, message)
+
+
+FROZEN = refused(LORA, "all frozen")
+CASES = {
+    "bitfit": Case(refused={**refused(NO_BIASES, "has none"), **FROZEN}),
+    "child_tuning": Case({"variant": "D"}, off={"variant": "D", "p": 1.0}),
+    "child_tuning F": Case({"variant": "F"}, off={"variant": "F", "p": 1.0}),
+    "cngc": Case({"limit": 0.01}),
+    "ema": Case({"decay": 0.9}, off={"decay": 0.0}),
+    "freelb": Case({"radius": 1.0, "step_size": 0.5}, off={"radius": 0.0}, own_noise="a start for each batch"),
+    "freeze": Case(off={"blocks": 0, "embeddings": False}),
+    "hype": Case({"eps": 0.1}, off={"eps": 0.0}, own_noise="noise for each batch", differentiable={"eps": 0.1}),
+    "l2_sp": Case({"alpha": 0.5}, off={"alpha": 0.0, "beta": 0.0}, refused=FROZEN, differentiable={"alpha": 0.5}),
+    "llrd": Case({"decay": 0.5}, off={"decay": 1.0}),
+    "lp_ft": Case({"learning_rate": 1e-2}, off={"epochs": 0}),
+    "mhloss": Case({"heads": 3}, differentiable={"heads": 3, "reduction": "mean"}),
+    "mixout": Case(
+        {"p": 0.5}, off={"p": 0.0}, refused=FROZEN, own_noise="masks for each batch", differentiable={"p": 0.5}
+    ),
+    "mmr": Case({"alpha": 1.0}, off={"alpha": 0.0}, own_noise="centres of each batch", differentiable={"alpha": 1.0}),
+    "neftune": Case(
+        {"alpha": 5.0}, off={"alpha": 0.0}, own_noise="noise for each batch", differentiable={"alpha": 5.0}
+    ),
+    "no_bias_correction": Case(),
+    "r3f": Case({"eps": 0.5}, off={"weight": 0.0}, own_noise="noise for each batch", differentiable={"eps": 0.5}),
+    "r4f": Case({"eps": 0.5}, off={"weight": 0.0}, own_noise="noise for each batch", differentiable={"eps": 0.5}),
+    "rdrop": Case({"alpha": 1.0}, off={"alpha": 0.0}, needs_dropout=True, differentiable={"alpha": 1.0}),
+    "reinit": Case({"blocks": 1}, off={"blocks": 0}, refused={"albert": "share their weights", **FROZEN}),
+    "swa": Case({"start": 0.5}, off={"start": 1.0}),
+    "wd_pre": Case({"decay": 1.0}, off={"decay": 0.0}, refused=FROZEN),
+}
+# Of a script with a tokenizer and a checkpoint on disk, and of a Trainer's schedule: they have tests of their own.
+ELSEWHERE = {"surt", "no_warmup"}
+NO_DROPOUT_TO_ACT_ON = {"albert", "modernbert", "llama", "qwen2", "llama+lora"}
+
+
+def make(case, settings=None):
+    name = case.partition(" ")[0]
+    return parse_stabilizer({name: CASES[case].settings if settings is None else settings})
+
+
+def train(model, stabilizers, steps=20):
+    """Train on 16 rows in a plain loop."""
+    torch.manual_seed(5)
+    data = [batch(rows(16)[:8]), batch(rows(16)[8:])]
+    kit = Stabilization(model, stabilizers, seed=1)
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = kit.prepare_optimizer(torch.optim.AdamW(weights, lr=5e-3))
+    kit.begin(lambda: data, steps)
+    model.train()
+    for step in range(steps):
+        kit.backward(model, data[step % 2])
+        kit.before_step(max_norm=1.0)
+        optimizer.step()
+        kit.after_step(optimizer)
+        optimizer.zero_grad()
+    kit.finish()
+    return model
+
+
+@torch.no_grad()
+def outputs(model):
+    inputs = batch(rows(16))
+    del inputs["labels"]
+    return model.eval()(**inputs).logits
+
+
+def task_loss(model):
+    return nn.functional.cross_entropy(outputs(model), batch(rows(16))["labels"]).item()
+
+
+def state(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture(scope="module")
+def plainly_trained():
+    """Weights after the same training without stabilizers, made once for each model."""
+    made = {}
+
+    def get(name, dropout):
+        if (name, dropout) not in made:
+            made[name, dropout] = state(train(tiny_classifier(name, dropout=dropout), []))
+        return made[name, dropout]
+
+    return get
+
+
+def test_the_table_has_every_stabilizer():
+    assert {case.partition(" ")[0] for case in CASES} | ELSEWHERE == set(stabilizer_names())
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("case", CASES)
+def test_it_trains_changes_something_and_leaves_a_plain_model_or_says_that_it_cannot(
+    case, name, plainly_trained, tmp_path
+):
+    facts = CASES[case]
+    model = tiny_classifier(name, dropout=facts.needs_dropout)
+    keys, before = set(model.state_dict()), task_loss(model)
+    if name in facts.refused:
+        with pytest.raises(UserError, match=facts.refused[name]):
+            train(model, [make(case)])
+        return
+
+    train(model, [make(case)])
+
+    assert task_loss(model) < 0.9 * before
+    assert set(model.state_dict()) == keys
+    if not (facts.needs_dropout and name in NO_DROPOUT_TO_ACT_ON):
+        assert not same(state(model), plainly_trained(name, facts.needs_dropout))
+    model.save_pretrained(tmp_path)
+    assert torch.equal(outputs(_loaded(name, tmp_path)), outputs(model))
+
+
+def _loaded(name, folder):
+    if "lora" not in name:
+        return AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="eager")
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(tiny_classifier(name.partition("+")[0]), folder)
+
+
+@pytest.mark.parametrize("name", ["bert", "bart", "llama+lora"])
+@pytest.mark.parametrize("case", [case for case in CASES if CASES[case].off is not None])
+def test_at_strength_zero_not_a_bit_changes(case, name, plainly_trained):
+    if name in CASES[case].refused:
+        pytest.skip(f"{case} refuses {name}")
+
+    trained = state(train(tiny_classifier(name), [make(case, CASES[case].off)]))
+
+    assert same(trained, plainly_trained(name, True))
+
+
+def script(model, stabilizers, folder, **changes):
+    """A training on 16 rows as somebody's own script would run it."""
+    settings = {
+        "output_dir": str(folder),
+        "num_train_epochs": 4,
+        "per_device_train_batch_size": 8,
+        "learning_rate": 5e-3,
+        "report_to": "none",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "log_level": "error",
+        "dataloader_pin_memory": False,
+        "use_cpu": True,
+        **changes,
+    }
+    return st.StableTrainer(
+        model=model, args=TrainingArguments(**settings), train_dataset=rows(16), stabilizers=stabilizers
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_training_that_is_resumed_ends_with_the_same_bits(case, tmp_path):
+    whole = script(tiny_classifier("bert"), [make(case)], tmp_path, save_strategy="steps", save_steps=4)
+    whole.train()
+    checkpoint = tmp_path / "checkpoint-4"
+    resumed = script(tiny_classifier("bert"), [make(case)], tmp_path)
+    resumed.train(resume_from_checkpoint=str(checkpoint))
+
+    assert (checkpoint / STATE_FILE).is_file()
+    assert resumed.state.global_step == whole.state.global_step == 8
+    assert same(state(resumed.model), state(whole.model))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not CASES[case].own_noise and case != "rdrop"])
+def test_four_batches_of_two_that_accumulate_are_one_of_eight(case, tmp_path):
+    trained = []
+    for size, accumulation in ((8, 1), (2, 4)):
+        arguments = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulation}
+        trainer = script(tiny_classifier("bert", dropout=False), [make(case)], tmp_path, **arguments)
+        trainer.train()
+        trained.append(outputs(trainer.model))
+
+    assert torch.allclose(*trained, atol=2e-3)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_trains_under_bfloat16_autocast(case, tmp_path):
+    model = tiny_classifier("bert")
+    before = task_loss(model)
+    trainer = script(model, [make(case)], tmp_path, bf16=True, num_train_epochs=10)
+
+    trainer.train()
+
+    assert task_loss(model) < 0.9 * before
+    assert all(weight.dtype == torch.float32 for weight in model.parameters())
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if CASES[case].differentiable is not None])
+def test_the_gradient_passes_a_finite_difference_check(case):
+    model = tiny_classifier("bert", dropout=CASES[case].needs_dropout).double()
+    kit = Stabilization(model, [make(case, CASES[case].differentiable)], seed=1)
+    run = next(iter(kit.runs.values()))
+    model.train()
+    inputs = batch(rows(6))
+    weights = [weight for level in run.parts.levels[-2:] for weight in level]
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in weights:
+            weight.add_(torch.randn_like(weight), alpha=0.01)
+    directions = [torch.randn_like(weight) for weight in weights]
+
+    def loss(shift=0.0):
+        torch.manual_seed(3)
+        with torch.no_grad():
+            for weight, direction in zip(weights, directions, strict=True):
+                weight.add_(direction, alpha=shift)
+        value = kit.loss(model, inputs)[0]
+        with torch.no_grad():
+            for weight, direction in zip(weights, directions, strict=True):
+                weight.sub_(direction, alpha=shift)
+        return value
+
+    plain = Stabilization(tiny_classifier("bert").double(), [])
+    gradients = torch.autograd.grad(loss(), weights, allow_unused=True)
+    slope = sum((g * d).sum() for g, d in zip(gradients, directions, strict=True) if g is not None)
+    with torch.no_grad():
+        measured = (loss(1e-6) - loss(-1e-6)) / 2e-6
+
+    assert plain.kind == "classification"
+    assert slope.item() == pytest.approx(measured.item(), rel=1e-5)
+
+
+def test_one_recipe_serves_many_trainings_at_a_time():
+    methods = [make(case) for case in ("wd_pre", "ema", "mixout")]
+    kits = [Stabilization(tiny_classifier("bert", seed=seed), methods, seed=1) for seed in (0, 1)]
+
+    states = [kit.runs["wd_pre"].state for kit in kits]
+
+    assert states[0].keys() == states[1].keys()
+    assert not same(states[0], states[1])
+    assert all(not isinstance(value, torch.Tensor) for method in methods for value in vars(method).values())
+
+
+def test_many_methods_stand_in_one_recipe(tmp_path):
+    cases = ["mmr", "mhloss", "mixout", "wd_pre", "l2_sp", "reinit", "llrd", "r3f", "freelb", "child_tuning", "cngc"]
+    trainer = script(tiny_classifier("bert"), [make(case) for case in [*cases, "hype", "ema"]], tmp_path)
+    before = task_loss(trainer.model)
+
+    trainer.train()
+
+    assert task_loss(trainer.model) < before
+    assert isinstance(trainer.model.classifier, nn.Linear)
+    assert type(trainer.model.bert.encoder.layer[0].output.dense) is nn.Linear
+
+
+@pytest.mark.parametrize(
+    ("pair", "what"),
+    [
+        (("mhloss", "r4f"), "the last layer"),
+        (("mhloss", "rdrop"), "the task loss"),
+        (("ema", "swa"), "the weights that are kept"),
+    ],
+)
+def test_two_that_replace_the_same_thing_are_refused(pair, what, tmp_path):
+    with pytest.raises(UserError, match=f"'{pair[0]}' and '{pair[1]}' both replace {what}"):
+        script(tiny_classifier("bert"), [make(case) for case in pair], tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(set(stabilizer_names()) - {"mhloss", "surt"}))
+def test_in_head_tuning_it_says_why_it_means_nothing_there(name):
+    cls = type(parse_stabilizer(name))
+
+    assert "head" not in cls.settings
+    assert cls.wrong_setting != Stabilizer.wrong_setting
+
+
+@pytest.mark.parametrize("name", stabilizer_names())
+def test_its_docstring_names_source_and_cost(name):
+    text = type(parse_stabilizer(name)).__doc__
+
+    assert "Cost" in text
+    assert "arXiv" in text or "Polyak" in text
+
+
+def test_a_checkpoint_is_not_resumed_with_other_methods(tmp_path):
+    script(tiny_classifier("bert"), [st.EMA()], tmp_path, save_strategy="steps", save_steps=4).train()
+    other = script(tiny_classifier("bert"), [st.EMA(decay=0.5)], tmp_path)
+
+    with pytest.raises(UserError, match="was written with the stabilizers"):
+        other.train(resume_from_checkpoint=True)
+    (Path(tmp_path) / "checkpoint-8" / STATE_FILE).unlink()
+    again = script(tiny_classifier("bert"), [st.EMA()], tmp_path)
+    with pytest.raises(UserError, match="was written without ema"):
+        again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-8"))
