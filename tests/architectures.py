@@ -35,6 +35,7 @@ CONFIGS = {
         "encoder_ffn_dim": 32,
         "decoder_ffn_dim": 32,
         "decoder_start_token_id": START,
+        "init_std": 0.2,
         **_SPECIAL,
     },
     "llama": _DECODER,
@@ -67,14 +68,13 @@ def _with_lora(model):
 
 
 def rows(count=16, classes=2, seed=0):
-    """Examples whose second token tells the class; each ends as encoder-decoder models want it, none is padded."""
+    """Examples whose class stands first and next to last, where models read; each ends as encoder-decoders want it."""
     generator = torch.Generator().manual_seed(seed)
     made = []
     for n in range(count):
+        label = n % classes
         words = torch.randint(10, VOCABULARY, (5,), generator=generator).tolist()
-        made.append(
-            {"input_ids": [START, 4 + n % classes, *words, END], "attention_mask": [1] * 8, "labels": n % classes}
-        )
+        made.append({"input_ids": [4 + label, *words, 4 + label, END], "attention_mask": [1] * 8, "labels": label})
     return made
 
 
