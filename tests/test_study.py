@@ -206,11 +206,11 @@ def test_a_run_spec_survives_the_way_to_json_and_back():
             {"recipes": {"a": {"training": {"learning_rat": 1}}}},
             "recipes.a.training: unknown key 'learning_rat': did you mean 'learning_rate'?",
         ),
-        ({"recipes": ["mrm"]}, "recipes: unknown recipe 'mrm': did you mean 'mmr'? valid: mhloss, mmr, standard, surt"),
+        ({"recipes": ["mrm"]}, "recipes: unknown recipe 'mrm': did you mean 'mmr'? valid: bitfit, "),
         ({"recipes": ["mmr+suRt"]}, "recipes: unknown recipe 'suRt': did you mean 'surt'?"),
         (
             {"recipes": {"a": {"stabilizers": ["mrm"]}}},
-            "recipes.a.stabilizers: unknown stabilizer 'mrm': did you mean 'mmr'? valid: mhloss, mmr, surt",
+            "recipes.a.stabilizers: unknown stabilizer 'mrm': did you mean 'mmr'? valid: bitfit, ",
         ),
         (
             {"recipes": {"a": {"stabilizers": [{"mmr": {"alfa": 1}}]}}},

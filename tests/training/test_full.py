@@ -138,7 +138,7 @@ def test_the_weights_of_the_picked_epoch_are_the_ones_that_are_measured(specs, t
     pick = full._RunTrainer.pick_epoch
 
     def keep(trainer):
-        heads.append(trainer.active.head.weight.detach().clone())
+        heads.append(trainer.stabilization.head.weight.detach().clone())
         pick(trainer)
 
     measured = []

@@ -5,6 +5,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from steadytune.errors import UserError
 from steadytune.stabilizers.layers import MultiHeadLinear
+from steadytune.stabilizers.mhloss import MHLoss
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.training.data import run_data
@@ -96,17 +97,15 @@ def test_the_head_is_the_last_layer_outside_the_pretrained_part(architecture, mo
 
 
 def test_what_enters_the_head_gives_the_models_logits_also_in_a_decoder(model_of, tiny_task, tmp_path, monkeypatch):
-    from steadytune.training import full
-
     seen = []
-    stabilized = full._RunTrainer.stabilized_loss
+    task_loss = MHLoss.task_loss
 
-    def compare(trainer, step, logits):
-        seen.append(torch.allclose(step.head(step.features), logits, atol=1e-5))
+    def compare(method, step):
+        seen.append(torch.allclose(step.head(step.features), step.logits, atol=1e-5))
         assert isinstance(step.head, MultiHeadLinear)
-        return stabilized(trainer, step, logits)
+        return task_loss(method, step)
 
-    monkeypatch.setattr(full._RunTrainer, "stabilized_loss", compare)
+    monkeypatch.setattr(MHLoss, "task_loss", compare)
     # A decoder's tokenizer often pads with the very token that ends each text.
     padded_by_end = model_of("llama")
     tokenizer = AutoTokenizer.from_pretrained(padded_by_end)
@@ -169,7 +168,7 @@ def test_all_heads_of_mhloss_differ_from_each_other_on_a_native_head(model_of, t
 
     def look(trainer, model):
         equip(trainer, model)
-        heads.append(trainer._head[2].weight.detach().flatten(1))
+        heads.append(trainer.stabilization.head.weight.detach().flatten(1))
 
     monkeypatch.setattr(full._RunTrainer, "equip", look)
     study = Study.parse(

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainingArguments, set_seed
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback, TrainingArguments, set_seed
 
 import steadytune as st
 from steadytune.errors import UserError
@@ -174,6 +174,88 @@ def test_label_smoothing_is_that_of_the_plain_trainer(script):
 def test_label_smoothing_of_numbers_is_refused(script):
     with pytest.raises(UserError, match="label smoothing needs classes"):
         script(num_labels=1, label_smoothing_factor=0.1)
+
+
+def test_a_loss_function_of_the_script_is_refused(tiny_model, tmp_path):
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=2)
+
+    with pytest.raises(UserError, match="leave out compute_loss_func"):
+        st.StableTrainer(model, TrainingArguments(str(tmp_path)), compute_loss_func=lambda *_: 0)
+
+
+def test_an_optimizer_of_the_script_is_refused_where_a_method_regroups_its_weights(tiny_model, tmp_path):
+    def make(*stabilizers):
+        model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=2)
+        optimizer = torch.optim.AdamW(model.parameters())
+        arguments = TrainingArguments(str(tmp_path), report_to="none")
+        return st.StableTrainer(model, arguments, optimizers=(optimizer, None), stabilizers=stabilizers)
+
+    make(st.MMR())
+    for method in (st.LLRD(), st.MHLoss(), st.NoBiasCorrection()):
+        with pytest.raises(UserError, match=f"{method.name} changes .*: leave out optimizers"):
+            make(method)
+
+
+def test_a_model_for_many_labels_per_example_is_refused(tiny_model, tmp_path):
+    model = AutoModelForSequenceClassification.from_pretrained(
+        tiny_model, num_labels=3, problem_type="multi_label_classification"
+    )
+
+    with pytest.raises(UserError, match="this model is made for many labels"):
+        st.StableTrainer(model, TrainingArguments(str(tmp_path), report_to="none"))
+
+
+def test_a_model_init_is_equipped_anew_for_each_training(script):
+    trainer = script([st.Mixout(), st.EMA()])
+
+    trainer.train()
+    first = _logits(trainer.model, trainer.processing_class)
+    trainer.train()
+
+    assert torch.equal(_logits(trainer.model, trainer.processing_class), first)
+
+
+def test_without_warm_up_the_first_step_has_the_peak_rate(script):
+    for methods, expected in (([], 0.0), ([st.NoWarmup()], 1e-3)):
+        trainer = script(methods, warmup_steps=1, logging_steps=1)
+        given = trainer.args.warmup_steps
+        trainer.train()
+
+        assert trainer.state.log_history[0]["learning_rate"] == expected
+        assert given == (0 if methods else 1)
+
+
+def test_evaluation_sees_the_averaged_weights_and_training_goes_on_with_its_own(script):
+    trainer = script([st.EMA(decay=0.9)], num_train_epochs=3, eval_strategy="epoch")
+    seen = []
+
+    class Look(TrainerCallback):
+        def on_evaluate(self, args, state, control, metrics, **kwargs):
+            average = trainer.stabilization.runs["ema"].state["classifier.weight"].clone()
+            seen.append((metrics["eval_loss"], average, trainer.model.classifier.weight.detach().clone()))
+
+    trainer.add_callback(Look())
+    trainer.train()
+
+    loss, average, trained = seen[-1]
+    assert not torch.equal(average, trained)
+    assert torch.equal(trainer.model.classifier.weight, average)
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(loss)
+
+
+def test_the_best_checkpoint_brings_back_its_own_average(script):
+    trainer = script(
+        [st.EMA(decay=0.5)],
+        num_train_epochs=4,
+        learning_rate=1e-1,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        load_best_model_at_end=True,
+    )
+    trainer.train()
+
+    losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(min(losses), rel=1e-5)
 
 
 def test_geometry_of_two_points_is_what_one_measures_with_a_ruler():

@@ -171,9 +171,9 @@ class _RunTrainer(StableTrainer):
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         seen = bool(self.shape) and self.shape[-1]["geometry_step"] == self.state.global_step
         if model.training and not seen and self.state.global_step % self.args.logging_steps == 0:
-            features, classes = self.active.encoded_batch()
+            features, classes = self.stabilization.encoded_batch()
             if classes is not None:
-                values = geometry(features, classes, self.active.head)
+                values = geometry(features, classes, self.stabilization.head)
                 self.shape.append({"geometry_step": self.state.global_step, **values})
         return result
 
@@ -190,7 +190,7 @@ class _RunTrainer(StableTrainer):
         assert self.data.splits.select is not None
         rows = batches(self.data.select, self.data.collate, _EVALUATION_BATCH)
         task = self.data.task
-        with self.active.final_weights():
+        with self.stabilization.final_weights():
             logits, _ = logits_of(self.model, rows, self.args.device, self.spec.training.precision == "bf16")
             score = evaluate([task.metric], task.kind, logits, self.data.splits.select)[task.metric]
             if not self.epoch_scores or score > max(self.epoch_scores):

@@ -10,22 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from steadytune.errors import UserError
-from steadytune.files import canonical_json, write_bytes
 from steadytune.stabilizers import Changes, Forward, Pretraining, Run, Stabilizer, Step, check_together
 from steadytune.stabilizers.base import Batches
 from steadytune.stabilizers.surgery import changed_outputs
+from steadytune.training.checkpoint import load_state, save_state
 from steadytune.training.criterion import kind_of, task_criterion
 from steadytune.training.models import encoder_of, find_head, pool
 from steadytune.training.parts import find_parts
 from steadytune.training.seeds import RandomState, preserved_random_state
-
-STATE_FILE = "steadytune.safetensors"
 
 
 class Stabilization:
@@ -49,6 +45,7 @@ class Stabilization:
     Attributes:
         measurements: What the methods recorded before training.
         shared_seconds: Time that they took for it.
+        equipped: Whether the methods are at work; from `finish` on the model is plain.
 
     Raises:
         UserError: A method means nothing here, lacks a part of the model, or goes with no other.
@@ -72,7 +69,7 @@ class Stabilization:
         self.criterion = task_criterion(self.kind, label_smoothing)
         self.measurements: dict[str, Any] = {}
         self.shared_seconds = 0.0
-        self.resumed = False
+        self.equipped, self.resumed = True, False
         self._features: Tensor | None = None
         self._seen: tuple[Tensor, Tensor | None] | None = None
         self._changes: Changes | None = None
@@ -327,8 +324,8 @@ class Stabilization:
 
     @property
     def averages(self) -> bool:
-        """Whether a method keeps other weights than the trained ones."""
-        return self._owner("final_weights") is not None
+        """Whether a method will keep other weights than the trained ones."""
+        return self.equipped and self._owner("final_weights") is not None
 
     @contextmanager
     def final_weights(self) -> Iterator[None]:
@@ -364,6 +361,7 @@ class Stabilization:
 
     def unequip(self) -> None:
         """Take everything out of the model again; the last layer becomes the plain one that it amounts to."""
+        self.equipped = False
         self._watch.remove()
         self._features = self._seen = None
         for run in reversed(self.runs.values()):
@@ -374,12 +372,7 @@ class Stabilization:
 
     def save(self, folder: Path) -> None:
         """Write what the methods need to go on into the folder of a checkpoint."""
-        tensors = {
-            f"{name}/{key}": tensor.detach().contiguous().cpu()
-            for name, run in self.runs.items()
-            for key, tensor in run.state.items()
-        }
-        write_bytes(folder / STATE_FILE, save(tensors, {"stabilizers": self._entries()}))
+        save_state(folder, self.stabilizers, self.runs)
 
     def load(self, folder: Path) -> None:
         """Read back what `save` wrote, on a model that is equipped as it was then.
@@ -387,22 +380,8 @@ class Stabilization:
         Raises:
             UserError: The file is missing, or other methods wrote it.
         """
-        file = folder / STATE_FILE
-        if not file.is_file():
-            raise UserError(f"{folder} was written without {', '.join(self.runs)}: resume without, or start anew")
-        device = next(self.model.parameters()).device
-        with safe_open(file, "pt", device=str(device)) as stored:
-            if (written := (stored.metadata() or {}).get("stabilizers")) != self._entries():
-                raise UserError(f"{folder} was written with the stabilizers {written}, not {self._entries()}")
-            for name in stored.keys():  # noqa: SIM118 - it is no mapping
-                method, _, key = name.partition("/")
-                tensor, state = stored.get_tensor(name), self.runs[method].state
-                # In place, because a module in the model may hold the same tensor.
-                state[key] = state[key].copy_(tensor) if key in state else tensor
+        load_state(folder, self.stabilizers, self.runs)
         self.resumed = True
-
-    def _entries(self) -> str:
-        return canonical_json([method.entry() for method in self.stabilizers]).decode()
 
 
 def _without_labels(inputs: Mapping[str, Any]) -> dict[str, Any]:

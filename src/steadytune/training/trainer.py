@@ -33,7 +33,7 @@ class StableTrainer(Trainer):
         kwargs: As `Trainer` takes them.
 
     Attributes:
-        stabilization: The stabilizers at work on the model; None when it has been trained.
+        stabilization: The stabilizers at work on the model.
         measurements: What they recorded before training.
         shared_seconds: Time that they took for it.
 
@@ -44,6 +44,7 @@ class StableTrainer(Trainer):
     loss_is_scaled_for_ga = False
     args: TrainingArguments
     optimizer: Any
+    stabilization: Stabilization
 
     def __init__(
         self, *args: Any, stabilizers: Sequence[Stabilizer] = (), task_kind: str | None = None, **kwargs: Any
@@ -54,7 +55,6 @@ class StableTrainer(Trainer):
             raise UserError(str(error)) from error
         self.stabilizers = tuple(stabilizers)
         self.task_kind = task_kind
-        self.stabilization: Stabilization | None = None
         self._complete = False
         super().__init__(*args, **kwargs)
         self._complete = True
@@ -104,17 +104,6 @@ class StableTrainer(Trainer):
         self.measurements = self.stabilization.measurements
         self.shared_seconds = self.stabilization.shared_seconds
 
-    @property
-    def active(self) -> Stabilization:
-        """The stabilizers at work.
-
-        Raises:
-            UserError: The model that was given as `model` has been trained already.
-        """
-        if self.stabilization is None:
-            raise UserError("this StableTrainer has trained its model: make a new one, or give model_init")
-        return self.stabilization
-
     def pretraining(self, model: nn.Module) -> Pretraining:
         """Return what the hook before training sees; here, in a script, from the training set and the output folder."""
         inputs = [row["input_ids"] for row in self.train_dataset or ()]
@@ -137,7 +126,7 @@ class StableTrainer(Trainer):
         given = self.optimizer
         super().create_optimizer(model)
         if given is None:
-            self.optimizer = self.active.prepare_optimizer(self.optimizer)
+            self.optimizer = self.stabilization.prepare_optimizer(self.optimizer)
         made: torch.optim.Optimizer = self.optimizer
         return made
 
@@ -150,33 +139,33 @@ class StableTrainer(Trainer):
     ) -> Any:
         """Return the mean task loss of the batch, or what the stabilizers make of it while the model trains."""
         with self.accelerator.autocast():
-            loss, outputs = self.active.loss(model, inputs)
+            loss, outputs = self.stabilization.loss(model, inputs)
         return (loss, outputs) if return_outputs else loss
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Train on one batch, in one pass or in as many as a stabilizer makes."""
         inputs = self._prepare_inputs(inputs)
         once = partial(super().training_step, model, inputs, num_items_in_batch)
-        loss = self.active.passes(once, inputs)
+        loss = self.stabilization.passes(once, inputs)
         if self.accelerator.sync_gradients:
-            self.active.after_backward()
+            self.stabilization.after_backward()
         return loss
 
     def _clip_grad_norm(self, model: nn.Module) -> Any:
-        if not self.active.clips:
+        if not self.stabilization.clips:
             return super()._clip_grad_norm(model)
         self.accelerator.unscale_gradients()
-        return self.active.clip(model.parameters())
+        return self.stabilization.clip(model.parameters())
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         # The Trainer does not ask for clipping at max_grad_norm 0, which is about the global clip.
-        if grad_norm is None and self.active.clips:
+        if grad_norm is None and self.stabilization.clips:
             grad_norm = self._clip_grad_norm(model)
         return super()._get_grad_norm(model, grad_norm=grad_norm)
 
     def begin(self) -> None:
         """Let the stabilizers look at the training set."""
-        self.active.begin(self._training_batches, self.state.max_steps, self.state.global_step)
+        self.stabilization.begin(self._training_batches, self.state.max_steps, self.state.global_step)
 
     def _training_batches(self) -> Iterator[Mapping[str, Tensor]]:
         batches: Iterable[Any] = self.get_train_dataloader()
@@ -184,7 +173,7 @@ class StableTrainer(Trainer):
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluate as `Trainer` does, on the weights that would be kept."""
-        if self.stabilization is None or not self.stabilization.averages:
+        if not self.stabilization.averages:
             return super().evaluation_loop(*args, **kwargs)
         with self.stabilization.final_weights():
             return super().evaluation_loop(*args, **kwargs)
@@ -192,18 +181,18 @@ class StableTrainer(Trainer):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model as `Trainer` does, and in a checkpoint what the stabilizers need to resume."""
         super().save_model(output_dir, _internal_call)
-        if _internal_call and output_dir and self.stabilizers and self.stabilization and self.args.should_save:
+        if _internal_call and output_dir and self.stabilizers and self.args.should_save:
             self.stabilization.save(Path(output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         if self.stabilizers:
-            self.active.load(Path(resume_from_checkpoint))
+            self.stabilization.load(Path(resume_from_checkpoint))
 
     def _load_best_model(self) -> None:
         super()._load_best_model()
         if self.stabilizers:
-            self.active.load(Path(str(self.state.best_model_checkpoint)))
+            self.stabilization.load(Path(str(self.state.best_model_checkpoint)))
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train as `Trainer` does, then make the model plain.
@@ -211,17 +200,16 @@ class StableTrainer(Trainer):
         Raises:
             UserError: A model that was given as `model` has been trained already.
         """
-        if self.model_init is None:
-            _ = self.active
+        if self.model_init is None and not self.stabilization.equipped:
+            raise UserError("this StableTrainer has trained its model: make a new one, or give model_init")
         result = super().train(*args, **kwargs)
-        self.active.keep_final_weights()
+        self.stabilization.keep_final_weights()
         self.unequip()
         return result
 
     def unequip(self) -> None:
         """Make the model plain, in place."""
-        self.active.unequip()
-        self.stabilization = None
+        self.stabilization.unequip()
 
 
 _CHANGE_THE_OPTIMIZER = ("wrap_head", "parameter_groups", "optimizer")
@@ -245,7 +233,7 @@ class _Hooks(TrainerCallback):
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not self.trainer.accelerator.optimizer_step_was_skipped:
-            self.trainer.active.after_step(self.trainer.optimizer, state.global_step + 1)
+            self.trainer.stabilization.after_step(self.trainer.optimizer, state.global_step + 1)
 
 
 @torch.no_grad()
