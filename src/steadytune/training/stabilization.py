@@ -171,7 +171,7 @@ class Stabilization:
             inputs: The batch, with labels.
         """
         labels, rest = inputs["labels"], _without_labels(inputs)
-        if not model.training:
+        if not (model.training and self.equipped):
             outputs = model(**rest)
             return self.criterion(_logits_in(outputs), labels), outputs
         state = RandomState.now(labels.device)

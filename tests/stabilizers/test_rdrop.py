@@ -1,0 +1,47 @@
+import pytest
+import torch
+from architectures import batch, rows, tiny_classifier
+from made_steps import make_step
+from torch import nn
+
+from steadytune.stabilizers.divergence import symmetric_divergence
+from steadytune.stabilizers.rdrop import RDrop
+from steadytune.training.stabilization import Stabilization
+
+
+def test_the_loss_is_the_mean_of_both_passes_and_half_of_both_divergences():
+    torch.manual_seed(0)
+    features, labels, other = torch.randn(4, 3), torch.tensor([0, 1, 1, 0]), torch.randn(4, 2)
+    step = make_step(nn.Linear(3, 2), features, labels, forward=lambda changes=None, same_dropout=False: other)
+    cross = nn.functional.cross_entropy
+
+    loss = RDrop(alpha=0.6).task_loss(step)
+
+    expected = (cross(step.logits, labels) + cross(other, labels)) / 2 + 0.3 * symmetric_divergence(step.logits, other)
+    assert loss.item() == pytest.approx(expected.item())
+
+
+def test_without_dropout_both_passes_agree_and_the_loss_is_the_plain_one():
+    model, inputs = tiny_classifier("bert", dropout=False), batch(rows(4))
+    model.train()
+
+    values = [Stabilization(model, methods).loss(model, inputs)[0].item() for methods in ([], [RDrop()])]
+
+    assert values[0] == pytest.approx(values[1], rel=1e-6)
+
+
+def test_the_second_pass_has_masks_of_its_own():
+    model, inputs = tiny_classifier("bert"), batch(rows(4))
+    model.train()
+    strong, weak = (Stabilization(model, [RDrop(alpha=alpha)]) for alpha in (1e3, 1e-3))
+    values = []
+    for kit in (strong, weak):
+        torch.manual_seed(0)
+        values.append(kit.loss(model, inputs)[0].item())
+
+    assert values[0] > 2 * values[1]
+
+
+def test_a_regression_is_refused():
+    with pytest.raises(ValueError, match="needs classes"):
+        RDrop().check("regression")
