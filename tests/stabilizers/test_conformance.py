@@ -197,12 +197,15 @@ def script(model, stabilizers, folder, **changes):
     )
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_training_that_is_resumed_ends_with_the_same_bits(case, tmp_path):
-    whole = script(tiny_classifier("bert"), [make(case)], tmp_path, save_strategy="steps", save_steps=4)
+RESUMED = [*((case, "bert") for case in CASES), ("mhloss", "bert+lora"), ("ema", "bert+lora"), ("child_tuning", "bart")]
+
+
+@pytest.mark.parametrize(("case", "name"), RESUMED)
+def test_a_training_that_is_resumed_ends_with_the_same_bits(case, name, tmp_path):
+    whole = script(tiny_classifier(name), [make(case)], tmp_path, save_strategy="steps", save_steps=4)
     whole.train()
     checkpoint = tmp_path / "checkpoint-4"
-    resumed = script(tiny_classifier("bert"), [make(case)], tmp_path)
+    resumed = script(tiny_classifier(name), [make(case)], tmp_path)
     resumed.train(resume_from_checkpoint=str(checkpoint))
 
     assert (checkpoint / STATE_FILE).is_file()
