@@ -56,6 +56,29 @@ def test_a_run_leaves_logits_labels_states_curves_and_times(specs, tmp_path):
     assert record.versions["torch"] == torch.__version__
 
 
+@pytest.mark.parametrize("recipe", ["standard", "mhloss"])
+def test_gradients_by_depth_are_kept_where_the_loss_is_and_make_up_the_whole_gradient(specs, tmp_path, recipe):
+    (spec,) = specs(recipes=[recipe], clip=1e-3)
+
+    curves = train_full(spec, tmp_path, _quiet)[0].curves
+
+    names = ["gradient_embeddings", "gradient_block_1", "gradient_block_2", "gradient_top"]
+    assert [name for name in curves if name.startswith("gradient_")] == ["gradient_step", *names]
+    assert curves["gradient_step"] == curves["step"]
+    assert all(min(curves[name]) > 0 for name in names)
+    squares = np.sum([np.square(curves[name]) for name in names], axis=0)
+    assert np.sqrt(squares) == pytest.approx(curves["grad_norm"], rel=1e-4)
+
+
+def test_a_depth_that_is_frozen_has_no_gradient(specs, tmp_path):
+    (spec,) = specs(recipes=["freeze"])
+
+    curves = train_full(spec, tmp_path, _quiet)[0].curves
+
+    assert set(curves["gradient_embeddings"]) == {None}
+    assert min(curves["gradient_top"]) > 0
+
+
 def test_it_learns(specs, tmp_path):
     (spec,) = specs(epochs=15, learning_rate=5e-3)
 

@@ -22,10 +22,11 @@ from steadytune.tasks.metrics import evaluate
 from steadytune.training.data import RunData, batches, run_data
 from steadytune.training.models import build_model, encoder_of, is_decoder
 from steadytune.training.outcome import Diverged, finished
+from steadytune.training.parts import find_parts
 from steadytune.training.pretraining import pretraining_context
 from steadytune.training.recording import logits_of, stored
 from steadytune.training.seeds import spread
-from steadytune.training.trainer import StableTrainer, geometry
+from steadytune.training.trainer import StableTrainer, geometry, gradient_norms
 
 _CHECK_EVERY = 10
 _CURVE_POINTS = 40
@@ -135,6 +136,7 @@ class _RunTrainer(StableTrainer):
         self.spec, self.data, self.cache, self.report = spec, data, cache, progress
         self.losses: list[Tensor] = []
         self.shape: list[dict[str, float]] = []
+        self.gradients: list[dict[str, float]] = []
         self.epoch_scores: list[float] = []
         self.best: dict[str, Tensor] | None = None
         super().__init__(
@@ -147,6 +149,7 @@ class _RunTrainer(StableTrainer):
             callbacks=[_Watch(self)],
         )
         self.remove_callback(PrinterCallback)
+        self.levels = find_parts(model).levels
         self.start = {name: weight.detach().cpu().clone() for name, weight in encoder_of(model).named_parameters()}
 
     def pretraining(self, model: nn.Module) -> Pretraining:
@@ -159,9 +162,15 @@ class _RunTrainer(StableTrainer):
         return spread("dropout", self.spec.seeds.dropout)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Train on one batch and keep its loss as it is, before the Trainer's log filters it."""
+        """Train on one batch and keep its loss as it is, before the Trainer's log filters it.
+
+        Where the Trainer will log this step, keep the size of its gradient at each depth, too.
+        """
         loss: Tensor = super().training_step(*args, **kwargs)
         self.losses.append(loss)
+        step = self.state.global_step + 1
+        if step % self.args.logging_steps == 0:
+            self.gradients.append({"gradient_step": step, **gradient_norms(self.levels)})
         return loss
 
     def compute_loss(
@@ -214,11 +223,12 @@ class _RunTrainer(StableTrainer):
 
     @property
     def curves(self) -> dict[str, list[float | None]]:
-        """Return loss, gradient norm and learning rate as logged, geometry, and the scores that picked the epoch."""
+        """Return what the Trainer logged, gradients by depth, geometry, and the scores that picked the epoch."""
         logged = [entry for entry in self.state.log_history if "loss" in entry]
         curves = {name: [entry[name] for entry in logged] for name in ("step", "loss", "grad_norm", "learning_rate")}
-        for name in self.shape[0] if self.shape else ():
-            curves[name] = [values[name] for values in self.shape]
+        for kept in (self.gradients, self.shape):
+            for name in kept[0] if kept else ():
+                curves[name] = [values[name] for values in kept]
         if self.epoch_scores:
             curves["epoch"] = list(range(1, len(self.epoch_scores) + 1))
             curves["selection_score"] = list(self.epoch_scores)

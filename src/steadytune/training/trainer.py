@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -268,3 +269,21 @@ def geometry(features: Tensor, classes: Tensor, head: Any) -> dict[str, float]:
         "feature_norm": float(features.norm(dim=1).max()),
         "margin": float(margin),
     }
+
+
+@torch.no_grad()
+def gradient_norms(levels: Sequence[Sequence[nn.Parameter]]) -> dict[str, float]:
+    """Return the Euclidean norm of the gradient at each depth, as it is before it is clipped.
+
+    Args:
+        levels: Weights of the embeddings, of each block, and of what is above the last one, as `Parts` has them.
+
+    Returns:
+        "gradient_embeddings", "gradient_block_1" and so on, "gradient_top"; NaN where no weight has a gradient.
+    """
+    names = ["embeddings", *(f"block_{number}" for number in range(1, len(levels) - 1)), "top"]
+    norms = {}
+    for name, level in zip(names, levels, strict=True):
+        gradients = [weight.grad for weight in level if weight.grad is not None]
+        norms[f"gradient_{name}"] = float(nn.utils.get_total_norm(gradients)) if gradients else math.nan
+    return norms
