@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from steadytune.cli.demo import demo
+from steadytune.cli.doctor import doctor
 from steadytune.cli.ls import ls
 from steadytune.cli.measure import measure
 from steadytune.cli.report import report
@@ -20,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (demo, run, measure, report, ls):
+for command in (demo, run, measure, report, ls, doctor):
     app.command()(command)
 
 # An option or command that does not exist; typer has no public name for it.

@@ -1,0 +1,87 @@
+"""`steadytune doctor`: what will make a training unstable, or did."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from steadytune.doctor import Diagnosis, Finding
+
+_WIDTH = 110
+_MEANING = {
+    "high": "known to make trainings fail, or did",
+    "medium": "makes runs differ, or hides that they do",
+    "low": "worth knowing",
+    "check": "not to be seen in the target: look in your script",
+}
+
+
+def doctor(
+    target: Annotated[
+        Path,
+        typer.Argument(
+            help="Study file (YAML), TrainingArguments as JSON, or the --out folder of a 'steadytune run'.",
+            show_default=False,
+        ),
+    ],
+) -> None:
+    """Say in plain words what will make a training unstable, or did, each with its rule, its source and what to do.
+
+    Nothing is trained. A model or task that is not here yet is fetched, as `steadytune run` would. Findings do not
+    change the exit code, which is 0.
+
+    **Example**
+
+    `steadytune doctor study.yaml`
+
+    `steadytune doctor runs/rte`
+
+    `python -c "print(args.to_json_string())" > args.json` in your own script, then `steadytune doctor args.json`
+    """
+    from steadytune.doctor import diagnose
+
+    typer.echo("\n".join(_lines(diagnose(target), target)))
+
+
+def _lines(diagnosis: Diagnosis, target: Path) -> list[str]:
+    findings = diagnosis.findings
+    count = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}" if findings else "nothing found"
+    lines = [f"{target}: {count}"]
+    shown = ""
+    for finding in findings:
+        if finding.severity != shown:
+            shown = finding.severity
+            lines += ["", f"{shown.upper()} - {_MEANING[shown]}"]
+        lines += ["", *_about(finding)]
+    if diagnosis.unknown:
+        lines += ["", "NOT KNOWN", *(_wrapped("- ", text) for text in diagnosis.unknown)]
+    if diagnosis.remedies:
+        names = [remedy.stabilizer for remedy in diagnosis.remedies]
+        lines += ["", "WORTH TRYING, after the rest is mended. Papers claim it (recalled); here only runs can say:"]
+        lines += [_wrapped(f"- {one.stabilizer}: ", f"{one.reason} ({one.source})") for one in diagnosis.remedies]
+        recipes = " ".join(f"--recipe {name}" for name in ["standard", *names])
+        lines += [f"  steadytune run ... {recipes} --seeds 10 --out runs/try"]
+    elif findings:
+        lines += ["", "No finding calls for a stabilizer."]
+    return lines
+
+
+def _about(finding: Finding) -> list[str]:
+    rows = {"found": finding.found, "why": finding.why, "source": finding.source, "do": finding.advice}
+    head = _wrapped("* ", f"{finding.title} ({finding.where})")
+    return [head, *(_wrapped(f"  {name:<8}", text) for name, text in rows.items())]
+
+
+def _wrapped(start: str, text: str) -> str:
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent=start,
+        subsequent_indent=" " * min(len(start), 10),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,70 @@
+"""What will make a training unstable, or did: rules with their sources, on studies, arguments and recorded runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from steadytune.doctor.findings import Diagnosis, Finding, Remedy, in_order
+from steadytune.doctor.remedies import remedies
+from steadytune.doctor.rules import RULES
+from steadytune.doctor.runs import chance_loss, run_findings
+from steadytune.doctor.setup import Setup, arguments_setup, study_setups
+from steadytune.errors import UserError
+from steadytune.records import RunRecord, RunStore
+from steadytune.study import Study
+
+__all__ = ["Diagnosis", "Finding", "Remedy", "Setup", "diagnose"]
+
+_SILENT = (
+    "the model: its depth, and the precision of its weights",
+    "the training set: how many steps an epoch has",
+    "the evaluation set: how small a difference it shows",
+)
+
+
+def diagnose(target: str | Path) -> Diagnosis:
+    """Look at a study file, at the JSON of `TrainingArguments`, or at a folder of recorded runs.
+
+    Raises:
+        UserError: It is none of them, or is broken.
+    """
+    target = Path(target)
+    if not target.exists():
+        raise UserError(f"no file or folder {target}: give a study file, a TrainingArguments JSON, or a folder of runs")
+    recorded: list[Finding] = []
+    if target.is_dir():
+        store = RunStore(target)
+        groups: dict[tuple[str, str, str], list[RunRecord]] = {}
+        for record in store.records():
+            groups.setdefault(record.spec.cohort, []).append(record)
+        named, unknown = study_setups(store.study, {names: _accuracies(runs) for names, runs in groups.items()})
+        setups = list(named.values())
+        for names, runs in groups.items():
+            where = named[names].where if names in named else " / ".join(names)
+            recorded += run_findings(runs, where, _chance(store, runs))
+        if missing := sum(1 for _ in store.study.grid()) - sum(map(len, groups.values())):
+            unknown = (*unknown, f"{missing} of the study's runs, which are not there yet")
+    elif target.suffix == ".json":
+        setups, unknown = [arguments_setup(target)], _SILENT
+    elif target.suffix == ".bin":
+        raise UserError(f"{target} is a pickle, which is not read: write the arguments with args.to_json_string()")
+    else:
+        named, unknown = study_setups(Study.from_yaml(target), {})
+        setups = list(named.values())
+    found = (rule(setup) for rule in RULES for setup in setups)
+    findings = in_order([*recorded, *filter(None, found)])
+    in_all = set(setups[0].stabilizers).intersection(*(setup.stabilizers for setup in setups))
+    return Diagnosis(findings, unknown, remedies(findings, in_all))
+
+
+def _accuracies(records: list[RunRecord]) -> tuple[float, ...]:
+    scores = (record.scores.get("accuracy") for record in records)
+    return tuple(score for score in scores if score is not None)
+
+
+def _chance(store: RunStore, records: list[RunRecord]) -> float | None:
+    """Return the loss at chance of the task that these runs measured; None where it has no classes or none finished."""
+    done = next((record for record in records if record.status == "done"), None)
+    if done is None or store.examples(done.spec)["kind"] == "regression":
+        return None
+    return chance_loss(store.arrays(done)["labels"])

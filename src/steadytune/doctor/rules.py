@@ -1,0 +1,304 @@
+"""One function per rule: a way of training in, a finding or None out. A value that is not known breaks no rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from statistics import fmean, stdev
+
+from steadytune.analysis.intervals import spread_interval
+from steadytune.analysis.wording import points
+from steadytune.doctor.findings import Finding
+from steadytune.doctor.setup import Setup
+
+Rule = Callable[[Setup], Finding | None]
+
+_MOSBACH = "Mosbach et al., arXiv 2006.04884; recalled, seen there on models of 24 blocks"
+_DEEP = 24
+_SMALL = 10_000
+_LONG = 20
+_WANTED = 0.02
+"""Difference of two accuracies that a comparison should be able to show, a choice of ours."""
+_NORMAL = 1.96
+
+
+def _finding(setup: Setup, severity: str, rule: str, title: str, **words: str) -> Finding:
+    return Finding(rule=rule, severity=severity, title=title, where=setup.where, **words)
+
+
+def warmup(setup: Setup) -> Finding | None:
+    """The learning rate must rise before it falls."""
+    if not setup.full or setup.warmup is None or setup.warmup >= 0.06:
+        return None
+    none = setup.warmup == 0
+    deep = setup.layers is None or setup.layers >= _DEEP
+    return _finding(
+        setup,
+        ("high" if deep else "medium") if none else "low",
+        "warm-up",
+        "no warm-up" if none else "little warm-up",
+        found=f"the learning rate rises over {100 * setup.warmup:.2g} % of the steps",
+        why=(
+            "Adam's first steps are its largest, on gradients of a random head. Published settings warm up over 6 % of "
+            "the steps (RoBERTa) to 10 %."
+        ),
+        source=f"{_MOSBACH}; 6 %: Liu et al., arXiv 1907.11692, recalled",
+        advice=(
+            "warmup_steps=0.1, with lr_scheduler_type='linear'"
+            if setup.stock
+            else "training.warmup: 0.1, and no no_warmup among the stabilizers"
+        ),
+    )
+
+
+def learning_rate(setup: Setup) -> Finding | None:
+    """The deeper the model, the lower the rate at which it starts to fail."""
+    if not setup.full or "bitfit" in setup.stabilizers:
+        return None
+    least, limit, provoking, why, source = next(row for row in _RATES if setup.layers is None or setup.layers >= row[0])
+    rate = setup.learning_rate
+    if rate <= limit:
+        return None
+    if setup.layers is None:
+        severity, depth = "check", "depth of the model not known"
+        why = f"If the model has {least} blocks or more: {why} Adapters such as LoRA take higher rates."
+    else:
+        severity = "high" if provoking is not None and rate >= provoking else "medium"
+        depth = f"{setup.layers} blocks"
+    return _finding(
+        setup,
+        severity,
+        "learning-rate",
+        "learning rate too high for the depth",
+        found=f"{rate:.3g}, {depth}",
+        why=why,
+        source=source,
+        advice=f"{limit:.0e} or less".replace("e-0", "e-"),
+    )
+
+
+_RATES: tuple[tuple[int, float, float | None, str, str], ...] = (
+    (
+        _DEEP,
+        2e-5,
+        3e-5,
+        "failed runs were provoked with 5e-5 (BERT-large) and 3e-5 (RoBERTa-large); 2e-5 was the setting that works.",
+        "Du & Nguyen, arXiv 2302.07778, read through its public summary",
+    ),
+    (
+        12,
+        5e-5,
+        None,
+        "BERT was tuned within 2e-5 to 5e-5; what happens above is not established.",
+        "Devlin et al., arXiv 1810.04805, recalled",
+    ),
+    (
+        0,
+        1e-4,
+        3e-4,
+        "with 6 blocks of width 384, disagreement on 1000 examples of CoLA was .061 at 5e-5 and .175 at 3e-4.",
+        "measured with the offline model, five seeds each; other shallow models were not looked at",
+    ),
+)
+"""(least depth, highest rate that raises no doubt, rate at which failures were seen, what was seen, source)."""
+
+
+def half_precision(setup: Setup) -> Finding | None:
+    """Weights of 16 bits swallow small updates; transformers 5 loads a checkpoint as it is stored."""
+    if setup.half is None and not setup.stock:
+        return None
+    return _finding(
+        setup,
+        "check" if setup.stock else "low",
+        "precision",
+        "half-precision weights",
+        found=(
+            "the arguments do not say in which precision the weights are loaded"
+            if setup.stock
+            else f"the checkpoint is stored in {setup.half}; here it is loaded in float32"
+        ),
+        why=(
+            "from_pretrained has dtype='auto' as its default: a checkpoint stored in half precision then trains in "
+            "half precision, where an update below about 1/256 (bfloat16) or 1/2048 (float16) of a weight is lost."
+        ),
+        source="measured on transformers 5; the fractions follow from the 8 and 11 bits of the two formats",
+        advice="from_pretrained(..., dtype=torch.float32) wherever the model is loaded, and bf16=True for speed",
+    )
+
+
+def bias_correction(setup: Setup) -> Finding | None:
+    """Moments that start at zero must be corrected, or the first steps are too long."""
+    if "no_bias_correction" in setup.stabilizers:
+        found = "no_bias_correction among the stabilizers"
+        why = "Uncorrected, Adam's first step is 3.2 times as long, and steps stay too long for about 1000 of them."
+    elif setup.optimizer.startswith("rmsprop"):
+        found = f"optim={setup.optimizer}"
+        why = "Its running mean of squares starts at 0 and is not corrected: the first step is 10 times as long."
+    else:
+        return None
+    return _finding(
+        setup,
+        "high",
+        "bias-correction",
+        "no bias correction",
+        found=found,
+        why=why,
+        source=f"{_MOSBACH}; Zhang et al., arXiv 2006.05987, recalled; the factors are computed",
+        advice="AdamW as it is: leave no_bias_correction out, or optim='adamw_torch_fused'",
+    )
+
+
+def accumulation(setup: Setup) -> Finding | None:
+    """The stock Trainer adds up the losses of sequence classifiers where it should take their mean."""
+    if not setup.stock or setup.accumulation < 2:
+        return None
+    return _finding(
+        setup,
+        "high",
+        "accumulation",
+        "gradients grow with accumulation",
+        found=f"batch {setup.batch_size} x gradient_accumulation_steps {setup.accumulation}",
+        why=(
+            f"For a sequence classifier the gradient is {setup.accumulation} times that of batch "
+            f"{setup.batch_size * setup.accumulation}: the loss is not divided by the number of passes. Clipping at a "
+            "fixed norm then cuts more, and the logged loss and norm mean something else."
+        ),
+        source="measured on transformers 5 (batch 2 x 4 against batch 8), and tested here; language models are right",
+        advice="StableTrainer in the place of Trainer, whose loss is a mean, or one batch of the whole size",
+    )
+
+
+def head_seed(setup: Setup) -> Finding | None:
+    """What is drawn before the seed is set differs from run to run, or is the same in all runs."""
+    if not setup.stock:
+        return None
+    return _finding(
+        setup,
+        "check",
+        "head-seed",
+        "head drawn before the seed is set",
+        found="the arguments do not say whether the script gives model= or model_init=",
+        why=(
+            "Trainer sets `seed` as it is made. A model that was loaded before has a head, and LoRA matrices, from "
+            "whatever random state was there: two runs of one seed differ."
+        ),
+        source="measured on transformers 5",
+        advice=(
+            "model_init= in the place of model=, or set_seed(seed) right before from_pretrained and get_peft_model"
+        ),
+    )
+
+
+def hidden_nan(setup: Setup) -> Finding | None:
+    """A log that leaves out what is not finite shows a diverged run as a healthy one."""
+    if not setup.hides_nan:
+        return None
+    return _finding(
+        setup,
+        "medium",
+        "hidden-nan",
+        "losses that are NaN are not logged",
+        found="logging_nan_inf_filter=True, the default",
+        why="A loss that is NaN or infinite is replaced by the mean of the others before it is logged or checked.",
+        source="documented by transformers, and tested here",
+        advice="logging_nan_inf_filter=False, and stop the run where the loss is not finite",
+    )
+
+
+def evaluation_size(setup: Setup) -> Finding | None:
+    """Few examples blur a score more than many seeds can mend."""
+    size = setup.measured_examples
+    if not size:
+        return None
+    accuracy = fmean(setup.accuracies) if setup.accuracies else 0.5
+    spread = math.sqrt(accuracy * (1 - accuracy))
+    error, visible = spread / math.sqrt(size), _NORMAL * math.sqrt(2) * spread / math.sqrt(size)
+    if visible <= _WANTED:
+        return None
+    at = f"{'' if setup.accuracies else 'at most '}{points(error)} points"
+    seeds = ""
+    if len(setup.accuracies) > 1:
+        by_seeds = stdev(setup.accuracies) / math.sqrt(len(setup.accuracies))
+        more = "; more seeds will not mend that" if by_seeds < error else ""
+        seeds = f" Its seeds leave an error of {points(by_seeds)} points{more}."
+    needed = math.ceil(2 * (_NORMAL * spread / _WANTED) ** 2)
+    return _finding(
+        setup,
+        "medium",
+        "evaluation-size",
+        "evaluation set too small to see the difference",
+        found=f"{size} measured examples"
+        + (f", mean accuracy {points(accuracy)} over {len(setup.accuracies)} runs" if setup.accuracies else ""),
+        why=(
+            f"The choice of {size} examples alone gives an accuracy a standard error of {at}.{seeds} Two recipes "
+            f"must differ by about {points(visible)} points to be told apart on other examples, less where they err on "
+            "the same ones."
+        ),
+        source="binomial error, computed: sqrt(p (1 - p) / n), and 1.96 sqrt(2) times that for a difference",
+        advice=f"measure on about {needed} examples to see {points(_WANTED)} points, or claim larger differences alone",
+    )
+
+
+def epochs(setup: Setup) -> Finding | None:
+    """Small training sets need many passes."""
+    if not setup.full or setup.epochs is None or setup.epochs >= _LONG:
+        return None
+    size = setup.train_examples
+    if size is not None and size > _SMALL:
+        return None
+    found = f"{setup.epochs:g} epochs"
+    if size is None:
+        found += ", size of the training set not known"
+    else:
+        found += f" of {size} examples, {math.ceil(setup.epochs * math.ceil(size / setup.batch_size))} steps"
+    return _finding(
+        setup,
+        "check" if size is None else "medium",
+        "epochs",
+        "few steps for a small training set",
+        found=found,
+        why=(
+            f"On tasks of 2500 to 8600 examples ({_SMALL} or fewer are taken for small here), {_LONG} epochs at 2e-5 "
+            "made runs differ less than the usual 3."
+        ),
+        source=_MOSBACH,
+        advice=("num_train_epochs=20" if setup.stock else "training.epochs: 20") + ", or as many as time allows",
+    )
+
+
+def seeds(setup: Setup) -> Finding | None:
+    """A spread needs many runs to be known."""
+    if setup.seeds is None or setup.seeds >= 10:
+        return None
+    count = setup.seeds
+    if count == 1:
+        why = "One run shows no spread at all."
+    else:
+        _, low, high = spread_interval(1.0, count)
+        why = f"The 95 % interval of the SD reaches from {low:.2f} to {high:.2g} times what is measured."
+    why += f" A failure that hits one run in ten stays unseen with a chance of {100 * 0.9**count:.0f} %."
+    return _finding(
+        setup,
+        "medium" if count > 2 else "high",
+        "seeds",
+        "few seeds",
+        found=f"{count} seed{'' if count == 1 else 's'}",
+        why=why,
+        source="computed: chi-square interval of normal scores, 0.9^K; Du & Nguyen, arXiv 2302.07778, use 10 to 20",
+        advice="--seeds 10 or more; the runs that are there are kept",
+    )
+
+
+RULES: tuple[Rule, ...] = (
+    warmup,
+    bias_correction,
+    learning_rate,
+    accumulation,
+    epochs,
+    evaluation_size,
+    seeds,
+    hidden_nan,
+    half_precision,
+    head_seed,
+)
+"""In the order in which findings of one severity are shown."""

@@ -1,0 +1,171 @@
+"""One way of training as the rules see it, whatever it was read from."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steadytune.errors import UserError
+from steadytune.study import Study, TaskSpec, Training
+from steadytune.tasks import load_task
+from steadytune.tasks.splits import split
+from steadytune.training.weights import half_precision, model_folder
+
+_DEPTHS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers", "encoder_layers")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One way of training. None is what is not known; no rule speaks of it.
+
+    Attributes:
+        where: Name for people: a recipe, with task and model where a study has several, or a file.
+        stock: Whether it is the arguments of a script of somebody's own, which trains with the stock Trainer.
+        full: Whether the encoder moves.
+        learning_rate: Peak learning rate.
+        warmup: Share of the steps in which the rate rises; None where only their number is known.
+        epochs: Passes over the training set; None where only the number of steps is known.
+        batch_size: Examples per pass.
+        accumulation: Passes per step.
+        optimizer: Name in `TrainingArguments.optim`.
+        hides_nan: Whether the log leaves out losses that are not finite.
+        seeds: How many seeds there are, or None.
+        stabilizers: Names.
+        layers: Transformer blocks of the model.
+        half: "float16" or "bfloat16" where the checkpoint is stored so.
+        train_examples: Size of the training set.
+        measured_examples: Size of the measured set; None for a regression, which has no accuracy.
+        accuracies: Of recorded runs that finished.
+    """
+
+    where: str
+    stock: bool
+    learning_rate: float
+    full: bool = True
+    warmup: float | None = None
+    epochs: float | None = None
+    batch_size: int = 16
+    accumulation: int = 1
+    optimizer: str = "adamw_torch_fused"
+    hides_nan: bool = False
+    seeds: int | None = None
+    stabilizers: tuple[str, ...] = ()
+    layers: int | None = None
+    half: str | None = None
+    train_examples: int | None = None
+    measured_examples: int | None = None
+    accuracies: tuple[float, ...] = ()
+
+
+Names = tuple[str, str, str]
+"""Model, task and recipe."""
+
+
+def study_setups(
+    study: Study, accuracies: Mapping[Names, tuple[float, ...]]
+) -> tuple[dict[Names, Setup], tuple[str, ...]]:
+    """Return each way of training that a study crosses, and why something about it could not be had.
+
+    Args:
+        study: What shall run, or has run.
+        accuracies: Those of recorded runs.
+    """
+    unknown: dict[str, None] = {}
+
+    def known(look: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
+        try:
+            return look(*args)
+        except UserError as error:
+            unknown[str(error).partition("\n")[0]] = None
+            return {}
+
+    several = len(study.model) > 1 or len(study.task) > 1
+    setups = {}
+    for model, task, recipe in itertools.product(study.model, study.task, study.recipes):
+        training = study.recipe_training(recipe).resolved(model)
+        assert training.learning_rate is not None
+        stabilizers = tuple(stabilizer.name for stabilizer in study.recipes[recipe].stabilizers)
+        names = (model, task.name, recipe)
+        setups[names] = Setup(
+            where=" / ".join(names) if several else recipe,
+            stock=False,
+            learning_rate=training.learning_rate,
+            full=training.setting == "full",
+            warmup=0.0 if "no_warmup" in stabilizers else training.warmup,
+            epochs=training.epochs,
+            batch_size=training.batch_size,
+            seeds=len(study.seeds),
+            stabilizers=stabilizers,
+            accuracies=accuracies.get(names, ()),
+            **known(_model, model),
+            **known(_sizes, task, training),
+        )
+    return setups, tuple(unknown)
+
+
+def _model(name: str) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((model_folder(name) / "config.json").read_text(encoding="utf-8"))
+    config = {**config, **(config.get("text_config") or {})}
+    layers = next((config[key] for key in _DEPTHS if isinstance(config.get(key), int)), None)
+    return {"layers": layers, "half": half_precision(name)}
+
+
+def _sizes(spec: TaskSpec, training: Training) -> dict[str, Any]:
+    task = load_task(spec)
+    splits = split(task, training)
+    measured = None if task.kind == "regression" else len(splits.measure)
+    return {"train_examples": len(splits.train), "measured_examples": measured}
+
+
+def arguments_setup(path: Path) -> Setup:
+    """Read what `TrainingArguments.to_json_string` wrote, of transformers 4 or 5.
+
+    Raises:
+        UserError: The file cannot be read, is not JSON, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON ({' '.join(str(error).split()):.100})") from None
+    if not isinstance(content, dict) or not {"learning_rate", "num_train_epochs"} <= set(content):
+        raise UserError(f"{path} holds no TrainingArguments: write it with args.to_json_string()")
+
+    def number(key: str, default: float) -> float:
+        value = content.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise UserError(f"{path}: {key} should be a number, not {value!r:.60}")
+        return value
+
+    def word(key: str, default: str) -> str:
+        return str(content.get(key) or default)
+
+    steps = number("max_steps", -1)
+    return Setup(
+        where=path.name,
+        stock=True,
+        learning_rate=number("learning_rate", 0),
+        warmup=_warmup(number("warmup_steps", 0), content.get("warmup_ratio"), steps, word("lr_scheduler_type", "")),
+        epochs=None if steps > 0 else number("num_train_epochs", 0),
+        batch_size=int(number("per_device_train_batch_size", 8)),
+        accumulation=int(number("gradient_accumulation_steps", 1)),
+        optimizer=word("optim", "adamw_torch_fused"),
+        hides_nan=bool(content.get("logging_nan_inf_filter", True)),
+    )
+
+
+def _warmup(warmup: float, ratio: Any, steps: float, schedule: str) -> float | None:
+    """Return the share of the steps; transformers 5 reads a number below 1 as a share, 4 has `warmup_ratio` for it."""
+    if schedule == "constant":
+        # It takes no notice of warm-up; `constant_with_warmup` does.
+        return 0.0
+    if not warmup and isinstance(ratio, (int, float)):
+        return float(ratio)
+    if warmup < 1:
+        return float(warmup)
+    return warmup / steps if steps > 0 else None

@@ -1,0 +1,69 @@
+import yaml
+from commands import command, refused
+from transformers import TrainingArguments
+
+
+def test_a_study_is_judged_in_plain_words_with_sources(tiny_model, tiny_task, tmp_path):
+    file = tmp_path / "study.yaml"
+    content = {"model": str(tiny_model), "task": str(tiny_task), "recipes": ["standard", "no_warmup"]}
+    file.write_text(yaml.safe_dump({**content, "training": {"learning_rate": 1e-3}}))
+
+    result = command("doctor", file)
+
+    assert (result.code, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert lines[0] == f"{file}: 5 findings"
+    assert "* learning rate too high for the depth (standard, no_warmup)" in lines
+    assert "  found   0.001, 2 blocks" in lines
+    assert "* no warm-up (no_warmup)" in lines
+    headings = [line.split(" - ")[0] for line in lines if line[:4].isupper()]
+    assert headings[:2] == ["HIGH", "MEDIUM"]
+    assert headings[-1].startswith("WORTH TRYING")
+    assert "steadytune run ... --recipe standard --recipe llrd" in result.out
+    assert all(len(line) <= 110 or " " not in line.strip() for line in lines)
+
+
+def test_a_study_without_fault_has_nothing_to_mend(tiny_model, tmp_path):
+    file = tmp_path / "study.yaml"
+    task = {"name": "acceptability", "validation_examples": 4900}
+    file.write_text(yaml.safe_dump({"model": str(tiny_model), "task": task, "seeds": 10, "training": {"epochs": 20}}))
+    assert command("doctor", file).out == f"{file}: nothing found\n"
+
+
+def test_the_arguments_of_a_script_are_judged(tmp_path):
+    file = tmp_path / "args.json"
+    file.write_text(TrainingArguments(output_dir=str(tmp_path), gradient_accumulation_steps=4).to_json_string())
+
+    result = command("doctor", file)
+
+    assert result.code == 0
+    assert "gradients grow with accumulation (args.json)" in result.out
+    assert "NOT KNOWN\n- the model" in result.out
+
+
+def test_recorded_runs_are_judged(tiny_model, tiny_task, tmp_path):
+    out = tmp_path / "out"
+    words = ["--model", tiny_model, "--task", tiny_task, "--seeds", 2, "--workers", 1, "--set", "training.epochs=2"]
+    # At a rate of almost nothing every run stays where it started: at chance, with all its gradients.
+    assert command("run", *words, "--set", "training.learning_rate=1e-30", "--out", out).code == 0
+
+    result = command("doctor", out)
+
+    assert result.code == 0
+    assert "runs collapsed (standard)" in result.out
+    assert " ".join(result.out.split()).count("gradients had not vanished at any depth") == 2
+
+
+def test_what_is_no_target_is_refused(tmp_path):
+    assert "no file or folder" in refused("doctor", tmp_path / "nothing")
+    assert "holds no study.yaml" in refused("doctor", tmp_path)
+    for name, content, said in (
+        ("broken.json", "{", "not JSON"),
+        ("other.json", "{}", "holds no TrainingArguments"),
+        ("training_args.bin", "x", "is a pickle"),
+        ("study.yaml", "model: [", "not YAML"),
+        ("text.yaml", "just words", "a study is a mapping"),
+        ("half.yaml", "model: minilm", "task: is missing"),
+    ):
+        (tmp_path / name).write_text(content)
+        assert said in refused("doctor", tmp_path / name)

@@ -1,0 +1,89 @@
+"""What the doctor's rules say of the stock Trainer and of torch, tried out."""
+
+import math
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
+
+import steadytune as st
+
+
+@pytest.fixture
+def train(tiny_model, tmp_path):
+    """Train one step on eight examples by gradient descent; return the Trainer and how far the head's bias moved."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    texts = ["anna likes the glad apple", "ben sees the awful boat"] * 3 + ["leo helps the good dog"] * 2
+    rows = [{"input_ids": tokenizer(text)["input_ids"], "labels": int(n % 3 == 0)} for n, text in enumerate(texts)]
+
+    def go(trainer_class, batch, accumulation, model=None, **arguments):
+        if model is None:
+            torch.manual_seed(0)
+            model = AutoModelForSequenceClassification.from_pretrained(
+                tiny_model, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+            )
+        before = model.classifier.bias.detach().clone()
+        defaults = {"output_dir": str(tmp_path), "report_to": "none", "save_strategy": "no", "disable_tqdm": True}
+        defaults |= {"max_steps": 1, "optim": "sgd", "learning_rate": 1e-3, "max_grad_norm": 0.0, "use_cpu": True}
+        defaults |= {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
+        trainer = trainer_class(
+            model=model,
+            args=TrainingArguments(**{**defaults, **arguments}),
+            train_dataset=rows,
+            processing_class=tokenizer,
+        )
+        trainer.train()
+        return trainer, model.classifier.bias.detach() - before
+
+    return go
+
+
+def test_accumulated_gradients_of_the_stock_trainer_add_up_and_those_of_ours_do_not(train):
+    whole = train(Trainer, 8, 1)[1]
+    stock = train(Trainer, 2, 4)[1]
+    ours = train(st.StableTrainer, 2, 4)[1]
+
+    assert torch.allclose(stock, 4 * whole, rtol=1e-3)
+    assert torch.allclose(ours, whole, rtol=1e-3)
+
+
+@pytest.mark.parametrize("filtered", [True, False])
+def test_the_stock_trainer_logs_a_number_where_the_loss_is_nan(train, tiny_model, filtered):
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_model)
+    torch.nn.init.constant_(model.classifier.weight, math.nan)
+
+    trainer, _ = train(Trainer, 8, 1, model=model, max_steps=3, logging_steps=1, logging_nan_inf_filter=filtered)
+
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert len(losses) == 3
+    assert all(math.isnan(loss) is not filtered for loss in losses)
+
+
+def test_a_head_loaded_before_the_trainer_differs_between_runs_of_one_seed(tiny_model, tmp_path):
+    arguments = TrainingArguments(output_dir=str(tmp_path), report_to="none", seed=0, use_cpu=True)
+
+    def load():
+        return AutoModelForSequenceClassification.from_pretrained(tiny_model)
+
+    def head(**given):
+        return Trainer(args=arguments, **given).model.classifier.weight.detach().clone()
+
+    torch.manual_seed(1)
+    assert not torch.equal(head(model=load()), head(model_init=load))
+    torch.manual_seed(2)
+    other = head(model=load())
+    torch.manual_seed(3)
+    assert not torch.equal(head(model=load()), other)
+    assert torch.equal(head(model_init=load), head(model_init=load))
+
+
+def test_the_first_step_of_rmsprop_is_ten_times_as_long_and_that_of_adamw_is_not():
+    def first_step(optimizer_class):
+        weight = torch.nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
+        optimizer = optimizer_class([weight], lr=1e-3)
+        (3 * weight).sum().backward()
+        optimizer.step()
+        return 1 - float(weight.detach())
+
+    assert first_step(torch.optim.RMSprop) == pytest.approx(10e-3, rel=1e-5)
+    assert first_step(lambda weights, lr: torch.optim.AdamW(weights, lr=lr, weight_decay=0)) == pytest.approx(1e-3)

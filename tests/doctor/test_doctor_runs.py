@@ -1,0 +1,134 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_runs import made_record, made_specs, made_study
+
+from steadytune.doctor.runs import chance_loss, run_findings, stuck_since, vanished_since
+
+LN2 = math.log(2)
+STEPS = list(range(10, 110, 10))
+
+
+@pytest.fixture
+def specs():
+    return made_specs(made_study(seeds=3))
+
+
+def failed(spec, **curves):
+    return made_record(spec, score=0.5, scores={"accuracy": 0.5}, curves={"step": STEPS, **curves})
+
+
+def test_the_loss_at_chance_is_the_entropy_of_the_labels():
+    assert chance_loss([0, 1, 2, 0, 1, 2]) == pytest.approx(math.log(3))
+    assert chance_loss([0, 0, 0, 1]) == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+    assert chance_loss([1, 1]) == 0
+
+
+def test_a_loss_that_never_falls_is_stuck_throughout():
+    assert stuck_since([0.7, 0.69] * 5, STEPS, LN2) == 10
+
+
+def test_a_loss_that_falls_and_comes_back_is_stuck_from_there():
+    # From step 60 on .7; with the .2 of step 50 the mean of the rest is (.2 + 5 * .7) / 6 = .617 < .9 ln 2 = .624.
+    assert stuck_since([0.7, 0.5, 0.3, 0.2, 0.2, 0.7, 0.7, 0.7, 0.7, 0.7], STEPS, LN2) == 60
+
+
+def test_a_loss_that_falls_for_good_is_not_stuck():
+    assert stuck_since([0.7, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.1, 0.1], STEPS, LN2) is None
+
+
+def test_one_easy_batch_does_not_hide_a_stuck_loss():
+    assert stuck_since([0.7, 0.7, 0.5, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7], STEPS, LN2) == 10
+
+
+@given(st.lists(st.floats(0, 2), min_size=1, max_size=60))
+def test_from_the_step_that_is_named_the_mean_loss_is_near_chance(losses):
+    steps = [float(n) for n in range(len(losses))]
+    since = stuck_since(losses, steps, LN2)
+    if since is not None:
+        rest = losses[int(since) :]
+        assert sum(rest) / len(rest) >= 0.9 * LN2 - 1e-9
+        if since > 0:
+            longer = losses[int(since) - 1 :]
+            assert sum(longer) / len(longer) < 0.9 * LN2 + 1e-9
+
+
+def test_a_gradient_vanishes_where_it_stays_below_a_hundredth_of_the_first():
+    norms = [2.0, 1.0, 0.01, 0.5, 0.019, 0.01, 0.001, 0.001, 0.001, 0.001]
+    assert vanished_since(norms, STEPS) == 50
+    assert vanished_since([*norms[:-1], 0.02], STEPS) is None
+    assert vanished_since([2.0] * 9 + [0.001], STEPS) == 100
+    assert vanished_since([2.0] * 18 + [2.0, 0.001], list(range(20))) is None
+
+
+def test_unknown_points_of_a_curve_are_left_out():
+    assert vanished_since([None, 1.0, None, 0.001, 0.001], [1, 2, 3, 4, 5]) == 4
+    assert vanished_since([None, None], [1, 2]) is None
+    assert stuck_since([None, 0.7, 0.7], [1, 2, 3], LN2) == 2
+    assert stuck_since([], [], LN2) is None
+
+
+def test_a_run_that_learned_is_no_finding(specs):
+    assert run_findings([made_record(spec) for spec in specs], "here", LN2) == []
+
+
+def test_a_collapsed_run_is_named_with_the_step_and_the_blocks_without_gradient(specs):
+    gone, alive = [1.0, 0.5, *[0.001] * 8], [1.0] * 10
+    later = [1.0, 0.5, 0.5, *[0.001] * 7]
+    record = failed(
+        specs[1],
+        loss=[0.7] * 10,
+        gradient_step=STEPS,
+        gradient_embeddings=gone,
+        gradient_block_1=gone,
+        gradient_block_2=later,
+        gradient_block_3=alive,
+        gradient_top=gone,
+    )
+
+    (finding,) = run_findings([made_record(specs[0]), record], "recipe", LN2)
+
+    assert (finding.rule, finding.severity, finding.where) == ("collapsed", "high", "recipe")
+    assert finding.found == (
+        "1 of 2 runs. seed 1: accuracy 50.0, loss at chance (0.693) throughout; gradients vanished in embeddings and "
+        "blocks 1 to 2, in the first from step 30 on, in all from 40"
+    )
+
+
+def test_a_record_without_gradients_by_depth_says_so(specs):
+    (finding,) = run_findings([failed(specs[0], loss=[0.7] * 10, grad_norm=[0.0] * 10)], "here", LN2)
+    assert "gradients by depth were not recorded" in finding.found
+
+
+def test_gradients_that_did_not_vanish_are_not_said_to_have(specs):
+    record = failed(specs[0], loss=[0.7] * 10, gradient_step=STEPS, gradient_block_1=[1.0] * 10)
+    (finding,) = run_findings([record], "here", LN2)
+    assert "had not vanished at any depth" in finding.found
+
+
+def test_a_run_that_fits_its_training_set_and_fails_has_not_collapsed(specs):
+    (finding,) = run_findings([failed(specs[0], loss=[0.7, *[0.1] * 9])], "here", LN2)
+    assert finding.rule == "majority"
+
+
+def test_runs_that_diverged_and_crashed_are_told_apart_with_their_reasons(specs):
+    lost = {"score": None, "scores": {}, "majority_score": None, "curves": {}}
+    records = [
+        made_record(specs[0], status="diverged", reason="the training loss was not finite at step 7 of 9", **lost),
+        made_record(specs[1], status="failed", reason="MemoryError", **lost),
+        made_record(specs[2]),
+    ]
+
+    diverged, crashed = run_findings(records, "here", LN2)
+
+    assert (diverged.rule, crashed.rule) == ("diverged", "crashed")
+    assert "1 of 3 runs" in diverged.found
+    assert "seed 0: the training loss was not finite at step 7 of 9" in diverged.found
+    assert "seed 1: MemoryError" in crashed.found
+
+
+def test_a_failed_regression_is_not_explained(specs):
+    (finding,) = run_findings([failed(specs[0], loss=[0.7] * 10)], "here", None)
+    assert finding.rule == "unexplained"
