@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from steadytune.report import write_report as write_report
     from steadytune.stabilizers import Stabilizer as Stabilizer
     from steadytune.stabilizers.bitfit import BitFit as BitFit
+    from steadytune.stabilizers.centre_loss import CentreLoss as CentreLoss
     from steadytune.stabilizers.child_tuning import ChildTuning as ChildTuning
     from steadytune.stabilizers.cngc import CNGC as CNGC
     from steadytune.stabilizers.ema import EMA as EMA
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from steadytune.stabilizers.freeze import Freeze as Freeze
     from steadytune.stabilizers.hype import HyPe as HyPe
     from steadytune.stabilizers.l2_sp import L2SP as L2SP
+    from steadytune.stabilizers.large_margin import LargeMargin as LargeMargin
     from steadytune.stabilizers.llrd import LLRD as LLRD
+    from steadytune.stabilizers.lnsr import LNSR as LNSR
     from steadytune.stabilizers.lp_ft import LPFT as LPFT
     from steadytune.stabilizers.mhloss import MHLoss as MHLoss
     from steadytune.stabilizers.mixout import Mixout as Mixout
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from steadytune.stabilizers.r4f import R4F as R4F
     from steadytune.stabilizers.rdrop import RDrop as RDrop
     from steadytune.stabilizers.reinit import Reinit as Reinit
+    from steadytune.stabilizers.smart import SMART as SMART
+    from steadytune.stabilizers.supcon import SupCon as SupCon
     from steadytune.stabilizers.surt import SURT as SURT
     from steadytune.stabilizers.swa import SWA as SWA
     from steadytune.stabilizers.wd_pre import WDPre as WDPre
@@ -59,6 +64,7 @@ _PLACES = {
     "write_report": "report",
     "Stabilizer": "stabilizers",
     "BitFit": "stabilizers.bitfit",
+    "CentreLoss": "stabilizers.centre_loss",
     "ChildTuning": "stabilizers.child_tuning",
     "CNGC": "stabilizers.cngc",
     "EMA": "stabilizers.ema",
@@ -66,7 +72,9 @@ _PLACES = {
     "Freeze": "stabilizers.freeze",
     "HyPe": "stabilizers.hype",
     "L2SP": "stabilizers.l2_sp",
+    "LargeMargin": "stabilizers.large_margin",
     "LLRD": "stabilizers.llrd",
+    "LNSR": "stabilizers.lnsr",
     "LPFT": "stabilizers.lp_ft",
     "MHLoss": "stabilizers.mhloss",
     "Mixout": "stabilizers.mixout",
@@ -78,6 +86,8 @@ _PLACES = {
     "R4F": "stabilizers.r4f",
     "RDrop": "stabilizers.rdrop",
     "Reinit": "stabilizers.reinit",
+    "SMART": "stabilizers.smart",
+    "SupCon": "stabilizers.supcon",
     "SURT": "stabilizers.surt",
     "SWA": "stabilizers.swa",
     "WDPre": "stabilizers.wd_pre",

@@ -13,7 +13,7 @@ def make_run(name="some", kind="classification", seed=0, **parts):
     return Run(name, Parts(**{**nothing, **parts}), kind, seed)
 
 
-def make_step(head, features, labels, kind="classification", forward=None, run=None):
+def make_step(head, features, labels, kind="classification", forward=None, inputs=None, run=None):
     """A step on which the head's logits are the model's."""
     logits = head(features)
     return Step(
@@ -24,5 +24,6 @@ def make_step(head, features, labels, kind="classification", forward=None, run=N
         criterion=task_criterion(kind),
         logits=logits.view(len(labels), -1),
         forward=forward or (lambda changes=None, same_dropout=False: torch.zeros_like(logits)),
+        inputs=inputs or {},
         run=run or make_run(kind=kind),
     )

@@ -47,13 +47,27 @@ CASES = {
     "bitfit": Case(refused={**refused(NO_BIASES, "has none"), **FROZEN}),
     "child_tuning": Case({"variant": "D"}, off={"variant": "D", "p": 1.0}, by_batch="squares each batch's gradient"),
     "child_tuning F": Case({"variant": "F"}, off={"variant": "F", "p": 1.0}),
+    "centre_loss": Case(
+        {"weight": 0.1},
+        off={"weight": 0.0},
+        by_batch="moves its centres",
+        # Centres that move with each pass would be other ones at each point of the difference.
+        differentiable={"weight": 0.1, "rate": 0.0},
+    ),
     "cngc": Case({"limit": 0.01}),
     "ema": Case({"decay": 0.9}, off={"decay": 0.0}),
     "freelb": Case({"radius": 0.3}, off={"radius": 0.0}, by_batch="draws a start"),
     "freeze": Case(off={"blocks": 0, "embeddings": False}),
     "hype": Case({"eps": 0.1}, off={"eps": 0.0}, by_batch="draws noise", differentiable={"eps": 0.1}),
     "l2_sp": Case({"alpha": 0.5}, off={"alpha": 0.0, "beta": 0.0}, refused=FROZEN, differentiable={"alpha": 0.5}),
+    "large_margin": Case({"margin": 0.5}, off={"margin": 0.0}, differentiable={"margin": 0.5}),
+    "large_margin logit": Case(
+        {"margin": 1.0, "form": "logit"},
+        off={"margin": 0.0, "form": "logit"},
+        differentiable={"margin": 1.0, "form": "logit"},
+    ),
     "llrd": Case({"decay": 0.5}, off={"decay": 1.0}),
+    "lnsr": Case({"noise": 0.1}, off={"weight": 0.0}, by_batch="draws noise", differentiable={"noise": 0.1}),
     "lp_ft": Case({"learning_rate": 1e-2}, off={"epochs": 0}, by_batch="takes a step of its own for each"),
     "mhloss": Case({"heads": 3}, differentiable={"heads": 3, "reduction": "mean"}),
     "mixout": Case({"p": 0.5}, off={"p": 0.0}, refused=FROZEN, by_batch="draws masks", differentiable={"p": 0.5}),
@@ -66,6 +80,13 @@ CASES = {
         {"alpha": 1.0}, off={"alpha": 0.0}, needs_dropout=True, by_batch="draws masks", differentiable={"alpha": 1.0}
     ),
     "reinit": Case({"blocks": 1}, off={"blocks": 0}, refused={"albert": "share their weights", **FROZEN}),
+    "smart": Case(
+        {"radius": 0.1},
+        off={"weight": 0.0, "mu": 0.0},
+        by_batch="draws a start",
+        differentiable={"radius": 0.1, "mu": 2.0},
+    ),
+    "supcon": Case(off={"weight": 0.0}, by_batch="contrasts within it", differentiable={"weight": 0.9}),
     "swa": Case({"start": 0.5}, off={"start": 1.0}),
     "wd_pre": Case({"decay": 1.0}, off={"decay": 0.0}, refused=FROZEN),
 }
@@ -325,7 +346,7 @@ def test_its_docstring_names_source_and_cost(name):
     text = type(parse_stabilizer(name)).__doc__
 
     assert "Cost" in text
-    assert "arXiv" in text or "Polyak" in text
+    assert any(source in text for source in ("arXiv", "Polyak", "ECCV"))
 
 
 def test_a_checkpoint_is_not_resumed_with_other_methods(tmp_path):

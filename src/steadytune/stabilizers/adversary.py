@@ -1,4 +1,4 @@
-"""A perturbation of embeddings that climbs the loss within a ball.
+"""Perturbations of embeddings that climb a loss within a ball, or within a cube.
 
 This module imports torch: stabilizers import it inside their hooks.
 """
@@ -31,9 +31,7 @@ class Perturbation:
     def _start(self, vectors: Tensor) -> Tensor:
         generator = torch.Generator(vectors.device).manual_seed(self.seed)
         start = torch.empty_like(vectors, dtype=_wide(vectors.dtype)).uniform_(-1, 1, generator=generator)
-        shown = torch.ones_like(start[..., :1])
-        if self.mask is not None:
-            shown = self.mask.flatten(0, -2).unsqueeze(-1).to(start.dtype)
+        shown = _shown(start, self.mask)
         size = (shown.sum((1, 2), keepdim=True) * start.shape[-1]).clamp(min=1).sqrt()
         return (start * shown * (self.radius / size)).requires_grad_()
 
@@ -42,12 +40,50 @@ class Perturbation:
         """Move by a step of a given norm along the gradient that a backward pass has left, and back into the ball."""
         assert self.delta is not None
         assert self.delta.grad is not None
-        gradient = self.delta.grad
-        if self.mask is not None:
-            gradient = gradient * self.mask.flatten(0, -2).unsqueeze(-1)
+        gradient = self.delta.grad * _shown(self.delta, self.mask)
         moved = self.delta + step_size * gradient / _norms(gradient).clamp(min=1e-12)
         moved *= (self.radius / _norms(moved).clamp(min=1e-12)).clamp(max=1)
         self.delta = moved.requires_grad_()
+
+
+class Shift:
+    """delta of (rows, tokens, width), added to what it is called with; made at the first call from N(0, deviation^2).
+
+    Args:
+        deviation: Standard deviation of the start.
+        mask: (..., tokens) 1 at tokens that are shifted; None for all.
+        seed: Of the start.
+    """
+
+    def __init__(self, deviation: float, mask: Tensor | None, seed: int) -> None:
+        self.deviation, self.mask, self.seed = deviation, mask, seed
+        self.delta: Tensor | None = None
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """Return the shifted embeddings."""
+        if self.delta is None:
+            generator = torch.Generator(vectors.device).manual_seed(self.seed)
+            start = torch.empty_like(vectors.detach(), dtype=_wide(vectors.dtype)).normal_(generator=generator)
+            self.delta = (start * _shown(start, self.mask) * self.deviation).requires_grad_()
+        return vectors + self.delta.to(vectors.dtype)
+
+    def climb(self, loss: Tensor, radius: float) -> None:
+        """Move to the corner of a cube in which the slope of a loss says that it is largest.
+
+        The weights get no gradient.
+
+        Args:
+            loss: Of the shifted embeddings.
+            radius: Size of every entry at the corner; one that has no slope, or is padding, becomes 0.
+        """
+        assert self.delta is not None
+        (slope,) = torch.autograd.grad(loss, self.delta)
+        self.delta = radius * slope.sign() * _shown(slope, self.mask)
+
+
+def _shown(rows: Tensor, mask: Tensor | None) -> Tensor:
+    """Return (rows, tokens, 1) ones, and zeros where the mask has them."""
+    return torch.ones_like(rows[..., :1]) if mask is None else mask.flatten(0, -2).unsqueeze(-1).to(rows.dtype)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

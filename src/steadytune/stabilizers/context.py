@@ -100,6 +100,7 @@ class Run:
         step: Optimizer steps taken so far.
         total_steps: Optimizer steps in all; 0 before training begins.
         average: Mean of a tensor over the processes of a distributed training.
+        main_pass: Whether the model now runs for the loss of a training batch, and not once more for some method.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Run:
     step: int = 0
     total_steps: int = 0
     average: Callable[[Tensor], Tensor] = lambda tensor: tensor
+    main_pass: bool = False
 
     def generator(self, device: torch.device) -> torch.Generator:
         """Return a generator whose numbers depend on the seed, the method and the step alone.
@@ -153,6 +155,7 @@ class Step:
         criterion: (logits (b * c, outputs), labels) -> mean task loss of the batch.
         logits: (b, outputs) of the model; (b, c) for a choice task, (b, 1) for a regression. In the graph.
         forward: Runs the model on the batch once more.
+        inputs: The batch without its labels, as the model takes it.
         run: The training, and what this method keeps for it.
     """
 
@@ -163,6 +166,7 @@ class Step:
     criterion: Callable[[Tensor, Tensor], Tensor]
     logits: Tensor
     forward: Forward
+    inputs: Mapping[str, Any]
     run: Run
 
 

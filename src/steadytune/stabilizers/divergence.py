@@ -17,10 +17,11 @@ def symmetric_divergence(first: Tensor, second: Tensor) -> Tensor:
     """
     import torch
 
-    p, q = torch.log_softmax(_at_least_float(first), -1), torch.log_softmax(_at_least_float(second), -1)
+    p, q = torch.log_softmax(at_least_float(first), -1), torch.log_softmax(at_least_float(second), -1)
     # KL(p || q) + KL(q || p) = sum (p - q) (log p - log q)
     return ((p.exp() - q.exp()) * (p - q)).sum(-1).mean()
 
 
-def _at_least_float(tensor: Tensor) -> Tensor:
+def at_least_float(tensor: Tensor) -> Tensor:
+    """Return a tensor of half precision in float32, another one as it is."""
     return tensor.float() if tensor.element_size() < 4 else tensor

@@ -1,11 +1,11 @@
-"""Ways to act on a model from outside: change what modules take and give, swap them, switch dropout off.
+"""Ways to act on a model from outside: change what modules take and give, swap them or their weights, silence dropout.
 
 This module imports torch: stabilizers import it inside their hooks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -51,6 +51,22 @@ def swap_modules(root: nn.Module, replacements: dict[nn.Module, nn.Module], undo
             if child in replacements:
                 setattr(parent, name, replacements[child])
                 undo.callback(setattr, parent, name, child)
+
+
+@contextmanager
+def replaced_weights(root: nn.Module, replacements: Mapping[nn.Parameter, Tensor]) -> Iterator[None]:
+    """Have other tensors in the place of weights, wherever they stand under `root`, while this context is open.
+
+    The weights themselves are not written to, so that a graph through them stays valid.
+    """
+    others = {weight: nn.Parameter(tensor, requires_grad=False) for weight, tensor in replacements.items()}
+    with ExitStack() as stack:
+        for module in root.modules():
+            for name, weight in list(module._parameters.items()):
+                if weight in others:
+                    module._parameters[name] = others[weight]
+                    stack.callback(module._parameters.__setitem__, name, weight)
+        yield
 
 
 def silence_dropout(modules: Iterable[nn.Module], undo: ExitStack) -> None:

@@ -176,16 +176,27 @@ class Stabilization:
             return self.criterion(_logits_in(outputs), labels), outputs
         state = RandomState.now(labels.device)
         with changed_outputs(self._changes):
-            outputs = model(**rest)
+            with self._main_pass():
+                outputs = model(**rest)
             self._seen = self._encoded(inputs)
-            loss = self._stabilized(labels, _logits_in(outputs), partial(self._again, model, rest, state))
+            loss = self._stabilized(labels, rest, _logits_in(outputs), partial(self._again, model, rest, state))
         return loss if self._share == 1 else loss * self._share, outputs
 
-    def _stabilized(self, labels: Tensor, logits: Tensor, forward: Forward) -> Tensor:
+    @contextmanager
+    def _main_pass(self) -> Iterator[None]:
+        for run in self.runs.values():
+            run.main_pass = True
+        try:
+            yield
+        finally:
+            for run in self.runs.values():
+                run.main_pass = False
+
+    def _stabilized(self, labels: Tensor, inputs: Mapping[str, Any], logits: Tensor, forward: Forward) -> Tensor:
         features, classes = self.encoded_batch()
         loss = None
         steps = {
-            name: Step(features, labels, classes, self.head, self.criterion, logits, forward, run)
+            name: Step(features, labels, classes, self.head, self.criterion, logits, forward, inputs, run)
             for name, run in self.runs.items()
         }
         if owner := self._owner("task_loss"):
