@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from steadytune.analysis.compare import compare as compare
+    from steadytune.analysis.ensemble import ensemble as ensemble
     from steadytune.analysis.profile import profile as profile
     from steadytune.errors import UserError as UserError
     from steadytune.records import Cohort as Cohort
@@ -51,11 +52,14 @@ if TYPE_CHECKING:
     from steadytune.study import Study as Study
     from steadytune.study import Training as Training
     from steadytune.sweep.execute import run as run
+    from steadytune.training.soup import greedy_soup as greedy_soup
+    from steadytune.training.soup import uniform_soup as uniform_soup
     from steadytune.training.stabilization import Stabilization as Stabilization
     from steadytune.training.trainer import StableTrainer as StableTrainer
 
 _PLACES = {
     "compare": "analysis.compare",
+    "ensemble": "analysis.ensemble",
     "profile": "analysis.profile",
     "UserError": "errors",
     "Cohort": "records",
@@ -97,6 +101,8 @@ _PLACES = {
     "Study": "study",
     "Training": "study",
     "run": "sweep.execute",
+    "greedy_soup": "training.soup",
+    "uniform_soup": "training.soup",
     "Stabilization": "training.stabilization",
     "StableTrainer": "training.trainer",
 }

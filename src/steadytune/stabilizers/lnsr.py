@@ -27,7 +27,8 @@ class LNSR(Stabilizer):
     Source: Hua et al., "Noise Stability Regularization for Improving BERT Fine-tuning", arXiv 2107.04835. The formula
     is recalled, not read, and so are its weights for each block, which are one number here. Noise of 5 percent is that
     of the paper's figure 1, which was read; that training uses the same is not known. Weight and block are the
-    toolkit's choice: with them the penalty is a tenth of the first task loss of MiniLM (measured). There is no public code of the authors. The variant with noise from the manifold is left out.
+    toolkit's choice: with them the penalty is a tenth of the first task loss of MiniLM (measured). There is no public
+    code of the authors. The variant with noise from the manifold is left out.
 
     The blocks are counted from 1 in the order in which the input passes them, of an encoder-decoder those of the
     encoder first; ALBERT's shared block counts each time it is entered. Blocks that are computed again in the backward

@@ -25,16 +25,17 @@ class SMART(Stabilizer):
     theta~ <- beta * theta~ + (1 - beta) * theta, which start at theta_0 and follow after each step: the Bregman
     proximal point method with momentum.
 
-    Source: Jiang et al., arXiv 1911.03437, algorithm 1. The form of both terms was read in accounts of the paper. One
-    step and start = 1e-5 are those of the authors' public code. mu = 1 and beta = 0.99 are recalled; as recalled, the
-    paper raises beta to 0.999 after a tenth of the steps, which is left out here.
+    Source: Jiang et al., arXiv 1911.03437, algorithm 1 (number recalled). The form of both terms was read in accounts
+    of the paper. One step and start = 1e-5 are those of the authors' public code. mu = 1 and beta = 0.99 are recalled;
+    as recalled, the paper raises beta to 0.999 after a tenth of the steps, which is left out here.
 
     Differs from the paper, whose step of 1e-3 is cut to a radius of 1e-5 entry by entry (both recalled): that is nearly
     the sign, which maximises l in linear approximation. Differs from the public code, which divides the moved delta by
     its norm, so that its entries are as large as 1 whatever its settings: here the radius holds. 0.003 is the toolkit's
-    choice: it makes the divergence 0.01 on MiniLM, where 1e-5 makes it 1e-7 (measured), which float32 hardly resolves. The public weight of 0.02 goes with entries of 1;
-    here it is 1, the smallest of the paper's 1, 3 and 5 (recalled). All passes have the same dropout masks here, so
-    that the divergence is that of delta, or of the weights, alone. The public code has no second term.
+    choice: it makes the divergence 0.01 on MiniLM, where 1e-5 makes it 1e-7 (measured), which float32 hardly resolves.
+    The public weight of 0.02 goes with entries of 1; here it is 1, the smallest of the paper's 1, 3 and 5 (recalled).
+    All passes have the same dropout masks here, so that the divergence is that of delta, or of the weights, alone. The
+    public code has no second term.
 
     Of an encoder-decoder the encoder's input is perturbed. Padding is not.
 

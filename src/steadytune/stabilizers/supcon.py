@@ -26,9 +26,8 @@ class SupCon(Stabilizer):
     state. weight = 0.9 and t = 0.3 are recalled as that paper's best; they are tuned there from task to task.
 
     Differs from the papers, which sum S over the batch: the mean makes the weight independent of the batch size. S is 0
-    where no class stands twice in a batch. There is no second view of an example, as in Gunel et al.
-    Nor is there a projection.
-    Each process of a distributed training contrasts its own part of a batch.
+    where no class stands twice in a batch. There is no second view of an example, as in Gunel et al. Nor is there a
+    projection. Each process of a distributed training contrasts its own part of a batch.
 
     In a multiple choice the classes are the right candidates and the wrong ones.
 

@@ -1,0 +1,138 @@
+"""What the mean of the runs' probabilities is worth: the upper reference for what stability could buy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations, islice
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.errors import UserError
+from steadytune.records import Cohort
+from steadytune.tasks.base import Examples
+from steadytune.tasks.metrics import evaluate, find_metric
+
+Split = tuple[Sequence[int], Sequence[int]]
+
+
+@dataclass(frozen=True)
+class EnsemblePair:
+    """Two ensembles of the same size that share no run.
+
+    Attributes:
+        size: Runs in each.
+        disagreement: Share of examples on which their predictions differ, mean over `splits`.
+        splits: Pairs of ensembles that it was taken over.
+        exhaustive: Whether those are all that there are; otherwise they were drawn.
+    """
+
+    size: int
+    disagreement: float
+    splits: int
+    exhaustive: bool
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The ensemble of a cohort's K runs.
+
+    Attributes:
+        runs: K.
+        metric: What the scores mean.
+        score: Of the mean of the K probabilities.
+        single: Mean score of the single runs.
+        pairs: One for each size from 1 to K // 2; the first is the mean disagreement of two runs.
+    """
+
+    runs: int
+    metric: str
+    score: float
+    single: float
+    pairs: tuple[EnsemblePair, ...]
+
+    @property
+    def gain(self) -> float:
+        """Score of the ensemble minus the mean score of a run."""
+        return self.score - self.single
+
+
+def ensemble(cohort: Cohort, draws: int = 200, seed: int = 0) -> Ensemble:
+    """Score the mean of the runs' probabilities, and say how far two such means disagree.
+
+    An ensemble of K runs costs K trainings and K times the inference: it is what a method for one run is compared with.
+    Its score has no interval here, as there is one such ensemble. Finished runs count, failed ones among them.
+
+    Source: averaging the predictions of networks that differ in their seeds is that of Lakshminarayanan et al., arXiv
+    1612.01474 (deep ensembles); the disagreement of disjoint ensembles is the pairwise disagreement of Du & Nguyen, ACL
+    2023, with an ensemble in the place of a run.
+
+    Args:
+        cohort: With logits and labels, of at least one run.
+        draws: Largest number of pairs of ensembles of one size; where there are more, so many are drawn.
+        seed: Of the draws.
+
+    Returns:
+        The ensemble. With fewer than two runs it has no pairs.
+
+    Raises:
+        UserError: The cohort has no logits, labels or classes, its logits are not finite, or its metric reads groups
+            of examples, which a cohort does not keep.
+    """
+    name, probabilities = cohort.name or "cohort", cohort.probabilities
+    if probabilities is None or cohort.labels is None:
+        raise UserError(f"{name}: an ensemble needs the logits and labels of a task with classes")
+    if not np.isfinite(probabilities).all():
+        raise UserError(f"{name}: an ensemble needs logits that are finite")
+    if find_metric(cohort.metric).grouped:
+        raise UserError(f"{name}: {cohort.metric} reads groups of examples, which are not recorded with the logits")
+    examples = Examples(((),) * len(cohort.labels), cohort.labels)
+    return Ensemble(
+        runs=len(cohort),
+        metric=cohort.metric,
+        score=evaluate([cohort.metric], cohort.kind, probabilities.mean(axis=0), examples)[cohort.metric],
+        single=float(cohort.scores.mean()),
+        pairs=ensemble_disagreement(probabilities, draws, seed),
+    )
+
+
+def ensemble_disagreement(
+    probabilities: NDArray[np.float64], draws: int = 200, seed: int = 0
+) -> tuple[EnsemblePair, ...]:
+    """Return how far two disjoint ensembles of m runs disagree, for m from 1 to K // 2.
+
+    Args:
+        probabilities: (K, N, C) of every run, example and class.
+        draws: As `ensemble` takes it.
+        seed: Of the draws.
+    """
+    runs = len(probabilities)
+    random = np.random.default_rng(seed)
+    pairs = []
+    for size in range(1, runs // 2 + 1):
+        exhaustive = comb(runs, 2 * size) * comb(2 * size, size) // 2 <= draws
+        splits = list(_all_splits(runs, size) if exhaustive else islice(_drawn_splits(runs, size, random), draws))
+        apart = [_disagreement(probabilities, split) for split in splits]
+        pairs.append(EnsemblePair(size, float(np.mean(apart)), len(splits), exhaustive))
+    return tuple(pairs)
+
+
+def _disagreement(probabilities: NDArray[np.float64], split: Split) -> float:
+    first, second = (probabilities[list(half)].mean(axis=0).argmax(axis=-1) for half in split)
+    return float(np.mean(first != second))
+
+
+def _all_splits(runs: int, size: int) -> Iterator[Split]:
+    for chosen in combinations(range(runs), 2 * size):
+        # Each pair once: the first half is the one with the smallest run.
+        for others in combinations(chosen[1:], size - 1):
+            first = (chosen[0], *others)
+            yield first, tuple(run for run in chosen if run not in first)
+
+
+def _drawn_splits(runs: int, size: int, random: np.random.Generator) -> Iterator[Split]:
+    while True:
+        order = random.permutation(runs)
+        yield order[:size].tolist(), order[size : 2 * size].tolist()
