@@ -18,17 +18,23 @@ from architectures import rows, tiny_classifier
 from transformers import TrainingArguments
 import steadytune as st
 
-methods = [
-    st.WDPre(decay=0.1), st.ChildTuning(variant=sys.argv[3]), st.CNGC(limit=0.1), st.LPFT(epochs=1), st.EMA(decay=0.9),
+some = [
+    st.WDPre(decay=0.1), st.CNGC(limit=0.1), st.LPFT(epochs=1), st.EMA(decay=0.9),
     st.MHLoss(heads=3), st.R3F(), st.FreeLB(), st.Mixout(), st.Reinit(blocks=1),
 ]
+methods = {
+    "masks chosen": [st.ChildTuning(variant="D"), *some],
+    "masks drawn": [st.ChildTuning(variant="F"), *some],
+    "passes and centres": [st.SMART(radius=0.1), st.LNSR(), st.CentreLoss(weight=0.1), st.SupCon()],
+}[sys.argv[3]]
 arguments = TrainingArguments(
     sys.argv[2], num_train_epochs=2, per_device_train_batch_size=4, learning_rate=5e-3, report_to="none",
     save_strategy="no", disable_tqdm=True, use_cpu=True, log_level="error", ddp_find_unused_parameters=False,
 )
 trainer = st.StableTrainer(tiny_classifier("bert"), arguments, train_dataset=rows(16), stabilizers=methods)
 trainer.train()
-weights = torch.cat([weight.detach().flatten() for weight in trainer.model.parameters()])
+kept = [tensor for run in trainer.stabilization.runs.values() for tensor in run.state.values()]
+weights = torch.cat([weight.detach().flatten().float() for weight in [*trainer.model.parameters(), *kept]])
 everyone = [torch.empty_like(weights) for _ in range(dist.get_world_size())]
 dist.all_gather(everyone, weights)
 if dist.get_rank() == 0:
@@ -39,14 +45,14 @@ dist.destroy_process_group()
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no distributed package")
-@pytest.mark.parametrize("variant", ["D", "F"])
-def test_both_processes_end_with_the_same_weights(variant, tmp_path):
+@pytest.mark.parametrize("methods", ["masks chosen", "masks drawn", "passes and centres"])
+def test_both_processes_end_with_the_same_weights_and_state(methods, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT, encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
 
     done = subprocess.run(
-        [*command, str(Path(__file__).parents[1]), str(tmp_path / "out"), variant],
+        [*command, str(Path(__file__).parents[1]), str(tmp_path / "out"), methods],
         capture_output=True,
         text=True,
         timeout=240,
