@@ -27,9 +27,10 @@ from steadytune.training.seeds import RandomState, preserved_random_state
 class Stabilization:
     """A model, and the stabilizers that work on its training.
 
-    Makes the model ready at once. A loop then calls, in this order: `prepare_optimizer`, `begin`, for each batch
-    `backward` in the place of `loss.backward()`, before each step of the optimizer `before_step` in the place of
-    clipping, after it `after_step`, and `finish` in the end, which leaves a plain model. `StableTrainer` does so.
+    Makes the model ready at once; make the optimizer after it. A loop then calls, in this order: `prepare_optimizer`,
+    `begin`, for each batch `backward` in the place of `loss.backward()`, before each step of the optimizer
+    `before_step` in the place of clipping, after it `after_step`, and `finish` in the end, which leaves a plain model.
+    `StableTrainer` does so.
 
     Args:
         model: Returns `logits`, from inputs without labels; as it is before anything is wrapped around it.
@@ -131,7 +132,18 @@ class Stabilization:
         self._features = inputs[0]
 
     def prepare_optimizer(self, optimizer: Optimizer) -> Optimizer:
-        """Return the optimizer to use, made from one that has taken no step. Make schedules from what is returned."""
+        """Return the optimizer to use, made from one that has taken no step. Make schedules from what is returned.
+
+        Raises:
+            UserError: The optimizer was made before a method put another last layer into the model.
+        """
+        held = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
+        if (owner := self._owner("wrap_head")) and any(
+            weight.requires_grad and id(weight) not in held for weight in self.head.parameters()
+        ):
+            raise UserError(
+                f"the optimizer does not hold the last layer that {owner[0].name} made: make it after the Stabilization"
+            )
         groups: list[dict[str, Any]] = [dict(group) for group in optimizer.param_groups]
         for method, run in self._with("parameter_groups"):
             groups = method.parameter_groups(run, groups)
