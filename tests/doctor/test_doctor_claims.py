@@ -77,6 +77,25 @@ def test_a_head_loaded_before_the_trainer_differs_between_runs_of_one_seed(tiny_
     assert torch.equal(head(model_init=load), head(model_init=load))
 
 
+def test_a_checkpoint_in_half_precision_is_loaded_as_it_is_stored_unless_told_otherwise(tiny_model, tmp_path):
+    AutoModelForSequenceClassification.from_pretrained(tiny_model).to(torch.bfloat16).save_pretrained(tmp_path)
+
+    def dtype(**options):
+        return AutoModelForSequenceClassification.from_pretrained(tmp_path, **options).dtype
+
+    assert dtype() == torch.bfloat16
+    assert dtype(dtype=torch.float32) == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("dtype", "lost", "kept"), [(torch.bfloat16, 1 / 512, 1 / 128), (torch.float16, 1 / 4096, 1 / 1024)]
+)
+def test_half_precision_swallows_small_updates(dtype, lost, kept):
+    weight = torch.tensor(1.0, dtype=dtype)
+    assert weight + lost == weight
+    assert weight + kept != weight
+
+
 def test_the_first_step_of_rmsprop_is_ten_times_as_long_and_that_of_adamw_is_not():
     def first_step(optimizer_class):
         weight = torch.nn.Parameter(torch.tensor([1.0], dtype=torch.float64))

@@ -114,6 +114,7 @@ def test_the_arguments_of_a_script_are_read(arguments):
         ("[1]", "holds no TrainingArguments"),
         ('{"model": "minilm"}', "holds no TrainingArguments"),
         ('{"learning_rate": "fast", "num_train_epochs": 3}', "learning_rate should be a number, not 'fast'"),
+        ('{"learning_rate": NaN, "num_train_epochs": 3}', "learning_rate should be a number, not nan"),
         ('{"learning_rate": 1e-5, "num_train_epochs": 3, "warmup_steps": true}', "warmup_steps should be a number"),
     ],
 )
