@@ -10,6 +10,7 @@ from made_steps import make_step
 from torch import nn
 
 from steadytune.errors import UserError
+from steadytune.stabilizers import parse_stabilizer
 from steadytune.stabilizers.large_margin import LargeMargin, widened
 from steadytune.stabilizers.r4f import R4F
 from steadytune.training.stabilization import Stabilization
@@ -129,3 +130,9 @@ def test_an_angle_to_a_layer_that_is_replaced_is_refused_and_a_logit_is_not():
 def test_a_regression_is_refused():
     with pytest.raises(ValueError, match="needs classes"):
         LargeMargin().check("regression")
+
+
+def test_an_angle_ends_at_pi_and_a_logit_does_not():
+    with pytest.raises(ValueError, match="margin is an angle of at most"):
+        parse_stabilizer({"large_margin": {"margin": 10}})
+    assert parse_stabilizer({"large_margin": {"margin": 10, "form": "logit"}}).margin == 10

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from steadytune.errors import UserError
 from steadytune.stabilizers.base import Stabilizer
@@ -45,8 +46,14 @@ class LargeMargin(Stabilizer):
         "large_margin moves the encoder's features, which setting 'head' freezes: use setting 'full'"
     )
 
-    margin: Annotated[float, Field(ge=0, le=3.14)] = 0.5
+    margin: Annotated[float, Field(ge=0)] = 0.5
     form: Literal["angle", "logit"] = "angle"
+
+    @model_validator(mode="after")
+    def _an_angle_ends_at_pi(self) -> LargeMargin:
+        if self.form == "angle" and self.margin > math.pi:
+            raise ValueError(f"margin is an angle of at most 3.14 with form 'angle', not {self.margin:g}")
+        return self
 
     def check(self, kind: str) -> None:
         """Raise ValueError for a regression, which has no classes."""
@@ -87,8 +94,6 @@ def widened(features: Tensor, weight: Tensor, margin: float) -> Tensor:
         weight: (b, d) w of each row's class.
         margin: Radians, from 0 to pi.
     """
-    import math
-
     import torch
 
     features, weight = at_least_float(features), at_least_float(weight)
