@@ -58,6 +58,11 @@ def test_bad_scores_are_rejected_in_one_line(scores):
         score_spread(scores)
 
 
+def test_a_score_that_is_nan_is_named_by_its_run():
+    with pytest.raises(ValueError, match=r"scores must be finite: found NaN or infinite values in run 1$"):
+        score_spread([0.1, math.nan, 0.3])
+
+
 def test_an_unknown_definition_is_rejected():
     with pytest.raises(ValueError, match="unknown definition 'textbook'"):
         score_spread([0.1, 0.2], definition="textbook")
