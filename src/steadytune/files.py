@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from steadytune.errors import UserError
 
 Arrays = dict[str, NDArray[Any]]
+# What safetensors calls them.
+_DTYPES = {"BOOL": "?", "U8": "u1", "U16": "<u2", "U32": "<u4", "U64": "<u8", "I8": "i1", "I16": "<i2", "I32": "<i4"}
+_DTYPES |= {"I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -80,28 +83,38 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Write named arrays as safetensors and return the file's SHA-256."""
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: dict[str, str] | None = None) -> str:
+    """Write named arrays, and texts beside them if wanted, as safetensors; return the file's SHA-256."""
     from safetensors.numpy import save
 
-    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    # np.ascontiguousarray would turn a single number into an array of one.
+    content = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata)
     write_bytes(path, content)
     return sha256(content)
 
 
 def read_arrays(path: Path, checksum: str) -> Arrays:
-    """Read named arrays back.
+    """Read named arrays back, mapped into memory: the file is checked in pieces, and loaded where it is touched.
+
+    Writing into an array changes it in this process alone. The file is replaced by rename, never written into, so that
+    what is mapped stays what was checked.
 
     Raises:
         CorruptFile: The file is missing or is not the one whose SHA-256 is `checksum`.
     """
-    from safetensors.numpy import load
-
     try:
-        content = path.read_bytes()
+        if sha256_file(path) != checksum:
+            raise CorruptFile(f"{path.name} does not match its checksum")
+        content = np.memmap(path, np.uint8, mode="c")
     except OSError as error:
         raise CorruptFile(f"{path.name} cannot be read ({error.strerror})") from error
-    if sha256(content) != checksum:
-        raise CorruptFile(f"{path.name} does not match its checksum")
-    arrays: Arrays = load(content)
-    return arrays
+    # The format: the length of a header, the header, and the arrays at the offsets that it names.
+    start = 8 + int.from_bytes(content[:8].tobytes(), "little")
+    header = json.loads(content[8:start].tobytes())
+    header.pop("__metadata__", None)
+    return {
+        name: content[start + about["data_offsets"][0] : start + about["data_offsets"][1]]
+        .view(_DTYPES[about["dtype"]])
+        .reshape(about["shape"])
+        for name, about in header.items()
+    }
