@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.analysis.intervals import varies
+from steadytune.analysis.scores import weighted_scores
 from steadytune.analysis.value import Value
 from steadytune.analysis.wording import capital, counted, listed, named_runs, runs_noun
 from steadytune.records import Cohort
@@ -29,7 +30,9 @@ def run_notes(cohort: Cohort) -> list[str]:
         notes.append("One run: instability needs at least two.")
     elif runs == 2:
         notes.append("Two runs: pairwise measures have no interval, which needs three, and that of SD is very wide.")
-    if runs > 1 and not varies(cohort.scores):
+    if not cohort.scored:
+        notes.append("The runs have no score, nor labels to take one from: mean and SD are unknown.")
+    elif runs > 1 and not varies(cohort.scores):
         notes.append("All runs score the same: the mean score and its SD have no interval.")
     if cohort.failed is not None and cohort.failed.any() and runs > 1:
         chosen = [seed for seed, failed in zip(cohort.seeds, cohort.failed, strict=True) if failed]
@@ -46,12 +49,30 @@ def run_notes(cohort: Cohort) -> list[str]:
     return notes
 
 
+def score_notes(cohort: Cohort) -> list[str]:
+    """Say where the intervals of the scores cannot speak of other examples, and those of the rest speak too boldly."""
+    if len(cohort) < 2 or not varies(cohort.scores) or weighted_scores(cohort) is not None:
+        return []
+    notes = [
+        f"The {cohort.metric} of drawn examples is unknown: the intervals of the mean score and its SD speak of other "
+        "seeds on the same examples."
+    ]
+    if cohort.predictions is not None:
+        notes[0] += (
+            " Those of the prediction measures take examples as independent, and are too narrow where a metric reads "
+            "groups of them."
+        )
+    return notes
+
+
 def prediction_notes(cohort: Cohort) -> list[str]:
     """Say why the prediction measures are missing, or where they mislead."""
     if len(cohort) < 2:
         return []
     if cohort.kind == "regression":
         return ["A regression predicts no classes: disagreement, kappa and Jensen-Shannon do not apply."]
+    if cohort.kind == "generation":
+        return ["Generated texts have no classes: kappa does not apply, and disagreement counts texts that differ."]
     if cohort.predictions is None:
         return ["No logits were recorded: disagreement, kappa and Jensen-Shannon are unknown."]
     if np.ptp(cohort.predictions) == 0:
@@ -91,6 +112,8 @@ def representation_notes(
         )
     if examples < 4:
         notes.append(f"CKA needs at least four examples, there {'is' if examples == 1 else 'are'} {examples}.")
+    elif examples < 8:
+        notes.append(f"CKA has no interval: halves of {examples} examples are too few to measure it.")
     # Distinct directions give at least a rounding error less than 1: exactly 1 is how a collapsed run is scored.
     collapsed = [layer for layer, matrix in enumerate(distances["procrustes"], start=1) if matrix.max() == 1]
     if collapsed:
