@@ -7,11 +7,13 @@ from typing import Any
 
 import typer
 
+from steadytune.cli.compare import compare
 from steadytune.cli.demo import demo
 from steadytune.cli.ls import ls
 from steadytune.cli.measure import measure
 from steadytune.cli.report import report
 from steadytune.cli.run import run
+from steadytune.cli.validate import validate
 from steadytune.errors import UserError
 
 app = typer.Typer(
@@ -20,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (demo, run, measure, report, ls):
+for command in (demo, run, measure, compare, report, validate, ls):
     app.command()(command)
 
 # An option or command that does not exist; typer has no public name for it.
