@@ -1,8 +1,8 @@
 """All pairs of runs at all layers against a plain loop over pairs, on the same states, in one process.
 
-Times are seconds of the processor, both sides have one thread, and so has every library. A busy machine then slows both
-sides, but more the one whose matrices just fit into the caches. The plain loop is timed on a sample of pairs spread over
-runs and layers, and scaled up to all of them.
+Times are seconds of the processor, both sides have one thread, and so has every library. A busy machine then slows
+both sides, but more the one whose matrices just fit into the caches. The plain loop is timed on a sample of pairs
+spread over runs and layers, and scaled up to all of them.
 """
 
 from __future__ import annotations

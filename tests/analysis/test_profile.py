@@ -4,16 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from steadytune import UserError
 from steadytune.analysis.profile import (
     MEASURES,
     PREDICTION_MEASURES,
     REPRESENTATION_MEASURES,
-    flip_rates,
     profile,
     profile_all,
 )
@@ -146,31 +142,18 @@ class TestTexts:
         assert "chrf" not in {value.measure for value in profile(three_runs).values}
 
 
-class TestFlips:
-    def test_flips_are_the_share_that_differs_from_the_most_frequent_answer(self):
-        predictions = np.array([[0, 0, 2], [0, 1, 1], [0, 1, 0], [0, 0, 1]])
-        assert flip_rates(predictions) == pytest.approx([0, 0.5, 0.5])
-
-    @given(arrays.arrays(np.int64, st.tuples(st.integers(2, 6), st.integers(1, 8)), elements=st.integers(0, 3)))
-    def test_flips_stay_below_one_minus_one_run_whatever_the_order_of_the_runs(self, predictions):
-        rates = flip_rates(predictions)
-        assert ((rates >= 0) & (rates <= 1 - 1 / len(predictions))).all()
-        assert rates == pytest.approx(flip_rates(predictions[::-1]))
-
-
 class TestShortCohorts:
     def test_no_finished_run_leaves_everything_unknown(self, make_cohort):
         found = profile(make_cohort(scores=[], lost=(LostRun("0", "diverged", "the loss is nan"),)))
         assert unknown(found, MEASURES)
         assert math.isnan(found.mean.value)
-        assert (found.distances, found.flips) == ({}, None)
+        assert found.distances == {}
         assert found.notes == ("No run finished: nothing can be measured.",)
 
     def test_one_run_has_a_score_and_nothing_else(self, make_cohort, wrong_at):
         found = profile(make_cohort([wrong_at(1)], representations=np.ones((1, 2, 10, 3))))
         assert found.mean.value == pytest.approx(0.9)
         assert unknown(found, MEASURES)
-        assert found.flips is None
         assert found.notes == ("One run: instability needs at least two.",)
 
     def test_two_runs_have_values_but_only_the_scores_have_intervals(self, make_cohort, wrong_at):
@@ -199,7 +182,6 @@ class TestDegenerateCohorts:
         logits = np.random.default_rng(0).standard_normal((3, 10, 1))
         found = profile(make_cohort(scores=[0.7, 0.8, 0.85], logits=logits, kind="regression", metric="pearson"))
         assert unknown(found, PREDICTION_MEASURES)
-        assert found.flips is None
         assert found.last("sd").value > 0
         assert any("regression" in note for note in found.notes)
 
@@ -216,6 +198,13 @@ class TestDegenerateCohorts:
 
 
 class TestNotes:
+    def test_a_grid_of_seeds_says_that_runs_share_seeds(self, make_cohort, wrong_at):
+        predictions = [wrong_at(n) for n in range(4)]
+        grid = profile(make_cohort(predictions, seeds=("0", "0/1/0", "1/0/0", "1/1/0")))
+        assert any("runs share seeds" in note for note in grid.notes)
+        plain = profile(make_cohort(predictions, seeds=("0", "1", "2", "3")))
+        assert not any("runs share seeds" in note for note in plain.notes)
+
     def test_failed_runs_are_named(self, make_cohort, wrong_at):
         found = profile(make_cohort([wrong_at(), [0] * 10, wrong_at(1), [0] * 10], seeds=("0", "3", "5", "7")))
         assert found.notes[0].startswith("Seeds 3 and 7 scored at or below the majority class")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands import command
 
-COMMANDS = ["demo", "run", "measure", "compare", "report", "ls"]
+COMMANDS = ["demo", "run", "measure", "compare", "validate", "report", "ls"]
 HEAVY = {
     "torch",
     "transformers",

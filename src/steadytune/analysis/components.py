@@ -84,8 +84,8 @@ def variance_components(cohort: Cohort) -> tuple[Components, ...]:
         leaves one total, or where runs have other names. Entries without sources where a grid was meant, but what
         finished of it does not tell the factors apart.
     """
-    finished, lost = (_seeds(names) for names in (cohort.seeds, [one.seed for one in cohort.lost]))
-    if finished is None or lost is None or not _is_grid(_levels([*finished, *lost])):
+    finished = _seeds(cohort.seeds)
+    if finished is None or not forms_grid(cohort):
         return ()
     levels = _levels(finished)
     distances = {}
@@ -101,10 +101,16 @@ def variance_components(cohort: Cohort) -> tuple[Components, ...]:
             sources=decompose(matrix, levels, _LARGEST[measure]) if _is_grid(levels) else (),
             values={name: len(set(values)) for name, values in levels.items()},
             runs=len(finished),
-            lost=len(lost),
+            lost=len(cohort.lost),
         )
         for measure, matrix in distances.items()
     )
+
+
+def forms_grid(cohort: Cohort) -> bool:
+    """Tell whether the seeds of a cohort, as they were planned, form a grid."""
+    seeds = _seeds([*cohort.seeds, *(one.seed for one in cohort.lost)])
+    return seeds is not None and _is_grid(_levels(seeds))
 
 
 def component_rows(cohorts: Iterable[Cohort]) -> list[ComponentRow]:

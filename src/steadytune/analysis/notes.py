@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from steadytune.analysis.components import forms_grid
 from steadytune.analysis.intervals import varies
 from steadytune.analysis.scores import weighted_scores
 from steadytune.analysis.value import Value
@@ -39,6 +40,11 @@ def run_notes(cohort: Cohort) -> list[str]:
         notes.append(
             f"{capital(named_runs(chosen, cohort.seeds))} scored at or below the majority class: failed runs shift "
             "every measure, and the intervals, which assume runs of one kind, are then too narrow."
+        )
+    if runs > 1 and forms_grid(cohort):
+        notes.append(
+            "The seeds form a grid: runs share seeds, and the intervals of the measures, which take runs as "
+            "independent, are too narrow. Those of the sources of luck know of the grid."
         )
     if cohort.lost and runs:
         noun = runs_noun([lost.seed for lost in cohort.lost])

@@ -55,7 +55,6 @@ class Profile:
         values: The seven measures in the order of `MEASURES`, of generated texts "chrf" behind "jensen_shannon"; a
             representation measure once per layer, or once with layer None where no representations were compared.
         distances: Measure -> (K, K), or (L, K, K) for a representation measure; those that were compared only.
-        flips: (N,) per example the share of runs that do not predict its most frequent prediction, or None.
         evaluation: What the evaluation set adds to the luck, and what the best of n runs is worth.
         resampled: The measures on resampled runs and examples; see `bootstrap.Resamples`. Entry r of
             two cohorts with the same examples, or the same seeds, shares what was drawn.
@@ -66,7 +65,6 @@ class Profile:
     mean: Value
     values: tuple[Value, ...]
     distances: Distances
-    flips: NDArray[np.float64] | None
     evaluation: EvaluationError
     resampled: Resamples
     notes: tuple[str, ...]
@@ -132,7 +130,6 @@ def _profile(cohort: Cohort, report: Callable[[float], None]) -> Profile:
         mean=_mean(cohort, resamples),
         values=(_spread(cohort, resamples), *predictions, *representations),
         distances={name: table.distances() for name, table in tables.items()} | states.distances,
-        flips=flip_rates(cohort.predictions) if len(cohort) > 1 else None,
         evaluation=evaluation_error(cohort),
         resampled=resamples,
         notes=(
@@ -142,22 +139,6 @@ def _profile(cohort: Cohort, report: Callable[[float], None]) -> Profile:
             *representation_notes(cohort, representations, states.distances),
         ),
     )
-
-
-def flip_rates(predictions: NDArray[np.int64] | None) -> NDArray[np.float64] | None:
-    """Return the share of runs that differ from the most frequent prediction, 1 - max_c n_nc / K, per example.
-
-    Args:
-        predictions: (K, N) predicted class, or None.
-
-    Returns:
-        (N,) within [0, 1 - 1/K], or None.
-    """
-    if predictions is None:
-        return None
-    votes = np.stack([(predictions == label).sum(axis=0) for label in np.unique(predictions)])
-    rates: NDArray[np.float64] = 1 - votes.max(axis=0) / len(predictions)
-    return rates
 
 
 def _measured(cohort: Cohort, measure: Callable[[Any], Any], arrays: Any) -> Any:
