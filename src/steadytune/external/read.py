@@ -15,10 +15,9 @@ from typing import Any, get_args
 import numpy as np
 
 from steadytune.errors import UserError, unknown_name
-from steadytune.external.mapped import map_arrays
 from steadytune.external.run import ExternalRun
 from steadytune.external.table import read_columns
-from steadytune.files import CorruptFile
+from steadytune.files import CorruptFile, map_arrays
 from steadytune.records.checks import Kind, check_finite, check_run
 
 ARRAY_SUFFIXES = (".npz", ".safetensors")
