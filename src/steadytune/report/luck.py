@@ -10,7 +10,7 @@ from steadytune.analysis.components import Components, describe_components, vari
 from steadytune.analysis.evaluation import EvaluationError
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.wording import points
-from steadytune.report.figures import Figure, Look, axis_title, escaped, frame, looks, plain
+from steadytune.report.figures import Figure, Look, axis_title, escaped, frame, looks, plain, whiskers
 from steadytune.report.words import called, known, number
 
 _ROW = 28
@@ -48,15 +48,7 @@ def sources_figure(found: Sequence[tuple[str, Components]]) -> Figure | None:
         figure.add_scatter(
             x=[100 * share.value for share in shares],
             y=rows,
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [100 * (share.high - share.value) for share in shares],
-                "arrayminus": [100 * (share.value - share.low) for share in shares],
-                "color": look.colour,
-                "thickness": 2,
-                "width": 0,
-            },
+            error_x=whiskers(shares, look.colour),
             mode="markers",
             marker={"color": look.colour, "symbol": look.symbol, "size": 9},
             hovertext=[

@@ -19,7 +19,7 @@ from steadytune.analysis.validity.correlation import Association, critical_pears
 from steadytune.analysis.validity.groups import KnownGroups, Separation
 from steadytune.analysis.validity.subsampling import SHARES, Subsample
 from steadytune.analysis.validity.validate import Convergence, Validation
-from steadytune.report.figures import Figure, Look, axis_title, escaped, frame, looks, plain
+from steadytune.report.figures import Figure, Look, axis_title, block_axis, escaped, frame, looks, plain, whiskers
 from steadytune.report.words import MEASURES, called, count, known, number
 
 _CELL, _MARGIN = 34, 70
@@ -83,12 +83,7 @@ def _groups(groups: Sequence[KnownGroups], measure: str, styles: Mapping[str, Lo
         return None
     figure.update_layout(
         frame(height=280, top=12),
-        xaxis={
-            "title": axis_title("block"),
-            "range": [0.6, deepest + 0.4],
-            "dtick": 1 if deepest <= 12 else 4,
-            "zeroline": False,
-        },
+        xaxis=block_axis(deepest),
         yaxis={"rangemode": "tozero", "zeroline": False, "automargin": True},
     )
     return plain(figure)
@@ -117,15 +112,7 @@ def _subsampling(entries: Sequence[Subsample]) -> Figure | None:
         figure.add_scatter(
             x=[100 * mean for _, mean, _, _ in shown],
             y=[row + 0.18 * (2 * place - 1) for row, *_ in shown],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [100 * (high - mean) for _, mean, _, high in shown],
-                "arrayminus": [100 * (mean - low) for _, mean, low, _ in shown],
-                "color": look.colour,
-                "thickness": 2,
-                "width": 0,
-            },
+            error_x=whiskers([(mean, low, high) for _, mean, low, high in shown], look.colour),
             mode="markers",
             marker={"color": look.colour, "symbol": look.symbol, "size": 9},
             hovertext=[
