@@ -112,12 +112,26 @@ class TestPairs:
         assert has_no_ends(pair_interval(0.5, 5, 1.0, unknown))
 
 
+def pair_values(cohort):
+    values = {name: float(pair_mean(table.distances())) for name, table in pair_tables(cohort).items()}
+    return values | {"kappa": 1 - fleiss_kappa(cohort.predictions)}
+
+
+def population(model, runs, cohorts=400):
+    """What the measures are on average over other cohorts than those whose intervals are judged."""
+    generator = np.random.default_rng([runs, len(model), 1])
+    drawn = [draw_cohort(model, runs, EXAMPLES, generator) for _ in range(cohorts)]
+    values = [pair_values(cohort) for cohort in drawn]
+    truth = {name: np.mean([one[name] for one in values]) for name in values[0]}
+    truth["mean"] = np.mean([cohort.scores.mean() for cohort in drawn])
+    return truth | {"sd": math.sqrt(np.mean([cohort.scores.var(ddof=1) for cohort in drawn]))}
+
+
 def measure(cohort, seed):
     """Intervals of a cohort as its profile makes them, from fewer resamples."""
     tables, runs = pair_tables(cohort), len(cohort)
     found = resample(cohort, tables, {}, {}, resamples=300, seed=seed)
-    values = {name: float(pair_mean(table.distances())) for name, table in tables.items()}
-    values["kappa"] = 1 - fleiss_kappa(cohort.predictions)
+    values = pair_values(cohort)
     return {
         "mean": mean_interval(cohort.scores, found.of("mean", EXAMPLES - 1)),
         "sd": spread_interval(cohort.scores.std(ddof=1), runs, found.of("sd", EXAMPLES - 1)),
@@ -125,14 +139,13 @@ def measure(cohort, seed):
 
 
 def coverage(model, runs, cohorts=120):
+    truth = population(model, runs)
     generator = np.random.default_rng([runs, len(model)])
     found = [measure(draw_cohort(model, runs, EXAMPLES, generator), seed) for seed in range(cohorts)]
     rates = {}
     for name in found[0]:
         intervals = np.array([one[name] for one in found])
-        values = intervals[:, 0]
-        truth = math.sqrt(np.mean(values**2)) if name == "sd" else values.mean()
-        rates[name] = np.mean((intervals[:, 1] <= truth) & (truth <= intervals[:, 2]))
+        rates[name] = np.mean((intervals[:, 1] <= truth[name]) & (truth[name] <= intervals[:, 2]))
     return rates
 
 

@@ -129,7 +129,7 @@ def test_coin_flips_agree_no_better_than_chance_but_look_half_stable_as_publishe
     assert 1 - fleiss_kappa(flips, definition="published") == pytest.approx(0.4975, abs=0.01)
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason="the published values are not on this machine")
+@pytest.mark.skipif(not GOLDEN.exists(), reason="needs the published values, in shared/golden beside the checkout")
 def test_every_published_kappa_reappears_from_runs_with_the_published_disagreement():
     rows = json.loads(GOLDEN.read_text())["table"]
     assert len(rows) == 32

@@ -94,6 +94,8 @@ def test_values_that_are_no_numbers_are_rejected_with_run_and_layer(measure, bad
     runs[2, 1, 0, 0] = bad
     with pytest.raises(ValueError, match=r"\Arepresentations of run 2, layer 1 must be finite[^\n]+\Z"):
         measure(runs)
+    with pytest.raises(ValueError, match="representations of run 2, layer 1 must be finite"):
+        permutation_null(measure, runs)
     with pytest.raises(ValueError, match=r"\Arepresentations of run 2 must be finite[^\n]+\Z"):
         measure(runs[:, 1])
 

@@ -68,7 +68,7 @@ def test_an_unknown_definition_is_rejected():
         score_spread([0.1, 0.2], definition="textbook")
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason="the published values are not on this machine")
+@pytest.mark.skipif(not GOLDEN.exists(), reason="needs the published values, in shared/golden beside the checkout")
 def test_published_spreads_of_accuracy_reappear_from_counts_of_correct_answers():
     rows = [row for row in json.loads(GOLDEN.read_text())["table"] if row["metric"] == "accuracy"]
     assert len(rows) == 12

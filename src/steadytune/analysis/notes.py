@@ -104,10 +104,12 @@ def representation_notes(
             return ["All runs share one frozen encoder: representation measures are 0 by construction."]
         return ["No representations were recorded: SVCCA, Procrustes and CKA are unknown."]
     if not distances:
-        broken = [seed for seed, run in zip(cohort.seeds, runs, strict=True) if not np.isfinite(run).all()]
+        finite = [np.isfinite(run).all(axis=(-2, -1)) for run in runs]
+        broken = [seed for seed, good in zip(cohort.seeds, finite, strict=True) if not good.all()]
+        layers = [at for at, good in enumerate(np.logical_and.reduce(finite).reshape(-1), start=1) if not good]
         return [
-            f"Representations of {named_runs(broken, cohort.seeds)} are not finite: SVCCA, Procrustes and CKA are "
-            f"unknown. Half precision ends at {_HALF_PRECISION_LIMIT}: train with representation_dtype: float32."
+            f"Representations of {named_runs(broken, cohort.seeds)} are not finite at {_layers(layers)}: SVCCA, "
+            f"Procrustes and CKA are unknown. Half precision ends at {_HALF_PRECISION_LIMIT}: record them in float32."
         ]
     notes = []
     examples, features = runs[0].shape[-2], max(run.shape[-1] for run in runs)

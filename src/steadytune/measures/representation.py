@@ -24,10 +24,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from .distances import Measure
-from .inputs import Definition, Float64Array, check_definition
+from .inputs import Definition, Float64Array, check_definition, to_array
 from .layers import Layered, measure_layers, read_layers, shuffles
 from .pairs import pair_mean
 
@@ -249,12 +247,9 @@ def permutation_null(measure: Callable[[Any], Float64Array], representations: An
         >>> print(f"{permutation_null(procrustes, runs):.2f}")
         0.03
     """
-    layered = read_layers(representations)
-    orders = shuffles(layered, seed)
-    nulls = [
-        pair_mean(measure([run[order] for run, order in zip(layer, orders, strict=False)])) for layer in layered.layers
-    ]
-    return np.array(nulls) if layered.stacked else nulls[0]
+    orders = shuffles(read_layers(representations), seed)
+    runs = [run if hasattr(run, "detach") else to_array(run, "representations") for run in representations]
+    return pair_mean(measure([run[..., order, :] for run, order in zip(runs, orders, strict=False)]))
 
 
 def _unstack(by_layer: Float64Array, layered: Layered) -> Float64Array:

@@ -20,6 +20,7 @@ from steadytune.report.luck import best_figure, evaluation_sentence, source_sent
 from steadytune.report.strip import scores_figure
 from steadytune.report.tables import Cell, comparison_lines, difference_lines, grouped
 from steadytune.report.validity import convergent_remark, overall_remark, ranking_remark, validity_figures
+from steadytune.report.validity_table import number_tables
 from steadytune.report.words import MEASURES, called, count
 
 _SPOKEN = 6
@@ -138,6 +139,7 @@ def render(
         facts=facts,
         sections=sections,
         measures=MEASURES,
+        number_tables=number_tables,
         remarks={"convergent": convergent_remark, "ranking": ranking_remark, "overall": overall_remark},
         tables=tables,
         spoken=_SPOKEN,

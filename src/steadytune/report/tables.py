@@ -71,8 +71,17 @@ def _cells(row: Row, names: Sequence[str]) -> list[Cell]:
 
 
 def _measure_cell(value: Value) -> Cell:
-    share = f"{100 * value.value / value.null:.0f} % of null" if value.null > 0 and known(value.value) else ""
-    return Cell(number(value.value), _lines(interval(value.low, value.high), share))
+    share = _null_share(value)
+    return Cell(number(value.value), _lines(interval(value.low, value.high), share and f"{share} of null"))
+
+
+def _null_share(value: Value) -> str:
+    return f"{100 * value.value / value.null:.0f} %" if value.null > 0 and known(value.value) else ""
+
+
+def _with_share(value: Value) -> str:
+    share = _null_share(value)
+    return f"{number(value.value)} ({share})" if share else number(value.value)
 
 
 def difference_lines(rows: Sequence[Row]) -> tuple[list[str], list[tuple[Row, list[Cell]]]]:
@@ -117,7 +126,7 @@ def comparison_table(comparison: Comparison) -> Table:
         name = " on ".join(filter(None, (model, task)))
         titles = (
             f"{f'{name}: ' if name else ''}{rows[0].metric} in points [95 % interval]",
-            "instability, 0 is stable (representations: last layer)",
+            "instability, 0 is stable (representations: last layer, share of null)",
         )
         # Lines of their own: as a table's title they would be wrapped to its width.
         for title, table in zip(titles, (_scores(rows), _measures(rows)), strict=True):
@@ -148,7 +157,7 @@ def _measures(rows: Sequence[Row]) -> Table:
     for name in names:
         table.add_column(MEASURES[name].short, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(escape(called(row.recipe)), *(number(row.profile.last(name).value) for name in names))
+        table.add_row(escape(called(row.recipe)), *(_with_share(row.profile.last(name)) for name in names))
     return table
 
 

@@ -1,9 +1,9 @@
-"""Validity and consistency of the measures as a table in the terminal and as validity.csv."""
+"""Validity and consistency of the measures as tables, for the page and the terminal, and as validity.csv."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,22 @@ from steadytune.report.validity import (
 from steadytune.report.words import MISSING, called, known, number
 
 
+class NumberTable(NamedTuple):
+    """What one analysis found, in numbers.
+
+    Attributes:
+        title: The question.
+        columns: Headings; the first is that of the rows' names. Empty where there are no numbers.
+        rows: A name and its cells each.
+        remarks: What belongs under the table.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    remarks: tuple[str, ...] = ()
+
+
 def validity_csv(validations: Mapping[tuple[str, str], Validation]) -> str:
     """Return validity.csv: a row per number of every analysis, empty for what is unknown."""
     return csv_text(ValidityRow._fields, (row._asdict() for row in validity_rows(dict(validations))))
@@ -37,70 +53,89 @@ def validity_table(validations: Mapping[tuple[str, str], Validation]) -> Table:
     layout = Table.grid()
     for (model, task), found in validations.items():
         name = " on ".join(filter(None, (model, task)))
-        for title, *lines in _parts(found):
-            layout.add_row(Text(f"{f'{name}: ' if name else ''}{title}", style="bold"))
-            for line in (*lines, ""):
-                layout.add_row(line)
+        advice = tuple(f"- {sentence}" for sentence in found.recommendation.sentences)
+        for part in (*number_tables(found), NumberTable("what to report", (), (), advice)):
+            layout.add_row(Text(f"{f'{name}: ' if name else ''}{part.title}", style="bold"))
+            if part.rows:
+                layout.add_row(_laid_out(part))
+            for line in (*part.remarks, ""):
+                layout.add_row(Text(line))
     return layout
 
 
-def _parts(found: Validation) -> Iterator[list[Any]]:
-    """Yield title, table and remarks of every part that has something to show."""
+def _laid_out(part: NumberTable) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column(part.columns[0], overflow="fold", max_width=26)
+    for column in part.columns[1:]:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in part.rows:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def number_tables(found: Validation) -> list[NumberTable]:
+    """Return the numbers of every analysis of one model and task that has something to show."""
+    return list(_number_tables(found))
+
+
+def _number_tables(found: Validation) -> Iterator[NumberTable]:
     if found.convergent:
         pairs = [f"{short(pair.measure)}~{short(pair.other)}" for pair in found.convergent[0].pairs]
-        table = _table("recipe", pairs)
-        for curve in found.convergent:
-            table.add_row(escape(called(curve.recipe)), *(_signed(pair.value) for pair in curve.pairs))
-        yield ["do the measures go together over the layers? (Pearson's r)", table, Text(convergent_remark(found))]
-    yield ["successful against failed runs, distances at the last layer", *_group_table(found.groups)]
+        yield NumberTable(
+            "do the measures go together over the layers? (Pearson's r)",
+            ("recipe", *pairs),
+            tuple((called(curve.recipe), *(_signed(pair.value) for pair in curve.pairs)) for curve in found.convergent),
+            (convergent_remark(found),),
+        )
+    yield _group_table(found.groups)
     if found.subsamples:
-        table = _table("measure", [f"{100 * share:g} % of the examples" for share in SHARES])
-        for measure in dict.fromkeys(entry.measure for entry in found.subsamples):
-            table.add_row(short(measure), *(_change(changed(found.subsamples, measure, share)) for share in SHARES))
-        yield ["change on fewer examples, mean [range] over recipes and subsets", table]
+        measures = dict.fromkeys(entry.measure for entry in found.subsamples)
+        yield NumberTable(
+            "change on fewer examples, mean [range] over recipes and subsets",
+            ("measure", *(f"{100 * share:g} % of the examples" for share in SHARES)),
+            tuple(
+                (short(measure), *(_change(changed(found.subsamples, measure, share)) for share in SHARES))
+                for measure in measures
+            ),
+        )
     if found.ranking:
         names, values = tau_matrix(found.ranking)
-        title = "do they rank the recipes alike? (Kendall's tau)"
-        yield [title, _square(names, values), Text(ranking_remark(found))]
+        yield _square("do they rank the recipes alike? (Kendall's tau)", names, values, ranking_remark(found))
     names, values = agreement_matrix(found.agreements)
     if np.isfinite(values).any():
-        title = "do they move together over resampled runs? (Pearson's r, median over recipes)"
-        remark = "below the diagonal without pairs of a run with its copy, above it with them, which inflates it"
-        yield [title, _square(names, values), Text(remark)]
-    yield ["do they agree more where the score is less stable?", Text(overall_remark(found))]
-    yield ["what to report", *(Text(f"- {sentence}") for sentence in found.recommendation.sentences)]
+        yield _square(
+            "do they move together over resampled runs? (Pearson's r, median over recipes)",
+            names,
+            values,
+            "below the diagonal without pairs of a run with its copy, above it with them, which tends to inflate it",
+        )
+    yield NumberTable("do they agree more where the score is less stable?", (), (), (overall_remark(found),))
 
 
-def _group_table(groups: Sequence[KnownGroups]) -> Iterator[Any]:
-    shown = [group for group in groups if group.separations]
-    if shown:
-        table = _table("recipe, measure", ["successful", "failed", "between", "p"])
-        for group in shown:
-            for measure, entry in group.last().items():
-                table.add_row(
-                    f"{escape(called(group.recipe))}, {short(measure)}",
-                    *map(number, (entry.successful, entry.failed, entry.between)),
-                    f"{entry.p:.2g}",
-                )
-        yield table
-    for group in groups:
-        if group.reason:
-            yield Text(f"{called(group.recipe)}: {group.reason}")
+def _group_table(groups: Sequence[KnownGroups]) -> NumberTable:
+    return NumberTable(
+        "successful against failed runs, distances at the last layer",
+        ("recipe, measure", "successful", "failed", "between", "p"),
+        tuple(
+            (
+                f"{called(group.recipe)}, {short(measure)}",
+                *map(number, (entry.successful, entry.failed, entry.between)),
+                f"{entry.p:.2g}",
+            )
+            for group in groups
+            if group.separations
+            for measure, entry in group.last().items()
+        ),
+        tuple(f"{called(group.recipe)}: {group.reason}" for group in groups if group.reason),
+    )
 
 
-def _square(names: Sequence[str], values: NDArray[np.float64]) -> Table:
-    table = _table("", list(map(short, names)))
-    for name, row in zip(names, values, strict=True):
-        table.add_row(short(name), *("" if not known(value) else _signed(value) for value in row))
-    return table
-
-
-def _table(first: str, columns: Sequence[str]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column(first, overflow="fold", max_width=26)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
+def _square(title: str, names: Sequence[str], values: NDArray[np.float64], remark: str) -> NumberTable:
+    rows = tuple(
+        (short(name), *("" if not known(value) else _signed(value) for value in row))
+        for name, row in zip(names, values, strict=True)
+    )
+    return NumberTable(title, ("", *map(short, names)), rows, (remark,))
 
 
 def _signed(value: float) -> str:

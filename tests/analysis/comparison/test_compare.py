@@ -173,3 +173,10 @@ def test_a_folder_of_runs_is_compared_cohort_by_cohort(tmp_path):
     assert standard.sd.value == pytest.approx(0.25)
     # argmax of (1, 1) is class 0, so runs 1 and 2 agree and run 0 differs from both on one example of two.
     assert standard.measures["disagreement"].value == pytest.approx(1 / 3)
+
+
+def test_recipes_that_were_measured_on_other_examples_are_refused(make_cohort, wrong_at):
+    ours = make_cohort([wrong_at(), wrong_at(1)])
+    labels = 1 - np.asarray(ours.labels)
+    with pytest.raises(UserError, match="'standard' and 'mmr' have other labels"):
+        compare([ours, make_cohort([wrong_at(), wrong_at(1)], recipe="mmr", labels=labels)])

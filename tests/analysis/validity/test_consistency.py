@@ -24,7 +24,9 @@ from steadytune.analysis.validity.correlation import kendall, pearson
 from steadytune.measures import fleiss_kappa
 
 GOLDEN = Path(__file__).parents[4] / "shared" / "golden" / "published.json"
-published_values = pytest.mark.skipif(not GOLDEN.exists(), reason="the published values are not on this machine")
+published_values = pytest.mark.skipif(
+    not GOLDEN.exists(), reason="needs the published values, in shared/golden beside the checkout"
+)
 
 ORDER = ("SD", "JSD", "k", "pwd", "CKA", "OP")
 DISTINCT = ("SD", "JSD", "k", "CKA", "OP")

@@ -246,7 +246,8 @@ def compare(
         progress: Called with the share of the work that is done.
 
     Raises:
-        UserError: There is nothing to compare, the baseline is missing, or two cohorts have one name.
+        UserError: There is nothing to compare, the baseline is missing, or two cohorts have one name or other
+            examples.
     """
     profiles = profile_all(runs.cohorts() if isinstance(runs, RunStore) else runs, progress)
     if not profiles:
@@ -257,7 +258,23 @@ def compare(
         if cohort.recipe in recipes:
             raise UserError(f"two cohorts are called '{cohort.name}': give them different recipe names")
         recipes.append(cohort.recipe)
+    _check_examples([found.cohort for found in profiles])
     return Comparison(profiles, {group: _baseline(recipes, baseline) for group, recipes in groups.items()})
+
+
+def _check_examples(cohorts: list[Cohort]) -> None:
+    """Raise UserError if two cohorts of one model and task were measured on other examples, so far as labels tell."""
+    first: dict[tuple[str, str], Cohort] = {}
+    for cohort in cohorts:
+        if cohort.labels is None:
+            continue
+        other = first.setdefault((cohort.model, cohort.task), cohort)
+        assert other.labels is not None
+        if not np.array_equal(cohort.labels, other.labels):
+            raise UserError(
+                f"'{other.recipe}' and '{cohort.recipe}' have other labels, so they were measured on other examples: "
+                "compare recipes on the same ones"
+            )
 
 
 def _baseline(recipes: list[str], asked: str | None) -> str:
