@@ -23,8 +23,8 @@ from steadytune.report.figures import Figure, Look, axis_title, block_axis, esca
 from steadytune.report.words import MEASURES, called, count, known, number
 
 _CELL, _MARGIN = 34, 70
-# Blue and vermilion of the palette around a grey that is neutral on light and dark.
-_DIVERGING = [[0, "#D55E00"], [0.5, "#c9ccd1"], [1, "#0072B2"]]
+# Blue and vermilion of the palette, light enough to be written on, around a grey that is neutral on light and dark.
+_DIVERGING = [[0, "#EB9A63"], [0.5, "#d4d7db"], [1, "#6DB3E2"]]
 
 
 def validity_figures(found: Validation, styles: Mapping[str, Look]) -> dict[str, Figure]:
