@@ -155,7 +155,10 @@ def _place(run: int, layer: int, stacked: bool) -> str:
 def _factor(run: Any, place: str, published: bool) -> Factors | None:
     """Factor one run at one layer; None if it has collapsed."""
     values = to_device_float64(run, place, "(N, D)")
-    norm = array_namespace(values).linalg.vector_norm
+    xp = array_namespace(values)
+    norm = xp.linalg.vector_norm
+    # No measure sees the scale, and squares of what is very large or small would leave the range of numbers.
+    values = values / (float(xp.max(xp.abs(values))) or 1.0)
     centred = values - values.mean(axis=0)
     spread = norm(centred)
     if float(spread) <= roundoff(run) * float(norm(values)):

@@ -170,7 +170,7 @@ def representation_distances(representations: Any, *, threads: int | None = None
         ValueError: If the shapes do not fit together or a value is NaN or infinite.
 
     Example:
-        >>> sorted(representation_distances(np.eye(4)[None]))
+        >>> sorted(representation_distances([[[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [1.0, 1.0]]]))
         ['linear_cka', 'procrustes', 'svcca']
     """
     layered = read_layers(representations)
@@ -205,6 +205,7 @@ def layer_distances(
         ValueError: If the shapes do not fit together, a value is NaN or infinite, or the tolerance is negative.
 
     Example:
+        >>> import numpy as np
         >>> runs = np.random.default_rng(0).standard_normal((3, 2, 60, 8))
         >>> found = layer_distances(runs, tolerance=0.01)
         >>> found.distances["procrustes"].shape, found.nulls["procrustes"].shape
@@ -243,6 +244,7 @@ def permutation_null(measure: Callable[[Any], Float64Array], representations: An
         ValueError: If the shapes do not fit together or a value is NaN or infinite.
 
     Example:
+        >>> import numpy as np
         >>> runs = np.random.default_rng(0).standard_normal((2, 139, 1024))
         >>> print(f"{permutation_null(procrustes, runs):.2f}")
         0.03
