@@ -19,8 +19,9 @@ from pydantic import BaseModel
 
 from steadytune.cli.main import app
 from steadytune.errors import UserError
+from steadytune.seeds import SeedGrid, Seeds
 from steadytune.stabilizers import parse_stabilizer, stabilizer_names
-from steadytune.study import Recipe, Seeds, Study, TaskSpec, Training
+from steadytune.study import Recipe, Study, TaskSpec, Training
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs/study.md"
@@ -28,6 +29,8 @@ REFERENCE = ROOT / "docs/study.md"
 NEEDED: dict[type[BaseModel], dict[str, Any]] = {
     Study: {"model": "minilm", "task": "acceptability"},
     TaskSpec: {"name": "acceptability"},
+    Seeds: {"init": 0, "order": 0, "dropout": 0},
+    SeedGrid: {"vary": "init"},
 }
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 _ROW = re.compile(r"^\| `(\w+)` \| (.*?) \| .+ \|$", re.MULTILINE)
@@ -43,6 +46,7 @@ def check_reference() -> Iterator[str]:
         "Training": Training,
         "Recipe": Recipe,
         "Seeds": Seeds,
+        "Grid of seeds": SeedGrid,
         **{name: type(parse_stabilizer(name)) for name in stabilizer_names()},
     }
     for heading, model in tables.items():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from steadytune import files
 from steadytune.errors import UserError, unknown_name
@@ -117,6 +118,35 @@ def test_arrays_come_back_as_they_were(tmp_path):
     for name, array in arrays.items():
         assert back[name].dtype == array.dtype
         np.testing.assert_array_equal(back[name], array)
+
+
+@pytest.mark.parametrize("dtype", [bool, "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"])
+def test_arrays_of_every_type_and_single_numbers_come_back_as_safetensors_reads_them(tmp_path, dtype):
+    arrays = {"grid": np.arange(6).reshape(2, 3).astype(dtype), "number": np.array(1, dtype)}
+    checksum = write_arrays(tmp_path / "a.safetensors", arrays, metadata={"about": "x"})
+    back, reference = read_arrays(tmp_path / "a.safetensors", checksum), load_file(tmp_path / "a.safetensors")
+    for name, array in reference.items():
+        assert back[name].dtype == array.dtype
+        assert back[name].shape == array.shape
+        np.testing.assert_array_equal(back[name], array)
+
+
+def test_arrays_are_mapped_and_what_is_written_into_them_stays_out_of_the_file(tmp_path):
+    file = tmp_path / "a.safetensors"
+    checksum = write_arrays(file, {"states": np.zeros((3, 4), np.float16)})
+    states = read_arrays(file, checksum)["states"]
+    assert isinstance(states, np.memmap)
+    states[:] = 1
+    np.testing.assert_array_equal(read_arrays(file, checksum)["states"], 0)
+
+
+def test_mapped_arrays_survive_that_their_file_is_replaced_or_removed(tmp_path):
+    file = tmp_path / "a.safetensors"
+    first = read_arrays(file, write_arrays(file, {"states": np.zeros(5000)}))["states"]
+    second = read_arrays(file, write_arrays(file, {"states": np.ones(5000)}))["states"]
+    file.unlink()
+    assert (first == 0).all()
+    assert (second == 1).all()
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "grow", "empty", "remove", "folder"])

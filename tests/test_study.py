@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from steadytune.config import read_yaml
 from steadytune.errors import UserError
+from steadytune.seeds import FACTORS
 from steadytune.stabilizers.mhloss import MHLoss
 from steadytune.stabilizers.mmr import MMR
 from steadytune.stabilizers.surt import SURT
@@ -100,6 +103,66 @@ def test_a_number_of_seeds_means_the_integers_below_it(number):
 def test_seeds_are_written_as_one_number_where_they_are_one():
     assert Seeds.all(3).label == "3"
     assert Seeds(init=3, order=0, dropout=0).label == "3/0/0"
+    assert Seeds(init=3, order=0, dropout=0, data=2).label == "3/0/0/2"
+    assert Seeds(init=3, order=3, dropout=3, data=3).label == "3/3/3/3"
+
+
+@given(st.builds(Seeds, **dict.fromkeys(FACTORS, st.integers(0, 99))))
+def test_the_name_of_a_run_says_its_seeds(seeds):
+    assert Seeds.from_label(seeds.label) == seeds
+
+
+@pytest.mark.parametrize("name", ["", "a", "1/2", "1/2/3/4/5", "1//2", "-1", "1.5", "1/2/3 "])
+def test_another_name_says_no_seeds(name):
+    assert Seeds.from_label(name) is None
+
+
+@pytest.mark.parametrize("vary", [["init", "order"], ["order", "init"], ("init", "order")])
+def test_a_grid_of_seeds_crosses_those_that_vary_and_fixes_the_rest(vary):
+    seeds = study(seeds={"vary": vary, "values": 3}).seeds
+    assert {(one.init, one.order) for one in seeds} == set(itertools.product(range(3), repeat=2))
+    assert len(seeds) == 9
+    assert {(one.dropout, one.data) for one in seeds} == {(0, 0)}
+    # Interrupted after four runs, it holds a whole grid of two by two.
+    assert seeds[:4] == study(seeds={"vary": vary, "values": 2}).seeds
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_one_seed_may_vary_alone(factor):
+    seeds = study(seeds={"vary": factor}).seeds
+    assert [one.model_dump() for one in seeds] == [
+        {"init": 0, "order": 0, "dropout": 0} | ({factor: value} if value or factor != "data" else {})
+        for value in range(5)
+    ]
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        1,
+        7,
+        {"vary": ["init", "order"], "values": 4},
+        {"vary": ["init", "dropout", "data"], "values": 2},
+        {"vary": ["order"], "values": 3},
+    ],
+)
+def test_seeds_are_written_as_they_were_said(seeds):
+    assert study(seeds=seeds).to_dict()["seeds"] == seeds
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        [0, 2],
+        [{"init": 0, "order": 0, "dropout": 0}, {"init": 1, "order": 0, "dropout": 0, "data": 2}],
+        [{"init": 1, "order": 0, "dropout": 0}, {"init": 0, "order": 0, "dropout": 0}],
+        [0, 1, {"init": 0, "order": 1, "dropout": 0}, {"init": 1, "order": 0, "dropout": 0}],
+    ],
+)
+def test_seeds_that_are_no_grid_are_written_one_by_one(seeds):
+    written = study(seeds=seeds).to_dict()["seeds"]
+    assert len(written) == len(seeds)
+    assert study(seeds=written).seeds == study(seeds=seeds).seeds
 
 
 def test_names_joined_by_plus_are_recipes():
@@ -161,6 +224,7 @@ def test_the_id_of_a_run_depends_on_everything_that_determines_it():
         {"seeds": Seeds(init=1, order=0, dropout=0)},
         {"seeds": Seeds(init=0, order=1, dropout=0)},
         {"seeds": Seeds(init=0, order=0, dropout=1)},
+        {"seeds": Seeds(init=0, order=0, dropout=0, data=1)},
         *(
             {"training": spec().training.model_copy(update={key: value})}
             for key, value in {
@@ -184,7 +248,7 @@ def test_the_id_of_a_run_depends_on_everything_that_determines_it():
         ),
     ]
     assert len({spec(**change).id for change in changed}) == len(changed)
-    assert len(changed) == 9 + len(Training.model_fields)
+    assert len(changed) == 10 + len(Training.model_fields)
 
 
 def test_a_run_spec_survives_the_way_to_json_and_back():
@@ -237,7 +301,16 @@ def test_an_unknown_name_is_answered_with_its_place_and_the_closest_valid_one(co
         ({"seeds": 0}, "seeds: at least one is needed"),
         ({"seeds": -2}, "seeds: at least one is needed"),
         ({"seeds": [-1]}, "seeds.0.init: should be greater than or equal to 0, not -1"),
-        ({"seeds": 1.5}, "seeds: a number of seeds, a list of integers or of {init, order, dropout}, not 1.5"),
+        (
+            {"seeds": 1.5},
+            "seeds: a number of seeds, a grid {vary, values}, or a list of integers or of {init, order, dropout}, not",
+        ),
+        ({"seeds": {"vary": ["init", "weights"]}}, "seeds: vary.1: should be 'init', 'order', 'dropout' or 'data'"),
+        ({"seeds": {"vary": []}}, "seeds: vary: at least one is needed"),
+        ({"seeds": {"vary": ["init", "init"]}}, "seeds: vary: a seed stands twice"),
+        ({"seeds": {"vary": "init", "values": 1}}, "seeds: values: should be greater than or equal to 2, not 1"),
+        ({"seeds": {"values": 4}}, "seeds: vary: is missing"),
+        ({"seeds": {"vary": "init", "value": 4}}, "seeds: unknown key 'value': did you mean 'values'?"),
         ({"seeds": True}, "seeds cannot be true"),
         ({"seeds": [1, 2, 1]}, "seed '1' stands twice"),
         ({"seeds": [{"init": 0}]}, "seeds.0.order: is missing"),

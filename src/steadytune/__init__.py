@@ -9,14 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from steadytune.analysis.compare import compare as compare
+    from steadytune.analysis.comparison.compare import compare as compare
+    from steadytune.analysis.comparison.power import seeds_to_detect_difference as seeds_to_detect_difference
+    from steadytune.analysis.comparison.power import seeds_to_detect_ratio as seeds_to_detect_ratio
+    from steadytune.analysis.comparison.power import seeds_to_pin_sd as seeds_to_pin_sd
     from steadytune.analysis.ensemble import ensemble as ensemble
     from steadytune.analysis.profile import profile as profile
     from steadytune.errors import UserError as UserError
+    from steadytune.external import read_runs as read_runs
+    from steadytune.external import record_run as record_run
     from steadytune.records import Cohort as Cohort
     from steadytune.records import RunRecord as RunRecord
     from steadytune.records import RunStore as RunStore
     from steadytune.report import write_report as write_report
+    from steadytune.seeds import Seeds as Seeds
     from steadytune.stabilizers import Stabilizer as Stabilizer
     from steadytune.stabilizers.bitfit import BitFit as BitFit
     from steadytune.stabilizers.centre_loss import CentreLoss as CentreLoss
@@ -48,20 +54,26 @@ if TYPE_CHECKING:
     from steadytune.stabilizers.wd_pre import WDPre as WDPre
     from steadytune.study import Recipe as Recipe
     from steadytune.study import RunSpec as RunSpec
-    from steadytune.study import Seeds as Seeds
     from steadytune.study import Study as Study
     from steadytune.study import Training as Training
     from steadytune.sweep.execute import run as run
+    from steadytune.training.recorder import StabilityRecorder as StabilityRecorder
+    from steadytune.training.recorder import record_model as record_model
     from steadytune.training.soup import greedy_soup as greedy_soup
     from steadytune.training.soup import uniform_soup as uniform_soup
     from steadytune.training.stabilization import Stabilization as Stabilization
     from steadytune.training.trainer import StableTrainer as StableTrainer
 
 _PLACES = {
-    "compare": "analysis.compare",
+    "compare": "analysis.comparison.compare",
+    "seeds_to_detect_difference": "analysis.comparison.power",
+    "seeds_to_detect_ratio": "analysis.comparison.power",
+    "seeds_to_pin_sd": "analysis.comparison.power",
     "ensemble": "analysis.ensemble",
     "profile": "analysis.profile",
     "UserError": "errors",
+    "read_runs": "external",
+    "record_run": "external",
     "Cohort": "records",
     "RunRecord": "records",
     "RunStore": "records",
@@ -97,13 +109,15 @@ _PLACES = {
     "WDPre": "stabilizers.wd_pre",
     "Recipe": "study",
     "RunSpec": "study",
-    "Seeds": "study",
+    "Seeds": "seeds",
     "Study": "study",
     "Training": "study",
     "run": "sweep.execute",
     "greedy_soup": "training.soup",
     "uniform_soup": "training.soup",
     "Stabilization": "training.stabilization",
+    "StabilityRecorder": "training.recorder",
+    "record_model": "training.recorder",
     "StableTrainer": "training.trainer",
 }
 

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, f
 from steadytune.config import Config, first_problem, read_yaml
 from steadytune.errors import UserError, unknown_name
 from steadytune.files import canonical_json, sha256
+from steadytune.seeds import SeedGrid, Seeds, one_or_many, spelled
 from steadytune.stabilizers import Stabilizer, check_together, parse_stabilizer, stabilizer_names
 
 OFFLINE_MODEL = "minilm"
@@ -61,7 +62,7 @@ class Training(Config):
         pooling: What the head reads. "native" is the model class's own head; "cls", "mean", "last" put a plain linear
             head on that feature; "auto" is "native" in full and "mean" in head and for the offline model.
         precision: "float32", or "bf16" for bfloat16 autocast around float32 weights.
-        train_size: Use this many training examples, drawn by `split_seed`.
+        train_size: Use this many training examples, drawn by `split_seed` and the `data` seed of the run.
         select_checkpoint: Half of the validation set picks the epoch, the other half is measured.
         split_seed: Draws the training subset and the two halves; the same for all models and recipes.
         representations: Token position recorded after each block; "auto" is "cls" for encoders, "last" for decoders.
@@ -99,25 +100,6 @@ class Training(Config):
             pooling = "mean" if self.setting == "head" or model == OFFLINE_MODEL else "native"
         rate = self.learning_rate or (2e-5 if self.setting == "full" else 1e-2)
         return self.model_copy(update={"pooling": pooling, "learning_rate": rate})
-
-
-class Seeds(Config):
-    """Three sources of luck: weights of new layers, order of the examples, dropout masks."""
-
-    init: Annotated[int, Field(ge=0)]
-    order: Annotated[int, Field(ge=0)]
-    dropout: Annotated[int, Field(ge=0)]
-
-    @classmethod
-    def all(cls, seed: int) -> Seeds:
-        """Set all three to one integer."""
-        return cls(init=seed, order=seed, dropout=seed)
-
-    @property
-    def label(self) -> str:
-        """Return "3" where all three are 3, else "init/order/dropout" such as "3/0/0"."""
-        values = (self.init, self.order, self.dropout)
-        return str(self.init) if len(set(values)) == 1 else "/".join(map(str, values))
 
 
 def _stabilizers(value: Any) -> Any:
@@ -200,29 +182,33 @@ class RunSpec(Config):
         return self.model, self.task.name, self.recipe
 
 
-def _one_or_many(value: Any) -> Any:
-    return value if isinstance(value, (list, tuple)) else [value]
-
-
 def _models(value: Any) -> Any:
-    return [str(model) if isinstance(model, Path) else model for model in _one_or_many(value)]
+    return [str(model) if isinstance(model, Path) else model for model in one_or_many(value)]
 
 
 def _tasks(value: Any) -> Any:
-    return [{"name": str(task)} if isinstance(task, (str, Path)) else task for task in _one_or_many(value)]
+    return [{"name": str(task)} if isinstance(task, (str, Path)) else task for task in one_or_many(value)]
 
 
 def _seeds(value: Any) -> Any:
+    if isinstance(value, Mapping) and not SeedGrid.model_fields.keys().isdisjoint(value):
+        try:
+            return SeedGrid.model_validate(value).seeds()
+        except ValidationError as error:
+            raise ValueError(first_problem(error, SeedGrid)) from None
     if isinstance(value, int) and not isinstance(value, bool):
         value = range(value)
-    return [_one_seed(seed) for seed in (value if isinstance(value, range) else _one_or_many(value))]
+    return [_one_seed(seed) for seed in (value if isinstance(value, range) else one_or_many(value))]
 
 
 def _one_seed(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         value = {"init": value, "order": value, "dropout": value}
     if not isinstance(value, (Mapping, Seeds)):
-        raise ValueError(f"a number of seeds, a list of integers or of {{init, order, dropout}}, not {value!r:.60}")
+        raise ValueError(
+            f"a number of seeds, a grid {{vary, values}}, or a list of integers or of {{init, order, dropout}}, "
+            f"not {value!r:.60}"
+        )
     return value
 
 
@@ -241,14 +227,16 @@ class Study(Config):
     Attributes:
         model: Hub ids, folders, or "minilm", the built-in offline model.
         task: Task names or mappings with the keys of `TaskSpec`.
-        seeds: A number of seeds, a list of integers, or a list of {init, order, dropout}.
+        seeds: A number of seeds, a grid {vary, values}, or a list of integers or of {init, order, dropout, data}.
         training: Hyper-parameters that all recipes share.
         recipes: Name -> recipe. In Python a list of preset names works too.
     """
 
     model: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_models), Field(min_length=1)]
     task: Annotated[tuple[TaskSpec, ...], BeforeValidator(_tasks), Field(min_length=1)]
-    seeds: Annotated[tuple[Seeds, ...], BeforeValidator(_seeds), Field(min_length=1)] = tuple(map(Seeds.all, range(5)))
+    seeds: Annotated[tuple[Seeds, ...], BeforeValidator(_seeds), PlainSerializer(spelled), Field(min_length=1)] = tuple(
+        map(Seeds.all, range(5))
+    )
     training: Training = Training()
     recipes: Annotated[dict[str, Recipe], Field(min_length=1, default_factory=lambda: {STANDARD: Recipe()})]
 
@@ -264,7 +252,7 @@ class Study(Config):
     @classmethod
     def _read_presets(cls, value: Any) -> Any:
         if isinstance(value, (str, list, tuple)):
-            names = _one_or_many(value)
+            names = one_or_many(value)
             if not all(isinstance(name, str) for name in names):
                 raise ValueError("a list holds names of presets; a recipe of your own is name: {stabilizers: [...]}")
             _distinct("recipe", list(names))

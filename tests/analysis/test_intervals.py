@@ -6,179 +6,164 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
+from scipy import stats
+from simulated import draw_cohort
 
-from steadytune.analysis.intervals import (
-    Interval,
-    difference_interval,
-    jackknife_interval,
-    leave_one_out_means,
-    mean_interval,
-    ratio_interval,
-    spread_interval,
-)
-from steadytune.measures import disagreement, fleiss_kappa, pair_mean
+from steadytune.analysis.bootstrap import resample
+from steadytune.analysis.intervals import Draws, Interval, mean_interval, pair_interval, spread_interval
+from steadytune.analysis.tables import pair_tables
+from steadytune.measures import fleiss_kappa, pair_mean
 
-COHORTS = 2000
+EXAMPLES = 300
 
 
 def has_no_ends(interval: Interval) -> bool:
     return math.isnan(interval.low) and math.isnan(interval.high)
 
 
-def coverage(intervals: list[Interval], truth: float) -> float:
-    return float(np.mean([interval.low <= truth <= interval.high for interval in intervals]))
+def pair_of(mean, sd):
+    """Two numbers of a mean and a standard deviation, with two in the denominator."""
+    return np.array([mean - sd, mean + sd])
+
+
+def draws(both=0.0, runs=0.0, examples=0.0, freedom=10**9, mean=0.0):
+    return Draws(pair_of(mean, both), pair_of(mean, runs), pair_of(mean, examples), freedom)
 
 
 class TestMean:
-    def test_three_scores_give_students_interval_by_hand(self):
+    def test_three_scores_on_examples_that_do_not_matter_give_students_interval_by_hand(self):
         # s = .02, t_2 = 4.3027, half = 4.3027 * .02 / sqrt(3)
-        assert mean_interval([0.70, 0.72, 0.74]) == pytest.approx((0.72, 0.670317, 0.769683), abs=1e-6)
+        assert mean_interval([0.70, 0.72, 0.74], draws()) == pytest.approx((0.72, 0.670317, 0.769683), abs=1e-6)
+
+    def test_the_error_of_the_examples_adds_to_that_of_the_runs(self):
+        # Both variances are .0004 / 3, the sum has four degrees of freedom if N = 3: t_4 = 2.776445.
+        error = math.sqrt(0.0004 / 3)
+        interval = mean_interval([0.70, 0.72, 0.74], draws(examples=error, both=error, freedom=2))
+        assert interval == pytest.approx((0.72, 0.72 - 0.045340, 0.72 + 0.045340), abs=1e-6)
+
+    def test_many_examples_leave_students_quantile_to_the_normal_one(self):
+        interval = mean_interval([0.70, 0.72, 0.74], draws(examples=1.0, both=1.0))
+        assert interval.high - interval.value == pytest.approx(1.959964 * math.sqrt(1 + 0.0004 / 3), abs=2e-4)
+
+    def test_what_runs_do_on_single_examples_counts_once(self):
+        # Runs and examples each hold it, the bootstrap of both three times: 1 + 1 - (3 - 1 - 1).
+        interval = pair_interval(1.0, 10**6, 9.0, draws(runs=0.1, examples=0.1, both=0.1 * math.sqrt(3)))
+        assert math.log(interval.high) == pytest.approx(1.959964 * 0.1, rel=1e-4)
 
     @pytest.mark.parametrize("scores", [[0.7], [0.7, 0.7, 0.7]])
     def test_scores_without_spread_have_a_mean_but_no_interval(self, scores):
-        interval = mean_interval(scores)
+        interval = mean_interval(scores, draws(examples=0.1))
         assert interval.value == pytest.approx(0.7)
         assert has_no_ends(interval)
 
     def test_no_score_has_no_mean(self):
-        assert np.isnan(mean_interval([])).all()
+        assert np.isnan(mean_interval([], draws())).all()
 
 
 class TestSpread:
-    def test_five_runs_give_the_chi_square_interval_by_hand(self):
+    def test_five_runs_of_normal_scores_give_the_chi_square_interval_by_hand(self):
         # chi2_4 is .484419 and 11.143287 at its 2.5 and 97.5 %
-        assert spread_interval(1.0, 5) == pytest.approx(
-            (1.0, math.sqrt(4 / 11.143287), math.sqrt(4 / 0.484419)), abs=1e-5
-        )
+        interval = spread_interval(1.0, 5, Draws(np.ones(2), np.ones(2), np.ones(2), 299))
+        assert interval == pytest.approx((1.0, math.sqrt(4 / 11.143287), math.sqrt(4 / 0.484419)), abs=1e-5)
 
-    @pytest.mark.parametrize(("sd", "runs"), [(0.0, 5), (math.nan, 1), (math.nan, 0)])
+    def test_runs_that_scatter_more_than_normal_ones_have_fewer_degrees_of_freedom(self):
+        # K = 5: the variance of s^2 is 5/4 of .8 = 1, which is that of chi-square with 2 degrees of freedom.
+        squares = pair_of(1.0, math.sqrt(0.8))
+        interval = spread_interval(1.0, 5, Draws(np.ones(2), np.sqrt(squares), np.ones(2), 299))
+        assert interval.high == pytest.approx(math.sqrt(2 / stats.chi2.ppf(0.025, 2)))
+
+    def test_the_luck_that_runs_share_is_added_and_their_own_is_not(self):
+        # A = B = 1 and K = 5: own luck makes (4 + 2) / 4 of the variance of s^2 over examples, .5 more are shared.
+        own = Draws(np.ones(2), np.ones(2), np.sqrt(pair_of(2.0, math.sqrt(1.5))), 299)
+        assert spread_interval(1.0, 5, own) == pytest.approx(spread_interval(1.0, 5, Draws(*[np.ones(2)] * 3, 299)))
+        shared = Draws(np.ones(2), np.ones(2), np.sqrt(pair_of(2.0, math.sqrt(2.0))), 299)
+        freedom = 2 / (0.5 + 0.5 / 2)
+        assert spread_interval(1.0, 5, shared).low == pytest.approx(math.sqrt(freedom / stats.chi2.ppf(0.975, freedom)))
+
+    @pytest.mark.parametrize(("sd", "runs"), [(0.0, 5), (1e-17, 5), (math.nan, 1), (math.nan, 0)])
     def test_no_spread_has_no_interval(self, sd, runs):
-        assert has_no_ends(spread_interval(sd, runs))
+        assert has_no_ends(spread_interval(sd, runs, draws(runs=1.0, mean=2.0)))
 
-    def test_more_runs_narrow_the_interval(self):
-        widths = [interval.high - interval.low for interval in (spread_interval(1.0, runs) for runs in range(2, 40))]
-        assert (np.diff(widths) < 0).all()
+    @pytest.mark.parametrize(("runs", "freedom"), [(2, 1), (3, 2), (5, 2)])
+    def test_an_sd_that_the_examples_leave_open_has_two_degrees_of_freedom_or_those_of_two_runs(self, runs, freedom):
+        interval = spread_interval(1.0, runs, Draws(np.ones(2), np.ones(2), np.array([0.0, 100.0]), 299))
+        assert interval.high == pytest.approx(math.sqrt(freedom / stats.chi2.ppf(0.025, freedom)))
 
 
-class TestRatio:
-    def test_five_against_five_runs_give_the_f_interval_by_hand(self):
-        # F_{4,4} at .975 is 9.604530, its root 3.099118
-        assert ratio_interval(3.0, 5, 4.0, 5) == pytest.approx((0.75, 0.75 / 3.099118, 0.75 * 3.099118), abs=1e-5)
+class TestPairs:
+    def test_three_runs_give_the_interval_by_hand(self):
+        # V_r = 3/2 * .0002 = .0003, t_2 = 4.302653: half of the logarithm 4.302653 * .0173205 / .1 = .745242
+        interval = pair_interval(0.1, 3, 1.0, draws(runs=math.sqrt(0.0002), both=math.sqrt(0.0002)))
+        assert interval == pytest.approx((0.1, 0.1 * math.exp(-0.745242), 0.1 * math.exp(0.745242)), abs=1e-6)
 
-    def test_the_roles_swapped_give_the_inverse(self):
-        there, back = ratio_interval(3.0, 5, 4.0, 20), ratio_interval(4.0, 20, 3.0, 5)
-        assert (1 / back.value, 1 / back.high, 1 / back.low) == pytest.approx(there)
+    @given(st.floats(1e-9, 1), st.floats(1e-6, 10), st.floats(0, 10), st.integers(3, 30))
+    def test_the_value_lies_within_its_interval_and_that_within_the_range(self, value, runs_error, error, runs):
+        interval = pair_interval(value, runs, 1.0, draws(runs=runs_error, examples=error, both=error + runs_error))
+        assert 0 <= interval.low <= interval.value <= interval.high <= 1
 
     @pytest.mark.parametrize(
-        ("sd", "runs", "base", "base_runs"), [(0.0, 5, 1.0, 5), (1.0, 5, 0.0, 5), (1, 5, math.nan, 1)]
+        ("value", "runs", "spread"), [(0.5, 2, 0.1), (0.0, 5, 0.1), (0.5, 5, 0.0), (math.nan, 5, math.nan)]
     )
-    def test_a_cohort_without_spread_has_no_ratio_and_rules_out_nothing(self, sd, runs, base, base_runs):
-        interval = ratio_interval(sd, runs, base, base_runs)
-        assert math.isnan(interval.value)
-        assert not interval.excludes(1)
+    def test_two_runs_or_no_distance_or_equal_pairs_have_no_interval(self, value, runs, spread):
+        assert has_no_ends(pair_interval(value, runs, 1.0, draws(runs=spread, examples=0.1)))
+
+    def test_examples_whose_error_is_unknown_leave_no_interval(self):
+        unknown = Draws(np.full(2, np.nan), pair_of(0.5, 0.1), np.full(2, np.nan), 8)
+        assert has_no_ends(pair_interval(0.5, 5, 1.0, unknown))
 
 
-class TestDifference:
-    def test_equal_spreads_and_sizes_give_the_pooled_interval_by_hand(self):
-        # both variances are .0004, standard error .016330, t_4 = 2.776445
-        interval = difference_interval([0.70, 0.72, 0.74], [0.60, 0.62, 0.64])
-        assert interval == pytest.approx((0.1, 0.1 - 0.045340, 0.1 + 0.045340), abs=1e-5)
-        assert interval.excludes(0)
-
-    def test_a_cohort_of_one_gives_a_difference_without_interval(self):
-        interval = difference_interval([0.7], [0.6, 0.5])
-        assert interval.value == pytest.approx(0.15)
-        assert not interval.excludes(0)
-
-    def test_one_cohort_without_spread_leaves_the_interval_to_the_other(self):
-        assert not has_no_ends(difference_interval([0.7, 0.7], [0.6, 0.5]))
-
-    def test_two_cohorts_without_spread_have_no_interval(self):
-        assert has_no_ends(difference_interval([0.7, 0.7], [0.6, 0.6]))
-
-    def test_no_runs_have_no_difference(self):
-        assert np.isnan(difference_interval([], [0.6, 0.5])).all()
+def pair_values(cohort):
+    values = {name: float(pair_mean(table.distances())) for name, table in pair_tables(cohort).items()}
+    return values | {"kappa": 1 - fleiss_kappa(cohort.predictions)}
 
 
-@st.composite
-def distance_matrices(draw):
-    runs = draw(st.integers(3, 6))
-    half = draw(arrays.arrays(np.float64, (runs, runs), elements=st.floats(0, 1)))
-    return np.triu(half, 1) + np.triu(half, 1).T
+def population(model, runs, cohorts=400):
+    """What the measures are on average over other cohorts than those whose intervals are judged."""
+    generator = np.random.default_rng([runs, len(model), 1])
+    drawn = [draw_cohort(model, runs, EXAMPLES, generator) for _ in range(cohorts)]
+    values = [pair_values(cohort) for cohort in drawn]
+    truth = {name: np.mean([one[name] for one in values]) for name in values[0]}
+    truth["mean"] = np.mean([cohort.scores.mean() for cohort in drawn])
+    return truth | {"sd": math.sqrt(np.mean([cohort.scores.var(ddof=1) for cohort in drawn]))}
 
 
-class TestJackknife:
-    def test_three_runs_leave_one_pair_each(self):
-        distances = np.array([[0, 0.1, 0.2], [0.1, 0, 0.6], [0.2, 0.6, 0]])
-        assert leave_one_out_means(distances) == pytest.approx([0.6, 0.2, 0.1])
+def measure(cohort, seed):
+    """Intervals of a cohort as its profile makes them, from fewer resamples."""
+    tables, runs = pair_tables(cohort), len(cohort)
+    found = resample(cohort, tables, {}, {}, resamples=300, seed=seed)
+    values = pair_values(cohort)
+    return {
+        "mean": mean_interval(cohort.scores, found.of("mean", EXAMPLES - 1)),
+        "sd": spread_interval(cohort.scores.std(ddof=1), runs, found.of("sd", EXAMPLES - 1)),
+    } | {name: pair_interval(value, runs, 2.0, found.of(name, EXAMPLES - 1)) for name, value in values.items()}
 
-    def test_three_runs_give_the_interval_by_hand(self):
-        # mean .3, sum of squares .14, error sqrt(2/3 * .14) = .305505, t_2 = 4.302653: half 1.314; clipped
-        assert jackknife_interval(0.3, [0.6, 0.2, 0.1], 1.0) == (0.3, 0.0, 1.0)
-        assert jackknife_interval(0.3, [0.6, 0.2, 0.1], 5.0).high == pytest.approx(0.3 + 1.314480, abs=1e-5)
 
-    @given(distance_matrices())
-    def test_leaving_out_by_the_matrix_equals_deleting_the_run(self, distances):
-        deleted = [pair_mean(np.delete(np.delete(distances, run, 0), run, 1)) for run in range(len(distances))]
-        assert leave_one_out_means(distances) == pytest.approx(deleted, abs=1e-12)
-
-    @given(distance_matrices())
-    def test_the_value_lies_within_its_interval_and_that_within_the_range(self, distances):
-        interval = jackknife_interval(float(pair_mean(distances)), leave_one_out_means(distances), 1.0)
-        if not has_no_ends(interval):
-            assert 0 <= interval.low <= interval.value <= interval.high <= 1
-
-    def test_layers_are_left_out_side_by_side(self):
-        distances = np.random.default_rng(0).random((2, 4, 4))
-        distances += distances.swapaxes(1, 2)
-        assert leave_one_out_means(distances)[1] == pytest.approx(leave_one_out_means(distances[1]))
-
-    def test_two_runs_have_no_interval(self):
-        assert has_no_ends(jackknife_interval(0.5, leave_one_out_means(np.array([[0, 0.5], [0.5, 0]])), 1.0))
-
-    def test_equal_distances_have_no_interval(self):
-        distances = 0.1 * (1 - np.eye(7))
-        assert has_no_ends(jackknife_interval(0.1, leave_one_out_means(distances), 1.0))
+def coverage(model, runs, cohorts=120):
+    truth = population(model, runs)
+    generator = np.random.default_rng([runs, len(model)])
+    found = [measure(draw_cohort(model, runs, EXAMPLES, generator), seed) for seed in range(cohorts)]
+    rates = {}
+    for name in found[0]:
+        intervals = np.array([one[name] for one in found])
+        rates[name] = np.mean((intervals[:, 1] <= truth[name]) & (truth[name] <= intervals[:, 2]))
+    return rates
 
 
 class TestCoverage:
-    @pytest.mark.parametrize("runs", [5, 20])
-    def test_normal_scores_are_covered_at_the_nominal_rate(self, runs):
-        scores = np.random.default_rng(0).normal(0.7, 0.02, (COHORTS, runs))
-        assert 0.93 <= coverage([mean_interval(row) for row in scores], 0.7) <= 0.97
-        assert 0.93 <= coverage([spread_interval(row.std(ddof=1), runs) for row in scores], 0.02) <= 0.97
+    # The standard error of a rate of 95 % over 120 cohorts.
+    ERROR = 0.02
 
-    @pytest.mark.parametrize("runs", [5, 20])
-    def test_equal_recipes_are_told_apart_no_more_often_than_the_nominal_rate(self, runs):
-        pairs = np.random.default_rng(1).normal(0.7, 0.02, (COHORTS, 2, runs))
-        means = np.mean([difference_interval(*pair).excludes(0) for pair in pairs])
-        spreads = np.mean([ratio_interval(sd, runs, base, runs).excludes(1) for sd, base in pairs.std(axis=2, ddof=1)])
-        assert means <= 0.065
-        assert spreads <= 0.065
+    @pytest.mark.parametrize("model", ["independent", "spread"])
+    def test_twenty_runs_cover_the_truth_at_the_nominal_rate(self, model):
+        for name, rate in coverage(model, 20).items():
+            # Where flips are few or independent, the interval of SD is wider than it need be, as its docstring says.
+            assert 0.92 - self.ERROR <= rate <= (1 if name == "sd" else 0.97 + self.ERROR), name
 
-    @pytest.mark.parametrize(("runs", "low", "high"), [(5, 0.89, 0.96), (20, 0.91, 0.97)])
-    def test_disagreement_of_runs_of_one_kind_is_covered_nearly_at_the_nominal_rate(self, runs, low, high):
-        def draw(count):
-            shift = shared * generator.normal(size=(count, 1))
-            return (margin + shift + 0.5 * generator.normal(size=(count, 200)) > 0).astype(int)
+    def test_five_runs_cover_it_a_little_less_often(self):
+        assert all(rate >= 0.88 - self.ERROR for rate in coverage("spread", 5).values())
 
-        generator = np.random.default_rng(2)
-        margin, shared = generator.normal(0, 2, 200), generator.normal(size=200)
-        rate = draw(20_000).mean(axis=0)
-        cohorts = [disagreement(draw(runs)) for _ in range(COHORTS // 2)]
-        intervals = [jackknife_interval(float(pair_mean(d)), leave_one_out_means(d), 1.0) for d in cohorts]
-        assert low <= coverage(intervals, float((2 * rate * (1 - rate)).mean())) <= high
-
-    def test_collapsing_runs_make_the_intervals_too_narrow_as_their_docstrings_say(self):
-        generator = np.random.default_rng(3)
-        scores = generator.normal(0.7, 0.02, (COHORTS, 5))
-        scores[generator.random(scores.shape) < 1 / 7] = 0.53
-        sd = math.sqrt(0.02**2 * 6 / 7 + 0.17**2 * 6 / 49)
-        assert 0.72 <= coverage([mean_interval(row) for row in scores], 0.7 - 0.17 / 7) <= 0.80
-        assert 0.64 <= coverage([spread_interval(row.std(ddof=1), 5) for row in scores], sd) <= 0.73
-
-
-def test_kappa_of_fewer_runs_stays_within_the_range_that_its_interval_is_clipped_to():
-    opposite = np.array([[0, 1], [1, 0]])
-    assert 1 - fleiss_kappa(opposite) == pytest.approx(2)
+    def test_collapsing_runs_make_the_intervals_of_five_runs_too_narrow_as_the_docstring_says(self):
+        rates = coverage("collapse", 5)
+        assert 0.86 <= rates["mean"] <= 0.97
+        for name in ("sd", "disagreement", "kappa", "jensen_shannon"):
+            assert 0.65 <= rates[name] <= 0.89

@@ -4,19 +4,17 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from steadytune import UserError
 from steadytune.analysis.profile import (
     MEASURES,
     PREDICTION_MEASURES,
     REPRESENTATION_MEASURES,
-    flip_rates,
     profile,
+    profile_all,
 )
 from steadytune.measures import linear_cka, pair_mean, permutation_null, procrustes
+from steadytune.records import Cohort
 from steadytune.records.cohort import LostRun
 
 
@@ -83,16 +81,65 @@ class TestValues:
         assert repr(profile(three_runs).values) == repr(profile(three_runs).values)
 
 
-class TestFlips:
-    def test_flips_are_the_share_that_differs_from_the_most_frequent_answer(self):
-        predictions = np.array([[0, 0, 2], [0, 1, 1], [0, 1, 0], [0, 0, 1]])
-        assert flip_rates(predictions) == pytest.approx([0, 0.5, 0.5])
+class TestDraws:
+    def test_everything_measured_is_resampled_layers_side_by_side(self, three_runs):
+        found = profile(three_runs)
+        assert set(found.resampled.both) == {"mean", *MEASURES}
+        assert found.resampled.both["sd"].shape == (10_000,)
+        assert found.resampled.both["svcca"].shape == (10_000, 2)
 
-    @given(arrays.arrays(np.int64, st.tuples(st.integers(2, 6), st.integers(1, 8)), elements=st.integers(0, 3)))
-    def test_flips_stay_below_one_minus_one_run_whatever_the_order_of_the_runs(self, predictions):
-        rates = flip_rates(predictions)
-        assert ((rates >= 0) & (rates <= 1 - 1 / len(predictions))).all()
-        assert rates == pytest.approx(flip_rates(predictions[::-1]))
+    def test_other_examples_widen_the_interval_of_the_mean(self, three_runs):
+        known, unknown = (profile(cohort).mean.interval for cohort in (three_runs, Cohort(scores=three_runs.scores)))
+        # t_2 = 4.302653
+        half = 4.302653 * three_runs.scores.std(ddof=1) / math.sqrt(3)
+        assert unknown.high - unknown.value == pytest.approx(half)
+        same_examples_twenty_times = Cohort(
+            logits=np.tile(three_runs.logits, (1, 20, 1)), labels=np.tile(three_runs.labels, 20)
+        )
+        many = profile(same_examples_twenty_times).mean.interval
+        error, error_of_many = profile(three_runs).evaluation.standard_error, 0.0
+        error_of_many = profile(same_examples_twenty_times).evaluation.standard_error
+        assert error_of_many == pytest.approx(error / math.sqrt(20), rel=0.05)
+        assert many.high - many.value == pytest.approx(half, rel=0.1)
+        assert known.value == many.value
+
+    def test_the_evaluation_set_has_its_own_error_beside_the_seeds(self, three_runs):
+        found = profile(three_runs)
+        assert found.evaluation.examples == 10
+        assert found.evaluation.seed_sd == pytest.approx(found.last("sd").value)
+        assert len(found.evaluation.best_of) == 3
+
+    def test_the_candidates_of_a_choice_are_drawn_together(self, make_cohort):
+        generator = np.random.default_rng(0)
+        signal = generator.standard_normal((1, 36, 5))
+        states = [signal + 0.2 * generator.standard_normal(signal.shape) for _ in range(4)]
+        logits = generator.standard_normal((4, 12, 3))
+        found = profile(Cohort(logits=logits, labels=np.zeros(12), kind="choice", representations=states))
+        assert found.last("cka").low < found.last("cka").value < found.last("cka").high
+
+
+class TestProgress:
+    def test_progress_grows_to_everything_done_over_all_cohorts(self, three_runs, make_cohort):
+        shares = []
+        found = profile_all([three_runs, make_cohort(scores=[0.7, 0.8]), three_runs], progress=shares.append)
+        assert len(found) == 3
+        assert shares == sorted(shares)
+        assert shares[-1] == 1
+        assert any(0 < share < 1 / 3 for share in shares)
+
+
+class TestTexts:
+    def test_texts_are_measured_by_exact_match_and_characters(self):
+        generations = [["a cat", "a dog", "no"], ["a cat", "the dog", "no"], ["that", "a dog", "no"]]
+        found = profile(Cohort(kind="generation", generations=generations, references=["a cat", "a dog", "no"]))
+        assert found.mean.value == pytest.approx(7 / 9)
+        assert found.last("disagreement").value == pytest.approx((1 + 1 + 2) / 9)
+        assert 0 < found.last("chrf").value < found.last("disagreement").value
+        assert unknown(found, ["kappa", "jensen_shannon"])
+        assert any(note.startswith("Generated texts have no classes") for note in found.notes)
+
+    def test_only_texts_have_a_distance_of_characters(self, three_runs):
+        assert "chrf" not in {value.measure for value in profile(three_runs).values}
 
 
 class TestShortCohorts:
@@ -100,14 +147,13 @@ class TestShortCohorts:
         found = profile(make_cohort(scores=[], lost=(LostRun("0", "diverged", "the loss is nan"),)))
         assert unknown(found, MEASURES)
         assert math.isnan(found.mean.value)
-        assert (found.distances, found.flips) == ({}, None)
+        assert found.distances == {}
         assert found.notes == ("No run finished: nothing can be measured.",)
 
     def test_one_run_has_a_score_and_nothing_else(self, make_cohort, wrong_at):
         found = profile(make_cohort([wrong_at(1)], representations=np.ones((1, 2, 10, 3))))
         assert found.mean.value == pytest.approx(0.9)
         assert unknown(found, MEASURES)
-        assert found.flips is None
         assert found.notes == ("One run: instability needs at least two.",)
 
     def test_two_runs_have_values_but_only_the_scores_have_intervals(self, make_cohort, wrong_at):
@@ -136,7 +182,6 @@ class TestDegenerateCohorts:
         logits = np.random.default_rng(0).standard_normal((3, 10, 1))
         found = profile(make_cohort(scores=[0.7, 0.8, 0.85], logits=logits, kind="regression", metric="pearson"))
         assert unknown(found, PREDICTION_MEASURES)
-        assert found.flips is None
         assert found.last("sd").value > 0
         assert any("regression" in note for note in found.notes)
 
@@ -153,6 +198,13 @@ class TestDegenerateCohorts:
 
 
 class TestNotes:
+    def test_a_grid_of_seeds_says_that_runs_share_seeds(self, make_cohort, wrong_at):
+        predictions = [wrong_at(n) for n in range(4)]
+        grid = profile(make_cohort(predictions, seeds=("0", "0/1/0", "1/0/0", "1/1/0")))
+        assert any("runs share seeds" in note for note in grid.notes)
+        plain = profile(make_cohort(predictions, seeds=("0", "1", "2", "3")))
+        assert not any("runs share seeds" in note for note in plain.notes)
+
     def test_failed_runs_are_named(self, make_cohort, wrong_at):
         found = profile(make_cohort([wrong_at(), [0] * 10, wrong_at(1), [0] * 10], seeds=("0", "3", "5", "7")))
         assert found.notes[0].startswith("Seeds 3 and 7 scored at or below the majority class")
@@ -188,6 +240,19 @@ class TestNotes:
         found = profile(make_cohort(scores=[0.7, 0.8, 0.9], representations=states))
         assert unknown(found, REPRESENTATION_MEASURES)
         assert any(note.startswith("Representations of seed 2 are not finite") for note in found.notes)
+
+    def test_too_few_examples_for_an_interval_of_cka_are_said(self, make_cohort):
+        states = np.random.default_rng(0).standard_normal((3, 1, 7, 2))
+        found = profile(make_cohort(scores=[0.7, 0.8, 0.9], representations=states))
+        assert math.isnan(found.last("cka").low)
+        assert found.last("procrustes").low > 0
+        assert any(note.startswith("CKA has no interval: halves of 7 examples") for note in found.notes)
+
+    def test_scores_that_cannot_be_drawn_with_the_examples_are_said(self, make_cohort, wrong_at):
+        predictions = [wrong_at(), wrong_at(1), wrong_at(2, 3)]
+        assert not any("drawn examples" in note for note in profile(make_cohort(predictions)).notes)
+        notes = profile(make_cohort(predictions, metric="record_f1")).notes
+        assert any(note.startswith("The record_f1 of drawn examples is unknown") for note in notes)
 
     def test_too_few_examples_for_cka_are_said(self, make_cohort):
         states = np.random.default_rng(0).standard_normal((3, 1, 3, 2))

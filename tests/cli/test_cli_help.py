@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands import command
 
-COMMANDS = ["demo", "run", "measure", "report", "ls", "doctor"]
+COMMANDS = ["demo", "run", "measure", "compare", "validate", "report", "ls", "doctor"]
 HEAVY = {
     "torch",
     "transformers",

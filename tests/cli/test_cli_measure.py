@@ -6,6 +6,8 @@ import pytest
 from commands import command, refused
 from made_runs import made_store
 
+import steadytune
+
 EXAMPLES, CLASSES = 20, 2
 
 
@@ -41,10 +43,59 @@ def test_they_are_measured_without_representations_and_by_another_metric(tmp_pat
     assert "matthews" in result.out
 
 
-def test_one_run_has_a_score_and_no_instability(runs):
-    result = command("measure", runs[0])
+def test_formats_may_be_mixed_or_lie_in_a_folder(runs, tmp_path):
+    steadytune.record_run(tmp_path / "d.safetensors", **arrays(3, representations=np.zeros((2, EXAMPLES, 4))))
+    for words in ([*runs, tmp_path / "d.safetensors"], [tmp_path]):
+        result = command("measure", *words)
+        assert result.code == 0, result.err
+        assert "0/4" in result.out
+
+
+def test_a_page_and_a_table_are_written_where_they_are_wanted(tmp_path):
+    names = [f"sentence {n} & more" for n in range(EXAMPLES)]
+    for seed in range(3):
+        steadytune.record_run(tmp_path / f"{seed}.safetensors", **arrays(seed), texts=names, label_names=["no", "yes"])
+    result = command("measure", tmp_path, "--out", tmp_path / "report")
     assert result.code == 0, result.err
-    assert "these runs" in result.out
+    assert f"report: {tmp_path / 'report' / 'report.html'}" in result.out
+    page = (tmp_path / "report/report.html").read_text()
+    assert "sentence 1" in page
+    assert "yes" in page
+    assert "jensen_shannon" in (tmp_path / "report/measures.csv").read_text()
+    assert "sentence" in (tmp_path / "report/flips.csv").read_text()
+
+
+def test_runs_without_a_score_are_measured_and_it_is_said(tmp_path):
+    for seed in range(3):
+        fields = arrays(seed)
+        del fields["labels"]
+        np.savez(tmp_path / f"{seed}.npz", **fields)
+    result = command("measure", tmp_path, "--out", tmp_path / "report")
+    assert result.code == 0, result.err
+    assert "the score is unknown; on average two runs disagree on" in " ".join(result.out.split())
+    assert "nan" not in result.out
+    assert "The runs have no score" in command("measure", tmp_path).out
+
+
+def test_fewer_than_two_runs_are_refused(runs):
+    assert refused("measure", runs[0]) == (
+        f"error: {runs[0]} is one run: instability needs at least two that differ in their seed"
+    )
+    assert "is given twice" in refused("measure", runs[0], runs[0])
+
+
+def test_a_study_has_a_metric_and_a_report_of_its_own(tmp_path):
+    store = made_store(tmp_path / "out")
+    said = f"error: {store.path} is a study, which has a metric of its own: see steadytune report {store.path}"
+    assert refused("measure", store.path, "--out", tmp_path / "x") == said
+    assert refused("measure", store.path, "--metric", "f1") == said
+
+
+def test_an_output_that_is_a_file_is_named(runs, tmp_path):
+    (tmp_path / "x").touch()
+    assert (
+        refused("measure", *runs, "--out", tmp_path / "x") == f"error: {tmp_path / 'x'} is a file: --out names a folder"
+    )
 
 
 def test_a_folder_of_a_study_is_measured(tmp_path):
@@ -69,39 +120,55 @@ def test_a_metric_that_is_unknown_or_means_nothing_here_is_refused(runs):
             {
                 "logits": np.zeros((EXAMPLES + 1, CLASSES)),
                 "labels": np.zeros(EXAMPLES + 1, int),
+                "ids": np.arange(EXAMPLES + 1),
                 "representations": np.zeros((2, EXAMPLES + 1, 4)),
             },
-            "logits of shape (21, 2), but",
+            "logits or probabilities of shape (21, 2), but",
         ),
-        ({"logits": np.zeros((EXAMPLES, 3))}, "logits of shape (20, 3), but"),
+        ({"logits": np.zeros((EXAMPLES, 3))}, "logits or probabilities of shape (20, 3), but"),
         ({"logits": np.zeros(EXAMPLES)}, "logits must be (examples, two or more classes), not (20,)"),
-        ({"logits": np.zeros((EXAMPLES, 1))}, "logits must be (examples, two or more classes), not (20, 1)"),
-        ({"logits": np.zeros((0, 2)), "labels": np.zeros(0, int)}, "logits must be (examples, two or more classes)"),
-        ({"logits": np.full((EXAMPLES, CLASSES), np.nan)}, "logits hold NaN or infinity: a diverged run cannot be"),
+        ({"logits": np.zeros((EXAMPLES, 1))}, "logits must be (examples, two or more classes), not (20, 1); for two"),
+        (
+            {"logits": np.zeros((0, 2)), "labels": np.zeros(0, int), "ids": np.zeros(0)},
+            "logits must be (examples, two or more classes)",
+        ),
+        ({"logits": np.full((EXAMPLES, CLASSES), np.nan)}, "logits hold NaN or infinity, first in row 0: a diverged"),
         ({"logits": np.full((EXAMPLES, CLASSES), "x")}, "logits must be real numbers, not <U1"),
         ({"labels": np.zeros(EXAMPLES - 1, int)}, "labels must be (20,), one for each row of logits, not (19,)"),
-        ({"labels": np.full(EXAMPLES, 2)}, "labels must be 0 to 1, the columns of logits"),
+        ({"labels": np.full(EXAMPLES, 2)}, "labels must be 0 to 1, the columns of logits, but row 0 holds 2"),
         ({"labels": np.full(EXAMPLES, -1)}, "labels must be 0 to 1, the columns of logits"),
         ({"labels": np.full(EXAMPLES, 0.5)}, "labels must be 0 to 1, the columns of logits"),
         ({"labels": np.full(EXAMPLES, "yes")}, "labels must be real numbers, not <U3"),
         ({"labels": np.zeros(EXAMPLES, int)}, "labels differ from those of"),
-        ({"representations": np.zeros((EXAMPLES, 4))}, "representations must be (layers, 20, width), not (20, 4)"),
-        ({"representations": np.zeros((3, EXAMPLES, 4))}, "representations of 3 layers, but"),
-        ({"representations": np.full((2, EXAMPLES, 4), np.inf)}, "representations hold NaN or infinity"),
+        ({"representations": np.zeros((2, 19, 4))}, "representations must be (layers, 20, width), with a row for each"),
+        ({"representations": np.zeros((2, 0, 4))}, "representations must be (layers, 20, width), with a row for each"),
+        ({"representations": np.zeros(EXAMPLES)}, "representations must be (layers, examples, width), not (20,)"),
+        ({"representations": np.zeros((3, EXAMPLES, 4))}, "layers of representations: 3, but"),
+        ({"representations": np.full((2, EXAMPLES, 4), np.inf)}, "representations hold NaN or infinity at layer 1."),
+        (
+            {"probabilities": np.full((EXAMPLES, 2), 0.6)},
+            "probabilities must sum to 1 over the classes (axis 1), but row 0",
+        ),
+        (
+            {"probabilities": np.tile([-0.5, 1.5], (EXAMPLES, 1))},
+            "probabilities must be at least 0, but row 0, class 0",
+        ),
+        ({"examples": "f0"}, "examples differ from those of"),
+        ({"ids": np.arange(EXAMPLES)[::-1]}, "ids differ from those of"),
     ],
 )
 def test_a_file_that_is_wrong_or_does_not_fit_the_others_is_named(runs, changes, said):
-    changed = {"representations": np.zeros((2, EXAMPLES, 4)), **changes}
-    np.savez(runs[1], **arrays(1, **changed))
+    shared = {"examples": "f1", "ids": np.arange(EXAMPLES), "representations": np.zeros((2, EXAMPLES, 4))}
+    np.savez(runs[0], **arrays(0, **shared))
+    np.savez(runs[1], **arrays(1, **{**shared, **changes}))
     assert refused("measure", *runs).startswith(f"error: {runs[1]}: {said}")
 
 
-@pytest.mark.parametrize("missing", ["logits", "labels"])
-def test_a_file_without_an_array_is_named_with_what_it_holds(runs, missing):
-    kept = {"other": np.zeros(2), **{name: array for name, array in arrays(1).items() if name != missing}}
-    np.savez(runs[1], **kept)
-    said = f"error: {runs[1]}: no array '{missing}'; it holds {', '.join(kept)}"
-    assert refused("measure", *runs) == said
+def test_a_file_without_predictions_is_named_with_what_it_holds(runs):
+    np.savez(runs[1], other=np.zeros(2), labels=np.zeros(EXAMPLES))
+    assert refused("measure", *runs) == (
+        f"error: {runs[1]}: no 'logits', 'probabilities', 'representations' or 'generations'; it holds other, labels"
+    )
 
 
 class Bomb:
@@ -153,7 +220,17 @@ def test_a_file_that_is_not_npz_or_damaged_is_named(runs, how):
     assert refused("measure", *runs).startswith(f"error: {runs[1]} cannot be read as .npz without pickles: ")
 
 
+@pytest.mark.parametrize(
+    ("suffix", "said"), [("safetensors", "cannot be read as"), ("parquet", "is not a parquet file")]
+)
+def test_a_file_of_another_format_that_is_damaged_is_named(runs, tmp_path, suffix, said):
+    path = tmp_path / f"broken.{suffix}"
+    path.write_bytes(runs[0].read_bytes()[:1000])
+    assert refused("measure", *runs, path).startswith(f"error: {path} {said}")
+
+
 def test_a_file_that_is_not_there_or_a_folder_is_named(runs, tmp_path):
+    (tmp_path / "empty").mkdir()
     assert refused("measure", *runs, tmp_path / "none.npz") == f"error: no file {tmp_path / 'none.npz'}"
-    assert "is a folder: measure one folder of a study, or .npz files" in refused("measure", runs[0], tmp_path)
-    assert "holds no study.yaml" in refused("measure", tmp_path)
+    assert "is a folder: measure one folder alone, or files" in refused("measure", runs[0], tmp_path)
+    assert "holds no study.yaml and no files of runs (.npz, " in refused("measure", tmp_path / "empty")

@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import sysconfig
 
+import numpy as np
 import pytest
 import yaml
 from commands import Started, command, refused
 
+from steadytune.analysis.components import variance_components
 from steadytune.cli import run as cli_run
 from steadytune.cli.run import put
 from steadytune.errors import UserError
@@ -59,6 +61,57 @@ def test_a_study_file_with_words_over_it_is_trained(tiny_model, tiny_task, tmp_p
     assert store.study.model == (str(tiny_model),)
     # What a folder holds is a study file like any other.
     assert command("run", tmp_path / "out" / "study.yaml", "--out", tmp_path / "out").code == 0
+
+
+def test_a_grid_of_seeds_is_trained_and_its_sources_of_luck_told_apart(words, tmp_path):
+    out = tmp_path / "out"
+    assert command(*words, "--vary", "init, order", "--seeds", 2, "--out", out).code == 0
+    done = command(*words, "--vary", "order,init", "--seeds", 3, "--out", out)
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[0] == "5 runs to train, 4 already there"
+    store = RunStore(out)
+    assert store.study.to_dict()["seeds"] == {"vary": ["init", "order"], "values": 3}
+    cohort = store.cohort("standard")
+    assert set(cohort.seeds) == {"0", *(f"{init}/{order}/0" for init in range(3) for order in range(3))} - {"0/0/0"}
+    score, wrong = variance_components(cohort)
+    assert (score.measure, wrong.measure, wrong.runs) == ("score", "disagreement", 9)
+    assert [source.factors for source in wrong.sources] == [("init",), ("order",), ("init", "order")]
+
+
+@pytest.mark.parametrize("setting", ["full", "head"])
+def test_runs_on_training_subsets_of_their_own_share_the_measured_examples(words, setting, tmp_path):
+    out = tmp_path / "out"
+    given = ["--set", f"training.setting={setting}", "--set", "training.train_size=24"]
+    done = command(*words, *given, "--vary", "data", "--seeds", 2, "--out", out)
+    assert done.code == 0, done.err
+    cohort = RunStore(out).cohort("standard")
+    assert cohort.seeds == ("0", "0/0/0/1")
+    assert not np.array_equal(*cohort.logits)
+    assert "0/0/0/1" in (out / "runs.csv").read_text()
+
+
+def test_what_cannot_vary_is_said(words, tiny_task, tmp_path):
+    given = [*words, "--out", tmp_path / "out"]
+    assert "seeds: vary.1: should be 'init', 'order', 'dropout' or 'data'" in refused(*given, "--vary", "init,ordr")
+    assert f"training examples of task '{tiny_task}' are used" in refused(*given, "--vary", "data")
+    assert "seeds: values: should be greater than or equal to 2" in refused(*given, "--vary", "init", "--seeds", 1)
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted"),
+    [
+        (None, {"vary": ["order"], "values": 5}),
+        (3, {"vary": ["order"], "values": 3}),
+        ({"vary": ["init"], "values": 2}, {"vary": ["order"], "values": 2}),
+    ],
+)
+def test_words_say_what_varies_over_what_a_file_says(held, wanted, monkeypatch, tmp_path):
+    given = []
+    monkeypatch.setattr(cli_run, "execute", lambda *arguments: given.append(arguments))
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump({"model": "minilm", "task": "acceptability", "seeds": held}))
+    assert command("run", file, "--vary", "order", "--out", tmp_path / "out").code == 0
+    assert given[0][0].to_dict()["seeds"] == wanted
 
 
 @pytest.mark.parametrize(
@@ -161,7 +214,7 @@ def test_a_full_disk_ends_a_sweep_in_two_lines_and_keeps_the_finished_runs(words
 
 
 def test_a_disk_that_is_full_when_the_report_is_written_keeps_the_runs(words, tmp_path, monkeypatch):
-    def full(store):
+    def full(store, **options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("steadytune.report.write_report", full)

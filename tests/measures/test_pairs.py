@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from steadytune.measures import pair_mean
+from steadytune.measures.pairs import square
 
 
 def test_pair_mean_takes_every_unordered_pair_once_and_no_diagonal():
@@ -53,3 +54,19 @@ def test_measures_need_neither_torch_nor_the_rest_of_the_package():
         "sys.exit(str(ours) if ours or 'torch' in sys.modules else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("runs", [1, 2, 5])
+def test_pairs_fill_a_symmetric_matrix_row_by_row(runs):
+    pairs = np.arange(1.0, runs * (runs - 1) // 2 + 1)
+    matrix = square(pairs)
+    assert matrix.shape == (runs, runs)
+    np.testing.assert_array_equal(matrix, matrix.T)
+    np.testing.assert_array_equal(matrix[np.triu_indices(runs, 1)], pairs)
+    assert (np.diag(matrix) == 0).all()
+
+
+@pytest.mark.parametrize("pairs", [[1.0, 2.0], [[1.0]], [1.0] * 5])
+def test_a_number_of_pairs_that_no_runs_have_is_rejected(pairs):
+    with pytest.raises(ValueError, match=r"\Apairs must be one number for each of K\(K - 1\)/2 pairs[^\n]*\Z"):
+        square(pairs)

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.spatial.distance import jensenshannon
 
-from steadytune.measures import disagreement, fleiss_kappa, jensen_shannon, pair_mean
+from steadytune.measures import (
+    disagreement,
+    fleiss_kappa,
+    jensen_shannon,
+    pair_disagreements,
+    pair_divergences,
+    pair_mean,
+)
+from steadytune.measures.pairs import square
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "published.json"
 
@@ -121,7 +129,7 @@ def test_coin_flips_agree_no_better_than_chance_but_look_half_stable_as_publishe
     assert 1 - fleiss_kappa(flips, definition="published") == pytest.approx(0.4975, abs=0.01)
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason="the published values are not on this machine")
+@pytest.mark.skipif(not GOLDEN.exists(), reason="needs the published values, in shared/golden beside the checkout")
 def test_every_published_kappa_reappears_from_runs_with_the_published_disagreement():
     rows = json.loads(GOLDEN.read_text())["table"]
     assert len(rows) == 32
@@ -229,6 +237,27 @@ def test_jensen_shannon_accepts_probabilities_in_half_precision(dtype):
 def test_jensen_shannon_takes_out_what_rounding_did_to_the_sums():
     exact = np.random.default_rng(0).dirichlet([1, 1, 1], (2, 5))
     np.testing.assert_allclose(jensen_shannon(exact * [[[0.996]], [[1.004]]]), jensen_shannon(exact), atol=1e-14)
+
+
+def test_what_pairs_do_on_single_examples_averages_to_the_distances():
+    p = np.random.default_rng(0).dirichlet([1, 1, 1], (4, 7))
+    classes = p.argmax(axis=2)
+    for first, (i, j) in enumerate(itertools.combinations(range(4), 2)):
+        np.testing.assert_array_equal(pair_disagreements(classes)[first], classes[i] != classes[j])
+        assert pair_divergences(p)[first] == pytest.approx(jensenshannon(p[i], p[j], axis=1) ** 2)
+    assert square(pair_divergences(p).mean(axis=1)) == pytest.approx(jensen_shannon(p))
+
+
+def test_a_single_run_is_at_distance_zero_from_itself():
+    np.testing.assert_array_equal(disagreement([[0, 1]]), [[0]])
+    np.testing.assert_array_equal(jensen_shannon([[[0.2, 0.8]]]), [[0]])
+
+
+def test_a_bad_probability_is_named_by_run():
+    with pytest.raises(ValueError, match=r"NaN or infinite values in run 1$"):
+        jensen_shannon([[[0.5, 0.5]], [[math.nan, 1.0]]])
+    with pytest.raises(ValueError, match=r"those of run 1, example 2 go down to 0\.1 and sum to 0\.2:"):
+        jensen_shannon([[[0.5, 0.5]] * 3, [[0.5, 0.5]] * 2 + [[0.1, 0.1]]])
 
 
 def test_jensen_shannon_leaves_its_input_as_it_was():

@@ -88,12 +88,21 @@ def test_equidistant_examples_hold_no_arrangement_for_unbiased_cka():
 
 
 @every_measure
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_numbers_of_any_size_measure_alike(measure, scale):
+    runs = random_runs(3, 30, 8)
+    np.testing.assert_allclose(measure(scale * runs), measure(runs), atol=1e-12)
+
+
+@every_measure
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_values_that_are_no_numbers_are_rejected_with_run_and_layer(measure, bad):
     runs = random_runs(3, 2, 6, 4)
     runs[2, 1, 0, 0] = bad
     with pytest.raises(ValueError, match=r"\Arepresentations of run 2, layer 1 must be finite[^\n]+\Z"):
         measure(runs)
+    with pytest.raises(ValueError, match="representations of run 2, layer 1 must be finite"):
+        permutation_null(measure, runs)
     with pytest.raises(ValueError, match=r"\Arepresentations of run 2 must be finite[^\n]+\Z"):
         measure(runs[:, 1])
 

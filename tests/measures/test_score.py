@@ -58,12 +58,17 @@ def test_bad_scores_are_rejected_in_one_line(scores):
         score_spread(scores)
 
 
+def test_a_score_that_is_nan_is_named_by_its_run():
+    with pytest.raises(ValueError, match=r"scores must be finite: found NaN or infinite values in run 1$"):
+        score_spread([0.1, math.nan, 0.3])
+
+
 def test_an_unknown_definition_is_rejected():
     with pytest.raises(ValueError, match="unknown definition 'textbook'"):
         score_spread([0.1, 0.2], definition="textbook")
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason="the published values are not on this machine")
+@pytest.mark.skipif(not GOLDEN.exists(), reason="needs the published values, in shared/golden beside the checkout")
 def test_published_spreads_of_accuracy_reappear_from_counts_of_correct_answers():
     rows = [row for row in json.loads(GOLDEN.read_text())["table"] if row["metric"] == "accuracy"]
     assert len(rows) == 12

@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from steadytune.errors import UserError
 from steadytune.records import Cohort
@@ -30,6 +33,65 @@ def test_a_regression_has_no_predictions_and_no_probabilities():
     assert Cohort(scores=[0.5]).predictions is None
 
 
+def test_probabilities_in_the_place_of_logits_are_kept_exactly_with_their_zeros():
+    probabilities = np.array([[[0.0, 1.0], [0.7, 0.3]], [[1.0, 0.0], [0.5, 0.5]]])
+    cohort = Cohort(probabilities=probabilities)
+    assert cohort.logits is None
+    np.testing.assert_array_equal(cohort.probabilities, probabilities)
+    assert cohort.predictions.tolist() == [[1, 0], [0, 0]]
+    half = Cohort(probabilities=probabilities.astype(np.float16))
+    assert half.probabilities.dtype == np.float64
+
+
+def test_a_cohort_with_other_logits_has_their_probabilities():
+    cohort = Cohort(scores=[1.0], logits=np.zeros((1, 1, 2)))
+    other = replace(cohort, logits=np.array([[[0.0, np.log(3)]]]))
+    np.testing.assert_allclose(other.probabilities, [[[0.25, 0.75]]])
+    given = Cohort(scores=[1.0], probabilities=[[[0.25, 0.75]]])
+    np.testing.assert_array_equal(replace(given, recipe="r").probabilities, [[[0.25, 0.75]]])
+
+
+def test_scores_that_are_not_given_are_the_accuracy_and_say_which_runs_failed():
+    cohort = Cohort(logits=[np.eye(2)[[0, 1, 1]], np.eye(2)[[1, 1, 1]]], labels=[0, 1, 1])
+    np.testing.assert_allclose(cohort.scores, [1, 2 / 3])
+    assert cohort.metric == "accuracy"
+    assert cohort.majority_score == pytest.approx(2 / 3)
+    assert cohort.failed.tolist() == [False, True]
+
+
+def test_without_labels_the_score_is_unknown_and_the_rest_is_not():
+    cohort = Cohort(logits=np.zeros((2, 3, 2)))
+    assert np.isnan(cohort.scores).all()
+    assert not cohort.scored
+    assert len(cohort) == 2
+    assert Cohort(scores=[]).scored
+    assert Cohort(representations=[np.zeros((1, 3, 2))] * 3).seeds == ("0", "1", "2")
+
+
+def test_torch_tensors_of_any_type_are_taken():
+    logits = torch.tensor([[[0.0, 1.0]]], dtype=torch.bfloat16, requires_grad=True)
+    cohort = Cohort(logits=logits, labels=torch.tensor([1]), representations=[torch.ones(1, 1, 3).half()])
+    assert cohort.scores.tolist() == [1.0]
+    assert cohort.representations[0].dtype == np.float16
+
+
+def test_large_representations_are_not_copied(tmp_path):
+    np.save(tmp_path / "r.npy", np.zeros((2, 3, 4), np.float16))
+    mapped = np.load(tmp_path / "r.npy", mmap_mode="r")
+    cohort = Cohort(scores=[1.0], representations=[mapped])
+    assert np.shares_memory(cohort.representations[0], mapped)
+
+
+def test_texts_are_scored_against_their_references():
+    runs = [["a cat ", "a dog"], ["a cat", "a cow"]]
+    cohort = Cohort(generations=runs, references=["a cat", "a cow"], kind="generation")
+    assert cohort.scores.tolist() == [0.5, 1.0]
+    assert cohort.metric == "exact_match"
+    assert cohort.predictions is None
+    assert cohort.probabilities is None
+    assert not Cohort(generations=runs, kind="generation").scored
+
+
 def test_a_cohort_without_a_finished_run_is_empty():
     assert len(Cohort(scores=[])) == 0
 
@@ -48,8 +110,41 @@ def test_its_name_says_what_is_known():
         ({"scores": [0.5], "failed": [True, False]}, "1 scores but 2 failed"),
         ({"scores": [0.5], "seconds": np.zeros(2)}, "1 scores but 2 seconds"),
         ({"scores": [0.5], "representations": []}, "1 scores but 0 representations"),
-        ({"scores": [0.5], "logits": np.zeros((1, 3, 2)), "labels": np.zeros(4)}, "logits of 3 examples but 4 labels"),
-        ({"scores": [0.5], "logits": np.zeros((3, 2))}, r"logits must be \(runs, examples, classes\), not \(3, 2\)"),
+        ({"logits": np.zeros((2, 3, 2)), "generations": [["a"] * 3]}, "2 logits but 1 generations"),
+        ({}, "a cohort needs scores, logits, probabilities, representations or generations"),
+        (
+            {"logits": np.zeros((1, 3, 2)), "labels": [0, 2, 1]},
+            "run 0: labels must be 0 to 1, the columns of logits, but",
+        ),
+        ({"logits": np.zeros((1, 3, 2)), "labels": [0, 0.5, 1]}, "but row 1 holds 0.5"),
+        ({"logits": np.zeros((1, 3, 2)), "labels": [0, np.nan, 1]}, "labels hold NaN or infinity, first in row 1"),
+        ({"logits": np.zeros((1, 3, 1)), "labels": [0, np.nan, 1], "kind": "regression"}, "labels hold NaN"),
+        ({"logits": np.zeros((1, 3, 2)), "kind": "regression"}, r"logits of a regression must be \(examples, 1\)"),
+        ({"probabilities": np.zeros((1, 3, 1)), "kind": "regression"}, "a regression has no probabilities"),
+        (
+            {"logits": [[[0, 1]], [[0, np.nan]]], "seeds": ("a", "b")},
+            "run b: logits hold NaN or infinity, first in row 0",
+        ),
+        (
+            {"probabilities": [[[0.5, 0.5], [0.5, 0.6]]]},
+            r"run 0: probabilities must sum to 1 over the classes \(axis 1\)",
+        ),
+        ({"probabilities": [[[0.5, 0.5], [1.5, -0.5]]]}, "but row 1, class 1 holds -0.5: are they logits"),
+        (
+            {"logits": np.zeros((1, 3, 2)), "representations": [np.zeros((2, 4, 5))]},
+            r"run 0: representations must be \(layers, 3, width\), with a row for each row of logits, not \(2, 4, 5\)",
+        ),
+        ({"representations": [np.zeros(3)]}, r"representations must be \(layers, examples, width\), not \(3,\)"),
+        ({"logits": [[["x", "y"]]]}, "logits must be real numbers"),
+        ({"generations": [["a", 3]], "kind": "generation"}, "run 0: generations must be texts, but row 1 holds 3"),
+        ({"generations": [["a"]], "references": ["a", "b"]}, "1 generations but 2 references"),
+        ({"generations": [[]]}, "generations must be one text per example, and there are none"),
+        ({"logits": np.zeros((1, 3, 2)), "labels": [0, 1, 1], "metric": "f1"}, "give the scores of metric 'f1'"),
+        (
+            {"scores": [0.5], "logits": np.zeros((1, 3, 2)), "labels": np.zeros(4)},
+            r"run 0: labels must be \(3,\), one for each row of logits, not \(4,\)",
+        ),
+        ({"scores": [0.5] * 3, "logits": np.zeros((3, 2))}, r"run 0: logits must be \(examples, two or more classes\)"),
         (
             {"scores": [0.5, 0.5], "logits": [np.zeros((3, 2)), np.zeros((3, 4))]},
             r"logits of different shapes: \(3, 2\), \(3, 4\)",

@@ -87,6 +87,15 @@ def test_a_cohort_holds_the_runs_of_one_recipe(store):
     assert [cohort.recipe for cohort in store.cohorts()] == ["standard", "mmr"]
 
 
+def test_the_representations_of_a_cohort_stay_in_their_files_until_they_are_touched(store):
+    for run in store.cohort("mmr").representations:
+        assert run.dtype == np.float16
+        owner = run
+        while not isinstance(owner, (np.memmap, type(None))):
+            owner = owner.base
+        assert owner is not None, "no view of a mapped file"
+
+
 def test_runs_that_were_lost_are_named_in_their_cohort_and_not_counted(tmp_path):
     study = made_study(seeds=3)
     store = made_store(tmp_path / "out", made_study(seeds=2))

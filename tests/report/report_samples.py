@@ -31,7 +31,8 @@ class Sample:
         recipes: Name -> how far seeds move its runs.
         models: Model names.
         tasks: Task names.
-        seeds: How many.
+        seeds: How many; of a grid, values per seed that varies.
+        vary: The seeds that vary in a grid; all together if none is named.
         examples: N.
         layers: L; 0 for no representations.
         kind: "classification" or "regression".
@@ -44,6 +45,7 @@ class Sample:
     models: tuple[str, ...] = ("minilm",)
     tasks: tuple[str, ...] = ("glue/rte",)
     seeds: int = 5
+    vary: tuple[str, ...] = ()
     examples: int = 60
     layers: int = 4
     kind: str = "classification"
@@ -70,7 +72,7 @@ def make_store(path: Path, sample: Sample) -> RunStore:
         {
             "model": list(sample.models),
             "task": list(sample.tasks),
-            "seeds": sample.seeds,
+            "seeds": {"vary": list(sample.vary), "values": sample.seeds} if sample.vary else sample.seeds,
             "training": {"setting": sample.setting},
             "recipes": recipes,
         }
@@ -110,7 +112,7 @@ def finished(spec: RunSpec, sample: Sample) -> tuple[RunRecord, dict[str, Any]]:
     first, spread = next(iter(sample.recipes)), sample.recipes[spec.recipe]
     fallen = spec.recipe == first and spec.seeds.init in sample.collapsed
     place = list(sample.recipes).index(spec.recipe)
-    own, shared = np.random.default_rng([spec.seeds.init, place]), np.random.default_rng(7)
+    own, shared = np.random.default_rng([spec.seeds.init, spec.seeds.order, place]), np.random.default_rng(7)
     truth = shared.integers(0, 2, sample.examples)
     signs = np.where(truth[:, None] == np.arange(2), 1.0, -1.0)
     signal = signs * shared.exponential(0.9, (sample.examples, 1)) + shared.normal(0, 0.6, (sample.examples, 2))

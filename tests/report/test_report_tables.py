@@ -9,7 +9,7 @@ import pytest
 from report_samples import Sample, make_store
 from rich.console import Console
 
-from steadytune.analysis.compare import compare
+from steadytune.analysis.comparison.compare import compare
 from steadytune.records import Cohort, RunStore
 from steadytune.report import comparison_table, measures_csv
 
@@ -27,8 +27,8 @@ def printed(comparison, width: int) -> str:
 def test_runs_csv_has_a_row_per_run_and_the_promised_columns_first(study_folder: RunStore) -> None:
     rows = read(study_folder, "runs.csv")
     assert len(rows) == 15
-    promised = "run model task recipe seed init_seed order_seed dropout_seed status failed metric score majority_score"
-    assert ",".join(rows[0]).startswith(f"{promised} seconds reason".replace(" ", ","))
+    promised = "run model task recipe seed init_seed order_seed dropout_seed data_seed status failed metric score"
+    assert ",".join(rows[0]).startswith(f"{promised} majority_score seconds reason".replace(" ", ","))
     assert {"scores.f1", "measurements.distance_from_start", "timings.train"} <= set(rows[0])
 
 

@@ -114,6 +114,35 @@ def test_the_heads_of_a_cohort_are_one_job_and_every_full_run_is_its_own(places)
     ]
 
 
+def test_heads_on_another_training_subset_are_another_job(places):
+    grid = {"vary": ["init", "data"], "values": 2}
+    specs = plan(study(places, seeds=grid, training={"setting": "head", "train_size": 30}))
+    found = [sorted(spec.seeds.label for spec in job) for job in jobs(specs)]
+    assert sorted(found) == [["0", "1/0/0"], ["0/0/0/1", "1/0/0/1"]]
+
+
+def test_a_grid_of_seeds_is_planned_for_every_recipe_and_a_larger_one_adds_to_it(places, tmp_path):
+    small, large = (
+        study(places, seeds={"vary": ["init", "order"], "values": values}, recipes=["standard", "mmr"])
+        for values in (2, 3)
+    )
+    planned = [{spec.id for spec in plan(one)} for one in (small, large)]
+    assert (len(planned[0]), len(planned[1])) == (8, 18)
+    assert planned[0] < planned[1]
+    RunStore.create(tmp_path / "out", small, VERSIONS)
+    assert RunStore.create(tmp_path / "out", large, VERSIONS).study.seeds == large.seeds
+    assert "  values: 3\n" in (tmp_path / "out" / "study.yaml").read_text()
+
+
+def test_a_training_subset_is_drawn_again_only_where_there_is_one(places):
+    _, task = places
+    grid = {"vary": ["data"], "values": 3}
+    said = f"all 40 training examples of task '{task}' are used: set training.train_size to fewer"
+    assert said in refused(plan, study(places, seeds=grid))
+    assert said in refused(plan, study(places, seeds=grid, training={"train_size": 40}))
+    assert len(plan(study(places, seeds=grid, training={"train_size": 30}))) == 3
+
+
 def begun(places, tmp_path):
     """A folder in which one run of the study is done."""
     specs = plan(study(places))

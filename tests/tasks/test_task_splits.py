@@ -31,6 +31,38 @@ def test_a_subset_depends_on_the_split_seed_alone():
     assert len(set(first.train.candidates)) == 10
 
 
+def test_a_data_seed_draws_another_subset_and_the_same_halves():
+    training = Training(train_size=10, select_checkpoint=True)
+    drawn = [split(_task(), training, seed) for seed in range(5)]
+
+    assert len({splits.train.candidates for splits in drawn}) == 5
+    assert drawn[0].train.candidates == split(_task(), training).train.candidates
+    for part in ("select", "measure"):
+        assert len({getattr(splits, part).candidates for splits in drawn}) == 1
+
+
+def test_the_shared_subset_is_what_it_was_in_every_version():
+    # Finished runs were trained on it: if it changes, their ids no longer say what they were trained on.
+    texts = [one[0][0] for one in split(_task(), Training(train_size=5, split_seed=3)).train.candidates]
+    assert texts == [f"text {n}" for n in np.random.default_rng([3, 0]).permutation(30)[:5]]
+
+
+@pytest.mark.parametrize("size", [None, 30])
+def test_a_data_seed_needs_examples_to_leave_out(size):
+    with pytest.raises(UserError, match=r"all 30 training examples of task 't' are used: set training.train_size"):
+        split(_task(), Training(train_size=size), 1)
+
+
+def test_a_subset_that_a_data_seed_draws_badly_is_named_with_it():
+    labels = [n % 2 for n in range(29)] + [2]
+    task = Task(
+        "t", "classification", ("a", "b", "c"), "accuracy", _examples(30, labels=labels), _examples(3, labels=[0, 1, 2])
+    )
+
+    with pytest.raises(UserError, match="drawn from 't' by data seed 2 never show the label 'c'"):
+        split(task, Training(train_size=8), 2)
+
+
 def test_a_larger_subset_contains_the_smaller_one():
     small, large = (split(_task(), Training(train_size=size)).train.candidates for size in (10, 20))
 

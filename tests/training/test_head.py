@@ -143,6 +143,19 @@ def test_the_features_are_computed_once_and_shared(head_specs, tmp_path, monkeyp
     assert len({one["logits"].tobytes() for _, one in first}) == 3
 
 
+def test_heads_of_another_data_seed_read_the_features_of_their_own_subset(head_specs, tmp_path):
+    specs = head_specs(seeds={"vary": ["init", "data"], "values": 2}, training={"train_size": 24})
+    subsets = [[spec for spec in specs if spec.seeds.data == data] for data in (0, 1)]
+
+    logits = [np.stack([arrays["logits"] for _, arrays in train_heads(group, tmp_path, print)]) for group in subsets]
+
+    assert len(list(tmp_path.glob("features-*.safetensors"))) == 2
+    assert (logits[0] != logits[1]).any(axis=(1, 2)).all()
+    # The cache of one must not serve the other: trained anew, each is as it was.
+    again = [arrays["logits"] for _, arrays in train_heads(subsets[0], tmp_path / "fresh", print)]
+    assert np.array_equal(np.stack(again), logits[0])
+
+
 def test_damaged_features_are_computed_again(head_specs, tmp_path):
     first = train_heads(head_specs(), tmp_path, lambda share: None)
     (file,) = tmp_path.glob("features-*.safetensors")

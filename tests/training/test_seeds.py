@@ -78,6 +78,16 @@ def test_changing_one_seed_changes_only_what_it_should(spec, tmp_path, monkeypat
     assert not np.array_equal(base.logits, other.logits)
 
 
+def test_the_data_seed_changes_the_training_subset_and_nothing_else(spec, tmp_path, monkeypatch):
+    spec = spec.model_copy(update={"training": spec.training.model_copy(update={"train_size": 24})})
+    base = _Observed(spec, tmp_path, monkeypatch)
+    other = _Observed(_with_seeds(spec, data=1), tmp_path, monkeypatch)
+
+    assert set(base.order[:24]) != set(other.order[:24])
+    assert (base.weights, base.dropout) == (other.weights, other.dropout)
+    assert not np.array_equal(base.logits, other.logits)
+
+
 def test_the_init_seed_decides_new_weights_alone(spec, tmp_path, monkeypatch):
     starts = []
     build = full.build_model

@@ -82,7 +82,7 @@ def ensemble(cohort: Cohort, draws: int = 200, seed: int = 0) -> Ensemble:
             of examples, which a cohort does not keep.
     """
     name, probabilities = cohort.name or "cohort", cohort.probabilities
-    if probabilities is None or cohort.labels is None:
+    if cohort.kind == "generation" or probabilities is None or cohort.labels is None:
         raise UserError(f"{name}: an ensemble needs the logits and labels of a task with classes")
     if not np.isfinite(probabilities).all():
         raise UserError(f"{name}: an ensemble needs logits that are finite")

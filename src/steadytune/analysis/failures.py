@@ -1,12 +1,11 @@
-"""Runs that went wrong: which, how, and whether one recipe has more of them than another."""
+"""Runs that went wrong: which, how and how many."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from steadytune.analysis.wording import named_runs, points, runs_noun
+from steadytune.analysis.wording import named_runs, points
 from steadytune.records import Cohort
 
 # A collapsed run gives one answer, or one but for a handful of examples.
@@ -44,26 +43,12 @@ def failed_runs(cohort: Cohort) -> NDArray[np.bool_]:
     return np.zeros(len(cohort), dtype=bool) if cohort.failed is None else cohort.failed
 
 
-def failure_comparison(cohort: Cohort, baseline: Cohort) -> str | None:
-    """Compare how many runs went wrong, by Fisher's exact test; None where none did.
+def wrong_runs(cohort: Cohort) -> tuple[int, int]:
+    """Count the runs that went wrong, and those among which they are counted.
 
     A run goes wrong if it diverges or scores no better than the majority class. One that crashed for another reason,
     such as a lack of memory, counts neither way.
     """
-    wrong, total = _wrong(cohort)
-    wrong_baseline, total_baseline = _wrong(baseline)
-    if not wrong + wrong_baseline:
-        return None
-    table = np.array([[wrong, total - wrong], [wrong_baseline, total_baseline - wrong_baseline]])
-    p = float(stats.fisher_exact(table).pvalue)
-    against = f"{wrong} of {total} {runs_noun(cohort.seeds)}s went wrong, against {wrong_baseline} of {total_baseline}"
-    chance = f"Fisher's exact test, p = {p:.2g}"
-    if p >= 0.05:
-        return f"{against}, which may be luck ({chance})"
-    return f"{against}: that is {'fewer' if wrong / total < wrong_baseline / total_baseline else 'more'} ({chance})"
-
-
-def _wrong(cohort: Cohort) -> tuple[int, int]:
     diverged = sum(lost.status == "diverged" for lost in cohort.lost)
     return int(np.count_nonzero(failed_runs(cohort))) + diverged, len(cohort) + diverged
 

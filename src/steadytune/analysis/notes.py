@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from steadytune.analysis.components import forms_grid
 from steadytune.analysis.intervals import varies
+from steadytune.analysis.scores import weighted_scores
 from steadytune.analysis.value import Value
 from steadytune.analysis.wording import capital, counted, listed, named_runs, runs_noun
 from steadytune.records import Cohort
@@ -29,13 +31,20 @@ def run_notes(cohort: Cohort) -> list[str]:
         notes.append("One run: instability needs at least two.")
     elif runs == 2:
         notes.append("Two runs: pairwise measures have no interval, which needs three, and that of SD is very wide.")
-    if runs > 1 and not varies(cohort.scores):
+    if not cohort.scored:
+        notes.append("The runs have no score, nor labels to take one from: mean and SD are unknown.")
+    elif runs > 1 and not varies(cohort.scores):
         notes.append("All runs score the same: the mean score and its SD have no interval.")
     if cohort.failed is not None and cohort.failed.any() and runs > 1:
         chosen = [seed for seed, failed in zip(cohort.seeds, cohort.failed, strict=True) if failed]
         notes.append(
             f"{capital(named_runs(chosen, cohort.seeds))} scored at or below the majority class: failed runs shift "
             "every measure, and the intervals, which assume runs of one kind, are then too narrow."
+        )
+    if runs > 1 and forms_grid(cohort):
+        notes.append(
+            "The seeds form a grid: runs share seeds, and the intervals of the measures, which take runs as "
+            "independent, are too narrow. Those of the sources of luck know of the grid."
         )
     if cohort.lost and runs:
         noun = runs_noun([lost.seed for lost in cohort.lost])
@@ -46,12 +55,30 @@ def run_notes(cohort: Cohort) -> list[str]:
     return notes
 
 
+def score_notes(cohort: Cohort) -> list[str]:
+    """Say where the intervals of the scores cannot speak of other examples, and those of the rest speak too boldly."""
+    if len(cohort) < 2 or not varies(cohort.scores) or weighted_scores(cohort) is not None:
+        return []
+    notes = [
+        f"The {cohort.metric} of drawn examples is unknown: the intervals of the mean score and its SD speak of other "
+        "seeds on the same examples."
+    ]
+    if cohort.predictions is not None:
+        notes[0] += (
+            " Those of the prediction measures take examples as independent, and are too narrow where a metric reads "
+            "groups of them."
+        )
+    return notes
+
+
 def prediction_notes(cohort: Cohort) -> list[str]:
     """Say why the prediction measures are missing, or where they mislead."""
     if len(cohort) < 2:
         return []
     if cohort.kind == "regression":
         return ["A regression predicts no classes: disagreement, kappa and Jensen-Shannon do not apply."]
+    if cohort.kind == "generation":
+        return ["Generated texts have no classes: kappa does not apply, and disagreement counts texts that differ."]
     if cohort.predictions is None:
         return ["No logits were recorded: disagreement, kappa and Jensen-Shannon are unknown."]
     if np.ptp(cohort.predictions) == 0:
@@ -77,10 +104,12 @@ def representation_notes(
             return ["All runs share one frozen encoder: representation measures are 0 by construction."]
         return ["No representations were recorded: SVCCA, Procrustes and CKA are unknown."]
     if not distances:
-        broken = [seed for seed, run in zip(cohort.seeds, runs, strict=True) if not np.isfinite(run).all()]
+        finite = [np.isfinite(run).all(axis=(-2, -1)) for run in runs]
+        broken = [seed for seed, good in zip(cohort.seeds, finite, strict=True) if not good.all()]
+        layers = [at for at, good in enumerate(np.logical_and.reduce(finite).reshape(-1), start=1) if not good]
         return [
-            f"Representations of {named_runs(broken, cohort.seeds)} are not finite: SVCCA, Procrustes and CKA are "
-            f"unknown. Half precision ends at {_HALF_PRECISION_LIMIT}: train with representation_dtype: float32."
+            f"Representations of {named_runs(broken, cohort.seeds)} are not finite at {_layers(layers)}: SVCCA, "
+            f"Procrustes and CKA are unknown. Half precision ends at {_HALF_PRECISION_LIMIT}: record them in float32."
         ]
     notes = []
     examples, features = runs[0].shape[-2], max(run.shape[-1] for run in runs)
@@ -91,6 +120,8 @@ def representation_notes(
         )
     if examples < 4:
         notes.append(f"CKA needs at least four examples, there {'is' if examples == 1 else 'are'} {examples}.")
+    elif examples < 8:
+        notes.append(f"CKA has no interval: halves of {examples} examples are too few to measure it.")
     # Distinct directions give at least a rounding error less than 1: exactly 1 is how a collapsed run is scored.
     collapsed = [layer for layer, matrix in enumerate(distances["procrustes"], start=1) if matrix.max() == 1]
     if collapsed:

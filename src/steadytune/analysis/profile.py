@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from steadytune.analysis.intervals import (
-    UNKNOWN,
-    jackknife_interval,
-    leave_one_out_means,
-    mean_interval,
-    spread_interval,
-    varies,
-)
-from steadytune.analysis.notes import prediction_notes, representation_notes, run_notes
+from steadytune.analysis.bootstrap import Resamples, resample
+from steadytune.analysis.evaluation import EvaluationError, evaluation_error
+from steadytune.analysis.halves import SPLITS, half_deviations
+from steadytune.analysis.intervals import UNKNOWN, mean_interval, pair_interval, spread_interval, varies
+from steadytune.analysis.notes import prediction_notes, representation_notes, run_notes, score_notes
+from steadytune.analysis.scores import count_examples
+from steadytune.analysis.tables import PairTable, pair_tables
 from steadytune.analysis.value import Value
 from steadytune.errors import UserError
-from steadytune.measures import (
-    disagreement,
-    fleiss_kappa,
-    jensen_shannon,
-    pair_mean,
-    permutation_null,
-    representation_distances,
-    score_spread,
-)
+from steadytune.measures import fleiss_kappa, layer_distances, pair_mean, score_spread
 from steadytune.records import Cohort
 
 PREDICTION_MEASURES = ("disagreement", "kappa", "jensen_shannon")
 REPRESENTATION_MEASURES = ("svcca", "procrustes", "cka")
 MEASURES = ("sd", *PREDICTION_MEASURES, *REPRESENTATION_MEASURES)
 
-_LARGEST = {"disagreement": 1.0, "jensen_shannon": math.log(2), "svcca": 1.0, "procrustes": 1.0, "cka": 2.0}
+TEXT_MEASURES = ("chrf",)
+"""What generated texts have besides."""
+
+_LARGEST = {
+    "disagreement": 1.0,
+    "jensen_shannon": math.log(2),
+    "chrf": 1.0,
+    "svcca": 1.0,
+    "procrustes": 1.0,
+    "cka": 2.0,
+}
+_LIBRARY_NAMES = {"svcca": "svcca", "procrustes": "procrustes", "cka": "linear_cka"}
+# Share of the time for the representations of a cohort that goes into measuring them; the rest is for the intervals.
+_MEASURING = 0.7
 
 Distances = dict[str, NDArray[np.float64]]
 
@@ -51,10 +52,12 @@ class Profile:
     Attributes:
         cohort: The runs.
         mean: Mean score with its interval, as measure "mean".
-        values: The seven measures in the order of `MEASURES`; a representation measure once per layer, or once with
-            layer None where no representations were compared.
+        values: The seven measures in the order of `MEASURES`, of generated texts "chrf" behind "jensen_shannon"; a
+            representation measure once per layer, or once with layer None where no representations were compared.
         distances: Measure -> (K, K), or (L, K, K) for a representation measure; those that were compared only.
-        flips: (N,) per example the share of runs that do not predict its most frequent prediction, or None.
+        evaluation: What the evaluation set adds to the luck, and what the best of n runs is worth.
+        resampled: The measures on resampled runs and examples; see `bootstrap.Resamples`. Entry r of
+            two cohorts with the same examples, or the same seeds, shares what was drawn.
         notes: What a reader must know before trusting a value, one sentence each.
     """
 
@@ -62,7 +65,8 @@ class Profile:
     mean: Value
     values: tuple[Value, ...]
     distances: Distances
-    flips: NDArray[np.float64] | None
+    evaluation: EvaluationError
+    resampled: Resamples
     notes: tuple[str, ...]
 
     def last(self, measure: str) -> Value:
@@ -87,56 +91,54 @@ def profile(cohort: Cohort) -> Profile:
     return profile_all([cohort])[0]
 
 
-def profile_all(cohorts: Iterable[Cohort]) -> tuple[Profile, ...]:
-    """Measure cohorts, several at the same time, each on one thread of the linear algebra library.
-
-    Two such threads that wait for each other on a busy machine slow small decompositions by an order of magnitude.
+def profile_all(cohorts: Iterable[Cohort], progress: Callable[[float], None] | None = None) -> tuple[Profile, ...]:
+    """Measure cohorts, one after the other; the layers and pairs of a cohort share the processors.
 
     Args:
         cohorts: As `profile` takes them.
+        progress: Called with the share of the work that is done, in (0, 1], as it grows.
 
     Returns:
         Their profiles, in order.
+
+    Raises:
+        UserError: As `profile` does.
     """
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        return tuple(pool.map(_profile, cohorts))
+    every = list(cohorts)
+    found = []
+    # One thread, so that sums do not depend on the number of processors.
+    with threadpool_limits(limits=1, user_api="blas"):
+        for at, cohort in enumerate(every):
+
+            def report(share: float, at: int = at) -> None:
+                if progress is not None:
+                    progress((at + share) / len(every))
+
+            found.append(_profile(cohort, report))
+            report(1.0)
+    return tuple(found)
 
 
-def _profile(cohort: Cohort) -> Profile:
-    runs = len(cohort)
-    sd = _measured(cohort, score_spread, cohort.scores) if runs else math.nan
-    if runs > 1 and not varies(cohort.scores):
-        sd = 0.0
-    predictions, distances = _prediction_values(cohort)
-    representations, layer_distances = _representation_values(cohort)
+def _profile(cohort: Cohort, report: Callable[[float], None]) -> Profile:
+    tables = _measured(cohort, pair_tables, cohort)
+    states = _representation_distances(cohort, report)
+    resamples = resample(cohort, tables, states.distances, states.deviations)
+    representations = _representation_values(cohort, states, resamples)
+    predictions = _prediction_values(cohort, tables, resamples)
     return Profile(
         cohort=cohort,
-        mean=Value("mean", None, *mean_interval(cohort.scores)),
-        values=(Value("sd", None, *spread_interval(sd, runs)), *predictions, *representations),
-        distances=distances | layer_distances,
-        flips=flip_rates(cohort.predictions) if runs > 1 else None,
+        mean=_mean(cohort, resamples),
+        values=(_spread(cohort, resamples), *predictions, *representations),
+        distances={name: table.distances() for name, table in tables.items()} | states.distances,
+        evaluation=evaluation_error(cohort),
+        resampled=resamples,
         notes=(
             *run_notes(cohort),
+            *score_notes(cohort),
             *prediction_notes(cohort),
-            *representation_notes(cohort, representations, layer_distances),
+            *representation_notes(cohort, representations, states.distances),
         ),
     )
-
-
-def flip_rates(predictions: NDArray[np.int64] | None) -> NDArray[np.float64] | None:
-    """Return the share of runs that differ from the most frequent prediction, 1 - max_c n_nc / K, per example.
-
-    Args:
-        predictions: (K, N) predicted class, or None.
-
-    Returns:
-        (N,) within [0, 1 - 1/K], or None.
-    """
-    if predictions is None:
-        return None
-    votes = np.stack([(predictions == label).sum(axis=0) for label in np.unique(predictions)])
-    rates: NDArray[np.float64] = 1 - votes.max(axis=0) / len(predictions)
-    return rates
 
 
 def _measured(cohort: Cohort, measure: Callable[[Any], Any], arrays: Any) -> Any:
@@ -147,46 +149,86 @@ def _measured(cohort: Cohort, measure: Callable[[Any], Any], arrays: Any) -> Any
         raise UserError(f"{cohort.name or 'cohort'}: {error}") from error
 
 
-def _pairwise(measure: str, layer: int | None, distances: NDArray[np.float64], null: float = math.nan) -> Value:
-    interval = jackknife_interval(float(pair_mean(distances)), leave_one_out_means(distances), _LARGEST[measure])
-    return Value(measure, layer, *interval, null=null)
+def _freedom(cohort: Cohort) -> int:
+    return max(1, count_examples(cohort) - 1)
 
 
-def _prediction_values(cohort: Cohort) -> tuple[list[Value], Distances]:
-    predictions, runs = cohort.predictions, len(cohort)
-    if predictions is None or runs < 2:
-        return [Value(measure, None, *UNKNOWN) for measure in PREDICTION_MEASURES], {}
-    distances = {
-        "disagreement": disagreement(predictions),
-        "jensen_shannon": _measured(cohort, jensen_shannon, cohort.probabilities),
-    }
-    left_out = [1 - fleiss_kappa(np.delete(predictions, run, axis=0)) for run in range(runs)] if runs > 2 else []
-    kappa = jackknife_interval(1 - fleiss_kappa(predictions), left_out, runs / (runs - 1))
+def _mean(cohort: Cohort, resamples: Resamples) -> Value:
+    if "mean" not in resamples.both:
+        return Value("mean", None, *UNKNOWN)
+    draws = resamples.of("mean", _freedom(cohort))
+    return Value("mean", None, *mean_interval(cohort.scores, draws))
+
+
+def _spread(cohort: Cohort, resamples: Resamples) -> Value:
+    if np.isnan(cohort.scores).all():
+        return Value("sd", None, *UNKNOWN)
+    sd = _measured(cohort, score_spread, cohort.scores)
+    if len(cohort) < 2 or not varies(cohort.scores):
+        return Value("sd", None, 0.0 if len(cohort) > 1 else sd, math.nan, math.nan)
+    return Value("sd", None, *spread_interval(sd, len(cohort), resamples.of("sd", _freedom(cohort))))
+
+
+def _prediction_values(cohort: Cohort, tables: Mapping[str, PairTable], resamples: Resamples) -> list[Value]:
+    runs, freedom = len(cohort), _freedom(cohort)
+    measured = {name: float(pair_mean(table.distances())) for name, table in tables.items()}
+    if "kappa" in resamples.both and cohort.predictions is not None:
+        measured["kappa"] = 1 - fleiss_kappa(cohort.predictions)
+    names = (*PREDICTION_MEASURES, *(TEXT_MEASURES if cohort.kind == "generation" else ()))
     return [
-        _pairwise("disagreement", None, distances["disagreement"]),
-        Value("kappa", None, *kappa),
-        _pairwise("jensen_shannon", None, distances["jensen_shannon"]),
-    ], distances
-
-
-def _representation_values(cohort: Cohort) -> tuple[list[Value], Distances]:
-    runs = cohort.representations
-    if len(cohort) > 1 and runs is None and cohort.frozen_encoder:
-        return [Value(measure, None, 0.0, 0.0, 0.0) for measure in REPRESENTATION_MEASURES], {}
-    if len(cohort) < 2 or runs is None or not all(np.isfinite(run).all() for run in runs):
-        return [Value(measure, None, *UNKNOWN) for measure in REPRESENTATION_MEASURES], {}
-    layered = [run if run.ndim == 3 else run[None] for run in runs]
-    stacked = _measured(cohort, _all_representation_measures, layered)
-    # One call for the three measures shuffles and factors every run once.
-    nulls = permutation_null(_all_representation_measures, layered).T
-    values = [
-        _pairwise(measure, layer, matrix, null=float(null))
-        for measure, matrices, by_layer in zip(REPRESENTATION_MEASURES, stacked, nulls, strict=True)
-        for layer, (matrix, null) in enumerate(zip(matrices, by_layer, strict=True), start=1)
+        Value(name, None, *pair_interval(measured[name], runs, _largest(name, runs), resamples.of(name, freedom)))
+        if name in measured
+        else Value(name, None, *UNKNOWN)
+        for name in names
     ]
-    return values, dict(zip(REPRESENTATION_MEASURES, stacked, strict=True))
 
 
-def _all_representation_measures(representations: Any) -> NDArray[np.float64]:
-    distances = representation_distances(representations)
-    return np.stack([distances[measure] for measure in ("svcca", "procrustes", "linear_cka")])
+def _largest(measure: str, runs: int) -> float:
+    return runs / (runs - 1) if measure == "kappa" else _LARGEST[measure]
+
+
+class _States(NamedTuple):
+    """What the representations of a cohort gave: for each measure (L, K, K), (S, L) and (L,); empty without any."""
+
+    distances: Distances
+    deviations: Distances
+    nulls: Distances
+
+
+def _representation_distances(cohort: Cohort, report: Callable[[float], None]) -> _States:
+    runs = cohort.representations
+    if len(cohort) < 2 or runs is None or not all(np.isfinite(run).all() for run in runs):
+        return _States({}, {}, {})
+    layered = [run if run.ndim == 3 else run[None] for run in runs]
+
+    def measure(states: Any) -> Any:
+        return layer_distances(states, progress=lambda share: report(_MEASURING * share))
+
+    found = _measured(cohort, measure, layered)
+    per_example = layered[0].shape[1] // count_examples(cohort) if cohort.kind == "choice" else 1
+    deviations = half_deviations(
+        layered, per_example, progress=lambda share: report(_MEASURING + (1 - _MEASURING) * share)
+    )
+    return _States(
+        *(
+            {name: part[key] for name, key in _LIBRARY_NAMES.items()}
+            for part in (found.distances, deviations, found.nulls)
+        )
+    )
+
+
+def _representation_values(cohort: Cohort, states: _States, resamples: Resamples) -> list[Value]:
+    if len(cohort) > 1 and cohort.representations is None and cohort.frozen_encoder:
+        return [Value(measure, None, 0.0, 0.0, 0.0) for measure in REPRESENTATION_MEASURES]
+    if not states.distances:
+        return [Value(measure, None, *UNKNOWN) for measure in REPRESENTATION_MEASURES]
+    return [
+        Value(
+            measure,
+            layer + 1,
+            *pair_interval(float(value), len(cohort), _LARGEST[measure], resamples.of(measure, SPLITS, layer)),
+            null=float(states.nulls[measure][layer]),
+        )
+        for measure in REPRESENTATION_MEASURES
+        for layer, value in enumerate(pair_mean(states.distances[measure]))
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -60,9 +61,21 @@ def signed_points(value: float) -> str:
     return f"{'+' if value > 0 else ''}{points(value)}"
 
 
+def in_points(value: float) -> str:
+    """Write "1 point", "0.5 points"."""
+    return f"{100 * value:g} point{'' if 100 * value == 1 else 's'}"
+
+
 def points_range(interval: Interval) -> str:
     """Write " [2.9, 6.6]" in points, or nothing where there is no interval."""
     return f" [{points(interval.low)}, {points(interval.high)}]" if interval.low == interval.low else ""
+
+
+def chance(p: float) -> str:
+    """Write "p = 0.03", or nothing for a p-value that is not known."""
+    if math.isnan(p):
+        return ""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def percent(share: float) -> str:

@@ -7,12 +7,14 @@ from typing import Any
 
 import typer
 
+from steadytune.cli.compare import compare
 from steadytune.cli.demo import demo
 from steadytune.cli.doctor import doctor
 from steadytune.cli.ls import ls
 from steadytune.cli.measure import measure
 from steadytune.cli.report import report
 from steadytune.cli.run import run
+from steadytune.cli.validate import validate
 from steadytune.errors import UserError
 
 app = typer.Typer(
@@ -21,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (demo, run, measure, report, ls, doctor):
+for command in (demo, run, measure, compare, validate, report, ls, doctor):
     app.command()(command)
 
 # An option or command that does not exist; typer has no public name for it.

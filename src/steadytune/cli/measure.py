@@ -1,4 +1,4 @@
-"""`steadytune measure`: the seven measures of runs that were trained elsewhere, or of a study's folder."""
+"""`steadytune measure`: the measures of runs that were trained elsewhere, or of a study's folder."""
 
 from __future__ import annotations
 
@@ -10,126 +10,93 @@ import typer
 from steadytune.errors import UserError
 
 if TYPE_CHECKING:
-    from steadytune.files import Arrays
-    from steadytune.records import Cohort
+    from rich.console import Console
+
+    from steadytune.analysis.comparison.compare import Comparison
+    from steadytune.external import ExternalRun
 
 
 def measure(
     paths: Annotated[
-        list[Path], typer.Argument(help="One .npz file per run, or one folder of a study.", show_default=False)
+        list[Path],
+        typer.Argument(help="One file per run, or one folder of such files or of a study.", show_default=False),
     ],
-    metric: Annotated[str, typer.Option(help="Metric by which the runs in .npz files are scored.")] = "accuracy",
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="What scores the runs in files: a score that they hold, or a metric of predictions and labels.",
+            show_default="a score that the files hold, or accuracy",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report.html, measures.csv and flips.csv.", show_default=False)
+    ] = None,
 ) -> None:
     """Measure how unstable runs are that differ in their seed alone, with 95 % intervals.
 
-    A .npz file holds `logits` (examples x classes), `labels` (examples) and, if wanted, `representations` (layers x
-    examples x width), the examples in the same order in every file.
+    A file holds one run, the examples in the same order in every file:
+
+    - .npz or .safetensors: arrays `logits` or `probabilities` (examples x classes), `labels` (examples), and if wanted
+    `representations` (layers x examples x width), `scores`, `ids`. `st.StabilityRecorder` and `st.record_run` write it.
+
+    - .csv, .tsv, .jsonl or .parquet: a row per example with `label`, `logit_0`, `logit_1` ... (or `prob_0` ...), and if
+    wanted `id` and `text`; for generated text `generation` and `reference`.
 
     **Example**
 
-    `steadytune measure a.npz b.npz c.npz`
+    `steadytune measure seed0.csv seed1.csv seed2.csv`
+
+    `steadytune measure recorded/ --metric f1 --out report`
 
     `steadytune measure runs/rte`
     """
     from rich.console import Console
 
-    from steadytune.analysis.compare import compare
+    from steadytune.analysis.comparison.compare import compare
+    from steadytune.cli.progress import bar
     from steadytune.cli.report import show
     from steadytune.records import RunStore
 
-    if len(paths) == 1 and paths[0].is_dir():
-        comparison = compare(RunStore(paths[0]))
-    else:
-        comparison = compare([cohort_of_files(paths, metric)])
-    show(Console(), comparison)
+    console = Console()
+    if len(paths) == 1 and (paths[0] / "study.yaml").is_file():
+        if out or metric:
+            raise UserError(f"{paths[0]} is a study, which has a metric of its own: see steadytune report {paths[0]}")
+        with bar(console, "measuring") as progress:
+            comparison = compare(RunStore(paths[0]), progress=progress)
+        show(console, comparison)
+        return
+    if out and out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: --out names a folder")
+    runs, comparison = _measure_files(console, paths, metric)
+    show(console, comparison, _write(out, comparison, runs) if out else None)
 
 
-def cohort_of_files(paths: list[Path], metric: str) -> Cohort:
-    """Read one run per .npz file into a cohort named after nothing but its files.
+def _measure_files(console: Console, paths: list[Path], metric: str | None) -> tuple[list[ExternalRun], Comparison]:
+    from steadytune.analysis.comparison.compare import compare
+    from steadytune.cli.progress import bar
+    from steadytune.external import cohort_of, read_run, run_files
 
-    Raises:
-        UserError: A file cannot be read, lacks an array, or does not fit the others.
-    """
-    import numpy as np
-
-    from steadytune.records import Cohort
-    from steadytune.tasks.base import Examples
-    from steadytune.tasks.metrics import check_metric, evaluate, majority_score
-
-    runs = [_read(path) for path in paths]
-    first = runs[0]
-    for path, run in zip(paths, runs, strict=True):
-        try:
-            _check(run)
-            _check_fit(run, first, paths[0])
-        except ValueError as error:
-            raise UserError(f"{path}: {error}") from None
-    labels = first["labels"].astype(np.int64)
-    examples = Examples(tuple((("", None),) for _ in labels), labels)
-    check_metric(metric, "classification", first["logits"].shape[1], examples)
-    majority = majority_score(metric, "classification", examples)
-    scores = np.array([evaluate([metric], "classification", run["logits"], examples)[metric] for run in runs])
-    return Cohort(
-        scores=scores,
-        logits=np.stack([run["logits"] for run in runs]),
-        labels=labels,
-        representations=[run["representations"] for run in runs] if "representations" in first else None,
-        seeds=tuple(path.stem for path in paths),
-        failed=scores <= majority,
-        majority_score=majority,
-        recipe="these runs",
-        metric=metric,
-    )
+    files = run_files(paths)
+    runs = []
+    with console.status("reading") as status:
+        for number, path in enumerate(files, start=1):
+            status.update(f"reading run {number} of {len(files)}")
+            runs.append(read_run(path))
+    with bar(console, "measuring") as progress:
+        return runs, compare([cohort_of(runs, metric)], progress=progress)
 
 
-def _read(path: Path) -> Arrays:
-    import numpy as np
+def _write(out: Path, comparison: Comparison, runs: list[ExternalRun]) -> Path:
+    """Write report.html and its tables into a folder; return the path of the page."""
+    from steadytune.analysis.comparison.verdict import verdict
+    from steadytune.external import texts_of
+    from steadytune.files import write_text
+    from steadytune.report import REPORT, render
+    from steadytune.report.tables import flips_csv, measures_csv
 
-    if not path.exists():
-        raise UserError(f"no file {path}")
-    if path.is_dir():
-        raise UserError(f"{path} is a folder: measure one folder of a study, or .npz files")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("logits", "labels", "representations") if name in file}
-            held = ", ".join(file) or "nothing"
-    except Exception as error:  # a file from anywhere can break the reader of zip archives in many ways
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{path} cannot be read as .npz without pickles: {reason}") from None
-    for name in ("logits", "labels"):
-        if name not in arrays:
-            raise UserError(f"{path}: no array '{name}'; it holds {held}")
-    return arrays
-
-
-def _check(run: Arrays) -> None:
-    """Raise ValueError if the arrays of one run are not what `measure` takes."""
-    import numpy as np
-
-    for name, array in run.items():
-        if array.dtype.kind not in "fiu":
-            raise ValueError(f"{name} must be real numbers, not {array.dtype}")
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} hold NaN or infinity: a diverged run cannot be measured")
-    logits, labels, representations = run["logits"], run["labels"], run.get("representations")
-    if logits.ndim != 2 or not len(logits) or logits.shape[1] < 2:
-        raise ValueError(f"logits must be (examples, two or more classes), not {logits.shape}")
-    if labels.shape != logits.shape[:1]:
-        raise ValueError(f"labels must be ({len(logits)},), one for each row of logits, not {labels.shape}")
-    if (labels != labels.astype(np.int64)).any() or labels.min() < 0 or labels.max() >= logits.shape[1]:
-        raise ValueError(f"labels must be 0 to {logits.shape[1] - 1}, the columns of logits")
-    if representations is not None and (representations.ndim != 3 or representations.shape[1] != len(logits)):
-        raise ValueError(f"representations must be (layers, {len(logits)}, width), not {representations.shape}")
-
-
-def _check_fit(run: Arrays, first: Arrays, name: Path) -> None:
-    """Raise ValueError if a run does not fit the first one, which was read from the file `name`."""
-    import numpy as np
-
-    if run["logits"].shape != first["logits"].shape:
-        raise ValueError(f"logits of shape {run['logits'].shape}, but {name} has {first['logits'].shape}")
-    if not np.array_equal(run["labels"], first["labels"]):
-        raise ValueError(f"labels differ from those of {name}: the runs measured other examples")
-    layers, others = (len(one["representations"]) if "representations" in one else 0 for one in (run, first))
-    if layers != others:
-        raise ValueError(f"representations of {layers} layers, but {name} has {others}")
+    texts = {found.cohort.examples: texts_of(runs) for found in comparison.profiles}
+    tables = {"measures.csv": measures_csv(comparison), "flips.csv": flips_csv(comparison, texts)}
+    for name, content in tables.items():
+        write_text(out / name, content)
+    write_text(out / REPORT, render(comparison, verdict(comparison), texts=texts, tables=tuple(tables)))
+    return out / REPORT

@@ -1,8 +1,10 @@
-"""The progress display of a sweep: bars on a terminal, a line per run elsewhere."""
+"""What is shown of long work: bars with an estimate on a terminal, for a sweep a line per run elsewhere."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -20,6 +22,33 @@ from steadytune.study import RunSpec
 from steadytune.sweep.listener import Listener
 
 
+def _bars(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def bar(console: Console, what: str) -> Iterator[Callable[[float], None]]:
+    """Show one bar while the block runs; yields what is to be called with the share that is done, 0 to 1.
+
+    Args:
+        console: Where to show it.
+        what: What is being done.
+    """
+    with _bars(console) as progress:
+        task = progress.add_task(what, total=1.0)
+        yield lambda share: progress.update(task, completed=share)
+
+
 class ConsoleListener(Listener):
     """Shows the sweep and every run in training, each with an estimate, and prints a line per finished run.
 
@@ -29,17 +58,7 @@ class ConsoleListener(Listener):
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left:"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self.progress = _bars(console)
         self.bars: dict[str, TaskID] = {}
         self.shares: dict[str, float] = {}
         self.done = 0

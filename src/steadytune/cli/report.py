@@ -10,11 +10,11 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from steadytune.analysis.compare import Comparison
+    from steadytune.analysis.comparison.compare import Comparison
 
 
 def report(folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run'.")]) -> None:
-    """Compare the runs that a folder holds, and write report.html, runs.csv and measures.csv into it.
+    """Compare the runs that a folder holds, and write report.html and the tables into it.
 
     Nothing is trained; runs that are still missing are left out.
 
@@ -24,18 +24,19 @@ def report(folder: Annotated[Path, typer.Argument(help="The --out folder of a 's
     """
     from rich.console import Console
 
+    from steadytune.cli.progress import bar
     from steadytune.records import RunStore
     from steadytune.report import write_report
 
     console = Console()
-    with console.status("measuring and writing the report"):
-        page, comparison = write_report(RunStore(folder))
+    with bar(console, "measuring") as progress:
+        page, comparison = write_report(RunStore(folder), progress=progress)
     show(console, comparison, page)
 
 
 def show(console: Console, comparison: Comparison, page: Path | None = None) -> None:
     """Print the verdict on the baseline and the table, then where the report lies or, without one, its notes."""
-    from steadytune.analysis.verdict import verdict
+    from steadytune.analysis.comparison.verdict import verdict
     from steadytune.report import comparison_table
 
     console.print()

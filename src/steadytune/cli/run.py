@@ -29,7 +29,16 @@ def run(
         list[str] | None,
         typer.Option(help="'standard', a stabilizer, or names joined by '+'. Repeatable.", show_default=False),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Number of seeds.", show_default=False)] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Number of seeds; with --vary, of values of each.", show_default=False)
+    ] = None,
+    vary: Annotated[
+        str | None,
+        typer.Option(
+            help="Seeds to cross, of init, order, dropout and data, such as init,order. The others stay at 0.",
+            show_default=False,
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE, such as training.learning_rate=5e-5. Repeatable.", show_default=False),
@@ -47,6 +56,8 @@ def run(
     `steadytune run --model minilm --task path/to/folder --recipe standard --recipe mmr --seeds 5 --out runs/x`
 
     `steadytune run study.yaml --out runs/rte --set training.learning_rate=5e-5`
+
+    `steadytune run study.yaml --vary init,order --seeds 4 --out runs/grid`
     """
     from steadytune.config import read_yaml
     from steadytune.study import Study
@@ -54,6 +65,10 @@ def run(
     content: dict[str, Any] = read_yaml(study) if study else {}
     given = {"model": model, "task": task, "recipes": recipe, "seeds": seeds}
     content |= {key: value for key, value in given.items() if value is not None and value != []}
+    if vary is not None:
+        held = content.get("seeds") or {}
+        grid = held if isinstance(held, dict) else {"values": held}
+        content["seeds"] = {**grid, "vary": [name.strip() for name in vary.split(",")]}
     for setting in settings or ():
         put(content, setting)
     for key in ("model", "task"):
@@ -102,7 +117,7 @@ def execute(study: Study, out: Path, workers: int) -> None:
     """Run a study with a progress display, print the comparison and write the report."""
     from rich.console import Console
 
-    from steadytune.cli.progress import ConsoleListener
+    from steadytune.cli.progress import ConsoleListener, bar
     from steadytune.cli.report import show
     from steadytune.files import room_on_disk
     from steadytune.report import write_report
@@ -121,6 +136,6 @@ def execute(study: Study, out: Path, workers: int) -> None:
         except KeyboardInterrupt:
             console.print("stopped; finished runs are kept, and the same command goes on from here")
             raise typer.Exit(130) from None
-        with console.status("measuring and writing the report"):
-            page, comparison = write_report(store)
+        with bar(console, "measuring") as progress:
+            page, comparison = write_report(store, progress=progress)
     show(console, comparison, page)

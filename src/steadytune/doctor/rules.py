@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable
 from statistics import fmean, stdev
 
-from steadytune.analysis.intervals import spread_interval
+import numpy as np
+from scipy import stats
+
 from steadytune.analysis.wording import points
 from steadytune.doctor.findings import Finding
 from steadytune.doctor.setup import Setup
@@ -274,7 +276,7 @@ def seeds(setup: Setup) -> Finding | None:
     if count == 1:
         why = "One run shows no spread at all."
     else:
-        _, low, high = spread_interval(1.0, count)
+        low, high = np.sqrt((count - 1) / stats.chi2.ppf([0.975, 0.025], count - 1))
         why = f"The 95 % interval of the SD reaches from {low:.2f} to {high:.2g} times what is measured."
     why += f" A failure that hits one run in ten stays unseen with a chance of {100 * 0.9**count:.0f} %."
     return _finding(

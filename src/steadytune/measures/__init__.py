@@ -5,19 +5,36 @@ be NumPy or torch, on any device. This room imports nothing else of the package,
 """
 
 from .pairs import pair_mean
-from .prediction import disagreement, fleiss_kappa, jensen_shannon
-from .representation import linear_cka, permutation_null, procrustes, representation_distances, svcca
+from .prediction import disagreement, fleiss_kappa, jensen_shannon, pair_disagreements, pair_divergences
+from .representation import (
+    LayerDistances,
+    layer_distances,
+    linear_cka,
+    permutation_null,
+    procrustes,
+    representation_distances,
+    svcca,
+)
 from .score import score_spread
+from .text import chrf_distance, text_disagreement
+from .tokens import token_jensen_shannon
 
 __all__ = [
+    "LayerDistances",
+    "chrf_distance",
     "disagreement",
     "fleiss_kappa",
     "jensen_shannon",
+    "layer_distances",
     "linear_cka",
+    "pair_disagreements",
+    "pair_divergences",
     "pair_mean",
     "permutation_null",
     "procrustes",
     "representation_distances",
     "score_spread",
     "svcca",
+    "text_disagreement",
+    "token_jensen_shannon",
 ]

@@ -1,47 +1,71 @@
 """One factorisation per run and layer, from which every representation measure of a pair follows by small products.
 
-All three measures see a centred matrix X only through its Gram matrix X X^T = U diag(s^2) U^T. With U and s kept for
-every run, a pair costs one product C = U_i^T U_j of size min(N, D), whatever D was:
-
-    Procrustes  nuclear norm of diag(s_i) C diag(s_j)
-    CKA         squared Frobenius norm of the same matrix
-    SVCCA       nuclear norm of a corner of C
+All three measures see a centred matrix X only through its Gram matrix X X^T = U diag(s^2) U^T. So F = U diag(s) is kept
+for every run; shuffling the rows of X shuffles the rows of F. Arrays are NumPy or, of CUDA tensors, torch: the same
+lines run on both through the array API.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Any
 
-import numpy as np
-
-from .inputs import Float64Array
+from array_api_compat import array_namespace, device
 
 _KEPT_SPECTRUM = 0.99
 # The self-similarity of representations whose rows are all equally far apart is 0 but for rounding.
 _HSIC_ROUNDOFF = 1e-12
+# The eigenvectors of all examples cost more than those of all features, and are worth it up to here: what SVCCA leaves
+# of the space of examples is then small.
+_FULL_BASIS_UP_TO = 1.25
+# Singular values below this share of the largest one are computed a second time, from what the others leave: of the
+# squares, a Gram matrix carries 16 digits.
+_WEAK = 1e-5
+# Below this share they are rounding.
+_NULL = 1e-11
 
 
 @dataclass(frozen=True)
 class Factors:
-    """The left singular vectors and singular values of the representation of one run at one layer.
+    """What the measures need of the representation of one run at one layer: X X^T = F F^T, F = U diag(s).
 
     Attributes:
-        basis: U, orthonormal columns, shape (N, R), with R = N where N <= D: then its last columns span what is left.
-        scale: s, the singular values in decreasing order, shape (R,).
+        scaled: F, orthogonal columns in decreasing order of their norms, shape (N, rank).
+        scale: s, these norms: the singular values without those that are rounding, shape (rank,).
         kept: How many leading columns SVCCA keeps.
+        rest: Orthonormal columns that span what those columns of U leave of the space of the N examples; None where N
+            is well above D, so that they are many.
     """
 
-    basis: Float64Array
-    scale: Float64Array
+    scaled: Any
+    scale: Any
     kept: int
+    rest: Any
+
+    @property
+    def examples(self) -> int:
+        """N."""
+        return int(self.scaled.shape[0])
+
+    @property
+    def rank(self) -> int:
+        """How many directions carry anything."""
+        return int(self.scaled.shape[1])
+
+    @property
+    def leading(self) -> Any:
+        """The columns of U that SVCCA keeps and that carry anything."""
+        return self.scaled[:, : self.kept] / self.scale[: self.kept]
+
+    def shuffled(self, order: Any) -> Factors:
+        """Return the factors of X with its rows in another order."""
+        return replace(self, scaled=self.scaled[order], rest=None if self.rest is None else self.rest[order])
 
     @cached_property
-    def energy(self) -> Float64Array:
+    def energy(self) -> Any:
         """The diagonal of the Gram matrix, shape (N,)."""
-        return np.asarray(np.square(self.basis * self.scale).sum(axis=1))
+        return array_namespace(self.scaled).sum(self.scaled**2, axis=1)
 
     @cached_property
     def biased_hsic(self) -> float:
@@ -51,98 +75,88 @@ class Factors:
     @cached_property
     def unbiased_hsic(self) -> float:
         """The unbiased HSIC of the run with itself, up to a factor that cancels in CKA; 0 for equidistant rows."""
-        value = _remove_bias(self.biased_hsic, self, self)
+        value = remove_bias(self.biased_hsic, self, self)
         return value if value > _HSIC_ROUNDOFF * self.biased_hsic else 0.0
 
+    @cached_property
+    def log_determinant(self) -> float:
+        """The sum of the logarithms of s."""
+        return float(array_namespace(self.scale).log(self.scale).sum())
 
-class PairDistance(Protocol):
-    """How two runs become a number, given C = U_i^T U_j."""
+    @property
+    def null(self) -> Any:
+        """Orthonormal columns that span what F leaves of the space of the examples, or None as for `rest`."""
+        return None if self.rest is None else self.rest[:, max(0, self.rank - self.kept) :]
 
-    def __call__(self, first: Factors, second: Factors, cross: Float64Array) -> float:
-        """Return the distance."""
+    @cached_property
+    def tails(self) -> Any:
+        """Shape (rank + 1,): entry r is the sum of s^2 from the column r on."""
+        xp = array_namespace(self.scale)
+        sums = xp.cumulative_sum(xp.flip(self.scale**2))
+        return xp.concat([xp.flip(sums), xp.zeros_like(sums[:1])])
+
+    def rank_above(self, energy: float) -> int:
+        """Return the smallest rank whose tail has at most this energy, and at least 1."""
+        return max(1, int((self.tails > energy).sum()))
+
+    def square_at(self, column: int) -> float:
+        """Return s^2 of a column, 0 beyond the last."""
+        return float(self.scale[column]) ** 2 if column < self.rank else 0.0
 
 
-class Rule(NamedTuple):
-    """A representation measure: its distance, the fewest examples that define it, and its largest value."""
+def remove_bias(biased_hsic: float, first: Factors, second: Factors) -> float:
+    """Turn the biased HSIC of two runs into the unbiased one of Song et al. (2012), up to the same factor."""
+    examples = first.examples
+    return float(
+        biased_hsic
+        - examples / (examples - 2) * float(first.energy @ second.energy)
+        + float(first.energy.sum()) * float(second.energy.sum()) / ((examples - 1) * (examples - 2))
+    )
 
-    distance: PairDistance
-    least_examples: int
-    largest: float
 
-
-def factor(centred: Float64Array, kept: int | None = None) -> Factors:
+def factor(centred: Any, kept: int | None = None) -> Factors:
     """Factor a centred matrix of shape (N, D).
 
-    The eigenvectors of the smaller Gram matrix cost half of a singular value decomposition. They carry the singular
-    values to about 1e-8 of the largest one, which the products of a pair square away.
+    The eigenvectors of a Gram matrix cost half of a singular value decomposition. It squares the singular values, so
+    those below 1e-5 of the largest are found again from the Gram matrix of X within their own span: that leaves errors
+    of about 1e-11 of the largest one.
 
     Args:
         centred: The matrix, divided by its Frobenius norm if Procrustes or CKA is to follow.
         kept: How many columns SVCCA keeps; by default those that hold 99 % of the spectrum.
     """
+    xp = array_namespace(centred)
     examples, features = centred.shape
-    left, core = (None, centred) if examples <= features else np.linalg.qr(centred)
-    eigenvalues, vectors = np.linalg.eigh(core @ core.T)
-    scale = np.sqrt(np.clip(eigenvalues[::-1], 0, None))
-    vectors = vectors[:, ::-1]
-    basis = np.ascontiguousarray(vectors if left is None else left @ vectors)
-    return Factors(basis, scale, kept or _count_kept(scale))
+    left, core = (None, centred) if examples <= _FULL_BASIS_UP_TO * features else xp.linalg.qr(centred)
+    scale, basis = _decompose(core)
+    weak = int((scale >= _WEAK * scale[0]).sum())
+    if weak < scale.shape[0]:
+        span = basis[:, weak:]
+        smaller, turn = _decompose(span.T @ core)
+        scale = xp.concat([scale[:weak], smaller])
+        basis = xp.concat([basis[:, :weak], span @ turn], axis=1)
+    rank = int((scale > _NULL * scale[0]).sum())
+    kept = kept or _count_kept(scale)
+    rest = basis[:, min(kept, rank) :] if left is None else None
+    basis = basis[:, :rank] if left is None else left @ basis[:, :rank]
+    return Factors(basis * scale[:rank], scale[:rank], kept, rest)
 
 
-def project_on_leading(representation: Float64Array) -> Float64Array:
+def project_on_leading(representation: Any) -> Any:
     """Return the coordinates of a matrix of shape (N, D), not centred, on its directions of 99 % of the spectrum."""
-    left, scale, _ = np.linalg.svd(representation, full_matrices=False)
+    left, scale, _ = array_namespace(representation).linalg.svd(representation, full_matrices=False)
     kept = _count_kept(scale)
-    return np.asarray(left[:, :kept] * scale[:kept])
+    return left[:, :kept] * scale[:kept]
 
 
-def svcca_distance(first: Factors, second: Factors, cross: Float64Array) -> float:
-    """Return 1 - the mean canonical correlation of the subspaces that both runs keep."""
-    examples, smaller = len(first.basis), min(first.kept, second.kept)
-    surplus = first.kept + second.kept - examples
-    if surplus > 0 and cross.shape == (examples, examples):
-        # The complements of two subspaces meet at the same angles and are smaller here; only the angles of exactly 0
-        # differ in number, by the surplus.
-        total = surplus + _nuclear_norm(cross[first.kept :, second.kept :])
-    else:
-        total = _nuclear_norm(cross[: first.kept, : second.kept])
-    return 1 - total / smaller
+def _decompose(matrix: Any) -> tuple[Any, Any]:
+    """Return singular values in decreasing order and left singular vectors, from the Gram matrix of the rows."""
+    xp = array_namespace(matrix)
+    eigenvalues, vectors = xp.linalg.eigh(matrix @ matrix.T)
+    backwards = xp.arange(eigenvalues.shape[0] - 1, -1, -1, device=device(eigenvalues))
+    return xp.sqrt(xp.clip(eigenvalues[backwards], 0, None)), xp.take(vectors, backwards, axis=1)
 
 
-def procrustes_distance(first: Factors, second: Factors, cross: Float64Array) -> float:
-    """Return 1 - the nuclear norm of X_i^T X_j, both of Frobenius norm 1."""
-    return 1 - _nuclear_norm(first.scale[:, None] * cross * second.scale)
-
-
-def biased_cka_distance(first: Factors, second: Factors, cross: Float64Array) -> float:
-    """Return 1 - linear CKA from the biased HSIC."""
-    return 1 - _biased_hsic(first, second, cross) / math.sqrt(first.biased_hsic * second.biased_hsic)
-
-
-def unbiased_cka_distance(first: Factors, second: Factors, cross: Float64Array) -> float:
-    """Return 1 - linear CKA from the unbiased HSIC."""
-    own = first.unbiased_hsic, second.unbiased_hsic
-    if 0 in own:
-        return 0.0 if own[0] == own[1] else 1.0
-    return 1 - _remove_bias(_biased_hsic(first, second, cross), first, second) / math.sqrt(own[0] * own[1])
-
-
-def _biased_hsic(first: Factors, second: Factors, cross: Float64Array) -> float:
-    return float(first.scale**2 @ np.square(cross) @ second.scale**2)
-
-
-def _remove_bias(biased_hsic: float, first: Factors, second: Factors) -> float:
-    examples = len(first.energy)
-    return float(
-        biased_hsic
-        - examples / (examples - 2) * (first.energy @ second.energy)
-        + first.energy.sum() * second.energy.sum() / ((examples - 1) * (examples - 2))
-    )
-
-
-def _count_kept(scale: Float64Array) -> int:
-    return max(1, int(np.count_nonzero(np.cumsum(scale) / scale.sum() <= _KEPT_SPECTRUM)))
-
-
-def _nuclear_norm(matrix: Float64Array) -> float:
-    return float(np.linalg.svd(matrix, compute_uv=False).sum())
+def _count_kept(scale: Any) -> int:
+    xp = array_namespace(scale)
+    return max(1, int((xp.cumulative_sum(scale) / xp.sum(scale) <= _KEPT_SPECTRUM).sum()))

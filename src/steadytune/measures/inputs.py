@@ -63,23 +63,45 @@ def to_float64(values: Any, name: str, shape: str) -> Float64Array:
         shape: The axes that the values must have, such as "(K, N, C)".
 
     Raises:
-        ValueError: If the number of axes is another one, or a value is NaN or infinite.
+        ValueError: If the number of axes is another one, or a value is NaN or infinite, naming the first such run where
+            the first axis is that of runs, K.
     """
     array = to_array(values, name).astype(np.float64)
     check_shape(array, name, shape)
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite: found NaN or infinite values")
+        place = f" in run {np.argwhere(~np.isfinite(array))[0][0]}" if shape.startswith("(K") else ""
+        raise ValueError(f"{name} must be finite: found NaN or infinite values{place}")
     return array
 
 
-def check_shape(array: NDArray[Any], name: str, shape: str) -> None:
+def to_device_float64(values: Any, name: str, shape: str) -> Any:
+    """Turn anything array-like into float64 as `to_float64` does, but leave a CUDA tensor on its device.
+
+    Args:
+        values: As for `to_array`.
+        name: What the values are, for the error message.
+        shape: The axes that the values must have, such as "(N, D)".
+
+    Raises:
+        ValueError: If the number of axes is another one, or a value is NaN or infinite.
+    """
+    if not getattr(values, "is_cuda", False):
+        return to_float64(values, name, shape)
+    tensor = values.detach().double()
+    check_shape(tensor, name, shape)
+    if not bool(tensor.isfinite().all()):
+        raise ValueError(f"{name} must be finite: found NaN or infinite values")
+    return tensor
+
+
+def check_shape(array: Any, name: str, shape: str) -> None:
     """Reject an empty array and one whose number of axes is not the one that `shape` spells out.
 
     Raises:
         ValueError: If so.
     """
-    if array.ndim != shape.count(",") + (not shape.endswith(",)")) or array.size == 0:
-        raise ValueError(f"{name} must have the shape {shape} and not be empty, got {array.shape}")
+    if array.ndim != shape.count(",") + (not shape.endswith(",)")) or 0 in array.shape:
+        raise ValueError(f"{name} must have the shape {shape} and not be empty, got {tuple(array.shape)}")
 
 
 def roundoff(values: Any) -> float:

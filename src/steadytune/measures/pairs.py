@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .inputs import to_array
 
@@ -37,3 +38,29 @@ def pair_mean(distances: Any) -> Any:
         return np.full(matrices.shape[:-2], np.nan)[()]
     first, second = np.triu_indices(runs, 1)
     return matrices[..., first, second].mean(axis=-1)
+
+
+def square(pairs: Any) -> NDArray[np.float64]:
+    """Set one number per pair of runs into a symmetric matrix with a zero diagonal.
+
+    Args:
+        pairs: Shape (P,), for the P = K(K - 1)/2 pairs i < j in the order of `numpy.triu_indices(K, 1)`.
+
+    Returns:
+        Shape (K, K).
+
+    Raises:
+        ValueError: If there is no K of which that is the number of pairs.
+
+    Example:
+        >>> square([0.25])
+        array([[0.  , 0.25],
+               [0.25, 0.  ]])
+    """
+    values = to_array(pairs, "pairs").astype(np.float64)
+    runs = round((1 + (1 + 8 * values.size) ** 0.5) / 2)
+    if values.ndim != 1 or runs * (runs - 1) // 2 != values.size:
+        raise ValueError(f"pairs must be one number for each of K(K - 1)/2 pairs, got the shape {values.shape}")
+    matrix = np.zeros((runs, runs))
+    matrix[np.triu_indices(runs, 1)] = values
+    return matrix + matrix.T

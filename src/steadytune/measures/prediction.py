@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import entr
 
 from .inputs import Definition, Float64Array, check_definition, check_shape, to_array, to_float64
+from .pairs import square
 
 # Probabilities stored as bfloat16 are off by up to 2^-8 = .0039 in their sum.
 _SUM_TOLERANCE = 0.005
@@ -35,7 +36,7 @@ def disagreement(predictions: Any) -> Float64Array:
         predictions: The predicted class of every run and example, integers of shape (K, N).
 
     Returns:
-        Distances of shape (K, K), symmetric, with a zero diagonal.
+        Distances of shape (K, K), symmetric, with a zero diagonal; a single run gives one 0.
 
     Raises:
         ValueError: If the shape is another one or the predictions are not integers.
@@ -45,8 +46,29 @@ def disagreement(predictions: Any) -> Float64Array:
         array([[0.  , 0.25],
                [0.25, 0.  ]])
     """
+    return square(pair_disagreements(predictions).mean(axis=1))
+
+
+def pair_disagreements(predictions: Any) -> NDArray[np.bool_]:
+    """Tell for every pair of runs and every example whether they predict different classes.
+
+    Its mean over examples is `disagreement`; a bootstrap over examples needs the single ones.
+
+    Args:
+        predictions: The predicted class of every run and example, integers of shape (K, N).
+
+    Returns:
+        Shape (P, N) over the P = K(K - 1)/2 pairs i < j, in the order of `numpy.triu_indices(K, 1)`.
+
+    Raises:
+        ValueError: As `disagreement` does.
+
+    Example:
+        >>> pair_disagreements([[0, 1, 1, 0], [0, 1, 0, 0]])
+        array([[False, False,  True, False]])
+    """
     classes = _read_predictions(predictions)
-    return np.stack([(classes != run).mean(axis=1) for run in classes])
+    return np.concatenate([classes[i + 1 :] != run for i, run in enumerate(classes)])
 
 
 def fleiss_kappa(predictions: Any, num_classes: int | None = None, definition: Definition = "corrected") -> float:
@@ -123,31 +145,56 @@ def jensen_shannon(probabilities: Any) -> Float64Array:
             Half-precision rounding of the sums is taken out in float64.
 
     Returns:
-        Divergences of shape (K, K), symmetric, with a zero diagonal.
+        Divergences of shape (K, K), symmetric, with a zero diagonal; a single run gives one 0.
 
     Raises:
-        ValueError: If the shape is another one, a value is negative, NaN or infinite, or a row does not sum to 1.
+        ValueError: If the shape is another one, a value is negative, NaN or infinite, or a row does not sum to 1; names
+            the first such run.
 
     Example:
         >>> jensen_shannon([[[1.0, 0.0]], [[0.0, 1.0]]]).round(4)
         array([[0.    , 0.6931],
                [0.6931, 0.    ]])
     """
+    return square(pair_divergences(probabilities).mean(axis=1))
+
+
+def pair_divergences(probabilities: Any) -> Float64Array:
+    """Return the Jensen-Shannon divergence of every pair of runs on every example, in nats.
+
+    Its mean over examples is `jensen_shannon`; a bootstrap over examples needs the single ones.
+
+    Args:
+        probabilities: The predicted distribution of every run and example, shape (K, N, C), after the softmax.
+
+    Returns:
+        Shape (P, N) over the P = K(K - 1)/2 pairs i < j, in the order of `numpy.triu_indices(K, 1)`.
+
+    Raises:
+        ValueError: As `jensen_shannon` does.
+
+    Example:
+        >>> pair_divergences([[[1.0, 0.0]], [[0.0, 1.0]]]).round(4)
+        array([[0.6931]])
+    """
     values = to_float64(probabilities, "probabilities", "(K, N, C)")
     sums = values.sum(axis=2, keepdims=True)
-    if values.min() < 0 or np.abs(sums - 1).max() > _SUM_TOLERANCE:
+    wrong = (values < 0).any(axis=2) | (np.abs(sums[..., 0] - 1) > _SUM_TOLERANCE)
+    if wrong.any():
+        k, n = np.argwhere(wrong)[0]
         raise ValueError(
-            "probabilities must be at least 0 and sum to 1 over the classes, found the smallest value "
-            f"{values.min():.3g} and sums from {sums.min():.4g} to {sums.max():.4g}: are they logits?"
+            f"probabilities must be at least 0 and sum to 1 over the classes, but those of run {k}, "
+            f"example {n} go down to {values[k, n].min():.3g} and sum to {sums[k, n, 0]:.4g}: are they logits?"
         )
     values /= sums
     entropies = entr(values).sum(axis=2)
-    distances = np.zeros((len(values), len(values)))
-    for i, run in enumerate(values[:-1]):
-        middle = entr((values[i + 1 :] + run) / 2).sum(axis=2)
-        divergence = (middle - (entropies[i + 1 :] + entropies[i]) / 2).mean(axis=1)
-        distances[i, i + 1 :] = distances[i + 1 :, i] = np.clip(divergence, 0, np.log(2))
-    return distances
+    divergences = [
+        entr((values[i + 1 :] + run) / 2).sum(axis=2) - (entropies[i + 1 :] + entropies[i]) / 2
+        for i, run in enumerate(values)
+    ]
+    # Rounding alone leads out of the range.
+    table: Float64Array = np.clip(np.concatenate(divergences), 0, np.log(2))
+    return table
 
 
 def _read_predictions(predictions: Any) -> NDArray[np.int64]:

@@ -21,30 +21,31 @@ Cases at the edge, the same for all three measures:
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from .factors import (
-    Factors,
-    Rule,
-    biased_cka_distance,
-    factor,
-    procrustes_distance,
-    project_on_leading,
-    svcca_distance,
-    unbiased_cka_distance,
-)
-from .inputs import Definition, Float64Array, check_definition, roundoff, to_array, to_float64
+from .distances import Measure
+from .inputs import Definition, Float64Array, check_definition, to_array
+from .layers import Layered, measure_layers, read_layers, shuffles
 from .pairs import pair_mean
 
-_SVCCA = Rule(svcca_distance, least_examples=2, largest=1)
-_PROCRUSTES = Rule(procrustes_distance, least_examples=2, largest=1)
-_BIASED_CKA = Rule(biased_cka_distance, least_examples=2, largest=1)
-_UNBIASED_CKA = Rule(unbiased_cka_distance, least_examples=4, largest=2)
+ALL_MEASURES: tuple[Measure, ...] = ("svcca", "procrustes", "linear_cka")
 
-# A null needs fewer pairs than a measurement, and costs a factorisation per run.
-_NULL_RUNS = 5
+
+@dataclass(frozen=True, eq=False)
+class LayerDistances:
+    """The three representation measures at every layer, beside what they score by chance.
+
+    Attributes:
+        distances: "svcca", "procrustes", "linear_cka" -> shape (L, K, K), symmetric, with a zero diagonal.
+        nulls: The same names -> shape (L,), as `permutation_null` returns them.
+        bounds: The same names -> shape (L,): how far a distance or a null may be from its exact value, at most. 0
+            without a tolerance.
+    """
+
+    distances: dict[str, Float64Array]
+    nulls: dict[str, Float64Array]
+    bounds: dict[str, Float64Array]
 
 
 def svcca(representations: Any, definition: Definition = "corrected") -> Float64Array:
@@ -81,7 +82,8 @@ def svcca(representations: Any, definition: Definition = "corrected") -> Float64
                [0.5, 0. ]])
     """
     check_definition(definition)
-    return _measure(representations, [_SVCCA], published=definition == "published")[0]
+    layered = read_layers(representations)
+    return _unstack(measure_layers(layered, ["svcca"], published=definition == "published").distances[0], layered)
 
 
 def procrustes(representations: Any) -> Float64Array:
@@ -113,7 +115,8 @@ def procrustes(representations: Any) -> Float64Array:
         array([[0. , 0.5],
                [0.5, 0. ]])
     """
-    return _measure(representations, [_PROCRUSTES])[0]
+    layered = read_layers(representations)
+    return _unstack(measure_layers(layered, ["procrustes"]).distances[0], layered)
 
 
 def linear_cka(representations: Any, unbiased: bool = True) -> Float64Array:
@@ -149,14 +152,16 @@ def linear_cka(representations: Any, unbiased: bool = True) -> Float64Array:
         array([[0. , 1.5],
                [1.5, 0. ]])
     """
-    return _measure(representations, [_UNBIASED_CKA if unbiased else _BIASED_CKA])[0]
+    layered = read_layers(representations)
+    return _unstack(measure_layers(layered, ["linear_cka" if unbiased else "biased_cka"]).distances[0], layered)
 
 
-def representation_distances(representations: Any) -> dict[str, Float64Array]:
+def representation_distances(representations: Any, *, threads: int | None = None) -> dict[str, Float64Array]:
     """Return all three measures, with their default definitions, from a single factorisation.
 
     Args:
         representations: Hidden states in a form that the module names.
+        threads: As for `layer_distances`.
 
     Returns:
         The results of `svcca`, `procrustes` and `linear_cka` under these names.
@@ -165,11 +170,60 @@ def representation_distances(representations: Any) -> dict[str, Float64Array]:
         ValueError: If the shapes do not fit together or a value is NaN or infinite.
 
     Example:
-        >>> sorted(representation_distances(np.eye(4)[None]))
+        >>> sorted(representation_distances([[[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [1.0, 1.0]]]))
         ['linear_cka', 'procrustes', 'svcca']
     """
-    results = _measure(representations, [_SVCCA, _PROCRUSTES, _UNBIASED_CKA])
-    return dict(zip(("svcca", "procrustes", "linear_cka"), results, strict=True))
+    layered = read_layers(representations)
+    distances = measure_layers(layered, ALL_MEASURES, threads=threads).distances
+    return {name: _unstack(by_layer, layered) for name, by_layer in zip(ALL_MEASURES, distances, strict=True)}
+
+
+def layer_distances(
+    representations: Any,
+    *,
+    null_seed: int = 0,
+    threads: int | None = None,
+    progress: Callable[[float], None] | None = None,
+    tolerance: float = 0.0,
+) -> LayerDistances:
+    """Return all three measures at every layer, and their permutation nulls, from a single factorisation.
+
+    Args:
+        representations: Hidden states in a form that the module names; a single layer counts as a stack of one.
+        null_seed: Seed of the shuffles, as for `permutation_null`.
+        threads: How many threads share the work, each with one thread of the linear algebra library; by default one
+            per processor.
+        progress: Called with the share of the work that is done, in (0, 1], as it grows.
+        tolerance: How far Procrustes and CKA may be from their exact values. Above 0 the directions of least variance
+            are left out, as far as a proven bound allows, which saves most of the work where spectra decay. SVCCA
+            weighs all kept directions alike and is always exact.
+
+    Returns:
+        Distances, nulls and bounds.
+
+    Raises:
+        ValueError: If the shapes do not fit together, a value is NaN or infinite, or the tolerance is negative.
+
+    Example:
+        >>> import numpy as np
+        >>> runs = np.random.default_rng(0).standard_normal((3, 2, 60, 8))
+        >>> found = layer_distances(runs, tolerance=0.01)
+        >>> found.distances["procrustes"].shape, found.nulls["procrustes"].shape
+        ((2, 3, 3), (2,))
+        >>> bool((found.bounds["procrustes"] <= 0.01).all())
+        True
+    """
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must be 0 or more, got {tolerance}")
+    found = measure_layers(
+        read_layers(representations),
+        ALL_MEASURES,
+        null_seed=null_seed,
+        threads=threads,
+        progress=progress,
+        tolerance=tolerance,
+    )
+    return LayerDistances(*(dict(zip(map(str, ALL_MEASURES), part, strict=True)) for part in found))
 
 
 def permutation_null(measure: Callable[[Any], Float64Array], representations: Any, seed: int = 0) -> Any:
@@ -190,82 +244,15 @@ def permutation_null(measure: Callable[[Any], Float64Array], representations: An
         ValueError: If the shapes do not fit together or a value is NaN or infinite.
 
     Example:
+        >>> import numpy as np
         >>> runs = np.random.default_rng(0).standard_normal((2, 139, 1024))
         >>> print(f"{permutation_null(procrustes, runs):.2f}")
         0.03
     """
-    layers, stacked = _read_layers(representations)
-    generator = np.random.default_rng(seed)
-    orders = [generator.permutation(len(run)) for run in layers[0][:_NULL_RUNS]]
-    nulls = [
-        pair_mean(measure([run[order] for run, order in zip(layer[:_NULL_RUNS], orders, strict=True)]))
-        for layer in layers
-    ]
-    return np.array(nulls) if stacked else nulls[0]
-
-
-def _measure(representations: Any, rules: list[Rule], published: bool = False) -> list[Float64Array]:
-    layers, stacked = _read_layers(representations)
-    matrices = []
-    for at, layer in enumerate(layers):
-        factors = [_factor(run, _place(k, at, stacked), published) for k, run in enumerate(layer)]
-        matrices.append(_measure_layer(factors, len(layer[0]), rules))
-    by_rule = np.stack(matrices, axis=1)
-    return list(by_rule if stacked else by_rule[:, 0])
-
-
-def _read_layers(representations: Any) -> tuple[list[list[Any]], bool]:
-    """Split representations into the runs of every layer, without converting them; and tell if they were stacked."""
+    orders = shuffles(read_layers(representations), seed)
     runs = [run if hasattr(run, "detach") else to_array(run, "representations") for run in representations]
-    if not runs:
-        raise ValueError("representations must hold at least one run")
-    for k, run in enumerate(runs):
-        if run.ndim not in {2, 3} or 0 in run.shape:
-            raise ValueError(
-                f"representations of a run must have the shape (N, D) or (L, N, D) and not be empty, "
-                f"run {k} has {tuple(run.shape)}"
-            )
-        if run.shape[:-1] != runs[0].shape[:-1]:
-            raise ValueError(
-                f"every run must have the same layers and examples: run {k} has the shape {tuple(run.shape)}, "
-                f"run 0 has {tuple(runs[0].shape)}"
-            )
-    if runs[0].ndim == 2:
-        return [runs], False
-    return [[run[layer] for run in runs] for layer in range(len(runs[0]))], True
+    return pair_mean(measure([run[..., order, :] for run, order in zip(runs, orders, strict=False)]))
 
 
-def _place(run: int, layer: int, stacked: bool) -> str:
-    return f"representations of run {run}, layer {layer}" if stacked else f"representations of run {run}"
-
-
-def _factor(run: Any, place: str, published: bool) -> Factors | None:
-    """Factor one run at one layer; None if it has collapsed."""
-    values = to_float64(run, place, "(N, D)")
-    centred = values - values.mean(axis=0)
-    spread = np.linalg.norm(centred)
-    if spread <= roundoff(run) * np.linalg.norm(values):
-        return None
-    if published:
-        leading = project_on_leading(values)
-        return factor(leading - leading.mean(axis=0), kept=leading.shape[1])
-    return factor(centred / spread)
-
-
-def _measure_layer(factors: list[Factors | None], examples: int, rules: list[Rule]) -> Float64Array:
-    defined = np.array([examples >= rule.least_examples for rule in rules])
-    usable = [rule for rule in rules if examples >= rule.least_examples]
-    distances = np.full((len(rules), len(factors), len(factors)), np.nan)
-    distances[:, range(len(factors)), range(len(factors))] = 0
-    for j, second in enumerate(factors):
-        for i, first in enumerate(factors[:j]):
-            distances[defined, i, j] = distances[defined, j, i] = _measure_pair(first, second, usable)
-    return distances
-
-
-def _measure_pair(first: Factors | None, second: Factors | None, rules: list[Rule]) -> list[float]:
-    if first is None or second is None:
-        return [float(first is not second)] * len(rules)
-    cross = first.basis.T @ second.basis
-    # Rounding alone leads out of the range.
-    return [min(max(rule.distance(first, second, cross), 0.0), rule.largest) for rule in rules]
+def _unstack(by_layer: Float64Array, layered: Layered) -> Float64Array:
+    return by_layer if layered.stacked else by_layer[0]

@@ -168,7 +168,7 @@ class RunStore:
         records = [self.record(entry.name) for entry in entries if entry.is_dir() and entry.name[0] != "."]
         models, tasks, recipes = list(study.model), [task.name for task in study.task], list(study.recipes)
 
-        def place(record: RunRecord) -> tuple[int, int, int, int, int, int]:
+        def place(record: RunRecord) -> tuple[int, int, int, int, int, int, int]:
             model, task, recipe = record.spec.cohort
             seeds = record.spec.seeds
             return (
@@ -178,6 +178,7 @@ class RunStore:
                 seeds.init,
                 seeds.order,
                 seeds.dropout,
+                seeds.data,
             )
 
         return sorted(records, key=place)
@@ -242,7 +243,7 @@ class RunStore:
             recipe=recipe,
             metric=done[0].metric if done else "score",
             kind=self.examples(first)["kind"],
-            frozen_encoder=first.training.setting == "head",
+            frozen_encoder=_one_encoder([record.spec for record in records]),
             lost=tuple(
                 LostRun(record.spec.seeds.label, record.status, record.reason or "")
                 for record in records
@@ -276,6 +277,13 @@ def _examples_name(spec: RunSpec) -> str:
     """Runs measure the same examples when they share the data and how they split it."""
     halves = f"-half-{spec.training.split_seed}" if spec.training.select_checkpoint else ""
     return f"{spec.data[:16]}{halves}"
+
+
+def _one_encoder(specs: list[RunSpec]) -> bool:
+    """Tell whether runs share one frozen encoder; one that is re-trained depends on the training subset."""
+    retrained = any(stabilizer.has("before_training") for stabilizer in specs[0].stabilizers)
+    subsets = {spec.seeds.data for spec in specs}
+    return specs[0].training.setting == "head" and not (retrained and len(subsets) > 1)
 
 
 def _union(held: Study, asked: Study, path: Path) -> Study:

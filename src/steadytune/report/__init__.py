@@ -1,24 +1,47 @@
-"""From measured runs to what people read: one HTML page, two CSV files, a table in the terminal."""
+"""From measured runs to what people read: one HTML page, CSV files, a table in the terminal."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from steadytune.analysis.compare import Comparison, compare
-from steadytune.analysis.verdict import verdict
+from steadytune.analysis.comparison.compare import Comparison, compare
+from steadytune.analysis.comparison.verdict import verdict
+from steadytune.analysis.validity.validate import Validation, validate
 from steadytune.files import write_text
 from steadytune.records import RunStore
 from steadytune.report.facts import facts
 from steadytune.report.html import render
-from steadytune.report.tables import comparison_table, measures_csv, runs_csv
+from steadytune.report.tables import (
+    comparison_table,
+    components_csv,
+    differences_csv,
+    flips_csv,
+    measures_csv,
+    runs_csv,
+)
+from steadytune.report.validity_table import validity_csv, validity_table
 
-__all__ = ["comparison_table", "measures_csv", "render", "runs_csv", "write_report"]
+__all__ = ["comparison_table", "measures_csv", "render", "runs_csv", "validity_table", "write_report"]
 
-REPORT, RUNS, MEASURES = "report.html", "runs.csv", "measures.csv"
+REPORT = "report.html"
+# Share of the time that measuring takes; the rest is for measuring again on fewer examples.
+_MEASURING = 0.8
 
 
-def write_report(store: RunStore) -> tuple[Path, Comparison]:
-    """Compare the runs of a folder and write report.html, runs.csv and measures.csv into it.
+def write_report(
+    store: RunStore,
+    comparison: Comparison | None = None,
+    validations: Mapping[tuple[str, str], Validation] | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[Path, Comparison]:
+    """Compare the runs of a folder and write report.html and the CSV files into it.
+
+    Args:
+        store: The folder.
+        comparison: What `compare(store)` gave, if it is there already.
+        validations: What `validate(comparison.profiles)` gave, if it is there already.
+        progress: Called with the share of the work that is done.
 
     Returns:
         The path of report.html, and the comparison that it shows.
@@ -26,11 +49,26 @@ def write_report(store: RunStore) -> tuple[Path, Comparison]:
     Raises:
         UserError: There are no runs yet, one of them is corrupted, or there is no room on the disk.
     """
-    comparison = compare(store)
+    report = progress or (lambda share: None)
+    if comparison is None:
+        comparison = compare(store, progress=lambda share: report(_MEASURING * share))
+    if validations is None:
+        rest = 1 - _MEASURING
+        validations = validate(
+            comparison.profiles, progress=lambda done, total: report(_MEASURING + rest * done / total)
+        )
     texts = {name: store.examples_named(name) for name in {found.cohort.examples for found in comparison.profiles}}
     records = store.records()
-    write_text(store.path / RUNS, runs_csv(records))
-    write_text(store.path / MEASURES, measures_csv(comparison))
-    page = render(comparison, verdict(comparison), facts(store.study, records), texts, tables=(RUNS, MEASURES))
+    tables = {
+        "runs.csv": runs_csv(records),
+        "measures.csv": measures_csv(comparison),
+        "differences.csv": differences_csv(comparison),
+        "flips.csv": flips_csv(comparison, texts),
+        "components.csv": components_csv(comparison),
+        "validity.csv": validity_csv(validations),
+    }
+    for name, content in tables.items():
+        write_text(store.path / name, content)
+    page = render(comparison, verdict(comparison), facts(store.study, records), texts, tuple(tables), validations)
     write_text(store.path / REPORT, page)
     return store.path / REPORT, comparison

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from steadytune.analysis.failures import failed_runs
+from steadytune.analysis.flips import FlipSummary, answer_name, cohort_votes, right_answers, summarize_flips
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.wording import runs_noun
-from steadytune.records import Cohort
 from steadytune.report.words import MEASURES, called, number, shortened
 
 Data = dict[str, Any]
@@ -26,6 +25,7 @@ DRAWN_EXAMPLES = 300
 LISTED_EXAMPLES = 15
 _DRAWN_TEXT = 240
 _LISTED_TEXT = 500
+_ANSWER = 120
 _STEPS = 9999
 
 
@@ -99,17 +99,18 @@ class Flips:
 
     Attributes:
         recipe: Recipe name.
-        runs: K.
-        examples: N.
-        flipping: On how many examples at least one run disagrees with the others.
-        shown: The first of them.
+        summary: How the disagreement is spread over the examples.
+        shown: The first of those on which at least one run disagrees with the others.
     """
 
     recipe: str
-    runs: int
-    examples: int
-    flipping: int
+    summary: FlipSummary
     shown: tuple[FlippingExample, ...]
+
+    @property
+    def flipping(self) -> int:
+        """On how many examples at least one run disagrees with the others."""
+        return self.summary.examples - self.summary.never
 
     @property
     def listed(self) -> tuple[FlippingExample, ...]:
@@ -118,43 +119,29 @@ class Flips:
 
 
 def flips(profile: Profile, texts: Texts) -> Flips | None:
-    """Return the flipping examples of one recipe, or None where there are no predictions to compare."""
-    predictions = profile.cohort.predictions
-    if profile.flips is None or predictions is None:
+    """Return the flipping examples of one recipe, or None where there are no answers to compare."""
+    cohort = profile.cohort
+    votes = cohort_votes(cohort)
+    if votes is None:
         return None
-    order = np.argsort(-profile.flips, kind="stable")
-    flipping = int(np.count_nonzero(profile.flips))
-    stored = texts.get(profile.cohort.examples, {})
-    chosen = order[: min(flipping, DRAWN_EXAMPLES)]
-    return Flips(
-        recipe=called(profile.cohort.recipe),
-        runs=len(predictions),
-        examples=len(order),
-        flipping=flipping,
-        shown=tuple(_example(profile, predictions, int(index), stored) for index in chosen),
-    )
+    summary = summarize_flips(votes)
+    rates, right = votes.flip_rate, right_answers(cohort)
+    stored = texts.get(cohort.examples, {})
 
+    def example(index: int) -> FlippingExample:
+        written = stored.get("texts", ())
+        return FlippingExample(
+            index=index,
+            text=shortened(written[index], _LISTED_TEXT) if index < len(written) else "",
+            label="" if right is None else shortened(answer_name(cohort, right[index], stored), _ANSWER),
+            votes=tuple(
+                (shortened(answer_name(cohort, answer, stored), _ANSWER), runs) for answer, runs in votes.of(index)
+            ),
+            share=float(rates[index]),
+        )
 
-def _example(
-    profile: Profile, predictions: NDArray[np.int64], index: int, stored: Mapping[str, Any]
-) -> FlippingExample:
-    classes, amounts = np.unique(predictions[:, index], return_counts=True)
-    votes = sorted(zip(classes.tolist(), amounts.tolist(), strict=True), key=lambda vote: (-vote[1], vote[0]))
-    texts, labels = stored.get("texts", ()), profile.cohort.labels
-    return FlippingExample(
-        index=index,
-        text=shortened(texts[index], _LISTED_TEXT) if index < len(texts) else "",
-        label="" if labels is None else _answer(profile.cohort, int(labels[index]), stored),
-        votes=tuple((_answer(profile.cohort, label, stored), amount) for label, amount in votes),
-        share=float(profile.flips[index]) if profile.flips is not None else 0.0,
-    )
-
-
-def _answer(cohort: Cohort, label: int, stored: Mapping[str, Any]) -> str:
-    names = stored.get("labels", ())
-    if 0 <= label < len(names):
-        return str(names[label])
-    return f"{'choice' if cohort.kind == 'choice' else 'class'} {label}"
+    order = np.argsort(-rates, kind="stable")[: min(summary.examples - summary.never, DRAWN_EXAMPLES)]
+    return Flips(called(cohort.recipe), summary, tuple(map(example, order.tolist())))
 
 
 def flip_data(found: Sequence[Flips]) -> list[Data]:

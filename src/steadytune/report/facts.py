@@ -8,7 +8,8 @@ from typing import Any
 
 from steadytune.records import RunRecord
 from steadytune.report.words import count, shortened
-from steadytune.study import Recipe, Seeds, Study, TaskSpec, Training
+from steadytune.seeds import Seeds, spelled
+from steadytune.study import Recipe, Study, TaskSpec, Training
 
 _TASK_OPTIONS = ("path", "columns", "metric")
 
@@ -80,6 +81,9 @@ def _task(task: TaskSpec) -> str:
 
 
 def _seeds(seeds: Sequence[Seeds]) -> str:
+    written = spelled(seeds)
+    if isinstance(written, dict):
+        return f"{' x '.join(written['vary'])}, {count(written['values'], 'value')} each"
     labels = [entry.label for entry in seeds]
     numbers = [int(label) for label in labels if label.isdecimal()]
     if len(numbers) == len(labels) > 3 and numbers == list(range(numbers[0], numbers[0] + len(numbers))):

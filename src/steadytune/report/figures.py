@@ -61,12 +61,7 @@ def layer_figures(profiles: Sequence[Profile], styles: dict[str, Look]) -> dict[
         deepest = max(value.layer or 0 for _, values in lines for value in values)
         figure.update_layout(
             frame(height=300, top=12),
-            xaxis={
-                "title": axis_title("block"),
-                "range": [0.6, deepest + 0.4],
-                "dtick": 1 if deepest <= 12 else 4,
-                "zeroline": False,
-            },
+            xaxis=block_axis(deepest),
             yaxis={"rangemode": "tozero", "zeroline": False, "automargin": True},
         )
         figures[measure] = plain(figure)
@@ -124,6 +119,29 @@ def escaped(text: str) -> str:
 def axis_title(text: str) -> dict[str, Any]:
     """Return the title of an axis."""
     return {"text": escaped(text), "font": {"size": 13}, "standoff": 8}
+
+
+def block_axis(deepest: int) -> dict[str, Any]:
+    """Return the axis of the blocks 1 to `deepest`."""
+    return {
+        "title": axis_title("block"),
+        "range": [0.6, deepest + 0.4],
+        "dtick": 1 if deepest <= 12 else 4,
+        "zeroline": False,
+    }
+
+
+def whiskers(intervals: Sequence[tuple[float, float, float]], colour: str) -> dict[str, Any]:
+    """Return the error bars of values with their ends, (value, low, high) each, drawn in per cent."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [100 * (high - value) for value, _, high in intervals],
+        "arrayminus": [100 * (value - low) for value, low, _ in intervals],
+        "color": colour,
+        "thickness": 2,
+        "width": 0,
+    }
 
 
 def _by_layer(profile: Profile, measure: str) -> list[Value]:

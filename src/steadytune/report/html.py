@@ -11,12 +11,16 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from steadytune.analysis.compare import Comparison, Row
+from steadytune.analysis.comparison.compare import Comparison, Row
+from steadytune.analysis.validity.validate import Validation
 from steadytune.report import explore
 from steadytune.report.facts import Facts
 from steadytune.report.figures import Figure, Look, layer_figures, looks
+from steadytune.report.luck import best_figure, evaluation_sentence, source_sentences, sources, sources_figure
 from steadytune.report.strip import scores_figure
-from steadytune.report.tables import cells, grouped, headings
+from steadytune.report.tables import Cell, comparison_lines, difference_lines, grouped
+from steadytune.report.validity import convergent_remark, overall_remark, ranking_remark, validity_figures
+from steadytune.report.validity_table import number_tables
 from steadytune.report.words import MEASURES, called, count
 
 _SPOKEN = 6
@@ -34,13 +38,21 @@ class Section:
         name: Model and task.
         verdict: Recipe (or "") and what is said of it; the baseline comes first.
         size: Runs and examples, in words.
-        rows: The comparison table, a line per recipe.
+        rows: The comparison, an entry per recipe.
+        compared: Column headings of the comparison table, and a line of cells per recipe.
+        differences: Column headings of the table of differences from the baseline, and recipes with their cells.
         styles: How each recipe is drawn.
         scores: Figure of every run's score, if any finished.
+        evaluation: Recipe and what the evaluation set adds to its luck.
+        best: Figure of what the best of n runs is worth.
+        sources: Recipe and where its luck comes from, where its seeds form a grid.
+        shares: Figure of the same.
         layers: Measure -> figure over the blocks.
         distances: Data of the run-by-run distances, a recipe each.
         flips: The flipping examples, a recipe each.
         drawn_flips: Data of the same.
+        validation: What is known about the measures, or None.
+        validity: Figures of the same, by name.
     """
 
     key: str
@@ -48,12 +60,20 @@ class Section:
     verdict: Sequence[tuple[str, str]]
     size: str
     rows: Sequence[Row]
+    compared: tuple[list[str], list[list[Cell]]]
+    differences: tuple[list[str], list[tuple[Row, list[Cell]]]]
     styles: Mapping[str, Look]
     scores: Figure | None
+    evaluation: Sequence[tuple[str, str]]
+    best: Figure | None
+    sources: Sequence[tuple[str, str]]
+    shares: Figure | None
     layers: dict[str, Figure]
     distances: list[explore.Data]
     flips: list[explore.Flips]
     drawn_flips: list[explore.Data]
+    validation: Validation | None
+    validity: dict[str, Figure]
 
     @property
     def metric(self) -> str:
@@ -82,8 +102,9 @@ class Section:
     @property
     def figures(self) -> dict[str, Figure]:
         """Every figure with a fixed content, by the id of its place."""
-        scores = {f"{self.key}-scores": self.scores} if self.scores else {}
-        return scores | {f"{self.key}-{measure}": figure for measure, figure in self.layers.items()}
+        single = {"scores": self.scores, "best": self.best, "shares": self.shares}
+        named = {name: figure for name, figure in single.items() if figure} | self.layers | self.validity
+        return {f"{self.key}-{name}": figure for name, figure in named.items()}
 
 
 def render(
@@ -92,6 +113,7 @@ def render(
     facts: Facts | None = None,
     texts: explore.Texts | None = None,
     tables: Sequence[str] = (),
+    validations: Mapping[tuple[str, str], Validation] | None = None,
 ) -> str:
     """Return the report as one HTML document that needs nothing else.
 
@@ -101,11 +123,12 @@ def render(
         facts: What was run; None for runs that were trained elsewhere.
         texts: A cohort's `examples` name -> its texts and label names, where they are known.
         tables: Names of the CSV files that are written beside it.
+        validations: (model, task) -> what is known about the measures.
     """
     from plotly.io.json import to_json_plotly
     from plotly.offline import get_plotlyjs
 
-    sections = _sections(comparison, verdict, texts or {})
+    sections = _sections(comparison, verdict, texts or {}, validations or {})
     data = {
         "figures": {place: figure for section in sections for place, figure in section.figures.items()},
         "distances": {section.key: section.distances for section in sections},
@@ -115,9 +138,9 @@ def render(
         title=_title(sections),
         facts=facts,
         sections=sections,
-        headings=headings(),
-        cells=cells,
         measures=MEASURES,
+        number_tables=number_tables,
+        remarks={"convergent": convergent_remark, "ranking": ranking_remark, "overall": overall_remark},
         tables=tables,
         spoken=_SPOKEN,
         limit=explore.DRAWN_EXAMPLES,
@@ -133,11 +156,16 @@ def render(
     return page
 
 
-def _sections(comparison: Comparison, verdict: Verdict, texts: explore.Texts) -> list[Section]:
+def _sections(
+    comparison: Comparison,
+    verdict: Verdict,
+    texts: explore.Texts,
+    validations: Mapping[tuple[str, str], Validation],
+) -> list[Section]:
     # One look per recipe in the whole page, so that a reader need not learn it anew in each section.
     styles = looks(list(dict.fromkeys(row.recipe for row in comparison.rows())))
     return [
-        _section(f"s{place}", rows, verdict.get(group, ()), styles, texts)
+        _section(f"s{place}", rows, verdict.get(group, ()), styles, texts, validations.get(group))
         for place, (group, rows) in enumerate(grouped(comparison).items(), start=1)
     ]
 
@@ -148,8 +176,11 @@ def _section(
     verdict: Sequence[str],
     styles: dict[str, Look],
     texts: explore.Texts,
+    validation: Validation | None,
 ) -> Section:
     profiles = [row.profile for row in rows]
+    grid = sources(profiles)
+    said = [(called(profile.cohort.recipe), evaluation_sentence(profile.evaluation)) for profile in profiles]
     flips = [found for profile in profiles if (found := explore.flips(profile, texts))]
     return Section(
         key=key,
@@ -157,12 +188,20 @@ def _section(
         verdict=[_spoken(sentence, [called(row.recipe) for row in rows]) for sentence in verdict],
         size=_size(rows),
         rows=rows,
+        compared=comparison_lines(rows),
+        differences=difference_lines(rows),
         styles={row.recipe: styles[row.recipe] for row in rows},
         scores=scores_figure(profiles, styles),
+        evaluation=[(recipe, words) for recipe, words in said if words],
+        best=best_figure(profiles, styles),
+        sources=source_sentences(grid),
+        shares=sources_figure(grid),
         layers=layer_figures(profiles, styles),
         distances=explore.distance_data(profiles),
         flips=flips,
         drawn_flips=explore.flip_data(flips),
+        validation=validation,
+        validity=validity_figures(validation, styles) if validation else {},
     )
 
 

@@ -25,9 +25,9 @@ def scores_figure(profiles: Sequence[Profile], styles: dict[str, Look]) -> Figur
     """Draw every finished run as a point, a row per recipe, over mean and SD, beside the majority-class score.
 
     Returns:
-        The figure, or None where no run finished.
+        The figure, or None where no run finished or none has a score.
     """
-    if not any(len(profile.cohort) for profile in profiles):
+    if not any(len(profile.cohort) and profile.cohort.scored for profile in profiles):
         return None
     figure = go.Figure()
     labels = [_row_label(profile) for profile in profiles]

@@ -53,6 +53,13 @@ MEASURES = {
         "Divergence between the predicted probabilities of two runs, in nats, averaged over examples and pairs. 0: the "
         "same probabilities; ln 2 ≈ 0.693: certain and contradictory.",
     ),
+    "chrf": Definition(
+        "1 − chrF",
+        "1 − chrF",
+        "prediction",
+        "One minus the overlap of the character n-grams of two runs’ texts (chrF), averaged over examples and pairs. "
+        "0: the same texts; 1: no n-gram in common. Of generated texts alone.",
+    ),
     "svcca": Definition(
         "SVCCA",
         "SVCCA",
@@ -78,6 +85,9 @@ MEASURES = {
 PAIRWISE = tuple(name for name in MEASURES if name != "sd")
 """The measures that compare runs with one another."""
 
+TEXTS_ALONE = frozenset({"chrf"})
+"""Those of generated texts alone, which other tables leave out."""
+
 MISSING = "–"
 _ELLIPSIS = "…"
 
@@ -93,7 +103,8 @@ def number(value: float | None, points: bool = False) -> str:
         return MISSING
     if points:
         return in_points(value)
-    return "<0.001" if 0 < value < 0.0005 else f"{value:.3f}"
+    # Plus zero, which has no sign once it is rounded.
+    return "<0.001" if 0 < value < 0.0005 else f"{round(value, 3) + 0.0:.3f}"
 
 
 def interval(low: float, high: float, points: bool = False) -> str:

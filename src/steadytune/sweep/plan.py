@@ -35,7 +35,7 @@ def plan(study: Study) -> list[RunSpec]:
                 seeds=seeds,
             )
         )
-    for spec in {spec.cohort: spec for spec in specs}.values():
+    for spec in {(spec.cohort, spec.seeds.data): spec for spec in specs}.values():
         _check(spec)
     owners: dict[str, RunSpec] = {}
     for spec in specs:
@@ -50,7 +50,7 @@ def plan(study: Study) -> list[RunSpec]:
 
 def _check(spec: RunSpec) -> None:
     task = load_task(spec.task)
-    split(task, spec.training)
+    split(task, spec.training, spec.seeds.data)
     for stabilizer in spec.stabilizers:
         try:
             stabilizer.check(task.kind)
@@ -71,10 +71,11 @@ def _change(held: RunSpec, asked: RunSpec) -> str:
 
 
 def jobs(specs: Iterable[RunSpec]) -> list[Job]:
-    """Group runs that are trained together: the heads of a cohort; every full fine-tuning is a job of its own."""
+    """Group runs that are trained together: the heads of a cohort on one training set, or one full fine-tuning."""
     groups: dict[object, list[RunSpec]] = {}
     for spec in specs:
-        groups.setdefault(spec.cohort if spec.training.setting == "head" else spec.id, []).append(spec)
+        together = (spec.cohort, spec.seeds.data) if spec.training.setting == "head" else spec.id
+        groups.setdefault(together, []).append(spec)
     return [tuple(group) for group in groups.values()]
 
 

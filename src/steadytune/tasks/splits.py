@@ -20,11 +20,16 @@ class Splits:
     measure: Examples
 
 
-def split(task: Task, training: Training) -> Splits:
-    """Draw the training subset and the two halves of the validation set: the same for every model, recipe and seed.
+def split(task: Task, training: Training, data_seed: int = 0) -> Splits:
+    """Draw the training subset and the two halves of the validation set: the same for every model and recipe.
+
+    Args:
+        task: What to split.
+        training: Says how.
+        data_seed: Draws another training subset than 0 does; the halves stay as they are.
 
     Raises:
-        UserError: The subset is larger than the training set, or holds one class alone.
+        UserError: The subset is larger than the training set, or lacks a class, or there is none to draw again.
     """
     train = task.train
     if training.train_size is not None:
@@ -33,20 +38,24 @@ def split(task: Task, training: Training) -> Splits:
                 f"training.train_size is {training.train_size}, "
                 f"but task '{task.name}' has {len(train)} training examples"
             )
-        order = np.random.default_rng([training.split_seed, 0]).permutation(len(train))
+        # NumPy pads entropy with zeros, so that data seed 0 draws what split_seed alone would.
+        order = np.random.default_rng([training.split_seed, 0, data_seed]).permutation(len(train))
         train = train.select(order[: training.train_size])
         unseen = set(task.validation.labels.tolist()) - set(train.labels.tolist())
+        drawn = f"the {training.train_size} training examples drawn from '{task.name}'"
+        drawn += f" by data seed {data_seed}" if data_seed else ""
         if task.kind == "classification" and len(np.unique(train.labels)) < 2:
-            raise UserError(
-                f"the {training.train_size} training examples drawn from '{task.name}' are of one class: "
-                "raise training.train_size or change training.split_seed"
-            )
+            raise UserError(f"{drawn} are of one class: raise training.train_size or change training.split_seed")
         if task.kind == "classification" and unseen:
             missing = ", ".join(f"'{task.label_names[label]}'" for label in sorted(unseen))
             raise UserError(
-                f"the {training.train_size} training examples drawn from '{task.name}' never show the label {missing}: "
-                "raise training.train_size or change training.split_seed"
+                f"{drawn} never show the label {missing}: raise training.train_size or change training.split_seed"
             )
+    if data_seed and len(train) == len(task.train):
+        raise UserError(
+            f"a data seed draws the training subset again, but all {len(train)} training examples of "
+            f"task '{task.name}' are used: set training.train_size to fewer"
+        )
     if not training.select_checkpoint:
         return Splits(train, None, task.validation)
     # Examples that the metric reads together stay together.

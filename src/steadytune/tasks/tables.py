@@ -88,7 +88,7 @@ def read_split(folder: Path, names: tuple[str, ...]) -> Table:
         UserError: There is no such folder, no such file, several, or one that cannot be parsed or has no rows.
     """
     paths = _find(folder, names)
-    tables = [_read(path) for path in paths]
+    tables = [read_table(path) for path in paths]
     merged = tables[0]
     if len(tables) > 1:
         columns = {name: [v for t in tables for v in t.columns.get(name, [None] * len(t))] for name in merged.columns}
@@ -121,7 +121,12 @@ def _find(folder: Path, names: tuple[str, ...]) -> list[Path]:
     return paths
 
 
-def _read(path: Path) -> Table:
+def read_table(path: Path) -> Table:
+    """Read one file by its suffix: csv, tsv, parquet or else JSON lines, each also gzipped.
+
+    Raises:
+        UserError: It cannot be read or parsed, or is empty.
+    """
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":

@@ -91,7 +91,7 @@ def batches(dataset: Encoded, collate: Collator, size: int) -> Iterator[dict[str
 
 @dataclass(frozen=True)
 class RunData:
-    """Everything that the runs of one study share on one task."""
+    """Everything that runs of one study share on one task and training subset."""
 
     task: Task
     splits: Splits
@@ -105,15 +105,16 @@ class RunData:
 def run_data(spec: RunSpec) -> RunData:
     """Load, split and tokenize the task of a run; runs that share all this get the same object."""
     shared = spec.training.model_dump(include={"train_size", "select_checkpoint", "split_seed", "max_length"})
-    return _run_data(spec.model, spec.weights, spec.task, spec.data, Training.model_validate(shared))
+    training = Training.model_validate(shared)
+    return _run_data(spec.model, spec.weights, spec.task, spec.data, training, spec.seeds.data)
 
 
 @lru_cache(maxsize=4)
-def _run_data(model: str, weights: str, task_spec: TaskSpec, data: str, training: Training) -> RunData:
+def _run_data(model: str, weights: str, task_spec: TaskSpec, data: str, training: Training, data_seed: int) -> RunData:
     task = load_task(task_spec)
     if task.fingerprint != data:
         raise UserError(f"the data of task '{task.name}' changed while the study was at work: start the command again")
-    splits = split(task, training)
+    splits = split(task, training, data_seed)
     tokenizer = load_tokenizer(model)
 
     def encode(examples: Examples) -> Encoded:

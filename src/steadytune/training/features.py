@@ -1,4 +1,4 @@
-"""Frozen features: computed once per model, task and pooling, kept on disk, shared by all heads."""
+"""Frozen features: computed once per model, task, training subset and pooling, kept on disk, shared by all heads."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def frozen_features(spec: RunSpec, data: RunData, cache: Path, progress: Callabl
     """Return the features of a run, from the cache if they are there and whole.
 
     Args:
-        spec: The run; its seeds do not matter.
+        spec: The run; of its seeds `data` alone matters.
         data: Its examples.
         cache: Folder of what seeds share.
         progress: Called with the share that is done, 0 to 1.
@@ -63,7 +63,7 @@ def frozen_features(spec: RunSpec, data: RunData, cache: Path, progress: Callabl
     )
     # The batches matter to a stabilizer that trains the encoder, and to nothing else here.
     batch_size = training.batch_size if changes else 0
-    key = sha256(canonical_json([spec.weights, spec.data, shared, changes, batch_size]))[:16]
+    key = sha256(canonical_json([spec.weights, spec.data, spec.seeds.data, shared, changes, batch_size]))[:16]
     stored, about = cache / f"features-{key}.safetensors", cache / f"features-{key}.json"
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"features-{key}.lock"):

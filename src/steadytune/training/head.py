@@ -180,7 +180,7 @@ def train_heads(
     """Train the runs of one cohort together and measure each.
 
     Args:
-        specs: Runs that differ in their seeds alone.
+        specs: Runs that differ in their seeds alone, and not in the data seed.
         cache: Folder of the cached features.
         progress: Called with the share that is done, 0 to 1.
     """

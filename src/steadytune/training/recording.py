@@ -47,12 +47,13 @@ def logits_of(
         logits.append(outputs.logits.float().cpu())
         if position is not None:
             mask = inputs["attention_mask"].flatten(0, -2)
-            layers = _hidden_states(outputs)[1:]
+            layers = hidden_states(outputs)[1:]
             states.append(torch.stack([pool(layer, mask, position).float().cpu() for layer in layers]))
     return torch.cat(logits).numpy(), torch.cat(states, dim=1).numpy() if states else None
 
 
-def _hidden_states(outputs: Any) -> tuple[Tensor, ...]:
+def hidden_states(outputs: Any) -> tuple[Tensor, ...]:
+    """Return the hidden states that a transformers model was asked for; of an encoder-decoder those of the encoder."""
     states: tuple[Tensor, ...] | None = getattr(outputs, "hidden_states", None)
     if states is None:
         states = outputs.encoder_hidden_states

@@ -19,7 +19,7 @@ from steadytune.training.outcome import lost
 
 
 def train(specs: Sequence[RunSpec], cache: Path, progress: Callable[[float], None]) -> list[tuple[RunRecord, Arrays]]:
-    """Train runs that are done together: one in full fine-tuning, runs of one cohort in head tuning.
+    """Train runs that are done together: one in full fine-tuning, a cohort's on one training set in head tuning.
 
     Args:
         specs: The runs.

@@ -38,10 +38,19 @@
     select.replaceChildren(...names.map((name, place) => new Option(name, place)));
   }
 
+  const drawn = new Set();
+
+  // Inside closed details a drawing has no width, so it waits until they open.
   function drawFixed() {
     for (const [id, figure] of Object.entries(content.figures)) {
+      if (drawn.has(id) || document.getElementById(id).closest("details:not([open])")) continue;
+      drawn.add(id);
       Plotly.newPlot(id, figure.data, figure.layout, config);
     }
+  }
+
+  function onOpening() {
+    for (const details of document.querySelectorAll("details")) details.addEventListener("toggle", drawFixed);
   }
 
   function toggles() {
@@ -51,9 +60,10 @@
         button.setAttribute("aria-pressed", shown);
         for (const id of Object.keys(content.figures)) {
           if (!id.startsWith(`${button.dataset.section}-`)) continue;
-          const traces = document.getElementById(id).data;
+          const traces = content.figures[id].data;
           const mine = [...traces.keys()].filter((i) => traces[i].meta?.recipe === button.dataset.recipe);
-          if (mine.length) Plotly.restyle(id, { visible: shown }, mine);
+          for (const i of mine) traces[i].visible = shown;
+          if (mine.length && drawn.has(id)) Plotly.restyle(id, { visible: shown }, mine);
         }
       });
     }
@@ -222,6 +232,7 @@
         closed.push(details);
         details.open = true;
       }
+      drawFixed();
       for (const plot of plots()) {
         const matrix = plot.closest(".matrix");
         const width = plot.closest(".multiples") ? 218 : matrix ? 400 : 680;
@@ -237,6 +248,7 @@
 
   drawFixed();
   toggles();
+  onOpening();
   for (const [key, recipes] of Object.entries(content.distances)) if (recipes.length) pairs(key, recipes);
   for (const [key, recipes] of Object.entries(content.flips)) if (recipes.length) flips(key, recipes);
   onPaper();

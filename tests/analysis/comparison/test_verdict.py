@@ -1,10 +1,12 @@
 """The verdict: whole sentences for typical cases, and no claim that the runs do not carry."""
 
+import re
+
 import numpy as np
 import pytest
 
-from steadytune.analysis.compare import compare
-from steadytune.analysis.verdict import verdict
+from steadytune.analysis.comparison.compare import compare
+from steadytune.analysis.comparison.verdict import verdict
 from steadytune.records.cohort import LostRun
 
 # Sample SD of (-1, -.5, 0, .5, 1) is .790569.
@@ -21,6 +23,10 @@ def sentences():
     return say
 
 
+def without_intervals(sentence):
+    return re.sub(r" \[[^\]]*\]", "", sentence)
+
+
 def scored(make_cohort, mean, width, runs=STEPS, **fields):
     return make_cohort(scores=mean + width * np.asarray(runs), **fields)
 
@@ -29,17 +35,18 @@ class TestOneCohort:
     def test_an_ordinary_cohort(self, make_cohort, wrong_at, sentences):
         runs = [wrong_at(), wrong_at(0), wrong_at(0, 1), wrong_at(0), wrong_at()]
         # Scores 1, .9, .8, .9, 1; ten pairs differ at 1, 2, 1, 0, 1, 0, 1, 1, 2, 1 of 10 examples.
-        assert sentences(make_cohort(runs)) == [
-            "standard: accuracy 92.0 on average, score SD 8.4 points [5.0, 24.0]; "
+        (sentence,) = sentences(make_cohort(runs))
+        assert without_intervals(sentence) == (
+            "standard: accuracy 92.0 on average, score SD 8.4 points; "
             "on average two runs disagree on 10 % of the examples."
-        ]
+        )
 
     def test_collapsed_seeds_are_named_with_their_score(self, make_cohort, wrong_at, sentences):
         runs = [wrong_at(), wrong_at(0), [0] * 10, wrong_at(1), [0] * 10]
         (sentence,) = sentences(make_cohort(runs, seeds=("0", "1", "3", "5", "7")))
-        assert sentence.startswith(
+        assert without_intervals(sentence).startswith(
             "standard: seeds 3 and 7 collapsed to the majority class (60.0); accuracy 80.0 on average, "
-            "score SD 18.7 points [11.2, 53.8] (5.8 without the failed);"
+            "score SD 18.7 points (5.8 without the failed);"
         )
 
     def test_a_collapse_to_another_class_and_a_run_that_learned_nothing_are_told_apart(
@@ -91,8 +98,8 @@ class TestOneCohort:
         predictions = labels ^ wrong
         logits = np.stack([1 - predictions, predictions], axis=-1).astype(float)
         cohort = make_cohort(scores=1 - wrong.mean(axis=1), logits=logits, labels=labels)
-        assert sentences(cohort)[0].endswith(
-            "score SD 0.07 points [0.04, 0.2]; the scores agree within 0.2 points, "
+        assert without_intervals(sentences(cohort)[0]).endswith(
+            "score SD 0.07 points; the scores agree within 0.2 points, "
             "yet on average two runs disagree on 18 % of the examples."
         )
 
@@ -122,56 +129,104 @@ class TestOneCohort:
         ]
 
 
+# Another order of the steps, so that shared seeds do not move two recipes alike.
+MIXED = STEPS[[2, 0, 1, 4, 3]]
+
+
 class TestAgainstTheBaseline:
     def test_five_seeds_that_cannot_tell_two_recipes_apart(self, make_cohort, sentences):
-        standard, mmr = scored(make_cohort, 0.8, 0.04), scored(make_cohort, 0.81, 0.03, recipe="mmr")
-        assert sentences(standard, mmr) == [
-            "standard: accuracy 80.0 on average, score SD 3.2 points [1.9, 9.1].",
-            "mmr: accuracy 81.0 on average, score SD 2.4 points [1.4, 6.8]. "
-            "Against standard: accuracy +1.0 points [-3.1, 5.1], SD 0.75x [0.24, 2.32]: "
-            "five seeds cannot tell them apart.",
-        ]
+        standard, mmr = scored(make_cohort, 0.8, 0.04), scored(make_cohort, 0.81, 0.03, MIXED, recipe="mmr")
+        words = sentences(standard, mmr)
+        assert words[0] == "standard: accuracy 80.0 on average, score SD 3.2 points [1.9, 9.1]."
+        # (1.96 + .84)^2 (.0237^2 + .0316^2) / .01^2 = 122.6, and one or two more for Student's t.
+        assert re.fullmatch(
+            r"mmr: accuracy 81\.0 on average, score SD 2\.4 points \[1\.4, 6\.8\]\. "
+            r"Against standard: accuracy \+1\.0 points \[-\d\.\d, \d\.\d\] \(p = 0\.\d+\), "
+            r"SD 0\.75x \[0\.\d\d, \d\.\d\d\] \(p = 0\.54\): five seeds are too few to tell them apart\. "
+            r"To see a difference of 1 point about 124 seeds a recipe and an SD ratio of 2 about 24 seeds a recipe "
+            r"would be needed\.",
+            words[1],
+        )
+
+    def test_the_difference_to_be_seen_may_be_chosen(self, make_cohort):
+        comparison = compare([scored(make_cohort, 0.8, 0.04), scored(make_cohort, 0.81, 0.03, MIXED, recipe="mmr")])
+        assert "To see a difference of 0.5 points about 492 seeds" in verdict(comparison, detect=0.005)["", ""][1]
 
     def test_a_steadier_and_better_recipe(self, make_cohort, sentences):
-        standard, mmr = scored(make_cohort, 0.8, 0.04), scored(make_cohort, 0.9, 0.004, recipe="mmr")
-        assert sentences(standard, mmr)[1].endswith(
-            "Against standard: accuracy is higher, +10.0 points [6.1, 13.9], SD is lower, 0.10x [0.03, 0.31]."
+        standard, mmr = scored(make_cohort, 0.8, 0.04), scored(make_cohort, 0.9, 0.004, MIXED, recipe="mmr")
+        # stats.ttest_rel gives .0017 and stats.levene(center="median") .021.
+        assert without_intervals(sentences(standard, mmr)[1]).endswith(
+            "Against standard: accuracy is higher, +10.0 points (p = 0.0017), SD is lower, 0.10x (p = 0.021)."
         )
 
     def test_a_difference_in_spread_alone(self, make_cohort, sentences):
-        standard, mmr = scored(make_cohort, 0.8, 0.004), scored(make_cohort, 0.8, 0.04, recipe="mmr")
-        assert sentences(standard, mmr)[1].endswith(
-            "SD is higher, 10.00x [3.23, 30.99]; five seeds cannot tell the means apart."
+        standard, mmr = scored(make_cohort, 0.8, 0.004), scored(make_cohort, 0.8, 0.04, MIXED, recipe="mmr")
+        assert without_intervals(sentences(standard, mmr)[1]).endswith(
+            "SD is higher, 10.00x (p = 0.021); five seeds are too few to tell the means apart. "
+            "To see a difference of 1 point about 82 seeds a recipe would be needed."
         )
 
     def test_a_difference_in_mean_alone(self, make_cohort, sentences):
-        standard, mmr = scored(make_cohort, 0.9, 0.004), scored(make_cohort, 0.8, 0.004, STEPS[1:], recipe="mmr")
+        standard = scored(make_cohort, 0.9, 0.004)
+        mmr = scored(make_cohort, 0.8, 0.004, MIXED[:4], recipe="mmr")
         words = sentences(standard, mmr)[1]
-        assert "accuracy is lower, -9.9 points" in words
-        assert words.endswith("; four and five seeds cannot tell the SDs apart.")
+        assert "accuracy is lower, -10.0 points" in words
+        assert "; four and five seeds are too few to tell the SDs apart. With four and five seeds no" in words
 
-    def test_several_recipes_make_a_claim_less_certain(self, make_cohort, sentences):
-        cohorts = [scored(make_cohort, 0.8, 0.04), scored(make_cohort, 0.9, 0.004, recipe="mmr")]
-        cohorts.append(scored(make_cohort, 0.8, 0.04, recipe="surt"))
-        assert sentences(*cohorts)[-1] == (
-            "Two recipes were compared with standard, each at 95 %: a single difference among them may still be luck."
+    def test_three_seeds_can_show_no_difference_of_spreads(self, make_cohort, sentences):
+        cohorts = [make_cohort(scores=[0.8, 0.81, 0.83]), make_cohort(scores=[0.8, 0.9, 0.7], recipe="mmr")]
+        assert "With three seeds no difference of SDs could be significant." in sentences(*cohorts)[1]
+
+    def test_two_seeds_can_show_nothing(self, make_cohort, sentences):
+        cohorts = [make_cohort(scores=[0.8, 0.81]), make_cohort(scores=[0.82, 0.85], recipe="mmr")]
+        words = sentences(*cohorts)[1]
+        assert "accuracy +3.0 points, SD 3.00x: two seeds are too few to tell them apart. " in words
+        assert "With two seeds no difference of means and SDs could be significant." in words
+
+    def test_enough_seeds_say_what_they_would_have_shown(self, make_cohort, sentences):
+        scores = np.random.default_rng(0).normal(0.8, 0.01, (2, 30))
+        words = sentences(make_cohort(scores=scores[0]), make_cohort(scores=scores[1], recipe="mmr"))[1]
+        assert ": 30 seeds do not tell them apart. A difference of 1 point" in words
+        assert words.endswith("A difference of 1 point and an SD ratio of 2 would most likely have shown.")
+
+    def test_a_test_that_its_interval_does_not_follow_is_said(self, make_cohort, sentences):
+        standard, mmr = scored(make_cohort, 0.8, 0.04), scored(make_cohort, 0.81, 0.03, recipe="mmr")
+        assert "(p = 0.047, but the interval holds 0)" in sentences(standard, mmr)[1]
+
+    def test_p_values_of_several_recipes_are_adjusted(self, make_cohort, sentences):
+        cohorts = [scored(make_cohort, 0.8, 0.04), scored(make_cohort, 0.9, 0.004, MIXED, recipe="mmr")]
+        cohorts.append(scored(make_cohort, 0.8, 0.03, MIXED[::-1], recipe="surt"))
+        words = sentences(*cohorts)
+        assert "(p = 0.0034), SD is lower" in words[1]
+        assert words[-1] == (
+            "Two recipes were compared with standard: p-values are adjusted for that, each measure on its own (Holm)."
         )
+
+    def test_fewer_disagreements_are_claimed(self, make_cohort, sentences):
+        generator = np.random.default_rng(0)
+        labels = np.zeros(400, dtype=int)
+
+        def cohort(rate, **fields):
+            predictions = (generator.random((20, 400)) < rate).astype(int)
+            logits = np.stack([1 - predictions, predictions], axis=-1).astype(float)
+            return make_cohort(scores=1 - predictions.mean(axis=1), logits=logits, labels=labels, **fields)
+
+        words = sentences(cohort(0.3), cohort(0.1, recipe="mmr"))[1]
+        assert ", and two runs disagree on fewer examples, -2" in words
 
     def test_the_baseline_comes_first_wherever_it_stands(self, make_cohort, sentences):
         words = sentences(scored(make_cohort, 0.8, 0.04, recipe="mmr"), scored(make_cohort, 0.8, 0.04))
         assert [sentence.partition(":")[0] for sentence in words] == ["standard", "mmr"]
 
-    def test_collapsed_runs_forbid_a_claim_from_the_intervals(self, make_cohort, sentences):
+    def test_two_collapsed_runs_of_five_show_nothing(self, make_cohort, sentences):
         standard = make_cohort(scores=[0.5, 0.81, 0.8, 0.5, 0.79])
         mmr = make_cohort(scores=[0.801, 0.8, 0.802, 0.8, 0.799], recipe="mmr")
-        rows = compare([standard, mmr]).rows()
-        assert rows[1].sd_ratio.excludes(1)
-        assert sentences(standard, mmr)[1].endswith(
+        words = without_intervals(sentences(standard, mmr)[1])
+        assert (
             "Against standard: 0 of 5 seeds went wrong, against 2 of 5, which may be luck "
-            "(Fisher's exact test, p = 0.44). "
-            "Accuracy +12.0 points [-8.4, 32.5], SD 0.01x [0.00, 0.02]; "
-            "these intervals do not hold where runs fail, so nothing follows from them."
-        )
+            "(Fisher's exact test, p = 0.44). Accuracy +12.0 points (p = 0.18), SD 0.01x (p = 0.12): "
+            "five seeds are too few to tell them apart."
+        ) in words
 
     def test_many_fewer_failures_are_claimed_by_the_exact_test(self, make_cohort, sentences):
         standard, mmr = scored(make_cohort, 0.5, 0.01), scored(make_cohort, 0.8, 0.01, recipe="mmr")
@@ -181,30 +236,44 @@ class TestAgainstTheBaseline:
         )
         assert ": that is more (" in verdict(compare([standard, mmr], baseline="mmr"))["", ""][1]
 
+    def test_three_failures_of_three_are_too_few_to_tell_from_luck(self, make_cohort, sentences):
+        cohorts = [make_cohort(scores=[0.8, 0.81, 0.83]), make_cohort(scores=[0.5, 0.51, 0.52], recipe="mmr")]
+        assert (
+            "3 of 3 seeds went wrong, against 0 of 3, which so few seeds cannot tell from luck"
+            in sentences(*cohorts)[1]
+        )
+
     def test_diverged_runs_count_as_failures_and_crashed_ones_do_not(self, make_cohort, sentences):
         lost = (LostRun("5", "diverged", "the loss is nan"), LostRun("6", "failed", "out of memory"))
-        standard, mmr = scored(make_cohort, 0.8, 0.01), scored(make_cohort, 0.8, 0.01, recipe="mmr", lost=lost)
+        standard, mmr = scored(make_cohort, 0.8, 0.01), scored(make_cohort, 0.8, 0.01, MIXED, recipe="mmr", lost=lost)
         words = sentences(standard, mmr)[1]
         assert "1 of 6 seeds went wrong, against 0 of 5, which may be luck" in words
-        assert words.endswith(
-            "Accuracy 0.0 points [-1.2, 1.2], SD 1.00x [0.32, 3.10]: five seeds cannot tell them apart."
-        )
+        assert "Accuracy 0.0 points" in words
+        assert "five seeds are too few to tell them apart." in words
 
     def test_one_run_is_too_few_to_compare(self, make_cohort, sentences):
         words = sentences(scored(make_cohort, 0.8, 0.04), make_cohort(scores=[0.9], recipe="mmr"))
         assert words[1].endswith("Against standard: too few finished runs to compare.")
 
+    def test_a_recipe_that_always_diverges_is_compared_by_its_failures(self, make_cohort, sentences):
+        lost = tuple(LostRun(str(seed), "diverged", "the loss is nan") for seed in range(5))
+        words = sentences(scored(make_cohort, 0.8, 0.04), make_cohort(scores=[], recipe="mmr", lost=lost))
+        assert words[1].endswith(
+            "5 of 5 runs went wrong, against 0 of 5: that is more (Fisher's exact test, p = 0.0079). "
+            "Too few finished runs to compare."
+        )
+
     def test_equal_scores_have_no_ratio(self, make_cohort, sentences):
         words = sentences(scored(make_cohort, 0.8, 0.04), make_cohort(scores=[0.8] * 5, recipe="mmr"))
-        assert "SD cannot be compared since all runs of mmr score the same" in words[1]
+        assert "SD cannot be compared since all runs of mmr score the same; five seeds are too few" in words[1]
 
     def test_equal_recipes_seldom_get_a_claim(self, make_cohort):
         generator = np.random.default_rng(0)
-        cautions = 0
-        for scores in np.where(generator.random((200, 2, 5)) < 1 / 7, 0.53, generator.normal(0.8, 0.02, (200, 2, 5))):
+        claims = 0
+        for scores in np.where(generator.random((100, 2, 5)) < 1 / 7, 0.53, generator.normal(0.8, 0.02, (100, 2, 5))):
             cohorts = [
                 make_cohort(scores=row, recipe=name) for row, name in zip(scores, ("standard", "mmr"), strict=True)
             ]
             words = verdict(compare(cohorts))["", ""][1]
-            cautions += any(claim in words for claim in (" is higher", " is lower", "that is "))
-        assert cautions <= 0.1 * 200
+            claims += any(claim in words for claim in (" is higher", " is lower", "that is "))
+        assert claims <= 0.1 * 100

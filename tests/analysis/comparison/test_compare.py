@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from steadytune import RunRecord, RunSpec, RunStore, Study, UserError
-from steadytune.analysis.compare import MeasureRow, compare
+from steadytune.analysis.comparison.compare import DifferenceRow, MeasureRow, compare
+from steadytune.analysis.comparison.power import seeds_to_detect_difference, seeds_to_detect_ratio
 from steadytune.analysis.profile import MEASURES
 from steadytune.measures import linear_cka, permutation_null
 from steadytune.records.cohort import LostRun
@@ -79,6 +80,60 @@ def test_measures_rows_hold_every_measure_and_layer_in_the_columns_of_the_file(m
     assert rows[-1].null == pytest.approx(permutation_null(linear_cka, states)[-1])
 
 
+def test_differences_rows_hold_every_measure_and_test_in_the_columns_of_the_file(make_cohort):
+    generator = np.random.default_rng(0)
+    cohorts = [
+        make_cohort(generator.integers(0, 2, (8, 10)), recipe=name, model="m", task="t", failed=failed)
+        for name, failed in (("standard", [True] * 2 + [False] * 6), ("mmr", [False] * 8))
+    ]
+    comparison = compare(cohorts)
+    rows = comparison.difference_rows()
+    assert DifferenceRow._fields == (
+        *("model", "task", "recipe", "baseline", "measure", "difference", "low", "high", "p", "p_adjusted", "test"),
+    )
+    assert {row[:4] for row in rows} == {("m", "t", "mmr", "standard")}
+    assert [(row.measure, row.test) for row in rows[:4]] == [
+        ("mean", "paired permutation"),
+        ("sd_ratio", "paired permutation"),
+        ("sd_ratio", "Brown-Forsythe"),
+        ("failed", "Fisher"),
+    ]
+    assert [row.measure for row in rows[4:]] == [measure for measure in MEASURES if measure != "sd"]
+    standard, mmr = comparison.rows()
+    assert rows[0].difference == pytest.approx(mmr.mean.value - standard.mean.value)
+    assert rows[1].difference == rows[2].difference == pytest.approx(mmr.sd.value / standard.sd.value)
+    assert rows[4].difference == pytest.approx(
+        mmr.measures["disagreement"].value - standard.measures["disagreement"].value
+    )
+    for row in rows[:7]:
+        assert row.low < row.difference < row.high
+        assert row.p == row.p_adjusted
+    assert standard.differences == {}
+
+
+def test_p_values_are_adjusted_over_the_recipes_of_a_task(make_cohort):
+    generator = np.random.default_rng(1)
+    means = {"standard": 0.8, "mmr": 0.803, "surt": 0.85}
+    cohorts = [make_cohort(scores=generator.normal(mean, 0.01, 9), recipe=name) for name, mean in means.items()]
+    cohorts += [make_cohort(scores=cohort.scores, recipe=cohort.recipe, task="other") for cohort in cohorts[::2]]
+    _, mmr, surt, _, alone = compare(cohorts).rows()
+    raw, adjusted = (
+        [getattr(row.differences["mean"], name) for row in (mmr, surt)] for name in ("significance", "p_adjusted")
+    )
+    assert adjusted == pytest.approx([max(raw[0].p, 2 * raw[1].p), 2 * raw[1].p])
+    assert (mmr.comparisons, alone.comparisons) == (2, 1)
+    assert alone.differences["mean"].p_adjusted == pytest.approx(raw[1].p)
+
+
+def test_seeds_needed_follow_the_spreads_and_the_number_of_recipes(make_cohort):
+    cohorts = [make_cohort(scores=scores, recipe=name) for scores, name in ((WIDE, "standard"), (NARROW, "mmr"))]
+    _, mmr = compare(cohorts).rows()
+    assert mmr.seeds_to_detect(0.01) == seeds_to_detect_difference(0.01, 0.01, 0.04)
+    _, mmr, _ = compare([*cohorts, make_cohort(scores=WIDE, recipe="surt")]).rows()
+    assert mmr.seeds_to_detect(0.01) == seeds_to_detect_difference(0.01, 0.01, 0.04, level=0.025)
+    assert mmr.seeds_to_detect_ratio(2) == seeds_to_detect_ratio(2, level=0.025)
+
+
 def test_nothing_to_compare_is_an_error():
     with pytest.raises(UserError, match="there are no runs yet"):
         compare([])
@@ -118,3 +173,10 @@ def test_a_folder_of_runs_is_compared_cohort_by_cohort(tmp_path):
     assert standard.sd.value == pytest.approx(0.25)
     # argmax of (1, 1) is class 0, so runs 1 and 2 agree and run 0 differs from both on one example of two.
     assert standard.measures["disagreement"].value == pytest.approx(1 / 3)
+
+
+def test_recipes_that_were_measured_on_other_examples_are_refused(make_cohort, wrong_at):
+    ours = make_cohort([wrong_at(), wrong_at(1)])
+    labels = 1 - np.asarray(ours.labels)
+    with pytest.raises(UserError, match="'standard' and 'mmr' have other labels"):
+        compare([ours, make_cohort([wrong_at(), wrong_at(1)], recipe="mmr", labels=labels)])

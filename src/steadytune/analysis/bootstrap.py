@@ -1,0 +1,254 @@
+"""The bootstrap over runs and evaluation examples: 10,000 cohorts that might as well have been seen.
+
+A resample draws K runs and, on its own, N examples, both with replacement: run i counts c_i times and example n counts
+v_n times. Two copies of one run are at distance 0 whatever the recipe, so such self-pairs are left out: with
+D_ij(v) = sum_n v_n D_ijn / sum_n v_n, the resampled pair mean is
+
+    sum_{i<j} c_i c_j D_ij(v) / sum_{i<j} c_i c_j,
+
+and the variance of the score is the same with D_ij = (s_i(v) - s_j(v))^2 / 2. All of it is a product of the weights
+with a table of N columns and then a quadratic form in the counts.
+
+Rows of a representation cannot be drawn twice (see `halves`). Its measures draw runs in the same way, and on top a
+random combination sum_b g_b d_b / sqrt(S) of their deviations d_b between halves of the examples, g_b standard normal.
+
+What shares examples shares v and g, and what shares seeds shares c. So the difference of two recipes in every resample
+is a difference of two arrays, in which what both have in common cancels.
+
+The spread of these arrays is what they are for. Their percentiles are not intervals: drawing examples anew adds their
+luck once more to the differences between runs, so "sd" is too large by up to a factor of sqrt(2). `intervals` has what
+is right instead.
+
+Source: runs and examples drawn on their own are the pigeonhole bootstrap of Owen, "The pigeonhole bootstrap", Annals of
+Applied Statistics 1, 2007. That self-pairs distort it was found on the analysis of Du & Nguyen (2023).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.analysis.intervals import Draws
+from steadytune.analysis.scores import Scores, count_examples, weighted_scores
+from steadytune.analysis.tables import PairTable
+from steadytune.records import Cohort
+
+RESAMPLES = 10_000
+
+# Numbers in one table of a chunk of resamples: 32 MB of float64, whatever N and K.
+_CHUNK = 2**22
+
+Array = NDArray[np.float64]
+Resampled = dict[str, Array]
+
+
+class Resamples(NamedTuple):
+    """What the measures give on resampled cohorts; each maps a measure to (R,), or (R, L) for one with layers.
+
+    The three share their draws: entry r of `both` uses the counts of `runs` and the weights of `examples`.
+
+    Attributes:
+        both: Runs and examples drawn.
+        runs: Runs drawn, on the examples as they are.
+        examples: Examples drawn, for the runs as they are.
+    """
+
+    both: Resampled
+    runs: Resampled
+    examples: Resampled
+
+    def of(self, measure: str, freedom: int, layer: int | None = None) -> Draws:
+        """Return the draws of one measure, at one of its layers (counted from 0), see `Draws`."""
+        both, runs, examples = (
+            found[measure] if layer is None else found[measure][:, layer]
+            for found in (self.both, self.runs, self.examples)
+        )
+        return Draws(both, runs, examples, freedom)
+
+
+def resample(
+    cohort: Cohort,
+    tables: Mapping[str, PairTable],
+    distances: Mapping[str, Array],
+    deviations: Mapping[str, Array],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Resamples:
+    """Resample runs and examples of a cohort, and measure each resample.
+
+    Args:
+        cohort: K runs on N examples.
+        tables: Its `pair_tables`.
+        distances: Measure -> (L, K, K) of the representation measures.
+        deviations: Measure -> (S, L), see `halves`; a measure without them draws runs alone.
+        resamples: R.
+        seed: Seed of the draws. Cohorts of the same N share the weights of the examples, cohorts with the same names of
+            seeds in the same order the counts of the runs.
+
+    Returns:
+        "mean", "sd", the measures of `tables`, "kappa" (1 - kappa) where there are classes, and those of `distances`;
+        only "mean" for a single run, nothing for none, and neither "mean" nor "sd" for unknown scores. Where scores do
+        not follow from what the runs predict (see `scores.weighted_scores`), "mean" and "sd" draw runs alone.
+    """
+    runs = len(cohort)
+    if not runs:
+        return Resamples({}, {}, {})
+    on_examples = _OnExamples(cohort, tables)
+    counts, every = run_counts(cohort.seeds, resamples, seed), np.ones((1, runs))
+    plain = on_examples.weigh(np.ones((1, on_examples.examples)))
+    parts: list[tuple[Resampled, Resampled, Resampled]] = []
+    rows = max(1, _CHUNK // max(on_examples.examples, runs * (runs - 1) // 2))
+    for at, weights in example_weights(on_examples.examples, resamples, rows, seed):
+        drawn, weighed = counts[at : at + len(weights)], on_examples.weigh(weights)
+        parts.append((_measure(weighed, drawn), _measure(plain, drawn), _measure(weighed, every)))
+    both, alone, examples = (
+        {name: np.concatenate([part[which][name] for part in parts]) for name in parts[0][which]} for which in range(3)
+    )
+    for name, matrices in distances.items():
+        alone[name] = resampled_pair_means(matrices, counts)
+        moved = _combinations(deviations.get(name), on_examples.examples, resamples, seed)
+        both[name] = alone[name] + moved
+        examples[name] = resampled_pair_means(matrices, every) + np.zeros_like(both[name]) + moved
+    return Resamples(both, alone, examples)
+
+
+def run_counts(seeds: tuple[str, ...], resamples: int = RESAMPLES, seed: int = 0) -> Array:
+    """Draw how often each run counts in each resample.
+
+    Resamples of a single run, repeated K times, hold no pair and are drawn again: one in 625 at K = 5.
+
+    Args:
+        seeds: Names of the K runs. The same names get the same counts.
+        resamples: R.
+        seed: Seed of the draws.
+
+    Returns:
+        (R, K) counts that sum to K in every row.
+    """
+    runs = len(seeds)
+    names = hashlib.sha256("\0".join(seeds).encode()).digest()
+    generator = np.random.default_rng([seed, *names])
+    picks = generator.integers(runs, size=(resamples, runs))
+    while runs > 1 and (alone := (picks == picks[:, :1]).all(axis=1)).any():
+        picks[alone] = generator.integers(runs, size=(np.count_nonzero(alone), runs))
+    return _count(picks, runs)
+
+
+def example_weights(examples: int, resamples: int, rows: int, seed: int = 0) -> Iterator[tuple[int, Array]]:
+    """Draw how often each example counts in each resample.
+
+    Args:
+        examples: N. The same number gets the same weights.
+        resamples: R.
+        rows: How many resamples are drawn at a time, which does not change them.
+        seed: Seed of the draws.
+
+    Yields:
+        The number of the first resample, and weights (rows, N) that sum to N in every row.
+    """
+    generator = np.random.default_rng([seed, examples])
+    for at in range(0, resamples, rows):
+        yield at, _count(generator.integers(examples, size=(min(rows, resamples - at), examples)), examples)
+
+
+def resampled_pair_means(distances: Array, counts: Array) -> Array:
+    """Average distances over the pairs of runs of every resample, without self-pairs.
+
+    Args:
+        distances: (L, K, K) symmetric, or (K, K).
+        counts: (R, K) how often each run counts.
+
+    Returns:
+        (R, L), or (R,); NaN for a single run.
+    """
+    pairs = _pair_shares(counts)
+    if not pairs.size:
+        return np.full((len(counts), *distances.shape[:-2]), np.nan)
+    first, second = np.triu_indices(counts.shape[1], 1)
+    result: Array = pairs @ np.moveaxis(distances[..., first, second], -1, 0)
+    return result
+
+
+class _Weighed(NamedTuple):
+    """A cohort under R weightings of its examples: all that is left to do is to count its runs.
+
+    Attributes:
+        scores: (R, K), or None where they are unknown.
+        pairs: Measure -> (R, P) over the pairs i < j.
+        classes: For each class (R, K), the share of the examples that a run puts there.
+    """
+
+    scores: Array | None
+    pairs: dict[str, Array]
+    classes: list[Array]
+
+
+class _OnExamples:
+    """What runs, and pairs of runs, do on single examples."""
+
+    def __init__(self, cohort: Cohort, tables: Mapping[str, PairTable]) -> None:
+        self._scores: Scores | None = None
+        if np.isfinite(cohort.scores).all():
+            self._scores = weighted_scores(cohort) or (lambda weights: np.tile(cohort.scores, (len(weights), 1)))
+        self._tables = tables
+        self._classes: list[Array] = []
+        if tables and (predictions := cohort.predictions) is not None:
+            self._classes = [np.equal(predictions, label).astype(np.float64) for label in np.unique(predictions)]
+        self.examples = count_examples(cohort)
+
+    def weigh(self, weights: Array) -> _Weighed:
+        shares = weights / weights.sum(axis=1, keepdims=True)
+        return _Weighed(
+            None if self._scores is None else self._scores(weights),
+            {name: table.means(weights) for name, table in self._tables.items()},
+            [shares @ runs.T for runs in self._classes],
+        )
+
+
+def _measure(weighed: _Weighed, counts: Array) -> Resampled:
+    runs = counts.shape[1]
+    result: Resampled = {}
+    if weighed.scores is not None:
+        result["mean"] = mean = (counts * weighed.scores).sum(axis=1) / runs
+    if weighed.scores is not None and runs > 1:
+        squares = (counts * (weighed.scores - mean[:, None]) ** 2).sum(axis=1)
+        result["sd"] = np.sqrt(runs * squares / (runs**2 - (counts**2).sum(axis=1)))
+    if weighed.pairs:
+        shares = _pair_shares(counts)
+        result |= {name: (shares * pairs).sum(axis=1) for name, pairs in weighed.pairs.items()}
+    if weighed.classes:
+        by_class = [(counts * table).sum(axis=1) / runs for table in weighed.classes]
+        by_chance = np.sum(np.square(by_class), axis=0)
+        # One class throughout is 0/0: full agreement, as `fleiss_kappa` defines it.
+        several = by_chance < 1 - 1e-12
+        result["kappa"] = np.where(several, result["disagreement"] / np.where(several, 1 - by_chance, 1), 0)
+    return result
+
+
+def _pair_shares(counts: Array) -> Array:
+    """Return the share (R, P) of every pair of runs i < j among the pairs of a resample."""
+    first, second = np.triu_indices(counts.shape[1], 1)
+    pairs = counts[:, first] * counts[:, second]
+    shares: Array = pairs / pairs.sum(axis=1, keepdims=True) if pairs.size else pairs
+    return shares
+
+
+def _combinations(deviations: Array | None, examples: int, resamples: int, seed: int) -> Array | float:
+    if deviations is None:
+        return 0.0
+    splits = len(deviations)
+    draws = np.random.default_rng([seed, examples, splits]).standard_normal((resamples, splits))
+    moved: Array = draws @ deviations / np.sqrt(splits)
+    return moved
+
+
+def _count(picks: NDArray[np.int64], choices: int) -> Array:
+    """Count in every row of picks how often each choice occurs."""
+    cells = picks + choices * np.arange(len(picks))[:, None]
+    counts = np.bincount(cells.ravel(), minlength=choices * len(picks))
+    return counts.reshape(len(picks), choices).astype(np.float64)

@@ -1,0 +1,234 @@
+"""Which examples flip: how the runs of a cohort vote on each, and on how few of them the disagreement rests.
+
+Answers are predicted classes or choices, or generated texts, of which equal ones are one answer. A regression has none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import xlogy
+
+from steadytune.records import Cohort
+
+COIN_TOSS = 0.4
+"""Flip rate from which an example counts as a coin toss: at most six in ten runs agree on it."""
+
+_FEW = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Votes:
+    """How K runs answer N examples, one entry per example and answer that any run gives.
+
+    Attributes:
+        example: (V,) the example, from 0, ascending; its most frequent answer comes first, of equals the smaller one.
+        answer: (V,) the answer.
+        count: (V,) how many runs give it.
+        runs: K.
+    """
+
+    example: NDArray[np.int64]
+    answer: NDArray[Any]
+    count: NDArray[np.int64]
+    runs: int
+
+    @property
+    def majority(self) -> NDArray[Any]:
+        """(N,) the most frequent answer."""
+        return self.answer[np.flatnonzero(np.diff(self.example, prepend=-1))]
+
+    @property
+    def flip_rate(self) -> NDArray[np.float64]:
+        """(N,) share of the runs that do not give the most frequent answer, 1 - max_a v_a / K, within [0, 1 - 1/K]."""
+        first = np.flatnonzero(np.diff(self.example, prepend=-1))
+        rates: NDArray[np.float64] = 1 - self.count[first] / self.runs
+        return rates
+
+    @property
+    def entropy(self) -> NDArray[np.float64]:
+        """(N,) entropy of the votes in nats, -sum_a v_a/K ln(v_a/K): 0 where all agree, ln 2 where two answers tie."""
+        shares = self.count / self.runs
+        return self._sum(-xlogy(shares, shares))
+
+    @property
+    def disagreement(self) -> NDArray[np.float64]:
+        """(N,) share of the pairs of runs that answer differently, 1 - sum_a v_a (v_a - 1) / (K (K - 1))."""
+        return 1 - self._sum(self.count * (self.count - 1)) / (self.runs * (self.runs - 1))
+
+    def of(self, example: int) -> list[tuple[Any, int]]:
+        """Return the answers to one example with the number of runs that give them, most frequent first."""
+        low, high = np.searchsorted(self.example, (example, example + 1))
+        return list(zip(self.answer[low:high], self.count[low:high].tolist(), strict=True))
+
+    def _sum(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Add up what belongs to one example."""
+        return np.bincount(self.example, values).astype(np.float64)
+
+
+class FlipRow(NamedTuple):
+    """One line of flips.csv, whose columns are these fields: how the runs of one cohort answer one example.
+
+    Attributes:
+        model: Model name.
+        task: Task name.
+        recipe: Recipe name.
+        example: Its place in the measured examples, from 0.
+        text: Its text, or "".
+        label: The right answer, or "" where it is unknown.
+        majority: The most frequent answer.
+        right: Whether that is the right one; None where it is unknown.
+        flip_rate: Share of the runs that do not give it.
+        entropy: Entropy of the votes, nats.
+        votes: Answers with the number of runs that give them, most frequent first, such as "no: 4, yes: 1".
+        margin: Mean over runs of the lead of a run's own answer over its next best, in probability; NaN for texts.
+    """
+
+    model: str
+    task: str
+    recipe: str
+    example: int
+    text: str
+    label: str
+    majority: str
+    right: bool | None
+    flip_rate: float
+    entropy: float
+    votes: str
+    margin: float
+
+
+@dataclass(frozen=True)
+class FlipSummary:
+    """How the disagreement of a cohort is spread over its examples.
+
+    Attributes:
+        runs: K.
+        examples: N.
+        never: On how many examples all runs agree.
+        coin_toss: On how many the flip rate is at least `COIN_TOSS`.
+        top_share: Share of all disagreement on the tenth of the examples that hold most of it; NaN where there is none.
+    """
+
+    runs: int
+    examples: int
+    never: int
+    coin_toss: int
+    top_share: float
+
+
+def count_votes(answers: ArrayLike) -> Votes:
+    """Count the answers of K runs to N examples.
+
+    Args:
+        answers: (K, N) classes or texts.
+    """
+    array = np.asarray(answers)
+    runs, examples = array.shape
+    distinct, numbers = np.unique(array, return_inverse=True)
+    cells = np.arange(examples) * len(distinct) + numbers.reshape(array.shape)
+    cell, count = np.unique(cells, return_counts=True)
+    example, answer = np.divmod(cell, len(distinct))
+    order = np.lexsort((answer, -count, example))
+    return Votes(example[order], distinct[answer[order]], count[order], runs)
+
+
+def cohort_votes(cohort: Cohort) -> Votes | None:
+    """Count the answers of a cohort, or return None where there are fewer than two runs or no answers.
+
+    White space at both ends of a generated text does not count.
+    """
+    if len(cohort) < 2:
+        return None
+    if cohort.predictions is not None:
+        return count_votes(cohort.predictions)
+    if cohort.generations is not None:
+        return count_votes(np.array([[text.strip() for text in run] for run in cohort.generations], dtype=object))
+    return None
+
+
+def summarize_flips(votes: Votes) -> FlipSummary:
+    """Say on how many examples the runs agree, and how few hold most of the disagreement."""
+    rates, disagreement = votes.flip_rate, np.sort(votes.disagreement)[::-1]
+    total = disagreement.sum()
+    few = math.ceil(_FEW * len(rates))
+    return FlipSummary(
+        runs=votes.runs,
+        examples=len(rates),
+        never=int(np.count_nonzero(rates == 0)),
+        coin_toss=int(np.count_nonzero(rates >= COIN_TOSS)),
+        top_share=float(disagreement[:few].sum() / total) if total else math.nan,
+    )
+
+
+def flip_rows(cohorts: Iterable[Cohort], texts: Mapping[str, Mapping[str, Any]]) -> list[FlipRow]:
+    """Return flips.csv: every example of every cohort that has answers, in the order of the cohort's most flipping.
+
+    Args:
+        cohorts: The cohorts.
+        texts: A cohort's `examples` name -> {"texts": (N,), "labels": class names}, as `RunStore.examples_named` reads
+            them; what is missing has no text, and classes are named by their number.
+    """
+    return [
+        row
+        for cohort in cohorts
+        if (votes := cohort_votes(cohort)) is not None
+        for row in _rows(cohort, votes, texts.get(cohort.examples, {}))
+    ]
+
+
+def _rows(cohort: Cohort, votes: Votes, stored: Mapping[str, Any]) -> list[FlipRow]:
+    rates, entropy, majority, margins = votes.flip_rate, votes.entropy, votes.majority, _margins(cohort)
+    known, texts = right_answers(cohort), stored.get("texts", ())
+    rows = []
+    for n in np.lexsort((np.arange(len(rates)), -rates)).tolist():
+        rows.append(
+            FlipRow(
+                cohort.model,
+                cohort.task,
+                cohort.recipe,
+                n,
+                texts[n] if n < len(texts) else "",
+                "" if known is None else answer_name(cohort, known[n], stored),
+                answer_name(cohort, majority[n], stored),
+                None if known is None else bool(majority[n] == known[n]),
+                float(rates[n]),
+                float(entropy[n]),
+                ", ".join(f"{answer_name(cohort, answer, stored)}: {count}" for answer, count in votes.of(n)),
+                float(margins[n]),
+            )
+        )
+    return rows
+
+
+def answer_name(cohort: Cohort, answer: Any, stored: Mapping[str, Any]) -> str:
+    """Return a text as it is, and the name of a class or choice, or its number where it has none."""
+    if isinstance(answer, str):
+        return str(answer)
+    names = stored.get("labels", ())
+    if 0 <= answer < len(names):
+        return str(names[answer])
+    return f"{'choice' if cohort.kind == 'choice' else 'class'} {answer}"
+
+
+def right_answers(cohort: Cohort) -> list[Any] | None:
+    """Return (N,) right classes, choices or texts, or None where they are unknown."""
+    if cohort.predictions is None:
+        return None if cohort.references is None else [text.strip() for text in cohort.references]
+    return None if cohort.labels is None else cohort.labels.astype(np.int64).tolist()
+
+
+def _margins(cohort: Cohort) -> NDArray[np.float64]:
+    """Return (N,) mean lead of a run's first answer over its second; NaN where it has no probabilities for two."""
+    probabilities = cohort.probabilities
+    if probabilities is None:
+        assert cohort.generations is not None
+        return np.full(len(cohort.generations[0]), np.nan)
+    best = np.sort(probabilities, axis=-1)[..., -2:]
+    margins: NDArray[np.float64] = (best[..., 1] - best[..., 0]).mean(axis=0)
+    return margins

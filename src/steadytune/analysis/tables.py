@@ -1,0 +1,81 @@
+"""What pairs of runs do on single examples: the tables whose weighted means are the pairwise measures of a cohort."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.measures import pair_disagreements, pair_divergences
+from steadytune.measures.pairs import square
+from steadytune.measures.text import pair_chrf_distances, pair_text_disagreements
+from steadytune.measures.tokens import pair_token_divergences
+from steadytune.records import Cohort
+
+Array = NDArray[np.float64]
+
+
+class PairTable(NamedTuple):
+    """One measure of every pair of runs on every example.
+
+    Attributes:
+        values: (P, N) over the P = K(K - 1)/2 pairs i < j, in the order of `numpy.triu_indices(K, 1)`.
+        sizes: (N,) how much each example counts: its tokens, or 1.
+    """
+
+    values: Array
+    sizes: Array
+
+    def means(self, weights: Array) -> Array:
+        """Average over examples that carry weights (R, N) besides their sizes, into (R, P)."""
+        shares = weights * self.sizes
+        result: Array = (shares / shares.sum(axis=1, keepdims=True)) @ self.values.T
+        return result
+
+    def distances(self) -> Array:
+        """Return the distances (K, K) of the measure."""
+        return square(self.means(np.ones((1, len(self.sizes))))[0])
+
+
+def pair_tables(cohort: Cohort) -> dict[str, PairTable]:
+    """Measure every pair of runs on every example.
+
+    Args:
+        cohort: K runs on N examples.
+
+    Returns:
+        "disagreement" and "jensen_shannon" of a cohort with classes; "disagreement" and "chrf" of generated texts, with
+        "jensen_shannon" over tokens where their logits are known. Empty for fewer than two runs.
+
+    Raises:
+        ValueError: The measures refuse the arrays.
+    """
+    if len(cohort) < 2:
+        return {}
+    if cohort.kind == "generation":
+        return _text_tables(cohort)
+    if cohort.predictions is None:
+        return {}
+    return {
+        "disagreement": _table(pair_disagreements(cohort.predictions)),
+        "jensen_shannon": _table(pair_divergences(cohort.probabilities)),
+    }
+
+
+def _text_tables(cohort: Cohort) -> dict[str, PairTable]:
+    tables = {}
+    if cohort.generations is not None:
+        tables["disagreement"] = _table(pair_text_disagreements(cohort.generations))
+        tables["chrf"] = _table(pair_chrf_distances(cohort.generations))
+    if cohort.token_logits is not None and cohort.token_counts is not None:
+        counts = np.asarray(cohort.token_counts)
+        owners = np.repeat(np.arange(len(counts)), counts)
+        divergences = pair_token_divergences(cohort.token_logits)
+        sums = np.stack([np.bincount(owners, weights=pair, minlength=len(counts)) for pair in divergences])
+        tables["jensen_shannon"] = PairTable(sums / np.maximum(counts, 1), counts.astype(np.float64))
+    return tables
+
+
+def _table(values: NDArray[np.generic]) -> PairTable:
+    return PairTable(values.astype(np.float64), np.ones(values.shape[1]))

@@ -1,0 +1,1 @@
+"""Whether the measures of a study are worth reporting: validity, consistency, a recommendation."""

@@ -1,0 +1,204 @@
+"""Do the measures agree with one another: over recipes, over resamples of runs, and more where runs are less stable?
+
+Source: Du & Nguyen, "Measuring the Instability of Fine-Tuning", ACL 2023, section on consistency. Where its public
+analysis differs from what one would do, "published" repeats it and "corrected" does what one would:
+
+- A resample that holds a run twice has a pair at distance 0 for every measure. "published" keeps such self-pairs, which
+  alone correlates unrelated measures; "corrected" leaves them out.
+- "published" divides the variance of the score by K, "corrected" by K - 1; kappa has the definitions of `fleiss_kappa`.
+- Overall consistency: see `overall_consistency`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from steadytune.analysis.bootstrap import resampled_pair_means, run_counts
+from steadytune.analysis.profile import MEASURES, Profile
+from steadytune.analysis.validity.correlation import Association, kendall, pearson, pearson_matrix
+
+RESAMPLES = 1000
+_NOT_AVERAGED = ("kappa", "svcca")
+
+Definition = Literal["corrected", "published"]
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """How the measures of one cohort move together over resamples of its runs.
+
+    Attributes:
+        recipe: Name of the cohort's recipe.
+        measures: The M measures that were resampled, in the order of `MEASURES`.
+        corrected: (M, M) Pearson's correlations without self-pairs; NaN where a measure does not vary.
+        published: The same with self-pairs.
+    """
+
+    recipe: str
+    measures: tuple[str, ...]
+    corrected: Array
+    published: Array
+
+    def between(self, measure: str, other: str, definition: Definition = "corrected") -> float:
+        """Return one correlation; NaN for a measure that was not resampled."""
+        if not {measure, other} <= set(self.measures):
+            return math.nan
+        matrix = self.corrected if definition == "corrected" else self.published
+        return float(matrix[self.measures.index(measure), self.measures.index(other)])
+
+    @property
+    def mean(self) -> float:
+        """Mean corrected correlation over pairs of measures; NaN where fewer than two vary.
+
+        Without kappa, which repeats disagreement, and without SVCCA, which Du & Nguyen (2023) leave out as well.
+        """
+        kept = [i for i, measure in enumerate(self.measures) if measure not in _NOT_AVERAGED]
+        pairs = self.corrected[np.ix_(kept, kept)][np.triu_indices(len(kept), 1)]
+        known = pairs[np.isfinite(pairs)]
+        return float(known.mean()) if known.size else math.nan
+
+
+@dataclass(frozen=True)
+class Overall:
+    """Whether the measures agree more where the score is less stable.
+
+    Attributes:
+        settings: Number of cohorts.
+        r: Pearson's correlation between their SD and their mean consistency; NaN for fewer than three.
+        p: Two-sided p-value; as wrong as the points are dependent, above all for "published".
+    """
+
+    settings: int
+    r: float
+    p: float
+
+
+def rank_recipes(profiles: Sequence[Profile]) -> tuple[Association, ...]:
+    """Compare the rankings of recipes by every two measures, with Kendall's tau-b.
+
+    Args:
+        profiles: Of one model and task; representation measures rank by their last layer.
+
+    Returns:
+        One entry per pair of measures that every recipe determines and that are not all equal; see `kendall` for ties
+        and p-values, which are not corrected for the number of pairs.
+    """
+    ranks = {measure: [profile.last(measure).value for profile in profiles] for measure in MEASURES}
+    pairs = [(MEASURES[j], MEASURES[i]) for i in range(len(MEASURES)) for j in range(i)]
+    found = [Association(first, second, *kendall(ranks[first], ranks[second])) for first, second in pairs]
+    return tuple(pair for pair in found if not math.isnan(pair.value))
+
+
+def bootstrap_agreement(profile: Profile, resamples: int = RESAMPLES, seed: int = 0) -> Agreement:
+    """Correlate the measures of a cohort over resamples of its runs.
+
+    Args:
+        profile: A measured cohort; representation measures count at their last layer.
+        resamples: How many; those that hold one run only are drawn again.
+        seed: Seed of the draws.
+
+    Returns:
+        The correlations; without any measure for fewer than two runs.
+    """
+    cohort = profile.cohort
+    if len(cohort) < 2:
+        return Agreement(cohort.recipe, (), np.eye(0), np.eye(0))
+    counts = run_counts(cohort.seeds, resamples, seed)
+    corrected, published = (resampled_measures(profile, counts, which) for which in ("corrected", "published"))
+    return Agreement(
+        recipe=cohort.recipe,
+        measures=tuple(corrected),
+        corrected=pearson_matrix(np.array(list(corrected.values()))),
+        published=pearson_matrix(np.array(list(published.values()))),
+    )
+
+
+def resampled_measures(profile: Profile, counts: Array, definition: str = "corrected") -> dict[str, Array]:
+    """Return every measure of a cohort on resampled runs, from its distance matrices alone.
+
+    A resample in which run i counts c_i times has the mean distance c^T D c / (K(K - 1)) over all its pairs, and
+    sum_{i<j} c_i c_j D_ij / sum_{i<j} c_i c_j without those of a run with its copy. The variance of the score is the
+    same with D_ij = (s_i - s_j)^2 / 2.
+
+    Args:
+        profile: A cohort of K >= 2 runs.
+        counts: (R, K) how often each run counts; rows sum to K.
+        definition: "corrected" leaves out self-pairs, "published" has them.
+
+    Returns:
+        Measure -> (R,), in the order of `MEASURES`; those that the cohort has.
+    """
+    cohort, runs = profile.cohort, counts.shape[1]
+    squares = (cohort.scores[:, None] - cohort.scores) ** 2 / 2
+    matrices = {"sd": squares} | {
+        measure: matrices[-1] if matrices.ndim == 3 else matrices for measure, matrices in profile.distances.items()
+    }
+    if definition == "corrected":
+        values = {measure: resampled_pair_means(matrix, counts) for measure, matrix in matrices.items()}
+    else:
+        forms = {measure: ((counts @ matrix) * counts).sum(axis=1) for measure, matrix in matrices.items()}
+        values = {measure: form / (runs * (runs - 1)) for measure, form in forms.items()}
+        values["sd"] *= (runs - 1) / runs
+    values["sd"] = np.sqrt(values["sd"])
+    if "disagreement" in values and cohort.predictions is not None:
+        values["kappa"] = values["disagreement"] / _beyond_chance(cohort.predictions, counts, definition)
+    return {measure: values[measure] for measure in MEASURES if measure in values}
+
+
+def _beyond_chance(predictions: NDArray[np.int64], counts: Array, definition: str) -> Array:
+    """Return (R,) 1 - P_e, by which the disagreement is divided: 1 where it is 0, as there is no disagreement then."""
+    if definition == "published":
+        return np.full(len(counts), 1 - 1 / predictions.shape[1])
+    shares = np.stack([(predictions == label).mean(axis=1) for label in np.unique(predictions)])
+    beyond = 1 - ((counts @ shares.T / counts.shape[1]) ** 2).sum(axis=1)
+    result: Array = np.where(beyond > 1e-12, beyond, 1.0)
+    return result
+
+
+def overall_consistency(spreads: Array, correlations: Array, definition: Definition = "corrected") -> Overall:
+    """Correlate stability with consistency over settings: do measures agree more where the score varies more?
+
+    "corrected": one point per setting, its SD against the mean correlation over its pairs of measures. Leave kappa out
+    of `correlations`, which by the published definition is disagreement once more and agrees with it always.
+
+    "published": one point per setting AND measure. For each measure, its mean correlation with all measures, itself
+    with 1 among them, is standardised over the settings; these columns are strung together and set against the SD,
+    repeated for each. So S settings make S M points that are nothing like independent, and p is far too small. Read
+    from the public notebook of Du & Nguyen (2023), in which the SD is that of the first ten runs of every setting.
+
+    Args:
+        spreads: (S,) SD of the score.
+        correlations: (S, M, M) bootstrap correlations of the measures, 1 on the diagonal.
+        definition: "corrected" or "published".
+
+    Returns:
+        Number of settings, r and p; unknown for fewer than three settings or without spread.
+    """
+    settings, size = correlations.shape[:2]
+    x, y = np.asarray(spreads, dtype=np.float64), correlations.mean(axis=2)
+    if definition == "published":
+        x, y = np.repeat(x, size), stats.zscore(y, axis=0).ravel()
+    else:
+        # Means over all entries and over those off the diagonal are a line apart: the correlation is the same.
+        y = y.mean(axis=1)
+    return _overall(settings, x, y)
+
+
+def overall_agreement(profiles: Sequence[Profile], agreements: Sequence[Agreement]) -> Overall:
+    """Do what `overall_consistency` does for measured cohorts; those whose measures do not vary have no say."""
+    points = [(profile.last("sd").value, found.mean) for profile, found in zip(profiles, agreements, strict=True)]
+    known = np.array([point for point in points if np.isfinite(point).all()]).reshape(-1, 2)
+    return _overall(len(known), *known.T)
+
+
+def _overall(settings: int, spreads: Array, consistency: Array) -> Overall:
+    r = pearson(spreads, consistency) if settings >= 3 else math.nan
+    return Overall(settings, r, math.nan if math.isnan(r) else float(stats.pearsonr(spreads, consistency).pvalue))

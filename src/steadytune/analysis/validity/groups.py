@@ -1,0 +1,131 @@
+"""Concurrent validity by known groups: does a measure tell successful from failed runs?
+
+Du & Nguyen (2023) plot, per layer, how far the successful runs of a cohort are apart and how far the failed ones are.
+The legend of their figure is swapped: by the names of the variables the FAILED runs are less alike at the top layers.
+So the sign is tested here on the runs at hand, and taken for granted nowhere.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.analysis.failures import failed_runs
+from steadytune.analysis.profile import Profile
+from steadytune.analysis.wording import counted
+
+_LABELLINGS = 9999
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How one measure sees the successful and the failed runs of one cohort.
+
+    Attributes:
+        measure: Its name.
+        layer: Block, counted from 1, or None.
+        successful: Mean distance between two successful runs.
+        failed: Mean distance between two failed runs.
+        between: Mean distance between a successful and a failed run.
+        p: Two-sided p-value of `failed` against `successful`, over the ways to call as many runs failed. One for each
+            layer, not corrected for their number.
+    """
+
+    measure: str
+    layer: int | None
+    successful: float
+    failed: float
+    between: float
+    p: float
+
+    @property
+    def difference(self) -> float:
+        """Failed minus successful: above 0, failed runs are less alike."""
+        return self.failed - self.successful
+
+
+@dataclass(frozen=True)
+class KnownGroups:
+    """Successful against failed runs of one cohort.
+
+    Attributes:
+        recipe: Its name.
+        reason: Why there is nothing to compare, or "".
+        separations: One per pairwise measure and layer.
+    """
+
+    recipe: str
+    reason: str
+    separations: tuple[Separation, ...]
+
+    def last(self) -> dict[str, Separation]:
+        """Return each measure's separation, of a representation measure that at the last layer."""
+        return {found.measure: found for found in self.separations}
+
+
+def known_groups(profile: Profile, seed: int = 0) -> KnownGroups:
+    """Compare the successful with the failed runs of a cohort by every measure that is a matrix of distances.
+
+    A failed run is one at or below the majority class. A run that diverged or crashed left no arrays and cannot take
+    part. SD and kappa are no mean of distances, and have no such comparison.
+
+    The labels are exchanged over the runs: all ways to choose F of K runs where they are at most 9,999, as many random
+    ones otherwise. This takes runs as exchangeable, so p tests whether being a failed run has to do with the distances.
+
+    Args:
+        profile: A measured cohort.
+        seed: Seed of the random labellings.
+
+    Returns:
+        The comparison; empty, with the reason, for fewer than two runs of either kind.
+    """
+    failed = failed_runs(profile.cohort)
+    wrong, right = int(np.count_nonzero(failed)), int(np.count_nonzero(~failed))
+    recipe = profile.cohort.recipe
+    if min(wrong, right) < 2:
+        reason = f"{counted(wrong, 'failed run')} and {right} successful: two of each are needed"
+        return KnownGroups(recipe, reason, ())
+    labels, exact = _labellings(failed, seed)
+    separations = []
+    for measure, distances in profile.distances.items():
+        layers = distances if distances.ndim == 3 else distances[None]
+        separations += [
+            _separate(measure, layer if distances.ndim == 3 else None, matrix, labels, exact)
+            for layer, matrix in enumerate(layers, start=1)
+        ]
+    return KnownGroups(recipe, "", tuple(separations))
+
+
+def _labellings(failed: NDArray[np.bool_], seed: int) -> tuple[NDArray[np.float64], bool]:
+    """Return (R, K) ways to call as many runs failed, the real one first; and whether these are all ways."""
+    runs, wrong = len(failed), int(np.count_nonzero(failed))
+    exact = math.comb(runs, wrong) <= _LABELLINGS
+    if exact:
+        others = np.zeros((math.comb(runs, wrong), runs))
+        chosen = np.array(list(combinations(range(runs), wrong)))
+        np.put_along_axis(others, chosen, 1.0, axis=1)
+    else:
+        others = np.random.default_rng(seed).permuted(np.tile(failed.astype(np.float64), (_LABELLINGS, 1)), axis=1)
+    return np.vstack([failed, others]), exact
+
+
+def _separate(
+    measure: str, layer: int | None, matrix: NDArray[np.float64], labels: NDArray[np.float64], exact: bool
+) -> Separation:
+    wrong = labels[0].sum()
+    right = labels.shape[1] - wrong
+    toward = labels @ matrix
+    rest = matrix.sum(axis=1) - toward
+    failed = (toward * labels).sum(axis=1) / (wrong * (wrong - 1))
+    successful = (rest * (1 - labels)).sum(axis=1) / (right * (right - 1))
+    between = (toward[0] * (1 - labels[0])).sum() / (wrong * right)
+    size = np.abs(failed - successful)
+    reached = np.count_nonzero(size >= size[0] - _ROUNDING)
+    # All ways hold the real one themselves; among random ones it counts once besides.
+    p = (reached - 1) / (len(labels) - 1) if exact else reached / len(labels)
+    return Separation(measure, layer, float(successful[0]), float(failed[0]), float(between), float(p))

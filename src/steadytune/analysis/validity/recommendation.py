@@ -1,0 +1,196 @@
+"""Which measures to report for a study, and why, in sentences.
+
+The rules are those that Du & Nguyen (2023) conclude with (measures of close granularity agree, and they part where runs
+are stable: so report several, above all for stable models), and one for each way in which a measure can fail here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from steadytune.analysis.notes import NEAR_NULL
+from steadytune.analysis.profile import MEASURES, PREDICTION_MEASURES, REPRESENTATION_MEASURES, Profile
+from steadytune.analysis.validity.consistency import Agreement
+from steadytune.analysis.validity.groups import KnownGroups
+from steadytune.analysis.validity.subsampling import SHARES, Subsample
+from steadytune.analysis.wording import counted, listed
+
+NAMES = {
+    "sd": "score SD",
+    "disagreement": "disagreement",
+    "kappa": "1 − κ",
+    "jensen_shannon": "Jensen-Shannon",
+    "svcca": "SVCCA",
+    "procrustes": "Procrustes",
+    "cka": "CKA",
+}
+
+# The first of two that say the same is kept: the one that needs fewer assumptions or is easier to explain.
+_PREFERENCE = ("disagreement", "jensen_shannon", "kappa", "cka", "procrustes", "svcca")
+_LEVELS = (("sd",), PREDICTION_MEASURES, REPRESENTATION_MEASURES)
+_REDUNDANT = 0.95
+_CHANGED = 0.1
+_TOGETHER = 0.5
+_FEW_RUNS = 10
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a recommendation rests on; see `validity.Validation`."""
+
+    profiles: tuple[Profile, ...]
+    groups: tuple[KnownGroups, ...]
+    subsamples: tuple[Subsample, ...]
+    agreements: tuple[Agreement, ...]
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Which measures to report.
+
+    Attributes:
+        report: Measures to report, in the order of `MEASURES`.
+        left_out: Measure -> why it is not among them.
+        sentences: All of it in words.
+    """
+
+    report: tuple[str, ...]
+    left_out: dict[str, str]
+    sentences: tuple[str, ...]
+
+
+def recommend(evidence: Evidence) -> Recommendation:
+    """Choose the measures to report for one model and task.
+
+    A measure is left out, for the first reason that holds: it was not measured; it is SVCCA with fewer examples than
+    dimensions; it is above 80 % of its permutation null in most recipes; half of the examples change it by more than
+    10 %, in the same direction in every draw and most recipes; over resamples of the runs it correlates at .95 or more
+    (median over recipes) with a measure of its own kind that is kept. Score SD is always reported, as readers expect
+    it; what it hides is said.
+
+    Args:
+        evidence: Cohorts of two runs or more, and what their measures do.
+
+    Returns:
+        The choice, with its reasons.
+    """
+    left_out: dict[str, str] = {}
+    kept: list[str] = ["sd"]
+    for measure in _PREFERENCE:
+        reason = _fault(measure, evidence) or _redundancy(measure, kept, evidence)
+        if reason:
+            left_out[measure] = reason
+        else:
+            kept.append(measure)
+    report = tuple(measure for measure in MEASURES if measure in kept)
+    return Recommendation(report, left_out, tuple(_sentences(report, left_out, evidence)))
+
+
+def _fault(measure: str, evidence: Evidence) -> str:
+    """Say what is wrong with a measure on its own, or "" if nothing is known to be."""
+    values = [profile.last(measure) for profile in evidence.profiles]
+    known = [value for value in values if math.isfinite(value.value)]
+    constant = [profile.cohort.frozen_encoder for profile in evidence.profiles if measure in REPRESENTATION_MEASURES]
+    if constant and all(constant):
+        return "the runs share one encoder, so it is 0 by construction"
+    if not known:
+        return "it was not measured"
+    if measure == "svcca" and (sizes := _sizes(evidence.profiles)):
+        return f"with fewer examples ({sizes[0]}) than dimensions ({sizes[1]}) it scores unrelated runs near 0"
+    near = [value.value / value.null for value in known if value.value > NEAR_NULL * value.null > 0]
+    if 2 * len(near) > len(known):
+        return f"it reaches {100 * np.median(near):.0f} % of what shuffled examples give, so it sees little but noise"
+    if change := _systematic_change(measure, evidence):
+        return f"it changes by {100 * change:+.0f} % on half of the examples, so it speaks of their number"
+    return ""
+
+
+def _redundancy(measure: str, kept: Iterable[str], evidence: Evidence) -> str:
+    level = next(level for level in _LEVELS if measure in level)
+    for other in kept:
+        found = [agreement.between(measure, other) for agreement in evidence.agreements]
+        known = [value for value in found if math.isfinite(value)]
+        if other in level and known and (r := float(np.median(known))) >= _REDUNDANT:
+            return f"it repeats {NAMES[other]} (r = {r:.2f} over resampled runs)"
+    return ""
+
+
+def _sizes(profiles: Iterable[Profile]) -> tuple[int, int] | None:
+    """Return examples and dimensions where there are fewer examples than dimensions."""
+    for profile in profiles:
+        for run in profile.cohort.representations or ():
+            examples, features = run.shape[-2:]
+            if examples < features:
+                return int(examples), int(features)
+    return None
+
+
+def _systematic_change(measure: str, evidence: Evidence) -> float:
+    """Return how far half of the examples change a measure, at the last layer looked at; 0 where it is no rule.
+
+    A change is a rule if it is large, and every subset changes the same way, in more than half of the recipes.
+    """
+    halves = {
+        entry.recipe: entry for entry in evidence.subsamples if entry.measure == measure and entry.share == SHARES[0]
+    }.values()
+    rule = [
+        entry.change
+        for entry in halves
+        if abs(entry.change) > _CHANGED and (min(entry.changes) > 0 or max(entry.changes) < 0)
+    ]
+    return float(np.median(rule)) if 2 * len(rule) > len(halves) else 0.0
+
+
+def _sentences(report: tuple[str, ...], left_out: dict[str, str], evidence: Evidence) -> Iterable[str]:
+    yield f"Report {listed([NAMES[measure] for measure in report])}."
+    for reason in dict.fromkeys(left_out.values()):
+        names = [NAMES[measure] for measure, why in left_out.items() if why == reason]
+        yield f"Leave out {listed(names)}: {reason}."
+    spread = [_typical(evidence, "sd", measure) for measure in report if measure != "sd"]
+    known = [value for value in spread if math.isfinite(value)]
+    if known:
+        mean = float(np.mean(known))
+        if mean < _TOGETHER:
+            yield (
+                f"Score SD alone would mislead: over resampled runs it correlates with the others at only {mean:.2f} "
+                "on average, as is usual for stable models."
+            )
+        else:
+            yield f"Score SD goes with the others here (mean correlation {mean:.2f} over resampled runs)."
+    elif len(report) > 1:
+        yield "Whether score SD goes with the others cannot be told: the scores do not vary, or there are two runs."
+    if change := _systematic_change("sd", evidence):
+        yield f"Compare score SD at equal numbers of examples only: half of them change it by {100 * change:+.0f} %."
+    yield from _group_sentences(report, evidence.groups)
+    fewest = min(len(profile.cohort) for profile in evidence.profiles)
+    if fewest < _FEW_RUNS:
+        yield f"All this rests on {counted(fewest, 'run')} of a recipe; with ten or more it may come out otherwise."
+
+
+def _typical(evidence: Evidence, measure: str, other: str) -> float:
+    found = [agreement.between(measure, other) for agreement in evidence.agreements]
+    known = [value for value in found if math.isfinite(value)]
+    return float(np.median(known)) if known else math.nan
+
+
+def _group_sentences(report: tuple[str, ...], groups: tuple[KnownGroups, ...]) -> Iterable[str]:
+    for group in groups:
+        found = {measure: entry for measure, entry in group.last().items() if measure in report}
+        less = [NAMES[measure] for measure, entry in found.items() if entry.p < 0.05 and entry.difference > 0]
+        more = [NAMES[measure] for measure, entry in found.items() if entry.p < 0.05 and entry.difference < 0]
+        unsure = [NAMES[measure] for measure, entry in found.items() if not entry.p < 0.05]
+        clauses = [
+            f"{words} by {listed(names)}"
+            for words, names in (
+                ("less alike than successful ones", less),
+                ("more alike than successful ones", more),
+                ("not told apart from successful ones", unsure),
+            )
+            if names
+        ]
+        if clauses:
+            yield f"{group.recipe or 'these runs'}: failed runs are {listed(clauses)}."

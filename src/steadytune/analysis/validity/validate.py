@@ -1,0 +1,223 @@
+"""Are the measures of a study worth reporting? Validity, consistency, and what follows from both.
+
+Source: the framework of Du & Nguyen, "Measuring the Instability of Fine-Tuning", ACL 2023, with its defects repaired;
+each part says which: `groups`, `subsampling`, `consistency`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from steadytune.analysis.profile import REPRESENTATION_MEASURES, Profile
+from steadytune.analysis.validity.consistency import (
+    Agreement,
+    Overall,
+    bootstrap_agreement,
+    overall_agreement,
+    rank_recipes,
+)
+from steadytune.analysis.validity.correlation import Association, pearson
+from steadytune.analysis.validity.groups import KnownGroups, known_groups
+from steadytune.analysis.validity.recommendation import Evidence, Recommendation, recommend
+from steadytune.analysis.validity.subsampling import Layers, Subsample, steps, subsample
+from steadytune.measures import pair_mean
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """How the representation measures of one cohort go together over its layers.
+
+    Attributes:
+        recipe: Name of the cohort's recipe.
+        layers: L.
+        pairs: Pearson's r of every two measures; NaN for fewer than three layers or where a measure does not vary.
+    """
+
+    recipe: str
+    layers: int
+    pairs: tuple[Association, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """What is known about the measures of one model on one task.
+
+    Attributes:
+        profiles: Its cohorts of two runs or more, one per recipe; the parts below have one entry for each or for none.
+        convergent: Convergent validity; for cohorts with representations.
+        groups: Concurrent validity A, successful against failed runs.
+        subsamples: Concurrent validity B, on fewer examples.
+        ranking: Kendall's tau between measures over recipes; empty for fewer than two.
+        agreements: Bootstrap correlations between measures.
+        overall: Stability against consistency, over all cohorts of the same model.
+        recommendation: Which measures to report, and why.
+    """
+
+    profiles: tuple[Profile, ...]
+    convergent: tuple[Convergence, ...]
+    groups: tuple[KnownGroups, ...]
+    subsamples: tuple[Subsample, ...]
+    ranking: tuple[Association, ...]
+    agreements: tuple[Agreement, ...]
+    overall: Overall
+    recommendation: Recommendation
+
+
+class ValidityRow(NamedTuple):
+    """One line of validity.csv, whose columns are these fields; None and NaN are empty.
+
+    Attributes:
+        model: Model name.
+        task: Task name.
+        recipe: Recipe name, or "" for what is said of all recipes together.
+        analysis: "convergent", "known_groups", "subsampling", "ranking", "bootstrap", "bootstrap_published" or
+            "overall".
+        measure: The measure, or "".
+        other: The measure that it is compared with; of a known group which mean, of a sub-sample the share.
+        layer: Block, counted from 1.
+        value: Correlation, mean distance, or mean relative change.
+        low: Smallest change of a subset.
+        high: Largest.
+        p: p-value.
+        note: What else a reader needs.
+    """
+
+    model: str
+    task: str
+    recipe: str
+    analysis: str
+    measure: str
+    other: str
+    layer: int | None
+    value: float
+    low: float
+    high: float
+    p: float
+    note: str
+
+
+def validate(
+    profiles: Iterable[Profile], *, layers: Layers = "last", progress: Callable[[int, int], None] | None = None
+) -> dict[tuple[str, str], Validation]:
+    """Examine the measures of a study, from what was measured already but for the sub-samples.
+
+    Args:
+        profiles: All cohorts of the study, as `Comparison.profiles` holds them.
+        layers: Whether sub-samples measure representations at the last layer alone or at all.
+        progress: Called with the parts of the work that are done and their number.
+
+    Returns:
+        (model, task) -> what is known; without those of which no cohort has two runs.
+    """
+    groups: dict[tuple[str, str], list[Profile]] = {}
+    for profile in profiles:
+        if len(profile.cohort) > 1:
+            groups.setdefault((profile.cohort.model, profile.cohort.task), []).append(profile)
+    everyone = [profile for group in groups.values() for profile in group]
+    done, total = 0, steps(everyone)
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(done, total)
+
+    agreements = {id(profile): bootstrap_agreement(profile) for profile in everyone}
+    found = {}
+    # Two threads that wait for each other slow the small decompositions of sub-samples by an order of magnitude.
+    with threadpool_limits(limits=1, user_api="blas"):
+        for (model, task), group in groups.items():
+            mates = [profile for profile in everyone if profile.cohort.model == model]
+            overall = overall_agreement(mates, [agreements[id(profile)] for profile in mates])
+            found[model, task] = _validate(group, [agreements[id(profile)] for profile in group], overall, layers, step)
+    return found
+
+
+def _validate(
+    profiles: list[Profile], agreements: list[Agreement], overall: Overall, layers: Layers, step: Callable[[], None]
+) -> Validation:
+    groups = tuple(map(known_groups, profiles))
+    subsamples = tuple(entry for profile in profiles for entry in subsample(profile, layers, step))
+    return Validation(
+        profiles=tuple(profiles),
+        convergent=tuple(filter(None, map(converge, profiles))),
+        groups=groups,
+        subsamples=subsamples,
+        ranking=rank_recipes(profiles) if len(profiles) > 1 else (),
+        agreements=tuple(agreements),
+        overall=overall,
+        recommendation=recommend(Evidence(tuple(profiles), groups, subsamples, tuple(agreements))),
+    )
+
+
+def converge(profile: Profile) -> Convergence | None:
+    """Correlate the representation measures of a cohort over its layers; None without representations.
+
+    Layers are no independent sample: their order alone correlates what grows with depth. So there is no p-value.
+    """
+    curves = {
+        measure: np.asarray(pair_mean(profile.distances[measure]))
+        for measure in REPRESENTATION_MEASURES
+        if measure in profile.distances
+    }
+    if not curves:
+        return None
+    pairs = tuple(
+        Association(first, second, pearson(curves[first], curves[second])) for first, second in combinations(curves, 2)
+    )
+    return Convergence(profile.cohort.recipe, len(next(iter(curves.values()))), pairs)
+
+
+def validity_rows(validations: dict[tuple[str, str], Validation]) -> list[ValidityRow]:
+    """Return validity.csv: a row per number of every analysis."""
+    return [row for (model, task), found in validations.items() for row in _rows(model, task, found)]
+
+
+def _rows(model: str, task: str, found: Validation) -> Iterator[ValidityRow]:
+    def row(
+        recipe: str,
+        analysis: str,
+        measure: str,
+        other: str,
+        value: float,
+        *,
+        layer: int | None = None,
+        ends: tuple[float, float] = (math.nan, math.nan),
+        p: float = math.nan,
+        note: str = "",
+    ) -> ValidityRow:
+        return ValidityRow(model, task, recipe, analysis, measure, other, layer, value, *ends, p, note)
+
+    for curve in found.convergent:
+        for pair in curve.pairs:
+            note = f"{curve.layers} layers"
+            yield row(curve.recipe, "convergent", pair.measure, pair.other, pair.value, note=note)
+    for group in found.groups:
+        if group.reason:
+            yield row(group.recipe, "known_groups", "", "", math.nan, note=group.reason)
+        for seen in group.separations:
+            for what in ("successful", "failed", "between"):
+                yield row(group.recipe, "known_groups", seen.measure, what, getattr(seen, what), layer=seen.layer)
+            what = "failed minus successful"
+            yield row(group.recipe, "known_groups", seen.measure, what, seen.difference, layer=seen.layer, p=seen.p)
+    for part in found.subsamples:
+        ends, note = (min(part.changes), max(part.changes)), f"{part.examples} examples"
+        share = f"{100 * part.share:g} %"
+        yield row(part.recipe, "subsampling", part.measure, share, part.change, layer=part.layer, ends=ends, note=note)
+    for pair in found.ranking:
+        note = f"{len(found.profiles)} recipes"
+        yield row("", "ranking", pair.measure, pair.other, pair.value, p=pair.p, note=note)
+    for agreement in found.agreements:
+        for first, second in combinations(agreement.measures, 2):
+            yield row(agreement.recipe, "bootstrap", first, second, agreement.between(first, second))
+            value = agreement.between(first, second, "published")
+            yield row(agreement.recipe, "bootstrap_published", first, second, value, note="with self-pairs")
+    note = f"{found.overall.settings} cohorts of the model"
+    yield row("", "overall", "sd", "consistency", found.overall.r, p=found.overall.p, note=note)

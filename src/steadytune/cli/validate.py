@@ -1,0 +1,41 @@
+"""`steadytune validate`: are the measures of a study worth reporting?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from steadytune.errors import UserError
+
+
+def validate(folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run'.")]) -> None:
+    """Examine the validity and the consistency of the measures, and say which of them to report.
+
+    Nothing is trained. The report is written again with what was found, and all numbers go into validity.csv.
+
+    **Example**
+
+    `steadytune validate runs/rte`
+    """
+    from rich.console import Console
+
+    from steadytune.analysis.comparison.compare import compare
+    from steadytune.analysis.validity.validate import validate
+    from steadytune.cli.progress import bar
+    from steadytune.records import RunStore
+    from steadytune.report import validity_table, write_report
+
+    console = Console()
+    store = RunStore(folder)
+    with bar(console, "measuring") as progress:
+        comparison = compare(store, progress=progress)
+    if not any(len(profile.cohort) > 1 for profile in comparison.profiles):
+        raise UserError(f"{folder}: no recipe has two finished runs, and measures compare runs: train more seeds")
+    with bar(console, "measuring on fewer examples") as progress:
+        validations = validate(comparison.profiles, layers="all", progress=lambda done, total: progress(done / total))
+    console.print(validity_table(validations))
+    page, _ = write_report(store, comparison, validations)
+    # Not wrapped, so that the path can be copied or clicked.
+    console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)

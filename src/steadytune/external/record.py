@@ -1,0 +1,107 @@
+"""Recording a run that was trained elsewhere, so that `steadytune measure` and `read_runs` can take it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steadytune.errors import UserError
+from steadytune.external.read import check
+from steadytune.external.run import ExternalRun
+from steadytune.files import Arrays, write_arrays
+from steadytune.records.checks import Kind, read_array
+
+
+def record_run(
+    path: str | Path,
+    *,
+    logits: Any = None,
+    probabilities: Any = None,
+    labels: Any = None,
+    representations: Any = None,
+    scores: float | Mapping[str, float] | None = None,
+    kind: Kind | None = None,
+    label_names: Sequence[str] | None = None,
+    ids: Sequence[Any] | None = None,
+    texts: Sequence[str] | None = None,
+    examples: str | None = None,
+    seed: int | None = None,
+    generations: Sequence[str] | None = None,
+    references: Sequence[str] | None = None,
+    token_logits: Any = None,
+    token_mask: Any = None,
+) -> Path:
+    """Write one run into a .safetensors file, whole or not at all.
+
+    Arrays may be NumPy or torch, on any device. They are stored in the type that they have, bfloat16 as float32; half
+    precision is enough for representations.
+
+    Args:
+        path: Where to; the folder is made.
+        logits: (N, C), for a regression its predictions (N, 1).
+        probabilities: (N, C), in the place of logits.
+        labels: (N,) class numbers, for a regression targets.
+        representations: (L, N, D), or (N, D) for one layer.
+        scores: The run's score, or several by name.
+        kind: "classification", "regression", "choice" or "generation"; needed for a regression alone.
+        label_names: Name of each class.
+        ids: N names of the examples: runs over other examples, or in another order, are then told apart.
+        texts: N texts that a report may show.
+        examples: Digest of the examples, in the place of ids.
+        seed: What the run was trained with; names it in tables.
+        generations: N texts that the model wrote.
+        references: N texts that it should write.
+        token_logits: (N, T, V) logits over the next token, all runs reading the same references (teacher forcing).
+        token_mask: (N, T), true at tokens that are no padding.
+
+    Raises:
+        UserError: Arrays do not fit together, or are not what they must be; names the axis.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise UserError(f"{path}: runs are recorded into .safetensors files")
+    given = {
+        "logits": logits,
+        "probabilities": probabilities,
+        "labels": labels,
+        "representations": representations,
+    }
+    arrays: dict[str, Any] = {name: read_array(value, name) for name, value in given.items() if value is not None}
+    if arrays.get("representations", np.empty(0)).ndim == 2:
+        arrays["representations"] = arrays["representations"][None]
+    if token_logits is not None:
+        arrays |= _tokens(token_logits, token_mask)
+    named = scores if isinstance(scores, Mapping) else {} if scores is None else {"score": scores}
+    words: dict[str, Any] = {"kind": kind, "examples": examples, "seed": None if seed is None else str(seed)}
+    lists = {
+        "label_names": label_names,
+        "ids": ids,
+        "texts": texts,
+        "generations": generations,
+        "references": references,
+    }
+    listed: dict[str, Any] = {name: tuple(map(str, value)) for name, value in lists.items() if value is not None}
+    run = ExternalRun(str(path), scores={n: float(v) for n, v in named.items()}, **arrays, **listed, **words)
+    if run.outputs is None and run.representations is None and run.generations is None and run.token_logits is None:
+        raise UserError(f"{path}: nothing to record: give logits, probabilities, representations or generations")
+    check(run, kind or ("classification" if generations is None else "generation"))
+    metadata = {name: json.dumps(value, ensure_ascii=False) for name, value in listed.items()}
+    metadata |= {name: value for name, value in words.items() if value is not None}
+    stored = {"scores" if name == "score" else f"scores.{name}": np.float64(v) for name, v in run.scores.items()}
+    write_arrays(path, arrays | {name: np.asarray(value) for name, value in stored.items()}, metadata or None)
+    return path
+
+
+def _tokens(token_logits: Any, token_mask: Any) -> Arrays:
+    """Return the tokens that count, of all examples in a row, and how many belong to each."""
+    logits = read_array(token_logits, "token_logits")
+    if logits.ndim != 3:
+        raise UserError(f"token_logits must be (examples, tokens, words), not {logits.shape}")
+    mask = np.ones(logits.shape[:2], bool) if token_mask is None else read_array(token_mask, "token_mask").astype(bool)
+    if mask.shape != logits.shape[:2]:
+        raise UserError(f"token_mask must be {logits.shape[:2]}, the first two axes of token_logits, not {mask.shape}")
+    return {"token_logits": logits[mask], "token_counts": mask.sum(axis=1)}

@@ -1,0 +1,185 @@
+"""The representation distances of one pair of runs, from its core F_i^T F_j, of which a corner may be enough.
+
+    Procrustes  nuclear norm of the core
+    CKA         squared Frobenius norm of the core
+    SVCCA       nuclear norm of a corner of U_i^T U_j, where F = U diag(s)
+
+At a tolerance, Procrustes uses a leading corner of the core, and CKA a larger one. What they leave out is bounded:
+
+1. Far out, from the energies alone, without touching the core. Let rho = rho_1 + rho_2 be the Gram matrix (of trace 1)
+   of the first run and of its leading directions and the others, sigma that of the second run, P the projector on the
+   directions of rho_2. The nuclear norm of the core is the root fidelity F = ||rho^(1/2) sigma^(1/2)||_*, its squared
+   Frobenius norm is tr(rho sigma), and
+
+       0 <= F(rho, sigma) - F(rho_1, sigma) <= ||rho_2^(1/2) P sigma^(1/2)||_* <= (tr rho_2  tr(P sigma))^(1/2)
+       0 <= tr(rho sigma) - tr(rho_1 sigma) <= (largest eigenvalue of rho_2) tr(P sigma)
+
+   since the square root is operator monotone, by the triangle inequality, and by that of Hoelder. The corner gives
+   tr(P sigma) <= 1 - ||U_i1^T F_j1||_F^2. Cutting sigma as well, against rho_1, adds a second term of each kind.
+2. Nearer, from the core: a row or column that is left out takes at most its Euclidean norm from the nuclear norm.
+
+(Derived here, not read; the tests check it.) SVCCA weighs all directions alike and is never cut.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+from array_api_compat import array_namespace
+
+from .factors import Factors, remove_bias
+from .nuclear import nuclear_norm
+
+Measure = Literal["svcca", "procrustes", "linear_cka", "biased_cka"]
+
+LEAST_EXAMPLES: dict[Measure, int] = {"svcca": 2, "procrustes": 2, "linear_cka": 4, "biased_cka": 2}
+_LARGEST: dict[Measure, float] = {"svcca": 1, "procrustes": 1, "linear_cka": 2, "biased_cka": 1}
+# Where the far bound begins: at tails of this share of the tolerance.
+_FAR = 10.0
+# A corner of more than this share of the core saves less than it costs.
+_HARDLY_LESS = 0.8
+# The traces below are 1 at most, and sums of squares: rounding moves them by less.
+_SLACK = 1e-13
+
+
+class Distance(NamedTuple):
+    """A distance, and how far it may be from the one without a tolerance."""
+
+    value: float
+    bound: float = 0.0
+
+
+class _Core(NamedTuple):
+    """A leading corner of F_i^T F_j; and how much more the whole has, at most.
+
+    Attributes:
+        matrix: The corner.
+        size: Rows and columns of the smaller corner that is enough for the nuclear norm; 0 if all is needed.
+        nuclear_gap: What the whole has more of nuclear norm than this smaller corner.
+        square_gap: What the whole has more of squared Frobenius norm than the corner.
+        accuracy: To which the nuclear norm of the smaller corner is wanted.
+    """
+
+    matrix: Any
+    size: int
+    nuclear_gap: float
+    square_gap: float
+    accuracy: float
+
+    @property
+    def nuclear_bound(self) -> float:
+        """How far the middle of the gap may be from the nuclear norm of the whole."""
+        return self.nuclear_gap / 2 + self.accuracy
+
+
+def measure_pair(
+    first: Factors | None, second: Factors | None, measures: Sequence[Measure], tolerance: float
+) -> list[Distance]:
+    """Measure two runs at one layer; None stands for a collapsed run.
+
+    Args:
+        first: Factors of one run.
+        second: Factors of the other.
+        measures: What to measure.
+        tolerance: How far Procrustes and CKA may be from their exact values.
+
+    Returns:
+        A distance for each measure.
+    """
+    if first is None or second is None:
+        return [Distance(float(first is not second))] * len(measures)
+    core = None if list(measures) == ["svcca"] else _core(first, second, measures, tolerance)
+    return [_measure(measure, first, second, core) for measure in measures]
+
+
+def _measure(measure: Measure, first: Factors, second: Factors, core: _Core | None) -> Distance:
+    if core is None or measure == "svcca":
+        value, bound = _svcca(first, second, core), 0.0
+    elif measure == "procrustes":
+        value, bound = _procrustes(first, second, core)
+    else:
+        value, bound = _cka(first, second, core, measure)
+    # Rounding alone leads out of the range, or half of a gap.
+    return Distance(min(max(value, 0.0), _LARGEST[measure]), bound)
+
+
+def _core(first: Factors, second: Factors, measures: Sequence[Measure], tolerance: float) -> _Core:
+    """Return the whole core, or a corner that leaves no measure further from its exact value than the tolerance."""
+    tail = tolerance / _FAR
+    while True:
+        rows, columns = first.rank_above(tail), second.rank_above(tail)
+        if rows * columns > _HARDLY_LESS * first.rank * second.rank:
+            return _Core(first.scaled.T @ second.scaled, 0, 0.0, 0.0, 0.0)
+        core = _cut(first, second, rows, columns, tolerance)
+        bounds = [_cka(first, second, core, one).bound for one in measures if one in {"linear_cka", "biased_cka"}]
+        if max([core.nuclear_bound, *bounds]) <= tolerance:
+            return core
+        tail /= _FAR
+
+
+def _cut(first: Factors, second: Factors, rows: int, columns: int, tolerance: float) -> _Core:
+    matrix = first.scaled[:, :rows].T @ second.scaled[:, :columns]
+    xp = array_namespace(matrix)
+    norm = xp.linalg.vector_norm
+    tails = float(first.tails[rows]), float(second.tails[columns])
+    # tr(P sigma), and the same with sigma and rho_1 in their places.
+    outside_first = max(0.0, 1 - float(norm(matrix / first.scale[:rows, None])) ** 2) + _SLACK
+    outside_second = max(0.0, 1 - tails[0] - float(norm(matrix / second.scale[:columns])) ** 2) + _SLACK
+    far = math.sqrt(tails[0] * outside_first) + math.sqrt(tails[1] * outside_second)
+    square_gap = first.square_at(rows) * outside_first + second.square_at(columns) * outside_second
+    # Entry r of the sum: what cutting rows and columns from r on takes at most.
+    smaller = min(rows, columns)
+    near = sum(xp.flip(xp.cumulative_sum(xp.flip(norm(matrix, axis=axis))))[:smaller] for axis in (0, 1))
+    accuracy = tolerance / 100
+    size = max(1, int((near > 2 * (tolerance - accuracy) - far).sum()))
+    gap = far + float(norm(matrix[:, size:], axis=0).sum()) + float(norm(matrix[size:, :size], axis=1).sum())
+    return _Core(matrix, size, gap, square_gap, accuracy)
+
+
+def _procrustes(first: Factors, second: Factors, core: _Core) -> Distance:
+    if core.size == 0:
+        return Distance(1 - nuclear_norm(core.matrix, _log_determinant(first, second)))
+    corner = core.matrix[: core.size, : core.size]
+    return Distance(1 - nuclear_norm(corner, accuracy=core.accuracy) - core.nuclear_gap / 2, core.nuclear_bound)
+
+
+def _log_determinant(first: Factors, second: Factors) -> float | None:
+    """Return that of the whole core where it costs next to nothing.
+
+    Minors of an orthogonal matrix have the same absolute value as their complements (Jacobi), and these are small.
+    """
+    if first.null is None or second.null is None or first.rank != second.rank:
+        return None
+    minor = float(array_namespace(first.null).linalg.slogdet(first.null.T @ second.null)[1])
+    return first.log_determinant + second.log_determinant + minor
+
+
+def _svcca(first: Factors, second: Factors, core: _Core | None) -> float:
+    examples, kept = first.examples, (first.kept, second.kept)
+    surplus = 0
+    if first.rest is not None and second.rest is not None:
+        surplus = examples - int(first.rest.shape[1]) - int(second.rest.shape[1])
+    if surplus > 0:
+        # The complements of two subspaces meet at the same angles and are smaller here; only the angles of exactly 0
+        # differ in number, by the surplus.
+        total = surplus + nuclear_norm(first.rest.T @ second.rest)
+    elif core is not None and kept[0] <= core.matrix.shape[0] and kept[1] <= core.matrix.shape[1]:
+        corner = core.matrix[: kept[0], : kept[1]] / first.scale[: kept[0], None] / second.scale[: kept[1]]
+        total = nuclear_norm(corner)
+    else:
+        total = nuclear_norm(first.leading.T @ second.leading)
+    return 1 - total / min(kept)
+
+
+def _cka(first: Factors, second: Factors, core: _Core, measure: Measure) -> Distance:
+    square = float(array_namespace(core.matrix).linalg.vector_norm(core.matrix)) ** 2 + core.square_gap / 2
+    if measure == "biased_cka":
+        scale = math.sqrt(first.biased_hsic * second.biased_hsic)
+        return Distance(1 - square / scale, core.square_gap / 2 / scale)
+    own = first.unbiased_hsic, second.unbiased_hsic
+    if 0 in own:
+        return Distance(0.0 if own[0] == own[1] else 1.0)
+    scale = math.sqrt(own[0] * own[1])
+    return Distance(1 - remove_bias(square, first, second) / scale, core.square_gap / 2 / scale)

@@ -1,0 +1,186 @@
+"""Instability of generated text: how often, and how far, two runs write something else for the same input.
+
+Generations are strings, one per run and example, decoded from the same inputs. Higher values mean less stable. Each
+measure exists twice: the (K, K) distances, and the table (P, N) per pair of runs and example whose mean they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .inputs import Float64Array
+from .pairs import square
+
+_ORDERS = 6
+_RECALL_WEIGHT = 2.0**2
+
+
+def text_disagreement(generations: Any) -> Float64Array:
+    """Return the share of examples for which two runs write different texts.
+
+    Formula: D_ij = (1/N) sum_n 1[s_in != s_jn], where white space at both ends of a text does not count.
+
+    Range: [0, 1]. 0: the same text for every example. 1: never the same text. Longer texts differ more easily, so
+    compare it between recipes on one task, not between tasks.
+
+    Do not trust it where a text has many equally good spellings: any one of them counts as a difference.
+    `chrf_distance` says how far apart they are.
+
+    Source: pairwise disagreement of Du & Nguyen, "Measuring the Instability of Fine-Tuning", ACL 2023, with texts in
+    the place of classes.
+
+    Args:
+        generations: K sequences of N strings.
+
+    Returns:
+        Distances of shape (K, K), symmetric, with a zero diagonal.
+
+    Raises:
+        ValueError: If the runs have different numbers of texts, none, or something that is no string.
+
+    Example:
+        >>> text_disagreement([["a cat", "a dog"], ["a cat ", "the dog"]])
+        array([[0. , 0.5],
+               [0.5, 0. ]])
+    """
+    return square(pair_text_disagreements(generations).mean(axis=1))
+
+
+def pair_text_disagreements(generations: Any) -> NDArray[np.bool_]:
+    """Tell for every pair of runs and every example whether they write different texts, see `text_disagreement`.
+
+    Returns:
+        Shape (P, N) over the P = K(K - 1)/2 pairs i < j, in the order of `numpy.triu_indices(K, 1)`.
+    """
+    numbers = np.stack([np.unique(texts, return_inverse=True)[1] for texts in _by_example(generations)], axis=1)
+    first, second = np.triu_indices(len(numbers), 1)
+    differ: NDArray[np.bool_] = numbers[first] != numbers[second]
+    return differ
+
+
+def chrf_distance(generations: Any) -> Float64Array:
+    """Return how far apart the texts of two runs are in their characters: 1 - chrF, made symmetric.
+
+    Formula: D_ij = 1 - (1/N) sum_n [F(s_in, s_jn) + F(s_jn, s_in)] / 2, where F(h, r) = 5 P R / (4 P + R) is the
+    sentence chrF as a fraction, P and R are the mean precision and recall of character n-grams, n = 1 .. 6, of those
+    orders that both texts have, and white space does not count. chrF weighs recall four times as much as precision, so
+    F(h, r) differs from F(r, h), and neither run is the reference: hence the mean of both directions.
+
+    Range: [0, 1]. 0: the same characters in the same order for every example (two empty texts count as the same). 1:
+    no character in common. Unrelated texts of one language share letters and lie well below 1: compare with the
+    distance between runs on shuffled examples before calling a value small.
+
+    Do not trust it for meaning: a negation is a short word.
+
+    Source: Popović, "chrF: character n-gram F-score for automatic MT evaluation", WMT 2015, with the effective orders
+    of sacrebleu (Post, WMT 2018), whose default sentence chrF F equals. The mean of both directions is ours.
+
+    Args:
+        generations: K sequences of N strings.
+
+    Returns:
+        Distances of shape (K, K), symmetric, with a zero diagonal.
+
+    Raises:
+        ValueError: As `text_disagreement`.
+
+    Example:
+        >>> chrf_distance([["a cat"], ["a cat"], ["dig"]])
+        array([[0., 0., 1.],
+               [0., 0., 1.],
+               [1., 1., 0.]])
+    """
+    return square(pair_chrf_distances(generations).mean(axis=1))
+
+
+def pair_chrf_distances(generations: Any) -> Float64Array:
+    """Return the distance of the texts of every pair of runs for every example, see `chrf_distance`.
+
+    Returns:
+        Shape (P, N) over the P = K(K - 1)/2 pairs i < j, in the order of `numpy.triu_indices(K, 1)`.
+    """
+    columns = []
+    for texts in _by_example(generations):
+        # Runs often agree: each distinct text is looked at once.
+        distinct, run = np.unique(texts, return_inverse=True)
+        scores = _chrf(list(distinct))
+        distances = 1 - (scores + scores.T) / 2
+        np.fill_diagonal(distances, 0.0)
+        first, second = np.triu_indices(len(run), 1)
+        columns.append(distances[run[first], run[second]])
+    return np.clip(np.stack(columns, axis=1), 0, 1)
+
+
+def chrf(generations: Sequence[str], references: Sequence[str]) -> Float64Array:
+    """Return the sentence chrF of texts against their references, as fractions: (N,), see `chrf_distance`.
+
+    Here 1 is best. An empty text scores 0, whatever the reference.
+
+    Raises:
+        ValueError: If their numbers differ.
+    """
+    pairs = zip(generations, references, strict=True)
+    return np.array([_chrf([text, reference])[0, 1] for text, reference in pairs])
+
+
+def _chrf(texts: Sequence[str]) -> Float64Array:
+    """Return chrF (U, U) of each of U texts against each as the reference.
+
+    With h_i the n-grams of text i and m_ij those that i and j share, each as often as in the text with fewer, the
+    precision of i against j is m_ij / h_i and its recall m_ij / h_j, the precision of j against i. So one matrix holds
+    both.
+    """
+    precision = np.zeros((len(texts), len(texts)))
+    orders = np.zeros_like(precision)
+    for counts in _ngram_counts(["".join(text.split()) for text in texts]):
+        totals = counts.sum(axis=1)
+        # What one text alone holds is no match with another; among texts that differ that is most of it.
+        shared = counts[:, (counts > 0).sum(axis=0) > 1]
+        matches = np.stack([np.minimum(shared, row).sum(axis=1) for row in shared])
+        np.fill_diagonal(matches, totals)
+        both = (totals[:, None] > 0) & (totals[None, :] > 0)
+        orders += both
+        precision += np.where(both, matches / np.maximum(totals, 1)[:, None], 0.0)
+    precision /= np.maximum(orders, 1)
+    recall = precision.T
+    weighted = _RECALL_WEIGHT * precision + recall
+    return (1 + _RECALL_WEIGHT) * precision * recall / np.where(weighted > 0, weighted, 1.0)
+
+
+def _ngram_counts(texts: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Return, for n = 1 .. 6, how often each text (row) holds each character n-gram of any of them (column)."""
+    lengths = np.array([len(text) for text in texts])
+    owner = np.repeat(np.arange(len(texts)), lengths)
+    left = np.concatenate([np.arange(length, 0, -1) for length in lengths])
+    _, letters = np.unique(np.array(list("".join(texts)), dtype="U1"), return_inverse=True)
+    grams = letters
+    counts = []
+    for order in range(1, _ORDERS + 1):
+        # Of all places, those from which a text has so many characters left.
+        places = np.flatnonzero(left >= order)
+        if order > 1:
+            longer = grams[places] * (letters.max(initial=0) + 1) + letters[places + order - 1]
+            _, numbers = np.unique(longer, return_inverse=True)
+            grams = np.zeros(len(letters), dtype=np.int64)
+            grams[places] = numbers
+        width = int(grams[places].max(initial=-1)) + 1
+        cells = np.bincount(owner[places] * width + grams[places], minlength=len(texts) * width)
+        counts.append(cells.reshape(len(texts), width))
+    return counts
+
+
+def _by_example(generations: Any) -> list[tuple[str, ...]]:
+    """Return the texts of all runs, example by example, without white space at their ends."""
+    runs = [list(run) for run in generations]
+    sizes = {len(run) for run in runs}
+    if not runs or len(sizes) > 1 or not sizes.pop():
+        raise ValueError(f"generations must be (K, N) strings and not be empty, got runs of {[len(r) for r in runs]}")
+    for run, texts in enumerate(runs):
+        for example, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise ValueError(f"generations must be strings, got {type(text).__name__} in run {run}, row {example}")
+    return [tuple(text.strip() for text in texts) for texts in zip(*runs, strict=True)]

@@ -1,0 +1,111 @@
+"""Instability of a generator's distributions: token by token, under teacher forcing.
+
+All runs read the same tokens (those of the references), so that their distributions over the next token are comparable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from .inputs import Float64Array, to_array
+from .pairs import square
+
+# Bytes of the distributions that are held at once, of all runs.
+_BLOCK = 1 << 25
+
+
+def token_jensen_shannon(logits: Any, mask: Any = None) -> Float64Array:
+    """Return the mean Jensen-Shannon divergence between two runs' distributions over the next token, in nats.
+
+    Formula: as `jensen_shannon`, (1/T) sum_t JSD(p_it, p_jt), over the T tokens that the mask keeps, all examples
+    together: a long example weighs more than a short one.
+
+    Range: [0, ln 2 = .693]. 0: the same distribution at every token. ln 2: no word has mass in both runs.
+
+    Do not read it as the instability of what is written: teacher forcing puts every run back on the reference after
+    each token, so a difference that would derail a text counts once. `text_disagreement` sees that.
+
+    Logits are read a few tokens at a time: memory stays below 200 MB beyond the arrays, which may be memory-mapped.
+    Time is one logarithm per pair, token and word.
+
+    Source: Lin, IEEE Transactions on Information Theory 37, 1991; on classes used by Du & Nguyen, ACL 2023. Its use
+    on tokens is ours.
+
+    Args:
+        logits: Logits of each run before the softmax: (K, ..., V), or a sequence of K arrays (..., V), where ... is
+            tokens, or examples and tokens. Minus infinity is a word of probability 0.
+        mask: (...), true at the tokens that count, such as those that are no padding; all if left out.
+
+    Returns:
+        Divergences of shape (K, K), symmetric, with a zero diagonal.
+
+    Raises:
+        ValueError: If shapes do not agree, no token is left, or a logit is NaN or infinite, naming run and token.
+
+    Example:
+        >>> p = np.log([[0.5, 0.5], [0.9, 0.1]])
+        >>> float(token_jensen_shannon([p, p])[0, 1])
+        0.0
+    """
+    return square(pair_token_divergences(logits, mask).mean(axis=1))
+
+
+def pair_token_divergences(logits: Any, mask: Any = None) -> Float64Array:
+    """Return the divergence of every pair of runs at every token, in nats, see `token_jensen_shannon`.
+
+    Returns:
+        Shape (P, T) over the P = K(K - 1)/2 pairs i < j, in the order of `numpy.triu_indices(K, 1)`, and the T tokens
+        that the mask keeps, in the order of the array.
+    """
+    runs, kept = _flat(logits, mask)
+    first, second = np.triu_indices(len(runs), 1)
+    table = np.empty((len(first), len(kept)))
+    filled = 0
+    for probabilities in _blocks(runs, kept):
+        until = filled + probabilities.shape[1]
+        entropies = _entropy(probabilities)
+        for pair, (i, j) in enumerate(zip(first, second, strict=True)):
+            middle = _entropy((probabilities[i] + probabilities[j]) / 2)
+            table[pair, filled:until] = middle - (entropies[i] + entropies[j]) / 2
+        filled = until
+    return np.clip(table, 0, np.log(2))
+
+
+def _flat(logits: Any, mask: Any) -> tuple[list[NDArray[Any]], NDArray[np.intp]]:
+    """Return each run as (tokens, V), a view where possible, and the places of the tokens that count."""
+    runs = [to_array(run, f"logits of run {number}") for number, run in enumerate(logits)]
+    shapes = {run.shape for run in runs}
+    if len(shapes) != 1 or runs[0].ndim < 2 or not runs[0].size:
+        raise ValueError(f"logits must be K arrays (..., V) of one shape and not be empty, got {sorted(shapes)}")
+    counted = np.ones(runs[0].shape[:-1], bool) if mask is None else to_array(mask, "mask").astype(bool)
+    if counted.shape != runs[0].shape[:-1]:
+        raise ValueError(f"the mask must have the shape {runs[0].shape[:-1]} of the tokens, got {counted.shape}")
+    kept = np.flatnonzero(counted)
+    if not len(kept):
+        raise ValueError("the mask keeps no token")
+    return [run.reshape(-1, run.shape[-1]) for run in runs], kept
+
+
+def _blocks(runs: list[NDArray[Any]], kept: NDArray[np.intp]) -> Iterator[Float64Array]:
+    """Yield the distributions of all runs, (K, a few tokens, V)."""
+    tokens = max(1, _BLOCK // (8 * len(runs) * runs[0].shape[1]))
+    for start in range(0, len(kept), tokens):
+        chosen = kept[start : start + tokens]
+        block = np.stack([run[chosen].astype(np.float64) for run in runs])
+        highest = block.max(axis=-1)
+        # NaN wherever one logit is NaN; infinite where one is, or where all are minus infinity.
+        if not np.isfinite(highest).all():
+            run, token = np.argwhere(~np.isfinite(highest))[0]
+            raise ValueError(f"logits of run {run} are NaN or infinite at token {chosen[token]}")
+        yield np.asarray(softmax(block, axis=-1))
+
+
+def _entropy(probabilities: Float64Array) -> Float64Array:
+    # A probability of 0 has no logarithm and adds nothing. NumPy's logarithm is several times as fast as scipy's entr.
+    logarithms = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+    return -np.asarray(np.einsum("...v,...v->...", probabilities, logarithms))

@@ -1,0 +1,97 @@
+"""The sources of luck: one seed for each, the names of runs by their seeds, and grids of seeds."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+
+from steadytune.config import Config
+
+Factor = Literal["init", "order", "dropout", "data"]
+FACTORS: tuple[Factor, ...] = get_args(Factor)
+_LABEL = re.compile(r"\d+|(\d+/){2,3}\d+")
+
+
+class Seeds(Config):
+    """Sources of luck: weights of new layers, order of the examples, dropout masks, and the training subset.
+
+    `data` is the exception: it is 0 unless asked for, and 0 is the subset that all runs of a study share. It is then
+    left out of everything that is written, so that a run has the name and id that it had before there was such a seed.
+    """
+
+    init: Annotated[int, Field(ge=0)]
+    order: Annotated[int, Field(ge=0)]
+    dropout: Annotated[int, Field(ge=0)]
+    data: Annotated[int, Field(ge=0)] = 0
+
+    @model_serializer(mode="wrap")
+    def _leave_out_shared_subset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = dump(self)
+        return {name: value for name, value in content.items() if name != "data" or value}
+
+    @classmethod
+    def all(cls, seed: int) -> Seeds:
+        """Set init, order and dropout to one integer."""
+        return cls(init=seed, order=seed, dropout=seed)
+
+    @property
+    def label(self) -> str:
+        """Return "3" where all are 3, else "init/order/dropout", or with a training subset of its own "3/0/0/2"."""
+        values = list(self.model_dump().values())
+        return str(self.init) if len(set(values)) == 1 and not self.data else "/".join(map(str, values))
+
+    @classmethod
+    def from_label(cls, label: str) -> Seeds | None:
+        """Read a label back; None for any other name, as runs that were trained elsewhere have."""
+        if not _LABEL.fullmatch(label):
+            return None
+        values = list(map(int, label.split("/")))
+        return cls.all(values[0]) if len(values) == 1 else cls(**dict(zip(FACTORS, values, strict=False)))
+
+
+def one_or_many(value: Any) -> Any:
+    """Put what stands alone into a list."""
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+class SeedGrid(Config):
+    """Every combination of some values of the seeds that vary; the other seeds are 0.
+
+    Attributes:
+        vary: The seeds that vary.
+        values: How many values each of them takes, from 0 on.
+    """
+
+    vary: Annotated[tuple[Factor, ...], BeforeValidator(one_or_many), Field(min_length=1)]
+    values: Annotated[int, Field(ge=2)] = 5
+
+    @field_validator("vary")
+    @classmethod
+    def _sort(cls, value: tuple[Factor, ...]) -> tuple[Factor, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("a seed stands twice")
+        return tuple(factor for factor in FACTORS if factor in value)
+
+    def seeds(self) -> tuple[Seeds, ...]:
+        """Return the grid, every smaller one first, so that an interrupted study has a whole grid to look at."""
+        cells = sorted(itertools.product(range(self.values), repeat=len(self.vary)), key=max)
+        fixed = dict.fromkeys(FACTORS, 0)
+        return tuple(Seeds.model_validate({**fixed, **dict(zip(self.vary, cell, strict=True))}) for cell in cells)
+
+
+def spelled(seeds: Sequence[Seeds]) -> int | dict[str, Any] | list[dict[str, Any]]:
+    """Return the shortest plain data that a study reads as these seeds: a number, a grid, or a list."""
+    if list(seeds) == [Seeds.all(seed) for seed in range(len(seeds))]:
+        return len(seeds)
+    taken = {factor: len({getattr(one, factor) for one in seeds}) for factor in FACTORS}
+    vary = tuple(factor for factor in FACTORS if taken[factor] > 1)
+    # Only if the number of runs fits is the grid laid out: four factors make large ones.
+    if vary and len(seeds) == taken[vary[0]] ** len(vary):
+        grid = SeedGrid(vary=vary, values=taken[vary[0]])
+        if grid.seeds() == tuple(seeds):
+            return grid.model_dump(mode="json")
+    return [one.model_dump() for one in seeds]

@@ -1,0 +1,56 @@
+"""Tables per pair and example: their means are the measures, whatever they weigh."""
+
+import numpy as np
+import pytest
+
+from steadytune.analysis.tables import PairTable, pair_tables
+from steadytune.measures import disagreement, jensen_shannon
+from steadytune.measures.text import chrf_distance, text_disagreement
+from steadytune.measures.tokens import token_jensen_shannon
+from steadytune.records import Cohort
+
+
+def test_tables_of_classes_average_to_the_prediction_measures(make_cohort, wrong_at):
+    cohort = make_cohort([wrong_at(), wrong_at(0), wrong_at(7, 8, 9)])
+    tables = pair_tables(cohort)
+    assert set(tables) == {"disagreement", "jensen_shannon"}
+    assert tables["disagreement"].distances() == pytest.approx(disagreement(cohort.predictions))
+    assert tables["jensen_shannon"].distances() == pytest.approx(jensen_shannon(cohort.probabilities))
+
+
+def test_tables_of_texts_average_to_the_text_measures_and_long_examples_weigh_more():
+    generations = [["a cat", "a dog"], ["a cat", "the dog"], ["that", "a dog"]]
+    states = np.random.default_rng(0).normal(size=(3, 5, 7))
+    cohort = Cohort(
+        kind="generation", generations=generations, token_logits=list(states), token_counts=np.array([4, 1])
+    )
+    tables = pair_tables(cohort)
+    assert set(tables) == {"disagreement", "chrf", "jensen_shannon"}
+    assert tables["disagreement"].distances() == pytest.approx(text_disagreement(generations))
+    assert tables["chrf"].distances() == pytest.approx(chrf_distance(generations))
+    assert tables["jensen_shannon"].distances() == pytest.approx(token_jensen_shannon(states))
+
+
+def test_an_example_without_tokens_counts_for_nothing():
+    states = np.random.default_rng(0).normal(size=(2, 3, 4))
+    cohort = Cohort(
+        kind="generation",
+        generations=[["a", "", "b"]] * 2,
+        token_logits=list(states),
+        token_counts=np.array([2, 0, 1]),
+    )
+    assert pair_tables(cohort)["jensen_shannon"].distances() == pytest.approx(token_jensen_shannon(states))
+
+
+def test_weights_multiply_the_sizes_of_the_examples():
+    table = PairTable(np.array([[0.0, 1.0]]), np.array([1.0, 3.0]))
+    assert table.means(np.array([[1.0, 1.0], [2.0, 0.0], [3.0, 1.0]])) == pytest.approx(np.array([[0.75], [0], [0.5]]))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"scores": [0.5, 0.6]}, {"logits": np.zeros((1, 4, 2))}, {"logits": np.zeros((2, 4, 1)), "kind": "regression"}],
+    ids=["scores alone", "one run", "a regression"],
+)
+def test_cohorts_without_pairs_or_classes_have_no_table(fields):
+    assert pair_tables(Cohort(**fields)) == {}

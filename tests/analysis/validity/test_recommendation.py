@@ -1,0 +1,128 @@
+"""The recommendation: each rule on evidence made for it, and the words that go with it."""
+
+import math
+
+import numpy as np
+import pytest
+from failing_runs import failing_profile
+
+from steadytune.analysis.profile import MEASURES, Profile
+from steadytune.analysis.validity.consistency import Agreement
+from steadytune.analysis.validity.groups import KnownGroups, Separation
+from steadytune.analysis.validity.recommendation import Evidence, recommend
+from steadytune.analysis.validity.subsampling import Subsample
+
+WIDE = ("sd", "disagreement", "kappa", "jensen_shannon", "procrustes", "cka")
+
+
+def profile_with(nulls=math.nan, **fields):
+    """A cohort of more examples than dimensions, its representation measures beside given nulls."""
+    found = failing_profile(failed=0, **fields)
+    values = tuple(
+        type(value)(value.measure, value.layer, 0.5, 0.4, 0.6, nulls) if value.layer else value
+        for value in found.values
+    )
+    return Profile(**{**vars(found), "values": values})
+
+
+def agreement(**pairs):
+    matrix = np.full((len(MEASURES), len(MEASURES)), 0.3)
+    for pair, value in pairs.items():
+        first, second = (MEASURES.index(name) for name in pair.split("__"))
+        matrix[first, second] = matrix[second, first] = value
+    return Agreement("standard", MEASURES, matrix, matrix)
+
+
+def halves(measure, *changes):
+    return Subsample("standard", measure, None, 0.5, 40, 1.0, tuple(1 + change for change in changes))
+
+
+def chosen(profiles=None, groups=(), subsamples=(), agreements=()):
+    given = profiles or (profile_with(nulls=1.0),)
+    return recommend(Evidence(tuple(given), tuple(groups), tuple(subsamples), tuple(agreements)))
+
+
+def test_without_a_fault_all_measures_are_reported():
+    found = chosen(agreements=[agreement()])
+    assert found.report == MEASURES
+    assert found.left_out == {}
+    assert found.sentences[0].startswith("Report score SD, disagreement")
+
+
+def test_a_measure_near_its_null_is_left_out():
+    found = chosen([profile_with(nulls=0.55)])
+    assert found.report == ("sd", "disagreement", "kappa", "jensen_shannon")
+    assert "91 % of what shuffled examples give" in found.left_out["cka"]
+
+
+def test_svcca_with_fewer_examples_than_dimensions_is_left_out():
+    states = list(np.random.default_rng(0).normal(size=(6, 3, 80, 100)))
+    found = chosen([profile_with(nulls=1.0, representations=states)])
+    assert found.left_out.keys() == {"svcca"}
+    assert "fewer examples (80) than dimensions (100)" in found.left_out["svcca"]
+
+
+def test_a_measure_that_half_of_the_examples_change_is_left_out():
+    found = chosen(subsamples=[halves("procrustes", -0.2, -0.3, -0.2, -0.25)])
+    assert "changes by -24 %" in found.left_out["procrustes"]
+
+
+@pytest.mark.parametrize("changes", [(-0.3, -0.3, -0.3, 0.1), (-0.02, -0.03, -0.01, -0.02)])
+def test_a_change_that_is_small_or_goes_both_ways_is_no_fault(changes):
+    assert "procrustes" in chosen(subsamples=[halves("procrustes", *changes)]).report
+
+
+def test_score_sd_is_reported_even_where_it_changes_and_that_is_said():
+    found = chosen(subsamples=[halves("sd", 0.3, 0.4, 0.3, 0.4)])
+    assert "sd" in found.report
+    assert any("equal numbers of examples only" in sentence and "+35 %" in sentence for sentence in found.sentences)
+
+
+def test_of_two_measures_that_say_the_same_the_simpler_is_kept():
+    found = chosen(agreements=[agreement(disagreement__kappa=0.99, procrustes__cka=0.97)])
+    assert found.report == ("sd", "disagreement", "jensen_shannon", "svcca", "cka")
+    assert found.left_out["kappa"] == "it repeats disagreement (r = 0.99 over resampled runs)"
+    assert found.left_out["procrustes"].startswith("it repeats CKA")
+
+
+def test_measures_of_different_kinds_are_kept_however_well_they_agree():
+    assert "cka" in chosen(agreements=[agreement(disagreement__cka=0.99, sd__disagreement=0.99)]).report
+
+
+def test_one_recipe_of_three_is_no_rule():
+    profiles = [profile_with(nulls=null) for null in (1.0, 1.0, 0.55)]
+    assert "cka" in chosen(profiles).report
+
+
+def test_a_frozen_encoder_and_measures_that_are_missing_are_named_as_such():
+    frozen = failing_profile(failed=0, representations=None, frozen_encoder=True)
+    assert chosen([frozen]).left_out["cka"] == "the runs share one encoder, so it is 0 by construction"
+    scores = failing_profile(failed=0, representations=None, logits=None, labels=None)
+    found = chosen([scores])
+    assert found.report == ("sd",)
+    assert set(found.left_out.values()) == {"it was not measured"}
+    assert sum("not measured" in sentence for sentence in found.sentences) == 1
+
+
+def test_how_far_score_sd_stands_for_the_others_is_said():
+    assert any("mislead" in sentence and "0.30" in sentence for sentence in chosen(agreements=[agreement()]).sentences)
+    together = agreement(**{f"sd__{measure}": 0.8 for measure in MEASURES[1:]})
+    assert any("goes with the others" in sentence for sentence in chosen(agreements=[together]).sentences)
+
+
+def test_failed_runs_are_described_with_the_sign_that_they_have():
+    seen = (
+        Separation("disagreement", None, 0.2, 0.0, 0.5, 0.01),
+        Separation("jensen_shannon", None, 0.1, 0.12, 0.2, 0.4),
+        Separation("cka", 2, 0.5, 0.1, 0.5, 0.01),
+        Separation("cka", 3, 0.4, 0.95, 0.9, 0.01),
+    )
+    sentences = chosen(groups=[KnownGroups("standard", "", seen)]).sentences
+    assert (
+        "standard: failed runs are less alike than successful ones by CKA, more alike than successful ones by "
+        "disagreement and not told apart from successful ones by Jensen-Shannon."
+    ) in sentences
+
+
+def test_few_runs_are_named():
+    assert chosen().sentences[-1].startswith("All this rests on six runs of a recipe")

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+from external_runs import EXAMPLES
+from safetensors.numpy import save_file
+
+from steadytune.errors import UserError
+from steadytune.external import read_run, run_files
+
+
+def test_fields_of_an_npz_file_are_read_in_the_type_that_they_have(write):
+    states = np.zeros((2, EXAMPLES, 4), np.float16)
+    names = np.array([f"example {n}" for n in range(EXAMPLES)])
+    more = {"scores": 0.5, "scores.f1": 0.25, "kind": "choice", "ids": names, "other": np.zeros(3)}
+    run = read_run(write("a", representations=states, **more))
+    assert run.representations.dtype == np.float16
+    assert run.scores == {"score": 0.5, "f1": 0.25}
+    assert run.kind == "choice"
+    assert run.ids == tuple(names)
+
+
+def test_representations_of_one_layer_need_no_axis_for_it(write):
+    assert read_run(write("a", representations=np.zeros((EXAMPLES, 4)))).representations.shape == (1, EXAMPLES, 4)
+
+
+def test_what_other_tools_put_into_a_file_does_not_matter(tmp_path):
+    save_file({"logits": np.zeros((2, 2)), "ids": np.array([7, 8])}, tmp_path / "a.safetensors", {"format": "pt"})
+    assert read_run(tmp_path / "a.safetensors").ids == ("7", "8")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"logits": None}, "no 'logits', 'probabilities', 'representations' or 'generations'; it holds labels"),
+        ({"logits": np.full((EXAMPLES, 2), "x")}, "logits must be real numbers, not <U1"),
+        ({"labels": np.full(EXAMPLES, True)}, "labels must be real numbers, not bool"),
+        ({"scores": [0.5, 0.6]}, "'scores' must be one finite number, the score of the run"),
+        ({"scores.f1": np.nan}, "'scores.f1' must be one finite number"),
+        ({"scores": "good"}, "'scores' must be one finite number"),
+        ({"ids": np.arange(EXAMPLES + 1)}, "13 ids but 12 rows of logits or probabilities"),
+        ({"texts": np.array("one")}, "'texts' must be one text per example"),
+        ({"texts": np.full((EXAMPLES, 2), "x")}, "'texts' must be one text per example"),
+        ({"kind": "clasification"}, "unknown kind 'clasification': did you mean 'classification'?"),
+    ],
+)
+def test_a_field_that_is_wrong_is_named_with_the_file(write, changes, said):
+    path = write("a", **changes)
+    with pytest.raises(UserError) as caught:
+        read_run(path)
+    assert str(caught.value).startswith(f"{path}: {said}")
+
+
+def test_metadata_that_is_no_list_is_named(tmp_path):
+    save_file({"logits": np.zeros((2, 2))}, tmp_path / "a.safetensors", {"ids": "not JSON"})
+    with pytest.raises(UserError, match=r"a\.safetensors: 'ids' in its metadata is not a list in JSON"):
+        read_run(tmp_path / "a.safetensors")
+
+
+def test_a_folder_is_its_files_of_runs_in_order_of_their_numbers(tmp_path):
+    for name in ("seed10.npz", "seed9.csv", "seed2.safetensors", "notes.txt", ".hidden.npz", "x.csv.gz"):
+        (tmp_path / name).touch()
+    names = [path.name for path in run_files([tmp_path])]
+    assert names == ["seed2.safetensors", "seed9.csv", "seed10.npz", "x.csv.gz"]
+
+
+def test_files_that_are_no_runs_to_compare_are_named(tmp_path, write):
+    a, b = write("a"), write("b")
+    (tmp_path / "empty").mkdir()
+    for paths, said in (
+        ([a], f"{a} is one run: instability needs at least two"),
+        ([a, b, a.parent / "." / "a.npz"], "is given twice"),
+        ([a, tmp_path / "empty"], f"{tmp_path / 'empty'} is a folder: measure one folder alone, or files"),
+        ([tmp_path / "empty"], f"{tmp_path / 'empty'} holds no study.yaml and no files of runs"),
+    ):
+        with pytest.raises(UserError) as caught:
+            run_files(paths)
+        assert said in str(caught.value)
+    (tmp_path / "a.pt").touch()
+    with pytest.raises(UserError, match=r"a\.pt: files of runs end in \.npz, \.safetensors, \.csv"):
+        read_run(tmp_path / "a.pt")
