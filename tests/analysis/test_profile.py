@@ -262,11 +262,6 @@ class TestNotes:
 
 
 class TestBadInput:
-    def test_representations_of_different_examples_name_the_cohort(self, make_cohort):
-        states = [np.ones((1, 10, 4)), np.ones((1, 9, 4))]
-        with pytest.raises(UserError, match="standard: every run must have the same layers and examples"):
-            profile(make_cohort(scores=[0.7, 0.8], representations=states))
-
     def test_scores_that_are_nan_name_the_cohort(self, make_cohort):
         with pytest.raises(UserError, match="standard: scores must be finite"):
             profile(make_cohort(scores=[0.7, math.nan]))

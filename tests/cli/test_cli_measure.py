@@ -77,6 +77,17 @@ def test_runs_without_a_score_are_measured_and_it_is_said(tmp_path):
     assert "The runs have no score" in command("measure", tmp_path).out
 
 
+def test_tokens_alone_are_measured_as_those_of_generated_text(tmp_path):
+    rng = np.random.default_rng(0)
+    for seed in range(3):
+        steadytune.record_run(tmp_path / f"{seed}.safetensors", token_logits=rng.normal(size=(4, 3, 5)))
+    found = steadytune.profile(steadytune.read_runs(tmp_path)).last("jensen_shannon")
+    assert 0 < found.low < found.value < found.high
+    result = command("measure", tmp_path)
+    assert result.code == 0, result.err
+    assert f"{found.value:.3f}"[1:] in result.out
+
+
 def test_fewer_than_two_runs_are_refused(runs):
     assert refused("measure", runs[0]) == (
         f"error: {runs[0]} is one run: instability needs at least two that differ in their seed"
@@ -133,12 +144,12 @@ def test_a_metric_that_is_unknown_or_means_nothing_here_is_refused(runs):
             "logits must be (examples, two or more classes)",
         ),
         ({"logits": np.full((EXAMPLES, CLASSES), np.nan)}, "logits hold NaN or infinity, first in row 0: a diverged"),
-        ({"logits": np.full((EXAMPLES, CLASSES), "x")}, "logits must be real numbers, not <U1"),
+        ({"logits": np.full((EXAMPLES, CLASSES), "x")}, "logits must be real numbers, got the type <U1"),
         ({"labels": np.zeros(EXAMPLES - 1, int)}, "labels must be (20,), one for each row of logits, not (19,)"),
         ({"labels": np.full(EXAMPLES, 2)}, "labels must be 0 to 1, the columns of logits, but row 0 holds 2"),
         ({"labels": np.full(EXAMPLES, -1)}, "labels must be 0 to 1, the columns of logits"),
         ({"labels": np.full(EXAMPLES, 0.5)}, "labels must be 0 to 1, the columns of logits"),
-        ({"labels": np.full(EXAMPLES, "yes")}, "labels must be real numbers, not <U3"),
+        ({"labels": np.full(EXAMPLES, "yes")}, "labels must be real numbers, got the type <U3"),
         ({"labels": np.zeros(EXAMPLES, int)}, "labels differ from those of"),
         ({"representations": np.zeros((2, 19, 4))}, "representations must be (layers, 20, width), with a row for each"),
         ({"representations": np.zeros((2, 0, 4))}, "representations must be (layers, 20, width), with a row for each"),
@@ -154,6 +165,9 @@ def test_a_metric_that_is_unknown_or_means_nothing_here_is_refused(runs):
             "probabilities must be at least 0, but row 0, class 0",
         ),
         ({"examples": "f0"}, "examples differ from those of"),
+        ({"ids": np.zeros(EXAMPLES, int)}, "ids must tell the examples apart, but rows 0 and 1 are both '0'"),
+        ({"texts": np.full(EXAMPLES + 1, "x")}, "20 rows of logits but 21 texts: one per example is needed"),
+        ({"label_names": ["a", "b", "c"]}, "3 label_names but 2 columns of logits: one per class is needed"),
         ({"ids": np.arange(EXAMPLES)[::-1]}, "ids differ from those of"),
     ],
 )
@@ -182,7 +196,7 @@ def raise_(text):
 
 def test_a_file_with_objects_in_it_is_refused_without_reading_them(runs):
     np.savez(runs[1], logits=np.array([[Bomb()]], dtype=object), labels=np.zeros(1, int))
-    assert "cannot be read as .npz without pickles: Object arrays cannot be loaded" in refused("measure", *runs)
+    assert "cannot be read as .npz without pickles: it holds Python objects" in refused("measure", *runs)
     runs[1].write_bytes(pickle.dumps(Bomb()))
     assert "cannot be read as .npz without pickles" in refused("measure", *runs)
 
@@ -217,7 +231,9 @@ def damage(path, how):
 @pytest.mark.parametrize("how", ["empty", "text", "cut", "flipped", "one array", "compressed badly", "huge header"])
 def test_a_file_that_is_not_npz_or_damaged_is_named(runs, how):
     damage(runs[1], how)
-    assert refused("measure", *runs).startswith(f"error: {runs[1]} cannot be read as .npz without pickles: ")
+    said = refused("measure", *runs)
+    assert said.startswith(f"error: {runs[1]} cannot be read as .npz without pickles: ")
+    assert "allow_pickle" not in said
 
 
 @pytest.mark.parametrize(
@@ -231,6 +247,7 @@ def test_a_file_of_another_format_that_is_damaged_is_named(runs, tmp_path, suffi
 
 def test_a_file_that_is_not_there_or_a_folder_is_named(runs, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert refused("measure", *runs, tmp_path / "none.npz") == f"error: no file {tmp_path / 'none.npz'}"
+    assert refused("measure", *runs, tmp_path / "none.npz") == f"error: no file or folder {tmp_path / 'none.npz'}"
+    assert refused("measure", tmp_path / "none") == f"error: no file or folder {tmp_path / 'none'}"
     assert "is a folder: measure one folder alone, or files" in refused("measure", runs[0], tmp_path)
     assert "holds no study.yaml and no files of runs (.npz, " in refused("measure", tmp_path / "empty")

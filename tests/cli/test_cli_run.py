@@ -94,7 +94,14 @@ def test_what_cannot_vary_is_said(words, tiny_task, tmp_path):
     given = [*words, "--out", tmp_path / "out"]
     assert "seeds: vary.1: should be 'init', 'order', 'dropout' or 'data'" in refused(*given, "--vary", "init,ordr")
     assert f"training examples of task '{tiny_task}' are used" in refused(*given, "--vary", "data")
-    assert "seeds: values: should be greater than or equal to 2" in refused(*given, "--vary", "init", "--seeds", 1)
+    for few in (1, 0, -1):
+        said = refused(*given, "--vary", "init,order", "--seeds", few)
+        assert "seeds: values: should be greater than or equal to 2" in said
+    file = tmp_path / "study.yaml"
+    file.write_text("seeds: [0, 1]")
+    assert refused("run", file, *given[1:], "--vary", "init").startswith(
+        f"error: --vary: {file} lists its seeds, which cannot be crossed: say how many with --seeds"
+    )
 
 
 @pytest.mark.parametrize(

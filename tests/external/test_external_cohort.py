@@ -113,6 +113,16 @@ def test_runs_are_named_by_seeds_or_by_as_much_of_the_path_as_tells_them_apart(t
             "b.npz: layers of representations: 3, but .*a.npz has 2",
         ),
         (
+            {"logits": None, "representations": np.zeros((1, EXAMPLES, 4))},
+            {"representations": np.zeros((1, EXAMPLES, 4))},
+            "b.npz has no logits or probabilities, but ",
+        ),
+        (
+            {"logits": None, "labels": None, "representations": np.zeros((2, 59, 4))},
+            {"logits": None, "labels": None, "representations": np.zeros((2, 60, 4))},
+            "b.npz: rows of representations: 59, but .*a.npz has 60",
+        ),
+        (
             {"labels": (np.arange(EXAMPLES) + 1) % 3},
             {},
             r"b.npz: labels differ .*first in row 0 \(1, not 0\): the runs",
@@ -124,8 +134,8 @@ def test_runs_are_named_by_seeds_or_by_as_much_of_the_path_as_tells_them_apart(t
         ),
         (
             {"ids": np.arange(EXAMPLES)},
-            {"ids": np.arange(EXAMPLES) + (np.arange(EXAMPLES) == 5)},
-            r"b.npz: ids differ from those of .*a.npz, first in row 5 \(5, not 6\): the runs measured other examples",
+            {"ids": np.where(np.arange(EXAMPLES) == 5, 99, np.arange(EXAMPLES))},
+            r"b.npz: ids differ from those of .*a.npz, first in row 5 \(5, not 99\): the runs measured other examples",
         ),
         ({"ids": SHUFFLED}, {"ids": np.arange(EXAMPLES)}, "ids differ .* the same in another order, so sort the rows"),
         ({"label_names": ["a", "b", "c"]}, {"label_names": ["a", "c", "b"]}, "label_names differ .* another order"),
@@ -142,3 +152,48 @@ def test_files_that_name_their_examples_are_compared_though_the_first_does_not(w
     paths = [write("a"), write("b", examples="f0"), write("c", examples="f1")]
     with pytest.raises(UserError, match=r"c\.npz: examples differ from those of .*b\.npz"):
         st.read_runs(paths)
+
+
+def test_one_path_is_a_folder_and_no_path_or_one_file_is_refused(write):
+    path = write("a")
+    with pytest.raises(UserError, match=r"a\.npz is one run: instability needs at least two"):
+        st.read_runs(str(path))
+    with pytest.raises(UserError, match="no run is given"):
+        st.read_runs([])
+    write("b", 1)
+    assert st.read_runs(path.parent).seeds == ("a", "b")
+
+
+def test_labels_of_true_and_false_are_classes_1_and_0(write):
+    truth = np.arange(EXAMPLES) % 2
+    logits = np.eye(2)[truth]
+    cohort = st.read_runs([write(name, logits=logits, labels=truth == 1) for name in "ab"])
+    assert cohort.labels.tolist() == truth.tolist()
+    assert cohort.scores.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"ids": np.arange(EXAMPLES + 1)}, "12 rows of logits but 13 ids: one per example is needed"),
+        ({"token_logits": np.full((3, 2), np.nan)}, r"token_logits hold NaN or infinity, first at token 0 \(axis 0\)"),
+        ({"token_counts": [1, 1, 1]}, "2 generations but 3 token_counts: one per example is needed"),
+        ({"token_counts": [1.5, 1.5]}, r"token_counts must be \(examples,\), how many tokens"),
+        ({"token_counts": [1, 1]}, r"token_logits must be .*as many as token_counts sum to, not \(3, 2\)"),
+        ({"token_counts": None}, r"token_logits need token_counts \(examples,\)"),
+    ],
+)
+def test_a_file_that_does_not_fit_itself_is_named(write, changes, said):
+    texts = {"logits": None, "labels": None, "generations": ["a", "b"]}
+    texts |= {"token_logits": np.zeros((3, 2)), "token_counts": [1, 2]}
+    fields = {} if "ids" in changes else texts
+    with pytest.raises(UserError, match=rf"b\.npz: {said}"):
+        st.read_runs([write("a", **fields), write("b", **{**fields, **changes})])
+
+
+def test_tokens_without_texts_have_no_score_though_there_are_references(write):
+    fields = {"logits": None, "labels": None, "references": ["a", "b"], "token_counts": [1, 2]}
+    paths = [write(name, **fields, token_logits=np.full((3, 2), seed)) for seed, name in enumerate("ab")]
+    assert not st.read_runs(paths).scored
+    with pytest.raises(UserError, match=r"a\.npz: no generations and no score 'chrf'"):
+        st.read_runs(paths, "chrf")

@@ -92,6 +92,22 @@ def test_texts_are_scored_against_their_references():
     assert not Cohort(generations=runs, kind="generation").scored
 
 
+def test_runs_that_hold_texts_or_tokens_are_of_generated_text_unless_said_otherwise():
+    assert Cohort(generations=[["a"]]).kind == "generation"
+    assert Cohort(token_logits=np.zeros((1, 3, 2)), token_counts=[1.0, 2.0]).kind == "generation"
+    assert Cohort(scores=[0.5]).kind == "classification"
+
+
+def test_a_word_of_probability_0_may_be_minus_infinity():
+    logits = [np.array([[0.0, -np.inf]])]
+    assert np.array_equal(Cohort(token_logits=logits, token_counts=[1]).token_logits, logits)
+
+
+def test_the_width_of_representations_may_differ_and_one_layer_needs_no_axis():
+    cohort = Cohort(representations=[np.zeros((1, 3, 4)), np.zeros((1, 3, 5)), np.zeros((3, 6))])
+    assert [run.shape[-1] for run in cohort.representations] == [4, 5, 6]
+
+
 def test_a_cohort_without_a_finished_run_is_empty():
     assert len(Cohort(scores=[])) == 0
 
@@ -147,8 +163,42 @@ def test_its_name_says_what_is_known():
         ({"scores": [0.5] * 3, "logits": np.zeros((3, 2))}, r"run 0: logits must be \(examples, two or more classes\)"),
         (
             {"scores": [0.5, 0.5], "logits": [np.zeros((3, 2)), np.zeros((3, 4))]},
-            r"logits of different shapes: \(3, 2\), \(3, 4\)",
+            r"run 1: logits or probabilities of shape \(3, 4\), but run 0 has \(3, 2\)",
         ),
+        ({"scores": [0.5], "kind": "foo"}, "cohort: unknown kind 'foo'"),
+        ({"scores": [], "kind": "generaton"}, "did you mean 'generation'"),
+        ({"scores": [0.5], "generations": [["a"]], "kind": "choice"}, "run 0: generations and token_logits are those"),
+        ({"logits": []}, "logits hold no run: leave them out"),
+        ({"logits": 3.0}, "logits must be a list, not 3.0"),
+        ({"generations": []}, "generations hold no run"),
+        ({"generations": ["a text", "another"]}, "run 0: generations must be a list, not 'a text'"),
+        ({"generations": [["a", "b"], ["a"]], "seeds": ("x", "y")}, "run y: number of generations: 1, but run x has 2"),
+        ({"scores": ["a", "b"]}, "scores must be real numbers"),
+        ({"scores": 0.5}, r"scores must be one number per run, not an array of shape \(\)"),
+        ({"scores": [0.5], "seeds": 3}, "seeds must be a list, not 3"),
+        ({"scores": [0.5] * 3, "seeds": ("a", "b", "a")}, "two runs have the seed 'a'"),
+        ({"representations": [np.zeros((2, 6, 4)), np.zeros((3, 6, 4))]}, "run 1: layers of representations: 3, but"),
+        ({"representations": [np.zeros((2, 6, 4)), np.zeros((2, 5, 4))]}, "run 1: rows of representations: 5, but"),
+        ({"representations": [np.zeros((2, 6, 4)), np.zeros((6, 4))]}, "run 1: layers of representations: 1, but"),
+        ({"generations": [["a"]], "representations": [np.zeros((2, 6, 4))]}, "1 generations but 6 rows of repres"),
+        ({"token_logits": [np.zeros((3, 2))]}, "run 0: token_logits need token_counts"),
+        (
+            {"token_logits": np.full((2, 3, 2), np.nan), "token_counts": [1, 2]},
+            r"run 0: token_logits hold NaN or infinity, first at token 0 \(axis 0\)",
+        ),
+        (
+            {"token_logits": [np.zeros((3, 2)), np.zeros((3, 5))], "token_counts": [1, 2]},
+            r"run 1: token_logits of shape \(3, 5\), but run 0 has \(3, 2\)",
+        ),
+        (
+            {"token_logits": [np.zeros((3, 2)), np.zeros((4, 2))], "token_counts": [1, 2]},
+            r"run 1: token_logits must be \(tokens, words\), .* not \(4, 2\)",
+        ),
+        (
+            {"generations": [["a"] * 2], "token_logits": np.zeros((1, 3, 2)), "token_counts": [1, 1, 1]},
+            "run 0: 2 generations but 3 token_counts: one per example is needed",
+        ),
+        ({"scores": [0.5], "token_counts": [-1, 4], "token_logits": np.zeros((1, 3, 2))}, "token_counts must be"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(fields, said):

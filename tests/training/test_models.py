@@ -220,6 +220,8 @@ def test_pooling_takes_the_first_last_or_mean_real_token():
     assert pool(hidden, padded_right, "cls").flatten().tolist() == [1, 16]
     assert pool(hidden, padded_right, "last").flatten().tolist() == [4, 128]
     assert pool(hidden, padded_right, "mean").flatten().tolist() == pytest.approx([7 / 3, 60])
+    with pytest.raises(ValueError, match="unknown pooling 'foo': it must be 'cls', 'last' or 'mean'"):
+        pool(hidden, padded_right, "foo")
     assert pool(hidden, padded_left, "cls").flatten().tolist() == [4, 16]
     assert pool(hidden, padded_left, "last").flatten().tolist() == [8, 128]
 

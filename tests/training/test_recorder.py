@@ -175,10 +175,33 @@ def test_the_dataset_to_predict_must_be_known(script, tmp_path):
     trainer.eval_dataset = {"a": trainer.eval_dataset, "b": trainer.eval_dataset}
     with pytest.raises(UserError, match=r"several eval datasets; name one: eval_dataset= 'a', 'b'"):
         st.StabilityRecorder(trainer, tmp_path / "run.safetensors")
-    assert st.StabilityRecorder(trainer, tmp_path / "x", eval_dataset="b").dataset is trainer.eval_dataset["b"]
+    assert (
+        st.StabilityRecorder(trainer, tmp_path / "x.safetensors", eval_dataset="b").dataset is trainer.eval_dataset["b"]
+    )
     trainer.eval_dataset = None
     with pytest.raises(UserError, match="the trainer has no eval_dataset"):
         st.StabilityRecorder(trainer, tmp_path / "run.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "position", "said"),
+    [
+        ("a.npz", "cls", r"a\.npz: runs are recorded into \.safetensors files"),
+        ("file/a.safetensors", "cls", "cannot write into .*file"),
+        ("a.safetensors", "lst", "unknown position 'lst': did you mean 'last'?"),
+    ],
+)
+def test_a_mistake_in_its_words_is_said_before_anything_is_computed(script, tmp_path, name, position, said):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=said):
+        st.StabilityRecorder(script(), tmp_path / name, position=position)
+
+    def batches():
+        raise AssertionError("a batch was read")
+        yield
+
+    with pytest.raises(UserError, match=said):
+        st.record_model(tmp_path / name, nn.Identity(), batches(), position=position)
 
 
 def test_only_the_main_process_writes(script, tmp_path):

@@ -54,7 +54,9 @@ def count_examples(cohort: Cohort) -> int:
     outputs = cohort.predictions if cohort.logits is None else cohort.logits
     if outputs is not None:
         return int(outputs.shape[1])
-    return 1 if cohort.generations is None else len(cohort.generations[0])
+    if cohort.generations is not None:
+        return len(cohort.generations[0])
+    return 1 if cohort.token_counts is None else len(cohort.token_counts)
 
 
 def _accuracy(cohort: Cohort) -> Scores:

@@ -68,7 +68,8 @@ def _text_tables(cohort: Cohort) -> dict[str, PairTable]:
     if cohort.generations is not None:
         tables["disagreement"] = _table(pair_text_disagreements(cohort.generations))
         tables["chrf"] = _table(pair_chrf_distances(cohort.generations))
-    if cohort.token_logits is not None and cohort.token_counts is not None:
+    if cohort.token_logits is not None:
+        # A cohort has no token logits without them.
         counts = np.asarray(cohort.token_counts)
         owners = np.repeat(np.arange(len(counts)), counts)
         divergences = pair_token_divergences(cohort.token_logits)

@@ -66,8 +66,10 @@ def run(
     given = {"model": model, "task": task, "recipes": recipe, "seeds": seeds}
     content |= {key: value for key, value in given.items() if value is not None and value != []}
     if vary is not None:
-        held = content.get("seeds") or {}
-        grid = held if isinstance(held, dict) else {"values": held}
+        held = content.get("seeds")
+        if isinstance(held, list):
+            raise UserError(f"--vary: {study} lists its seeds, which cannot be crossed: say how many with --seeds")
+        grid = {} if held is None else held if isinstance(held, dict) else {"values": held}
         content["seeds"] = {**grid, "vary": [name.strip() for name in vary.split(",")]}
     for setting in settings or ():
         put(content, setting)

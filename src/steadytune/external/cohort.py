@@ -15,7 +15,7 @@ from steadytune.external.read import check, read_run, run_files, run_name
 from steadytune.external.run import ExternalRun, check_same_examples
 from steadytune.measures.text import chrf
 from steadytune.records import Cohort
-from steadytune.records.checks import Kind
+from steadytune.records.checks import Kind, inferred_kind
 from steadytune.tasks.base import Examples
 from steadytune.tasks.metrics import METRICS, TARGETS, check_metric, evaluate, majority_score
 
@@ -31,7 +31,7 @@ _DEFAULT_METRICS: dict[Kind, str] = {
 _TEXT_METRICS = ("exact_match", "chrf")
 
 
-def read_runs(paths: Iterable[str | Path], metric: str | None = None) -> Cohort:
+def read_runs(paths: str | Path | Iterable[str | Path], metric: str | None = None) -> Cohort:
     """Read runs that were trained elsewhere, one file each, into a cohort.
 
     Args:
@@ -43,7 +43,8 @@ def read_runs(paths: Iterable[str | Path], metric: str | None = None) -> Cohort:
     Raises:
         UserError: A file cannot be read, is not what a run must be, or does not fit the others; names file and axis.
     """
-    return cohort_of([read_run(file) for file in run_files([Path(path) for path in paths])], metric)
+    listed = [paths] if isinstance(paths, (str, Path)) else paths
+    return cohort_of([read_run(file) for file in run_files([Path(path) for path in listed])], metric)
 
 
 def cohort_of(runs: Sequence[ExternalRun], metric: str | None = None) -> Cohort:
@@ -105,7 +106,7 @@ def _kind(runs: Sequence[ExternalRun], metric: str | None) -> Kind:
     stated = [run.kind for run in runs if run.kind]
     if stated:
         return stated[0]
-    if any(run.generations is not None for run in runs):
+    if "generation" in {inferred_kind(run.generations, run.token_logits) for run in runs}:
         return "generation"
     for run in runs:
         if run.logits is None or run.logits.ndim != 2 or run.logits.shape[1] != 1:
@@ -153,10 +154,11 @@ def _text_scores(
         return metric, np.array([run.scores[metric] for run in runs]), None
     if metric not in _TEXT_METRICS:
         raise unknown_name("metric", metric, _TEXT_METRICS)
-    if runs[0].references is None:
+    missing = [name for name in ("generations", "references") if getattr(runs[0], name) is None]
+    if missing:
         if asked:
             raise UserError(
-                f"{runs[0].origin}: no references and no score '{metric}', so the runs cannot be scored by it"
+                f"{runs[0].origin}: no {missing[-1]} and no score '{metric}', so the runs cannot be scored by it"
             )
         return "score", np.full(len(runs), np.nan), None
     return metric, np.array([_text_score(metric, run) for run in runs]), None

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
-from steadytune.errors import UserError, unknown_name
+from steadytune.errors import UserError
 from steadytune.external.run import ExternalRun
 from steadytune.external.table import read_columns
 from steadytune.files import CorruptFile, map_arrays
-from steadytune.records.checks import Kind, check_finite, check_run
+from steadytune.records.checks import Kind, check_finite, check_kind, check_run, read_array
 
 ARRAY_SUFFIXES = (".npz", ".safetensors")
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -36,8 +37,13 @@ def run_files(paths: list[Path]) -> list[Path]:
     """Return the files of the runs: those given, or those in the one folder given, numbers in their names in order.
 
     Raises:
-        UserError: A folder stands among files or holds none, there are fewer than two runs, or one is given twice.
+        UserError: A path is not there, a folder stands among files or holds none, there are fewer than two runs, or one
+            is given twice.
     """
+    if not paths:
+        raise UserError("no run is given: instability needs at least two that differ in their seed")
+    for path in paths:
+        _check_exists(path)
     if len(paths) == 1 and paths[0].is_dir():
         folder = paths[0]
         paths = sorted((path for path in folder.iterdir() if _suffix(path) and path.name[0] != "."), key=_in_order)
@@ -60,13 +66,17 @@ def read_run(path: Path) -> ExternalRun:
     Raises:
         UserError: The file cannot be read, or its arrays are not what they must be; names the file and the axis.
     """
-    if not path.exists():
-        raise UserError(f"no file {path}")
+    _check_exists(path)
     suffix = _suffix(path)
     if suffix is None:
         raise UserError(f"{path}: files of runs end in {_LISTED}; the tables also in .gz")
     fields = {".npz": _npz, ".safetensors": _safetensors}.get(suffix, read_columns)(path)
     return _run(str(path), fields)
+
+
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        raise UserError(f"no file or folder {path}")
 
 
 def _suffix(path: Path) -> str | None:
@@ -86,13 +96,18 @@ def _in_order(path: Path) -> list[Any]:
 
 
 def _npz(path: Path) -> Fields:
+    wrong = f"{path} cannot be read as .npz without pickles"
+    # Of what is no archive NumPy would say that it is a pickle, and how to load it.
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{wrong}: it is no whole archive of arrays, as numpy.savez writes it")
     try:
         with np.load(path, allow_pickle=False) as file:
             # What is not known is not read: it may be large.
             return {name: file[name] if _known(name) else None for name in file}
     except Exception as error:  # a file from anywhere can break the reader of zip archives in many ways
         reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{path} cannot be read as .npz without pickles: {reason}") from None
+        reason = "it holds Python objects" if "allow_pickle" in reason else reason
+        raise UserError(f"{wrong}: {reason}") from None
 
 
 def _safetensors(path: Path) -> Fields:
@@ -123,21 +138,14 @@ def _run(origin: str, fields: Fields) -> ExternalRun:
             f"{origin}: no 'logits', 'probabilities', 'representations' or 'generations'; "
             f"it holds {', '.join(fields) or 'nothing'}"
         )
-    arrays: dict[str, Any] = {name: np.asarray(fields[name]) for name in _ARRAYS if name in fields}
-    for name, array in arrays.items():
-        if array.dtype.kind not in "fiu":
-            raise UserError(f"{origin}: {name} must be real numbers, not {array.dtype}")
+    arrays: dict[str, Any] = {name: read_array(fields[name], f"{origin}: {name}") for name in _ARRAYS if name in fields}
     texts: dict[str, Any] = {name: _texts(origin, name, fields[name]) for name in _TEXTS if name in fields}
     words: dict[str, Any] = {name: str(fields[name]) for name in _WORDS if name in fields}
-    if words.get("kind", "classification") not in get_args(Kind):
-        raise UserError(f"{origin}: {unknown_name('kind', words['kind'], get_args(Kind))}")
+    if "kind" in words:
+        check_kind(origin, words["kind"])
     if "representations" in arrays and arrays["representations"].ndim == 2:
         arrays["representations"] = arrays["representations"][None]
-    run = ExternalRun(origin, scores=_scores(origin, fields), **arrays, **texts, **words)
-    for name, rows in (("ids", run.ids), ("texts", run.texts)):
-        if run.outputs is not None and rows is not None and len(rows) != len(run.outputs):
-            raise UserError(f"{origin}: {len(rows)} {name} but {len(run.outputs)} rows of logits or probabilities")
-    return run
+    return ExternalRun(origin, scores=read_scores(origin, fields), **arrays, **texts, **words)
 
 
 def check(run: ExternalRun, kind: Kind) -> None:
@@ -146,25 +154,9 @@ def check(run: ExternalRun, kind: Kind) -> None:
     Raises:
         UserError: Naming the file and the axis.
     """
-    check_run(
-        run.origin,
-        kind,
-        logits=run.logits,
-        probabilities=run.probabilities,
-        labels=run.labels,
-        representations=run.representations,
-        generations=run.generations,
-        references=run.references,
-    )
+    check_run(run, kind)
     if run.representations is not None:
         check_finite(run.origin, run.representations)
-    if run.token_logits is not None:
-        counts, tokens = run.token_counts, len(run.token_logits)
-        if run.token_logits.ndim != 2 or (counts is not None and counts.sum() != tokens):
-            raise UserError(
-                f"{run.origin}: token_logits must be (tokens, words), the tokens of all examples in a row, as many as "
-                f"token_counts sum to, not {run.token_logits.shape}"
-            )
 
 
 def _texts(origin: str, name: str, values: Any) -> tuple[str, ...]:
@@ -174,12 +166,17 @@ def _texts(origin: str, name: str, values: Any) -> tuple[str, ...]:
     return tuple(map(str, listed))
 
 
-def _scores(origin: str, fields: Fields) -> dict[str, float]:
+def read_scores(origin: str, fields: Fields) -> dict[str, float]:
+    """Read the score of a run, or several by name, from "scores" and "scores.NAME".
+
+    Raises:
+        UserError: One is not a single finite number; names the file.
+    """
     scores = {}
     for name in fields:
         if name == "scores" or name.startswith("scores."):
-            value = np.asarray(fields[name])
-            if value.size != 1 or value.dtype.kind not in "fiu" or not np.isfinite(value).all():
+            value = read_array(fields[name], f"{origin}: '{name}'")
+            if value.size != 1 or not np.isfinite(value).all():
                 raise UserError(f"{origin}: '{name}' must be one finite number, the score of the run")
             scores[name.removeprefix("scores.") if name != "scores" else "score"] = float(value.item())
     return scores

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from steadytune.errors import UserError
-from steadytune.external.read import check
+from steadytune.external.read import check, read_scores
 from steadytune.external.run import ExternalRun
 from steadytune.files import Arrays, write_arrays
-from steadytune.records.checks import Kind, read_array
+from steadytune.records.checks import Kind, inferred_kind, read_array, read_list
 
 
 def record_run(
@@ -62,15 +63,16 @@ def record_run(
         UserError: Arrays do not fit together, or are not what they must be; names the axis.
     """
     path = Path(path)
-    if path.suffix != ".safetensors":
-        raise UserError(f"{path}: runs are recorded into .safetensors files")
+    check_place(path)
     given = {
         "logits": logits,
         "probabilities": probabilities,
         "labels": labels,
         "representations": representations,
     }
-    arrays: dict[str, Any] = {name: read_array(value, name) for name, value in given.items() if value is not None}
+    arrays: dict[str, Any] = {
+        name: read_array(value, f"{path}: {name}") for name, value in given.items() if value is not None
+    }
     if arrays.get("representations", np.empty(0)).ndim == 2:
         arrays["representations"] = arrays["representations"][None]
     if token_logits is not None:
@@ -84,16 +86,34 @@ def record_run(
         "generations": generations,
         "references": references,
     }
-    listed: dict[str, Any] = {name: tuple(map(str, value)) for name, value in lists.items() if value is not None}
-    run = ExternalRun(str(path), scores={n: float(v) for n, v in named.items()}, **arrays, **listed, **words)
+    listed: dict[str, Any] = {
+        name: tuple(map(str, read_list(value, f"{path}: {name}"))) for name, value in lists.items() if value is not None
+    }
+    fields = {"scores" if name == "score" else f"scores.{name}": value for name, value in named.items()}
+    run = ExternalRun(str(path), scores=read_scores(str(path), fields), **arrays, **listed, **words)
     if run.outputs is None and run.representations is None and run.generations is None and run.token_logits is None:
         raise UserError(f"{path}: nothing to record: give logits, probabilities, representations or generations")
-    check(run, kind or ("classification" if generations is None else "generation"))
+    check(run, inferred_kind(generations, token_logits) if kind is None else kind)
     metadata = {name: json.dumps(value, ensure_ascii=False) for name, value in listed.items()}
     metadata |= {name: value for name, value in words.items() if value is not None}
     stored = {"scores" if name == "score" else f"scores.{name}": np.float64(v) for name, v in run.scores.items()}
     write_arrays(path, arrays | {name: np.asarray(value) for name, value in stored.items()}, metadata or None)
     return path
+
+
+def check_place(path: Path) -> None:
+    """Refuse a path that no run can be written to, before anything is computed; nothing is made.
+
+    Raises:
+        UserError: It has another suffix, is a folder, or lies where this process may not write.
+    """
+    if path.suffix != ".safetensors":
+        raise UserError(f"{path}: runs are recorded into .safetensors files")
+    folder = next(folder for folder in path.parents if os.path.lexists(folder))
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: cannot write into {folder}")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: a run is recorded into a file")
 
 
 def _tokens(token_logits: Any, token_mask: Any) -> Arrays:

@@ -6,73 +6,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from steadytune.errors import UserError
+from steadytune.records.arrays import RunArrays, check_same_shapes
 from steadytune.records.checks import Kind
-
-Texts = tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class ExternalRun:
-    """What a file says of one run: N examples, C classes. What it does not hold is None.
+class ExternalRun(RunArrays):
+    """What a file says of one run, arrays and the rest. What it does not hold is None.
 
     Attributes:
-        origin: The file, as an error names it.
         kind: Task kind, or None where the file does not say.
-        logits: (N, C).
-        probabilities: (N, C).
-        labels: (N,).
-        representations: (L, rows, D), on disk where the format allows it.
         scores: Metric -> value; "score" for one without a name.
-        label_names: Name of each class.
-        ids: N names of the examples.
-        texts: N texts that a report may show.
         examples: Digest of the model's inputs and labels, as the recorders make it.
         seed: The seed that the run was trained with.
-        generations: N texts.
-        references: N texts.
-        token_logits: (T, V), see `Cohort`.
-        token_counts: (N,).
     """
 
-    origin: str
     kind: Kind | None = None
-    logits: NDArray[Any] | None = None
-    probabilities: NDArray[Any] | None = None
-    labels: NDArray[Any] | None = None
-    representations: NDArray[Any] | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
-    label_names: Texts | None = None
-    ids: Texts | None = None
-    texts: Texts | None = None
     examples: str | None = None
     seed: str | None = None
-    generations: Texts | None = None
-    references: Texts | None = None
-    token_logits: NDArray[Any] | None = None
-    token_counts: NDArray[np.int64] | None = None
-
-    @property
-    def outputs(self) -> NDArray[Any] | None:
-        """Logits, or else probabilities."""
-        return self.probabilities if self.logits is None else self.logits
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...] | int]:
-        """What must be the same in every run, by name: sizes, and how many layers."""
-        sizes: dict[str, tuple[int, ...] | int] = {}
-        if self.outputs is not None:
-            sizes["logits or probabilities of shape"] = self.outputs.shape
-        if self.representations is not None:
-            sizes["layers of representations:"] = len(self.representations)
-        if self.generations is not None:
-            sizes["number of generations:"] = len(self.generations)
-        if self.token_logits is not None:
-            sizes["token_logits of shape"] = self.token_logits.shape
-        return sizes
 
 
 _WHY = "the runs measured other examples"
@@ -88,14 +41,12 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
     """
     first = runs[0]
     for run in runs[1:]:
-        for name in ("labels", "representations", "generations", "references", "token_logits"):
+        for name in ("outputs", "labels", "representations", "generations", "references", "token_logits"):
             if (getattr(run, name) is None) != (getattr(first, name) is None):
                 has, lacks = (first, run) if getattr(run, name) is None else (run, first)
-                raise UserError(f"{lacks.origin} has no {name}, but {has.origin} has: give all runs the same")
-        for what in first.shapes.keys() | run.shapes.keys():
-            mine, others = run.shapes.get(what), first.shapes.get(what)
-            if mine != others:
-                raise UserError(f"{run.origin}: {what} {mine}, but {first.origin} has {others}")
+                what = "logits or probabilities" if name == "outputs" else name
+                raise UserError(f"{lacks.origin} has no {what}, but {has.origin} has: give all runs the same")
+    check_same_shapes(runs)
     for name in ("kind", "label_names", "examples", "ids", "texts", "labels", "references", "token_counts"):
         holders = [run for run in runs if getattr(run, name) is not None]
         for run in holders[1:]:

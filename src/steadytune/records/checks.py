@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steadytune.errors import UserError
+from steadytune.errors import UserError, unknown_name
 from steadytune.measures.inputs import to_array
+from steadytune.records.arrays import RunArrays
 
 Kind = Literal["classification", "regression", "choice", "generation"]
 
@@ -17,58 +18,82 @@ Kind = Literal["classification", "regression", "choice", "generation"]
 _SUM_TOLERANCE = 0.005
 
 
+def inferred_kind(generations: Any, token_logits: Any) -> Kind:
+    """Return the kind of runs that do not state it: "generation" where they hold either of these."""
+    return "classification" if generations is None and token_logits is None else "generation"
+
+
+def check_kind(origin: str, kind: str) -> None:
+    """Refuse a kind that there is not.
+
+    Raises:
+        UserError: Naming the origin and the closest kind.
+    """
+    if kind not in get_args(Kind):
+        raise UserError(f"{origin}: {unknown_name('kind', str(kind), get_args(Kind))}")
+
+
+def read_list(values: Any, name: str) -> list[Any]:
+    """Turn what holds one value per run or per example into a list of them.
+
+    Raises:
+        UserError: It is a single value, such as a text; `name` says what it is.
+    """
+    try:
+        if not isinstance(values, str):
+            return list(values)
+    except TypeError:
+        pass
+    raise UserError(f"{name} must be a list, not {values!r:.60}")
+
+
 def read_array(values: Any, name: str) -> NDArray[Any]:
     """Turn anything array-like into a NumPy array of real numbers, without a copy where none is needed.
+
+    True and false become 1 and 0.
 
     Raises:
         UserError: It is ragged or holds no real numbers; `name` says what it is.
     """
     try:
-        return to_array(values, name)
+        array = to_array(values, name)
     except ValueError as error:
         raise UserError(str(error)) from None
+    return array.astype(np.int8) if array.dtype == bool else array
 
 
-def check_run(
-    origin: str,
-    kind: Kind,
-    *,
-    logits: NDArray[Any] | None = None,
-    probabilities: NDArray[Any] | None = None,
-    labels: NDArray[Any] | None = None,
-    representations: NDArray[Any] | None = None,
-    generations: Sequence[str] | None = None,
-    references: Sequence[str] | None = None,
-) -> None:
-    """Refuse arrays of one run that do not fit together; those that are None are not there.
+def check_run(run: RunArrays, kind: Kind) -> None:
+    """Refuse arrays of one run that do not fit together or cannot be measured.
 
-    Args:
-        origin: The run or file, as an error names it.
-        kind: Task kind.
-        logits: (N, C), for a regression (N, 1).
-        probabilities: (N, C).
-        labels: (N,), class numbers or for a regression targets.
-        representations: (L, N, D) or (N, D); for "choice" a multiple of N rows.
-        generations: N texts.
-        references: N texts.
+    Representations that are not finite are not looked for, see `check_finite`.
 
     Raises:
         UserError: Naming the origin, the array and the axis.
     """
+    check_kind(run.origin, kind)
     try:
-        for name, outputs in (("logits", logits), ("probabilities", probabilities)):
+        if kind != "generation" and inferred_kind(run.generations, run.token_logits) == "generation":
+            raise ValueError(f"generations and token_logits are those of kind 'generation', not of '{kind}'")
+        if run.labels is not None:
+            _check_labels(run.labels)
+        for name, outputs in (("logits", run.logits), ("probabilities", run.probabilities)):
             if outputs is not None:
                 _check_outputs(name, outputs, kind)
-                _check_labels(name, outputs, labels, kind)
-                _check_rows(name, outputs, representations, kind)
-        if probabilities is not None:
-            _check_probabilities(probabilities)
-        if representations is not None and (representations.ndim not in (2, 3) or not representations.size):
-            raise ValueError(f"representations must be (layers, examples, width), not {representations.shape}")
-        if generations is not None:
-            _check_texts(generations, references)
+                _check_classes(name, outputs, run, kind)
+                _check_rows(name, outputs, run.representations, kind)
+        if run.probabilities is not None:
+            _check_probabilities(run.probabilities)
+        states = run.representations
+        if states is not None and (states.ndim not in (2, 3) or not states.size):
+            raise ValueError(f"representations must be (layers, examples, width), not {states.shape}")
+        if run.generations is not None:
+            _check_texts(run.generations, run.references)
+        _check_tokens(run.token_logits, run.token_counts)
+        _check_number_of_examples(run, kind)
+        if run.ids is not None:
+            _check_ids(run.ids)
     except ValueError as error:
-        raise UserError(f"{origin}: {error}") from None
+        raise UserError(f"{run.origin}: {error}") from None
 
 
 def check_finite(origin: str, representations: NDArray[Any]) -> None:
@@ -98,19 +123,29 @@ def _check_outputs(name: str, outputs: NDArray[Any], kind: Kind) -> None:
         raise ValueError(f"{name} hold NaN or infinity, first in row {row}: a diverged run cannot be measured")
 
 
-def _check_labels(name: str, outputs: NDArray[Any], labels: NDArray[Any] | None, kind: Kind) -> None:
-    if labels is None:
-        return
-    rows, classes = outputs.shape
-    if labels.shape != (rows,):
-        raise ValueError(f"labels must be ({rows},), one for each row of {name}, not {labels.shape}")
+def _check_labels(labels: NDArray[Any]) -> None:
+    if labels.ndim != 1:
+        raise ValueError(f"labels must be (examples,), not {labels.shape}")
     if not np.isfinite(labels).all():
         raise ValueError(f"labels hold NaN or infinity, first in row {np.flatnonzero(~np.isfinite(labels))[0]}")
-    wrong = np.flatnonzero((labels != np.floor(labels)) | (labels < 0) | (labels >= classes))
-    if kind != "regression" and len(wrong):
-        raise ValueError(
-            f"labels must be 0 to {classes - 1}, the columns of {name}, but row {wrong[0]} holds {labels[wrong[0]]:g}"
-        )
+
+
+def _check_classes(name: str, outputs: NDArray[Any], run: RunArrays, kind: Kind) -> None:
+    rows, classes = outputs.shape
+    labels, names = run.labels, run.label_names
+    if labels is not None and len(labels) != rows:
+        raise ValueError(f"labels must be ({rows},), one for each row of {name}, not {labels.shape}")
+    if kind == "regression":
+        return
+    if labels is not None:
+        wrong = np.flatnonzero((labels != np.floor(labels)) | (labels < 0) | (labels >= classes))
+        if len(wrong):
+            raise ValueError(
+                f"labels must be 0 to {classes - 1}, the columns of {name}, "
+                f"but row {wrong[0]} holds {labels[wrong[0]]:g}"
+            )
+    if names is not None and len(names) != classes:
+        raise ValueError(f"{len(names)} label_names but {classes} columns of {name}: one per class is needed")
 
 
 def _check_rows(name: str, outputs: NDArray[Any], representations: NDArray[Any] | None, kind: Kind) -> None:
@@ -146,5 +181,50 @@ def _check_texts(generations: Sequence[str], references: Sequence[str] | None) -
         wrong = [row for row, text in enumerate(texts) if not isinstance(text, str)]
         if wrong:
             raise ValueError(f"{name} must be texts, but row {wrong[0]} holds {texts[wrong[0]]!r}")
-    if references is not None and len(references) != len(generations):
-        raise ValueError(f"{len(generations)} generations but {len(references)} references: one per example is needed")
+
+
+def _check_tokens(logits: NDArray[Any] | None, counts: NDArray[Any] | None) -> None:
+    if counts is not None and (counts.ndim != 1 or ((counts < 0) | (counts != np.floor(counts))).any()):
+        raise ValueError("token_counts must be (examples,), how many tokens belong to each")
+    if logits is None:
+        return
+    if counts is None:
+        raise ValueError("token_logits need token_counts (examples,), how many tokens belong to each")
+    if logits.ndim != 2 or not logits.size or counts.sum() != len(logits):
+        raise ValueError(
+            "token_logits must be (tokens, words), the tokens of all examples in a row, as many as token_counts sum "
+            f"to, not {logits.shape}"
+        )
+    # NaN where one logit is NaN; minus infinity, a word of probability 0, may not be all that there is.
+    highest = logits.max(axis=1)
+    if not np.isfinite(highest).all():
+        token = np.flatnonzero(~np.isfinite(highest))[0]
+        raise ValueError(f"token_logits hold NaN or infinity, first at token {token} (axis 0)")
+
+
+def _check_number_of_examples(run: RunArrays, kind: Kind) -> None:
+    """Refuse what speaks of another number of examples than the first thing that is there."""
+    counts = {
+        "rows of logits": run.logits,
+        "rows of probabilities": run.probabilities,
+        "generations": run.generations,
+        "references": run.references,
+        "labels": run.labels,
+        "token_counts": run.token_counts,
+        "ids": run.ids,
+        "texts": run.texts,
+    }
+    found = [(name, len(values)) for name, values in counts.items() if values is not None]
+    if run.representations is not None and kind != "choice":
+        found.append(("rows of representations", run.representations.shape[-2]))
+    for name, examples in found[1:]:
+        first, expected = found[0]
+        if examples != expected:
+            raise ValueError(f"{expected} {first} but {examples} {name}: one per example is needed")
+
+
+def _check_ids(ids: Sequence[str]) -> None:
+    rows: dict[str, int] = {}
+    for row, name in enumerate(ids):
+        if rows.setdefault(name, row) != row:
+            raise ValueError(f"ids must tell the examples apart, but rows {rows[name]} and {row} are both {name!r:.60}")

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from steadytune.errors import UserError
-from steadytune.records.checks import Kind, check_run, read_array
+from steadytune.records.arrays import RunArrays, check_same_shapes
+from steadytune.records.checks import Kind, check_kind, check_run, inferred_kind, read_array, read_list
 
 _KINDS_WITH_CLASSES: tuple[Kind, ...] = ("classification", "choice")
+_OF_RUN = ("logits", "probabilities", "generations", "representations", "token_logits")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Cohort:
         labels: (N,), or None.
         representations: K arrays (L, rows, D) of hidden states after each block, or None; a row is an example, and of a
             multiple-choice task a candidate.
-        seeds: K names of the runs.
+        seeds: K names of the runs, all different.
         failed: (K,) whether a run is at or below `majority_score`; False throughout when that is unknown.
         majority_score: Score of always answering the most frequent label.
         seconds: (K,) wall-clock seconds per run, or None.
@@ -65,7 +67,8 @@ class Cohort:
         task: Task name.
         recipe: Recipe name.
         metric: What the scores mean.
-        kind: Task kind; the prediction measures need classes, so a regression has none.
+        kind: Task kind; the prediction measures need classes, so a regression has none. Left out, it is "generation"
+            where there are generations or token_logits, else "classification".
         frozen_encoder: All runs share one encoder (head tuning): representations are equal by construction.
         lost: Runs that did not finish.
         examples: Name under which the texts of the examples are stored, or "".
@@ -75,11 +78,11 @@ class Cohort:
         references: N texts that the generations should equal, or None.
         token_logits: K arrays (T, V) over the next token, all reading the same T tokens of all examples in a row
             (teacher forcing), or None.
-        token_counts: (N,) how many of the T tokens belong to each example, or None.
+        token_counts: (N,) how many of the T tokens belong to each example; token_logits need them.
 
     Raises:
-        UserError: Arrays do not fit together, labels are out of range, probabilities do not sum to 1, or logits are not
-            finite; names the run and the axis.
+        UserError: Arrays do not fit together, labels are out of range, probabilities do not sum to 1, logits are not
+            finite, or two runs have one seed; names the run and the axis.
     """
 
     scores: NDArray[np.float64] = None  # type: ignore[assignment]
@@ -94,7 +97,7 @@ class Cohort:
     task: str = ""
     recipe: str = ""
     metric: str = "score"
-    kind: Kind = "classification"
+    kind: Kind = None  # type: ignore[assignment]
     frozen_encoder: bool = False
     lost: tuple[LostRun, ...] = ()
     examples: str = ""
@@ -105,29 +108,32 @@ class Cohort:
     token_counts: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        counted, runs = self._count_runs()
-        self._set(seeds=tuple(map(str, self.seeds)) or tuple(map(str, range(runs))))
-        given = self.__dict__["given_probabilities"] if self.logits is None else None
-        arrays = {
-            name: None if value is None else [read_array(run, name) for run in value]
-            for name, value in (
-                ("logits", self.logits),
-                ("probabilities", given),
-                ("representations", self.representations),
-                ("token_logits", self.token_logits),
-            )
+        if self.kind is None:
+            self._set(kind=inferred_kind(self.generations, self.token_logits))
+        check_kind("cohort", self.kind)
+        if self.scores is not None:
+            self._set(scores=_scores(self.scores))
+        lists = self._lists()
+        runs = len(next(iter(lists.values())))
+        seeds = tuple(map(str, lists.pop("seeds", range(runs))))
+        if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+            raise UserError(f"two runs have the seed '{twice[0]}': seeds must tell the runs apart")
+        fields: dict[str, Any] = {name: _read(name, lists[name], seeds) for name in _OF_RUN if name in lists}
+        shared = self._shared()
+        each = [
+            RunArrays(f"run {seed}", **shared, **{name: values[run] for name, values in fields.items()})
+            for run, seed in enumerate(seeds)
+        ]
+        for one in each:
+            check_run(one, self.kind)
+        check_same_shapes(each)
+        stacked: dict[str, Any] = {
+            name: np.stack(fields[name]) for name in ("logits", "probabilities") if name in fields
         }
-        others = {name: getattr(self, name) for name in ("seeds", "generations", "failed", "seconds")}
-        for name, value in {**arrays, **others}.items():
-            if value is not None and len(value) != runs:
-                raise UserError(f"{runs} {counted} but {len(value)} {name}: one per run is needed")
-        labels = None if self.labels is None else read_array(self.labels, "labels")
-        self._check(arrays, labels)
-        stacked = {name: _stack(name, arrays[name]) for name in ("logits", "probabilities")}
-        self._set(**{**arrays, **stacked}, labels=labels)
+        self._set(seeds=seeds, **(shared | fields | stacked))
+        if self.token_counts is not None:
+            self._set(token_counts=self.token_counts.astype(np.int64))
         self._set(failed=np.zeros(runs, bool) if self.failed is None else np.asarray(self.failed, bool))
-        if self.generations is not None:
-            self._set(generations=tuple(map(tuple, self.generations)))
         if self.scores is None:
             self._score(runs)
 
@@ -135,36 +141,43 @@ class Cohort:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
-    def _count_runs(self) -> tuple[str, int]:
-        """Return the first field that says how many runs there are, and how many."""
-        if self.scores is not None:
-            scores = np.asarray(self.scores, dtype=np.float64)
-            if scores.ndim != 1:
-                raise UserError(f"scores must be one number per run, not an array of shape {scores.shape}")
-            self._set(scores=scores)
-            return "scores", len(scores)
-        given = self.__dict__["given_probabilities"]
-        for name in ("logits", "probabilities", "generations", "representations", "token_logits"):
-            value = given if name == "probabilities" else getattr(self, name)
-            if value is not None:
-                return name, len(value)
-        raise UserError("a cohort needs scores, logits, probabilities, representations or generations of its runs")
+    def _lists(self) -> dict[str, list[Any]]:
+        """Return what is given of each run, as lists of one length; the first is what says how many runs there are."""
+        given: dict[str, Any] = {
+            "scores": self.scores,
+            "logits": self.logits,
+            "probabilities": self.__dict__["given_probabilities"] if self.logits is None else None,
+            "generations": self.generations,
+            "representations": self.representations,
+            "token_logits": self.token_logits,
+        }
+        known = [name for name, value in given.items() if value is not None]
+        if not known:
+            raise UserError("a cohort needs scores, logits, probabilities, representations or generations of its runs")
+        others: dict[str, Any] = {
+            "seeds": read_list(self.seeds, "seeds") or None,
+            "failed": self.failed,
+            "seconds": self.seconds,
+        }
+        lists = {name: read_list(value, name) for name, value in (given | others).items() if value is not None}
+        runs = len(lists[known[0]])
+        for name, values in lists.items():
+            if len(values) != runs:
+                raise UserError(f"{runs} {known[0]} but {len(values)} {name}: one per run is needed")
+            if not runs and name in _OF_RUN:
+                raise UserError(f"{name} hold no run: leave them out where there is none")
+        return lists
 
-    def _check(self, arrays: dict[str, list[NDArray[Any]] | None], labels: NDArray[Any] | None) -> None:
-        def of_run(name: str, run: int) -> NDArray[Any] | None:
-            return None if (runs := arrays[name]) is None else runs[run]
-
-        for run, seed in enumerate(self.seeds):
-            check_run(
-                f"run {seed}",
-                self.kind,
-                logits=of_run("logits", run),
-                probabilities=of_run("probabilities", run),
-                labels=labels,
-                representations=of_run("representations", run),
-                generations=None if self.generations is None else self.generations[run],
-                references=self.references,
-            )
+    def _shared(self) -> dict[str, Any]:
+        """Return what all runs share."""
+        shared: dict[str, Any] = {
+            name: read_array(value, name)
+            for name, value in (("labels", self.labels), ("token_counts", self.token_counts))
+            if value is not None
+        }
+        if self.references is not None:
+            shared["references"] = tuple(read_list(self.references, "references"))
+        return shared
 
     def _score(self, runs: int) -> None:
         """Fill in the scores that follow from the predictions, and with them which runs failed."""
@@ -209,9 +222,16 @@ class Cohort:
         return np.asarray(outputs.argmax(axis=-1), dtype=np.int64)
 
 
-def _stack(name: str, runs: list[NDArray[Any]] | None) -> NDArray[Any] | None:
-    if runs is None:
-        return None
-    if len(shapes := sorted({run.shape for run in runs})) > 1:
-        raise UserError(f"runs have {name} of different shapes: {', '.join(map(str, shapes))}")
-    return np.stack(runs)
+def _scores(values: Any) -> NDArray[np.float64]:
+    scores = read_array(values, "scores").astype(np.float64)
+    if scores.ndim != 1:
+        raise UserError(f"scores must be one number per run, not an array of shape {scores.shape}")
+    return scores
+
+
+def _read(name: str, values: list[Any], seeds: tuple[str, ...]) -> tuple[Any, ...]:
+    """Return an array per run, of generations a tuple of texts."""
+    named = [(value, f"run {seed}: {name}") for value, seed in zip(values, seeds, strict=True)]
+    if name == "generations":
+        return tuple(tuple(read_list(*one)) for one in named)
+    return tuple(read_array(*one) for one in named)

@@ -106,7 +106,12 @@ def pool(hidden: Tensor, mask: Tensor, how: str) -> Tensor:
         hidden: States of B inputs of T tokens.
         mask: (B, T), 1 at real tokens.
         how: "cls" the first real token, "last" the last real token, "mean" the mean over real tokens.
+
+    Raises:
+        ValueError: `how` is another name.
     """
+    if how not in ("cls", "last", "mean"):
+        raise ValueError(f"unknown pooling {how!r}: it must be 'cls', 'last' or 'mean'")
     if how == "mean":
         weights = mask.unsqueeze(-1).to(hidden.dtype)
         return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from steadytune.errors import UserError
+from steadytune.errors import UserError, unknown_name
 from steadytune.records.checks import Kind
 from steadytune.training.models import pool
 from steadytune.training.recording import hidden_states, stored
@@ -20,6 +20,16 @@ from steadytune.training.seeds import preserved_random_state
 
 Position = Literal["cls", "mean", "last"]
 _LABELS = ("labels", "label")
+
+
+def check_position(position: str | None) -> None:
+    """Refuse a place for hidden states that there is not.
+
+    Raises:
+        UserError: Naming the closest one.
+    """
+    if position is not None and position not in get_args(Position):
+        raise unknown_name("position", str(position), get_args(Position))
 
 
 @torch.inference_mode()
@@ -34,6 +44,7 @@ def fields_of(model: nn.Module, batches: Iterable[Any], position: Position | Non
     Raises:
         UserError: As `record_model`.
     """
+    check_position(position)
     logits: list[Tensor] = []
     labels: list[Tensor] = []
     states: list[Tensor] = []

@@ -15,7 +15,8 @@ from transformers import EvalPrediction, Trainer, TrainerCallback
 
 from steadytune.errors import UserError
 from steadytune.external import record_run
-from steadytune.training.predicting import Position, fields_of
+from steadytune.external.record import check_place
+from steadytune.training.predicting import Position, check_position, fields_of
 
 
 class StabilityRecorder(TrainerCallback):
@@ -37,8 +38,8 @@ class StabilityRecorder(TrainerCallback):
             for no hidden states.
 
     Raises:
-        UserError: There is nothing to predict, the model lies in parts over several processes, or, as training begins,
-            it is no classifier or regression.
+        UserError: There is nothing to predict, the path cannot be written to, the position is unknown, the model lies
+            in parts over several processes, or, as training begins, it is no classifier or regression.
     """
 
     def __init__(
@@ -61,8 +62,11 @@ class StabilityRecorder(TrainerCallback):
                 "StabilityRecorder needs the whole model in one process, which FSDP and DeepSpeed do not have: "
                 "give the logits of trainer.predict to steadytune.record_run"
             )
+        check_position(position)
         self.trainer = trainer
         self.path = Path(path)
+        if trainer.is_world_process_zero():
+            check_place(self.path)
         self.dataset = dataset
         self.position = position
 
@@ -134,6 +138,8 @@ def record_model(
         scores: The run's score, or several by name.
 
     Raises:
-        UserError: The model is no classifier or regression, or the labels are not one per example.
+        UserError: The path cannot be written to, the position is unknown, the model is no classifier or regression, or
+            the labels are not one per example.
     """
+    check_place(Path(path))
     return record_run(path, seed=seed, scores=scores, **fields_of(model, batches, position))

@@ -1,0 +1,79 @@
+"""The arrays of one run, and whether those of several have the sizes that a cohort needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class RunArrays:
+    """What one run says of N examples, C classes. What is not known is None.
+
+    Attributes:
+        origin: The run or file, as an error names it.
+        logits: (N, C), for a regression (N, 1).
+        probabilities: (N, C).
+        labels: (N,), class numbers or for a regression targets.
+        representations: (L, rows, D) or (rows, D); a row is an example, for "choice" a candidate.
+        generations: N texts.
+        references: N texts.
+        token_logits: (T, V), see `Cohort`.
+        token_counts: (N,).
+        label_names: Name of each class.
+        ids: N names of the examples.
+        texts: N texts that a report may show.
+    """
+
+    origin: str
+    logits: NDArray[Any] | None = None
+    probabilities: NDArray[Any] | None = None
+    labels: NDArray[Any] | None = None
+    representations: NDArray[Any] | None = None
+    generations: Sequence[str] | None = None
+    references: Sequence[str] | None = None
+    token_logits: NDArray[Any] | None = None
+    token_counts: NDArray[np.int64] | None = None
+    label_names: Sequence[str] | None = None
+    ids: Sequence[str] | None = None
+    texts: Sequence[str] | None = None
+
+    @property
+    def outputs(self) -> NDArray[Any] | None:
+        """Logits, or else probabilities."""
+        return self.probabilities if self.logits is None else self.logits
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...] | int]:
+        """What must be the same in every run, by name: all sizes but the width of representations."""
+        sizes: dict[str, tuple[int, ...] | int] = {}
+        if self.outputs is not None:
+            sizes["logits or probabilities of shape"] = self.outputs.shape
+        if self.representations is not None:
+            layers, rows = (1, *self.representations.shape)[-3:-1]
+            sizes["layers of representations:"] = layers
+            sizes["rows of representations:"] = rows
+        if self.generations is not None:
+            sizes["number of generations:"] = len(self.generations)
+        if self.token_logits is not None:
+            sizes["token_logits of shape"] = self.token_logits.shape
+        return sizes
+
+
+def check_same_shapes(runs: Sequence[RunArrays]) -> None:
+    """Refuse runs that differ in the sizes of their arrays.
+
+    Raises:
+        UserError: Naming the run, the one that it differs from, and the axis.
+    """
+    for run in runs[1:]:
+        for what, others in runs[0].shapes.items():
+            mine = run.shapes[what]
+            if mine != others:
+                raise UserError(f"{run.origin}: {what} {mine}, but {runs[0].origin} has {others}")
