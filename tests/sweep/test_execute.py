@@ -140,6 +140,17 @@ def test_a_mistake_of_the_user_stops_the_sweep_and_is_no_fate_of_a_run(study, tm
     check_whole(run(study(seeds=2), tmp_path / "out").path, study(seeds=2))
 
 
+@pytest.mark.parametrize("method", [{"freeze": {"blocks": 3}}, {"reinit": {"blocks": 3}}])
+def test_a_method_that_does_not_fit_the_model_is_refused_before_anything_is_trained(
+    tiny_model, tiny_task, tmp_path, method
+):
+    study = tiny_study(tiny_model, tiny_task, seeds=2, recipes={"mmr": None, "deep": {"stabilizers": [method]}})
+    with pytest.raises(UserError, match=r"^recipe 'deep' on model .*3.*has 2") as caught:
+        run(study, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not run_files(tmp_path / "out")
+
+
 def test_heads_are_trained_together_and_only_those_that_are_missing(study, tmp_path):
     given = study(seeds=4, training={"setting": "head"}, recipes=["standard", "mhloss"])
     heard = Heard()

@@ -38,6 +38,10 @@ def run(study: Study, out: str | Path, *, workers: int = 1, listener: Listener |
     store = RunStore.create(out, study, versions())
     prepare_store(store, specs)
     missing = [spec for spec in specs if spec.id not in store]
+    if any(spec.stabilizers for spec in missing):
+        from steadytune.training.fitting import check_methods
+
+        check_methods(missing)
     if missing and workers == 0:
         from steadytune.sweep.room import room_for
 
