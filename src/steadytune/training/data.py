@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from steadytune.errors import UserError
@@ -58,6 +60,11 @@ class Encoded(torch.utils.data.Dataset[Row]):
         """Token ids of every candidate of every example."""
         return [inputs["input_ids"] for row in self.rows for inputs in row["inputs"]]
 
+    @property
+    def shortest_first(self) -> NDArray[np.intp]:
+        """Indices of the examples by their number of tokens, that of the longest candidate."""
+        return np.argsort([max(len(one["input_ids"]) for one in row["inputs"]) for row in self.rows], kind="stable")
+
 
 class Collator:
     """Pads rows into tensors (b, T), or (b, c, T) for a multiple-choice task, and labels (b,).
@@ -84,9 +91,15 @@ class Collator:
 
 
 def batches(dataset: Encoded, collate: Collator, size: int) -> Iterator[dict[str, Tensor]]:
-    """Yield the examples in order, padded, `size` at a time."""
-    for start in range(0, len(dataset), size):
-        yield collate(dataset.rows[start : start + size])
+    """Yield the examples, shortest first so that little is padded, `size` at a time. `in_order` puts results back."""
+    order = dataset.shortest_first
+    for start in range(0, len(order), size):
+        yield collate([dataset.rows[index] for index in order[start : start + size]])
+
+
+def in_order(results: NDArray[Any], dataset: Encoded) -> NDArray[Any]:
+    """Return results (N, ...), one for each example as `batches` yields them, in the order of the dataset."""
+    return results[np.argsort(dataset.shortest_first)]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from steadytune.errors import UserError
 from steadytune.files import CorruptFile, canonical_json, read_arrays, sha256, write_arrays, write_text
 from steadytune.study import RunSpec
-from steadytune.training.data import Encoded, RunData, batches
+from steadytune.training.data import Encoded, RunData, batches, in_order
 from steadytune.training.models import initial_scale, load_encoder, pool
 from steadytune.training.pretraining import pretraining_context
 from steadytune.training.seeds import preserved_random_state
@@ -129,4 +129,4 @@ def _encode(
         parts.append(feature.view(len(labels), -1, feature.shape[-1]) if data.task.kind == "choice" else feature)
         done += len(labels)
         report(done)
-    return torch.cat(parts).numpy()
+    return in_order(torch.cat(parts).numpy(), dataset)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
@@ -19,7 +20,7 @@ from steadytune.records import RunRecord
 from steadytune.stabilizers import Pretraining
 from steadytune.study import RunSpec
 from steadytune.tasks.metrics import evaluate
-from steadytune.training.data import RunData, batches, run_data
+from steadytune.training.data import Collator, Encoded, RunData, batches, in_order, run_data
 from steadytune.training.models import build_model, encoder_of, is_decoder
 from steadytune.training.outcome import Diverged, finished
 from steadytune.training.parts import find_parts
@@ -54,9 +55,7 @@ def train_full(spec: RunSpec, cache: Path, progress: Callable[[float], None]) ->
         trainer.train()
     trained = time.perf_counter()
     device, bf16 = trainer.args.device, spec.training.precision == "bf16"
-    logits, states = logits_of(
-        model, batches(data.measure, data.collate, _EVALUATION_BATCH), device, bf16, _position(spec)
-    )
+    logits, states = outputs_of(model, data.measure, data.collate, device, bf16, _position(spec))
     arrays: Arrays = {"logits": logits, "labels": data.splits.measure.labels}
     if states is not None:
         arrays["representations"] = stored(states, spec.training.representation_dtype)
@@ -81,6 +80,23 @@ def train_full(spec: RunSpec, cache: Path, progress: Callable[[float], None]) ->
 
 
 _EVALUATION_BATCH = 64
+
+
+def outputs_of(
+    model: nn.Module,
+    dataset: Encoded,
+    collate: Collator,
+    device: torch.device,
+    bf16: bool,
+    position: str | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Return what `logits_of` gives for all examples, in their order."""
+    logits, states = logits_of(model, batches(dataset, collate, _EVALUATION_BATCH), device, bf16, position)
+    if states is not None:
+        layers, rows, width = states.shape
+        of_examples = states.reshape(layers, len(dataset), -1, width).swapaxes(0, 1)
+        states = in_order(of_examples, dataset).swapaxes(0, 1).reshape(layers, rows, width)
+    return in_order(logits, dataset), states
 
 
 def _position(spec: RunSpec) -> str | None:
@@ -197,10 +213,9 @@ class _RunTrainer(StableTrainer):
         """Score the half that picks the epoch, and keep the weights if no epoch before was better."""
         assert self.data.select is not None
         assert self.data.splits.select is not None
-        rows = batches(self.data.select, self.data.collate, _EVALUATION_BATCH)
-        task = self.data.task
+        task, bf16 = self.data.task, self.spec.training.precision == "bf16"
         with self.stabilization.final_weights():
-            logits, _ = logits_of(self.model, rows, self.args.device, self.spec.training.precision == "bf16")
+            logits, _ = outputs_of(self.model, self.data.select, self.data.collate, self.args.device, bf16)
             score = evaluate([task.metric], task.kind, logits, self.data.splits.select)[task.metric]
             if not self.epoch_scores or score > max(self.epoch_scores):
                 self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
