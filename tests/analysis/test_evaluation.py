@@ -87,3 +87,12 @@ def test_no_scores_have_no_error(scores):
     found = evaluation_error(Cohort(scores=scores))
     assert found.best_of == ()
     assert math.isnan(found.expected)
+
+
+def test_the_ensemble_is_scored_by_the_mean_probability() -> None:
+    logits = np.log([[[0.6, 0.4], [0.4, 0.6]], [[0.9, 0.1], [0.2, 0.8]], [[0.3, 0.7], [0.7, 0.3]]])
+    # Means over the runs: 0.6 for the first class of the first example, 0.433 for that of the second.
+    assert evaluation_error(Cohort(logits=logits, labels=[0, 1])).ensemble == 1.0
+    assert evaluation_error(Cohort(logits=logits, labels=[0, 0])).ensemble == 0.5
+    assert math.isnan(evaluation_error(Cohort(logits=logits[:1], labels=[0, 1])).ensemble)
+    assert math.isnan(evaluation_error(Cohort(scores=[0.7, 0.8])).ensemble)

@@ -67,6 +67,8 @@ def test_the_error_of_the_evaluation_set_is_said_beside_that_of_the_seeds() -> N
     assert "200 examples would move the mean score by 3.4 points" in words
     assert "another seed would move one run by 5.0 (SD)" in words
     assert "The best of 2 runs reports 65.0" in words
+    assert "ensemble" not in words
+    assert "an ensemble, scores 66.0" in evaluation_sentence(EvaluationError(200, 0.034, 0.05, 0.6, best, 0.66))
     assert evaluation_sentence(EvaluationError(0, float("nan"), 0.05, 0.6, best)) == ""
 
 

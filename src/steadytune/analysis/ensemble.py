@@ -78,24 +78,39 @@ def ensemble(cohort: Cohort, draws: int = 200, seed: int = 0) -> Ensemble:
         The ensemble. With fewer than two runs it has no pairs.
 
     Raises:
-        UserError: The cohort has no logits, labels or classes, its logits are not finite, or its metric reads groups
-            of examples, which a cohort does not keep.
+        UserError: The cohort has no logits, labels or classes, or its metric reads groups of examples, which a cohort
+            does not keep.
     """
-    name, probabilities = cohort.name or "cohort", cohort.probabilities
-    if cohort.kind == "generation" or probabilities is None or cohort.labels is None:
-        raise UserError(f"{name}: an ensemble needs the logits and labels of a task with classes")
-    if not np.isfinite(probabilities).all():
-        raise UserError(f"{name}: an ensemble needs logits that are finite")
-    if find_metric(cohort.metric).grouped:
-        raise UserError(f"{name}: {cohort.metric} reads groups of examples, which are not recorded with the logits")
-    examples = Examples(((),) * len(cohort.labels), cohort.labels)
+    probabilities = _probabilities(cohort)
     return Ensemble(
         runs=len(cohort),
         metric=cohort.metric,
-        score=evaluate([cohort.metric], cohort.kind, probabilities.mean(axis=0), examples)[cohort.metric],
+        score=ensemble_score(cohort),
         single=float(cohort.scores.mean()),
         pairs=ensemble_disagreement(probabilities, draws, seed),
     )
+
+
+def ensemble_score(cohort: Cohort) -> float:
+    """Return the score of the mean of the runs' probabilities.
+
+    Raises:
+        UserError: As for `ensemble`.
+    """
+    probabilities, labels = _probabilities(cohort), cohort.labels
+    assert labels is not None
+    assert cohort.kind != "generation"
+    examples = Examples(((),) * len(labels), labels)
+    return evaluate([cohort.metric], cohort.kind, probabilities.mean(axis=0), examples)[cohort.metric]
+
+
+def _probabilities(cohort: Cohort) -> NDArray[np.float64]:
+    name, probabilities = cohort.name or "cohort", cohort.probabilities
+    if cohort.kind == "generation" or probabilities is None or cohort.labels is None:
+        raise UserError(f"{name}: an ensemble needs the logits and labels of a task with classes")
+    if find_metric(cohort.metric).grouped:
+        raise UserError(f"{name}: {cohort.metric} reads groups of examples, which are not recorded with the logits")
+    return probabilities
 
 
 def ensemble_disagreement(

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from scipy.special import comb
 
 from steadytune.analysis.bootstrap import RESAMPLES, example_weights
+from steadytune.analysis.ensemble import ensemble_score
 from steadytune.analysis.scores import count_examples, weighted_scores
+from steadytune.errors import UserError
 from steadytune.records import Cohort
 
 Array = NDArray[np.float64]
@@ -45,6 +47,7 @@ class EvaluationError:
         seed_sd: SD of the score over runs, for other seeds and the same examples; NaN for a single run.
         expected: Mean score, which is what a single run is expected to have.
         best_of: For n = 1 .. K.
+        ensemble: Score of the mean of the runs' probabilities; NaN where there are no probabilities, or one run.
     """
 
     examples: int
@@ -52,6 +55,7 @@ class EvaluationError:
     seed_sd: float
     expected: float
     best_of: tuple[BestOf, ...]
+    ensemble: float = math.nan
 
 
 def evaluation_error(cohort: Cohort, *, resamples: int = RESAMPLES, seed: int = 0) -> EvaluationError:
@@ -94,7 +98,15 @@ def evaluation_error(cohort: Cohort, *, resamples: int = RESAMPLES, seed: int = 
         seed_sd=float(cohort.scores.std(ddof=1)) if runs > 1 else math.nan,
         expected=float(cohort.scores.mean()),
         best_of=tuple(BestOf(n, *map(float, pair)) for n, pair in enumerate(zip(reported, obtained, strict=True), 1)),
+        ensemble=_ensemble(cohort) if runs > 1 else math.nan,
     )
+
+
+def _ensemble(cohort: Cohort) -> float:
+    try:
+        return ensemble_score(cohort)
+    except UserError:  # there is none of these runs, which hold a score alone or a text
+        return math.nan
 
 
 def expected_of_best(chosen_by: Array, scores: Array) -> Array:

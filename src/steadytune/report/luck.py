@@ -90,6 +90,8 @@ def evaluation_sentence(found: EvaluationError) -> str:
             f"scores {points(best.obtained)} on the other half, where a single run is expected to score "
             f"{points(found.expected)}"
         )
+    if known(found.ensemble):
+        words += f". The mean of all runs' probabilities, an ensemble, scores {points(found.ensemble)}"
     return f"{words}."
 
 
