@@ -99,11 +99,11 @@ class Steps(TrainerCallback):
         self.thread.join()
 
 
-def make_trainer(spec: RunSpec, folder: Path) -> full._RunTrainer:
+def make_trainer(spec: RunSpec, folder: Path) -> full.RunTrainer:
     """Return a study's Trainer for a run, long enough that the curves do not fall into the measured steps."""
     data = run_data(spec)
     model = build_model(spec.model, data.task, spec.training, data.tokenizer)
-    trainer = full._RunTrainer(spec, data, folder, lambda share: None, str(folder / "out"), model)
+    trainer = full.RunTrainer(spec, data, folder, lambda share: None, str(folder / "out"), model)
     trainer.args.logging_steps = 10_000
     return trainer
 

@@ -104,12 +104,12 @@ def test_weight_decay_spares_biases_and_layer_norms(specs, tmp_path):
 
     (spec,) = specs()
     trainers = []
-    init = full._RunTrainer.__init__
-    full._RunTrainer.__init__ = lambda self, *args: (trainers.append(self), init(self, *args))[1]
+    init = full.RunTrainer.__init__
+    full.RunTrainer.__init__ = lambda self, *args: (trainers.append(self), init(self, *args))[1]
     try:
         train_full(spec, tmp_path, _quiet)
     finally:
-        full._RunTrainer.__init__ = init
+        full.RunTrainer.__init__ = init
     groups = {group["weight_decay"]: group["params"] for group in trainers[0].optimizer.optimizer.param_groups}
 
     assert set(groups) == {0.01, 0.0}
@@ -158,22 +158,22 @@ def test_the_weights_of_the_picked_epoch_are_the_ones_that_are_measured(specs, t
     def score(*args):
         return {"accuracy": next(scores)}
 
-    pick = full._RunTrainer.pick_epoch
+    pick = full.RunTrainer.pick_epoch
 
     def keep(trainer):
         heads.append(trainer.stabilization.head.weight.detach().clone())
         pick(trainer)
 
     measured = []
-    unequip = full._RunTrainer.unequip
+    unequip = full.RunTrainer.unequip
 
     def look(trainer):
         unequip(trainer)
         measured.append(find_head(trainer.model)[2].weight.detach().clone())
 
     monkeypatch.setattr(full, "evaluate", score)
-    monkeypatch.setattr(full._RunTrainer, "pick_epoch", keep)
-    monkeypatch.setattr(full._RunTrainer, "unequip", look)
+    monkeypatch.setattr(full.RunTrainer, "pick_epoch", keep)
+    monkeypatch.setattr(full.RunTrainer, "unequip", look)
     train_full(spec, tmp_path, _quiet)
 
     assert torch.equal(measured[0], heads[1])

@@ -164,13 +164,13 @@ def test_all_heads_of_mhloss_differ_from_each_other_on_a_native_head(model_of, t
     from steadytune.training import full
 
     folder, heads = model_of("bert"), []
-    equip = full._RunTrainer.equip
+    equip = full.RunTrainer.equip
 
     def look(trainer, model):
         equip(trainer, model)
         heads.append(trainer.stabilization.head.weight.detach().flatten(1))
 
-    monkeypatch.setattr(full._RunTrainer, "equip", look)
+    monkeypatch.setattr(full.RunTrainer, "equip", look)
     study = Study.parse(
         {
             "model": str(folder),

@@ -48,10 +48,10 @@ class _Observed:
                 self.dropout = torch.get_rng_state().numpy().tobytes()
             return step(trainer, model, inputs, *rest)
 
-        step = full._RunTrainer.training_step
+        step = full.RunTrainer.training_step
         with monkeypatch.context() as patch:
             patch.setattr(data_module.Collator, "__call__", watch_order)
-            patch.setattr(full._RunTrainer, "training_step", watch_first_step)
+            patch.setattr(full.RunTrainer, "training_step", watch_first_step)
             _, arrays = train_full(spec, cache, lambda share: None)
         self.logits = arrays["logits"]
 

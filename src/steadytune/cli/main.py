@@ -14,6 +14,7 @@ from steadytune.cli.ls import ls
 from steadytune.cli.measure import measure
 from steadytune.cli.report import report
 from steadytune.cli.run import run
+from steadytune.cli.theory import theory
 from steadytune.cli.validate import validate
 from steadytune.errors import UserError
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 for command in (demo, run, measure, compare, validate, report, ls, doctor):
     app.command()(command)
+app.add_typer(theory, name="theory")
 
 # An option or command that does not exist; typer has no public name for it.
 _UsageError: Any = typer.BadParameter.__base__

@@ -125,16 +125,15 @@ def render(
         tables: Names of the CSV files that are written beside it.
         validations: (model, task) -> what is known about the measures.
     """
-    from plotly.io.json import to_json_plotly
-    from plotly.offline import get_plotlyjs
-
     sections = _sections(comparison, verdict, texts or {}, validations or {})
     data = {
         "figures": {place: figure for section in sections for place, figure in section.figures.items()},
         "distances": {section.key: section.distances for section in sections},
         "flips": {section.key: section.drawn_flips for section in sections},
     }
-    page: str = _template().render(
+    return document(
+        "page.html.j2",
+        data,
         title=_title(sections),
         facts=facts,
         sections=sections,
@@ -147,6 +146,22 @@ def render(
         count=count,
         called=called,
         breakable=lambda name: Markup("+<wbr>").join(name.split("+")),
+    )
+
+
+def document(template: str, data: Mapping[str, Any], **values: Any) -> str:
+    """Fill a template of the page with the style, the script that draws figures, and plotly.
+
+    Args:
+        template: Its name.
+        data: What the script draws: "figures", "distances" and "flips".
+        **values: What else the template shows.
+    """
+    from plotly.io.json import to_json_plotly
+    from plotly.offline import get_plotlyjs
+
+    page: str = _template(template).render(
+        **values,
         style=Markup(_part("style.css")),
         script=Markup(_part("script.js")),
         plotly=Markup(get_plotlyjs()),
@@ -235,9 +250,9 @@ def _part(name: str) -> str:
 
 
 @cache
-def _template() -> Any:
+def _template(name: str) -> Any:
     loader = PackageLoader("steadytune.report", "page")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)

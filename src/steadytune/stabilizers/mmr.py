@@ -59,8 +59,15 @@ def centre_closeness(features: Tensor, classes: Tensor) -> Tensor:
 
     if features.dtype in (torch.float16, torch.bfloat16):
         features = features.float()
-    centres = [features[classes == label].mean(0) for label in classes.unique()]
-    if len(centres) < 2:
-        return features.new_zeros(())
-    distances = torch.stack([torch.linalg.vector_norm(a - b) for a, b in combinations(centres, 2)])
-    return (1 / (1 + distances)).mean()
+    return closeness(torch.stack([features[classes == label].mean(0) for label in classes.unique()]))
+
+
+def closeness(centres: Tensor) -> Tensor:
+    """Return R (...) of class centres (..., C, d); 0 for fewer than two."""
+    import torch
+
+    if centres.shape[-2] < 2:
+        return centres.new_zeros(centres.shape[:-2])
+    pairs = combinations(centres.unbind(-2), 2)
+    distances = torch.stack([torch.linalg.vector_norm(a - b, dim=-1) for a, b in pairs])
+    return (1 / (1 + distances)).mean(0)

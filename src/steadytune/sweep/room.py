@@ -24,5 +24,9 @@ def room_for(study: Study) -> int:
         return 1
     each = _PROCESS_BYTES + _COPIES * max(checkpoint_bytes(model) for model in study.model)
     threads = max(study.recipe_training(name).threads for name in study.recipes)
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(processors // threads, int(psutil.virtual_memory().available // each)))
+    return max(1, min(processors() // threads, int(psutil.virtual_memory().available // each)))
+
+
+def processors() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

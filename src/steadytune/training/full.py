@@ -47,13 +47,8 @@ def train_full(spec: RunSpec, cache: Path, progress: Callable[[float], None]) ->
     started = time.perf_counter()
     torch.set_num_threads(spec.training.threads)
     data = run_data(spec)
-    set_seed(spread("init", spec.seeds.init))
-    model = build_model(spec.model, data.task, spec.training, data.tokenizer)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = _RunTrainer(spec, data, cache, progress, folder, model)
-        ready = time.perf_counter()
-        trainer.train()
-    trained = time.perf_counter()
+    trainer = fine_tune(spec, data, cache, progress)
+    trained, model = time.perf_counter(), trainer.model
     device, bf16 = trainer.args.device, spec.training.precision == "bf16"
     logits, states = outputs_of(model, data.measure, data.collate, device, bf16, _position(spec))
     arrays: Arrays = {"logits": logits, "labels": data.splits.measure.labels}
@@ -69,8 +64,8 @@ def train_full(spec: RunSpec, cache: Path, progress: Callable[[float], None]) ->
         curves=trainer.curves,
         measurements={**trainer.measurements, "distance_from_start": trainer.distance()},
         timings={
-            "setup": ready - started - trainer.shared_seconds,
-            "train": trained - ready,
+            "setup": trainer.ready - started - trainer.shared_seconds,
+            "train": trained - trainer.ready,
             "evaluate": done - trained,
             "shared": trainer.shared_seconds,
             "total": done - started - trainer.shared_seconds,
@@ -137,8 +132,13 @@ def arguments(spec: RunSpec, examples: int, folder: str) -> TrainingArguments:
     return made
 
 
-class _RunTrainer(StableTrainer):
-    """Watches a run: its loss, its geometry, its best epoch, how far it travels."""
+class RunTrainer(StableTrainer):
+    """Watches a run: its loss, its geometry, its best epoch, how far it travels.
+
+    Attributes:
+        start: Weights of the encoder as training begins, by name.
+        ready: When all was ready for training, on the clock of `time.perf_counter`.
+    """
 
     def __init__(
         self,
@@ -167,6 +167,7 @@ class _RunTrainer(StableTrainer):
         self.remove_callback(PrinterCallback)
         self.levels = find_parts(model).levels
         self.start = {name: weight.detach().cpu().clone() for name, weight in encoder_of(model).named_parameters()}
+        self.ready = time.perf_counter()
 
     def pretraining(self, model: nn.Module) -> Pretraining:
         """Return what the hook before training sees, cached for all runs of the study."""
@@ -197,7 +198,7 @@ class _RunTrainer(StableTrainer):
         seen = bool(self.shape) and self.shape[-1]["geometry_step"] == self.state.global_step
         if model.training and not seen and self.state.global_step % self.args.logging_steps == 0:
             features, classes = self.stabilization.encoded_batch()
-            if classes is not None:
+            if classes is not None and len(classes):
                 values = geometry(features, classes, self.stabilization.head)
                 self.shape.append({"geometry_step": self.state.global_step, **values})
         return result
@@ -251,7 +252,7 @@ class _RunTrainer(StableTrainer):
 
 
 class _Watch(TrainerCallback):
-    def __init__(self, trainer: _RunTrainer) -> None:
+    def __init__(self, trainer: RunTrainer) -> None:
         self.trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -266,3 +267,33 @@ class _Watch(TrainerCallback):
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.trainer.data.select is not None:
             self.trainer.pick_epoch()
+
+
+def fine_tune(
+    spec: RunSpec,
+    data: RunData,
+    cache: Path,
+    progress: Callable[[float], None],
+    make_trainer: Callable[..., RunTrainer] = RunTrainer,
+) -> RunTrainer:
+    """Build the model of a run and train it.
+
+    Args:
+        spec: The run.
+        data: Its examples.
+        cache: Folder of what seeds share.
+        progress: Called with the share of the run that is done, 0 to 1.
+        make_trainer: Makes what trains the model, from what `RunTrainer` takes.
+
+    Returns:
+        The trainer, with the trained model.
+
+    Raises:
+        Diverged: The loss became NaN or infinite.
+    """
+    set_seed(spread("init", spec.seeds.init))
+    model = build_model(spec.model, data.task, spec.training, data.tokenizer)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = make_trainer(spec, data, cache, progress, folder, model)
+        trainer.train()
+    return trainer

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from steadytune.errors import UserError
 from steadytune.files import Arrays
 from steadytune.records import RunRecord
 from steadytune.stabilizers.mhloss import MHLoss
@@ -20,158 +20,114 @@ from steadytune.study import RunSpec
 from steadytune.tasks.base import Examples, Kind
 from steadytune.tasks.metrics import evaluate
 from steadytune.training.data import run_data
+from steadytune.training.descent import descend
 from steadytune.training.features import frozen_features
+from steadytune.training.minibatch import MiniBatches, train_in_batches
 from steadytune.training.outcome import Diverged, finished, lost
-from steadytune.training.seeds import spread
+from steadytune.training.posing import Numbers, pose_problems
+from steadytune.training.problems import Heads, Loss, Reduction
 
-_BLOCK = 64
-
-
-@dataclass(frozen=True)
-class Heads:
-    """B trained linear heads.
-
-    Attributes:
-        weight: (B, outputs, d).
-        bias: (B, outputs).
-        losses: (steps, B) training loss of each head's batch, before its step.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    losses: Tensor
-
-    def logits(self, features: Tensor) -> Tensor:
-        """Return (B, n, outputs), or (B, n, c) for features (n, c, d) of c candidates."""
-        # One product per head, of a copy that lies in memory as any other does: else the last bits would depend on the
-        # heads beside it.
-        rows = features.flatten(0, -2)
-        heads = zip(self.weight, self.bias, strict=True)
-        logits = torch.stack([rows @ weight.clone().T + bias.clone() for weight, bias in heads])
-        return logits.view(len(logits), *features.shape[:2]) if features.dim() == 3 else logits
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def fit_heads(
-    features: Tensor,
-    labels: Tensor,
+    features: Tensor | NDArray[Any],
+    labels: Tensor | NDArray[Any],
     *,
-    kind: str,
-    num_outputs: int,
-    init_seeds: Sequence[int],
-    order_seeds: Sequence[int],
-    learning_rate: float,
+    learning_rate: float | Numbers,
     epochs: int,
-    batch_size: int,
-    heads: int = 1,
+    batch_size: int | None = None,
+    kind: str = "classification",
+    loss: Loss = "softmax",
+    num_outputs: int | None = None,
+    reduction: Reduction = "mean",
+    l2: float | Numbers = 0.0,
+    init_seeds: Sequence[int] | None = None,
+    init: Tensor | NDArray[Any] | None = None,
     scale: float = 0.02,
-    warmup: float = 0.1,
-    weight_decay: float = 0.01,
-    clip: float = 1.0,
-    each_epoch: Callable[[int, Heads], None] | None = None,
+    heads: int = 1,
+    bias: bool = True,
+    sample_weights: Tensor | NDArray[Any] | None = None,
+    left_out: Sequence[int] | NDArray[Any] | Tensor | None = None,
+    at: Sequence[int] = (),
+    tolerance: float = 0.0,
+    progress: Callable[[float], None] = lambda share: None,
+    **minibatch: Unpack[MiniBatches],
 ) -> Heads:
-    """Train B = len(init_seeds) x heads linear heads on shared features, as one batched problem.
+    """Train B problems, each of one or several linear heads, on shared features as one batched problem.
 
-    AdamW with bias correction, linear warm-up and decay, decay on the weights alone, the gradient of each head clipped
-    by itself. Every head sees the batches of its own order seed. There is no dropout: the features are frozen.
+    Without `batch_size` by full-batch gradient descent with a constant rate: two matrix products per step, in bounded
+    memory. With it by AdamW or SGD, every problem on the batches of its own order; see `minibatch.train_in_batches`
+    for the options that only this takes. There is no dropout: the features are frozen.
+
+    B is the length of whatever is given per problem; what is not, holds for all. An objective of leave-one-out that is
+    divided by n, not n - 1, is the sum with the rate divided by n.
 
     Args:
-        features: (n, d), or (n, c, d) for choice tasks with c candidates.
+        features: (n, d), or (n, c, d) for choice tasks with c candidates. Training is in their precision, single or
+            double, and on their device.
         labels: (n,) class or choice index, or target.
-        kind: "classification", "regression" or "choice".
-        num_outputs: Classes; 1 for a regression or choice.
-        init_seeds: One per problem.
-        order_seeds: One per problem.
-        learning_rate: Peak rate.
-        epochs: Passes.
-        batch_size: Examples per step.
-        heads: Independently initialised heads per problem, which share their batches; they are averaged at the end.
-        scale: Standard deviation of the initial weights; biases start at 0.
-        warmup: Share of the steps.
-        weight_decay: Decoupled decay.
-        clip: Norm limit, 0 for none.
-        each_epoch: Called with the number of epochs done and the heads as they stand, averaged.
+        learning_rate: Number or (B,); for mini-batches the peak.
+        epochs: Passes. Without mini-batches each is one step.
+        batch_size: Examples per step, or None for all.
+        kind: "classification", "regression" or "choice"; the latter two in mini-batches alone.
+        loss: Of a classification. "softmax": cross-entropy, an output per class. "logistic": log(1 + exp(-y z)), one
+            output, y = 1 for class 1 and -1 for class 0; with more outputs the sum of each class against the rest.
+        num_outputs: Classes. By default as many as the labels show, and a single output for logistic loss of two.
+        reduction: Whether the examples' losses are summed by their weights, or that divided by the sum of the weights.
+        l2: Number or (B,); l2 / 2 times the squared norm of the weights is added to the loss. The bias is spared.
+        init_seeds: (B,) seeds of normal initial weights. Biases start at 0.
+        init: (B, outputs, d) or (outputs, d) initial weights instead. Without either they are 0.
+        scale: Standard deviation of drawn weights.
+        heads: Independently drawn heads per problem, each trained on its own loss; they are averaged at the end.
+        bias: Whether the heads have one. In the theory they have none.
+        sample_weights: (B, n) or (n,), at least 0.
+        left_out: (B,) index of an example that weighs nothing, -1 for none. `range(n)` is leave-one-out.
+        at: Full batch: increasing steps at which to keep the heads, in `Heads.snapshots`.
+        tolerance: Full batch: a problem stops once no component of its gradient is larger.
+        progress: Called with the share that is done, 0 to 1.
+        **minibatch: Of mini-batches; `order_seeds` is required.
 
     Returns:
         One head per problem.
+
+    Raises:
+        UserError: Features are not finite, labels not classes, lengths differ, a number is out of its range, an
+            option does not go with the others, or a full-batch learning rate is beyond the stability limit.
     """
-    n, width = len(features), features.shape[-1]
-    asked = len(init_seeds)
-    # Kernels round differently in a batch of one and at the end of an array. So that a head has the same bits whoever
-    # is trained beside it, none is trained alone, and each fills whole blocks of every array with its own numbers.
-    init_seeds, order_seeds = ([*seeds, *seeds] if asked == 1 else seeds for seeds in (init_seeds, order_seeds))
-    problems = len(init_seeds)
-    device, dtype = features.device, features.dtype
-    features = nn.functional.pad(features, (0, -width % _BLOCK))
-    drawn = torch.stack(
-        [torch.randn(heads, num_outputs, width, dtype=dtype, generator=_generator("init", seed)) for seed in init_seeds]
+    if epochs < 0 or (batch_size is not None and min(batch_size, epochs) < 1):
+        raise UserError(
+            f"epochs is {epochs} and batch_size {batch_size}: 1 or more are needed, or 0 epochs without one"
+        )
+    order_seeds = minibatch.get("order_seeds")
+    problems = pose_problems(
+        features,
+        labels,
+        learning_rate=learning_rate,
+        kind=kind,
+        loss=loss,
+        num_outputs=num_outputs,
+        reduction=reduction,
+        l2=l2,
+        init_seeds=init_seeds,
+        init=init,
+        scale=scale,
+        heads=heads,
+        bias=bias,
+        sample_weights=sample_weights,
+        left_out=left_out,
+        order_seeds=order_seeds,
     )
-    weight = nn.functional.pad(drawn * scale, (0, -width % _BLOCK)).to(device).requires_grad_(True)
-    padded = -(-heads * num_outputs // _BLOCK) * _BLOCK
-    biases = torch.zeros(problems, padded, device=device, dtype=dtype, requires_grad=True)
-    optimizer = torch.optim.AdamW(
-        [{"params": [weight], "weight_decay": weight_decay}, {"params": [biases], "weight_decay": 0.0}],
-        lr=learning_rate,
-    )
-    steps = epochs * math.ceil(n / batch_size)
-    rising = math.ceil(warmup * steps)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: step / max(1, rising) if step < rising else (steps - step) / max(1, steps - rising)
-    )
-    orders = [_generator("order", seed) for seed in order_seeds]
-    losses: list[Tensor] = []
-
-    def folded() -> Heads:
-        bias = biases.detach()[:asked, : heads * num_outputs].view(asked, heads, num_outputs)
-        return Heads(weight.detach()[:asked, ..., :width].mean(1), bias.mean(1), torch.stack(losses)[:, :asked].cpu())
-
-    for epoch in range(epochs):
-        order = torch.stack([torch.randperm(n, generator=generator) for generator in orders]).to(device)
-        for index in order.split(batch_size, dim=1):
-            inputs, targets = features[index], labels[index]
-            rows = inputs.flatten(1, -2)
-            logits = torch.bmm(rows, weight.flatten(1, 2).mT) + biases[:, None, : heads * num_outputs]
-            each = _losses(logits.view(*rows.shape[:2], heads, num_outputs), targets, kind)
-            weight_gradient, bias_gradient = torch.autograd.grad(each.sum(), (weight, biases))
-            if clip:
-                own = bias_gradient[:, : heads * num_outputs].view(problems, heads, num_outputs)
-                norm = (weight_gradient.square().sum((2, 3)) + own.square().sum(2)).sqrt()
-                shrink = (clip / (norm + 1e-6)).clamp(max=1)
-                weight_gradient = weight_gradient * shrink[..., None, None]
-                spread_out = shrink.repeat_interleave(num_outputs, dim=1)
-                bias_gradient = bias_gradient * nn.functional.pad(spread_out, (0, padded - heads * num_outputs))
-            weight.grad, biases.grad = weight_gradient, bias_gradient
-            optimizer.step()
-            schedule.step()
-            losses.append(each.detach().mean(1))
-        if each_epoch is not None:
-            each_epoch(epoch + 1, folded())
-    return folded()
-
-
-def _generator(stream: str, seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(spread(stream, seed))
-
-
-def _losses(logits: Tensor, targets: Tensor, kind: str) -> Tensor:
-    """Return the mean task loss of each head.
-
-    Args:
-        logits: (B, rows, H, outputs); rows are candidates for choice tasks.
-        targets: (B, b).
-        kind: Task kind.
-
-    Returns:
-        (B, H).
-    """
-    problems, rows, heads, _ = logits.shape
-    batch = targets.shape[1]
-    if kind == "regression":
-        return (logits.squeeze(-1) - targets[..., None]).square().mean(1)
-    if kind == "choice":
-        logits = logits.view(problems, batch, rows // batch, heads).permute(0, 1, 3, 2)
-    log_probabilities = logits.log_softmax(-1)
-    chosen = targets[:, :, None, None].expand(-1, -1, heads, 1)
-    return -log_probabilities.gather(-1, chosen).squeeze(-1).mean(1)
+    if batch_size is None:
+        if minibatch:
+            raise UserError(f"{', '.join(minibatch)} need mini-batches: give batch_size, or leave them out")
+        if kind != "classification":
+            raise UserError(f"full-batch gradient descent is for classification, not {kind}: give batch_size")
+        return descend(problems, steps=epochs, at=at, tolerance=tolerance, progress=progress)
+    if at or tolerance or order_seeds is None:
+        raise UserError("mini-batches need order_seeds, one per problem, and know neither `at` nor `tolerance`")
+    return train_in_batches(problems, epochs=epochs, batch_size=batch_size, progress=progress, **minibatch)
 
 
 def train_heads(
@@ -195,10 +151,6 @@ def train_heads(
     labels = torch.from_numpy(data.splits.train.labels)
     picker = _EpochPicker(features.select, data.splits.select, task.kind, task.metric)
 
-    def each_epoch(epoch: int, current: Heads) -> None:
-        progress(0.5 + 0.5 * epoch / training.epochs)
-        picker(epoch, current)
-
     trained = fit_heads(
         features.train,
         labels.float() if task.kind == "regression" else labels,
@@ -214,7 +166,8 @@ def train_heads(
         warmup=training.warmup,
         weight_decay=training.weight_decay,
         clip=training.clip,
-        each_epoch=each_epoch,
+        each_epoch=picker,
+        progress=lambda share: progress(0.5 + 0.5 * share),
     )
     chosen = picker.best or trained
     logits = chosen.logits(features.measure).numpy()

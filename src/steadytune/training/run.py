@@ -31,7 +31,7 @@ def train(specs: Sequence[RunSpec], cache: Path, progress: Callable[[float], Non
     """
     started = time.perf_counter()
     try:
-        with _quiet():
+        with quiet():
             return _train(specs, cache, progress)
     except UserError:
         raise
@@ -47,7 +47,7 @@ def _train(specs: Sequence[RunSpec], cache: Path, progress: Callable[[float], No
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the library's own bars and reports of new weights out of the sweep's display."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()

@@ -1,0 +1,162 @@
+"""How a value changes with a setting over many data sets, whether that was predicted, and both in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.analysis.wording import percent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Way = Literal["falls", "rises", "stays"]
+Verdict = Literal["seen", "mostly seen", "mixed", "no effect", "the opposite is seen", "not seen", "not to be told"]
+
+FLAT = 0.05
+"""A relative change below this is none."""
+SEEN, MOSTLY = 0.9, 0.6
+"""Shares of the groups from which on a prediction is seen, or mostly."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One prediction beside what was measured.
+
+    Attributes:
+        prediction: A sentence.
+        source: Where it comes from.
+        verdict: Whether it is seen.
+        measured: Sentences with the numbers.
+    """
+
+    prediction: str
+    source: str
+    verdict: Verdict
+    measured: str
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A value at the largest setting over that at the smallest, for every group in which both are known.
+
+    Attributes:
+        ends: The two settings, medians over the groups.
+        ratios: (groups,).
+        between: A setting between the ends at which the median ratio to the first is below or above that at both ends,
+            by more than `FLAT`, and "lowest" or "highest"; None where there is none.
+    """
+
+    ends: tuple[float, float]
+    ratios: NDArray[np.float64]
+    between: tuple[float, str] | None = None
+
+    def share(self, way: Way) -> float:
+        """Return the share of the groups that go this way; NaN without groups."""
+        falls, rises = self.ratios < 1 - FLAT, self.ratios > 1 + FLAT
+        going = {"falls": falls, "rises": rises, "stays": ~(falls | rises)}[way]
+        return float(going.mean()) if len(going) else math.nan
+
+    def verdict(self, expected: Way) -> Verdict:
+        """Say whether what was expected is seen."""
+        if not len(self.ratios):
+            return "not to be told"
+        if self.share(expected) >= MOSTLY:
+            return graded(self.share(expected))
+        if expected == "stays":
+            return "not seen"
+        if self.share("rises" if expected == "falls" else "falls") >= MOSTLY:
+            return "the opposite is seen"
+        return "no effect" if self.share("stays") >= MOSTLY else "mixed"
+
+    def words(self, setting: str, groups: str) -> str:
+        """Say what happens from the smallest to the largest setting.
+
+        Args:
+            setting: What stands before its value, such as "n =".
+            groups: What the groups are called.
+        """
+        if not len(self.ratios):
+            return f"There are no {groups} with two values to compare."
+        names: dict[Way, str] = {"falls": "falls", "rises": "rises", "stays": f"changes by less than {percent(FLAT)}"}
+        ways = [f"{name} in {percent(self.share(way))}" for way, name in names.items() if self.share(way)]
+        low, high = self.ends
+        between = f" It is {self.between[1]} in between, at {setting} {self.between[0]:g}." if self.between else ""
+        return (
+            f"From {setting} {low:g} to {high:g} it {', '.join(ways)} of {len(self.ratios)} {groups}; the median ratio "
+            f"is {np.median(self.ratios):.2g}.{between}"
+        )
+
+
+def trend(table: pd.DataFrame, x: str, y: str, by: Sequence[str] = ("dataset",)) -> Trend:
+    """Compare the value y at the ends of the setting x.
+
+    Args:
+        table: A row per group and setting. Rows without a value do not count.
+        x: Column of the setting.
+        y: Column of the value, at least 0. Groups whose first value is 0 have no ratio.
+        by: Columns that make a group.
+    """
+    known = table.dropna(subset=[x, y]).sort_values(x, kind="stable")
+    grouped = known.groupby(list(by))[[x, y]]
+    first, last = grouped.transform("first"), grouped.transform("last")
+    usable = (first[x] < last[x]) & (first[y] > 0)
+    relative = known.assign(ratio=known[y] / first[y].where(usable))[usable]
+    if relative.empty:
+        return Trend((math.nan, math.nan), np.zeros(0))
+    ends = float(first[x][usable].median()), float(last[x][usable].median())
+    ratios = relative["ratio"][relative[x] == last[x][usable]].to_numpy(np.float64)
+    return Trend(ends, ratios, _between(relative.groupby(x)["ratio"].median()))
+
+
+def _between(medians: pd.Series[float]) -> tuple[float, str] | None:
+    settings, values = medians.index.to_numpy(np.float64), medians.to_numpy(np.float64)
+    lowest, highest = int(values.argmin()), int(values.argmax())
+    if values[lowest] < values[[0, -1]].min() * (1 - FLAT):
+        return float(settings[lowest]), "lowest"
+    if values[highest] > values[[0, -1]].max() * (1 + FLAT):
+        return float(settings[highest]), "highest"
+    return None
+
+
+def claim(prediction: str, source: str, expected: Way, found: Trend, setting: str, groups: str = "data sets") -> Claim:
+    """Set the prediction of a trend beside the trend."""
+    return Claim(prediction, source, found.verdict(expected), found.words(setting, groups))
+
+
+def bounded(prediction: str, source: str, table: pd.DataFrame, value: str, bound: str, rows: str) -> Claim:
+    """Set a bound beside the values of the rows in which both are known.
+
+    Args:
+        prediction: A sentence.
+        source: Where it comes from.
+        table: The rows.
+        value: Column of the values.
+        bound: Column of their bounds.
+        rows: What the rows are called.
+    """
+    known = table.dropna(subset=[value, bound])
+    if not len(known):
+        return Claim(prediction, source, "not to be told", f"There are no {rows}.")
+    share = known[value] / known[bound]
+    # Solvers meet their conditions to about 1e-8.
+    above = int((share > 1 + 1e-6).sum())
+    return Claim(
+        prediction,
+        source,
+        "not seen" if above else "seen",
+        f"It is above the bound in {above} of {len(known)} {rows}, {percent(share.median())} of it in the median and "
+        f"{percent(share.max())} at most.",
+    )
+
+
+def graded(share: float) -> Verdict:
+    """Say whether something is seen that holds in a share of the groups; NaN means that there are none."""
+    if math.isnan(share):
+        return "not to be told"
+    return "seen" if share >= SEEN else "mostly seen" if share >= MOSTLY else "not seen"

@@ -1,0 +1,227 @@
+"""The mean loss of a model on data as a function of its weights: value, gradient, Hessian-vector products.
+
+Vectors of weights are flat: all trained weights of a model laid end to end, P numbers in the model's own precision. A
+model made float64 (`model.double()`) is measured in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from steadytune.errors import UserError
+from steadytune.study import RunSpec
+from steadytune.training.criterion import Criterion, task_criterion
+from steadytune.training.data import batches, run_data
+from steadytune.training.models import build_model
+from steadytune.training.predicting import evaluating
+from steadytune.training.seeds import preserved_random_state, spread
+
+Batch = Mapping[str, Tensor] | tuple[Tensor, Tensor]
+"""Keyword arguments of a model and "labels", as `training.data.Collator` makes them, or (input, labels)."""
+
+
+def hessian_vector_product(loss_fn: Callable[[], Tensor], params: Sequence[Tensor], v: Tensor) -> Tensor:
+    """Return H v, H being the Hessian of a loss, without forming H: the gradient of <gradient, v>.
+
+    Costs about two passes forward and backward (Pearlmutter, "Fast exact multiplication by the Hessian", Neural
+    Computation 6, 1994). torch's fused attention kernels have no second derivative, so inside this function attention
+    is computed by torch's plain formula, whatever the model asks for.
+
+    Args:
+        loss_fn: Computes the loss, a number, at the weights as they stand.
+        params: The weights; those that the loss does not use have rows of zeros.
+        v: (P,), in the order of `params`.
+
+    Returns:
+        (P,).
+
+    Raises:
+        UserError: The model has an operation without a second derivative.
+    """
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        try:
+            gradient = torch.autograd.grad(loss_fn(), params, create_graph=True, materialize_grads=True)
+            slope = parameters_to_vector(gradient) @ v
+            # A loss that is linear in the weights has a gradient that depends on none of them.
+            if not slope.requires_grad:
+                return torch.zeros_like(v)
+            _refuse_blocked(slope)
+            rows = torch.autograd.grad(slope, params, materialize_grads=True)
+        except RuntimeError as error:
+            if "is not implemented" not in str(error):
+                raise
+            raise _no_second_derivative(str(error).strip().partition("\n")[0][:160]) from error
+    return parameters_to_vector(rows).detach()
+
+
+def _refuse_blocked(slope: Tensor) -> None:
+    """Refuse a graph with a `once_differentiable` operation: torch skips its part without a word.
+
+    torch puts a node named Error into its place, which raises when it is reached; but as nothing lies behind it, it is
+    not reached on the way to given weights.
+    """
+    ahead, seen = [slope.grad_fn], set()
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        if node.name().endswith("::Error"):
+            raise _no_second_derivative("it is marked once_differentiable")
+        seen.add(node)
+        ahead.extend(following for following, _ in node.next_functions)
+
+
+def _no_second_derivative(reason: str) -> UserError:
+    return UserError(
+        f"the model has an operation without a second derivative ({reason}): if it is attention, load the model with "
+        "attn_implementation='eager'"
+    )
+
+
+class MeanLoss:
+    """F(w) = (1/n) sum_i f_i(w): the mean loss of a model on n examples, as a function of its P trained weights.
+
+    The model is evaluated without dropout, as a function must have one value, and is put back into its mode after. Its
+    trained weights are those that require a gradient; F is taken at the weights as they stand.
+
+    Args:
+        model: Returns logits, or an object that has them.
+        batches: All examples; batches may differ in size.
+        criterion: (logits, labels) -> mean loss of a batch, such as `training.criterion.task_criterion` gives.
+
+    Attributes:
+        model: As given.
+        parameters: The trained weights, in the order of `model.parameters()`.
+        size: P.
+
+    Raises:
+        UserError: No weight is trained, or there is no example.
+    """
+
+    def __init__(self, model: nn.Module, batches: Sequence[Batch], criterion: Criterion) -> None:
+        self.model, self.batches, self.criterion = model, batches, criterion
+        self.parameters = [weight for weight in model.parameters() if weight.requires_grad]
+        if not self.parameters:
+            raise UserError("no weight of the model is trained: all of them have requires_grad=False")
+        self.size = sum(weight.numel() for weight in self.parameters)
+        self._examples = sum(len(_labels(batch)) for batch in batches)
+        if not self._examples:
+            raise UserError("there is no example: a mean loss needs at least one")
+
+    def __len__(self) -> int:
+        return self._examples
+
+    @property
+    def weights(self) -> Tensor:
+        """A copy of w, (P,)."""
+        return parameters_to_vector(self.parameters).detach().clone()
+
+    def set_weights(self, w: Tensor) -> None:
+        """Overwrite the trained weights of the model by w (P,)."""
+        # A copy, since the weights of the model become views of what they are given.
+        vector_to_parameters(w.clone(), self.parameters)
+
+    @contextmanager
+    def at(self, w: Tensor) -> Iterator[None]:
+        """Have the weights be w (P,) inside, and what they were after."""
+        before = self.weights
+        self.set_weights(w)
+        try:
+            yield
+        finally:
+            self.set_weights(before)
+
+    def value(self) -> float:
+        """Return F(w)."""
+        with torch.inference_mode(), evaluating(self.model):
+            return sum(float(self._share(batch)) for batch in self.batches)
+
+    def gradient(self) -> Tensor:
+        """Return the gradient of F, (P,)."""
+        return self.value_and_gradient()[1]
+
+    def value_and_gradient(self) -> tuple[float, Tensor]:
+        """Return F(w) and its gradient, (P,)."""
+        value, total = 0.0, self.parameters[0].new_zeros(self.size)
+        for batch in self.batches:
+            share, rows = self._slopes(batch)
+            value += share
+            total += parameters_to_vector(rows)
+        return value, total
+
+    def hessian_vector(self, v: Tensor) -> Tensor:
+        """Return H v (P,) for v (P,), H being the Hessian of F.
+
+        Raises:
+            UserError: As `hessian_vector_product`.
+        """
+        with evaluating(self.model):
+            total = torch.zeros_like(v)
+            for batch in self.batches:
+                total += hessian_vector_product(partial(self._share, batch), self.parameters, v)
+        return total
+
+    def examples(self) -> Iterator[MeanLoss]:
+        """Yield f_1, ..., f_n in the order of the batches, padded as they are there."""
+        for batch in self.batches:
+            for row in range(len(_labels(batch))):
+                yield MeanLoss(self.model, [_row(batch, row)], self.criterion)
+
+    def example_terms(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return f_1, ..., f_n and the Euclidean norms of their gradients, (n,) each: one pass per example."""
+        values, norms = [], []
+        for example in self.examples():
+            value, rows = example._slopes(example.batches[0])
+            values.append(value)
+            norms.append(float(torch.stack([row.norm() for row in rows]).norm()))
+        return np.array(values), np.array(norms)
+
+    def _slopes(self, batch: Batch) -> tuple[float, tuple[Tensor, ...]]:
+        """Return what a batch adds to F, and its gradient by each of the parameters."""
+        with torch.enable_grad(), evaluating(self.model):
+            share = self._share(batch)
+            return float(share.detach()), torch.autograd.grad(share, self.parameters, materialize_grads=True)
+
+    def _share(self, batch: Batch) -> Tensor:
+        """Return what a batch adds to F."""
+        device = self.parameters[0].device
+        labels = _labels(batch).to(device)
+        if isinstance(batch, Mapping):
+            outputs: Any = self.model(**{name: value.to(device) for name, value in batch.items() if name != "labels"})
+        else:
+            outputs = self.model(batch[0].to(device))
+        return self.criterion(getattr(outputs, "logits", outputs), labels) * (len(labels) / len(self))
+
+
+def _labels(batch: Batch) -> Tensor:
+    return batch["labels"] if isinstance(batch, Mapping) else batch[1]
+
+
+def _row(batch: Batch, row: int) -> Batch:
+    if isinstance(batch, Mapping):
+        return {name: value[row : row + 1] for name, value in batch.items()}
+    return batch[0][row : row + 1], batch[1][row : row + 1]
+
+
+def run_loss(spec: RunSpec, batch_size: int = 64) -> MeanLoss:
+    """Return the mean training loss of a run of full fine-tuning, at the weights at which the run starts.
+
+    Args:
+        spec: The run; its init seed draws the new layers. Stabilizers and weight decay are no part of the loss.
+        batch_size: Examples per pass, shortest first.
+    """
+    data = run_data(spec)
+    with preserved_random_state():
+        torch.manual_seed(spread("init", spec.seeds.init))
+        model = build_model(spec.model, data.task, spec.training, data.tokenizer)
+    return MeanLoss(model, list(batches(data.train, data.collate, batch_size)), task_criterion(data.task.kind))

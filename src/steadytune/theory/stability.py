@@ -1,0 +1,132 @@
+"""Two instabilities of one training, never mixed: one example is left out, or a seed is another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from steadytune.measures import pair_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Float64Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How far trained models lie apart, one number per pair of models.
+
+    Attributes:
+        weights: Euclidean distance of all trained weights.
+        directions: Euclidean distance of the last layer's weights after each is scaled to norm 1, in [0, 2].
+        predictions: Share of the evaluation examples on which the predicted classes differ, in [0, 1].
+        loss: Absolute difference of the loss, in nats: on the left-out example, or over seeds the mean of it over the
+            same examples.
+    """
+
+    weights: Float64Array
+    directions: Float64Array
+    predictions: Float64Array
+    loss: Float64Array
+
+    def of(self, k: int) -> Differences:
+        """Return the differences of seed k alone."""
+        return Differences(*(values[k] for values in self._values()))
+
+    def rank_correlations(self, others: Differences) -> dict[str, float]:
+        """Return Spearman's correlation of each quantity with that of `others`, such as predicted with exact values.
+
+        NaN where it is not defined: fewer than three numbers, one that is NaN, or all of them equal.
+        """
+        names = [field.name for field in fields(self)]
+        return dict(zip(names, map(_spearman, self._values(), others._values()), strict=True))
+
+    def _values(self) -> list[Float64Array]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+def _spearman(first: Float64Array, second: Float64Array) -> float:
+    if first.size < 3 or not np.isfinite([first, second]).all() or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return math.nan
+    return float(spearmanr(first, second).statistic)
+
+
+def stacked(rows: Sequence[Differences]) -> Differences:
+    """Return differences with a first axis more, one entry per row."""
+    return Differences(*map(np.stack, zip(*(row._values() for row in rows), strict=True)))
+
+
+@dataclass(frozen=True)
+class Stability:
+    """Leave-one-out stability of a training, with its stability over seeds beside it.
+
+    Leave-one-out compares A(S) and A(S^i), trained with the same seeds; the seed column compares A(S) and A(S), trained
+    with different seeds. S^i is S with the weight 0 on example i: all others keep their weight 1/n in the mean loss, as
+    in the derivation of the bounds.
+
+    Attributes:
+        n: Training examples.
+        examples: (m,) which were left out.
+        seeds: S names of seeds.
+        leave_one_out: (S, m) each: A(S^i) against A(S), with the seeds held fixed.
+        seed: (S, S) each: A(S) against A(S), with two different seeds.
+        losses: (S, m) loss of A(S) on example i.
+        left_out_losses: (S, m) loss of A(S^i) on example i.
+        left_out_predictions: (S, m) class that A(S^i) gives to example i.
+    """
+
+    n: int
+    examples: NDArray[np.int64]
+    seeds: tuple[str, ...]
+    leave_one_out: Differences
+    seed: Differences
+    losses: Float64Array
+    left_out_losses: Float64Array
+    left_out_predictions: NDArray[np.int64]
+
+    def table(self) -> pd.DataFrame:
+        """Return a row per quantity of `Differences`, and two columns.
+
+        "leave_one_out" is the mean over examples and seeds; of the loss that is the pointwise hypothesis stability.
+        "seed" is the mean over pairs of different seeds; NaN for a single one.
+        """
+        import pandas as pd
+
+        names = [field.name for field in fields(Differences)]
+        return pd.DataFrame(
+            {
+                "leave_one_out": [float(getattr(self.leave_one_out, name).mean()) for name in names],
+                "seed": [float(pair_mean(getattr(self.seed, name))) for name in names],
+            },
+            index=pd.Index(names, name="quantity"),
+        )
+
+    def describe(self) -> list[str]:
+        """Return sentences: what was compared, and what the numbers do not cover."""
+        count = len(self.examples)
+        which = (
+            f"each of the {self.n} examples" if count == self.n else f"{count} of the {self.n} examples, one by one,"
+        )
+        sentences = [
+            f"Leave-one-out: {which} got the weight 0 in the training loss, while initialisation, order and dropout "
+            f"kept their seeds."
+        ]
+        if len(self.seeds) > 1:
+            sentences.append(f"Seed: the same {self.n} examples, trained with {len(self.seeds)} different seeds.")
+        else:
+            sentences.append("Seed: not measured, a single seed was trained.")
+        if 1 < count < self.n:
+            means = self.leave_one_out.weights.mean(0)
+            error = float(means.std(ddof=1) / np.sqrt(count) * np.sqrt(1 - count / self.n))
+            sentences.append(
+                f"The mean weight distance over the drawn examples is {means.mean():.3g}, with a standard error of "
+                f"{error:.2g} for the mean over all examples if they were drawn at random."
+            )
+        return sentences

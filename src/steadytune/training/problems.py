@@ -1,0 +1,109 @@
+"""Many linear heads on the same features: what is asked for, and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Loss = Literal["softmax", "logistic"]
+Reduction = Literal["mean", "sum"]
+
+
+@dataclass(frozen=True)
+class Heads:
+    """B trained linear heads.
+
+    Attributes:
+        weight: (B, outputs, d).
+        bias: (B, outputs).
+        losses: Training loss. Mini-batches: (steps, B), of each head's batch before its step. Full batch: (1, B), at
+            these weights. The mean over the heads of a problem, where it has several.
+        steps: (B,) int64 steps taken, or None for mini-batches, where each takes all.
+        snapshots: The heads at the steps that were asked for.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    losses: Tensor
+    steps: Tensor | None = None
+    snapshots: tuple[Heads, ...] = ()
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return (B, n, outputs), or (B, n, c) for features (n, c, d) of c candidates."""
+        # One product per head, of a copy that lies in memory as any other does: else the last bits would depend on the
+        # heads beside it.
+        rows = features.flatten(0, -2)
+        heads = zip(self.weight, self.bias, strict=True)
+        logits = torch.stack([rows @ weight.clone().T + bias.clone() for weight, bias in heads])
+        return logits.view(len(logits), *features.shape[:2]) if features.dim() == 3 else logits
+
+
+@dataclass(frozen=True)
+class Problems:
+    """B problems on the same n examples.
+
+    Attributes:
+        features: (n, d), or (n, c, d) for c candidates each.
+        labels: (n,) int64 class or choice index, or target of a regression.
+        kind: "classification", "regression" or "choice".
+        loss: Of a classification: "softmax" is cross-entropy, "logistic" log(1 + exp(-y z)) with y = -1 or 1, summed
+            over the outputs where each output tells one class from the rest.
+        reduction: "mean" over the examples by their weights, or "sum" of what they weigh.
+        start: (B, H, outputs, d) initial weights of the H heads of each problem.
+        bias: Whether the heads have one; it starts at 0.
+        rates: (B,) float64 learning rates.
+        l2: (B,) float64; l2 / 2 times the squared norm of a head's weights, without the bias, is added to its loss.
+        weights: (B, n) or (1, n) weights of the examples, or None for 1 each.
+        left_out: (B,) int64 index of the example that a problem does without, -1 for none; or None.
+    """
+
+    features: Tensor
+    labels: Tensor
+    kind: str
+    loss: Loss
+    reduction: Reduction
+    start: Tensor
+    bias: bool
+    rates: Tensor
+    l2: Tensor
+    weights: Tensor | None
+    left_out: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def totals(self) -> Tensor:
+        """Return (B,) float64: what the sum of the examples' losses is divided by."""
+        n = len(self.labels)
+        if self.reduction == "sum":
+            return torch.ones(len(self), dtype=torch.float64, device=self.features.device)
+        weights = self.features.new_ones(1, n) if self.weights is None else self.weights
+        totals = weights.sum(1, dtype=torch.float64).repeat(len(self) // len(weights))
+        if self.left_out is None:
+            return totals
+        absent = weights.expand(len(self), n).gather(1, self.left_out.clamp(min=0)[:, None]).squeeze(1)
+        return totals - absent * (self.left_out >= 0)
+
+    def weights_at(self, index: Tensor) -> Tensor | None:
+        """Return (B, b): what the examples at `index` (B, b) weigh in their problems; None if all weigh 1."""
+        if self.weights is None and self.left_out is None:
+            return None
+        weights = torch.ones_like(index, dtype=self.features.dtype)
+        if self.weights is not None:
+            weights = self.weights.expand(len(self), -1).gather(1, index)
+        return weights if self.left_out is None else weights * (index != self.left_out[:, None])
+
+    def select(self, chosen: Tensor) -> Problems:
+        """Return the problems at `chosen` (k,), in that order."""
+        several = self.weights is not None and len(self.weights) > 1
+        return replace(
+            self,
+            start=self.start[chosen],
+            rates=self.rates[chosen],
+            l2=self.l2[chosen],
+            weights=self.weights[chosen] if several and self.weights is not None else self.weights,
+            left_out=None if self.left_out is None else self.left_out[chosen],
+        )

@@ -1,0 +1,192 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from steadytune.errors import UserError
+from steadytune.study import Study
+from steadytune.sweep.plan import plan
+from steadytune.theory import leave_one_out_full
+from steadytune.training.full import RunTrainer, train_full
+
+
+@pytest.fixture
+def specs(tiny_model, tiny_task):
+    def make(task=tiny_task, recipe="standard", seeds=1, **training):
+        base = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
+        study = {"model": str(tiny_model), "task": str(task), "seeds": seeds, "recipes": [recipe]}
+        return plan(Study.parse({**study, "training": {**base, **training}}))
+
+    return make
+
+
+def _rows(task):
+    return [json.loads(line) for line in (task / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def _copy(task, folder, rows):
+    folder.mkdir()
+    (folder / "validation.jsonl").write_bytes((task / "validation.jsonl").read_bytes())
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    ["standard", "mmr+mhloss", "r3f+smart+rdrop+freelb", "supcon+centre_loss+ema+lp_ft", "large_margin+child_tuning"],
+)
+def test_nothing_of_the_training_depends_on_the_label_of_an_example_that_is_left_out(
+    specs, tiny_task, tmp_path, recipe
+):
+    rows = _rows(tiny_task)
+    rows[5]["label"] = 1 - rows[5]["label"]
+    turned = _copy(tiny_task, tmp_path / "turned", rows)
+
+    plain, other = (
+        leave_one_out_full(specs(task, recipe), [5], cache=tmp_path / "cache") for task in (tiny_task, turned)
+    )
+
+    # One model gives the two labels probabilities that sum to 1; the one that knows the label would give more to each.
+    assert np.exp(-plain.left_out_losses) + np.exp(-other.left_out_losses) == pytest.approx(1, abs=2e-7)
+    assert plain.left_out_predictions.tolist() == other.left_out_predictions.tolist()
+    assert np.exp(-plain.losses) + np.exp(-other.losses) > 1 + 1e-5
+
+
+def test_the_whole_training_is_that_of_the_study(specs, tmp_path):
+    runs = specs(seeds=2, recipe="mmr")
+    records = [train_full(spec, tmp_path, lambda share: None)[0] for spec in runs]
+
+    stability = leave_one_out_full(runs, [3], cache=tmp_path)
+
+    assert stability.travelled.tolist() == [record.measurements["distance_from_start"] for record in records]
+
+
+def test_the_loss_of_a_batch_lacks_the_share_of_the_example_and_that_of_other_batches_nothing(
+    specs, tmp_path, monkeypatch
+):
+    # A learning rate of almost nothing: all losses are those of the initial weights, under the same dropout.
+    (spec,) = specs(learning_rate=1e-30, epochs=2)
+    losses = []
+    step = RunTrainer.training_step
+
+    def watch(self, *args, **kwargs):
+        losses.append(float(step(self, *args, **kwargs)))
+        return torch.tensor(losses[-1])
+
+    monkeypatch.setattr(RunTrainer, "training_step", watch)
+
+    stability = leave_one_out_full([spec], [7, 30], cache=tmp_path)
+
+    whole, *without = np.array(losses).reshape(3, 10)
+    for one in without:
+        missing = (whole - one).reshape(2, 5)
+        assert (np.count_nonzero(missing, axis=1) == 1).all()
+        # One of 8 losses, each about log 2.
+        assert missing.max(1) == pytest.approx(np.log(2) / 8, rel=0.5)
+    assert stability.leave_one_out.weights.max() < 1e-6
+
+
+def test_a_batch_of_the_left_out_example_alone_teaches_nothing_and_breaks_nothing(specs, tmp_path):
+    runs = specs(batch_size=1, train_size=12)
+
+    stability = leave_one_out_full(runs, [4], cache=tmp_path)
+
+    assert np.isfinite(stability.leave_one_out.weights).all()
+    assert stability.leave_one_out.weights.min() > 0
+
+
+@pytest.mark.parametrize("batch_size", [1, 13])
+def test_a_method_that_would_get_an_empty_batch_is_refused(specs, tmp_path, batch_size):
+    with pytest.raises(UserError, match="a batch of one example, without which mmr"):
+        leave_one_out_full(specs(batch_size=batch_size, recipe="mmr"), [4], cache=tmp_path)
+
+
+def test_seeds_and_left_out_examples_stand_in_two_columns(specs, tmp_path):
+    runs = specs(seeds=2)
+
+    both = leave_one_out_full(runs, [1, 30], cache=tmp_path)
+    second = leave_one_out_full(runs[1:], [1, 30], cache=tmp_path)
+
+    assert both.leave_one_out.weights.shape == (2, 2)
+    assert both.seed.weights.shape == (2, 2)
+    assert both.seeds == ("0", "1")
+    assert (both.seed.weights.diagonal() == 0).all()
+    assert both.seed.weights[0, 1] == both.seed.weights[1, 0] > 0
+    # With seeds held fixed, far less moves than when they change; and a seed's column knows nothing of other seeds.
+    assert both.leave_one_out.weights.max() < both.seed.weights[0, 1]
+    assert both.leave_one_out.weights[1].tolist() == second.leave_one_out.weights[0].tolist()
+    assert np.isnan(second.table()["seed"]).all()
+    assert both.seed.loss[0, 1] == pytest.approx(np.abs(both.losses[0] - both.losses[1]).mean())
+    assert both.leave_one_out.loss == pytest.approx(np.abs(both.left_out_losses - both.losses))
+
+
+def test_a_number_of_examples_is_a_sample_that_is_the_same_each_time(specs, tmp_path):
+    runs = specs()
+
+    first, again = (leave_one_out_full(runs, 3, cache=tmp_path) for _ in range(2))
+
+    assert len(set(first.examples.tolist())) == 3
+    assert first.examples.tolist() == again.examples.tolist()
+    assert first.leave_one_out.weights.tolist() == again.leave_one_out.weights.tolist()
+    assert "3 of the 40 examples" in first.describe()[0]
+
+
+def test_the_best_epoch_is_picked_on_every_example(specs, tmp_path):
+    stability = leave_one_out_full(specs(select_checkpoint=True, epochs=2), [0], cache=tmp_path)
+
+    assert stability.leave_one_out.weights.min() > 0
+
+
+def test_progress_rises_to_the_end_and_the_random_state_stays(specs, tmp_path):
+    told = []
+    state = torch.random.get_rng_state()
+
+    leave_one_out_full(specs(), [0], cache=tmp_path, progress=told.append)
+
+    assert told == sorted(told)
+    assert told[-1] == 1
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_runs_that_are_no_cohort_in_full_fine_tuning_are_refused(specs, tmp_path):
+    (plain,) = specs()
+    (other,) = specs(batch_size=4)
+    (head,) = specs(setting="head")
+    (subset,) = specs(train_size=20)
+    redrawn = subset.model_copy(update={"seeds": subset.seeds.model_copy(update={"init": 1, "data": 1})})
+
+    for runs, message in [
+        ([], "at least one run"),
+        ([plain, other], "seeds alone"),
+        ([subset, redrawn], "seeds alone"),
+        ([plain, plain], "the same seeds"),
+        ([head], "setting 'full'"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            leave_one_out_full(runs, 1, cache=tmp_path)
+
+
+@pytest.mark.parametrize("examples", [0, 41, [40], [3, 3]])
+def test_examples_that_the_task_has_not_are_refused(specs, tmp_path, examples):
+    with pytest.raises(UserError, match="examples must be"):
+        leave_one_out_full(specs(), examples, cache=tmp_path)
+
+
+def test_a_method_that_compares_states_inside_the_encoder_is_refused(specs, tmp_path):
+    with pytest.raises(UserError, match="lnsr compares states inside the encoder"):
+        leave_one_out_full(specs(recipe="lnsr"), 1, cache=tmp_path)
+
+
+def test_a_task_without_classes_is_refused(specs, tiny_task, tmp_path):
+    rows = [{"sentence1": "anna likes", "sentence2": "ben likes", "label": n / 3} for n in range(16)]
+    folder = _copy(tiny_task, tmp_path / "scores", rows)
+    (folder / "validation.jsonl").write_bytes((folder / "train.jsonl").read_bytes())
+
+    with pytest.raises(UserError, match="is a regression"):
+        leave_one_out_full(specs(folder), 1, cache=tmp_path)
+
+
+def test_a_training_that_diverges_is_named(specs, tmp_path):
+    with pytest.raises(UserError, match="with the seeds 0 diverged: the training loss was not finite"):
+        leave_one_out_full(specs(learning_rate=1e30, clip=0.0), 1, cache=tmp_path)
