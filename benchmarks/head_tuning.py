@@ -27,7 +27,7 @@ EXAMPLES, STEPS = 2490, 500
 LEAST, LEAST_SHARE = 15, 0.6
 CLOSE = 1e-4
 FITS = 3
-COLUMNS = 256
+COLUMNS = 512
 
 Fit = Callable[[Tensor, Tensor, float, int], Tensor]
 

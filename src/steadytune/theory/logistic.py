@@ -26,8 +26,10 @@ Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 _MAX_STEPS = 200
-_NO_MOVE = 1e-7
-"""A step whose reach is at most this is the last: what is left is this share of it, or less."""
+_NO_MOVE = 1e-11
+"""A step whose reach is at most this is the last: what is left is a hundredth of it."""
+_SAME_HESSIAN = 0.01
+"""After a step whose reach is at most this, its Hessian serves on: each further step leaves a hundredth."""
 _SAFE_REACH = 1.0
 """A Newton step whose reach is at most this lowers the objective, whatever the data."""
 
@@ -43,7 +45,7 @@ class HeadSolution:
         objective: Value of the minimum, in nats.
         gradient_norm: Norm of the gradient that rounding leaves. Without an intercept the weights are within
             gradient_norm / l2 of the minimum, since the objective is l2-strongly convex.
-        steps: Newton steps that it took.
+        steps: Newton steps that it took, those with the Hessian of an earlier step among them.
     """
 
     weight: Array
@@ -193,7 +195,7 @@ class Problem:
         most. With q = (e^r - 1 - r) / r and the Newton decrement s, the objective falls by (1 - q / r) s^2 or more, and
         the next decrement is at most q e^(r/2) s: .28 s^2 at r = 1, and .06 s at r = .1 (derived here). So only a
         longer step is halved until Armijo's condition holds, which compares two objectives and near the minimum would
-        compare their rounding errors.
+        compare their rounding errors. And where r is small, a new Hessian would be the old one.
 
         Raises:
             UserError: l2 is too small for float64.
@@ -203,7 +205,8 @@ class Problem:
         for steps in range(1, _MAX_STEPS + 1):
             residuals, curvature = self.derivatives(logits)
             gradient = self.gradient(weights, residuals)
-            lower = self.factor(curvature)
+            if last_reach > _SAME_HESSIAN:
+                lower = self.factor(curvature)
             step = -cho_solve((lower, True), gradient.ravel(), check_finite=False).reshape(self.shape)
             moves = self.inputs @ step.T
             reach = np.ptp(moves @ self.basis.T, axis=1).max()

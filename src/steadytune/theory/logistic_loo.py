@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
+from scipy.linalg import cho_solve
 from scipy.special import softmax
 
 from steadytune.theory.inputs import chosen_examples
@@ -78,16 +78,17 @@ def approximate_leave_one_out(features: Any, labels: Any, *, l2: float, intercep
     weights, steps = problem.minimise(np.zeros(problem.shape))
     residuals, curvature = problem.derivatives(problem.inputs @ weights.T)
     outputs, width = problem.shape
-    inverse = solve_triangular(problem.factor(curvature), np.eye(outputs * width), lower=True, check_finite=False)
-    spread = inverse.reshape(-1, width).T
-    moved = np.empty((len(residuals), outputs, width))
+    inverse = cho_solve((problem.factor(curvature), True), np.eye(outputs * width), check_finite=False)
+    heads = np.empty((len(residuals), outputs, width))
     for rows in _chunks(len(residuals), outputs * outputs * width):
-        # L^-1 U_i, whose square is K_i: no difference of large numbers, however small l2 is.
-        roots = (problem.inputs[rows] @ spread).reshape(-1, outputs * width, outputs)
-        left = np.eye(outputs) - curvature[rows] @ (roots.swapaxes(1, 2) @ roots)
-        solved = roots @ np.linalg.solve(left, residuals[rows, :, None])
-        moved[rows] = (solved[..., 0] @ inverse).reshape(-1, outputs, width)
-    return _left_out(problem, problem.solution(weights, steps), np.arange(len(residuals)), weights + moved)
+        inputs = problem.inputs[rows]
+        # H^-1 U_i: the one large product.
+        columns = (inputs @ inverse.reshape(-1, width).T).reshape(len(inputs), outputs, width, outputs)
+        left = np.eye(outputs) - curvature[rows] @ np.einsum("nk,nakb->nab", inputs, columns)
+        heads[rows] = weights + np.einsum(
+            "nakb,nb->nak", columns, np.linalg.solve(left, residuals[rows, :, None])[..., 0]
+        )
+    return _left_out(problem, problem.solution(weights, steps), np.arange(len(residuals)), heads)
 
 
 def exact_leave_one_out(

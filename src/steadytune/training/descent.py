@@ -24,7 +24,7 @@ from steadytune.training.objective import Objective
 from steadytune.training.problems import Heads, Problems
 from steadytune.training.smoothness import check_rates, with_ones
 
-_COLUMNS = {"cpu": 256}
+_COLUMNS = {"cpu": 512}
 _MANY_COLUMNS = 8192
 """Columns of a tile: on a processor so many that its cache holds them, elsewhere so many that a device is busy."""
 _LOOK = 10

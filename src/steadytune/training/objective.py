@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-_ROWS = {"cpu": 1280}
+_ROWS = {"cpu": 640}
 _MANY_ROWS = 16384
 """Examples of a tile: on a processor so many that its cache holds them, elsewhere so many that a device is busy."""
 
