@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from steadytune.errors import UserError
 from steadytune.stabilizers.base import Batches, Loss, Stabilizer
 from steadytune.stabilizers.context import Run
 
@@ -38,6 +39,11 @@ class LPFT(Stabilizer):
 
     epochs: Annotated[int, Field(ge=0)] = 3
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+
+    def equip(self, run: Run) -> None:
+        """Check that the head is trained."""
+        if self.epochs and not any(weight.requires_grad for module in run.parts.head for weight in module.parameters()):
+            raise UserError("lp_ft tunes the head, and this model's is frozen: unfreeze it")
 
     def begin(self, run: Run, batches: Batches, loss: Loss) -> None:
         """Tune the head."""

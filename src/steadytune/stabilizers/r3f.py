@@ -53,7 +53,8 @@ class R3F(Stabilizer):
         if self.weight == 0:
             return None
         embeddings = step.run.parts.need_embeddings(self.name)
-        blurred = step.forward({embeddings: lambda vectors: blur(vectors.detach(), self.eps)})
+        # With a gradient of zero, not without one: data-parallel training must see that the embeddings are in use.
+        blurred = step.forward({embeddings: lambda vectors: blur(vectors.detach() + 0 * vectors, self.eps)})
         return self.weight * symmetric_divergence(blurred, step.logits)
 
 
