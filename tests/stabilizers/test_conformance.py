@@ -1,5 +1,6 @@
 """Every stabilizer on every architecture: what all of them promise."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -420,10 +421,12 @@ def test_in_head_tuning_it_says_why_it_means_nothing_there(name):
 
 
 @pytest.mark.parametrize("name", stabilizer_names())
-def test_its_docstring_names_source_and_cost(name):
+def test_its_docstring_names_source_and_cost_and_says_how_sure_it_is(name):
     text = type(parse_stabilizer(name)).__doc__
 
     assert "Cost" in text
+    assert "Source:" in text
+    assert re.search(r"\b(read|recalled|known)\b", text)
     assert any(source in text for source in ("arXiv", "Polyak", "ECCV"))
 
 

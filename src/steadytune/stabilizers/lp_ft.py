@@ -21,8 +21,8 @@ class LPFT(Stabilizer):
     A random head sends random gradients into the encoder; one that already fits sends small ones. In the words of this
     package: setting "head", then setting "full" from there.
 
-    Source: Kumar et al., arXiv 2202.10054. The paper takes the linear probe to its optimum with early stopping; three
-    passes of AdamW at 1e-3, at a constant rate and without decay, are the toolkit's choice.
+    Source: Kumar et al., arXiv 2202.10054. The paper takes the linear probe to its optimum with early stopping
+    (recalled); three passes of AdamW at 1e-3, at a constant rate and without decay, are the toolkit's choice.
 
     All modules outside the pre-trained part are trained, of RoBERTa for example both layers of the head. The state of
     the optimizer is not handed on.
