@@ -134,5 +134,5 @@ def _limit(features: Any, labels: Any, mine: float) -> str:
     rate, best = features.size * features.shape[1] / hessian, _product_rate(features.shape[1])
     return (
         f"  limit: each Hessian takes {hessian * 1e3:.1f} ms, {hessian / mine:.0%} of the time, at {rate / 1e9:.0f} of "
-        f"the {best / 1e9:.0f} GFLOP/s of a product on this machine; the product with its inverse {product * 1e3:.1f} ms"
+        f"the {best / 1e9:.0f} GFLOP/s of a product here; the product with its inverse {product * 1e3:.1f} ms"
     )

@@ -31,7 +31,7 @@ from steadytune.training import full
 from steadytune.training.data import run_data
 from steadytune.training.models import build_model
 
-ROUNDS = 24
+ROUNDS = 12
 WARM_UP = 3
 PASSES = {"r3f": 2.0, "r4f": 2.0, "lnsr": 2.0, "rdrop": 2.0, "freelb": 3.0, "smart": 3.33}
 """Forward and backward passes per step where a method needs more than one; a third is a forward pass alone."""

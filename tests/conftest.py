@@ -1,5 +1,6 @@
 """A model and a task small enough that a run takes a fraction of a second, real enough to go through every library."""
 
+import gc
 import json
 import os
 import random
@@ -132,6 +133,12 @@ def _rows(rng: random.Random, count: int) -> list[dict[str, object]]:
     # Three to two: the majority class is known, and always answering it does not pass for learning.
     labels = [int(n % 5 < 3) for n in range(count)]
     return [{"sentence": _sentence(rng, label), "label": label} for label in labels]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _imported_code_is_not_searched_for_garbage():
+    """The Trainer collects garbage at each start: among all that is imported that takes longer than a tiny training."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, field_validator, model_validator
 
 from steadytune.config import Config, first_problem, read_yaml
-from steadytune.errors import UserError, unknown_name
+from steadytune.errors import UserError
 from steadytune.files import canonical_json, sha256
 from steadytune.seeds import SeedGrid, Seeds, one_or_many, spelled
-from steadytune.stabilizers import Stabilizer, check_together, parse_stabilizer, stabilizer_names
+from steadytune.stabilizers import Stabilizer, check_together, parse_stabilizer, stabilizer_names, unknown_stabilizer
 
 OFFLINE_MODEL = "minilm"
 STANDARD = "standard"
@@ -148,7 +148,7 @@ class Recipe(Config):
             raise UserError(f"recipe '{name}': '{STANDARD}' stands alone; leave it out to name a sum of stabilizers")
         for part in parts:
             if part not in stabilizer_names():
-                raise unknown_name("recipe", part, [STANDARD, *stabilizer_names()])
+                raise unknown_stabilizer(part, "recipe", [STANDARD])
         try:
             return cls.model_validate({"stabilizers": parts})
         except ValidationError as error:

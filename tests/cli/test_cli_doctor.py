@@ -39,6 +39,8 @@ def test_the_arguments_of_a_script_are_judged(tmp_path):
     assert result.code == 0
     assert "gradients grow with accumulation (args.json)" in result.out
     assert "NOT KNOWN\n- the model" in result.out
+    assert "st.StableTrainer(..., stabilizers=[st.LLRD()])" in result.out
+    assert "steadytune run" not in result.out
 
 
 def test_recorded_runs_are_judged(tiny_model, tiny_task, tmp_path):
@@ -60,6 +62,7 @@ def test_what_is_no_target_is_refused(tmp_path):
     for name, content, said in (
         ("broken.json", "{", "not JSON"),
         ("other.json", "{}", "holds no TrainingArguments"),
+        ("huge.json", f'{{"learning_rate": {"9" * 400}, "num_train_epochs": 3}}', "learning_rate should be a number"),
         ("training_args.bin", "x", "is a pickle"),
         ("study.yaml", "model: [", "not YAML"),
         ("text.yaml", "just words", "a study is a mapping"),

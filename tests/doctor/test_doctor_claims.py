@@ -9,6 +9,12 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trai
 import steadytune as st
 
 
+def without_dropout(name):
+    torch.manual_seed(0)
+    off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return AutoModelForSequenceClassification.from_pretrained(name, **off)
+
+
 @pytest.fixture
 def train(tiny_model, tmp_path):
     """Train one step on eight examples by gradient descent; return the Trainer and how far the head's bias moved."""
@@ -17,11 +23,7 @@ def train(tiny_model, tmp_path):
     rows = [{"input_ids": tokenizer(text)["input_ids"], "labels": int(n % 3 == 0)} for n, text in enumerate(texts)]
 
     def go(trainer_class, batch, accumulation, model=None, **arguments):
-        if model is None:
-            torch.manual_seed(0)
-            model = AutoModelForSequenceClassification.from_pretrained(
-                tiny_model, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
-            )
+        model = model or without_dropout(tiny_model)
         before = model.classifier.bias.detach().clone()
         defaults = {"output_dir": str(tmp_path), "report_to": "none", "save_strategy": "no", "disable_tqdm": True}
         defaults |= {"max_steps": 1, "optim": "sgd", "learning_rate": 1e-3, "max_grad_norm": 0.0, "use_cpu": True}
@@ -45,6 +47,37 @@ def test_accumulated_gradients_of_the_stock_trainer_add_up_and_those_of_ours_do_
 
     assert torch.allclose(stock, 4 * whole, rtol=1e-3)
     assert torch.allclose(ours, whole, rtol=1e-3)
+
+
+def test_with_label_smoothing_the_stock_trainer_takes_the_mean(train):
+    whole = train(Trainer, 8, 1, label_smoothing_factor=0.1)[1]
+    assert torch.allclose(train(Trainer, 2, 4, label_smoothing_factor=0.1)[1], whole, rtol=1e-3)
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_twenty_steps_of_adamw_go_equally_far_whatever_the_size_of_the_gradient(train, tiny_model, clip):
+    options = {"max_steps": 20, "optim": "adamw_torch", "learning_rate": 2e-5, "max_grad_norm": clip}
+
+    def far(batch, accumulation):
+        model = without_dropout(tiny_model)
+        start = [weight.detach().clone() for weight in model.parameters()]
+        train(Trainer, batch, accumulation, model=model, **options)
+        return math.hypot(*(float((w.detach() - s).norm()) for w, s in zip(model.parameters(), start, strict=True)))
+
+    assert far(2, 4) == pytest.approx(far(8, 1), rel=0.01)
+
+
+@pytest.mark.parametrize(("name", "factor"), [("Adagrad", 1), ("RMSprop", 1), ("AdamW", 1), ("SGD", 4)])
+def test_only_plain_descent_takes_steps_as_long_as_the_gradient(name, factor):
+    def far(scale):
+        weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        optimizer = getattr(torch.optim, name)([weight], lr=1e-3)
+        for gradient in (1.0, -2.0, 3.0):
+            weight.grad = torch.tensor([scale * gradient], dtype=torch.float64)
+            optimizer.step()
+        return float(weight.detach())
+
+    assert far(4) == pytest.approx(factor * far(1), rel=1e-6)
 
 
 @pytest.mark.parametrize("filtered", [True, False])

@@ -1,7 +1,9 @@
 import math
 
 import pytest
+import torch
 from scipy import stats
+from transformers import get_scheduler
 
 from steadytune.doctor import rules
 from steadytune.doctor.setup import Setup
@@ -46,6 +48,7 @@ def test_a_finding_has_all_its_words():
         (0.0, 24, "high"),
         (0.0, None, "high"),
         (0.0, 12, "medium"),
+        (0.001, 24, "high"),
         (0.01, 24, "low"),
         (0.06, 24, None),
         (None, 24, None),
@@ -54,6 +57,25 @@ def test_a_finding_has_all_its_words():
 def test_warmup_is_missing_short_or_enough(warmup, layers, severity):
     finding = found(rules.warmup, warmup=warmup, layers=layers)
     assert (finding and finding.severity) == severity
+
+
+@pytest.mark.parametrize(
+    ("warmup", "steps", "severity"), [(None, 1, "medium"), (None, 5, "medium"), (None, 6, None), (0.05, 1, "medium")]
+)
+def test_a_few_steps_of_warmup_are_next_to_none(warmup, steps, severity):
+    finding = found(rules.warmup, warmup=warmup, warmup_steps=steps)
+    assert (finding and finding.severity) == severity
+    if finding:
+        assert finding.title == "next to no warm-up"
+
+
+def test_one_step_of_warmup_leaves_the_second_at_the_peak():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    schedule = get_scheduler("linear", torch.optim.SGD([weight], lr=1.0), 1, 100)
+    assert schedule.get_last_lr() == [0.0]
+    schedule.optimizer.step()
+    schedule.step()
+    assert schedule.get_last_lr() == [1.0]
 
 
 def test_head_tuning_needs_no_warmup_no_small_rate_and_no_twenty_epochs():
@@ -101,10 +123,34 @@ def test_missing_bias_correction_is_found(broken):
     assert found(rules.bias_correction, optimizer="paged_adamw_8bit", stabilizers=("mmr",)) is None
 
 
-def test_accumulation_matters_in_a_script_with_the_stock_trainer():
-    finding = found(rules.accumulation, stock=True, batch_size=2, accumulation=4)
-    assert finding.severity == "high"
+def test_the_factors_of_uncorrected_steps_are_those_that_are_told():
+    factors = {t: (1 - 0.9**t) / math.sqrt(1 - 0.999**t) for t in range(1, 2000)}
+    told = found(rules.bias_correction, stabilizers=("no_bias_correction",)).why
+    assert f"{factors[1]:.1f} times at step 1," in told
+    assert f"at most {max(factors.values()):.1f} times, at step {max(factors, key=factors.get)}," in told
+    assert "twice still at step 280" in told
+    assert factors[280] == pytest.approx(2, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "severity"),
+    [
+        ("adamw_torch_fused", "medium"),
+        ("adagrad", "medium"),
+        ("lion_32bit", "medium"),
+        ("sgd", "high"),
+        ("lomo", "high"),
+    ],
+)
+def test_accumulation_matters_in_a_script_with_the_stock_trainer(optimizer, severity):
+    finding = found(rules.accumulation, stock=True, batch_size=2, accumulation=4, optimizer=optimizer)
+    assert finding.severity == severity
     assert "4 times that of batch 8" in finding.why
+    assert ("hardly change" in finding.why) is (severity == "medium")
+
+
+def test_accumulation_is_right_with_label_smoothing_in_a_batch_of_one_and_in_ours():
+    assert found(rules.accumulation, stock=True, accumulation=4, label_smoothing=0.1) is None
     assert found(rules.accumulation, stock=True, accumulation=1) is None
     assert found(rules.accumulation, stock=False, accumulation=4) is None
 
@@ -159,6 +205,15 @@ def test_recorded_scores_say_whether_more_seeds_would_help():
 def test_few_epochs_matter_on_small_training_sets(fields, severity):
     finding = found(rules.epochs, **fields)
     assert (finding and finding.severity) == severity
+
+
+@pytest.mark.parametrize(("steps", "severity"), [(500, "check"), (6249, "check"), (6250, None)])
+def test_a_number_of_steps_is_few_or_many_epochs_of_a_small_training_set(steps, severity):
+    finding = found(rules.epochs, **SCRIPT, epochs=None, steps=steps, batch_size=16, accumulation=2)
+    assert (finding and finding.severity) == severity
+    if steps == 500:
+        # 500 * 16 * 2 / 20.
+        assert "500 steps of 32 examples per device: 20 epochs of 800" in finding.found
 
 
 def test_steps_are_counted_as_the_trainer_counts_them():

@@ -17,6 +17,7 @@ def specs():
 
 
 def failed(spec, **curves):
+    """A run that answers one class throughout."""
     return made_record(spec, score=0.5, scores={"accuracy": 0.5}, curves={"step": STEPS, **curves})
 
 
@@ -111,6 +112,40 @@ def test_gradients_that_did_not_vanish_are_not_said_to_have(specs):
 def test_a_run_that_fits_its_training_set_and_fails_has_not_collapsed(specs):
     (finding,) = run_findings([failed(specs[0], loss=[0.7, *[0.1] * 9])], "here", LN2)
     assert finding.rule == "majority"
+
+
+@pytest.mark.parametrize("method", ["mmr", "supcon", "freelb"])
+def test_a_run_that_fits_under_a_loss_that_is_not_the_task_loss_has_not_collapsed(method):
+    (spec, *_) = made_specs(made_study(seeds=2, recipes=[method]))
+
+    (finding,) = run_findings([failed(spec, loss=[0.9] * 10, task_loss=[0.7, *[0.1] * 9])], "here", LN2)
+
+    assert finding.rule == "majority"
+
+
+def test_the_task_loss_is_what_says_that_a_run_collapsed(specs):
+    (finding,) = run_findings([failed(specs[0], loss=[0.1] * 10, task_loss=[0.7] * 10)], "here", LN2)
+    assert finding.rule == "collapsed"
+
+
+@pytest.mark.parametrize(
+    ("method", "rule"),
+    [("mmr", "unexplained"), ("supcon", "unexplained"), ("freelb", "unexplained"), ("llrd", "collapsed")],
+)
+def test_an_old_record_says_nothing_of_the_task_loss_where_a_method_changes_the_loss(method, rule):
+    (spec, *_) = made_specs(made_study(seeds=2, recipes=[method]))
+    (finding,) = run_findings([failed(spec, loss=[0.9] * 10)], "here", LN2)
+    assert finding.rule == rule
+
+
+def test_a_collapsed_head_is_not_explained_by_blocks_that_are_frozen():
+    (spec, *_) = made_specs(made_study(seeds=2, training={"setting": "head"}))
+
+    (finding,) = run_findings([failed(spec, loss=[0.7] * 10)], "here", LN2)
+
+    assert finding.rule == "collapsed"
+    assert "gradient" not in finding.found + finding.why + finding.source
+    assert "frozen features" in finding.why
 
 
 def test_runs_that_diverged_and_crashed_are_told_apart_with_their_reasons(specs):

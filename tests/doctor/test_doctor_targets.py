@@ -6,11 +6,10 @@ from transformers import TrainingArguments
 
 from steadytune.doctor import diagnose
 from steadytune.doctor.findings import SEVERITIES, Finding, in_order
-from steadytune.doctor.remedies import _TABLE, remedies
 from steadytune.doctor.setup import arguments_setup, study_setups
 from steadytune.errors import UserError
+from steadytune.external import record_run
 from steadytune.records import RunStore
-from steadytune.stabilizers import stabilizer_names
 from steadytune.study import Study
 
 
@@ -77,6 +76,8 @@ def test_recipes_of_several_tasks_are_named_in_full(study, tiny_task):
         ({"warmup_steps": 20, "max_steps": 200}, 0.1),
         ({"warmup_steps": 20}, None),
         ({"warmup_steps": 0.1, "lr_scheduler_type": "constant"}, 0.0),
+        ({"warmup_steps": 0.1, "lr_scheduler_type": "reduce_lr_on_plateau", "eval_strategy": "epoch"}, 0.0),
+        ({"warmup_steps": 0.1, "lr_scheduler_type": "greedy", "eval_strategy": "epoch"}, 0.0),
         ({"warmup_steps": 0.1, "lr_scheduler_type": "constant_with_warmup"}, 0.1),
     ],
 )
@@ -104,7 +105,15 @@ def test_the_arguments_of_a_script_are_read(arguments):
     assert setup.stock
     assert (setup.learning_rate, setup.batch_size, setup.accumulation, setup.epochs) == (1e-3, 2, 4, 7)
     assert (setup.optimizer, setup.hides_nan) == ("rmsprop", False)
-    assert arguments_setup(arguments(max_steps=5)).epochs is None
+    assert setup.steps is None
+    few = arguments_setup(arguments(max_steps=5, warmup_steps=3, label_smoothing_factor=0.1))
+    assert (few.epochs, few.steps, few.warmup, few.warmup_steps, few.label_smoothing) == (None, 5, 0.6, 3, 0.1)
+
+
+def test_a_number_of_steps_reaches_the_rules(arguments):
+    told = {one.rule: one for one in diagnose(arguments(max_steps=50, warmup_steps=1)).findings}
+    assert "50 steps of 8 examples" in told["epochs"].found
+    assert (told["warm-up"].title, told["warm-up"].severity) == ("next to no warm-up", "high")
 
 
 @pytest.mark.parametrize(
@@ -116,6 +125,12 @@ def test_the_arguments_of_a_script_are_read(arguments):
         ('{"learning_rate": "fast", "num_train_epochs": 3}', "learning_rate should be a number, not 'fast'"),
         ('{"learning_rate": NaN, "num_train_epochs": 3}', "learning_rate should be a number, not nan"),
         ('{"learning_rate": 1e-5, "num_train_epochs": 3, "warmup_steps": true}', "warmup_steps should be a number"),
+        (f'{{"learning_rate": 1{"0" * 400}, "num_train_epochs": 3}}', "learning_rate should be a number, not 1000"),
+        ('{"learning_rate": null, "num_train_epochs": 3}', "learning_rate should be a number, not None"),
+        ('{"learning_rate": -1e-5, "num_train_epochs": 3}', "learning_rate should be 0 or more, not -1e-05"),
+        ('{"learning_rate": 1e-5, "num_train_epochs": -1}', "num_train_epochs should be 0 or more, not -1"),
+        ('{"learning_rate": 1e-5, "num_train_epochs": 3, "warmup_ratio": "0.1"}', "warmup_ratio should be a number"),
+        ('{"learning_rate": 1, "num_train_epochs": 3, "gradient_accumulation_steps": 0}', "should be 1 or more, not 0"),
     ],
 )
 def test_a_json_file_that_holds_no_arguments_is_refused(tmp_path, content, said):
@@ -127,11 +142,9 @@ def test_a_json_file_that_holds_no_arguments_is_refused(tmp_path, content, said)
 
 def test_a_file_of_arguments_says_what_it_does_not_hold(arguments):
     diagnosis = diagnose(arguments())
-    assert [word.partition(":")[0] for word in diagnosis.unknown] == [
-        "the model",
-        "the training set",
-        "the evaluation set",
-    ]
+    silent = ["the model", "the training set", "the evaluation set", "the seeds"]
+    assert [word.partition(":")[0] for word in diagnosis.unknown] == silent
+    assert any(word.startswith("the warm-up:") for word in diagnose(arguments(warmup_steps=500)).unknown)
 
 
 def test_recorded_runs_bring_their_failures_scores_and_what_is_missing(study, tmp_path):
@@ -167,16 +180,9 @@ def test_findings_come_worst_first_and_once_for_all_recipes():
     assert told[0].where == "here, there"
 
 
-def test_every_remedy_is_a_stabilizer():
-    assert {remedy.stabilizer for _, remedy in _TABLE} <= {*stabilizer_names()}
-
-
-def test_the_remedies_that_answer_most_findings_come_first_and_are_three_at_most():
-    names = [one.stabilizer for one in remedies([finding("collapsed"), finding("epochs", "medium")], ())]
-    assert names[0] == "reinit"
-    assert len(names) == 3
-
-
-def test_no_remedy_stands_where_nothing_calls_for_it_or_where_it_was_tried():
-    assert remedies([finding("seeds"), finding("evaluation-size"), finding("epochs", "check")], ()) == ()
-    assert "reinit" not in [one.stabilizer for one in remedies([finding("collapsed")], {"reinit"})]
+def test_recordings_have_no_curves_and_are_measured(tmp_path):
+    for seed in range(2):
+        record_run(tmp_path / f"seed{seed}.safetensors", logits=[[0.0, 1.0]], labels=[1], seed=seed)
+    for target in (tmp_path, tmp_path / "seed0.safetensors"):
+        with pytest.raises(UserError, match=f"have no curves .*\n.*steadytune measure {tmp_path}$"):
+            diagnose(target)

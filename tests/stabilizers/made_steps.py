@@ -9,7 +9,7 @@ from steadytune.training.criterion import task_criterion
 
 def make_run(name="some", kind="classification", seed=0, **parts):
     nothing = {"model": nn.Identity(), "encoder": nn.Identity(), "embeddings": None, "blocks": (), "shared": False}
-    nothing |= {"pooler": None, "head": (), "pretrained": {}, "levels": ()}
+    nothing |= {"layers": 0, "pooler": None, "head": (), "pretrained": {}, "levels": ()}
     return Run(name, Parts(**{**nothing, **parts}), kind, seed)
 
 

@@ -1,10 +1,14 @@
 import pytest
 import torch
+from architectures import tiny_classifier
 from made_steps import make_run
 from torch import nn
 
+from steadytune.errors import UserError
+from steadytune.stabilizers.averaging import move_towards
 from steadytune.stabilizers.ema import EMA
 from steadytune.stabilizers.swa import SWA
+from steadytune.training.stabilization import Stabilization
 
 
 def _average(method, values, total_steps=0):
@@ -52,3 +56,33 @@ def test_the_average_does_not_move_with_the_weights():
         model.weight.add_(1.0)
 
     assert torch.equal(run.state["weight"], kept)
+
+
+def test_without_the_number_of_steps_there_is_no_last_part():
+    run = make_run(model=nn.Linear(1, 1))
+    run.step = 1
+
+    with pytest.raises(UserError, match="total_steps"):
+        SWA().after_step(run, {})
+    SWA(start=1.0).after_step(run, {})
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_averages_of_half_precision_weights_do_not_stop_short_of_them(dtype):
+    averages, weight = {}, torch.ones(1, dtype=dtype)
+    move_towards(averages, {"w": weight}, 0)
+    for _ in range(5000):
+        move_towards(averages, {"w": 3 * weight}, 0.001)
+
+    assert averages["w"].item() == pytest.approx(3 - 2 * 0.999**5000, rel=1e-4)
+
+
+def test_an_average_is_placed_in_the_precision_of_the_weight():
+    model = tiny_classifier("bert").bfloat16()
+    kit = Stabilization(model, [EMA(decay=0.5)])
+    kit.after_step(torch.optim.SGD(model.parameters(), lr=0.1))
+
+    with kit.final_weights():
+        assert model.classifier.weight.dtype == torch.bfloat16
+    kit.finish()
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}

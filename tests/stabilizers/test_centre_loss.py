@@ -71,3 +71,12 @@ def test_without_weight_there_is_nothing_and_a_regression_is_refused():
     assert not run.state
     with pytest.raises(ValueError, match="needs classes"):
         CentreLoss().check("regression")
+
+
+def test_autocast_does_not_round_the_products():
+    torch.manual_seed(0)
+    features, classes, centres = torch.randn(8, 64), torch.arange(8) % 2, torch.randn(2, 64)
+    wide = centre_moves(features, classes, centres)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(centre_moves(features, classes, centres), wide)

@@ -3,6 +3,7 @@ import torch
 from architectures import batch, rows, tiny_classifier
 from torch import nn
 
+from steadytune.errors import UserError
 from steadytune.stabilizers.child_tuning import ChildTuning, fisher_information, thin_out, top_share
 from steadytune.training.stabilization import Stabilization
 
@@ -35,6 +36,15 @@ def test_the_top_share_is_taken_over_all_tensors_together():
     assert all(mask.all() for mask in top_share(values, 1.0).values())
 
 
+def test_of_equal_values_the_first_are_taken_and_no_more_than_the_share():
+    values = {"a": torch.tensor([0.0, 2.0, 0.0]), "b": torch.tensor([[0.0, 0.0], [1.0, 0.0]])}
+
+    masks = top_share(values, 0.6)
+
+    assert masks["a"].tolist() == [True, True, True]
+    assert masks["b"].tolist() == [[False, False], [True, False]]
+
+
 def test_variant_d_leaves_all_but_its_share_of_the_encoder_where_it_was():
     model = tiny_classifier("bert")
     start = {name: weight.detach().clone() for name, weight in model.bert.named_parameters()}
@@ -47,7 +57,7 @@ def test_variant_d_leaves_all_but_its_share_of_the_encoder_where_it_was():
 
     masks = kit.runs["child_tuning"].state
     total = sum(mask.numel() for mask in masks.values())
-    assert sum(int(mask.sum()) for mask in masks.values()) == pytest.approx(0.3 * total, abs=1)
+    assert sum(int(mask.sum()) for mask in masks.values()) == round(0.3 * total)
     assert masks.keys() == {f"bert.{name}" for name in start}
     for name, weight in model.bert.named_parameters():
         assert torch.equal(weight[~masks[f"bert.{name}"]], start[name][~masks[f"bert.{name}"]])
@@ -77,3 +87,21 @@ def test_masks_of_variant_f_differ_from_step_to_step_and_not_from_process_to_pro
 
     assert torch.equal(grads[1], grads[2])
     assert not torch.equal(grads[0], grads[1])
+
+
+def test_unseen_tokens_whose_information_is_zero_do_not_swell_the_share():
+    model = tiny_classifier("bert")
+    kit = Stabilization(model, [ChildTuning(variant="D", p=0.9)])
+
+    kit.begin(lambda: [batch(rows(2))], 1)
+
+    masks = kit.runs["child_tuning"].state
+    assert sum(int(mask.sum()) for mask in masks.values()) == round(0.9 * sum(mask.numel() for mask in masks.values()))
+    assert not masks["bert.embeddings.word_embeddings.weight"].all()
+
+
+def test_variant_d_refuses_adapters_of_which_one_half_has_no_gradient_at_the_start():
+    with pytest.raises(UserError, match="use variant F"):
+        Stabilization(tiny_classifier("bert+lora"), [ChildTuning(variant="D")])
+    Stabilization(tiny_classifier("bert+lora"), [ChildTuning(variant="D", p=1.0)])
+    Stabilization(tiny_classifier("bert+lora"), [ChildTuning(variant="F")])

@@ -1,5 +1,6 @@
 """Every stabilizer on every architecture: what all of them promise."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ class Case:
 
     `settings` are strong enough to show in a few steps, with `off` it must change nothing. `refused` maps architectures
     to what the error says. `needs_dropout` is for what acts on dropout. `by_batch` says what it does batch by batch, so
-    that small ones that accumulate cannot equal a large one. `differentiable` are settings under which the gradient is
-    that of the loss.
+    that small ones that accumulate cannot equal a large one; where `noise` is set, nothing but its noise hinders them.
+    `differentiable` are settings under which the gradient is that of the loss.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class Case:
     refused: dict[str, str] = field(default_factory=dict)
     needs_dropout: bool = False
     by_batch: str = ""
+    noise: bool = False
     differentiable: dict[str, Any] | None = None
 
 
@@ -45,7 +47,12 @@ def refused(architectures, message):
 FROZEN = refused(LORA, "all frozen")
 CASES = {
     "bitfit": Case(refused={**refused(NO_BIASES, "has none"), **FROZEN}),
-    "child_tuning": Case({"variant": "D"}, off={"variant": "D", "p": 1.0}, by_batch="squares each batch's gradient"),
+    "child_tuning": Case(
+        {"variant": "D"},
+        off={"variant": "D", "p": 1.0},
+        refused=refused(LORA, "use variant F"),
+        by_batch="squares each batch's gradient",
+    ),
     "child_tuning F": Case({"variant": "F"}, off={"variant": "F", "p": 1.0}),
     "centre_loss": Case(
         {"weight": 0.1},
@@ -56,9 +63,9 @@ CASES = {
     ),
     "cngc": Case({"limit": 0.01}),
     "ema": Case({"decay": 0.9}, off={"decay": 0.0}),
-    "freelb": Case({"radius": 0.3}, off={"radius": 0.0}, by_batch="draws a start"),
+    "freelb": Case({"radius": 0.3}, off={"radius": 0.0}, noise=True),
     "freeze": Case(off={"blocks": 0, "embeddings": False}),
-    "hype": Case({"eps": 0.1}, off={"eps": 0.0}, by_batch="draws noise", differentiable={"eps": 0.1}),
+    "hype": Case({"eps": 0.1}, off={"eps": 0.0}, noise=True, differentiable={"eps": 0.1}),
     "l2_sp": Case({"alpha": 0.5}, off={"alpha": 0.0, "beta": 0.0}, refused=FROZEN, differentiable={"alpha": 0.5}),
     "large_margin": Case({"margin": 0.5}, off={"margin": 0.0}, differentiable={"margin": 0.5}),
     "large_margin logit": Case(
@@ -67,23 +74,28 @@ CASES = {
         differentiable={"margin": 1.0, "form": "logit"},
     ),
     "llrd": Case({"decay": 0.5}, off={"decay": 1.0}),
-    "lnsr": Case({"noise": 0.1}, off={"weight": 0.0}, by_batch="draws noise", differentiable={"noise": 0.1}),
+    "lnsr": Case({"noise": 0.1}, off={"weight": 0.0}, noise=True, differentiable={"noise": 0.1}),
     "lp_ft": Case({"learning_rate": 1e-2}, off={"epochs": 0}, by_batch="takes a step of its own for each"),
     "mhloss": Case({"heads": 3}, differentiable={"heads": 3, "reduction": "mean"}),
-    "mixout": Case({"p": 0.5}, off={"p": 0.0}, refused=FROZEN, by_batch="draws masks", differentiable={"p": 0.5}),
+    "mixout": Case({"p": 0.5}, off={"p": 0.0}, refused=FROZEN, noise=True, differentiable={"p": 0.5}),
     "mmr": Case({"alpha": 1.0}, off={"alpha": 0.0}, by_batch="compares centres", differentiable={"alpha": 1.0}),
-    "neftune": Case({"alpha": 5.0}, off={"alpha": 0.0}, by_batch="draws noise", differentiable={"alpha": 5.0}),
+    "neftune": Case({"alpha": 5.0}, off={"alpha": 0.0}, noise=True, differentiable={"alpha": 5.0}),
     "no_bias_correction": Case(),
-    "r3f": Case({"eps": 0.5}, off={"weight": 0.0}, by_batch="draws noise", differentiable={"eps": 0.5}),
-    "r4f": Case({"eps": 0.5}, off={"weight": 0.0}, by_batch="draws noise", differentiable={"eps": 0.5}),
+    "r3f": Case({"eps": 0.5}, off={"weight": 0.0}, noise=True, differentiable={"eps": 0.5}),
+    "r4f": Case({"eps": 0.5}, off={"weight": 0.0}, noise=True, differentiable={"eps": 0.5}),
     "rdrop": Case(
-        {"alpha": 1.0}, off={"alpha": 0.0}, needs_dropout=True, by_batch="draws masks", differentiable={"alpha": 1.0}
+        {"alpha": 1.0},
+        off={"alpha": 0.0},
+        refused=refused(("modernbert", "llama", "qwen2", "llama+lora"), "has no dropout"),
+        needs_dropout=True,
+        by_batch="compares masks of dropout",
+        differentiable={"alpha": 1.0},
     ),
     "reinit": Case({"blocks": 1}, off={"blocks": 0}, refused={"albert": "share their weights", **FROZEN}),
     "smart": Case(
         {"radius": 0.1},
         off={"weight": 0.0, "mu": 0.0},
-        by_batch="draws a start",
+        noise=True,
         differentiable={"radius": 0.1, "mu": 2.0},
     ),
     "supcon": Case(off={"weight": 0.0}, by_batch="contrasts within it", differentiable={"weight": 0.9}),
@@ -92,7 +104,13 @@ CASES = {
 }
 # Of a script with a tokenizer and a checkpoint on disk, and of a Trainer's schedule: they have tests of their own.
 ELSEWHERE = {"surt", "no_warmup"}
-NO_DROPOUT_TO_ACT_ON = {"albert", "modernbert", "llama", "qwen2", "llama+lora"}
+# Encoder, encoder-decoder and decoder.
+OF_EACH_SHAPE = ("bert", "t5", "llama")
+
+
+def cells(names, which=lambda case: True):
+    """All (case, name) that are not refused."""
+    return [(case, name) for case in CASES if which(CASES[case]) for name in names if name not in CASES[case].refused]
 
 
 def make(case, settings=None):
@@ -134,6 +152,18 @@ def state(model):
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
+@torch.no_grad()
+def move_a_little(weights):
+    """Move weights away from the start, where the pull towards it has no slope."""
+    torch.manual_seed(0)
+    for weight in weights:
+        weight.add_(torch.randn_like(weight), alpha=0.01)
+
+
+def distance(first, second):
+    return sum((first[name].float() - second[name].float()).square().sum() for name in first).sqrt()
+
+
 def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
@@ -143,10 +173,10 @@ def plainly_trained():
     """Weights after the same training without stabilizers, made once for each model."""
     made = {}
 
-    def get(name, dropout):
-        if (name, dropout) not in made:
-            made[name, dropout] = state(train(tiny_classifier(name, dropout=dropout), []))
-        return made[name, dropout]
+    def get(name, dropout=True, steps=12):
+        if (name, dropout, steps) not in made:
+            made[name, dropout, steps] = state(train(tiny_classifier(name, dropout=dropout), [], steps))
+        return made[name, dropout, steps]
 
     return get
 
@@ -172,8 +202,7 @@ def test_it_trains_changes_something_and_leaves_a_plain_model_or_says_that_it_ca
 
     assert task_loss(model) < 0.9 * before
     assert set(model.state_dict()) == keys
-    if not (facts.needs_dropout and name in NO_DROPOUT_TO_ACT_ON):
-        assert not same(state(model), plainly_trained(name, facts.needs_dropout))
+    assert not same(state(model), plainly_trained(name, facts.needs_dropout))
     model.save_pretrained(tmp_path)
     assert torch.equal(outputs(_loaded(name, tmp_path)), outputs(model))
 
@@ -187,15 +216,18 @@ def _loaded(name, folder):
     return PeftModel.from_pretrained(tiny_classifier(name.partition("+")[0]), folder)
 
 
-@pytest.mark.parametrize("name", ["bert", "bart", "llama+lora"])
-@pytest.mark.parametrize("case", [case for case in CASES if CASES[case].off is not None])
+@pytest.mark.parametrize(("case", "name"), cells(ALL, lambda facts: facts.off is not None))
 def test_at_strength_zero_not_a_bit_changes(case, name, plainly_trained):
-    if name in CASES[case].refused:
-        pytest.skip(f"{case} refuses {name}")
+    trained = state(train(tiny_classifier(name), [make(case, CASES[case].off)], steps=6))
 
-    trained = state(train(tiny_classifier(name), [make(case, CASES[case].off)]))
+    assert same(trained, plainly_trained(name, steps=6))
 
-    assert same(trained, plainly_trained(name, True))
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_trainings_with_the_same_seeds_give_the_same_bits(case):
+    first, second = (state(train(tiny_classifier("bert"), [make(case)], steps=6)) for _ in range(2))
+
+    assert same(first, second)
 
 
 def script(model, stabilizers, folder, **changes):
@@ -218,10 +250,15 @@ def script(model, stabilizers, folder, **changes):
     )
 
 
-RESUMED = [*((case, "bert") for case in CASES), ("mhloss", "bert+lora"), ("ema", "bert+lora"), ("child_tuning", "bart")]
-
-
-@pytest.mark.parametrize(("case", "name"), RESUMED)
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [
+        *cells(["bert", "t5", "albert", "llama+lora"]),
+        ("mhloss", "bert+lora"),
+        ("ema", "bert+lora"),
+        ("child_tuning", "bart"),
+    ],
+)
 def test_a_training_that_is_resumed_ends_with_the_same_bits(case, name, tmp_path):
     whole = script(tiny_classifier(name), [make(case)], tmp_path, save_strategy="steps", save_steps=4)
     whole.train()
@@ -234,32 +271,78 @@ def test_a_training_that_is_resumed_ends_with_the_same_bits(case, name, tmp_path
     assert same(state(resumed.model), state(whole.model))
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if not CASES[case].by_batch])
-def test_four_batches_of_two_that_accumulate_are_one_of_eight(case, tmp_path):
+@pytest.mark.parametrize(("case", "name"), cells(OF_EACH_SHAPE, lambda facts: not (facts.by_batch or facts.noise)))
+def test_four_batches_of_two_that_accumulate_are_one_of_eight(case, name, tmp_path):
     trained = []
     # Plain gradient descent without a global clip: Adam and a clip would hide a gradient of the wrong size.
     optimizer = {} if case == "no_bias_correction" else {"optim": "sgd", "learning_rate": 0.05}
     for size, accumulation in ((8, 1), (2, 4)):
         arguments = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulation, **optimizer}
-        model = tiny_classifier("bert", dropout=False)
+        model = tiny_classifier(name, dropout=False)
         trainer = script(model, [make(case)], tmp_path, max_grad_norm=0.0, num_train_epochs=2, **arguments)
         trainer.train()
         trained.append(outputs(trainer.model))
 
-    assert not torch.allclose(trained[0], outputs(tiny_classifier("bert", dropout=False)), atol=1e-2)
+    assert not torch.allclose(trained[0], outputs(tiny_classifier(name, dropout=False)), atol=1e-2)
     assert torch.allclose(*trained, atol=1e-4)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_it_trains_under_bfloat16_autocast(case, tmp_path):
-    model = tiny_classifier("bert")
-    before = task_loss(model)
+def _same_in_every_row(tensor, *given, **named):
+    return tensor.copy_(torch.arange(tensor[0].numel()).cos().view_as(tensor[0]))
+
+
+@pytest.mark.parametrize(("case", "name"), cells(OF_EACH_SHAPE, lambda facts: facts.noise))
+def test_with_the_same_noise_in_every_row_four_batches_of_two_have_the_gradient_of_eight(case, name, monkeypatch):
+    model, examples = tiny_classifier(name, dropout=False).double().train(), rows(8)
+    kit = Stabilization(model, [make(case)], seed=1)
+    move_a_little(model.parameters())
+    for draw in ("normal_", "uniform_", "bernoulli_"):
+        monkeypatch.setattr(torch.Tensor, draw, _same_in_every_row)
+
+    def gradient(stabilization, size):
+        model.zero_grad()
+        for n in range(0, 8, size):
+            stabilization.backward(model, batch(examples[n : n + size]), share=size / 8)
+        return torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
+
+    large, small = gradient(kit, 8), gradient(kit, 2)
+    kit.finish()
+    plain = gradient(Stabilization(model, []), 8)
+
+    assert torch.allclose(large, small, atol=1e-9)
+    assert (large - plain).norm() > 1e-3 * plain.norm()
+
+
+@pytest.fixture(scope="module")
+def plainly_trained_in_bfloat16(tmp_path_factory):
+    """Weights after the same training under autocast without stabilizers, made once for each model."""
+    made = {}
+
+    def get(name, dropout):
+        if (name, dropout) not in made:
+            trainer = script(tiny_classifier(name, dropout=dropout), [], tmp_path_factory.mktemp("plain"), bf16=True)
+            trainer.train()
+            made[name, dropout] = state(trainer.model)
+        return made[name, dropout]
+
+    return get
+
+
+@pytest.mark.parametrize(("case", "name"), cells(OF_EACH_SHAPE))
+def test_it_trains_under_bfloat16_autocast_and_is_not_lost_in_its_rounding(
+    case, name, plainly_trained_in_bfloat16, tmp_path
+):
+    dropout = CASES[case].needs_dropout
+    model = tiny_classifier(name, dropout=dropout)
+    before, start = task_loss(model), state(model)
     trainer = script(model, [make(case)], tmp_path, bf16=True)
 
     trainer.train()
 
     assert task_loss(model) < 0.9 * before
     assert all(weight.dtype == torch.float32 for weight in model.parameters())
+    plain = plainly_trained_in_bfloat16(name, dropout)
+    assert distance(state(model), plain) > 1e-2 * distance(plain, start)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if CASES[case].differentiable is not None])
@@ -270,11 +353,7 @@ def test_the_gradient_passes_a_finite_difference_check(case):
     model.train()
     inputs = batch(rows(6))
     weights = [weight for level in run.parts.levels[-2:] for weight in level]
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for weight in weights:
-            weight.add_(torch.randn_like(weight), alpha=0.01)
-    # Away from the start, where the pull towards it has no slope.
+    move_a_little(weights)
     directions = [torch.randn_like(weight) for weight in weights]
 
     def loss():
@@ -342,10 +421,12 @@ def test_in_head_tuning_it_says_why_it_means_nothing_there(name):
 
 
 @pytest.mark.parametrize("name", stabilizer_names())
-def test_its_docstring_names_source_and_cost(name):
+def test_its_docstring_names_source_and_cost_and_says_how_sure_it_is(name):
     text = type(parse_stabilizer(name)).__doc__
 
     assert "Cost" in text
+    assert "Source:" in text
+    assert re.search(r"\b(read|recalled|known)\b", text)
     assert any(source in text for source in ("arXiv", "Polyak", "ECCV"))
 
 

@@ -80,3 +80,18 @@ def test_all_passes_have_the_same_dropout_masks(monkeypatch):
     kit.backward(model, inputs)
 
     assert len({value.item() for value, _ in values}) == 1
+
+
+@pytest.mark.parametrize("name", ["bert", "llama"])
+def test_each_batch_has_a_start_of_its_own_with_dropout_and_without(name, monkeypatch):
+    model, inputs = tiny_classifier(name).train(), batch(rows(4))
+    seeds = []
+    make = Perturbation.__init__
+    monkeypatch.setattr(Perturbation, "__init__", lambda self, *given: seeds.append(given[-1]) or make(self, *given))
+    kit = Stabilization(model, [FreeLB(steps=2)])
+    torch.manual_seed(0)
+
+    for _ in range(4):
+        kit.backward(model, inputs)
+
+    assert len(set(seeds)) == 4

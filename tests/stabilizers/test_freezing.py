@@ -1,9 +1,10 @@
 import pytest
 from architectures import tiny_classifier
+from torch import nn
 
 from steadytune.errors import UserError
-from steadytune.stabilizers.bitfit import BitFit
-from steadytune.stabilizers.freeze import Freeze
+from steadytune.stabilizers.bitfit import BitFit, freeze_all_but_biases
+from steadytune.stabilizers.freeze import Freeze, freeze_blocks
 from steadytune.training.parts import find_parts
 from steadytune.training.stabilization import Stabilization
 
@@ -60,6 +61,20 @@ def test_biases_and_the_head_are_all_that_bitfit_trains():
     assert encoder == {name for name, _ in model.named_parameters() if name.startswith("bert.") and "bias" in name}
     assert len(encoder) == 2 * 8 + 2
     assert {"classifier.weight", "classifier.bias"} <= _trained(model)
+
+
+def test_without_a_training_both_freeze_weights_and_say_which():
+    model, layer = tiny_classifier("bert"), nn.Linear(2, 3)
+    lowest = [*model.bert.encoder.layer[0].parameters()]
+    lowest[0].requires_grad_(False)
+
+    frozen = freeze_blocks(find_parts(model), 1, embeddings=False)
+
+    assert {id(weight) for weight in frozen} == {id(weight) for weight in lowest[1:]}
+    assert not any(weight.requires_grad for weight in lowest)
+    assert all(weight.requires_grad for weight in model.bert.embeddings.parameters())
+    assert freeze_all_but_biases(dict(layer.named_parameters())) == [layer.weight]
+    assert [weight.requires_grad for weight in (layer.weight, layer.bias)] == [False, True]
 
 
 def test_qwen_has_biases_in_its_attention_alone():

@@ -40,7 +40,7 @@ def test_the_gradient_is_the_mask_over_the_share_that_is_kept():
 
 def test_evaluation_uses_the_trained_weights():
     layer = nn.Linear(4, 3)
-    mixed, features = MixLinear(layer, torch.zeros(3, 4), 0.9), torch.randn(5, 4)
+    mixed, features = MixLinear(layer, lambda: torch.zeros(3, 4), 0.9), torch.randn(5, 4)
 
     assert torch.equal(mixed.eval()(features), layer(features))
     assert not torch.equal(mixed.train()(features), layer(features))

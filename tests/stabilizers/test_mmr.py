@@ -86,3 +86,12 @@ def test_the_head_setting_is_refused_because_it_freezes_the_features():
 
 def test_a_recipe_may_name_alpha():
     assert parse_stabilizer({"mmr": {"alpha": 0.5}}) == MMR(alpha=0.5)
+
+
+def test_autocast_does_not_round_the_centres():
+    torch.manual_seed(0)
+    features, classes = torch.randn(8, 64), torch.arange(8) % 3
+    wide = centre_closeness(features, classes)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        assert centre_closeness(features, classes).item() == wide.item()

@@ -45,8 +45,21 @@ def test_it_takes_over_the_groups_of_the_trainers_optimizer():
     assert {group["weight_decay"] for group in made.param_groups} == {0.7}
 
 
-def test_an_optimizer_that_is_no_adam_is_refused():
+@pytest.mark.parametrize("name", ["SGD", "Adam", "NAdam", "RAdam", "Adamax"])
+def test_an_optimizer_that_is_no_adamw_is_refused(name):
     model = tiny_classifier("bert")
 
-    with pytest.raises(UserError, match="not of SGD"):
-        Stabilization(model, [NoBiasCorrection()]).prepare_optimizer(torch.optim.SGD(model.parameters(), lr=0.1))
+    with pytest.raises(UserError, match=f"not of {name}"):
+        Stabilization(model, [NoBiasCorrection()]).prepare_optimizer(
+            getattr(torch.optim, name)(model.parameters(), lr=0.1)
+        )
+
+
+def test_the_fused_form_of_adamw_is_taken_over():
+    model = tiny_classifier("bert")
+
+    made = Stabilization(model, [NoBiasCorrection()]).prepare_optimizer(
+        torch.optim.AdamW(model.parameters(), fused=True)
+    )
+
+    assert isinstance(made, UncorrectedAdamW)

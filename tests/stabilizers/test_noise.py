@@ -4,7 +4,7 @@ from architectures import batch, rows, tiny_classifier
 from transformers.integrations.neftune import neftune_post_forward_hook
 
 from steadytune.stabilizers.hype import HyPe, perturb
-from steadytune.stabilizers.neftune import NEFTune
+from steadytune.stabilizers.neftune import NEFTune, blur
 from steadytune.training.stabilization import Stabilization
 
 
@@ -33,6 +33,17 @@ def test_hype_perturbs_each_entry_into_a_block_while_training_and_none_in_evalua
     kit.finish()
     kit.loss(model.train(), inputs)
     assert len(calls) == entered
+
+
+def test_noise_of_neftune_is_uniform_and_smaller_for_longer_and_wider_inputs():
+    torch.manual_seed(0)
+
+    noise = blur(torch.zeros(10, 50, 200), 3.0)
+
+    # 3 / sqrt(50 * 200)
+    assert noise.abs().max().item() == pytest.approx(0.03, rel=1e-3)
+    assert noise.mean().item() == pytest.approx(0, abs=3e-4)
+    assert noise.std().item() == pytest.approx(0.03 / 3**0.5, rel=0.01)
 
 
 def test_noise_on_embeddings_is_that_of_transformers():

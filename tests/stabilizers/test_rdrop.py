@@ -4,7 +4,9 @@ from architectures import batch, rows, tiny_classifier
 from made_steps import make_step
 from torch import nn
 
+from steadytune.errors import UserError
 from steadytune.stabilizers.divergence import symmetric_divergence
+from steadytune.stabilizers.mixout import Mixout
 from steadytune.stabilizers.rdrop import RDrop
 from steadytune.training.stabilization import Stabilization
 
@@ -21,13 +23,26 @@ def test_the_loss_is_the_mean_of_both_passes_and_half_of_both_divergences():
     assert loss.item() == pytest.approx(expected.item())
 
 
-def test_without_dropout_both_passes_agree_and_the_loss_is_the_plain_one():
-    model, inputs = tiny_classifier("bert", dropout=False), batch(rows(4))
-    model.train()
+@pytest.mark.parametrize("name", ["llama", "qwen2", "modernbert", "llama+lora"])
+def test_a_model_without_dropout_is_refused(name):
+    with pytest.raises(UserError, match="has no dropout"):
+        Stabilization(tiny_classifier(name), [RDrop()])
+    with pytest.raises(UserError, match="has no dropout"):
+        Stabilization(tiny_classifier("bert", dropout=False), [RDrop()])
 
-    values = [Stabilization(model, methods).loss(model, inputs)[0].item() for methods in ([], [RDrop()])]
 
-    assert values[0] == pytest.approx(values[1], rel=1e-6)
+def test_dropout_of_attention_alone_will_do_and_so_do_the_masks_of_mixout():
+    model, inputs = tiny_classifier("llama").train(), batch(rows(4))
+    for block in model.model.layers:
+        block.self_attn.attention_dropout = 0.3
+    torch.manual_seed(0)
+    plain, found = (
+        Stabilization(model, methods).loss(model, inputs)[0].item() for methods in ([], [RDrop(alpha=50.0)])
+    )
+    assert found != pytest.approx(plain, rel=0.01)
+
+    for methods in ([RDrop(), Mixout()], [Mixout(), RDrop()]):
+        Stabilization(tiny_classifier("bert"), methods)
 
 
 def test_the_second_pass_has_masks_of_its_own():

@@ -1,6 +1,6 @@
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 
 import pytest
 
@@ -61,10 +61,11 @@ class Shrink(Stabilizer):
 
 @pytest.fixture
 def other_package(monkeypatch):
-    """Pretend that an installed package has entry points."""
+    """Pretend that an installed package has entry points, and another the same where a name has two."""
 
     def install(**points):
-        made = [EntryPoint(name, value, ENTRY_POINTS) for name, value in points.items()]
+        pairs = [(name, value) for name, values in points.items() for value in values.split()]
+        made = [EntryPoint(name, value, ENTRY_POINTS) for name, value in pairs]
         monkeypatch.setattr(stabilizers, "entry_points", lambda group: made if group == ENTRY_POINTS else [])
         stabilizers._others.cache_clear()
 
@@ -81,11 +82,25 @@ def test_another_packages_method_is_found_by_its_entry_point(other_package):
     assert study.recipes["mmr+shrink"].stabilizers == (MMR(), Shrink())
 
 
-def test_this_packages_names_cannot_be_taken(other_package):
-    other_package(mmr="test_registry:Shrink")
+@pytest.mark.parametrize(
+    ("name", "values", "owners"),
+    [
+        ("mmr", "test_registry:Shrink", "steadytune and by test_registry:Shrink"),
+        ("shrink", "test_registry:Shrink other:Shrink", "test_registry:Shrink and by other:Shrink"),
+    ],
+)
+def test_a_name_that_two_packages_give_is_an_error_that_names_both(other_package, name, values, owners):
+    other_package(**{name: values})
 
-    assert parse_stabilizer("mmr") == MMR()
-    assert stabilizer_names().count("mmr") == 1
+    assert stabilizer_names().count(name) == 1
+    with pytest.raises(UserError, match=f"stabilizer '{name}' is given by {owners}: only one package can"):
+        parse_stabilizer(name)
+    assert parse_stabilizer("mhloss") == MHLoss()
+
+
+def test_a_package_is_told_by_its_name_and_what_it_gives():
+    (installed,) = [point for point in entry_points(group="console_scripts") if point.name == "pytest"]
+    assert stabilizers._package(installed) == f"pytest ({installed.value})"
 
 
 @pytest.mark.parametrize(
@@ -109,6 +124,26 @@ def test_an_unknown_name_is_answered_with_the_closest_one_of_any_package(other_p
 
     with pytest.raises(UserError, match="did you mean 'shrink'"):
         parse_stabilizer("shrnk")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("soup", "st.uniform_soup.*st.greedy_soup"),
+        ("ensemble", "st.ensemble"),
+        ("bias_correction", "AdamW has it.*no_bias_correction"),
+    ],
+)
+def test_what_is_no_stabilizer_is_answered_with_what_has_it(name, words):
+    with pytest.raises(UserError, match=words):
+        parse_stabilizer(name)
+    with pytest.raises(UserError, match=f"unknown recipe '{name}': .*{words}"):
+        Study.parse({"model": "m", "task": "t", "recipes": [f"mmr+{name}"]})
+
+
+def test_an_unknown_name_may_be_that_of_a_package_to_install():
+    with pytest.raises(UserError, match=r"valid: bitfit, .*; or install the package that provides it"):
+        parse_stabilizer("shrink")
 
 
 def test_names_are_read_without_torch():

@@ -1,10 +1,11 @@
 import pytest
 import torch
-from architectures import tiny_classifier
-from transformers import AutoModelForSequenceClassification
+from architectures import CONFIGS, PAD, VOCABULARY, tiny_classifier
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from steadytune.errors import UserError
 from steadytune.stabilizers.reinit import Reinit
+from steadytune.training.parts import find_parts
 from steadytune.training.stabilization import Stabilization
 
 
@@ -74,3 +75,34 @@ def test_other_methods_start_from_the_drawn_weights():
     kit = Stabilization(model, [WDPre(), Reinit(blocks=1)])
 
     assert torch.equal(kit.runs["wd_pre"].state["bert.pooler.dense.weight"], model.bert.pooler.dense.weight)
+
+
+def _fresh(name):
+    if name in CONFIGS:
+        return tiny_classifier(name)
+    config = AutoConfig.for_model(
+        name, vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, pad_token_id=PAD, bos_token_id=2, eos_token_id=3
+    )
+    return AutoModelForSequenceClassification.from_config(config)
+
+
+@pytest.mark.parametrize("name", [*sorted(CONFIGS.keys() - {"albert"}), "gpt2"])
+def test_every_weight_of_a_block_is_drawn_at_the_scale_of_a_fresh_models(name):
+    fresh, drawn = _fresh(name), _fresh(name)
+    blocks = find_parts(drawn).blocks
+    inside = {weight for block in blocks for weight in block.parameters()}
+    with torch.no_grad():
+        for weight in drawn.parameters():
+            weight.fill_(7.0)
+            weight._is_hf_initialized = True  # as `from_pretrained` leaves it
+
+    Stabilization(drawn, [Reinit(blocks=len(blocks))], seed=1)
+
+    redrawn = {name: weight.detach() for name, weight in drawn.named_parameters() if weight in inside}
+    assert redrawn
+    for path, weight in redrawn.items():
+        expected = fresh.get_parameter(path).detach()
+        # A deviation from n numbers is off by 1 / sqrt(2 n) of itself; five times that, for two of them.
+        tolerance = 5 / weight.numel() ** 0.5
+        assert weight.std().item() == pytest.approx(expected.std().item(), rel=tolerance), path
+        assert weight.mean().item() == pytest.approx(expected.mean().item(), abs=tolerance * expected.std().item())

@@ -4,6 +4,7 @@ import pytest
 import torch
 from architectures import batch, rows, tiny_classifier
 from torch import nn
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 from steadytune.stabilizers.adversary import Shift
 from steadytune.stabilizers.divergence import symmetric_divergence
@@ -120,3 +121,43 @@ def test_a_regression_is_smoothed_by_squares():
     loss, outputs = Stabilization(model, [SMART(radius=0.1)]).loss(model.train(), inputs)
 
     assert loss.item() > nn.functional.mse_loss(outputs.logits.squeeze(-1), inputs["labels"]).item()
+
+
+def _corners(model, inputs, monkeypatch, precision):
+    """The perturbations of a batch, in a pass that computes in half precision, and gives its logits in it or not."""
+    corners, climb = [], Shift.climb
+    monkeypatch.setattr(Shift, "climb", lambda self, *given: (climb(self, *given), corners.append(self.delta)))
+    kit = Stabilization(model, [SMART(mu=0.0)])
+    torch.manual_seed(0)
+    half = torch.float16 if precision == "float16" else torch.bfloat16
+    with torch.autocast("cpu", half, enabled=precision in ("float16", "bfloat16")):
+        kit.loss(_Prepared(model) if precision == "accelerate" else model, inputs)
+    kit.finish()
+    return corners[0].float()
+
+
+class _Prepared(nn.Module):
+    """Computes in half precision and gives its results in float32, as Accelerate has a model do."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, **inputs):
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = self.model(**inputs)
+        return SequenceClassifierOutput(logits=outputs.logits.float())
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16", "accelerate", "weights"])
+def test_in_half_precision_every_example_is_perturbed_and_where_float32_would(precision, monkeypatch):
+    model, inputs = tiny_classifier("roberta", dropout=False).train(), batch(rows(32))
+    wide = _corners(model, inputs, monkeypatch, "float32")
+    model = model.bfloat16() if precision == "weights" else model
+
+    half = _corners(model, inputs, monkeypatch, precision)
+
+    assert (half != 0).flatten(1).any(1).all()
+    # Of two classes both ends of a direction are as good.
+    same = (half * wide).sign().mean((1, 2)).abs()
+    assert same.mean() > 0.95

@@ -78,3 +78,12 @@ def test_the_loss_is_a_mixture_with_the_task_loss():
 def test_a_regression_is_refused():
     with pytest.raises(ValueError, match="needs classes"):
         SupCon().check("regression")
+
+
+def test_autocast_does_not_round_the_products():
+    torch.manual_seed(0)
+    features, classes = torch.randn(8, 64), torch.arange(8) % 2
+    wide = contrast(features, classes, 0.1)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        assert contrast(features, classes, 0.1).item() == wide.item()

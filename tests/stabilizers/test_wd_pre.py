@@ -2,6 +2,7 @@ import pytest
 import torch
 from architectures import tiny_classifier
 
+from steadytune.stabilizers.mhloss import MHLoss
 from steadytune.stabilizers.wd_pre import WDPre, decay_towards
 from steadytune.training.stabilization import Stabilization
 
@@ -32,3 +33,18 @@ def test_matrices_of_the_encoder_decay_to_their_start_those_of_the_head_to_zero_
         moved = 0.1 if weight.dim() > 1 else 0.0
         target = torch.zeros_like(weight) if name.startswith("classifier") else start[name]
         assert torch.allclose(weight, start[name] + 1 + moved * (target - start[name] - 1), atol=1e-6)
+
+
+def test_the_biases_of_many_heads_in_one_tensor_stay():
+    model = tiny_classifier("bert")
+    kit = Stabilization(model, [WDPre(decay=0.5), MHLoss(heads=3)])
+    optimizer = kit.prepare_optimizer(torch.optim.SGD(model.parameters(), lr=0.2))
+    with torch.no_grad():
+        for weight in model.classifier.parameters():
+            weight.fill_(1.0)
+
+    kit.after_step(optimizer)
+
+    assert model.classifier.bias.dim() == 2
+    assert (model.classifier.bias == 1).all()
+    assert torch.allclose(model.classifier.weight, torch.tensor(0.9))

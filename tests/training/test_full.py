@@ -6,6 +6,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from steadytune.errors import UserError
+from steadytune.stabilizers import parse_stabilizer
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.training.data import run_data
@@ -68,6 +69,55 @@ def test_gradients_by_depth_are_kept_where_the_loss_is_and_make_up_the_whole_gra
     assert all(min(curves[name]) > 0 for name in names)
     squares = np.sum([np.square(curves[name]) for name in names], axis=0)
     assert np.sqrt(squares) == pytest.approx(curves["grad_norm"], rel=1e-4)
+
+
+def test_gradients_are_kept_in_the_first_step_of_a_long_run_too(specs, tmp_path):
+    # 80 steps, every second of which is logged.
+    (spec,) = specs(epochs=16)
+
+    curves = train_full(spec, tmp_path, _quiet)[0].curves
+
+    assert curves["step"] == list(range(2, 82, 2))
+    assert curves["gradient_step"] == [1, *curves["step"]]
+    assert len(curves["gradient_embeddings"]) == 41
+    assert curves["geometry_step"][0] == 0
+
+
+def test_the_task_loss_is_the_loss_where_no_method_changes_it(specs, tmp_path):
+    (spec,) = specs(epochs=16)
+    curves = train_full(spec, tmp_path, _quiet)[0].curves
+    assert curves["task_loss"] == pytest.approx(curves["loss"], abs=1e-6)
+
+
+@pytest.fixture
+def curves_at_rest(specs, tmp_path):
+    """Curves of a run whose weights stay where they are."""
+
+    def curves(*stabilizers):
+        (spec,) = specs(learning_rate=1e-30)
+        spec = spec.model_copy(update={"stabilizers": tuple(map(parse_stabilizer, stabilizers))})
+        return train_full(spec, tmp_path, _quiet)[0].curves
+
+    return curves
+
+
+@pytest.mark.parametrize("method", [{"mmr": {"alpha": 5.0}}, {"l2_sp": {"beta": 10.0}}, "supcon", "large_margin"])
+def test_the_task_loss_is_that_of_the_plain_run_whatever_a_method_makes_of_the_loss(curves_at_rest, method):
+    plain, other = curves_at_rest(), curves_at_rest(method)
+    assert other["task_loss"] == pytest.approx(plain["task_loss"], abs=1e-5)
+    assert np.all(np.abs(np.subtract(other["loss"], plain["loss"])) > 1e-3)
+
+
+def test_the_task_loss_of_many_heads_is_that_of_their_mean(curves_at_rest):
+    # By Jensen's inequality below the mean of their losses, which is the loss.
+    curves = curves_at_rest("mhloss")
+    assert np.all(np.less(curves["task_loss"], curves["loss"]))
+
+
+def test_the_task_loss_of_an_attack_is_that_of_its_first_pass(curves_at_rest):
+    # The passes climb, and the loss is their mean.
+    curves = curves_at_rest("freelb")
+    assert np.all(np.less(curves["task_loss"], curves["loss"]))
 
 
 def test_a_depth_that_is_frozen_has_no_gradient(specs, tmp_path):

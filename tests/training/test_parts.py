@@ -3,9 +3,12 @@ import torch
 from architectures import ALL, batch, rows, tiny_classifier
 from torch import nn
 
+import steadytune as st
 from steadytune.errors import UserError
+from steadytune.stabilizers.layers import MixLinear
 from steadytune.training.models import PooledClassifier, find_head
 from steadytune.training.parts import find_parts
+from steadytune.training.stabilization import Stabilization
 
 EMBEDDINGS = {
     "bert": "bert.embeddings.word_embeddings",
@@ -154,3 +157,43 @@ def test_what_an_unknown_model_lacks_is_said_only_where_it_is_needed():
 def test_weights_that_are_all_frozen_are_refused_where_they_are_needed():
     with pytest.raises(UserError, match="all frozen"):
         find_parts(tiny_classifier("bert+lora")).need_pretrained("some")
+
+
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_a_last_layer_with_an_adapter_is_refused_and_one_that_is_frozen_by_what_trains_it(name):
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    def wrapped(**targets):
+        config = LoraConfig(task_type=TaskType.SEQ_CLS, r=2, **targets)
+        return get_peft_model(tiny_classifier(name), config)
+
+    with pytest.raises(UserError, match="has an adapter: take it out of target_modules"):
+        Stabilization(wrapped(target_modules="all-linear"), [])
+    attention = ["q", "v"] if name == "t5" else ["q_proj", "v_proj"]
+    for method in (st.MHLoss(heads=3), st.R4F(), st.LPFT()):
+        with pytest.raises(UserError, match="frozen: unfreeze it"):
+            Stabilization(wrapped(target_modules=attention), [method])
+    named = wrapped(target_modules=attention, modules_to_save=["classification_head"])
+    head = Stabilization(named, [st.MHLoss(heads=3)]).head
+    assert head.weight.shape == (3, 2, 16)
+
+
+def test_a_model_that_a_method_refuses_is_left_as_it_was():
+    model = tiny_classifier("bert")
+    head, hooks = model.classifier, sum(len(module._forward_pre_hooks) for module in model.modules())
+    with pytest.raises(UserError, match="blocks is 9"):
+        Stabilization(model, [st.MHLoss(heads=3), st.HyPe(), st.Freeze(blocks=9)])
+    assert model.classifier is head
+    assert sum(len(module._forward_pre_hooks) for module in model.modules()) == hooks
+
+
+@pytest.mark.parametrize("method", [st.WDPre(), st.L2SP(), st.SMART(), st.Mixout(p=0.5)])
+def test_what_a_method_keeps_moves_with_a_model_that_moves_after_it_was_equipped(method):
+    model = tiny_classifier("bert")
+    kit = Stabilization(model, [method])
+    model.to("meta")
+    kit.begin(lambda: [], 10)
+    assert {tensor.device.type for tensor in kit.runs[method.name].state.values()} == {"meta"}
+    mixed = [module.start() for module in model.modules() if isinstance(module, MixLinear)]
+    assert all(start.device.type == "meta" for start in mixed)
+    assert len(mixed) == (0 if method.name != "mixout" else 13)

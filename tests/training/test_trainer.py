@@ -1,6 +1,14 @@
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback, TrainingArguments, set_seed
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertForSequenceClassification,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 
 import steadytune as st
 from steadytune.errors import UserError
@@ -16,6 +24,9 @@ def script(tiny_model, tmp_path):
     rows = [{"input_ids": tokenizer(text)["input_ids"], "labels": n % 2} for n, text in enumerate(texts)]
 
     def make(stabilizers=(), num_labels=2, **arguments):
+        names = ("compute_loss_func", "compute_metrics", "task_kind", "train_dataset")
+        options = {name: arguments.pop(name) for name in names if name in arguments}
+
         def model_init():
             set_seed(1)
             return AutoModelForSequenceClassification.from_pretrained(
@@ -34,10 +45,10 @@ def script(tiny_model, tmp_path):
         return st.StableTrainer(
             model_init=model_init,
             args=TrainingArguments(**{**defaults, **arguments}),
-            train_dataset=rows,
             eval_dataset=rows,
             processing_class=tokenizer,
             stabilizers=stabilizers,
+            **{"train_dataset": rows, **options},
         )
 
     return make
@@ -77,8 +88,6 @@ def test_folding_the_heads_keeps_the_logits(script, monkeypatch):
 
 
 def test_without_stabilizers_it_trains_as_the_plain_trainer_does(script):
-    from transformers import Trainer
-
     ours = script(seed=3)
     plain = Trainer(
         model_init=ours.model_init,
@@ -155,8 +164,6 @@ def test_the_trained_model_keeps_no_hook_of_the_trainer(script):
 
 
 def test_label_smoothing_is_that_of_the_plain_trainer(script):
-    from transformers import Trainer
-
     ours = script(label_smoothing_factor=0.2)
     plain = Trainer(
         model_init=ours.model_init,
@@ -174,13 +181,6 @@ def test_label_smoothing_is_that_of_the_plain_trainer(script):
 def test_label_smoothing_of_numbers_is_refused(script):
     with pytest.raises(UserError, match="label smoothing needs classes"):
         script(num_labels=1, label_smoothing_factor=0.1)
-
-
-def test_a_loss_function_of_the_script_is_refused(tiny_model, tmp_path):
-    model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=2)
-
-    with pytest.raises(UserError, match="leave out compute_loss_func"):
-        st.StableTrainer(model, TrainingArguments(str(tmp_path)), compute_loss_func=lambda *_: 0)
 
 
 def test_an_optimizer_of_the_script_is_refused_where_a_method_regroups_its_weights(tiny_model, tmp_path):
@@ -273,3 +273,134 @@ def test_geometry_of_one_class_has_no_distance_between_centres():
     values = geometry(torch.randn(3, 2), torch.zeros(3, dtype=torch.int64), torch.nn.Linear(2, 2))
 
     assert values["centre_distance"] != values["centre_distance"]
+
+
+def test_others_that_look_when_training_ends_see_the_plain_model_with_the_weights_that_are_kept(script):
+    class Looks(TrainerCallback):
+        def on_train_end(self, args, state, control, model=None, **kwargs):
+            self.plain = not any(isinstance(module, MultiHeadLinear) for module in model.modules())
+            self.weights = {name: weight.clone() for name, weight in model.state_dict().items()}
+
+    trainer, looks = script([st.EMA(decay=0.9), st.MHLoss(heads=3)], learning_rate=1e-2), Looks()
+    trainer.add_callback(looks)
+    trainer.train()
+
+    assert looks.plain
+    assert all(torch.equal(weight, looks.weights[name]) for name, weight in trainer.model.state_dict().items())
+
+
+def test_a_model_that_is_saved_before_the_end_is_plain_and_training_goes_on(script, tmp_path):
+    class Saves(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == 1:
+                trainer.save_model(str(tmp_path / "early"))
+
+    trainer = script([st.MHLoss(heads=3)], save_strategy="no")
+    undisturbed = script([st.MHLoss(heads=3)])
+    undisturbed.train()
+    trainer.add_callback(Saves())
+    trainer.train()
+
+    early = AutoModelForSequenceClassification.from_pretrained(tmp_path / "early")
+    assert early.classifier.weight.shape == (2, 16)
+    tokenizer = trainer.processing_class
+    assert torch.equal(_logits(trainer.model, tokenizer), _logits(undisturbed.model, tokenizer))
+
+
+class _Weighted(BertForSequenceClassification):
+    def forward(self, input_ids=None, attention_mask=None, token_type_ids=None, labels=None):
+        outputs = super().forward(input_ids, attention_mask)
+        if labels is not None:
+            outputs.loss = torch.nn.functional.cross_entropy(outputs.logits, labels, torch.tensor([1.0, 9.0]))
+        return outputs
+
+
+def _weighted_loss(outputs, labels, num_items_in_batch=None):
+    return torch.nn.functional.cross_entropy(outputs.logits, labels, torch.tensor([1.0, 9.0]))
+
+
+def test_a_model_with_a_loss_of_its_own_is_refused_unless_the_script_says_which(script, tiny_model):
+    def own_model():
+        set_seed(1)
+        return _Weighted.from_pretrained(tiny_model, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+
+    trainer = script([st.MMR()])
+    trainer.model_init = own_model
+    with pytest.raises(UserError, match=r"own loss of a batch is .*give the loss that you mean"):
+        trainer.train()
+
+    ours, plain = script(compute_loss_func=_weighted_loss), script()
+    ours.train()
+    stock = Trainer(
+        model_init=own_model,
+        args=plain.args,
+        train_dataset=plain.train_dataset,
+        processing_class=plain.processing_class,
+    )
+    stock.train()
+    assert torch.allclose(_logits(ours.model, ours.processing_class), _logits(stock.model, ours.processing_class))
+
+
+@pytest.mark.parametrize("methods", [[], [st.MMR()], [st.LNSR()]])
+def test_several_labels_per_example_are_refused_whatever_the_configuration_says(script, methods):
+    trainer = script(methods)
+    trainer.train_dataset = [{**row, "labels": [1.0, 0.0]} for row in trainer.train_dataset]
+    with pytest.raises(UserError, match="one label per example"):
+        trainer.train()
+
+
+def test_a_negative_label_and_a_batch_without_labels_are_refused(script):
+    for change, words in (({"labels": -100}, "a label is -100"), ({"labels": None}, "no 'labels'")):
+        trainer = script([st.CentreLoss()], remove_unused_columns=False)
+        rows = [{**row, **change} for row in trainer.train_dataset]
+        trainer.train_dataset = [{name: value for name, value in row.items() if value is not None} for row in rows]
+        with pytest.raises(UserError, match=words):
+            trainer.train()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [("mmr", "are a list"), (st.MMR(), r"such as \[MMR\(\)\]"), ([st.MMR], "is a name or"), (["mrm"], "mean 'mmr'")],
+)
+def test_what_is_no_list_of_stabilizers_is_refused(script, given, words):
+    with pytest.raises(UserError, match=words):
+        script(given)
+
+
+def test_a_stabilizer_may_be_given_by_its_name(script):
+    assert script(["mmr", {"mhloss": {"heads": 3}}]).stabilizers == (st.MMR(), st.MHLoss(heads=3))
+
+
+def test_an_unknown_kind_of_task_is_refused(script):
+    with pytest.raises(UserError, match="unknown kind of task 'chocie': did you mean 'choice'"):
+        script(task_kind="chocie")
+
+
+@pytest.mark.parametrize("method", [st.LPFT(), st.ChildTuning(variant="D"), st.SURT()])
+def test_a_stream_without_end_is_refused_by_what_reads_all_of_it(script, method):
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            while True:
+                yield from rows
+
+    rows = script().train_dataset
+    with pytest.raises(UserError, match="length"):
+        script([method], train_dataset=Stream(), max_steps=1).train()
+
+
+def test_the_trainers_own_noise_is_not_doubled(script):
+    with pytest.raises(UserError, match="use one of them"):
+        script([st.NEFTune()], neftune_noise_alpha=5.0)
+
+
+def test_models_without_named_outputs_are_evaluated(script):
+    trainer = script(compute_metrics=lambda found: {"width": found.predictions.shape[1]})
+    trainer.model.config.return_dict = False
+    assert trainer.evaluate()["eval_width"] == 2
+
+
+def test_a_checkpoint_of_other_stabilizers_is_refused_before_its_weights_are_read(script, tmp_path):
+    script([st.MHLoss(heads=3)], save_strategy="epoch").train()
+    (checkpoint,) = (tmp_path / "out").glob("checkpoint-*")
+    with pytest.raises(UserError, match="was written with the stabilizers"):
+        script(num_train_epochs=2).train(resume_from_checkpoint=str(checkpoint))

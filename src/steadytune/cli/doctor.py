@@ -60,11 +60,9 @@ def _lines(diagnosis: Diagnosis, target: Path) -> list[str]:
     if diagnosis.unknown:
         lines += ["", "NOT KNOWN", *(_wrapped("- ", text) for text in diagnosis.unknown)]
     if diagnosis.remedies:
-        names = [remedy.stabilizer for remedy in diagnosis.remedies]
         lines += ["", "WORTH TRYING, after the rest is mended. Papers claim it (recalled); here only runs can say:"]
         lines += [_wrapped(f"- {one.stabilizer}: ", f"{one.reason} ({one.source})") for one in diagnosis.remedies]
-        recipes = " ".join(f"--recipe {name}" for name in ["standard", *names])
-        lines += [f"  steadytune run ... {recipes} --seeds 10 --out runs/try"]
+        lines += [_wrapped("  ", diagnosis.usage)]
     elif findings:
         lines += ["", "No finding calls for a stabilizer."]
     return lines

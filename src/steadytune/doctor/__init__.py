@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from steadytune.doctor.findings import Diagnosis, Finding, Remedy, in_order
-from steadytune.doctor.remedies import remedies
+from steadytune.doctor.remedies import remedies, usage
 from steadytune.doctor.rules import RULES
 from steadytune.doctor.runs import chance_loss, run_findings
 from steadytune.doctor.setup import Setup, arguments_setup, study_setups
 from steadytune.errors import UserError
+from steadytune.external.read import ARRAY_SUFFIXES
 from steadytune.records import RunRecord, RunStore
 from steadytune.study import Study
 
 __all__ = ["Diagnosis", "Finding", "Remedy", "Setup", "diagnose"]
-
-_SILENT = (
-    "the model: its depth, and the precision of its weights",
-    "the training set: how many steps an epoch has",
-    "the evaluation set: how small a difference it shows",
-)
 
 
 def diagnose(target: str | Path) -> Diagnosis:
@@ -29,6 +25,7 @@ def diagnose(target: str | Path) -> Diagnosis:
         UserError: It is none of them, or is broken.
     """
     target = Path(target)
+    _refuse_recordings(target)
     if not target.exists():
         raise UserError(f"no file or folder {target}: give a study file, a TrainingArguments JSON, or a folder of runs")
     recorded: list[Finding] = []
@@ -45,16 +42,27 @@ def diagnose(target: str | Path) -> Diagnosis:
         if missing := sum(1 for _ in store.study.grid()) - sum(map(len, groups.values())):
             unknown = (*unknown, f"{missing} of the study's runs, which are not there yet")
     elif target.suffix == ".json":
-        setups, unknown = [arguments_setup(target)], _SILENT
+        setups = [arguments_setup(target)]
+        unknown = setups[0].unsaid()
     elif target.suffix == ".bin":
         raise UserError(f"{target} is a pickle, which is not read: write the arguments with args.to_json_string()")
     else:
         named, unknown = study_setups(Study.from_yaml(target), {})
         setups = list(named.values())
     found = (rule(setup) for rule in RULES for setup in setups)
-    findings = in_order([*recorded, *filter(None, found)])
-    in_all = set(setups[0].stabilizers).intersection(*(setup.stabilizers for setup in setups))
-    return Diagnosis(findings, unknown, remedies(findings, in_all))
+    findings = [*recorded, *filter(None, found)]
+    chosen = remedies(findings, setups)
+    return Diagnosis(in_order(findings), unknown, chosen, usage(chosen, setups[0].stock))
+
+
+def _refuse_recordings(target: Path) -> None:
+    folder = target if target.is_dir() else target.parent
+    files = [target] if target.is_file() else [] if (target / "study.yaml").is_file() else target.glob("*")
+    if any(file.suffix in ARRAY_SUFFIXES for file in files):
+        raise UserError(
+            f"{target} is no study: runs that were recorded by StabilityRecorder have no curves to find causes in.\n"
+            f"See how much they differ: steadytune measure {shlex.quote(str(folder))}"
+        )
 
 
 def _accuracies(records: list[RunRecord]) -> tuple[float, ...]:

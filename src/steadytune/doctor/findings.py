@@ -57,11 +57,13 @@ class Diagnosis:
         findings: The worst first.
         unknown: What the target does not say, one sentence each.
         remedies: The two or three stabilizers most worth trying; none where nothing calls for one.
+        usage: How to try them.
     """
 
     findings: tuple[Finding, ...]
     unknown: tuple[str, ...]
     remedies: tuple[Remedy, ...]
+    usage: str
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

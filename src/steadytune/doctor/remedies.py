@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from steadytune.doctor.findings import Finding, Remedy
+from steadytune.doctor.setup import Setup
+from steadytune.stabilizers import stabilizer_class
 
 _MOST = 3
+_DEEP = 24
+_FEW_SAMPLE = "Zhang et al., arXiv 2006.05987"
+_ABOUT_FU = "Fu, So & Collier, arXiv 2301.09820"
 
-_TABLE: tuple[tuple[frozenset[str], Remedy], ...] = (
-    (
-        frozenset({"learning-rate", "collapsed", "diverged"}),
+
+@dataclass(frozen=True)
+class _Row:
+    """A stabilizer, the rules that call for it, and the least depth of a model that it is said to help."""
+
+    rules: frozenset[str]
+    remedy: Remedy
+    layers: int = 0
+
+    def suits(self, setup: Setup) -> bool:
+        setting = "full" if setup.full else "head"
+        settings = stabilizer_class(self.remedy.stabilizer).settings
+        return setting in settings and (setup.layers or 0) >= self.layers
+
+    def answers(self, rule: str, broken_by: Sequence[Setup]) -> bool:
+        """Whether it is an answer to a rule that these ways of training break, none of which has tried it."""
+        tried = any(self.remedy.stabilizer in setup.stabilizers for setup in broken_by)
+        return rule in self.rules and not tried and any(map(self.suits, broken_by))
+
+
+_TABLE = (
+    _Row(
+        frozenset({"learning-rate", "warm-up", "collapsed", "diverged"}),
         Remedy(
             "llrd",
             "gives the lower blocks, whose gradients vanish in collapsed runs, smaller learning rates",
-            "Howard & Ruder, arXiv 1801.06146; Zhang et al., arXiv 2006.05987",
+            f"Howard & Ruder, arXiv 1801.06146; {_FEW_SAMPLE}",
         ),
     ),
-    (
+    _Row(
         frozenset({"warm-up", "collapsed", "diverged"}),
         Remedy(
             "lp_ft",
@@ -25,44 +51,105 @@ _TABLE: tuple[tuple[frozenset[str], Remedy], ...] = (
             "Kumar et al., arXiv 2202.10054",
         ),
     ),
-    (
+    _Row(
         frozenset({"epochs", "collapsed"}),
         Remedy(
             "reinit",
             "draws the top blocks anew, which made runs on few examples faster and alike",
-            "Zhang et al., arXiv 2006.05987",
+            _FEW_SAMPLE,
         ),
     ),
-    (
-        frozenset({"epochs", "majority"}),
-        Remedy(
-            "mixout",
-            "pulls weights back to the pre-trained ones, for large models on few examples",
-            "Lee, Cho & Kang, arXiv 1909.11299",
-        ),
-    ),
-    (
-        frozenset({"diverged", "learning-rate"}),
+    _Row(
+        frozenset({"diverged", "learning-rate", "warm-up"}),
         Remedy(
             "cngc",
             "clips each tensor by itself, so that one large gradient does not slow down all others",
             "Yang & Ma, arXiv 2210.10325",
         ),
     ),
+    _Row(
+        frozenset({"epochs", "majority"}),
+        Remedy(
+            "mixout",
+            "pulls weights back to the pre-trained ones, for large models on few examples",
+            "Lee, Cho & Kang, arXiv 1909.11299, on models of 24 blocks",
+        ),
+        _DEEP,
+    ),
+    _Row(
+        frozenset({"epochs", "majority", "learning-rate"}),
+        Remedy(
+            "wd_pre",
+            "decays weights to the pre-trained ones and not to 0, so that few examples move them less",
+            f"{_FEW_SAMPLE}, one of the compared methods",
+        ),
+    ),
+    _Row(
+        frozenset({"majority"}),
+        Remedy(
+            "smart",
+            "keeps the predictions smooth around each example, against fitting few of them too closely",
+            "Jiang et al., arXiv 1911.03437",
+        ),
+    ),
+    _Row(
+        frozenset({"epochs", "majority"}),
+        Remedy(
+            "child_tuning",
+            "updates only the weights that matter to the task, so that fewer are fitted to few examples",
+            "Xu et al., arXiv 2109.05687",
+        ),
+    ),
+    _Row(
+        frozenset({"collapsed", "majority"}),
+        Remedy(
+            "surt",
+            "goes on with pre-training on the task's own texts, which changes the features; it can also hurt",
+            _ABOUT_FU,
+        ),
+    ),
+    _Row(
+        frozenset({"collapsed", "majority"}),
+        Remedy(
+            "mhloss",
+            "averages many heads that start apart, so that the draw of one counts less",
+            _ABOUT_FU,
+        ),
+    ),
 )
-"""(rules that call for it, the stabilizer). Papers claim it, recalled; which of them helps here only runs can say."""
+"""Papers claim it, recalled; which of them helps here only runs can say. Among equals the first counts.
+
+Of what is here, the last two alone work on a frozen encoder.
+"""
 
 
-def remedies(findings: Sequence[Finding], tried: Collection[str]) -> tuple[Remedy, ...]:
+def remedies(findings: Iterable[Finding], setups: Iterable[Setup]) -> tuple[Remedy, ...]:
     """Return the stabilizers that answer most of the findings; none where no finding calls for one.
 
     Args:
-        findings: What was found; what only has to be checked calls for nothing.
-        tried: Stabilizers that every recipe has already.
+        findings: What was found, each of one way of training; what only has to be checked calls for nothing.
+        setups: These ways.
     """
-    rules = {finding.rule for finding in findings if finding.severity != "check"}
-    rows = [
-        (len(calls & rules), remedy) for calls, remedy in _TABLE if calls & rules and remedy.stabilizer not in tried
-    ]
+    named = {setup.where: setup for setup in setups}
+    broken: dict[str, list[Setup]] = {}
+    for finding in findings:
+        if finding.severity != "check" and finding.where in named:
+            broken.setdefault(finding.rule, []).append(named[finding.where])
+    counts = [(sum(row.answers(*item) for item in broken.items()), row.remedy) for row in _TABLE]
     # Sorting is stable: among equals the table's order counts.
-    return tuple(remedy for _, remedy in sorted(rows, key=lambda row: -row[0]))[:_MOST]
+    ranked = sorted(counts, key=lambda count: -count[0])
+    return tuple(remedy for count, remedy in ranked if count)[:_MOST]
+
+
+def usage(chosen: Sequence[Remedy], stock: bool) -> str:
+    """Return how to try them, one at a time: in a script that trains by itself, or by a study; "" for none."""
+    if not chosen:
+        return ""
+    if stock:
+        first, *others = (f"st.{stabilizer_class(one.stabilizer).__name__}()" for one in chosen)
+        likewise = f"; then {', '.join(others)} in the place of {first}" if others else ""
+        return (
+            f"import steadytune as st; st.StableTrainer(..., stabilizers=[{first}]) in the place of Trainer{likewise}"
+        )
+    recipes = " ".join(f"--recipe {name}" for name in ["standard", *(one.stabilizer for one in chosen)])
+    return f"steadytune run ... {recipes} --seeds 10 --out runs/try"

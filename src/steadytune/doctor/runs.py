@@ -17,9 +17,8 @@ Curve = list[float | None]
 _NEAR_CHANCE = 0.9
 _VANISHED = 0.01
 _TAIL = 0.1
-_THRESHOLDS = (
-    f"thresholds are ours: mean loss above {_NEAR_CHANCE} of chance, gradients below {_VANISHED:.0%} of the first ones"
-)
+_THRESHOLD = f"thresholds are ours: mean loss above {_NEAR_CHANCE} of chance"
+_THRESHOLDS = f"{_THRESHOLD}, gradients below {_VANISHED:.0%} of the first ones"
 
 
 def chance_loss(labels: ArrayLike) -> float:
@@ -37,8 +36,12 @@ def stuck_since(curve: Curve, steps: Curve, chance: float) -> float | None:
     """Return the step from which on the loss stays near chance; None where in the end it does not.
 
     From there on the mean over the rest of the training, from whatever step it is taken, is at least 0.9 of the loss at
-    chance. The last tenth stays whole: a mean of two batches says nothing. A stabilizer's penalty adds to the loss, so
-    ask this of failed runs alone.
+    chance. The last tenth stays whole: a mean of two batches says nothing.
+
+    Args:
+        curve: The plain task loss.
+        steps: Where it was taken.
+        chance: Loss of a model that has learned nothing, in nats.
     """
     known = [(step, loss) for step, loss in zip(steps, curve, strict=True) if step is not None and loss is not None]
     losses = np.array([loss for _, loss in known])
@@ -82,6 +85,7 @@ def run_findings(records: Sequence[RunRecord], where: str, chance: float | None)
         chance: Loss of a model that has learned nothing, in nats; None for a regression.
     """
     stories: dict[str, list[str]] = {}
+    frozen = any(record.spec.training.setting == "head" for record in records)
     for record in records:
         if record.failed:
             kind, story = _story(record, chance)
@@ -91,7 +95,7 @@ def run_findings(records: Sequence[RunRecord], where: str, chance: float | None)
             severity="high",
             where=where,
             found=f"{len(told)} of {len(records)} runs. {'; '.join(told)}",
-            **_KINDS[kind],
+            **(_FROZEN if frozen and kind == "collapsed" else _KINDS[kind]),
             rule=kind,
         )
         for kind, told in stories.items()
@@ -125,16 +129,22 @@ _KINDS = {
     },
     "majority": {
         "title": "runs score no better than one answer",
-        "why": "The training loss fell below chance: what was learned does not carry over to the measured examples.",
-        "source": f"recorded; {_THRESHOLDS}",
+        "why": "In training the loss fell below chance: what was learned does not carry over to the measured examples.",
+        "source": f"recorded; {_THRESHOLD}",
         "advice": "more training examples or fewer wrong labels; other seeds are no cure",
     },
     "unexplained": {
         "title": "runs score no better than one answer",
-        "why": "Why is not known: the record holds no loss to be held against chance.",
+        "why": "Why is not known: the record holds no plain task loss to be held against chance.",
         "source": "recorded",
         "advice": "look at the curves in run.json",
     },
+}
+_FROZEN = {
+    "title": "runs collapsed",
+    "why": "The loss is that of one answer for all texts: the head found no direction in the frozen features.",
+    "source": f"recorded; {_THRESHOLD}",
+    "advice": "another training.learning_rate or training.pooling, more epochs, or training.setting: full",
 }
 
 
@@ -142,7 +152,7 @@ def _story(record: RunRecord, chance: float | None) -> tuple[str, str]:
     if record.status != "done":
         return "diverged" if record.status == "diverged" else "crashed", record.reason or "no reason recorded"
     score = f"{record.metric} {points(record.score or 0.0)}"
-    steps, losses = record.curves.get("step", []), record.curves.get("loss", [])
+    steps, losses = record.curves.get("step", []), _task_loss(record)
     if chance is None or not losses:
         return "unexplained", score
     since = stuck_since(losses, steps, chance)
@@ -150,7 +160,14 @@ def _story(record: RunRecord, chance: float | None) -> tuple[str, str]:
         return "majority", score
     place = f"from step {since:g} of {steps[-1]:g} on" if since != steps[0] else "throughout"
     story = f"{score}, loss at chance ({chance:.3f}) {place}"
-    return "collapsed", f"{story}; {_gradients(record)}"
+    return "collapsed", story if record.spec.training.setting == "head" else f"{story}; {_gradients(record)}"
+
+
+def _task_loss(record: RunRecord) -> Curve:
+    """Return the plain task loss at each logged step; nothing where it was not recorded and is not the loss itself."""
+    methods = record.spec.stabilizers
+    other = any(method.has(hook) for method in methods for hook in ("task_loss", "penalty", "train_step"))
+    return record.curves.get("task_loss", [] if other else record.curves.get("loss", []))
 
 
 def _gradients(record: RunRecord) -> str:

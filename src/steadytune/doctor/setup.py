@@ -16,6 +16,8 @@ from steadytune.tasks import load_task
 from steadytune.tasks.splits import split
 from steadytune.training.weights import half_precision, model_folder
 
+_IGNORE_WARMUP = {"constant", "reduce_lr_on_plateau", "greedy"}
+"""Schedules that take no notice of warm-up; `constant_with_warmup` does."""
 _DEPTHS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers", "encoder_layers")
 
 
@@ -29,10 +31,13 @@ class Setup:
         full: Whether the encoder moves.
         learning_rate: Peak learning rate.
         warmup: Share of the steps in which the rate rises; None where only their number is known.
+        warmup_steps: That number, where it is given.
         epochs: Passes over the training set; None where only the number of steps is known.
+        steps: That number, where it is given.
         batch_size: Examples per pass.
         accumulation: Passes per step.
         optimizer: Name in `TrainingArguments.optim`.
+        label_smoothing: Share of a label that goes to all classes.
         hides_nan: Whether the log leaves out losses that are not finite.
         seeds: How many seeds there are, or None.
         stabilizers: Names.
@@ -48,10 +53,13 @@ class Setup:
     learning_rate: float
     full: bool = True
     warmup: float | None = None
+    warmup_steps: int | None = None
     epochs: float | None = None
+    steps: int | None = None
     batch_size: int = 16
     accumulation: int = 1
     optimizer: str = "adamw_torch_fused"
+    label_smoothing: float = 0.0
     hides_nan: bool = False
     seeds: int | None = None
     stabilizers: tuple[str, ...] = ()
@@ -61,6 +69,18 @@ class Setup:
     measured_examples: int | None = None
     accuracies: tuple[float, ...] = ()
 
+    def unsaid(self) -> tuple[str, ...]:
+        """Return what is not known and has to be, one phrase each."""
+        return tuple(phrase for field, phrase in _UNSAID.items() if getattr(self, field) is None)
+
+
+_UNSAID = {
+    "layers": "the model: its depth, and the precision of its weights",
+    "train_examples": "the training set: how many steps an epoch has",
+    "warmup": "the warm-up: warmup_steps is a number, and of how many steps is not said",
+    "measured_examples": "the evaluation set: how small a difference it shows",
+    "seeds": "the seeds: how many runs there will be",
+}
 
 Names = tuple[str, str, str]
 """Model, task and recipe."""
@@ -137,36 +157,41 @@ def arguments_setup(path: Path) -> Setup:
     if not isinstance(content, dict) or not {"learning_rate", "num_train_epochs"} <= set(content):
         raise UserError(f"{path} holds no TrainingArguments: write it with args.to_json_string()")
 
-    def number(key: str, default: float) -> float:
-        value = content.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise UserError(f"{path}: {key} should be a number, not {value!r:.60}")
+    def number(key: str, default: float | None = None, least: float = 0) -> float:
+        given = default if content.get(key) is None else content[key]
+        try:
+            value = math.nan if isinstance(given, bool) or not isinstance(given, (int, float)) else float(given)
+        except OverflowError:  # a whole number of more than 308 digits
+            value = math.inf
+        if not math.isfinite(value):
+            raise UserError(f"{path}: {key} should be a number, not {given!r:.60}")
+        if value < least:
+            raise UserError(f"{path}: {key} should be {least:g} or more, not {given!r:.60}")
         return value
 
     def word(key: str, default: str) -> str:
         return str(content.get(key) or default)
 
-    steps = number("max_steps", -1)
+    # 0 or less of it means none.
+    steps = int(number("max_steps", -1, -math.inf))
+    warmup = number("warmup_steps", 0)
+    share: float | None = warmup or number("warmup_ratio", 0)
+    if word("lr_scheduler_type", "") in _IGNORE_WARMUP:
+        warmup = share = 0.0
+    elif warmup >= 1:
+        # transformers 5 reads a number below 1 as a share, 4 has `warmup_ratio` for it.
+        share = warmup / steps if steps > 0 else None
     return Setup(
         where=path.name,
         stock=True,
-        learning_rate=number("learning_rate", 0),
-        warmup=_warmup(number("warmup_steps", 0), content.get("warmup_ratio"), steps, word("lr_scheduler_type", "")),
-        epochs=None if steps > 0 else number("num_train_epochs", 0),
-        batch_size=int(number("per_device_train_batch_size", 8)),
-        accumulation=int(number("gradient_accumulation_steps", 1)),
+        learning_rate=number("learning_rate"),
+        warmup=share,
+        warmup_steps=int(warmup) if warmup >= 1 else None,
+        epochs=None if steps > 0 else number("num_train_epochs"),
+        steps=steps if steps > 0 else None,
+        batch_size=int(number("per_device_train_batch_size", 8, 1)),
+        accumulation=int(number("gradient_accumulation_steps", 1, 1)),
         optimizer=word("optim", "adamw_torch_fused"),
+        label_smoothing=number("label_smoothing_factor", 0),
         hides_nan=bool(content.get("logging_nan_inf_filter", True)),
     )
-
-
-def _warmup(warmup: float, ratio: Any, steps: float, schedule: str) -> float | None:
-    """Return the share of the steps; transformers 5 reads a number below 1 as a share, 4 has `warmup_ratio` for it."""
-    if schedule == "constant":
-        # It takes no notice of warm-up; `constant_with_warmup` does.
-        return 0.0
-    if not warmup and isinstance(ratio, (int, float)):
-        return float(ratio)
-    if warmup < 1:
-        return float(warmup)
-    return warmup / steps if steps > 0 else None

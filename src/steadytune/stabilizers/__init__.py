@@ -24,9 +24,11 @@ __all__ = [
     "Run",
     "Stabilizer",
     "Step",
+    "as_stabilizers",
     "check_together",
     "parse_stabilizer",
     "stabilizer_names",
+    "unknown_stabilizer",
 ]
 
 ENTRY_POINTS = "steadytune.stabilizers"
@@ -63,6 +65,12 @@ _CLASSES = {
     "wd_pre": "WDPre",
 }
 
+_NO_STABILIZERS = {
+    "soup": "soups are made of finished runs, by st.uniform_soup(states) or st.greedy_soup(states, score)",
+    "ensemble": "ensembles are made of finished runs, by st.ensemble(cohort)",
+    "bias_correction": "AdamW has it; the stabilizer no_bias_correction takes it away",
+}
+
 
 def stabilizer_names() -> list[str]:
     """Return the names of all stabilizers, this package's own first."""
@@ -70,22 +78,43 @@ def stabilizer_names() -> list[str]:
 
 
 @lru_cache
-def _others() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+def _others() -> dict[str, tuple[EntryPoint, ...]]:
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        found[point.name] = (*found.get(point.name, ()), point)
+    return found
+
+
+def unknown_stabilizer(name: str, kind: str = "stabilizer", also: Iterable[str] = ()) -> UserError:
+    """Build the error for a name that no stabilizer has, which says what has it or which one is meant.
+
+    Args:
+        name: The name that was given.
+        kind: What it stands for.
+        also: Other names that would have been right.
+    """
+    if name in _NO_STABILIZERS:
+        return UserError(f"unknown {kind} '{name}': {_NO_STABILIZERS[name]}")
+    error = unknown_name(kind, name, [*also, *stabilizer_names()])
+    return UserError(f"{error}; or install the package that provides it")
 
 
 def stabilizer_class(name: str) -> type[Stabilizer]:
     """Import a stabilizer.
 
     Raises:
-        UserError: There is none of this name, or another package's cannot be imported or is none.
+        UserError: There is none of this name or more than one, or another package's cannot be imported or is none.
     """
+    others = _others().get(name, ())
+    owners = [*(["steadytune"] if name in _CLASSES else []), *map(_package, others)]
+    if len(owners) > 1:
+        raise UserError(f"stabilizer '{name}' is given by {' and by '.join(owners)}: only one package can")
     if name in _CLASSES:
         own: type[Stabilizer] = getattr(import_module(f"steadytune.stabilizers.{name}"), _CLASSES[name])
         return own
-    if name not in _others():
-        raise unknown_name("stabilizer", name, stabilizer_names())
-    point = _others()[name]
+    if not others:
+        raise unknown_stabilizer(name)
+    (point,) = others
     try:
         cls: Any = point.load()
     except Exception as error:  # it is another package's code
@@ -93,6 +122,10 @@ def stabilizer_class(name: str) -> type[Stabilizer]:
     if not (isinstance(cls, type) and issubclass(cls, Stabilizer) and getattr(cls, "name", None) == name):
         raise UserError(f"stabilizer '{name}': {point.value} is not a Stabilizer with name = {name!r}")
     return cls
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} ({point.value})" if point.dist else point.value
 
 
 def parse_stabilizer(entry: Any) -> Stabilizer:
@@ -114,6 +147,23 @@ def parse_stabilizer(entry: Any) -> Stabilizer:
         return cls.model_validate(dict(parameters or {}))
     except ValidationError as error:
         raise ValueError(f"stabilizer '{name}': {first_problem(error, cls)}") from error
+
+
+def as_stabilizers(entries: Iterable[Any]) -> tuple[Stabilizer, ...]:
+    """Read the `stabilizers=[...]` of somebody's script; each entry as `parse_stabilizer` takes it.
+
+    Raises:
+        ValueError: It is no list, an entry is no stabilizer, or two cannot stand together.
+    """
+    if isinstance(entries, (str, Mapping, Stabilizer)) or not isinstance(entries, Iterable):
+        raise ValueError(f"stabilizers are a list, such as [{_spelled(entries)}], not {_spelled(entries)}")
+    stabilizers = tuple(map(parse_stabilizer, entries))
+    check_together(stabilizers)
+    return stabilizers
+
+
+def _spelled(entry: Any) -> str:
+    return f"{type(entry).__name__}()" if isinstance(entry, Stabilizer) else repr(entry)
 
 
 def check_together(stabilizers: Iterable[Stabilizer]) -> None:

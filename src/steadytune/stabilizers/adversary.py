@@ -53,11 +53,15 @@ class Shift:
         deviation: Standard deviation of the start.
         mask: (..., tokens) 1 at tokens that are shifted; None for all.
         seed: Of the start.
+
+    Attributes:
+        half: Whether the model computes in half precision.
     """
 
     def __init__(self, deviation: float, mask: Tensor | None, seed: int) -> None:
         self.deviation, self.mask, self.seed = deviation, mask, seed
         self.delta: Tensor | None = None
+        self.half = False
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """Return the shifted embeddings."""
@@ -65,7 +69,19 @@ class Shift:
             generator = torch.Generator(vectors.device).manual_seed(self.seed)
             start = torch.empty_like(vectors.detach(), dtype=_wide(vectors.dtype)).normal_(generator=generator)
             self.delta = (start * _shown(start, self.mask) * self.deviation).requires_grad_()
+            # Accelerate's autocast ends with the pass.
+            self.half = vectors.element_size() < 4 or torch.is_autocast_enabled(vectors.device.type)
         return vectors + self.delta.to(vectors.dtype)
+
+    def origin(self, logits: Tensor) -> Tensor:
+        """Return the logits away from which to climb: those given, in half precision moved by N(0, 1).
+
+        Half precision does not resolve what the start does to the logits: many stay where they were, without a slope.
+        """
+        if not self.half:
+            return logits
+        generator = torch.Generator(logits.device).manual_seed(self.seed)
+        return logits + torch.empty_like(logits, dtype=torch.float32).normal_(generator=generator)
 
     def climb(self, loss: Tensor, radius: float) -> None:
         """Move to the corner of a cube in which the slope of a loss says that it is largest.
@@ -77,7 +93,8 @@ class Shift:
             radius: Size of every entry at the corner; one that has no slope, or is padding, becomes 0.
         """
         assert self.delta is not None
-        (slope,) = torch.autograd.grad(loss, self.delta)
+        # The slopes of a mean over many rows may be too small for float16.
+        (slope,) = torch.autograd.grad(loss * (len(self.delta) if self.half else 1), self.delta)
         self.delta = radius * slope.sign() * _shown(slope, self.mask)
 
 

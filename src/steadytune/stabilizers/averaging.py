@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING
 
+from steadytune.stabilizers.divergence import at_least_float
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -12,10 +14,12 @@ if TYPE_CHECKING:
 def move_towards(averages: MutableMapping[str, Tensor], weights: Mapping[str, Tensor], share: float) -> None:
     """Move averages by a share of their way to the weights, in place; what is not there yet starts at its weight.
 
-    With a share of 1/n at the n-th call they are means.
+    With a share of 1/n at the n-th call they are means. Averages of half-precision weights are kept in float32, as a
+    small share of a small way would be lost in rounding.
     """
     for name, weight in weights.items():
+        wide = at_least_float(weight.detach())
         if name in averages:
-            averages[name].lerp_(weight.detach(), share)
+            averages[name].lerp_(wide, share)
         else:
-            averages[name] = weight.detach().clone()
+            averages[name] = wide.clone()

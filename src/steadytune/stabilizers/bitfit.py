@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 from steadytune.errors import UserError
 from steadytune.stabilizers.base import Stabilizer
 from steadytune.stabilizers.context import Run
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class BitFit(Stabilizer):
@@ -30,10 +34,16 @@ class BitFit(Stabilizer):
         weights = run.parts.need_pretrained(self.name)
         if not any(map(_is_bias, weights)):
             raise UserError(f"bitfit trains biases, and {type(run.parts.encoder).__name__} has none")
-        for name, weight in weights.items():
-            if not _is_bias(name):
-                weight.requires_grad_(False)
-                run.undo.callback(weight.requires_grad_, True)
+        for weight in freeze_all_but_biases(weights):
+            run.undo.callback(weight.requires_grad_, True)
+
+
+def freeze_all_but_biases(weights: Mapping[str, nn.Parameter]) -> list[nn.Parameter]:
+    """Switch off the gradients of all weights but biases, by name; return those weights."""
+    frozen = [weight for name, weight in weights.items() if not _is_bias(name)]
+    for weight in frozen:
+        weight.requires_grad_(False)
+    return frozen
 
 
 def _is_bias(name: str) -> bool:

@@ -75,8 +75,9 @@ def centre_moves(features: Tensor, classes: Tensor, centres: Tensor) -> Tensor:
         classes: (b,) int64 class of each.
         centres: (classes, d).
     """
-    from torch import nn
+    import torch
 
-    members = nn.functional.one_hot(classes, len(centres)).to(features.dtype)
+    members = torch.nn.functional.one_hot(classes, len(centres)).to(features.dtype)
     counts = members.sum(0).unsqueeze(-1)
-    return (counts * centres - members.T @ features) / (1 + counts)
+    with torch.autocast(features.device.type, enabled=False):
+        return (counts * centres - members.T @ features) / (1 + counts)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from steadytune.errors import UserError
 from steadytune.stabilizers.base import Batches, Loss, Stabilizer
 from steadytune.stabilizers.context import Run
 
@@ -26,8 +27,11 @@ class ChildTuning(Stabilizer):
     whole batches, are those of the authors' public code; so is that "D" does not rescale.
 
     Differs from public code: the mask comes before the gradients are clipped, so that the clip bounds what is really
-    applied; the head is never masked; F is taken without dropout and from every entry, and the threshold is exact.
-    Under LoRA the adapters are masked.
+    applied; the head is never masked; F is taken without dropout and from every entry, and the share is exact: entries
+    that no example reaches, such as the vectors of unseen tokens, have F = 0 and come last.
+
+    Under LoRA "F" masks the adapters. "D" is refused there: one of an adapter's two matrices starts at 0, so that the
+    other has no gradient at first, and its mask would rest it for the whole training.
 
     Cost per step: one product per weight, for "F" drawing the masks. Before training, for "D": one forward and backward
     pass over the training set.
@@ -46,7 +50,13 @@ class ChildTuning(Stabilizer):
     def equip(self, run: Run) -> None:
         """Say which weights are masked."""
         inside = {id(weight) for weight in run.parts.encoder.parameters()}
-        run.scratch["masked"] = {name: weight for name, weight in run.parts.trained().items() if id(weight) in inside}
+        masked = {name: weight for name, weight in run.parts.trained().items() if id(weight) in inside}
+        if self.variant == "D" and self.p < 1 and not masked.keys() <= run.parts.pretrained.keys():
+            raise UserError(
+                "child_tuning: variant D picks weights by their gradients at the start, where those of half of an"
+                " adapter are 0: use variant F"
+            )
+        run.scratch["masked"] = masked
 
     def begin(self, run: Run, batches: Batches, loss: Loss) -> None:
         """Choose the mask of variant D."""
@@ -101,10 +111,16 @@ def fisher_information(
 
 
 def top_share(values: Mapping[str, Tensor], p: float) -> dict[str, Tensor]:
-    """Return for each tensor which entries are among the share p of largest ones of all tensors together."""
+    """Return for each tensor which entries are among the share p of largest ones of all tensors together.
+
+    They are round(p * n) of n, and at least one; of equal ones the first in the order of the tensors.
+    """
     import torch
 
     every = torch.cat([one.flatten() for one in values.values()])
     keep = max(1, round(p * len(every)))
     threshold = every.kthvalue(len(every) - keep + 1).values
-    return {name: one >= threshold for name, one in values.items()}
+    chosen = every > threshold
+    chosen[(every == threshold).nonzero().flatten()[: keep - int(chosen.sum())]] = True
+    masks = chosen.split([one.numel() for one in values.values()])
+    return {name: mask.view_as(one).clone() for (name, one), mask in zip(values.items(), masks, strict=True)}

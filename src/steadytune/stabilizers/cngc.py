@@ -21,11 +21,11 @@ class CNGC(Stabilizer):
     Tensors differ in the size of their gradients by orders of magnitude, so that one global norm is that of the
     largest, and clipping it slows down all the others. Here they converge at paces of their own.
 
-    Source: Yang & Ma, arXiv 2210.10325. The authors' public code searches c from 0.01 to 5; c = 1 is in that range and
-    the toolkit's choice.
+    Source: Yang & Ma, arXiv 2210.10325. The formula was read in the authors' public code, which searches c from 0.01 to
+    5; c = 1 is in that range and the toolkit's choice. The reason above is recalled.
 
-    Differs from code that clips in a callback: that runs after the Trainer's global clip and clips what it has left.
-    This takes the place of the global clip, whose limit no longer counts.
+    Differs from public code, which clips in a callback: that runs after the Trainer's global clip and clips what it has
+    left. This takes the place of the global clip, whose limit no longer counts.
 
     Cost per step: that of the global clip.
 

@@ -32,6 +32,7 @@ class Parts:
         blocks: Transformer blocks in the order in which the input passes them; of an encoder-decoder those of the
             encoder first. Empty where none were found.
         shared: Whether several layers share one block, as in ALBERT.
+        layers: How often the input passes a block: their number, or more where they are shared.
         pooler: Pooler inside the pre-trained part, or None.
         head: All modules outside the pre-trained part that have weights.
         pretrained: Name in `model` -> weight that came from the checkpoint. Adapters such as LoRA matrices are none.
@@ -43,6 +44,7 @@ class Parts:
     embeddings: nn.Module | None
     blocks: tuple[nn.Module, ...]
     shared: bool
+    layers: int
     pooler: nn.Module | None
     head: tuple[nn.Module, ...]
     pretrained: Mapping[str, nn.Parameter]

@@ -20,7 +20,8 @@ class EMA(Stabilizer):
 
     After t steps the average is sum_i decay^(t - i) theta_i / sum_i decay^(t - i) over the weights after steps 1 to t.
 
-    Source: the averaging of Polyak & Juditsky (1992) with exponential weights; decay 0.999 is that of much public code.
+    Source: the averaging of Polyak & Juditsky (1992), recalled, with exponential weights; the decay of 0.999 was read
+    in public code.
 
     Differs from it: the average is normalised by the weights that it has given out. One that starts at theta_0 would,
     at 0.999 and after the 300 steps of a small task, still be theta_0 by 74 percent.

@@ -21,8 +21,9 @@ class FreeLB(Stabilizer):
     the gradient of the loss by delta, projected to ||delta|| <= radius; norms are those of one example. The weights get
     the mean of the K gradients. All K passes of a batch have the same dropout masks.
 
-    Source: Zhu et al., arXiv 1909.11764, algorithm 1. alpha = 0.1 and K = 3 are the defaults of the authors' public
-    code; the radius differs there from task to task, and 0.15 is the toolkit's choice.
+    Source: Zhu et al., arXiv 1909.11764, algorithm 1 (number recalled). The formula, alpha = 0.1 and K = 3 were read in
+    the authors' public code; the radius differs there from task to task, and 0.15 is the toolkit's choice. That the
+    masks are the same is the paper's (recalled).
 
     Penalties of other stabilizers are part of the loss, also of the one that the perturbation climbs. Of an
     encoder-decoder the encoder's input is perturbed. Padding is not.

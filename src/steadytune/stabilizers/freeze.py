@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from steadytune.errors import UserError
 from steadytune.stabilizers.base import Stabilizer
-from steadytune.stabilizers.context import Run
+from steadytune.stabilizers.context import Parts, Run
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Freeze(Stabilizer):
@@ -41,8 +44,14 @@ class Freeze(Stabilizer):
         if count > found or (run.parts.shared and count):
             kind = "which all layers share" if run.parts.shared else "in all"
             raise UserError(f"freeze: blocks is {count}, and the model has {found}, {kind}")
-        for level in run.parts.levels[0 if self.embeddings else 1 : 1 + count]:
-            for weight in level:
-                if weight.requires_grad:
-                    weight.requires_grad_(False)
-                    run.undo.callback(weight.requires_grad_, True)
+        for weight in freeze_blocks(run.parts, count, self.embeddings):
+            run.undo.callback(weight.requires_grad_, True)
+
+
+def freeze_blocks(parts: Parts, blocks: int, embeddings: bool = True) -> list[nn.Parameter]:
+    """Switch off the gradients of the lowest blocks, and of the embeddings; return the weights that had them on."""
+    levels = parts.levels[0 if embeddings else 1 : 1 + blocks]
+    frozen = [weight for level in levels for weight in level if weight.requires_grad]
+    for weight in frozen:
+        weight.requires_grad_(False)
+    return frozen

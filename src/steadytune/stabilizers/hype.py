@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class HyPe(Stabilizer):
     """Puts h + eps * z in the place of the hidden states h before each block while training; z ~ N(0, 1) or U(-1, 1).
 
-    Source: Yuan et al., arXiv 2212.08853; eps = 1e-5 is the default of the authors' public code.
+    Source: Yuan et al., arXiv 2212.08853. The formula and its default, eps = 1e-5, were read in the authors' public
+    code.
 
     Differs from it: its uniform noise is U(0, eps), which is not centred. ALBERT's shared block gets noise each time it
     is entered.
@@ -52,7 +53,13 @@ class HyPe(Stabilizer):
 
 
 def perturb(states: Tensor, eps: float, noise: str) -> Tensor:
-    """Add eps * z, z drawn from the global random state."""
+    """Add eps * z, z drawn from the global random state.
+
+    Args:
+        states: (..., d).
+        eps: Size of the noise.
+        noise: "normal" for z ~ N(0, 1), "uniform" for U(-1, 1).
+    """
     import torch
 
     drawn = torch.empty_like(states)

@@ -5,6 +5,7 @@ They stand apart from the methods' own files, so that reading a study needs no t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -58,21 +59,20 @@ class MixLinear(nn.Linear):
 
     Args:
         layer: Its weight and bias are this layer's, too.
-        start: (out, in) weight to go back to.
+        start: Returns the (out, in) weight to go back to.
         p: Probability of going back.
     """
 
-    def __init__(self, layer: nn.Linear, start: Tensor, p: float) -> None:
+    def __init__(self, layer: nn.Linear, start: Callable[[], Tensor], p: float) -> None:
         nn.Module.__init__(self)
         self.in_features, self.out_features, self.p = layer.in_features, layer.out_features, p
         self.weight, self.bias = layer.weight, layer.bias
-        self.start: Tensor
-        self.register_buffer("start", start, persistent=False)
+        self.start = start
         self.train(layer.training)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the outputs, (..., out)."""
-        weight = mix(self.weight, self.start, self.p) if self.training else self.weight
+        weight = mix(self.weight, self.start(), self.p) if self.training else self.weight
         return nn.functional.linear(features, weight, self.bias)
 
 

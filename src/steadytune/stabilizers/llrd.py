@@ -20,9 +20,9 @@ class LLRD(Stabilizer):
 
     Lower blocks hold what is general about language, which few examples should change little.
 
-    Source: Howard & Ruder, arXiv 1801.06146 (ULMFiT, there a factor of 1/2.6 per layer), for BERT in Zhang et al.,
-    arXiv 2006.05987, whose public code has decay 0.95 and these exponents. Pooler and final norm go with the head, as
-    there.
+    Source: Howard & Ruder, arXiv 1801.06146 (ULMFiT, there a factor of 1/2.6 per layer, recalled), for BERT in Zhang et
+    al., arXiv 2006.05987, in whose public code the decay of 0.95 and these exponents were read. Pooler and final norm
+    go with the head, as there.
 
     Differs from public code: depth is found from the model's structure and not from names, so that it works inside
     PEFT's wrappers, where adapters have the rate of their block. Blocks of an encoder-decoder count from the decoder's

@@ -64,6 +64,9 @@ class LNSR(Stabilizer):
             return given
 
         blocks = run.parts.need_blocks(self.name)
+        count = run.parts.layers
+        if self.block > count:
+            raise UserError(f"lnsr: block {self.block} is asked for, and the model has {count}")
         run.undo.enter_context(changed_outputs(dict.fromkeys(blocks, keep)))
         run.undo.callback(states.clear)
 
@@ -78,8 +81,6 @@ class LNSR(Stabilizer):
             raise UserError("lnsr does not work with gradient checkpointing: switch it off")
         clean = list(kept)
         kept.clear()
-        if self.block > len(clean):
-            raise UserError(f"lnsr: block {self.block} is asked for, and the model has {len(clean)}")
         # Drawn before the pass: inside it the noise would shift what dropout draws.
         noisy = self._noisy(step, int(torch.randint(2**31, ())))
         pairs = zip(clean[self.block - 1 :], noisy[self.block - 1 :], strict=True)

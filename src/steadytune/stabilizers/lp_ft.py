@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from steadytune.errors import UserError
 from steadytune.stabilizers.base import Batches, Loss, Stabilizer
 from steadytune.stabilizers.context import Run
 
@@ -20,8 +21,8 @@ class LPFT(Stabilizer):
     A random head sends random gradients into the encoder; one that already fits sends small ones. In the words of this
     package: setting "head", then setting "full" from there.
 
-    Source: Kumar et al., arXiv 2202.10054. The paper takes the linear probe to its optimum with early stopping; three
-    passes of AdamW at 1e-3, at a constant rate and without decay, are the toolkit's choice.
+    Source: Kumar et al., arXiv 2202.10054. The paper takes the linear probe to its optimum with early stopping
+    (recalled); three passes of AdamW at 1e-3, at a constant rate and without decay, are the toolkit's choice.
 
     All modules outside the pre-trained part are trained, of RoBERTa for example both layers of the head. The state of
     the optimizer is not handed on.
@@ -38,6 +39,11 @@ class LPFT(Stabilizer):
 
     epochs: Annotated[int, Field(ge=0)] = 3
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+
+    def equip(self, run: Run) -> None:
+        """Check that the head is trained."""
+        if self.epochs and not any(weight.requires_grad for module in run.parts.head for weight in module.parameters()):
+            raise UserError("lp_ft tunes the head, and this model's is frozen: unfreeze it")
 
     def begin(self, run: Run, batches: Batches, loss: Loss) -> None:
         """Tune the head."""

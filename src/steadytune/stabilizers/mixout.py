@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -55,9 +56,9 @@ class Mixout(Stabilizer):
         mixed: dict[nn.Module, nn.Module] = {}
         for module in run.parts.encoder.modules():
             if type(module) is nn.Linear and id(module.weight) in names:
-                start = module.weight.detach().clone()
-                run.state[names[id(module.weight)]] = start
-                mixed[module] = MixLinear(module, start, self.p)
+                name = names[id(module.weight)]
+                run.state[name] = module.weight.detach().clone()
+                mixed[module] = MixLinear(module, partial(run.state.__getitem__, name), self.p)
         if not mixed:
             raise UserError(f"mixout mixes linear layers, and {type(run.parts.encoder).__name__} has none to train")
         swap_modules(run.parts.encoder, mixed, run.undo)

@@ -42,9 +42,17 @@ class NEFTune(Stabilizer):
             run.undo.callback(embeddings.register_forward_hook(self._blur).remove)
 
     def _blur(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        if not module.training:
-            return output
-        import torch
+        return blur(output, self.alpha) if module.training else output
 
-        bound = self.alpha / (output.shape[1] * output.shape[2]) ** 0.5
-        return output + torch.empty_like(output).uniform_(-bound, bound)
+
+def blur(vectors: Tensor, alpha: float) -> Tensor:
+    """Add noise from U(-1, 1) * alpha / sqrt(L * d), drawn from the global random state.
+
+    Args:
+        vectors: (b, L, d) embeddings.
+        alpha: Size of the noise.
+    """
+    import torch
+
+    bound = alpha / (vectors.shape[1] * vectors.shape[2]) ** 0.5
+    return vectors + torch.empty_like(vectors).uniform_(-bound, bound)

@@ -20,9 +20,12 @@ class NoBiasCorrection(Stabilizer):
     them, which is more than the whole training on a small task.
 
     Source: the optimizer of BERT's first public code; Mosbach et al., arXiv 2006.04884, and Zhang et al.,
-    arXiv 2006.05987, found it a main cause of failed runs. It makes trainings worse on purpose.
+    arXiv 2006.05987, found it a main cause of failed runs. All recalled, not read; the factor 3.2 is computed. It makes
+    trainings worse on purpose.
 
-    Cost: nothing.
+    AdamW alone is taken over: other kinds of Adam decay weights, or correct, in other ways.
+
+    Cost per step: a loop over the weights takes the place of an optimizer that updates all of them at once.
     """
 
     name: ClassVar[str] = "no_bias_correction"
@@ -32,8 +35,10 @@ class NoBiasCorrection(Stabilizer):
 
     def optimizer(self, run: Run, optimizer: Optimizer) -> Optimizer:
         """Return the uncorrected optimizer on the same groups."""
+        from torch.optim import AdamW
+
         from steadytune.stabilizers.optimizers import UncorrectedAdamW
 
-        if not {"betas", "eps", "weight_decay"} <= optimizer.param_groups[0].keys():
+        if not isinstance(optimizer, AdamW):
             raise UserError(f"no_bias_correction takes the correction out of AdamW, not of {type(optimizer).__name__}")
         return UncorrectedAdamW(optimizer.param_groups)

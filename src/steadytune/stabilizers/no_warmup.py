@@ -11,8 +11,10 @@ from steadytune.stabilizers.base import Stabilizer
 class NoWarmup(Stabilizer):
     """Starts at the peak learning rate.
 
-    It makes trainings worse on purpose: Adam's first steps are then its largest. Mosbach, Andriushchenko & Klakow,
-    arXiv 2006.04884, count warm-up and bias correction among what keeps large models from failing.
+    It makes trainings worse on purpose: Adam's first steps are then its largest.
+
+    Source: Mosbach, Andriushchenko & Klakow, arXiv 2006.04884, who count warm-up and bias correction among what keeps
+    large models from failing (recalled, not read).
 
     In a study it is the same as `training: {warmup: 0}`; as a stabilizer it can be added to another by `+`.
 

@@ -15,7 +15,8 @@ class R4F(R3F):
 
     Without it the head can undo in scale what the divergence asks of the encoder.
 
-    Source: Aghajanyan et al., arXiv 2008.03156, equation 5 (number recalled); the other settings are those of R3F.
+    Source: Aghajanyan et al., arXiv 2008.03156, equation 5 (number and formula recalled); the other settings are those
+    of R3F.
 
     Differs from public code: the singular value is computed exactly and not by power iteration, which for a matrix of a
     few rows costs nothing; and the trained layer becomes a plain one with the divided weight.

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from steadytune.errors import UserError
 from steadytune.stabilizers.base import Stabilizer
-from steadytune.stabilizers.context import Step
+from steadytune.stabilizers.context import Run, Step
 from steadytune.stabilizers.divergence import symmetric_divergence
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ class RDrop(Stabilizer):
     classification example in the authors' public code. In the paper L_1 + L_2 is not halved, so that its alpha is twice
     this one.
 
-    A model whose dropout is off gains nothing from it: both passes are the same. Regressions are refused.
+    A model without dropout, as decoders and ModernBERT are by default, is refused: both passes would be the same. In
+    the place of dropout the masks of `mixout` will do. Regressions are refused.
 
     Cost per step: one more forward and backward pass.
 
@@ -42,6 +44,19 @@ class RDrop(Stabilizer):
         """Raise ValueError for a regression, which has no classes."""
         if kind == "regression":
             raise ValueError("rdrop needs classes, and this task is a regression")
+
+    def equip(self, run: Run) -> None:
+        """Check that two passes can differ."""
+        from steadytune.stabilizers.layers import MixLinear
+        from steadytune.stabilizers.surgery import dropout_rates
+
+        modules = list(run.parts.model.modules())
+        mixed = any(isinstance(module, MixLinear) for module in modules)
+        if self.alpha and not mixed and not any(getattr(module, name) for module, name in dropout_rates(modules)):
+            raise UserError(
+                f"rdrop compares dropout masks, and {type(run.parts.encoder).__name__} has no dropout: set a rate in"
+                " the model's configuration"
+            )
 
     def task_loss(self, step: Step) -> Tensor | None:
         """Return the loss of both passes."""

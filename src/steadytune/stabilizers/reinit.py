@@ -11,18 +11,22 @@ from steadytune.stabilizers.base import Stabilizer
 from steadytune.stabilizers.context import Parts, Run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import nn
 
 
 class Reinit(Stabilizer):
     """Draws the top k blocks and the pooler as the architecture draws them before pre-training.
 
-    For BERT and its kin that is N(0, initializer_range) for matrices, 0 for biases and (1, 0) for LayerNorm. The
-    topmost blocks have specialised on the pre-training task, and a start near that minimum is said to slow down and
-    destabilise fine-tuning on few examples.
+    For BERT and its kin that is N(0, initializer_range) for matrices, 0 for biases and (1, 0) for LayerNorm; others
+    have scales of their own, such as T5, GPT-2 and ModernBERT, which are theirs here, too. The topmost blocks have
+    specialised on the pre-training task, and a start near that minimum is said to slow down and destabilise fine-tuning
+    on few examples.
 
-    Source: Zhang et al., "Revisiting Few-sample BERT Fine-tuning", arXiv 2006.05987, section 5. Their public code
-    uses k = 5 of 24 blocks; k for other depths is scaled from that by us. They found that the best k differs by task.
+    Source: Zhang et al., "Revisiting Few-sample BERT Fine-tuning", arXiv 2006.05987, section 5 (number recalled). What
+    is drawn, and k = 5 of 24 blocks, were read in their public code; k for other depths is scaled from that by us. They
+    found that the best k differs by task (recalled).
 
     Differs from code that calls `_init_weights` on a loaded model: transformers 5 flags loaded weights, and drawing
     them again does nothing, without a word. The flags are lifted here. A model under LoRA is refused, because its
@@ -67,8 +71,14 @@ def draw_anew(module: nn.Module, parts: Parts) -> None:
     encoder: Any = parts.encoder
     if not hasattr(encoder, "_init_weights"):
         raise UserError(f"reinit: {type(encoder).__name__} does not say how its weights are drawn")
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor._is_hf_initialized = False  # type: ignore[attr-defined]
     with torch.no_grad():
-        for part in module.modules():
-            for tensor in (*part.parameters(recurse=False), *part.buffers(recurse=False)):
-                tensor._is_hf_initialized = False  # type: ignore[attr-defined]
-            encoder._init_weights(part)
+        _draw_upwards(module, encoder._init_weights)
+
+
+def _draw_upwards(module: nn.Module, draw: Callable[[nn.Module], None]) -> None:
+    # As transformers does: a parent draws some of its children's weights once more, at another scale.
+    for child in module.children():
+        _draw_upwards(child, draw)
+    draw(module)

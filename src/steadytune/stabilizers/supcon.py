@@ -74,7 +74,8 @@ def contrast(features: Tensor, classes: Tensor, temperature: float) -> Tensor:
     partner = (classes[:, None] == classes) & ~itself
     if not partner.any():
         return rows.new_zeros(())
-    alike = rows @ rows.T / temperature
+    with torch.autocast(rows.device.type, enabled=False):
+        alike = rows @ rows.T / temperature
     logs = alike - alike.masked_fill(itself, -torch.inf).logsumexp(1, keepdim=True)
     partners = partner.sum(1)
     losses = -logs.masked_fill(~partner, 0).sum(1) / partners.clamp(min=1)

@@ -59,7 +59,9 @@ def replaced_weights(root: nn.Module, replacements: Mapping[nn.Parameter, Tensor
 
     The weights themselves are not written to, so that a graph through them stays valid.
     """
-    others = {weight: nn.Parameter(tensor, requires_grad=False) for weight, tensor in replacements.items()}
+    others = {
+        weight: nn.Parameter(tensor.to(weight.dtype), requires_grad=False) for weight, tensor in replacements.items()
+    }
     with ExitStack() as stack:
         for module in root.modules():
             for name, weight in list(module._parameters.items()):
@@ -69,11 +71,18 @@ def replaced_weights(root: nn.Module, replacements: Mapping[nn.Parameter, Tensor
         yield
 
 
-def silence_dropout(modules: Iterable[nn.Module], undo: ExitStack) -> None:
-    """Set the rate of every dropout to 0: of layers, and of attention that keeps its rate as a number."""
+def dropout_rates(modules: Iterable[nn.Module]) -> Iterator[tuple[nn.Module, str]]:
+    """Yield (module, name of its attribute) of every rate: of layers, and of attention that keeps it as a number."""
     for module in modules:
-        rates = ["p"] if isinstance(module, nn.modules.dropout._DropoutNd) else []
-        rates += [name for name, value in vars(module).items() if "dropout" in name and isinstance(value, float)]
-        for name in rates:
-            undo.callback(setattr, module, name, getattr(module, name))
-            setattr(module, name, 0.0)
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            yield module, "p"
+        for name, value in list(vars(module).items()):
+            if "dropout" in name and isinstance(value, float):
+                yield module, name
+
+
+def silence_dropout(modules: Iterable[nn.Module], undo: ExitStack) -> None:
+    """Set the rate of every dropout to 0."""
+    for module, name in dropout_rates(modules):
+        undo.callback(setattr, module, name, getattr(module, name))
+        setattr(module, name, 0.0)

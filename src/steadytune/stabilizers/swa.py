@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from steadytune.errors import UserError
 from steadytune.stabilizers.averaging import move_towards
 from steadytune.stabilizers.base import Stabilizer
 from steadytune.stabilizers.context import Run
@@ -27,6 +28,8 @@ class SWA(Stabilizer):
 
     Cost per step: one elementwise update in the last part, and a copy of the trained weights in memory.
 
+    A training that is stopped before its last part has no mean: the last weights are kept.
+
     Attributes:
         start: Share of the steps after which averaging starts. At 1 there is none.
     """
@@ -38,6 +41,8 @@ class SWA(Stabilizer):
 
     def after_step(self, run: Run, rates: Mapping[nn.Parameter, float]) -> None:
         """Take the weights into the mean."""
+        if self.start < 1 and not run.total_steps:
+            raise UserError("swa averages the last part of the steps: say how many there are, begin(total_steps=...)")
         count = run.step - int(self.start * run.total_steps)
         if count > 0:
             move_towards(run.state, run.parts.trained(), 1 / count)

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 class WDPre(Stabilizer):
     """After each step moves theta by -eta * lambda * (theta - theta_0), eta being the rate of that step and weight.
 
-    Weights of the head decay to 0. Biases and norms (tensors of one dimension) are left alone. It takes the place of
+    Weights of the head decay to 0. Biases and norms are left alone. It takes the place of
     the optimizer's own decoupled weight decay, which would pull to 0 what this pulls to theta_0.
 
-    Source: the decay of Zhang et al., arXiv 2006.05987, section 2 and appendix (there one of the compared methods), who
-    trace it to Wiese et al. 2017; lambda = 0.01 is from their public code.
+    Source: the decay of Zhang et al., arXiv 2006.05987, one of the methods that they compare; they trace it to Wiese et
+    al. 2017 (recalled). The formula, what is left alone and lambda = 0.01 were read in their public code.
 
     Differs from public code: another public version decays the head to its initial weights, too.
 
@@ -42,7 +42,7 @@ class WDPre(Stabilizer):
         """Keep the weights that training starts from."""
         if self.decay:
             for name, weight in run.parts.need_pretrained(self.name).items():
-                if weight.dim() > 1:
+                if decays(name, weight):
                     run.state[name] = weight.detach().clone()
 
     def parameter_groups(self, run: Run, groups: list[Group]) -> list[Group]:
@@ -53,8 +53,13 @@ class WDPre(Stabilizer):
         """Decay."""
         if self.decay:
             for name, weight in run.parts.trained().items():
-                if weight.dim() > 1:
+                if decays(name, weight):
                     decay_towards(weight, run.state.get(name), rates[weight] * self.decay)
+
+
+def decays(name: str, weight: Tensor) -> bool:
+    """Whether a weight is neither a norm's nor a bias; those of many heads in one tensor have two dimensions."""
+    return weight.dim() > 1 and not name.endswith("bias")
 
 
 def decay_towards(weight: Tensor, target: Tensor | None, share: float) -> None:

@@ -22,10 +22,9 @@ from steadytune.theory.stability import Differences, Float64Array, Stability
 from steadytune.training.criterion import Criterion
 from steadytune.training.data import Row, RunData, run_data
 from steadytune.training.full import RunTrainer, fine_tune, outputs_of
-from steadytune.training.models import find_head
+from steadytune.training.models import find_head, quiet
 from steadytune.training.outcome import Diverged
 from steadytune.training.recording import logits_of
-from steadytune.training.run import quiet
 from steadytune.training.seeds import preserved_random_state
 
 _KEPT = "kept"

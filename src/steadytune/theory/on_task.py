@@ -20,7 +20,7 @@ from steadytune.theory.loo_full import FullStability, leave_one_out_full
 from steadytune.theory.stability import Differences, Stability
 from steadytune.training.data import run_data
 from steadytune.training.features import frozen_features
-from steadytune.training.run import quiet
+from steadytune.training.models import quiet
 
 QUANTITIES = tuple(field.name for field in fields(Differences))
 

@@ -29,14 +29,10 @@ def load_state(folder: Path, stabilizers: Sequence[Stabilizer], runs: Mapping[st
     """Read them back into `runs`, in place where a tensor is already there: a module may hold it, too.
 
     Raises:
-        UserError: The file is missing, or other methods or settings wrote it.
+        UserError: As for `check_state`.
     """
-    file, entries = folder / STATE_FILE, _entries(stabilizers)
-    if not file.is_file():
-        raise UserError(f"{folder} was written without {', '.join(runs)}: resume without, or start anew")
-    with safe_open(file, "pt") as stored:
-        if (written := (stored.metadata() or {}).get("stabilizers")) != entries:
-            raise UserError(f"{folder} was written with the stabilizers {written}, not {entries}")
+    check_state(folder, stabilizers)
+    with safe_open(folder / STATE_FILE, "pt") as stored:
         for name in stored.keys():  # noqa: SIM118 - it is no mapping
             method, _, key = name.partition("/")
             run, tensor = runs[method], stored.get_tensor(name)
@@ -44,6 +40,23 @@ def load_state(folder: Path, stabilizers: Sequence[Stabilizer], runs: Mapping[st
                 run.state[key].copy_(tensor)
             else:
                 run.state[key] = tensor.to(next(run.parts.model.parameters()).device)
+
+
+def check_state(folder: Path, stabilizers: Sequence[Stabilizer]) -> None:
+    """Check that a checkpoint was written with these methods.
+
+    Raises:
+        UserError: It was written without, with others, or with other settings.
+    """
+    file, entries = folder / STATE_FILE, _entries(stabilizers)
+    if not file.is_file():
+        if stabilizers:
+            names = ", ".join(method.name for method in stabilizers)
+            raise UserError(f"{folder} was written without {names}: resume without, or start anew")
+        return
+    with safe_open(file, "pt") as stored:
+        if (written := (stored.metadata() or {}).get("stabilizers")) != entries:
+            raise UserError(f"{folder} was written with the stabilizers {written}, not {entries}")
 
 
 def _entries(stabilizers: Sequence[Stabilizer]) -> str:

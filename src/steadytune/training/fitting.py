@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 
-from torch import nn
-
 from steadytune.errors import UserError
+from steadytune.stabilizers import Stabilizer
 from steadytune.study import RunSpec
 from steadytune.tasks import load_task
-from steadytune.training.models import build_model, load_tokenizer
+from steadytune.training.models import build_model, load_tokenizer, quiet
 from steadytune.training.seeds import preserved_random_state
 from steadytune.training.stabilization import Stabilization
 
@@ -23,21 +22,26 @@ def check_methods(specs: Iterable[RunSpec]) -> None:
     Raises:
         UserError: A model cannot be loaded, or a method lacks something in it.
     """
-    models: dict[object, nn.Module] = {}
-    tried = set()
+    first: dict[object, dict[str, RunSpec]] = {}
     for spec in specs:
-        methods = [method for method in spec.stabilizers if not method.has("before_training")]
-        if spec.training.setting != "full" or not methods:
-            continue
-        task = load_task(spec.task)
-        model_key = (spec.weights, spec.training.pooling, task.kind, task.num_outputs)
-        if (model_key, spec.recipe) in tried:
-            continue
-        tried.add((model_key, spec.recipe))
-        if model_key not in models:
-            with preserved_random_state():
-                models[model_key] = build_model(spec.model, task, spec.training, load_tokenizer(spec.model))
+        if spec.training.setting == "full" and _tried(spec):
+            task = load_task(spec.task)
+            model = (spec.weights, spec.training.pooling, task.kind, task.num_outputs)
+            first.setdefault(model, {})[spec.recipe] = spec
+    for recipes in first.values():
+        _check(list(recipes.values()))
+
+
+def _tried(spec: RunSpec) -> list[Stabilizer]:
+    return [method for method in spec.stabilizers if not method.has("before_training")]
+
+
+def _check(specs: list[RunSpec]) -> None:
+    spec, task = specs[0], load_task(specs[0].task)
+    with quiet(), preserved_random_state():
+        model = build_model(spec.model, task, spec.training, load_tokenizer(spec.model))
+    for spec in specs:
         try:
-            Stabilization(copy.deepcopy(models[model_key]), methods, kind=task.kind, arguments_are_set=True)
+            Stabilization(copy.deepcopy(model), _tried(spec), kind=task.kind, arguments_are_set=True)
         except UserError as error:
             raise UserError(f"recipe '{spec.recipe}' on model '{spec.model}': {error}") from error

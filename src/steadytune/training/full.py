@@ -6,6 +6,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,7 @@ class RunTrainer(StableTrainer):
     ) -> None:
         self.spec, self.data, self.cache, self.report = spec, data, cache, progress
         self.losses: list[Tensor] = []
+        self.task_losses: list[Tensor] = []
         self.shape: list[dict[str, float]] = []
         self.gradients: list[dict[str, float]] = []
         self.epoch_scores: list[float] = []
@@ -181,20 +183,26 @@ class RunTrainer(StableTrainer):
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Train on one batch and keep its loss as it is, before the Trainer's log filters it.
 
-        Where the Trainer will log this step, keep the size of its gradient at each depth, too.
+        In the first step, and where the Trainer will log, keep the size of its gradient at each depth, too.
         """
         loss: Tensor = super().training_step(*args, **kwargs)
         self.losses.append(loss)
         step = self.state.global_step + 1
-        if step % self.args.logging_steps == 0:
+        if step == 1 or step % self.args.logging_steps == 0:
             self.gradients.append({"gradient_step": step, **gradient_norms(self.levels)})
         return loss
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Compute the loss, and the geometry of the batch as often as the curves have points."""
+        """Compute the loss, and the geometry of the batch as often as the curves have points.
+
+        Of several passes over one batch, the first has the task loss that is kept: later ones are adversarial.
+        """
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if model.training and len(self.task_losses) == self.state.global_step:
+            assert self.stabilization.task_loss is not None
+            self.task_losses.append(self.stabilization.task_loss)
         seen = bool(self.shape) and self.shape[-1]["geometry_step"] == self.state.global_step
         if model.training and not seen and self.state.global_step % self.args.logging_steps == 0:
             features, classes = self.stabilization.encoded_batch()
@@ -239,9 +247,15 @@ class RunTrainer(StableTrainer):
 
     @property
     def curves(self) -> dict[str, list[float | None]]:
-        """Return what the Trainer logged, gradients by depth, geometry, and the scores that picked the epoch."""
+        """Return what the Trainer logged, task loss, gradients by depth, geometry, and scores that picked the epoch.
+
+        Loss and task loss are means over the steps since the point before.
+        """
         logged = [entry for entry in self.state.log_history if "loss" in entry]
         curves = {name: [entry[name] for entry in logged] for name in ("step", "loss", "grad_norm", "learning_rate")}
+        kept_losses = torch.stack(self.task_losses).cpu()
+        ends = [entry["step"] for entry in logged]
+        curves["task_loss"] = [float(kept_losses[a:b].mean()) for a, b in pairwise([0, *ends])]
         for kept in (self.gradients, self.shape):
             for name in kept[0] if kept else ():
                 curves[name] = [values[name] for values in kept]

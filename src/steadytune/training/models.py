@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,25 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.utils import logging
 
 from steadytune.errors import UserError
 from steadytune.study import Training
 from steadytune.tasks.base import Task
 from steadytune.training.weights import model_folder
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the library's own bars and reports of new weights out of the sweep's display."""
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        logging.enable_progress_bar()
 
 
 def load_tokenizer(name: str) -> Any:
@@ -207,14 +222,24 @@ def _resting(model: nn.Module) -> Iterator[nn.Module]:
                     yield from copy.modules()
 
 
+def adapters_in(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
+    """Yield layers of a model and what PEFT added to them; such layers name the attributes that hold it."""
+    for layer in model.modules():
+        for attribute in getattr(layer, "adapter_layer_names", ()):
+            if isinstance(added := getattr(layer, attribute, None), nn.Module):
+                yield layer, added
+
+
 def find_head(model: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
     """Return (parent, attribute name, layer) of the last linear layer outside the pre-trained part.
 
     Raises:
-        UserError: There is none.
+        UserError: There is none, or PEFT has put an adapter beside it.
     """
     inside = set(encoder_of(model).modules())
     inside.update(_resting(model))
+    beside = [(layer, added) for layer, added in adapters_in(model) if hasattr(layer, "base_layer")]
+    inside.update(module for _, added in beside for module in added.modules())
     # In the order of registration, so that a pooler's or head's inner layers come before the one that gives the logits.
     heads = [
         (name, module)
@@ -225,4 +250,9 @@ def find_head(model: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
         raise UserError(f"{type(model).__name__} has no linear layer outside its encoder: it is no classifier")
     name, head = heads[-1]
     path, _, attribute = name.rpartition(".")
-    return model.get_submodule(path), attribute, head
+    parent = model.get_submodule(path)
+    if any(parent is layer for layer, _ in beside):
+        raise UserError(
+            f"{path} is the last layer and has an adapter: take it out of target_modules, name it in modules_to_save"
+        )
+    return parent, attribute, head

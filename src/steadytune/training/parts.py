@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from steadytune.stabilizers import Parts
-from steadytune.training.models import encoder_of, plain_model
+from steadytune.training.models import adapters_in, encoder_of, plain_model
 
 
 def find_parts(model: nn.Module) -> Parts:
@@ -18,7 +18,7 @@ def find_parts(model: nn.Module) -> Parts:
     """
     encoder: Any = encoder_of(model)
     blocks = tuple(block for stack in _stacks(encoder) for block in stack)
-    adapters = {id(weight) for weight in _adapters(encoder)}
+    adapters = {id(weight) for _, added in adapters_in(encoder) for weight in added.parameters()}
     inside = {id(weight) for weight in encoder.parameters()} - adapters
     pooler = getattr(encoder, "pooler", None)
     layers = getattr(getattr(encoder, "config", None), "num_hidden_layers", None) or 0
@@ -28,6 +28,7 @@ def find_parts(model: nn.Module) -> Parts:
         embeddings=_embeddings(encoder),
         blocks=blocks,
         shared=0 < len(blocks) < layers,
+        layers=max(layers, len(blocks)) if blocks else 0,
         pooler=pooler if isinstance(pooler, nn.Module) else None,
         head=tuple(_outside(model, encoder)),
         pretrained={name: weight for name, weight in model.named_parameters() if id(weight) in inside},
@@ -56,14 +57,6 @@ def _embeddings(encoder: Any) -> nn.Module | None:
 
 def _is_encoder_decoder(encoder: Any) -> bool:
     return bool(getattr(getattr(encoder, "config", None), "is_encoder_decoder", False)) and hasattr(encoder, "decoder")
-
-
-def _adapters(encoder: nn.Module) -> Iterator[nn.Parameter]:
-    """Yield the weights that PEFT added; its layers name the attributes that hold them."""
-    for module in encoder.modules():
-        for attribute in getattr(module, "adapter_layer_names", ()):
-            if isinstance(added := getattr(module, attribute, None), (nn.Module, nn.ParameterDict)):
-                yield from added.parameters()
 
 
 def _outside(model: nn.Module, encoder: nn.Module) -> Iterator[nn.Module]:

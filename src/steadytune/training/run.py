@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from transformers.utils import logging
 
 from steadytune.errors import UserError
 from steadytune.files import Arrays
@@ -15,6 +12,7 @@ from steadytune.records import RunRecord
 from steadytune.study import RunSpec
 from steadytune.training.full import train_full
 from steadytune.training.head import train_heads
+from steadytune.training.models import quiet
 from steadytune.training.outcome import lost
 
 
@@ -44,16 +42,3 @@ def _train(specs: Sequence[RunSpec], cache: Path, progress: Callable[[float], No
     if specs[0].training.setting == "head":
         return train_heads(specs, cache, progress)
     return [train_full(spec, cache, progress) for spec in specs]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the library's own bars and reports of new weights out of the sweep's display."""
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        logging.enable_progress_bar()

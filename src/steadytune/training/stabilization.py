@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from steadytune.errors import UserError
-from steadytune.stabilizers import Changes, Forward, Pretraining, Run, Stabilizer, Step, check_together
+from steadytune.errors import UserError, unknown_name
+from steadytune.stabilizers import Changes, Forward, Pretraining, Run, Stabilizer, Step, as_stabilizers
 from steadytune.stabilizers.base import Batches
 from steadytune.stabilizers.surgery import changed_outputs
 from steadytune.training.checkpoint import load_state, save_state
-from steadytune.training.criterion import kind_of, task_criterion
+from steadytune.training.criterion import KINDS, Criterion, check_own_loss, kind_of, task_criterion
 from steadytune.training.models import encoder_of, find_head, pool
 from steadytune.training.parts import find_parts
 from steadytune.training.seeds import RandomState, preserved_random_state
@@ -38,7 +38,8 @@ class Stabilization:
         kind: "classification", "regression" or "choice"; taken from the model's configuration unless given.
         seed: Of new weights.
         noise_seed: Of what the methods draw while training; `seed` unless given.
-        label_smoothing: Of the task loss.
+        criterion: (logits, labels (b,)) -> mean loss of a batch; by default cross-entropy, or the squared error.
+        label_smoothing: Of the default.
         pretraining: (model) -> what a method that retrains the encoder sees.
         average: Mean of a tensor over the processes of a distributed training.
         arguments_are_set: Whether a Trainer has taken over the `TrainingArguments` that methods set.
@@ -47,6 +48,7 @@ class Stabilization:
         measurements: What the methods recorded before training.
         shared_seconds: Time that they took for it.
         equipped: Whether the methods are at work; from `finish` on the model is plain.
+        task_loss: What the criterion says of the last batch in training, whatever the methods made of its loss.
 
     Raises:
         UserError: A method means nothing here, lacks a part of the model, or goes with no other.
@@ -60,23 +62,28 @@ class Stabilization:
         kind: str | None = None,
         seed: int = 0,
         noise_seed: int | None = None,
+        criterion: Criterion | None = None,
         label_smoothing: float = 0.0,
         pretraining: Callable[[nn.Module], Pretraining] | None = None,
         average: Callable[[Tensor], Tensor] = lambda tensor: tensor,
         arguments_are_set: bool = False,
     ) -> None:
-        self.model, self.stabilizers = model, tuple(stabilizers)
+        self.model = model
         self.kind = kind or kind_of(model)
-        self.criterion = task_criterion(self.kind, label_smoothing)
+        if self.kind not in KINDS:
+            raise unknown_name("kind of task", self.kind, KINDS)
+        self.criterion = criterion or task_criterion(self.kind, label_smoothing)
+        self._unchecked, self._own_criterion = True, criterion is not None
         self.measurements: dict[str, Any] = {}
         self.shared_seconds = 0.0
         self.equipped, self.resumed = True, False
         self._features: Tensor | None = None
         self._seen: tuple[Tensor, Tensor | None] | None = None
+        self.task_loss: Tensor | None = None
         self._changes: Changes | None = None
         self._share = 1.0
         try:
-            check_together(self.stabilizers)
+            self.stabilizers = as_stabilizers(stabilizers)
             for method in self.stabilizers:
                 method.check(self.kind)
                 if method.arguments() and not arguments_are_set:
@@ -86,7 +93,7 @@ class Stabilization:
         except ValueError as error:
             raise UserError(str(error)) from error
         self._retrain(pretraining)
-        parent, name, head = find_head(model)
+        parent, name, head = self._place = find_head(model)
         parts = find_parts(model)
         seed_of_noise = seed if noise_seed is None else noise_seed
         self.runs = {
@@ -94,6 +101,16 @@ class Stabilization:
             for method in self.stabilizers
         }
         self.head: nn.Module = head
+        try:
+            self._equip(seed)
+        except BaseException:
+            self._take_back()
+            setattr(parent, name, head)
+            raise
+        self._watch = self.head.register_forward_pre_hook(self._keep_features)
+
+    def _equip(self, seed: int) -> None:
+        parent, name, head = self._place
         # New weights come from a stream of their own: the global one may stand where it stood before the first head.
         with preserved_random_state():
             torch.manual_seed(seed)
@@ -101,16 +118,18 @@ class Stabilization:
                 method.initialise(run)
             for method, _ in self._with("wrap_head"):
                 self.head = method.wrap_head(head)
+                if self.head is not head and not head.weight.requires_grad:
+                    raise UserError(f"{method.name} trains the last layer, and this model's is frozen: unfreeze it")
             setattr(parent, name, self.head)
-            if self.head is not head:
-                parts = find_parts(model)
-            for method, run in self._with("equip"):
+            parts = find_parts(self.model)
+            for run in self.runs.values():
                 run.parts = parts
+            for method, run in self._with("equip"):
                 method.equip(run)
-        for run in self.runs.values():
-            run.parts = parts
-        self._place = parent, name
-        self._watch = self.head.register_forward_pre_hook(self._keep_features)
+
+    def _take_back(self) -> None:
+        for run in reversed(self.runs.values()):
+            run.undo.close()
 
     def _with(self, hook: str) -> Iterator[tuple[Stabilizer, Run]]:
         return ((method, self.runs[method.name]) for method in self.stabilizers if method.has(hook))
@@ -161,8 +180,11 @@ class Stabilization:
             total_steps: Steps that the optimizer will have taken in the end.
             step: Steps that it has taken, in a training that is resumed.
         """
+        device = next(self.model.parameters()).device
         for run in self.runs.values():
             run.step, run.total_steps = step, total_steps
+            # The model may have moved since it was equipped.
+            run.state.update({name: tensor.to(device) for name, tensor in run.state.items()})
         if self.resumed:
             return
         training = self.model.training
@@ -182,6 +204,7 @@ class Stabilization:
             model: This model, or what a Trainer or Accelerate has wrapped around it.
             inputs: The batch, with labels.
         """
+        self._check(inputs)
         labels, rest = inputs["labels"], _without_labels(inputs)
         if not (model.training and self.equipped):
             outputs = model(**rest)
@@ -193,6 +216,15 @@ class Stabilization:
             self._seen = self._encoded(inputs)
             loss = self._stabilized(labels, rest, _logits_in(outputs), partial(self._again, model, rest, state))
         return loss if self._share == 1 else loss * self._share, outputs
+
+    def _check(self, inputs: Mapping[str, Any]) -> None:
+        if not self._unchecked:
+            return
+        self._unchecked = False
+        if "labels" not in inputs:
+            raise UserError("a batch has no 'labels': stabilizers need those that the model is trained on")
+        if not self._own_criterion:
+            check_own_loss(self.model, inputs, self.kind)
 
     @contextmanager
     def _main_pass(self) -> Iterator[None]:
@@ -213,7 +245,9 @@ class Stabilization:
         }
         if owner := self._owner("task_loss"):
             loss = owner[0].task_loss(steps[owner[0].name])
-        loss = self.criterion(logits, labels) if loss is None else loss
+        plain = self.criterion(logits if loss is None else logits.detach(), labels)
+        self.task_loss = plain.detach()
+        loss = plain if loss is None else loss
         for method, _ in self._with("penalty"):
             if (penalty := method.penalty(steps[method.name])) is not None:
                 loss = loss + penalty
@@ -250,8 +284,11 @@ class Stabilization:
         assert features is not None
         if features.dim() == 3:
             # A decoder classifier scores every token and reads the last one that is no padding, by its id.
-            tokens, padding = inputs["input_ids"].flatten(0, -2), getattr(self.model.config, "pad_token_id", None)
-            features = pool(features, (tokens != padding).long(), "last")
+            tokens, padding = inputs.get("input_ids"), getattr(self.model.config, "pad_token_id", None)
+            if tokens is None or padding is None:
+                features = features[:, -1]
+            else:
+                features = pool(features, (tokens.flatten(0, -2) != padding).long(), "last")
         if self.kind == "regression":
             return features, None
         if self.kind == "choice":
@@ -285,15 +322,20 @@ class Stabilization:
         if owner is None:
             loss = once()
         else:
-            state = RandomState.now(inputs["labels"].device)
+            # Looked at in the first pass: what the method draws before it must not be drawn again in the next batch.
+            state = cache(partial(RandomState.now, inputs["labels"].device))
             loss = owner[0].train_step(owner[1], inputs, partial(self._pass, once, state))
         self._seen = None
         return loss
 
     def _pass(
-        self, once: Callable[[], Tensor], state: RandomState, changes: Changes | None = None, share: float = 1.0
+        self,
+        once: Callable[[], Tensor],
+        state: Callable[[], RandomState],
+        changes: Changes | None = None,
+        share: float = 1.0,
     ) -> Tensor:
-        state.restore()
+        state().restore()
         self._changes, self._share = changes, share
         try:
             return once()
@@ -373,6 +415,22 @@ class Stabilization:
         for name, weight in self._named(weights):
             weight.copy_(weights[name])
 
+    @contextmanager
+    def plain(self) -> Iterator[None]:
+        """Have the model for a while as `finish` would leave it, but for hooks that act in training alone."""
+        head = self.head
+        with self.final_weights():
+            if owner := self._owner("wrap_head"):
+                self._put_head(owner[0].unwrap_head(head))
+            try:
+                yield
+            finally:
+                self._put_head(head)
+
+    def _put_head(self, head: nn.Module) -> None:
+        parent, name, _ = self._place
+        setattr(parent, name, head)
+
     def finish(self) -> None:
         """Keep the weights that a method averaged, if one did, and make the model plain."""
         self.keep_final_weights()
@@ -384,14 +442,15 @@ class Stabilization:
 
     def unequip(self) -> None:
         """Take everything out of the model again; the last layer becomes the plain one that it amounts to."""
+        if not self.equipped:
+            return
         self.equipped = False
         self._watch.remove()
         self._features = self._seen = None
-        for run in reversed(self.runs.values()):
-            run.undo.close()
+        self._take_back()
         for method, _ in self._with("unwrap_head"):
             self.head = method.unwrap_head(self.head)
-        setattr(*self._place, self.head)
+        self._put_head(self.head)
 
     def save(self, folder: Path) -> None:
         """Write what the methods need to go on into the folder of a checkpoint."""

@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 from steadytune.errors import UserError
 from steadytune.files import canonical_json, sha256
-from steadytune.stabilizers import Pretraining, Stabilizer, check_together
+from steadytune.stabilizers import Pretraining, Stabilizer, as_stabilizers
+from steadytune.training.checkpoint import check_state
 from steadytune.training.models import encoder_of
 from steadytune.training.seeds import spread
 from steadytune.training.stabilization import Stabilization
@@ -26,10 +28,12 @@ class StableTrainer(Trainer):
 
     The model is made ready as it arrives and made plain after `train`, so that the model that is saved is a plain one;
     checkpoints of a training that goes on have beside them what the stabilizers need to resume it. The loss is a
-    per-batch mean, also under gradient accumulation.
+    per-batch mean, also under gradient accumulation. It is computed here from the logits: a model that computes another
+    loss by itself, with class weights for one, is refused unless `compute_loss_func` says which; that is called with
+    the logits, the labels and `num_items_in_batch=None`, and must return a mean.
 
     Args:
-        stabilizers: Methods to apply together.
+        stabilizers: Methods to apply together, or their names.
         task_kind: "classification", "regression" or "choice"; taken from the model's configuration unless given.
         kwargs: As `Trainer` takes them.
 
@@ -51,10 +55,9 @@ class StableTrainer(Trainer):
         self, *args: Any, stabilizers: Sequence[Stabilizer] = (), task_kind: str | None = None, **kwargs: Any
     ) -> None:
         try:
-            check_together(stabilizers)
+            self.stabilizers = as_stabilizers(stabilizers)
         except ValueError as error:
             raise UserError(str(error)) from error
-        self.stabilizers = tuple(stabilizers)
         self.task_kind = task_kind
         self._complete = False
         super().__init__(*args, **kwargs)
@@ -62,17 +65,19 @@ class StableTrainer(Trainer):
         self._refuse_what_does_not_work()
         self.args = _with_arguments(self.args, self.stabilizers)
         self.add_callback(_Hooks(self))
+        # Others look at the model when training ends: a recorder, a logger that uploads it.
+        self.callback_handler.callbacks.insert(0, _Finish(self))
         self.equip(self.model)
 
     def _refuse_what_does_not_work(self) -> None:
-        if self.compute_loss_func is not None:
-            raise UserError("StableTrainer computes the loss itself: leave out compute_loss_func")
         if self.args.n_gpu > 1:
             raise UserError(
                 "StableTrainer trains on one GPU per process: start it with torchrun, or hide the other GPUs"
             )
         if self.stabilizers and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             raise UserError("stabilizers need whole weights: FSDP and DeepSpeed split them; torchrun alone does not")
+        if self.args.neftune_noise_alpha is not None and any(method.name == "neftune" for method in self.stabilizers):
+            raise UserError("neftune_noise_alpha and the stabilizer neftune are the same noise: use one of them")
         changing = [method.name for method in self.stabilizers if any(map(method.has, _CHANGE_THE_OPTIMIZER))]
         if self.optimizer is not None and changing:
             raise UserError(f"{changing[0]} changes the weights or groups that an optimizer has: leave out optimizers")
@@ -97,6 +102,7 @@ class StableTrainer(Trainer):
             kind=self.task_kind,
             seed=spread("heads", self.args.seed),
             noise_seed=self.noise_seed,
+            criterion=self._given_loss if self.compute_loss_func is not None else None,
             label_smoothing=self.args.label_smoothing_factor,
             pretraining=self.pretraining,
             average=partial(self.accelerator.reduce, reduction="mean"),
@@ -105,10 +111,20 @@ class StableTrainer(Trainer):
         self.measurements = self.stabilization.measurements
         self.shared_seconds = self.stabilization.shared_seconds
 
+    def _given_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        loss: Tensor = self.compute_loss_func(SequenceClassifierOutput(logits=logits), labels, num_items_in_batch=None)
+        return loss
+
     def pretraining(self, model: nn.Module) -> Pretraining:
         """Return what the hook before training sees; here, in a script, from the training set and the output folder."""
-        inputs = [row["input_ids"] for row in self.train_dataset or ()]
-        source = str(getattr(model.config, "_name_or_path", ""))
+        rows, source = self.train_dataset, str(getattr(model.config, "_name_or_path", ""))
+        if self.processing_class is None or not source:
+            raise UserError(
+                "surt goes on with pre-training: it needs a checkpoint's model, and its tokenizer as processing_class"
+            )
+        if rows is None or not hasattr(rows, "__len__") or any("input_ids" not in row for row in rows):
+            raise UserError("surt reads the training texts: give a train_dataset with a length and 'input_ids'")
+        inputs = [row["input_ids"] for row in rows]
         weights = encoder_of(model).state_dict().values()
         state = sha256(b"".join(weight.detach().float().cpu().numpy().tobytes() for weight in weights))
         return Pretraining(
@@ -141,6 +157,8 @@ class StableTrainer(Trainer):
         """Return the mean task loss of the batch, or what the stabilizers make of it while the model trains."""
         with self.accelerator.autocast():
             loss, outputs = self.stabilization.loss(model, inputs)
+        if isinstance(outputs, tuple):
+            outputs = (loss, *outputs)  # where the Trainer looks for it, in models without named outputs
         return (loss, outputs) if return_outputs else loss
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
@@ -169,6 +187,8 @@ class StableTrainer(Trainer):
         self.stabilization.begin(self._training_batches, self.state.max_steps, self.state.global_step)
 
     def _training_batches(self) -> Iterator[Mapping[str, Tensor]]:
+        if not hasattr(self.train_dataset, "__len__"):
+            raise UserError("a stabilizer reads the whole training set before the first step: give one with a length")
         batches: Iterable[Any] = self.get_train_dataloader()
         return (self._prepare_inputs(batch) for batch in batches)
 
@@ -180,12 +200,17 @@ class StableTrainer(Trainer):
             return super().evaluation_loop(*args, **kwargs)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the model as `Trainer` does, and in a checkpoint what the stabilizers need to resume."""
+        """Save the model as `Trainer` does; in a checkpoint, as it is trained, with what the stabilizers need."""
+        if not _internal_call and self.stabilization.equipped:
+            with self.stabilization.plain():
+                super().save_model(output_dir, _internal_call)
+            return
         super().save_model(output_dir, _internal_call)
         if _internal_call and output_dir and self.stabilizers and self.args.should_save:
             self.stabilization.save(Path(output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        check_state(Path(resume_from_checkpoint), self.stabilizers)
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         if self.stabilizers:
             self.stabilization.load(Path(resume_from_checkpoint))
@@ -203,10 +228,7 @@ class StableTrainer(Trainer):
         """
         if self.model_init is None and not self.stabilization.equipped:
             raise UserError("this StableTrainer has trained its model: make a new one, or give model_init")
-        result = super().train(*args, **kwargs)
-        self.stabilization.keep_final_weights()
-        self.unequip()
-        return result
+        return super().train(*args, **kwargs)
 
     def unequip(self) -> None:
         """Make the model plain, in place."""
@@ -235,6 +257,15 @@ class _Hooks(TrainerCallback):
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not self.trainer.accelerator.optimizer_step_was_skipped:
             self.trainer.stabilization.after_step(self.trainer.optimizer, state.global_step + 1)
+
+
+class _Finish(TrainerCallback):
+    def __init__(self, trainer: StableTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.stabilization.keep_final_weights()
+        self.trainer.unequip()
 
 
 @torch.no_grad()
