@@ -24,8 +24,8 @@ from threadpoolctl import threadpool_limits
 from benchmarks.measure_speed import _product_rate, _seconds
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
-from steadytune.theory.logistic import Problem
-from steadytune.theory.logistic_loo import LeftOutHeads, approximate_leave_one_out, exact_leave_one_out
+from steadytune.theory.loo.logistic import Problem
+from steadytune.theory.loo.logistic_loo import LeftOutHeads, approximate_leave_one_out, exact_leave_one_out
 from steadytune.training.data import run_data
 from steadytune.training.features import frozen_features
 

@@ -40,10 +40,10 @@ def synthetic(
 
     from steadytune.cli.progress import bar
     from steadytune.files import room_on_disk
-    from steadytune.report.theory import write_synthetic_report
+    from steadytune.report.theory.page import write_synthetic_report
     from steadytune.sweep.room import processors
-    from steadytune.theory.studies import default_specs, synthetic_study
-    from steadytune.theory.varied import SMALL, Settings
+    from steadytune.theory.studies.table import default_specs, synthetic_study
+    from steadytune.theory.studies.varied import SMALL, Settings
 
     _check_folder(out)
     console = Console()
@@ -107,10 +107,10 @@ def loo(
     from steadytune.cli.progress import bar
     from steadytune.cli.run import put
     from steadytune.files import room_on_disk
-    from steadytune.report.theory_tasks import stability_table, write_stability
+    from steadytune.report.theory.on_task import stability_table, write_stability
     from steadytune.study import Study
     from steadytune.sweep.plan import plan
-    from steadytune.theory.on_task import full_task_stability, task_stability
+    from steadytune.theory.studies.on_task import full_task_stability, task_stability
 
     _check_folder(out)
     content: dict[str, Any] = {"model": model, "task": task, "seeds": seeds, "recipes": recipe or ["standard"]}

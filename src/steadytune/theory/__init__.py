@@ -9,38 +9,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from steadytune.theory.curvature import MeanLoss as MeanLoss
-    from steadytune.theory.curvature import run_loss as run_loss
-    from steadytune.theory.full_bound import full_bound as full_bound
-    from steadytune.theory.full_tuning import full_tuning_bound as full_tuning_bound
-    from steadytune.theory.head_bound import head_tuning_bound as head_tuning_bound
-    from steadytune.theory.influence import head_influence as head_influence
-    from steadytune.theory.influence import model_influence as model_influence
-    from steadytune.theory.logistic import solve_heads as solve_heads
-    from steadytune.theory.logistic_loo import approximate_leave_one_out as approximate_leave_one_out
-    from steadytune.theory.logistic_loo import exact_leave_one_out as exact_leave_one_out
-    from steadytune.theory.loo import leave_one_out as leave_one_out
-    from steadytune.theory.loo_full import leave_one_out_full as leave_one_out_full
-    from steadytune.theory.margin import max_margin as max_margin
-    from steadytune.theory.margin import max_margin_leave_one_out as max_margin_leave_one_out
-    from steadytune.theory.taylor import taylor_check as taylor_check
+    from steadytune.theory.full.bound import full_tuning_bound as full_tuning_bound
+    from steadytune.theory.full.curvature import MeanLoss as MeanLoss
+    from steadytune.theory.full.curvature import run_loss as run_loss
+    from steadytune.theory.full.formula import full_bound as full_bound
+    from steadytune.theory.full.taylor import taylor_check as taylor_check
+    from steadytune.theory.loo.full import leave_one_out_full as leave_one_out_full
+    from steadytune.theory.loo.head import leave_one_out as leave_one_out
+    from steadytune.theory.loo.influence import head_influence as head_influence
+    from steadytune.theory.loo.influence import model_influence as model_influence
+    from steadytune.theory.loo.logistic import solve_heads as solve_heads
+    from steadytune.theory.loo.logistic_loo import approximate_leave_one_out as approximate_leave_one_out
+    from steadytune.theory.loo.logistic_loo import exact_leave_one_out as exact_leave_one_out
+    from steadytune.theory.margin.bound import head_tuning_bound as head_tuning_bound
+    from steadytune.theory.margin.max_margin import max_margin as max_margin
+    from steadytune.theory.margin.max_margin import max_margin_leave_one_out as max_margin_leave_one_out
 
 _PLACES = {
-    "MeanLoss": "curvature",
-    "run_loss": "curvature",
-    "full_bound": "full_bound",
-    "full_tuning_bound": "full_tuning",
-    "taylor_check": "taylor",
-    "approximate_leave_one_out": "logistic_loo",
-    "exact_leave_one_out": "logistic_loo",
-    "solve_heads": "logistic",
-    "head_tuning_bound": "head_bound",
-    "head_influence": "influence",
-    "model_influence": "influence",
-    "leave_one_out": "loo",
-    "leave_one_out_full": "loo_full",
-    "max_margin": "margin",
-    "max_margin_leave_one_out": "margin",
+    "MeanLoss": "full.curvature",
+    "run_loss": "full.curvature",
+    "full_bound": "full.formula",
+    "full_tuning_bound": "full.bound",
+    "taylor_check": "full.taylor",
+    "approximate_leave_one_out": "loo.logistic_loo",
+    "exact_leave_one_out": "loo.logistic_loo",
+    "solve_heads": "loo.logistic",
+    "head_tuning_bound": "margin.bound",
+    "head_influence": "loo.influence",
+    "model_influence": "loo.influence",
+    "leave_one_out": "loo.head",
+    "leave_one_out_full": "loo.full",
+    "max_margin": "margin.max_margin",
+    "max_margin_leave_one_out": "margin.max_margin",
 }
 
 __all__ = list(_PLACES)

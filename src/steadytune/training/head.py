@@ -20,12 +20,12 @@ from steadytune.study import RunSpec
 from steadytune.tasks.base import Examples, Kind
 from steadytune.tasks.metrics import evaluate
 from steadytune.training.data import run_data
-from steadytune.training.descent import descend
 from steadytune.training.features import frozen_features
-from steadytune.training.minibatch import MiniBatches, train_in_batches
+from steadytune.training.linear.descent import descend
+from steadytune.training.linear.minibatch import MiniBatches, train_in_batches
+from steadytune.training.linear.posing import Numbers, pose_problems
+from steadytune.training.linear.problems import Heads, Loss, Reduction
 from steadytune.training.outcome import Diverged, finished, lost
-from steadytune.training.posing import Numbers, pose_problems
-from steadytune.training.problems import Heads, Loss, Reduction
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -58,8 +58,8 @@ def fit_heads(
     """Train B problems, each of one or several linear heads, on shared features as one batched problem.
 
     Without `batch_size` by full-batch gradient descent with a constant rate: two matrix products per step, in bounded
-    memory. With it by AdamW or SGD, every problem on the batches of its own order; see `minibatch.train_in_batches`
-    for the options that only this takes. There is no dropout: the features are frozen.
+    memory. With it by AdamW or SGD, every problem on the batches of its own order; see
+    `linear.minibatch.train_in_batches` for the options that only this takes. There is no dropout: the features are frozen.
 
     B is the length of whatever is given per problem; what is not, holds for all. An objective of leave-one-out that is
     divided by n, not n - 1, is the sum with the rate divided by n.

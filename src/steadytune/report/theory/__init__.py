@@ -1,0 +1,1 @@
+"""Studies of the theory as pages: figures, and what is predicted beside what is seen."""

@@ -1,0 +1,167 @@
+"""Gradient descent on a mean loss, and what the bound of full fine-tuning asks about its path."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from steadytune.errors import UserError
+from steadytune.theory.full.curvature import MeanLoss
+from steadytune.theory.full.lanczos import extreme_eigenvalues
+from steadytune.training.seeds import spread
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PathTerms:
+    """What was measured at K points of the path w_0, ..., w_T, its ends among them; all (K,) float64.
+
+    Attributes:
+        step: t.
+        loss: F(w_t).
+        gradient: Norm of grad F.
+        largest_gradient: Largest norm of a grad f_i.
+        mean_gradient: Mean norm of the grad f_i.
+        self_bounding: Largest ||grad f_i||^2 / (2 f_i): at most beta where the f_i are beta-smooth and not negative.
+        largest_curvature: Largest Hessian eigenvalue of F, as Lanczos found it.
+        smallest_curvature: Smallest one.
+        residual: The larger of their residuals.
+        margin: How far the spectrum may reach beyond them; see `lanczos.Extremes`.
+        distance: ||w_t - w_0||.
+        restricted_mu: 2 (F(w_T) - F(w_t) - <grad F(w_t), w_T - w_t>) / ||w_T - w_t||^2; NaN where w_t = w_T. In single
+            precision its rounding error is about 1e-7 F(w_t) / ||w_T - w_t||^2.
+    """
+
+    step: Array
+    loss: Array
+    gradient: Array
+    largest_gradient: Array
+    mean_gradient: Array
+    self_bounding: Array
+    largest_curvature: Array
+    smallest_curvature: Array
+    residual: Array
+    margin: Array
+    distance: Array
+    restricted_mu: Array
+
+
+def gradient_descent(
+    loss: MeanLoss, learning_rate: float, steps: int, at: Collection[int], order_seed: int | None = None
+) -> list[Tensor]:
+    """Train from the weights as they stand, without momentum, decay, schedule or dropout; the model is put back after.
+
+    Args:
+        loss: What to minimise.
+        learning_rate: The same at every step.
+        steps: How many.
+        at: Steps at which to keep the weights, 0 being the start.
+        order_seed: Step along the gradient of one batch of `loss` at a time, in an order drawn anew for every pass;
+            None for the gradient of all.
+
+    Returns:
+        The weights (P,) at the steps of `at`, in ascending order.
+
+    Raises:
+        UserError: The loss is no longer finite; says what the stability limit 2/beta at the start is.
+    """
+    parts = itertools.repeat(loss) if order_seed is None else _shuffled(loss, order_seed)
+    kept, start = [], loss.weights
+    with loss.at(start):
+        for step in range(steps + 1):
+            if step in at:
+                kept.append(loss.weights)
+            if step < steps:
+                value, gradient = next(parts).value_and_gradient()
+                if not math.isfinite(value) or not bool(gradient.isfinite().all()):
+                    break
+                loss.set_weights(loss.weights - learning_rate * gradient)
+        else:
+            return kept
+    beta = extreme_eigenvalues(loss.hessian_vector, start).largest.value
+    raise UserError(
+        f"gradient descent with a learning rate of {learning_rate:.4g} diverged at step {step + 1} of {steps}: the "
+        f"stability limit 2/beta is {2 / beta:.4g} at the start, and may fall on the way"
+    )
+
+
+def _shuffled(loss: MeanLoss, seed: int) -> Iterator[MeanLoss]:
+    generator = torch.Generator().manual_seed(spread("order", seed))
+    parts = [MeanLoss(loss.model, [batch], loss.criterion) for batch in loss.batches]
+    while True:
+        for index in torch.randperm(len(parts), generator=generator).tolist():
+            yield parts[index]
+
+
+def measure_path(
+    loss: MeanLoss, at: Sequence[int], path: list[Tensor], products: int, progress: Callable[[float], None]
+) -> PathTerms:
+    """Measure the terms at points of a path.
+
+    Args:
+        loss: What was minimised.
+        at: (K,) steps of the points.
+        path: K weights (P,), the start first and the end last.
+        products: Limit for Lanczos, at each point.
+        progress: Called with the share that is done, 0 to 1.
+
+    Raises:
+        UserError: The loss of an example is negative, which the bound does not allow for.
+    """
+    with loss.at(path[-1]):
+        final = loss.value()
+    rows = []
+    for done, (step, weights) in enumerate(zip(at, path, strict=True), start=1):
+        with loss.at(weights):
+            value, gradient = loss.value_and_gradient()
+            losses, norms = loss.example_terms()
+            ends = extreme_eigenvalues(loss.hessian_vector, weights, steps=products)
+        if losses.min() < 0:
+            raise UserError(
+                f"the bound asks for losses of at least 0: example {losses.argmin()} has {losses.min():.4g}"
+            )
+        ahead = path[-1] - weights
+        far, slope = float(ahead.norm()), float(gradient @ ahead)
+        rows.append(
+            {
+                "step": float(step),
+                "loss": value,
+                "gradient": float(gradient.norm()),
+                "largest_gradient": norms.max(),
+                "mean_gradient": norms.mean(),
+                "self_bounding": np.max(norms[losses > 0] ** 2 / (2 * losses[losses > 0]), initial=0),
+                "largest_curvature": ends.largest.value,
+                "smallest_curvature": ends.smallest.value,
+                "residual": max(ends.largest.residual, ends.smallest.residual),
+                "margin": ends.margin,
+                "distance": float((weights - path[0]).norm()),
+                "restricted_mu": 2 * (final - value - slope) / far**2 if far else math.nan,
+            }
+        )
+        progress(done / len(path))
+    return PathTerms(**{field.name: np.array([row[field.name] for row in rows]) for field in fields(PathTerms)})
+
+
+def path_sum(terms: PathTerms, learning_rate: float, steps: int) -> float:
+    """Return eta sum_{t<T} c_t mean_i ||grad f_i(w_t)||, c_t being what the steps after t grow a gap by.
+
+    A step grows a gap by 1 - eta * (smallest curvature) where that is negative, by eta * (largest curvature) - 1 where
+    that exceeds 1, and else not. Between the points all is interpolated along the steps.
+    """
+    every = np.arange(steps)
+    gradients, low, high = (
+        np.interp(every, terms.step, values)
+        for values in (terms.mean_gradient, terms.smallest_curvature, terms.largest_curvature)
+    )
+    growth = np.log(np.maximum(1, np.maximum(1 - learning_rate * low, learning_rate * high - 1)))
+    after = np.append(np.cumsum(growth[:0:-1])[::-1], 0)
+    with np.errstate(over="ignore"):
+        return float(learning_rate * (np.exp(after) @ gradients))

@@ -1,0 +1,77 @@
+"""The hard-margin separator of rows z_j, min ||w||^2 / 2 with z_j . w >= 1.
+
+Every row has at most norm 1. The dual is min || Z^T a ||^2 / 2 - sum a over a >= 0, and w = Z^T a. Its solution is, up
+to a factor, that of the non-negative least squares problem min || Z^T u ||^2 + c^2 (1 - sum u)^2 over u >= 0, for any
+c > 0: a = u / (c^2 (1 - sum u)) (Lawson and Hanson 1974, chapter 23, "least distance programming", where c = 1; the
+factor is derived, from the conditions of both). The minimum is 0 if and only if no w separates the rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
+
+from steadytune.theory.margin.rows import Float64Array
+
+# Rounding of z . w is about 1e-16 / margin, and has to stay below what is accepted.
+RESOLUTION = 1e-6
+ACCEPTED = 1e-8
+
+
+@dataclass(frozen=True)
+class Separator:
+    """The hard-margin separator of rows.
+
+    Attributes:
+        weights: w, shape (p,).
+        multipliers: a, shape (m,), above 0 for the rows that hold it.
+        residual: By how much the Karush-Kuhn-Tucker conditions fail.
+    """
+
+    weights: Float64Array
+    multipliers: Float64Array
+    residual: float
+
+
+def hard_margin(rows: Float64Array) -> Separator | None:
+    """Return the hard-margin separator of the rows, or None where no direction has a margin above `RESOLUTION`.
+
+    Args:
+        rows: Z, shape (m, p), each of at most norm 1.
+
+    Raises:
+        ArithmeticError: The conditions are not met to 1e-8.
+    """
+    count, size = rows.shape
+    height = np.append(np.zeros(size), 1)
+    u, _ = nnls(np.vstack([rows.T, np.ones(count)]), height, maxiter=30 * max(count, size))
+    # A point of the convex hull of the rows: no direction has a larger margin than its distance from 0.
+    if np.linalg.norm(u @ rows) <= RESOLUTION * u.sum():
+        return None
+    # The rows that hold w are known; of their equations z . w = 1 all digits of w follow, and of w those of a.
+    held = rows[u > 0]
+    weights = np.asarray(np.linalg.lstsq(held, np.ones(len(held)), rcond=None)[0], dtype=np.float64)
+    multipliers = np.zeros(count)
+    multipliers[u > 0] = np.linalg.lstsq(held.T, weights, rcond=None)[0]
+    residual = hard_residual(rows, weights, multipliers)
+    if residual > ACCEPTED:
+        raise ArithmeticError(f"no separator meets its conditions to {ACCEPTED:g}: off by {residual:.1g}")
+    return Separator(weights, multipliers.clip(0), residual)
+
+
+def hard_residual(rows: Float64Array, weights: Float64Array, multipliers: Float64Array) -> float:
+    """Return by how much the Karush-Kuhn-Tucker conditions fail, each as a share of what it is about.
+
+    They are z . w >= 1, equality where a is not 0, a >= 0, and w = Z^T a.
+    """
+    slack = rows @ weights - 1
+    return float(
+        max(
+            -slack.min(),
+            np.abs(slack[multipliers != 0]).max(),
+            -multipliers.min() / multipliers.max(),
+            np.linalg.norm(multipliers @ rows - weights) / np.linalg.norm(weights),
+        )
+    )

@@ -1,0 +1,160 @@
+"""The max-margin head without bias on given features, exact, and what it becomes without each example."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from steadytune.errors import UserError
+from steadytune.theory.margin.hard import hard_margin
+from steadytune.theory.margin.rows import Float64Array, Indices, MarginRows, margin_rows
+from steadytune.theory.margin.soft import soft_margin
+from steadytune.theory.margin.updates import ActiveSet, without
+
+# Above this C of rows of norm 1 rounding hides which rows lie on the soft margin.
+_HARDEST = 1e6
+
+
+@dataclass(frozen=True)
+class MaxMargin:
+    """The head w that minimises ||w||^2 / 2 with z . w >= 1 for all rows, or its soft-margin version.
+
+    Attributes:
+        constraints: The rows z, which example each belongs to, and the shape of the weights.
+        weights: w, shape (d,) for two classes, (C, d) for more.
+        multipliers: (m,) one per row, at least 0: w is the sum of multiplier times row.
+        largest_norm: B, the largest ||z||. Two classes: the largest feature norm. More: sqrt(2) times that.
+        penalty: C of the soft margin, ||w||^2 / 2 + C sum_j max(0, 1 - z_j . w); None for the hard one.
+        residual: By how much the Karush-Kuhn-Tucker conditions fail, z . w >= 1 among them: about 1e-12.
+    """
+
+    constraints: MarginRows
+    weights: Float64Array
+    multipliers: Float64Array
+    largest_norm: float
+    penalty: float | None
+    residual: float
+
+    @property
+    def separable(self) -> bool:
+        """Whether some weights put every example on its side, with a margin above 1e-6 B."""
+        return self.penalty is None
+
+    @property
+    def gamma(self) -> float:
+        """The margin 1 / ||w||: of the nearest row, or of the soft margin; infinite where that has w = 0."""
+        norm = float(np.linalg.norm(self.weights))
+        return 1 / norm if norm else np.inf
+
+    @cached_property
+    def alpha(self) -> Float64Array:
+        """The multiplier of each example, shape (n,), summed over its rows. Of a hard margin all add to 1 / gamma^2."""
+        return self.constraints.of_examples(self.multipliers)
+
+    @property
+    def support(self) -> Indices:
+        """The examples with a multiplier above 0: all others can be left out without changing w."""
+        return np.flatnonzero(self.alpha)
+
+
+@dataclass(frozen=True)
+class MaxMarginLeaveOneOut:
+    """The hard-margin head of S against those of all S^i.
+
+    Attributes:
+        weights: w^i, shape (n, d) or (n, C, d).
+        differences: ||w - w^i||, shape (n,).
+        direction_differences: || w / ||w|| - w^i / ||w^i|| ||, shape (n,), at most sqrt(2).
+    """
+
+    weights: Float64Array
+    differences: Float64Array
+    direction_differences: Float64Array
+
+
+def max_margin(features: Any, labels: Any, *, penalty: float = 1.0) -> MaxMargin:
+    """Return the hard-margin head without bias, exact to about 1e-8, or the soft-margin one where none separates.
+
+    The features are taken as they are: scale them first if they should be scaled, append a feature that is always 1 for
+    a bias. A margin below 1e-6 B counts as none: then `separable` is False.
+
+    Args:
+        features: (n, d), an array or a tensor.
+        labels: (n,) classes 0..C-1.
+        penalty: C of the soft margin, used only where the classes are not separable.
+
+    Raises:
+        UserError: Features or labels are of the wrong shape, not finite, or of one class; fewer than three examples;
+            all features 0; a penalty that is not above 0, or above 1e6 / B^2 where it is used.
+    """
+    if not 0 < penalty < np.inf:
+        raise UserError(f"the soft-margin penalty must be a number above 0, not {penalty}")
+    constraints = margin_rows(features, labels)
+    largest = float(np.linalg.norm(constraints.rows, axis=1).max())
+    rows = constraints.rows / largest
+    found = hard_margin(rows)
+    if found is None:
+        if penalty * largest**2 > _HARDEST:
+            raise UserError(
+                f"the classes are not separable, and of features of norm {largest:.3g} the soft margin with penalty "
+                f"{penalty:g} cannot be computed: choose one up to {_HARDEST / largest**2:.2g}, or scale the features"
+            )
+        multipliers, residual = soft_margin(rows, penalty * largest**2)
+        weights = multipliers @ rows
+    else:
+        weights, multipliers, residual = found.weights, found.multipliers, found.residual
+    # Of rows that were divided by B, w is B times as long, and the multipliers B^2 times.
+    return MaxMargin(
+        constraints,
+        (weights / largest).reshape(constraints.shape),
+        multipliers / largest**2,
+        largest,
+        penalty if found is None else None,
+        residual,
+    )
+
+
+def max_margin_leave_one_out(solution: MaxMargin) -> MaxMarginLeaveOneOut:
+    """Return the exact hard-margin heads of S without each of its examples.
+
+    Only examples with a multiplier change anything, and of those the solution of S is a near start.
+
+    Args:
+        solution: Of S, a hard margin.
+
+    Raises:
+        UserError: It is a soft margin.
+    """
+    if not solution.separable:
+        raise UserError("the classes are not separable: there is no hard margin to leave an example out of")
+    constraints, largest = solution.constraints, solution.largest_norm
+    # In coordinates of the space that the rows span, which are fewer where the rows are few.
+    basis, coordinates = np.linalg.qr((constraints.rows / largest).T)
+    whole = ActiveSet(coordinates.T, solution.gamma / largest, solution.multipliers)
+    weights = np.repeat(solution.weights[None], constraints.n, axis=0)
+    for example in solution.support:
+        found = basis @ without(whole, np.flatnonzero(constraints.owner == example))
+        weights[example] = (found / largest).reshape(constraints.shape)
+    return MaxMarginLeaveOneOut(
+        weights, norms(weights - solution.weights), norms(directions(weights) - directions(solution.weights[None]))
+    )
+
+
+def norms(weights: Float64Array) -> Float64Array:
+    """Return the Euclidean norm of each head, shape (n,), of heads (n, ...)."""
+    return np.asarray(np.linalg.norm(weights.reshape(len(weights), -1), axis=1))
+
+
+def directions(weights: Float64Array) -> Float64Array:
+    """Return heads (n, ...) scaled to norm 1.
+
+    Raises:
+        UserError: One is 0.
+    """
+    lengths = norms(weights)
+    if not lengths.all():
+        raise UserError("weights that are 0 have no direction: train for at least one step")
+    return np.asarray(weights / lengths.reshape(-1, *[1] * (weights.ndim - 1)))

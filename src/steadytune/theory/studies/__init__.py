@@ -1,0 +1,1 @@
+"""The theory held against generated data and real tasks, one table each."""

@@ -1,0 +1,242 @@
+"""One data set under every setting: heads with an example left out, and heads with other seeds.
+
+Leave-one-out instability, "loo_instability", is the mean over left-out examples of the distance between the directions
+of two heads that share their seed. Seed instability, "seed_instability", is the mean over pairs of seeds of the
+distance between the directions of two heads that share their data. A direction has length 1: both lie in [0, 2], and
+unrelated directions are about sqrt(2) apart. A seed decides the initial weights, and nothing else of full-batch
+gradient descent; in the part "order" it decides the order of the examples instead, from the same start.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from steadytune.measures import pair_mean
+from steadytune.theory.studies.adapter import tune_adapters
+from steadytune.theory.studies.dataset import Array, DataSet, Indices
+from steadytune.training.head import fit_heads
+
+Row = dict[str, Any]
+
+HEADS, SCALED, ZERO = "H heads", "one head, init / sqrt(H)", "one head, zero init"
+"""MHLoss, and its two controls."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings under which heads are trained on each data set.
+
+    Attributes:
+        steps: Steps of gradient descent at which heads are looked at, increasing.
+        rates: Learning rates in units of 1/beta, beta the Lipschitz constant of the gradient of the mean loss. Of each,
+            a zero and a drawn start. The first is the one at which all else is varied.
+        scales: Standard deviations of the initial weights. The first is the one at which all else is varied.
+        heads: Values of H for MHLoss, increasing from 1.
+        alphas: Weights of MMR's regularizer, increasing from 0.
+        seeds: Number of seeds, at least 2.
+        left_out: Number of examples that are left out in turn where H or alpha vary; elsewhere all are.
+        epochs: Passes of stochastic gradient descent, where the order of the examples varies.
+        batch_size: Examples of each of its steps.
+        adapter_steps: Steps for which MMR's adapter and head are tuned.
+        adapter_rate: Their learning rate, in units of 1/beta of the features as given.
+    """
+
+    steps: tuple[int, ...] = (10, 30, 100, 300, 1000)
+    rates: tuple[float, ...] = (1.0, 0.1, 0.01)
+    scales: tuple[float, ...] = (1.0, 0.1, 10.0)
+    heads: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
+    alphas: tuple[float, ...] = (0.0, 0.01, 0.1, 1.0, 10.0)
+    seeds: int = 5
+    left_out: int = 5
+    epochs: int = 20
+    batch_size: int = 8
+    adapter_steps: int = 200
+    adapter_rate: float = 0.25
+
+
+SMALL = Settings(
+    steps=(10, 100), rates=(1.0, 0.1), scales=(1.0, 0.1), heads=(1, 2, 10), alphas=(0.0, 1.0), seeds=3, epochs=2
+)
+"""Enough for every column and figure."""
+
+
+def studied(data: DataSet, settings: Settings) -> list[Row]:
+    """Return a row per setting; "part" says which of the functions below it comes from."""
+    parts = {"training": training, "order": shuffled, "heads": many_heads, "mmr": regularized}
+    rows = [{"part": name, **row} for name, part in parts.items() for row in part(data, settings)]
+    return [{"part": "geometry", **geometry(data)}, *rows]
+
+
+def geometry(data: DataSet) -> Row:
+    """Return what the geometry of features says: of separable classes the margin and the exact leave-one-out.
+
+    "max_margin_loo" is the leave-one-out instability of the max-margin head, "loo_bound" and "sharp_loo_bound" bound it
+    (`margin.bound`), "norm_over_margin" is B/gamma.
+    """
+    centres = np.stack([data.features[data.labels == label].mean(0) for label in np.unique(data.labels)])
+    solution = data.bound.solution
+    row = {
+        "separable": data.separable,
+        "norm": solution.largest_norm,
+        "centre_distance": float(pair_mean(np.linalg.norm(centres[:, None] - centres, axis=-1))),
+    }
+    if data.separable:
+        row |= {
+            "margin": solution.gamma,
+            "norm_over_margin": solution.largest_norm / solution.gamma,
+            "max_margin_loo": float(data.without.direction_differences.mean()),
+            "loo_bound": data.bound.direction_bound,
+            "sharp_loo_bound": float(data.bound.sharp_direction_bound.mean()),
+        }
+    return row
+
+
+def training(data: DataSet, settings: Settings) -> Iterator[Row]:
+    """Yield a row per learning rate, scale of the start and step; every example is left out in turn."""
+    grid = [*product(settings.rates, (settings.scales[0], 0.0))]
+    grid += [(settings.rates[0], scale) for scale in settings.scales[1:]]
+    rates, scales = np.array(grid).T[:, :, None]
+    left_out, noise = _starts(data, settings.seeds, np.arange(len(data.labels)), heads=1)
+    start = scales[..., None, None] * noise[:, 0]
+    for step, weights in data.train(start, left_out, rates, settings.steps):
+        for (rate, scale), units in zip(grid, data.directions(weights), strict=True):
+            row = {"steps": step, "rate": rate, "learning_rate": rate * data.rate, "init_scale": scale}
+            yield (
+                row
+                | _instabilities(units, settings.seeds)
+                | _to_max_margin(units[: settings.seeds], data)
+                | _descent_bound(units, settings.seeds, data)
+            )
+
+
+def shuffled(data: DataSet, settings: Settings) -> Iterator[Row]:
+    """Yield a row per learning rate of stochastic descent from zero with a linear decay; seeds set the order."""
+    epochs, seeds = settings.epochs, settings.seeds
+    trained = fit_heads(
+        data.features,
+        data.labels,
+        learning_rate=np.repeat(settings.rates, seeds) * data.rate,
+        epochs=epochs,
+        batch_size=settings.batch_size,
+        loss=data.loss,
+        bias=False,
+        order_seeds=[*range(seeds)] * len(settings.rates),
+        optimizer="sgd",
+        warmup=0.0,
+        weight_decay=0.0,
+        clip=0.0,
+    )
+    units = data.directions(trained.weight.numpy())
+    for place, rate in enumerate(settings.rates):
+        row = {"steps": len(trained.losses), "rate": rate, "learning_rate": rate * data.rate, "init_scale": 0.0}
+        found = units[place * seeds : (place + 1) * seeds]
+        yield row | {"seed_instability": seed_instability(found)} | _to_max_margin(found, data)
+
+
+def many_heads(data: DataSet, settings: Settings) -> Iterator[Row]:
+    """Yield a row per step and H of MHLoss, and for its controls; some examples are left out in turn.
+
+    The H heads of one seed train side by side at the full rate, and their mean is the head that predicts.
+    """
+    most, scale = settings.heads[-1], settings.scales[0]
+    left_out, noise = _starts(data, settings.seeds, _some(data, settings), most)
+    controls = [1 / math.sqrt(heads) for heads in settings.heads] + [0.0]
+    start = scale * np.concatenate([noise, noise[:, :1] * np.reshape(controls, (-1, 1, 1))], axis=1)
+    for step, weights in data.train(start, left_out[:, None], np.array(settings.rates[0]), settings.steps):
+        each = data.directions(weights[: settings.seeds, :most])
+        means = [(HEADS, heads, weights[:, :heads].mean(1)) for heads in settings.heads]
+        means += [(SCALED, heads, weights[:, most + place]) for place, heads in enumerate(settings.heads)]
+        means += [(ZERO, 1, weights[:, -1])]
+        for kind, heads, mean in means:
+            units = data.directions(mean)
+            row = {"kind": kind, "heads": heads, "steps": step, "rate": settings.rates[0], "init_scale": scale}
+            if kind == HEADS and heads > 1:
+                # The sum of the cosines of all pairs, the heads with themselves taken out.
+                total = np.square(each[:, :heads].sum(1)).sum(-1).mean()
+                row["cosine_between_heads"] = (total - heads) / (heads * (heads - 1))
+            yield row | _instabilities(units, settings.seeds) | _to_max_margin(units[: settings.seeds], data)
+
+
+def regularized(data: DataSet, settings: Settings) -> Iterator[Row]:
+    """Yield a row per alpha of MMR, adapter and head tuned together; some examples are left out in turn.
+
+    The instabilities are those of adapter and head as one linear map, both tuned anew each time. The geometry is that
+    of the features as seed 0 adapted them.
+    """
+    left_out, noise = _starts(data, settings.seeds, _some(data, settings), heads=1)
+    alphas = np.repeat(settings.alphas, len(left_out))
+    adapted = tune_adapters(
+        data.features,
+        data.labels,
+        alphas=alphas,
+        init=np.tile(settings.scales[0] * noise[:, 0], (len(settings.alphas), 1, 1)),
+        left_out=np.tile(left_out, len(settings.alphas)),
+        learning_rate=settings.adapter_rate * data.rate,
+        steps=settings.adapter_steps,
+    )
+    units = data.directions(adapted.composed)
+    for place in range(0, len(alphas), len(left_out)):
+        moved = DataSet(data.features @ adapted.adapter[place].T, data.labels, data.seed)
+        row = {"alpha": alphas[place], "steps": settings.adapter_steps, "rate": settings.adapter_rate}
+        yield row | geometry(moved) | _instabilities(units[place : place + len(left_out)], settings.seeds)
+
+
+def _starts(data: DataSet, seeds: int, examples: Indices, heads: int) -> tuple[Indices, Array]:
+    """Return who is trained: the seeds on all examples, then the first seed without each of some examples.
+
+    Returns:
+        (seeds + m,) the left-out examples, -1 for none, and (seeds + m, heads, outputs, d) their noise.
+    """
+    left_out = np.concatenate([np.full(seeds, -1), examples])
+    noise = data.noise(seeds, heads)
+    return left_out, noise[np.where(left_out < 0, np.arange(len(left_out)), 0)]
+
+
+def _some(data: DataSet, settings: Settings) -> Indices:
+    """Return which examples are left out where not all are: the first, of an order that generated data have not."""
+    return np.arange(min(settings.left_out, len(data.labels)))
+
+
+def _instabilities(units: Array, seeds: int) -> Row:
+    """Return both instabilities of directions (seeds + m, p) that are laid out as by `_starts`."""
+    return {
+        "loo_instability": float(np.linalg.norm(units[seeds:] - units[0], axis=-1).mean()),
+        "seed_instability": seed_instability(units[:seeds]),
+    }
+
+
+def seed_instability(units: Array) -> float:
+    """Return the mean distance between two of the directions (seeds, p)."""
+    return float(pair_mean(np.linalg.norm(units[:, None] - units, axis=-1)))
+
+
+def _to_max_margin(units: Array, data: DataSet) -> Row:
+    """Return how far directions (k, p) of heads that were trained on all examples are from the max-margin direction.
+
+    Nothing where the classes are not separable: descent does not tend to a max-margin head there.
+    """
+    if not data.separable:
+        return {}
+    return {
+        "direction_error": float(np.linalg.norm(units - data.limit, axis=-1).mean()),
+        "cosine_to_max_margin": float((units @ data.limit).mean()),
+    }
+
+
+def _descent_bound(units: Array, seeds: int, data: DataSet) -> Row:
+    """Return the bound on the leave-one-out instability of descent, of directions (seeds + n, p).
+
+    It is the better bound of the max-margin heads and both direction errors of the first seed: on S, and the mean of
+    those on the S^i.
+    """
+    if not data.separable:
+        return {}
+    errors = np.linalg.norm(units[0] - data.limit), np.linalg.norm(units[seeds:] - data.limits, axis=-1).mean()
+    exact = min(data.bound.direction_bound, data.bound.sharp_direction_bound.mean())
+    return {"descent_loo_bound": float(exact + sum(errors))}

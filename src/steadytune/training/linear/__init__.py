@@ -1,0 +1,1 @@
+"""Many linear heads on the same features, trained as one batched problem."""

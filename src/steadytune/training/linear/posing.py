@@ -1,0 +1,187 @@
+"""From what `fit_heads` is given to problems that can be trained: checks, and one row of everything per problem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from steadytune.errors import UserError, unknown_name
+from steadytune.tasks.base import Kind
+from steadytune.training.linear.problems import Loss, Problems, Reduction
+from steadytune.training.seeds import spread
+
+Numbers = Sequence[float] | NDArray[Any] | Tensor
+
+
+def pose_problems(
+    features: Tensor | NDArray[Any],
+    labels: Tensor | NDArray[Any],
+    *,
+    kind: str,
+    loss: Loss,
+    reduction: Reduction,
+    num_outputs: int | None,
+    learning_rate: float | Numbers,
+    l2: float | Numbers,
+    init_seeds: Sequence[int] | None,
+    init: Tensor | NDArray[Any] | None,
+    scale: float,
+    heads: int,
+    bias: bool,
+    sample_weights: Tensor | NDArray[Any] | None,
+    left_out: Sequence[int] | NDArray[Any] | Tensor | None,
+    order_seeds: Sequence[int] | None,
+) -> Problems:
+    """Check what `fit_heads` was given, and make one problem of each row of it.
+
+    Raises:
+        UserError: As `fit_heads` says.
+    """
+    for what, name, choices in (("kind", kind, Kind), ("loss", loss, Loss), ("reduction", reduction, Reduction)):
+        if name not in get_args(choices):
+            raise unknown_name(what, name, get_args(choices))
+    features = check_features(features)
+    if (features.dim() == 3) != (kind == "choice"):
+        raise UserError(
+            f"features are {tuple(features.shape)}: (n, c, d) for a choice and (n, d) else, not so for {kind}"
+        )
+    labels = torch.as_tensor(labels, device=features.device)
+    if labels.shape != features.shape[:1]:
+        raise UserError(f"labels are {tuple(labels.shape)}: ({len(features)},) is needed, one per example")
+    n, device, dtype = len(labels), features.device, features.dtype
+    outputs = _outputs(labels, features, kind, loss, num_outputs)
+    rates, penalties = (torch.as_tensor(value, dtype=torch.float64, device=device) for value in (learning_rate, l2))
+    given = None if init is None else torch.as_tensor(init, dtype=dtype, device=device)
+    weights = None if sample_weights is None else torch.as_tensor(sample_weights, dtype=dtype, device=device)
+    absent = None if left_out is None else torch.as_tensor(left_out, dtype=torch.int64, device=device)
+    count = _count(
+        learning_rate=len(rates) if rates.dim() else None,
+        l2=len(penalties) if penalties.dim() else None,
+        init_seeds=None if init_seeds is None else len(init_seeds),
+        init=len(given) if given is not None and given.dim() == 3 else None,
+        sample_weights=len(weights) if weights is not None and weights.dim() == 2 else None,
+        left_out=None if absent is None else len(absent),
+        order_seeds=None if order_seeds is None else len(order_seeds),
+    )
+    if heads < 1 or (heads > 1 and init_seeds is None):
+        raise UserError(
+            f"heads is {heads}: at least 1 is needed, and init_seeds for several, which differ in their draw"
+        )
+    shape = (count, heads, outputs, features.shape[-1])
+    if given is not None:
+        if init_seeds is not None:
+            raise UserError("init and init_seeds both say where the heads start: leave out one")
+        if given.shape[-2:] != shape[-2:]:
+            raise UserError(f"init is {tuple(given.shape)}: (problems, {outputs}, {shape[-1]}) or one head is needed")
+        start = given.expand(count, *shape[-2:])[:, None]
+    elif init_seeds is None:
+        start = torch.zeros(shape, dtype=dtype, device=device)
+    else:
+        draws = [torch.randn(*shape[1:], dtype=dtype, generator=generator("init", seed)) for seed in init_seeds]
+        start = (torch.stack(draws) * scale).to(device)
+    problems = Problems(
+        features=features,
+        labels=labels if kind == "regression" else labels.long(),
+        kind=kind,
+        loss=loss,
+        reduction=reduction,
+        start=start,
+        bias=bias,
+        rates=rates.expand(count),
+        l2=penalties.expand(count),
+        weights=None if weights is None else weights.view(-1, weights.shape[-1]),
+        left_out=absent,
+    )
+    _check_numbers(problems, n)
+    return problems
+
+
+def generator(stream: str, seed: int) -> torch.Generator:
+    """Return the random numbers of one seed of a stream of `seeds.spread`."""
+    return torch.Generator().manual_seed(spread(stream, seed))
+
+
+def check_features(features: Tensor | NDArray[Any]) -> Tensor:
+    """Return features as a tensor.
+
+    Args:
+        features: (n, d), or (n, c, d) for c candidates each.
+
+    Raises:
+        UserError: They are not finite numbers of single or double precision in that shape.
+    """
+    features = torch.as_tensor(features)
+    if features.dtype not in (torch.float32, torch.float64):
+        raise UserError(f"features are {features.dtype}: float32 or float64 is needed")
+    if features.dim() not in (2, 3) or not features.numel():
+        raise UserError(f"features are {tuple(features.shape)}: (n, d) is needed, with at least one example")
+    bad = ~features.isfinite().flatten(1).all(1)
+    if bool(bad.any()):
+        raise UserError(f"{int(bad.sum())} of {len(bad)} examples have features that are not finite: {_first(bad)}")
+    return features
+
+
+def _outputs(labels: Tensor, features: Tensor, kind: str, loss: Loss, asked: int | None) -> int:
+    if kind == "regression":
+        return 1
+    if labels.is_floating_point():
+        raise UserError(f"labels are {labels.dtype}: whole numbers from 0 are needed")
+    least, most = int(labels.min()), int(labels.max())
+    if kind == "choice":
+        classes = features.shape[1]
+    elif asked is None:
+        classes = max(2, most + 1)
+    elif loss == "softmax" and asked < 2:
+        raise UserError(f"num_outputs is {asked}: softmax needs an output for each class, at least 2")
+    else:
+        classes = max(2, asked)
+    if least < 0 or most >= classes:
+        raise UserError(f"labels go from {least} to {most}: they must be 0 to {classes - 1}")
+    if kind == "choice" or (loss == "logistic" and classes == 2 and asked in (None, 1)):
+        return 1
+    return classes
+
+
+def _count(**lengths: int | None) -> int:
+    found = {name: length for name, length in lengths.items() if length is not None}
+    if len(set(found.values())) > 1:
+        each = ", ".join(f"{name} {length}" for name, length in found.items())
+        raise UserError(f"the number of problems differs ({each}): give all as many, or one value for all problems")
+    count = next(iter(found.values()), 1)
+    if not count:
+        raise UserError(f"{next(iter(found))} is empty: at least one problem is needed")
+    return count
+
+
+def _check_numbers(problems: Problems, n: int) -> None:
+    for name, values, valid in (
+        ("learning rate", problems.rates, problems.rates > 0),
+        ("l2", problems.l2, problems.l2 >= 0),
+    ):
+        bad = ~(valid & values.isfinite())
+        if bool(bad.any()):
+            raise UserError(
+                f"the {name} of {_first(bad, 'problem')} is {values[bad][0].item():g}: it must be "
+                f"{'above' if name == 'learning rate' else 'at least'} 0 and finite"
+            )
+    weights, left_out = problems.weights, problems.left_out
+    if weights is not None and (weights.shape[1] != n or not bool((weights.isfinite() & (weights >= 0)).all())):
+        raise UserError(
+            f"sample_weights are {tuple(weights.shape)}: (B, {n}) or ({n},) finite numbers of at least 0 are needed"
+        )
+    if left_out is not None and not bool(((left_out >= -1) & (left_out < n)).all()):
+        raise UserError(
+            f"left_out goes from {int(left_out.min())} to {int(left_out.max())}: it must be an example's "
+            f"index, 0 to {n - 1}, or -1 for none"
+        )
+    empty = problems.totals() <= 0
+    if bool(empty.any()):
+        raise UserError(f"{_first(empty, 'problem')} has no example to learn from: some weight must be above 0")
+
+
+def _first(bad: Tensor, what: str = "example") -> str:
+    return f"{what} {int(bad.nonzero()[0])}"

@@ -1,0 +1,278 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from steadytune.errors import UserError
+from steadytune.study import Study
+from steadytune.sweep.plan import plan
+from steadytune.theory import MeanLoss, full_tuning_bound, run_loss
+from steadytune.theory.full.path import gradient_descent
+from steadytune.training.criterion import task_criterion
+
+# After one step the sum over the path is the stability itself.
+ROUNDING = 1 + 1e-12
+REGRESSION, CLASSIFICATION = task_criterion("regression"), task_criterion("classification")
+
+
+def least_squares(n=10, d=3, noise=0.0, seed=0, batch=4):
+    """(w . x - y)^2 on generated data, split into batches."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(n, d, generator=generator, dtype=torch.float64)
+    targets = inputs @ torch.randn(d, generator=generator, dtype=torch.float64)
+    targets += noise * torch.randn(n, generator=generator, dtype=torch.float64)
+    torch.manual_seed(seed)
+    model = nn.Linear(d, 1, bias=False).double()
+    return MeanLoss(model, list(zip(inputs.split(batch), targets.split(batch), strict=True)), REGRESSION)
+
+
+def classifier(*layers, n=12, seed=0):
+    torch.manual_seed(seed)
+    inputs, labels = torch.randn(n, 4, dtype=torch.float64), torch.randint(0, 3, (n,))
+    model = nn.Sequential(*layers).double()
+    return MeanLoss(model, list(zip(inputs.split(5), labels.split(5), strict=True)), CLASSIFICATION)
+
+
+def everything(loss):
+    parts = [torch.cat(part) for part in zip(*loss.batches, strict=True)]
+    return parts[0], parts[1]
+
+
+def stability(loss, learning_rate, steps):
+    """Mean distance of the ends of gradient descent with and without each example, the others at weight 1/n."""
+    inputs, targets = everything(loss)
+    kept = [list(set(range(len(loss))) - {row}) for row in range(len(loss))]
+    share = (len(loss) - 1) / len(loss)
+    (end,) = gradient_descent(loss, learning_rate, steps, [steps])
+    ends = [
+        gradient_descent(
+            MeanLoss(loss.model, [(inputs[rows], targets[rows])], loss.criterion), share * learning_rate, steps, [steps]
+        )[0]
+        for rows in kept
+    ]
+    return float(np.mean([(end - other).norm() for other in ends]))
+
+
+def names(result):
+    return [failure.name for failure in result.failures]
+
+
+def test_all_terms_of_least_squares_are_what_linear_algebra_gives():
+    loss = least_squares()
+    inputs, targets = everything(loss)
+    start, rate, steps = loss.weights, 0.05, 6
+
+    result = full_tuning_bound(loss, learning_rate=rate, steps=steps, points=steps + 1)
+
+    path = [start]
+    for _ in range(steps):
+        path.append(path[-1] - rate * 2 * inputs.T @ (inputs @ path[-1] - targets) / 10)
+    residuals = torch.stack([inputs @ w - targets for w in path])
+    norms = 2 * residuals.abs() * inputs.norm(dim=1)
+    spectrum = torch.linalg.eigvalsh(2 * inputs.T @ inputs / 10)
+    ahead = path[-1] - torch.stack(path)
+    terms = result.terms
+    assert torch.allclose(result.end, path[-1])
+    assert terms.step.tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert terms.loss == pytest.approx(residuals.square().mean(1).numpy())
+    assert terms.largest_gradient == pytest.approx(norms.max(1).values.numpy())
+    assert terms.mean_gradient == pytest.approx(norms.mean(1).numpy())
+    assert terms.gradient == pytest.approx((2 * residuals @ inputs / 10).norm(dim=1).numpy())
+    assert terms.self_bounding == pytest.approx(np.full(7, float(2 * inputs.square().sum(1).max())))
+    assert terms.largest_curvature == pytest.approx(np.full(7, float(spectrum[-1])))
+    assert terms.smallest_curvature == pytest.approx(np.full(7, float(spectrum[0])))
+    assert terms.distance == pytest.approx((torch.stack(path) - start).norm(dim=1).numpy())
+    rayleigh = 2 * (ahead @ inputs.T).square().mean(1) / ahead.square().sum(1)
+    assert terms.restricted_mu[:-1] == pytest.approx(rayleigh[:-1].numpy())
+    assert math.isnan(terms.restricted_mu[-1])
+    assert result.restricted_mu == pytest.approx(float(rayleigh[:-1].min()))
+    assert (result.beta, result.mu) == pytest.approx((float(spectrum[-1]), float(spectrum[0])))
+    assert result.distance == terms.distance[-1]
+    assert result.path == pytest.approx(rate * terms.mean_gradient[:-1].sum() / 10)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("n", "d", "noise"), [(10, 3, 0.0), (10, 3, 1.0), (4, 9, 0.0)])
+def test_no_form_is_below_the_measured_stability_of_least_squares(seed, n, d, noise):
+    loss = least_squares(n, d, noise, seed)
+    inputs, _ = everything(loss)
+    beta = float(torch.linalg.eigvalsh(2 * inputs.T @ inputs / n)[-1])
+    steps = (1, 4, 20)[seed % 3]
+
+    result = full_tuning_bound(loss, learning_rate=0.9 / beta, steps=steps, points=steps + 1)
+
+    assert result.proved
+    assert stability(loss, 0.9 / beta, steps) <= min(*result.bound, result.path) * ROUNDING
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_form_is_below_the_measured_stability_of_a_linear_classifier(seed):
+    loss = classifier(nn.Linear(4, 3), seed=seed)
+    rate, steps = 0.3, (2, 10, 40)[seed % 3]
+
+    result = full_tuning_bound(loss, learning_rate=rate, steps=steps, points=steps + 1)
+
+    assert result.proved
+    assert stability(loss, rate, steps) <= min(*result.bound, result.path) * ROUNDING
+
+
+def test_a_fitted_problem_with_more_examples_than_weights_fails_nothing():
+    result = full_tuning_bound(least_squares(), learning_rate=0.1, steps=200)
+
+    assert result.failures == ()
+    assert result.describe()[0].startswith("Leave-one-out stability is at most ")
+    assert len(result.describe()) == 4
+
+
+def test_more_weights_than_examples_have_a_restricted_mu_alone():
+    result = full_tuning_bound(least_squares(4, 9), learning_rate=0.02, steps=300, points=20)
+
+    assert result.mu == pytest.approx(0, abs=1e-12)
+    assert result.restricted_mu > 0.01
+    assert result.proved
+    assert names(result) == ["mu > 0 in all directions"]
+    assert result.describe()[-1].startswith("Fails: mu > 0 in all directions. The bound after infinitely many steps")
+
+
+def test_a_classifier_that_does_not_fit_pays_for_its_final_loss():
+    result = full_tuning_bound(classifier(nn.Linear(4, 3)), learning_rate=0.3, steps=10)
+
+    # The logits of softmax may move together: one direction in which nothing changes for each feature, and the bias.
+    assert names(result) == ["mu > 0 in all directions", "interpolation"]
+    rest = 0.3 * 10 * math.sqrt(2 * result.example_beta * result.terms.loss[-1]) / 12
+    assert f"and {rest:.3g} of each form is due to that" in result.describe()[-1]
+    assert min(result.bound) > rest
+
+
+def test_a_network_that_is_not_convex_has_no_proved_bound():
+    result = full_tuning_bound(classifier(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)), learning_rate=0.2, steps=30)
+
+    assert not result.proved
+    assert "convexity" in names(result)
+    assert result.describe()[0].startswith("No bound is proved here. The formulas give ")
+
+
+def test_the_sum_over_the_path_covers_a_network_that_is_not_convex():
+    loss = classifier(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+
+    result = full_tuning_bound(loss, learning_rate=0.2, steps=30, points=31)
+
+    low, gradients = result.terms.smallest_curvature, result.terms.mean_gradient
+    total = 0.0
+    for step in range(30):
+        total = total * max(1, 1 - 0.2 * low[step]) + 0.2 * gradients[step]
+    assert low.max() < 0
+    assert result.path == pytest.approx(total / 12)
+    assert stability(loss, 0.2, 30) <= result.path
+
+
+def test_a_learning_rate_above_the_limit_is_said_with_the_limit():
+    loss = least_squares()
+    inputs, _ = everything(loss)
+    beta = float(torch.linalg.eigvalsh(2 * inputs.T @ inputs / 10)[-1])
+
+    result = full_tuning_bound(loss, learning_rate=1.5 / beta, steps=20)
+
+    assert names(result) == ["learning rate at most 1/beta"]
+    finding = result.failures[0].finding
+    assert finding.startswith(f"It is {1.5 / beta:.3g}, with beta = {beta:.3g}, of which 0 is the margin")
+    assert finding.endswith(f"the stability limit 2/beta is {2 / beta:.3g}.")
+    assert result.bound == (math.inf, math.inf, math.inf)
+    # Below 2/beta a step is still non-expansive.
+    assert stability(loss, 1.5 / beta, 20) <= result.path < math.inf
+
+
+def test_a_training_that_diverges_names_the_stability_limit():
+    loss = least_squares()
+    inputs, _ = everything(loss)
+    limit = 2 / float(torch.linalg.eigvalsh(2 * inputs.T @ inputs / 10)[-1])
+    start = loss.weights
+
+    with pytest.raises(UserError, match=rf"learning rate of 1e\+06 diverged at step \d+ .* 2/beta is {limit:.4g}"):
+        full_tuning_bound(loss, learning_rate=1e6, steps=200)
+
+    assert torch.equal(loss.weights, start)
+
+
+def test_mini_batches_visit_every_batch_once_a_pass_and_fail_an_assumption():
+    loss = least_squares(noise=1)
+    start = loss.weights
+    inputs, targets = zip(*loss.batches, strict=True)
+
+    result = full_tuning_bound(loss, learning_rate=0.01, steps=3, mini_batches=True)
+
+    def step(w, k):
+        return w - 0.01 * 2 * inputs[k].T @ (inputs[k] @ w - targets[k]) / len(targets[k])
+
+    orders = [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)]
+    ends = [step(step(step(start, first), second), third) for first, second, third in orders]
+    assert min((result.end - end).abs().max() for end in ends) < 1e-15
+    assert names(result) == ["every step sees all examples", "interpolation"]
+    assert not result.proved
+    others = [full_tuning_bound(loss, learning_rate=0.01, steps=3, mini_batches=True, seed=s).end for s in range(8)]
+    assert len({tuple(end.tolist()) for end in others}) > 1
+    assert torch.equal(others[0], result.end)
+
+
+def test_weights_that_do_not_move_have_a_bound_of_zero():
+    loss = least_squares()
+    inputs, targets = everything(loss)
+    loss.set_weights(torch.linalg.lstsq(inputs, targets[:, None]).solution[:, 0])
+
+    result = full_tuning_bound(loss, learning_rate=0.1, steps=5)
+
+    assert max(result.bound) < 1e-12
+
+
+def test_the_points_are_spread_over_the_steps_and_progress_is_told():
+    shares = []
+
+    result = full_tuning_bound(least_squares(), learning_rate=0.1, steps=10, points=3, progress=shares.append)
+
+    assert result.terms.step.tolist() == [0, 5, 10]
+    assert shares == pytest.approx([1 / 3, 2 / 3, 1])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"points": 1}, {"products": 0}, {"learning_rate": -1.0}, {"learning_rate": math.nan}]
+)
+def test_arguments_out_of_their_range_are_refused(wrong):
+    with pytest.raises(UserError, match="learning_rate must be positive and finite"):
+        full_tuning_bound(least_squares(), **{"learning_rate": 0.1, "steps": 3, **wrong})
+
+
+def test_a_negative_loss_is_refused():
+    loss = least_squares()
+    loss = MeanLoss(loss.model, loss.batches, lambda outputs, _: outputs.square().mean() - 1)
+
+    with pytest.raises(UserError, match=r"losses of at least 0: example \d has -"):
+        full_tuning_bound(loss, learning_rate=0.1, steps=2)
+
+
+def test_too_few_products_leave_beta_open_and_say_so():
+    result = full_tuning_bound(classifier(nn.Linear(4, 3)), learning_rate=0.1, steps=2, products=2)
+
+    assert names(result)[0] == "learning rate at most 1/beta"
+    assert "with beta = inf, of which inf is the margin of too few products" in result.failures[0].finding
+    assert "convexity" not in names(result)
+
+
+def test_one_example_cannot_be_left_out():
+    with pytest.raises(UserError, match="at least 2"):
+        full_tuning_bound(least_squares(n=1), learning_rate=0.1, steps=3)
+
+
+def test_a_transformer_is_measured_from_its_run_spec_and_left_as_it_was(tiny_model, tiny_task):
+    study = {"model": str(tiny_model), "task": str(tiny_task), "seeds": 1, "training": {"pooling": "mean"}}
+    loss = run_loss(plan(Study.parse(study))[0])
+    start = loss.weights
+
+    result = full_tuning_bound(loss, learning_rate=0.01, steps=4, points=2, products=20)
+
+    assert torch.equal(loss.weights, start)
+    assert result.n == 40
+    assert result.terms.loss[-1] < result.terms.loss[0]
+    assert (result.terms.residual < 0.1 * result.terms.largest_curvature).all()
+    assert "convexity" in names(result)
