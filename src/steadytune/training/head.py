@@ -59,7 +59,7 @@ def fit_heads(
 
     Without `batch_size` by full-batch gradient descent with a constant rate: two matrix products per step, in bounded
     memory. With it by AdamW or SGD, every problem on the batches of its own order; see
-    `linear.minibatch.train_in_batches` for the options that only this takes. There is no dropout: the features are frozen.
+    `linear.minibatch.train_in_batches` for the options that only this takes. There is no dropout: features are frozen.
 
     B is the length of whatever is given per problem; what is not, holds for all. An objective of leave-one-out that is
     divided by n, not n - 1, is the sum with the rate divided by n.

@@ -50,14 +50,16 @@ def test_a_direction_has_length_one_and_does_not_see_what_no_prediction_depends_
     assert data.directions(moved) == pytest.approx(data.directions(weights))
 
 
-def test_the_limit_is_where_descent_goes_at_one_over_log_t():
+def test_the_limit_has_the_largest_margin_of_all_directions_and_descent_goes_there():
     data = made(n=8, d=2, shift=6.0)
     assert data.separable
-    steps = (1_000, 10_000, 100_000)
-    path = data.train(np.zeros((1, 1, 2)), np.array([-1]), np.array(1.0), steps)
-    errors = np.array([np.linalg.norm(data.directions(weights)[0] - data.limit) for _, weights in path])
-    scaled = errors * np.log(steps)
-    assert scaled == pytest.approx(np.full(3, scaled.mean()), rel=0.15)
+    angles = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    margins = ((2 * data.labels[:, None] - 1) * (data.features @ directions.T)).min(0)
+    assert data.limit == pytest.approx(directions[margins.argmax()], abs=1e-4)
+    path = data.train(np.zeros((1, 1, 2)), np.array([-1]), np.array(1.0), (10, 100, 1_000, 10_000))
+    errors = [np.linalg.norm(data.directions(weights)[0] - data.limit) for _, weights in path]
+    assert errors == sorted(errors, reverse=True)
     assert data.limits.shape == (8, 2)
     assert np.linalg.norm(data.limits, axis=1) == pytest.approx(np.ones(8))
 
