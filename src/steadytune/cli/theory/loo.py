@@ -1,4 +1,4 @@
-"""`steadytune theory`: what the theory of stability predicts, beside what is measured."""
+"""`steadytune theory loo`: leave-one-out stability of a task, with seed stability beside it."""
 
 from __future__ import annotations
 
@@ -7,61 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from steadytune.cli.theory.folder import check_folder
 from steadytune.errors import UserError
 
 if TYPE_CHECKING:
     from steadytune.study import RunSpec
 
-theory = typer.Typer(
-    help="Set what the theory of stability predicts beside what is measured.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-)
 
-
-@theory.command()
-def synthetic(
-    out: Annotated[Path, typer.Option(help="Folder for theory.html and studies.csv.", show_default=False)],
-    small: Annotated[bool, typer.Option(help="Few data sets and settings: every figure in seconds.")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 means one per processor.")] = 0,
-) -> None:
-    """Try the theory on several hundred generated classification data sets, in a few minutes.
-
-    Leave-one-out instability with its bound, and seed instability, over sample size, steps, learning rate, initial
-    scale, heads of MHLoss and alpha of MMR. The page says below each figure what is predicted and whether it is seen.
-
-    **Example**
-
-    `steadytune theory synthetic --out runs/theory`
-
-    `steadytune theory synthetic --small --out runs/theory`
-    """
-    from rich.console import Console
-
-    from steadytune.cli.progress import bar
-    from steadytune.files import room_on_disk
-    from steadytune.report.theory.page import write_synthetic_report
-    from steadytune.sweep.room import processors
-    from steadytune.theory.studies.table import default_specs, synthetic_study
-    from steadytune.theory.studies.varied import SMALL, Settings
-
-    _check_folder(out)
-    console = Console()
-    specs = default_specs((20, 40), (5, 30), (1.0,), (0.0,), seeds=1) if small else default_specs()
-    with room_on_disk(out):
-        with bar(console, f"{len(specs)} data sets") as progress:
-            table = synthetic_study(
-                specs, SMALL if small else Settings(), workers=workers or processors(), progress=progress
-            )
-        page, sections = write_synthetic_report(table, out)
-    for section in sections:
-        console.print(f"\n{section.title}", markup=False, highlight=False)
-        for claim in section.claims:
-            console.print(f"- {claim.verdict}: {claim.prediction}", markup=False, highlight=False)
-    console.print(f"\nreport: {page}", markup=False, highlight=False, soft_wrap=True)
-
-
-@theory.command()
 def loo(
     out: Annotated[Path, typer.Option(help="Folder for stability.csv and examples.csv.", show_default=False)],
     task: Annotated[
@@ -112,7 +64,7 @@ def loo(
     from steadytune.sweep.plan import plan
     from steadytune.theory.studies.on_task import full_task_stability, task_stability
 
-    _check_folder(out)
+    check_folder(out)
     content: dict[str, Any] = {"model": model, "task": task, "seeds": seeds, "recipes": recipe or ["standard"]}
     kind = "full" if examples else "head"
     content["training"] = {"setting": kind}
@@ -150,8 +102,3 @@ def loo(
         for sentence in one.describe():
             console.print(f"- {sentence}", markup=False, highlight=False)
     console.print(f"\nreport: {page}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _check_folder(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: --out names a folder")

@@ -1,0 +1,13 @@
+"""The folder that a command of `steadytune theory` writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from steadytune.errors import UserError
+
+
+def check_folder(out: Path) -> None:
+    """Refuse what is no folder, before hours of work."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: --out names a folder")
