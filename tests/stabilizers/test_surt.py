@@ -1,5 +1,9 @@
+import gzip
+import hashlib
+
 import pytest
 import torch
+from pydantic import ValidationError
 from transformers import (
     AutoTokenizer,
     BertConfig,
@@ -150,3 +154,57 @@ def test_an_architecture_without_a_language_model_of_its_own_is_refused(context)
 
     with pytest.raises(UserError, match="neither a masked nor a causal"):
         retrain(encoder, context(), Phase(1, 1e-4), Phase(1, 1e-3))
+
+
+def test_texts_of_a_file_take_the_place_of_the_training_inputs(tiny_model, context, tmp_path):
+    lines = ["anna likes the glad apple", "", "ben sees the awful boat", "clara knows the good chair"]
+    plain, packed = tmp_path / "texts.txt", tmp_path / "texts.txt.gz"
+    plain.write_text("\n".join(lines))
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    ids = tokenizer([line for line in lines if line])["input_ids"]
+    states = []
+    for surt, inputs in [(SURT(texts=str(plain)), None), (SURT(texts=str(packed)), None), (SURT(), ids)]:
+        encoder = load_encoder(str(tiny_model))
+        own = {} if inputs is None else {"inputs": inputs, "key": "texts"}
+        surt.before_training(encoder, context(**own))
+        states.append(_state(encoder))
+
+    for other in states[1:]:
+        assert all(torch.equal(states[0][name], other[name]) for name in other)
+
+
+def test_a_run_names_the_content_of_its_texts_and_refuses_another(tiny_model, context, tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_text("anna likes the glad apple")
+    surt = SURT(texts=str(path))
+    (settings,) = surt.entry().values()
+    assert settings["texts_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_text("ben sees the awful boat")
+    assert SURT(texts=str(path)) != surt
+
+    with pytest.raises(UserError, match=r"texts\.txt is not the file that the study named"):
+        surt.before_training(load_encoder(str(tiny_model)), context())
+    path.unlink()
+    assert SURT(**settings) == surt
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"\n \n", "holds no text"), (b"\xff\xfe\x00", "cannot be read as text")],
+)
+def test_a_file_without_text_is_refused(tiny_model, context, tmp_path, content, words):
+    path = tmp_path / "texts.txt"
+    path.write_bytes(content)
+
+    with pytest.raises(UserError, match=words):
+        SURT(texts=str(path)).before_training(load_encoder(str(tiny_model)), context())
+
+
+def test_texts_that_are_not_there_are_refused_before_anything_is_trained(tmp_path):
+    with pytest.raises(ValidationError, match=r"gone\.txt cannot be read"):
+        SURT(texts=str(tmp_path / "gone.txt"))
+
+
+def test_on_the_own_text_nothing_is_said_of_texts():
+    assert set(SURT().entry()["surt"]) == {"epochs", "learning_rate", "head_epochs", "head_learning_rate"}

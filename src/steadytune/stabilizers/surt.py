@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from filelock import FileLock
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from steadytune.files import CorruptFile, canonical_json, read_arrays, sha256, write_arrays, write_text
+from steadytune.errors import UserError
+from steadytune.files import CorruptFile, canonical_json, read_arrays, sha256, sha256_file, write_arrays, write_text
 from steadytune.stabilizers.base import Stabilizer
 from steadytune.stabilizers.context import Pretraining
 
@@ -34,6 +38,9 @@ class SURT(Stabilizer):
         learning_rate: Its peak rate.
         head_epochs: Passes in which a new language-model head is trained alone.
         head_learning_rate: Its peak rate.
+        texts: A file to train on in the place of the training inputs, a text per line, as it is or gzipped; a text is
+            cut to the length of the longest training input. Text of another domain shows what the task's own is worth.
+        texts_sha256: SHA-256 of that file, filled in when a study names it, so that a run tells which texts it saw.
     """
 
     name: ClassVar[str] = "surt"
@@ -43,6 +50,24 @@ class SURT(Stabilizer):
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     head_epochs: Annotated[int, Field(ge=0)] = 3
     head_learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    texts: str | None = None
+    texts_sha256: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_content(cls, content: Any) -> Any:
+        if isinstance(content, Mapping) and isinstance(content.get("texts"), str) and not content.get("texts_sha256"):
+            path = Path(content["texts"]).expanduser()
+            try:
+                return {**content, "texts_sha256": sha256_file(path)}
+            except OSError as error:
+                raise ValueError(f"texts: {path} cannot be read: {error.strerror}") from None
+        return content
+
+    def entry(self) -> dict[str, dict[str, Any]]:
+        """Return the spelling of this stabilizer in a recipe; on the task's own text nothing is said of texts."""
+        own = {"texts", "texts_sha256"} if self.texts is None else set()
+        return {self.name: self.model_dump(mode="json", exclude=own)}
 
     def before_training(self, encoder: nn.Module, context: Pretraining) -> Mapping[str, Any]:
         """Load the re-trained weights into `encoder`; train them if no other run has.
@@ -51,7 +76,8 @@ class SURT(Stabilizer):
             Language-model loss before and after, and ||w_0 - w_re-trained||.
 
         Raises:
-            UserError: The architecture has neither a masked nor a causal language model.
+            UserError: The architecture has neither a masked nor a causal language model, or the texts are gone or
+                changed.
         """
         import torch
 
@@ -67,7 +93,7 @@ class SURT(Stabilizer):
             except (OSError, ValueError, KeyError, CorruptFile):
                 trained, measured = retrain(
                     encoder,
-                    context,
+                    context if self.texts is None else replace(context, inputs=self._read(context)),
                     Phase(self.epochs, self.learning_rate),
                     Phase(self.head_epochs, self.head_learning_rate),
                 )
@@ -77,3 +103,21 @@ class SURT(Stabilizer):
         encoder.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
         measurements: dict[str, Any] = record["measured"]
         return measurements
+
+    def _read(self, context: Pretraining) -> list[list[int]]:
+        """Return the token ids of the texts in the file."""
+        assert self.texts is not None
+        path = Path(self.texts).expanduser()
+        try:
+            content = path.read_bytes()
+            if sha256(content) != self.texts_sha256:
+                raise UserError(f"surt: {path} is not the file that the study named: its content has changed")
+            lines = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8").splitlines()
+        except (OSError, EOFError, ValueError) as error:
+            raise UserError(f"surt: {path} cannot be read as text, a text per line: {error}") from None
+        texts = [line for line in lines if line.strip()]
+        if not texts:
+            raise UserError(f"surt: {path} holds no text")
+        longest = max(map(len, context.inputs))
+        ids: list[list[int]] = context.tokenizer(texts, truncation=True, max_length=longest)["input_ids"]
+        return ids
