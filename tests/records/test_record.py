@@ -29,7 +29,7 @@ def test_the_json_names_the_run_and_everything_that_determined_it(record):
     assert content["id"] == record.spec.id
     assert content["format"] == 1
     assert content["spec"]["stabilizers"] == [
-        {"surt": record.spec.stabilizers[0].model_dump()},
+        record.spec.stabilizers[0].entry(),
         {"mhloss": {"heads": 3, "reduction": "sum"}},
     ]
     assert content["spec"]["training"]["learning_rate"] == 2e-5
