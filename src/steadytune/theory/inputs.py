@@ -24,8 +24,11 @@ def labelled_features(features: Any, labels: Any) -> tuple[Tensor, Tensor]:
         UserError: The shapes do not fit, a feature is NaN or infinite, a label is no class, there are fewer than three
             examples, or all are of one class.
     """
-    inputs = torch.as_tensor(features).detach().to(torch.float64)
-    raw = torch.as_tensor(labels).detach()
+    try:
+        inputs = torch.as_tensor(features).detach().to(torch.float64)
+        raw = torch.as_tensor(labels).detach()
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError("features and labels must be numbers, as many in every row") from None
     if inputs.dim() != 2 or raw.shape != inputs.shape[:1]:
         raise UserError(
             f"features must have the shape (n, d) and labels (n,), not {tuple(inputs.shape)} and {tuple(raw.shape)}"

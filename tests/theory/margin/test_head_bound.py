@@ -162,7 +162,7 @@ def test_classes_that_are_not_separable_are_named_as_the_assumption_that_fails()
     found = head_tuning_bound(features, labels, weights=[1.0], left_out_weights=np.ones((4, 1)), penalty=0.02)
     assert found.descent is None
     assert np.isnan(found.descent_bound)
-    assert "not separable" in found.describe()[0]
+    assert "count as not separable" in found.describe()[0]
     assert "soft margin with C = 0.02" in found.describe()[0]
     rough = replace(found, solution=replace(found.solution, residual=1e-3))
     assert "conditions fail by 0.001" in rough.describe()[1]

@@ -108,3 +108,36 @@ def test_examples_that_cancel_leave_no_weights_and_no_finite_margin():
 def test_what_has_no_meaning_is_refused_in_words(features, labels, penalty, words):
     with pytest.raises(UserError, match=words):
         max_margin(features, labels, penalty=penalty)
+
+
+def test_one_very_long_example_is_named_where_it_hides_a_margin():
+    with pytest.raises(UserError, match=r"above 1e-6 of the largest norm, 1e\+07"):
+        max_margin([[1.0, 0], [1, 0.5], [-1, 0.2], [1e7, 3]], [1, 1, 0, 1])
+
+
+def test_a_class_number_out_of_all_proportion_is_refused():
+    with pytest.raises(UserError, match="labels go up to 1000000"):
+        max_margin(np.eye(4), [0, 1, 0, 1_000_000])
+
+
+@pytest.mark.parametrize("seed", [165, 311, 488, *range(12)])
+def test_thin_margins_are_left_out_of_example_by_example(seed):
+    rng = np.random.default_rng(seed)
+    d = int(rng.integers(2, 30))
+    n = int(rng.integers(d, 3 * d + 3))
+    labels = np.arange(n) % 2
+    margin = 10 ** rng.uniform(-6, -3)
+    features = rng.standard_normal((n, d))
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    # Every example and its mirror image in one class: only the first feature tells the classes apart.
+    features, labels = np.concatenate([features, -features]), np.tile(labels, 2)
+    features[:, 0] = margin * (2 * labels - 1)
+
+    found = max_margin(features, labels, penalty=1e-3)
+    if found.separable:
+        others = max_margin_leave_one_out(found)
+        for example in found.support:
+            kept = np.delete(np.arange(2 * n), example)
+            margins = (2 * labels[kept] - 1) * (features[kept] @ others.weights[example])
+            assert margins.min() >= 1 - 1e-7
+            assert np.linalg.norm(others.weights[example]) <= np.linalg.norm(found.weights) * (1 + 1e-9)

@@ -240,6 +240,52 @@ def test_what_lies_between_the_products_does_not_grow_with_examples_or_problems(
     assert max(made) <= 640 * 512
 
 
+def test_problems_go_through_in_blocks_without_a_difference(monkeypatch):
+    features, labels = _data(n=40, classes=3)
+    shares = []
+
+    def fit(**more):
+        return fit_heads(
+            features,
+            labels,
+            learning_rate=np.linspace(0.01, 0.1, 7),
+            epochs=30,
+            init_seeds=[0, 1, 2, 0, 1, 2, 0],
+            heads=3,
+            left_out=[-1, 0, 1, 2, 3, 4, 5],
+            at=[10],
+            **more,
+        )
+
+    whole = fit()
+    monkeypatch.setattr(descent, "_CELLS", 2 * 3 * 3 * features.shape[1] * 4)
+    parts = fit(progress=shares.append)
+
+    for one, other in ((whole, parts), (whole.snapshots[0], parts.snapshots[0])):
+        assert torch.allclose(one.weight, other.weight, rtol=1e-12, atol=1e-14)
+        assert torch.allclose(one.losses, other.losses)
+        assert torch.equal(one.steps, other.steps)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_memory_does_not_grow_with_the_heads_of_a_problem(monkeypatch):
+    features, labels = _data(n=20, width=50)
+    made = []
+    empty = torch.Tensor.new_empty
+
+    def watched(*args, **kwargs):
+        tensor = empty(*args, **kwargs)
+        made.append(tensor.numel())
+        return tensor
+
+    monkeypatch.setattr(descent, "_CELLS", 50_000)
+    monkeypatch.setattr(torch.Tensor, "new_empty", watched)
+    fit_heads(features, labels, learning_rate=0.01, epochs=2, init_seeds=[0] * 200, heads=20)
+
+    assert max(made) <= 50_000
+
+
 def test_progress_rises_to_one():
     features, labels = _data(n=300, classes=3)
     shares = []

@@ -139,3 +139,55 @@ def test_without_its_longest_example_a_problem_bears_a_larger_rate():
     fit_heads(features, labels, learning_rate=0.99 * limit, epochs=1, left_out=[3])
     with pytest.raises(UserError, match="problem 1"):
         fit_heads(features, labels, learning_rate=0.99 * limit, epochs=1, left_out=[3, 4])
+
+
+def test_a_penalty_that_spares_the_bias_does_not_count_there():
+    features, labels = _features() * 0.1, _labels()
+    rows = torch.cat([features, torch.ones(30, 1, dtype=torch.float64)], dim=1)
+
+    def objective(weight):
+        logits = rows @ weight
+        return torch.nn.functional.softplus(-(2 * labels - 1) * logits).mean() + 0.25 * weight[:4].square().sum()
+
+    hessian = torch.autograd.functional.hessian(objective, torch.zeros(5, dtype=torch.float64))
+
+    assert smoothness(features, loss="logistic", l2=0.5) == pytest.approx(torch.linalg.eigvalsh(hessian)[-1].item())
+
+
+def test_eigenvalues_that_lie_close_together_are_told_apart():
+    assert smoothness(
+        torch.diag(torch.tensor([1.001] + [1.0] * 199, dtype=torch.float64)), bias=False
+    ) == pytest.approx(1.001**2 / 400, rel=1e-12)
+
+
+@pytest.mark.parametrize(("n", "width"), [(40, 6), (6, 40)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_limit_of_drawn_weights_is_that_of_their_own_matrix(n, width, bias):
+    features = _features(n, width)
+    weights = torch.randint(0, 4, (5, n), generator=torch.Generator().manual_seed(1)).double()
+    weights[:, 0] = 1
+    rows = np.hstack([features, np.ones((n, 1))]) if bias else features.numpy()
+    penalty = np.diag([0.2] * width + [0.0] * bias)
+    limits = [2 / np.linalg.eigvalsh(rows.T @ (w[:, None] * rows) / w.sum() / 4 + penalty)[-1] for w in weights.numpy()]
+
+    def fit(share):
+        rates = np.array(limits) * share
+        fit_heads(
+            features,
+            _labels(n),
+            learning_rate=rates,
+            epochs=1,
+            loss="logistic",
+            l2=0.2,
+            bias=bias,
+            sample_weights=weights,
+        )
+
+    fit(1 - 1e-8)
+    with pytest.raises(UserError, match="5 of 5 problems"):
+        fit(1 + 1e-7)
+
+
+def test_an_unknown_loss_is_named_with_what_would_be_right():
+    with pytest.raises(UserError, match=r"unknown loss 'hinge'.*logistic, softmax"):
+        smoothness(_features(), loss="hinge")

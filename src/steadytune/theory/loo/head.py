@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +58,7 @@ def leave_one_out(
     with and without example i. The heads have no bias, as in the theory: for one, append a feature that is 1. Features
     are taken as they are, without scaling. All is computed in float64, on the device of the features.
 
-    Memory: the weights of all S (m + 1) heads.
+    Memory: the weights of all S (m + 1) heads, averaged over H.
 
     Args:
         features: (n, d), NumPy or torch.
@@ -75,7 +76,7 @@ def leave_one_out(
 
     Raises:
         UserError: The data cannot be used (see `labelled_features`), the learning rate lies beyond the stability limit,
-            or `seeds` or `examples` are empty, repeated or out of range.
+            l2 is below 0, or `seeds` or `examples` are empty, repeated or out of range.
 
     Example:
         >>> features = [[2.0, 1.0], [1.0, 2.0], [-2.0, -1.0], [-1.0, -2.0]]
@@ -89,8 +90,13 @@ def leave_one_out(
     measured = inputs if evaluation is None else more_features(evaluation, inputs)
     if len(seeds) == 0 or len(set(seeds)) < len(seeds):
         raise UserError(f"seeds must be different numbers, at least one, not {list(seeds)}")
+    if not 0 <= l2 < math.inf:
+        raise UserError(f"l2 must be finite and at least 0, not {l2}")
     if learning_rate is None:
-        learning_rate = 1 / smoothness(inputs, loss=loss, l2=l2, bias=False)
+        beta = smoothness(inputs, loss=loss, l2=l2, bias=False)
+        if not 0 < 1 / max(beta, np.finfo(float).tiny) < math.inf or beta == 0:
+            raise UserError("all features are 0, or too small or large to have a stability limit: scale them")
+        learning_rate = 1 / beta
     left_out = np.tile([-1, *chosen], len(seeds))
     # The trained mean is over the n - 1 counted examples: rate and penalty make it the sum over n.
     share = np.where(left_out < 0, 1.0, (n - 1) / n)

@@ -101,8 +101,9 @@ class HeadBound:
             nothing = self.direction_bound >= np.sqrt(2)
         else:
             sentences = [
-                f"The classes are not separable without a bias: no direction has a margin above {RESOLUTION:g} B. The "
-                f"hard-margin bound does not apply. What is stated is of the soft margin with C = {found.penalty:g}; "
+                f"The classes count as not separable without a bias: no direction has a margin above {RESOLUTION:g} B, "
+                f"with B = {found.largest_norm:.3g}. The hard-margin bound does not apply. What is stated is of the "
+                f"soft margin with C = {found.penalty:g}; "
                 "gradient descent on the logistic loss does not tend to it, so that trained weights are not compared."
             ]
             nothing = self.direction_bound >= 2

@@ -9,6 +9,7 @@ factor is derived, from the conditions of both). The minimum is 0 if and only if
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import nnls
@@ -18,6 +19,7 @@ from steadytune.theory.margin.rows import Float64Array
 # Rounding of z . w is about 1e-16 / margin, and has to stay below what is accepted.
 RESOLUTION = 1e-6
 ACCEPTED = 1e-8
+_TRIALS = 4
 
 
 @dataclass(frozen=True)
@@ -44,21 +46,46 @@ def hard_margin(rows: Float64Array) -> Separator | None:
     Raises:
         ArithmeticError: The conditions are not met to 1e-8.
     """
-    count, size = rows.shape
-    height = np.append(np.zeros(size), 1)
-    u, _ = nnls(np.vstack([rows.T, np.ones(count)]), height, maxiter=30 * max(count, size))
-    # A point of the convex hull of the rows: no direction has a larger margin than its distance from 0.
-    if np.linalg.norm(u @ rows) <= RESOLUTION * u.sum():
+    found = _solved(rows, 1.0)
+    margin = found.margin
+    for _ in range(_TRIALS):
+        if found.residual <= ACCEPTED or not RESOLUTION < margin < np.inf:
+            break
+        # Where the margin is small, the problem is well scaled at c = the margin, and at c = 1 the solver stops early.
+        again = _solved(rows, margin)
+        margin, found = min(margin, again.margin), min(found, again, key=lambda one: one.residual)
+    # Each is the distance of a point of the rows' convex hull from 0: no direction has a larger margin.
+    if margin <= RESOLUTION:
         return None
+    if found.residual > ACCEPTED:
+        raise ArithmeticError(f"no separator meets its conditions to {ACCEPTED:g}: off by {found.residual:.1g}")
+    return Separator(found.weights, found.multipliers.clip(0), found.residual)
+
+
+class _Solved(NamedTuple):
+    weights: Float64Array
+    multipliers: Float64Array
+    residual: float
+    margin: float
+
+
+def _solved(rows: Float64Array, scale: float) -> _Solved:
+    """Solve the problem with c = `scale`; the residual is infinite where the solver gave up."""
+    count, size = rows.shape
+    height = np.append(np.zeros(size), scale)
+    weights, multipliers = np.zeros(size), np.zeros(count)
+    try:
+        u, _ = nnls(np.vstack([rows.T, np.full(count, scale)]), height, maxiter=30 * max(count, size))
+    except RuntimeError:
+        return _Solved(weights, multipliers, np.inf, np.inf)
+    margin = float(np.linalg.norm(u @ rows) / u.sum())
+    if margin <= RESOLUTION:
+        return _Solved(weights, multipliers, np.inf, margin)
     # The rows that hold w are known; of their equations z . w = 1 all digits of w follow, and of w those of a.
     held = rows[u > 0]
     weights = np.asarray(np.linalg.lstsq(held, np.ones(len(held)), rcond=None)[0], dtype=np.float64)
-    multipliers = np.zeros(count)
     multipliers[u > 0] = np.linalg.lstsq(held.T, weights, rcond=None)[0]
-    residual = hard_residual(rows, weights, multipliers)
-    if residual > ACCEPTED:
-        raise ArithmeticError(f"no separator meets its conditions to {ACCEPTED:g}: off by {residual:.1g}")
-    return Separator(weights, multipliers.clip(0), residual)
+    return _Solved(weights, multipliers, hard_residual(rows, weights, multipliers), margin)
 
 
 def hard_residual(rows: Float64Array, weights: Float64Array, multipliers: Float64Array) -> float:

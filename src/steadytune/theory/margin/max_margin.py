@@ -28,7 +28,8 @@ class MaxMargin:
         multipliers: (m,) one per row, at least 0: w is the sum of multiplier times row.
         largest_norm: B, the largest ||z||. Two classes: the largest feature norm. More: sqrt(2) times that.
         penalty: C of the soft margin, ||w||^2 / 2 + C sum_j max(0, 1 - z_j . w); None for the hard one.
-        residual: By how much the Karush-Kuhn-Tucker conditions fail, z . w >= 1 among them: about 1e-12.
+        residual: By how much the Karush-Kuhn-Tucker conditions fail, z . w >= 1 among them: about 1e-12
+            of a hard margin; of a soft one now and then up to 1e-4, where rows lie almost on a bound.
     """
 
     constraints: MarginRows
@@ -88,21 +89,27 @@ def max_margin(features: Any, labels: Any, *, penalty: float = 1.0) -> MaxMargin
 
     Raises:
         UserError: Features or labels are of the wrong shape, not finite, or of one class; fewer than three examples;
-            all features 0; a penalty that is not above 0, or above 1e6 / B^2 where it is used.
+            all features 0; a penalty that is not above 0, or above 1e6 / B^2 where it is used; rounding wins.
     """
     if not 0 < penalty < np.inf:
         raise UserError(f"the soft-margin penalty must be a number above 0, not {penalty}")
     constraints = margin_rows(features, labels)
     largest = float(np.linalg.norm(constraints.rows, axis=1).max())
     rows = constraints.rows / largest
-    found = hard_margin(rows)
+    try:
+        found = hard_margin(rows)
+    except ArithmeticError as error:
+        raise UserError(f"{error}. Scale the features: their columns or rows differ too much in size") from None
     if found is None:
         if penalty * largest**2 > _HARDEST:
             raise UserError(
-                f"the classes are not separable, and of features of norm {largest:.3g} the soft margin with penalty "
-                f"{penalty:g} cannot be computed: choose one up to {_HARDEST / largest**2:.2g}, or scale the features"
+                f"no direction separates the classes with a margin above 1e-6 of the largest norm, {largest:.3g}, and "
+                f"of such features the soft margin with penalty {penalty:g} cannot be computed: choose one up to "
+                f"{_HARDEST / largest**2:.2g}, or scale the features"
             )
         multipliers, residual = soft_margin(rows, penalty * largest**2)
+        if not residual < np.inf:
+            raise UserError("the soft margin could not be computed: scale the features, or choose another penalty")
         weights = multipliers @ rows
     else:
         weights, multipliers, residual = found.weights, found.multipliers, found.residual
@@ -126,7 +133,7 @@ def max_margin_leave_one_out(solution: MaxMargin) -> MaxMarginLeaveOneOut:
         solution: Of S, a hard margin.
 
     Raises:
-        UserError: It is a soft margin.
+        UserError: It is a soft margin, or rounding wins.
     """
     if not solution.separable:
         raise UserError("the classes are not separable: there is no hard margin to leave an example out of")
@@ -136,7 +143,10 @@ def max_margin_leave_one_out(solution: MaxMargin) -> MaxMarginLeaveOneOut:
     whole = ActiveSet(coordinates.T, solution.gamma / largest, solution.multipliers)
     weights = np.repeat(solution.weights[None], constraints.n, axis=0)
     for example in solution.support:
-        found = basis @ without(whole, np.flatnonzero(constraints.owner == example))
+        try:
+            found = basis @ without(whole, np.flatnonzero(constraints.owner == example))
+        except ArithmeticError as error:
+            raise UserError(f"without example {example}: {error}. Scale the features") from None
         weights[example] = (found / largest).reshape(constraints.shape)
     return MaxMarginLeaveOneOut(
         weights, norms(weights - solution.weights), norms(directions(weights) - directions(solution.weights[None]))

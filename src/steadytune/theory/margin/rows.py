@@ -15,6 +15,9 @@ from steadytune.theory.inputs import labelled_features
 Float64Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
+# 16 GB in double precision.
+_MOST = 2**31
+
 
 @dataclass(frozen=True)
 class MarginRows:
@@ -82,7 +85,7 @@ def margin_rows(features: Any, labels: Any) -> MarginRows:
         labels: (n,) classes 0..C-1. A class below the largest one may have no example.
 
     Raises:
-        UserError: As `labelled_features`, or all features are 0.
+        UserError: As `labelled_features`; all features are 0; there are too many classes for memory.
     """
     inputs, targets = (tensor.cpu().numpy() for tensor in labelled_features(features, labels))
     if not inputs.any():
@@ -91,6 +94,11 @@ def margin_rows(features: Any, labels: Any) -> MarginRows:
     classes = int(targets.max()) + 1
     if classes == 2:
         return MarginRows(inputs * (2.0 * targets - 1)[:, None], np.arange(n), (d,))
+    if n * (classes - 1) * classes * d > _MOST:
+        raise UserError(
+            f"labels go up to {classes - 1}: the constraints of {n} examples of {d} features and so many classes do "
+            "not fit into memory: number the classes 0, 1, ... without gaps, or take fewer"
+        )
     owner, other = np.nonzero(np.arange(classes) != targets[:, None])
     rows = np.zeros((len(owner), classes, d))
     rows[np.arange(len(owner)), targets[owner]] = inputs[owner]

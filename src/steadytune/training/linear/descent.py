@@ -11,6 +11,7 @@ twice the rate, and their sum decays by L2 alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -21,13 +22,15 @@ from torch import Tensor, nn
 
 from steadytune.errors import UserError
 from steadytune.training.linear.objective import Objective
-from steadytune.training.linear.problems import Heads, Problems
+from steadytune.training.linear.problems import Heads, Problems, in_blocks
 from steadytune.training.linear.smoothness import check_rates, with_ones
 
 _COLUMNS = {"cpu": 512}
 _MANY_COLUMNS = 8192
 """Columns of a tile: on a processor so many that its cache holds them, elsewhere so many that a device is busy."""
 _LOOK = 10
+_CELLS = 2**25
+"""Numbers that are kept of the heads at once, before those of a problem are averaged."""
 
 
 def descend(
@@ -48,17 +51,25 @@ def descend(
         progress: Called with the share that is done, 0 to 1.
 
     Raises:
-        UserError: A learning rate is beyond the stability limit, or `at` is not increasing or beyond `steps`.
+        UserError: A learning rate is beyond the stability limit, the tolerance is no number of at least 0, or `at` is
+            not increasing or beyond `steps`.
     """
+    if not tolerance >= 0:
+        raise UserError(f"tolerance is {tolerance}: a number of at least 0 is needed")
     if list(at) != sorted(set(at)) or any(not 0 <= step <= steps for step in at):
         raise UserError(f"at is {list(at)}: steps from 0 to {steps} are needed, each larger than the one before")
     rows = with_ones(problems.features, problems.bias)
     check_rates(problems, rows)
     # The last step may itself be among those to keep.
     marks = list(dict.fromkeys([*at, steps]))
-    path = _Descent(problems, rows, marks, tolerance, progress).path()
-    heads = [_averaged(problems, path, k, mark) for k, mark in enumerate(marks)]
-    return replace(heads[-1], snapshots=tuple(heads[: len(at)]))
+
+    def train(block: Problems, place: slice, report: Callable[[float], None]) -> Heads:
+        path = _Descent(block, rows, marks, tolerance, report).path()
+        heads = [_averaged(block, path, k, mark) for k, mark in enumerate(marks)]
+        return replace(heads[-1], snapshots=tuple(heads[: len(at)]))
+
+    kept = math.prod(problems.starts.shape[1:]) * (2 + len(marks))
+    return in_blocks(problems, _CELLS // kept, train, progress)
 
 
 class _Path(NamedTuple):
@@ -77,7 +88,7 @@ class _Path(NamedTuple):
 
 def _averaged(problems: Problems, path: _Path, k: int, mark: int) -> Heads:
     """Return the heads as they were at step `mark`, the k-th that was kept, those of a problem averaged."""
-    count, several, outputs, width = problems.start.shape
+    count, (several, outputs, width) = len(problems), problems.starts.shape[1:]
     each = path.weights[k].view(count, several, outputs, -1)
     squares = each[..., :width].square().sum((2, 3))
     losses = path.losses[k].view(count, several) / problems.totals()[:, None] + problems.l2[:, None] / 2 * squares
@@ -135,8 +146,8 @@ class _Descent:
     @cached_property
     def _owners(self) -> Tensor:
         """(P,): the problem of each head."""
-        count, several = self.problems.start.shape[:2]
-        return torch.arange(count, device=self.rows.device).repeat_interleave(several)
+        numbers = torch.arange(len(self.problems), device=self.rows.device)
+        return numbers.repeat_interleave(self.problems.starts.shape[1])
 
     def _run(
         self,
@@ -192,7 +203,7 @@ class _Descent:
 
     def _report(self, before: int, heads: int, step: int) -> None:
         """Say how much is done: the heads before these, and these up to a step."""
-        runs = self.problems.start.shape[2] if self.problems.loss == "logistic" else 1
+        runs = self.problems.starts.shape[2] if self.problems.loss == "logistic" else 1
         self.progress((before + heads * step / max(1, self.marks[-1])) / (runs * len(self._owners)))
 
     def _follow(
@@ -220,7 +231,7 @@ class _Descent:
             if step % _LOOK == 0:
                 report(step)
                 sizes = gradient.abs().amax((0, 1)) + unseen * (1 - rates * objective.l2) ** step
-                (on,) = (sizes > self.tolerance).nonzero(as_tuple=True)
+                (on,) = (~(sizes <= self.tolerance)).nonzero(as_tuple=True)
                 if len(on) < len(going):
                     now[..., going], steps[going] = columns, step
                     going, rates, unseen, objective = going[on], rates[on], unseen[on], objective.select(on)

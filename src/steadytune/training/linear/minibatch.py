@@ -9,9 +9,9 @@ from typing import Any, Literal, TypedDict
 import torch
 from torch import Tensor, nn
 
-from steadytune.errors import unknown_name
+from steadytune.errors import UserError, unknown_name
 from steadytune.training.linear.posing import generator
-from steadytune.training.linear.problems import Heads, Problems
+from steadytune.training.linear.problems import Heads, Problems, in_blocks
 
 Optimizer = Literal["adamw", "sgd"]
 _OPTIMIZERS: dict[Optimizer, Callable[..., torch.optim.Optimizer]] = {
@@ -19,6 +19,8 @@ _OPTIMIZERS: dict[Optimizer, Callable[..., torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
 }
 _BLOCK = 64
+_CELLS = 2**27
+"""Numbers in the batches and heads of the problems that are trained at once."""
 
 
 class MiniBatches(TypedDict, total=False):
@@ -48,7 +50,7 @@ def train_in_batches(
     """Train every problem on batches of its own order.
 
     The learning rate rises and falls linearly; the gradient of each head is clipped by itself. Heads of a problem share
-    their batches.
+    their batches. Problems go through in blocks that bound the memory, but for `each_epoch`, which sees all.
 
     Args:
         problems: What to train.
@@ -63,10 +65,38 @@ def train_in_batches(
         progress: Called with the share that is done, 0 to 1.
 
     Raises:
-        UserError: There is no such optimizer.
+        UserError: There is no such optimizer, warmup is no share, or weight_decay or clip is below 0.
     """
     if optimizer not in _OPTIMIZERS:
         raise unknown_name("optimizer", optimizer, _OPTIMIZERS)
+    if not (0 <= warmup <= 1 and 0 <= weight_decay < math.inf and clip >= 0):
+        raise UserError(
+            f"warmup is {warmup}, weight_decay {weight_decay} and clip {clip}: a share of the steps, and two numbers "
+            "of at least 0, are needed"
+        )
+    # Of the heads there are weights, gradients and two moments.
+    each = batch_size * problems.features[0].numel() + 4 * problems.starts[0].numel()
+
+    def train(block: Problems, place: slice, report: Callable[[float], None]) -> Heads:
+        seeds = order_seeds[place]
+        return _train(block, epochs, batch_size, seeds, optimizer, warmup, weight_decay, clip, each_epoch, report)
+
+    return in_blocks(problems, _CELLS // each if each_epoch is None else len(problems), train, progress)
+
+
+def _train(
+    problems: Problems,
+    epochs: int,
+    batch_size: int,
+    order_seeds: Sequence[int],
+    optimizer: Optimizer,
+    warmup: float,
+    weight_decay: float,
+    clip: float,
+    each_epoch: Callable[[int, Heads], None] | None,
+    progress: Callable[[float], None],
+) -> Heads:
+    """Train a block of problems."""
     asked, n, width = len(problems), len(problems.labels), problems.features.shape[-1]
     # Heads of one rate are neighbours, since an optimizer has one rate for a slice of them. And kernels round
     # differently in a batch of one and at the end of an array: so that a head has the same bits whoever is trained
@@ -76,8 +106,9 @@ def train_in_batches(
     problems = problems.select(places)
     device, dtype = problems.features.device, problems.features.dtype
     features, labels = nn.functional.pad(problems.features, (0, -width % _BLOCK)), problems.labels
-    count, heads, outputs, _ = problems.start.shape
-    weight = nn.functional.pad(problems.start, (0, -width % _BLOCK)).requires_grad_(True)
+    start = problems.start
+    count, heads, outputs, _ = start.shape
+    weight = nn.functional.pad(start, (0, -width % _BLOCK)).requires_grad_(True)
     padded = -(-heads * outputs // _BLOCK) * _BLOCK
     biases = torch.zeros(count, padded, device=device, dtype=dtype, requires_grad=True)
     penalties = (problems.l2 / 2).to(dtype)[:, None] if bool(problems.l2.any()) else None
@@ -107,8 +138,8 @@ def train_in_batches(
             inputs, targets = features[index], labels[index]
             rows = inputs.flatten(1, -2)
             logits = torch.bmm(rows, weight.flatten(1, 2).mT) + biases[:, None, : heads * outputs]
-            each = _example_losses(logits.view(*rows.shape[:2], heads, outputs), targets, problems)
-            loss = _reduced(each, problems.weights_at(index), problems.reduction)
+            example_losses = _example_losses(logits.view(*rows.shape[:2], heads, outputs), targets, problems)
+            loss = _reduced(example_losses, problems.weights_at(index), problems.reduction)
             if penalties is not None:
                 loss = loss + penalties * weight.square().sum((2, 3))
             weight_gradient, bias_gradient = torch.autograd.grad(loss.sum(), (weight, biases))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, get_args
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -49,15 +51,21 @@ def pose_problems(
         raise UserError(
             f"features are {tuple(features.shape)}: (n, c, d) for a choice and (n, d) else, not so for {kind}"
         )
-    labels = torch.as_tensor(labels, device=features.device)
+    device, dtype = features.device, features.dtype
+    labels = _tensor("labels", labels, device, dims=(1,))
     if labels.shape != features.shape[:1]:
         raise UserError(f"labels are {tuple(labels.shape)}: ({len(features)},) is needed, one per example")
-    n, device, dtype = len(labels), features.device, features.dtype
+    n = len(labels)
     outputs = _outputs(labels, features, kind, loss, num_outputs)
-    rates, penalties = (torch.as_tensor(value, dtype=torch.float64, device=device) for value in (learning_rate, l2))
-    given = None if init is None else torch.as_tensor(init, dtype=dtype, device=device)
-    weights = None if sample_weights is None else torch.as_tensor(sample_weights, dtype=dtype, device=device)
-    absent = None if left_out is None else torch.as_tensor(left_out, dtype=torch.int64, device=device)
+    rates = _tensor("learning_rate", learning_rate, device, torch.float64)
+    penalties = _tensor("l2", l2, device, torch.float64)
+    given = None if init is None else _tensor("init", init, device, dtype, dims=(2, 3))
+    weights = None if sample_weights is None else _tensor("sample_weights", sample_weights, device, dtype, dims=(1, 2))
+    absent = None if left_out is None else _tensor("left_out", left_out, device, dims=(1,))
+    if absent is not None:
+        if absent.is_floating_point() or absent.dtype == torch.bool:
+            raise UserError(f"left_out is {absent.dtype}: (B,) indices of examples are needed, -1 for none")
+        absent = absent.long()
     count = _count(
         learning_rate=len(rates) if rates.dim() else None,
         l2=len(penalties) if penalties.dim() else None,
@@ -67,29 +75,16 @@ def pose_problems(
         left_out=None if absent is None else len(absent),
         order_seeds=None if order_seeds is None else len(order_seeds),
     )
-    if heads < 1 or (heads > 1 and init_seeds is None):
-        raise UserError(
-            f"heads is {heads}: at least 1 is needed, and init_seeds for several, which differ in their draw"
-        )
-    shape = (count, heads, outputs, features.shape[-1])
-    if given is not None:
-        if init_seeds is not None:
-            raise UserError("init and init_seeds both say where the heads start: leave out one")
-        if given.shape[-2:] != shape[-2:]:
-            raise UserError(f"init is {tuple(given.shape)}: (problems, {outputs}, {shape[-1]}) or one head is needed")
-        start = given.expand(count, *shape[-2:])[:, None]
-    elif init_seeds is None:
-        start = torch.zeros(shape, dtype=dtype, device=device)
-    else:
-        draws = [torch.randn(*shape[1:], dtype=dtype, generator=generator("init", seed)) for seed in init_seeds]
-        start = (torch.stack(draws) * scale).to(device)
+    shape = (heads, outputs, features.shape[-1])
+    starts, begins = _starts(count, shape, given, init_seeds, scale, features)
     problems = Problems(
         features=features,
         labels=labels if kind == "regression" else labels.long(),
         kind=kind,
         loss=loss,
         reduction=reduction,
-        start=start,
+        starts=starts,
+        begins=begins,
         bias=bias,
         rates=rates.expand(count),
         l2=penalties.expand(count),
@@ -100,9 +95,58 @@ def pose_problems(
     return problems
 
 
+def _starts(
+    count: int,
+    shape: tuple[int, int, int],
+    given: Tensor | None,
+    seeds: Sequence[int] | None,
+    scale: float,
+    features: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Return the initial weights (U, H, outputs, d), each once, and (B,) which of them is that of a problem."""
+    heads, outputs, width = shape
+    dtype, device = features.dtype, features.device
+    if heads < 1 or (heads > 1 and seeds is None):
+        raise UserError(
+            f"heads is {heads}: at least 1 is needed, and init_seeds for several, which differ in their draw"
+        )
+    if not 0 <= scale < math.inf or (given is not None and not bool(given.isfinite().all())):
+        raise UserError("init and scale, from which the heads start, must be finite, and scale at least 0")
+    if given is not None:
+        if seeds is not None:
+            raise UserError("init and init_seeds both say where the heads start: leave out one")
+        if given.shape[-2:] != (outputs, width):
+            raise UserError(f"init is {tuple(given.shape)}: (problems, {outputs}, {width}) or one head is needed")
+        starts = given.reshape(-1, 1, outputs, width)
+        return starts, torch.arange(count, device=device).clamp(max=len(starts) - 1)
+    if seeds is None:
+        return torch.zeros(1, *shape, dtype=dtype, device=device), torch.zeros(count, dtype=torch.int64, device=device)
+    distinct = {seed: place for place, seed in enumerate(dict.fromkeys(seeds))}
+    draws = [torch.randn(*shape, dtype=dtype, generator=generator("init", seed)) for seed in distinct]
+    return (torch.stack(draws) * scale).to(device), torch.tensor([distinct[seed] for seed in seeds], device=device)
+
+
 def generator(stream: str, seed: int) -> torch.Generator:
     """Return the random numbers of one seed of a stream of `seeds.spread`."""
     return torch.Generator().manual_seed(spread(stream, seed))
+
+
+def _tensor(
+    name: str,
+    values: Any,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    dims: tuple[int, ...] = (0, 1),
+) -> Tensor:
+    """Return values as a tensor of one of the numbers of dimensions; say which of them is none otherwise."""
+    try:
+        # A copy of an array: torch takes none that cannot be written to without a warning.
+        made = torch.as_tensor(np.array(values) if isinstance(values, np.ndarray) else values, dtype=dtype)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(f"{name} holds what is no number, or rows of different lengths") from None
+    if made.dim() not in dims:
+        raise UserError(f"{name} has {made.dim()} dimensions: {' or '.join(map(str, dims))} is right")
+    return made.to(device)
 
 
 def check_features(features: Tensor | NDArray[Any]) -> Tensor:

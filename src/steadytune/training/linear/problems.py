@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -31,6 +32,18 @@ class Heads:
     steps: Tensor | None = None
     snapshots: tuple[Heads, ...] = ()
 
+    @classmethod
+    def joined(cls, parts: Sequence[Heads]) -> Heads:
+        """Return the heads of several blocks of problems as one."""
+        steps = [one.steps for one in parts if one.steps is not None]
+        return cls(
+            torch.cat([one.weight for one in parts]),
+            torch.cat([one.bias for one in parts]),
+            torch.cat([one.losses for one in parts], dim=1),
+            torch.cat(steps) if steps else None,
+            tuple(cls.joined(kept) for kept in zip(*(one.snapshots for one in parts), strict=True)),
+        )
+
     def logits(self, features: Tensor) -> Tensor:
         """Return (B, n, outputs), or (B, n, c) for features (n, c, d) of c candidates."""
         # One product per head, of a copy that lies in memory as any other does: else the last bits would depend on the
@@ -52,7 +65,8 @@ class Problems:
         loss: Of a classification: "softmax" is cross-entropy, "logistic" log(1 + exp(-y z)) with y = -1 or 1, summed
             over the outputs where each output tells one class from the rest.
         reduction: "mean" over the examples by their weights, or "sum" of what they weigh.
-        start: (B, H, outputs, d) initial weights of the H heads of each problem.
+        starts: (U, H, outputs, d) initial weights of the H heads of a problem, each once, however many begin there.
+        begins: (B,) int64, which of them is that of a problem.
         bias: Whether the heads have one; it starts at 0.
         rates: (B,) float64 learning rates.
         l2: (B,) float64; l2 / 2 times the squared norm of a head's weights, without the bias, is added to its loss.
@@ -65,7 +79,8 @@ class Problems:
     kind: str
     loss: Loss
     reduction: Reduction
-    start: Tensor
+    starts: Tensor
+    begins: Tensor
     bias: bool
     rates: Tensor
     l2: Tensor
@@ -73,7 +88,12 @@ class Problems:
     left_out: Tensor | None
 
     def __len__(self) -> int:
-        return len(self.start)
+        return len(self.begins)
+
+    @property
+    def start(self) -> Tensor:
+        """(B, H, outputs, d): the initial weights of every problem."""
+        return self.starts[self.begins]
 
     def totals(self) -> Tensor:
         """Return (B,) float64: what the sum of the examples' losses is divided by."""
@@ -101,9 +121,35 @@ class Problems:
         several = self.weights is not None and len(self.weights) > 1
         return replace(
             self,
-            start=self.start[chosen],
+            begins=self.begins[chosen],
             rates=self.rates[chosen],
             l2=self.l2[chosen],
             weights=self.weights[chosen] if several and self.weights is not None else self.weights,
             left_out=None if self.left_out is None else self.left_out[chosen],
         )
+
+
+def in_blocks(
+    problems: Problems,
+    most: int,
+    train: Callable[[Problems, slice, Callable[[float], None]], Heads],
+    progress: Callable[[float], None],
+) -> Heads:
+    """Train problems block by block, so that memory does not grow with their number.
+
+    Args:
+        problems: All of them.
+        most: Size of a block, if it is at least 1.
+        train: Called with a block, its place among all, and what to call with the share of it that is done.
+        progress: Called with the share of all that is done, 0 to 1.
+    """
+    parts: list[Heads] = []
+    for low in range(0, len(problems), max(1, most)):
+        place = slice(low, min(low + max(1, most), len(problems)))
+
+        def report(share: float, place: slice = place) -> None:
+            progress((place.start + share * (place.stop - place.start)) / len(problems))
+
+        everything = torch.arange(len(problems), device=problems.begins.device)
+        parts.append(train(problems.select(everything[place]), place, report))
+    return parts[0] if len(parts) == 1 else Heads.joined(parts)
