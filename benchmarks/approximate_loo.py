@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from benchmarks.measure_speed import _product_rate, _seconds
+from benchmarks.measure_speed import _product_rate, timed
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.theory.loo.logistic import Problem
@@ -49,7 +49,7 @@ def measure() -> tuple[list[str], bool]:
         left_out = np.linspace(0, EXAMPLES - 1, 2 * FITS).astype(int)
         before = {name: [_fit(features, labels, i, name) for i in left_out[::2]] for name in SOLVERS}
         mine, found = min(
-            (_seconds(lambda: approximate_leave_one_out(features, labels, l2=L2)) for _ in range(3)),
+            (timed(lambda: approximate_leave_one_out(features, labels, l2=L2)) for _ in range(3)),
             key=lambda timed: timed[0],
         )
         after = {name: [_fit(features, labels, i, name) for i in left_out[1::2]] for name in SOLVERS}
@@ -93,7 +93,7 @@ def _fit(features: Any, labels: Any, left_out: int, name: str) -> tuple[float, A
     kept = np.arange(len(labels)) != left_out
     model = LogisticRegression(C=1 / L2, fit_intercept=False, max_iter=10_000, **SOLVERS[name])
     inputs, targets = features[kept], labels[kept]
-    seconds, fitted = _seconds(lambda: model.fit(inputs, targets))
+    seconds, fitted = timed(lambda: model.fit(inputs, targets))
     return seconds, fitted.coef_
 
 
@@ -109,7 +109,7 @@ def _accuracy(features: Any, labels: Any, found: LeftOutHeads) -> tuple[Any, lis
     spread = np.linspace(0, EXAMPLES - 1, CHECKED).astype(int)
     errors, lines = [], []
     for which, examples in (("that change most", np.argsort(change)[-CHECKED:]), ("spread evenly", spread)):
-        seconds, exact = _seconds(
+        seconds, exact = timed(
             lambda examples=examples: exact_leave_one_out(features, labels, l2=L2, examples=examples)
         )
         relative = _relative_errors(found.weight[examples], exact)
@@ -128,9 +128,9 @@ def _limit(features: Any, labels: Any, mine: float) -> str:
     """Say what the large products take: a Hessian is half of one, and all examples share one with its inverse."""
     problem = Problem.read(features, labels, L2, intercept=False, least=2)
     curvature = problem.derivatives(np.zeros((len(labels), 1)))[1]
-    hessian = min(_seconds(lambda: problem.factor(curvature))[0] for _ in range(5))
+    hessian = min(timed(lambda: problem.factor(curvature))[0] for _ in range(5))
     square = np.eye(features.shape[1])
-    product = min(_seconds(lambda: features @ square)[0] for _ in range(5))
+    product = min(timed(lambda: features @ square)[0] for _ in range(5))
     rate, best = features.size * features.shape[1] / hessian, _product_rate(features.shape[1])
     return (
         f"  limit: each Hessian takes {hessian * 1e3:.1f} ms, {hessian / mine:.0%} of the time, at {rate / 1e9:.0f} of "

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.approximate_loo import minilm_features
-from benchmarks.measure_speed import _seconds
+from benchmarks.measure_speed import timed
 from steadytune.training.head import fit_heads
 from steadytune.training.linear.smoothness import smoothness
 
@@ -48,7 +48,7 @@ def measure() -> tuple[list[str], bool]:
         fit(features, labels, rate, 5)
     fits = {name: [_without(i, features, labels, rate, fit) for i in examples[:FITS]] for name, fit in loops.items()}
     best = _square_rate()
-    mine, found = _seconds(
+    mine, found = timed(
         lambda: fit_heads(features, labels, learning_rate=rate, epochs=STEPS, bias=False, left_out=range(EXAMPLES))
     )
     best = max(best, _square_rate())
@@ -79,7 +79,7 @@ def measure() -> tuple[list[str], bool]:
 def _without(left_out: int, features: Tensor, labels: Tensor, rate: float, fit: Fit) -> tuple[float, Any]:
     kept = torch.arange(len(labels)) != left_out
     inputs, targets = features[kept], labels[kept]
-    return _seconds(lambda: fit(inputs, targets, rate, STEPS))
+    return timed(lambda: fit(inputs, targets, rate, STEPS))
 
 
 def _layer_of_two(features: Tensor, labels: Tensor, rate: float, steps: int) -> Tensor:
@@ -116,10 +116,10 @@ def _written_out(features: Tensor, labels: Tensor, rate: float, steps: int) -> T
 def _square_rate() -> float:
     """Return the floating-point operations per second of a square product in single precision."""
     matrix = torch.randn(2048, 2048)
-    return 2 * len(matrix) ** 3 / min(_seconds(lambda: matrix @ matrix)[0] for _ in range(5))
+    return 2 * len(matrix) ** 3 / min(timed(lambda: matrix @ matrix)[0] for _ in range(5))
 
 
 def _products(features: Tensor) -> float:
     """Return the seconds that the two products of a step of some heads take."""
     heads, logits = torch.randn(features.shape[1], COLUMNS), torch.empty(len(features), COLUMNS)
-    return min(_seconds(lambda: features.T @ torch.mm(features, heads, out=logits))[0] for _ in range(20))
+    return min(timed(lambda: features.T @ torch.mm(features, heads, out=logits))[0] for _ in range(20))

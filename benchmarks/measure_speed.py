@@ -66,7 +66,7 @@ def _measure_case(case: Case) -> tuple[list[str], bool]:
     half = len(chosen) // 2
     # The plain loop runs before and after, so that a change of the machine's speed shows.
     before = [_plain(states, pair) for pair in chosen[:half]]
-    mine, found = _seconds(lambda: representation_distances(states, threads=1))
+    mine, found = timed(lambda: representation_distances(states, threads=1))
     after = [_plain(states, pair) for pair in chosen[half:]]
     plain = float(np.mean([seconds for seconds, _ in before + after])) * len(pairs)
     wrong = max(
@@ -85,7 +85,7 @@ def _measure_case(case: Case) -> tuple[list[str], bool]:
         *_limits(states, mine / len(pairs)),
     ]
     for tolerance in TOLERANCES:
-        seconds, cut = _seconds(lambda tolerance=tolerance: layer_distances(states, tolerance=tolerance, threads=1))
+        seconds, cut = timed(lambda tolerance=tolerance: layer_distances(states, tolerance=tolerance, threads=1))
         error = max(float(np.abs(cut.distances[name] - found[name]).max()) for name in found)
         bound = max(float(by_layer.max()) for by_layer in cut.bounds.values())
         lines.append(
@@ -97,10 +97,10 @@ def _measure_case(case: Case) -> tuple[list[str], bool]:
 
 def _plain(states: NDArray[np.float16], pair: tuple[int, int, int]) -> tuple[float, dict[str, float]]:
     i, j, layer = pair
-    return _seconds(lambda: all_three(states[i, layer], states[j, layer]))
+    return timed(lambda: all_three(states[i, layer], states[j, layer]))
 
 
-def _seconds(task: Callable[[], Any]) -> tuple[float, Any]:
+def timed(task: Callable[[], Any]) -> tuple[float, Any]:
     started = time.process_time()
     result = task()
     return time.process_time() - started, result
@@ -114,13 +114,13 @@ def _limits(states: NDArray[np.float16], pair: float) -> list[str]:
     examples, rank = scaled[0].shape
     # Pairs in turn, so that no pair finds its factors in the cache as a repeated product would.
     neighbours = list(pairwise(scaled)) * 3
-    product = min(_seconds(lambda one=one, other=other: one.T @ other)[0] for one, other in neighbours)
+    product = min(timed(lambda one=one, other=other: one.T @ other)[0] for one, other in neighbours)
     cores = [one.T @ other for one, other in pairwise(scaled)]
-    square = min(_seconds(lambda core=core: core @ core.T)[0] for core in cores * 3)
+    square = min(timed(lambda core=core: core @ core.T)[0] for core in cores * 3)
     grams = [core @ core.T for core in cores]
-    eigenvalues = min(_seconds(lambda gram=gram: np.linalg.eigvalsh(gram))[0] for gram in grams * 3)
+    eigenvalues = min(timed(lambda gram=gram: np.linalg.eigvalsh(gram))[0] for gram in grams * 3)
     procrustes = min(
-        _seconds(lambda one=one, other=other: measure_pair(one, other, ["procrustes"], 0.0))[0]
+        timed(lambda one=one, other=other: measure_pair(one, other, ["procrustes"], 0.0))[0]
         for one, other in list(pairwise(factors)) * 3
     )
     rest = procrustes - product - square - eigenvalues
@@ -139,4 +139,4 @@ def _limits(states: NDArray[np.float16], pair: float) -> list[str]:
 def _product_rate(size: int) -> float:
     """Return the floating-point operations per second of a square product of this size."""
     matrix = np.random.default_rng(0).standard_normal((size, size))
-    return 2 * size**3 / min(_seconds(lambda: matrix @ matrix.T.copy())[0] for _ in range(10))
+    return 2 * size**3 / min(timed(lambda: matrix @ matrix.T.copy())[0] for _ in range(10))

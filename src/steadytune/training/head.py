@@ -67,8 +67,9 @@ def fit_heads(
     Args:
         features: (n, d), or (n, c, d) for choice tasks with c candidates. Training is in their precision, single or
             double, and on their device.
-        labels: (n,) class or choice index, or target.
-        learning_rate: Number or (B,); for mini-batches the peak.
+        labels: (n,) class or choice index, or target. Examples of one class alone, or a single one, are trained on as
+            they are.
+        learning_rate: Number or (B,); for mini-batches the peak, which is held against no limit.
         epochs: Passes. Without mini-batches each is one step.
         batch_size: Examples per step, or None for all.
         kind: "classification", "regression" or "choice"; the latter two in mini-batches alone.

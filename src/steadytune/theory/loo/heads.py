@@ -16,6 +16,7 @@ def canonical(weights: Tensor, loss: Loss) -> Tensor:
 
     A softmax does not change when the same vector is added to the weights of all classes, so their mean is taken out.
     For two classes the direction is then that of the binary theory: w_1 - w_0, normalised, differs by the same amount.
+    Distances of weights are 1 / sqrt(2) of those of w_1 - w_0, of which the head bound speaks.
     """
     return weights - weights.mean(-2, keepdim=True) if loss == "softmax" else weights
 

@@ -59,8 +59,8 @@ def approximate_leave_one_out(features: Any, labels: Any, *, l2: float, intercep
     1981, and the approximate leave-one-out of Rad & Maleki, JRSS B 2020 (both recalled rather than read).
 
     The error falls with the square of the number of examples, what leaving one out changes with the number itself.
-    Where the classes are separable and l2 is small, a few examples hold the head, and the error is as large as the
-    change: compare with `exact_leave_one_out` on some examples.
+    Where the classes are separable and l2 is small, a few examples hold the head, and the error can be as large as
+    the change: compare with `exact_leave_one_out` on some examples.
 
     Args:
         features: As for `solve_heads`.

@@ -43,7 +43,8 @@ class Differences:
     def rank_correlations(self, others: Differences) -> dict[str, float]:
         """Return Spearman's correlation of each quantity with that of `others`, such as predicted with exact values.
 
-        NaN where it is not defined: fewer than three numbers, one that is NaN, or all of them equal.
+        For one seed, (m,) each. NaN where it is not defined: fewer than three numbers, one that is NaN, or all of them
+        equal.
         """
         names = [field.name for field in fields(self)]
         return dict(zip(names, map(_spearman, self._values(), others._values()), strict=True))
