@@ -14,7 +14,7 @@ from commands import Started, command, refused
 
 from steadytune.analysis.components import variance_components
 from steadytune.cli import run as cli_run
-from steadytune.cli.run import put
+from steadytune.cli.study import put
 from steadytune.errors import UserError
 from steadytune.records import RunStore
 

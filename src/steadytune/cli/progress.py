@@ -110,14 +110,22 @@ class ConsoleListener(Listener):
         line = f"[{self.done}/{self.missing}] {self.names[run_id]}: {outcome}, {record.seconds:.0f} s{remark}"
         left = self.missing - self.done
         if left > 0:
-            worked = self.done + sum(self.shares.values())
-            seconds = (time.monotonic() - self.begun) / worked * (self.missing - worked)
-            line += f"; about {_duration(seconds)} left"
+            line += about_left(self.begun, (self.done + sum(self.shares.values())) / self.missing)
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def ended(self) -> None:
         """Take the bars away."""
         self.progress.stop()
+
+
+def about_left(begun: float, share: float) -> str:
+    """Return "; about 5 min left".
+
+    Args:
+        begun: When the work began, on the clock of `time.monotonic`.
+        share: What is done of it, above 0.
+    """
+    return f"; about {_duration((time.monotonic() - begun) / share * (1 - share))} left"
 
 
 def _duration(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -59,60 +59,14 @@ def run(
 
     `steadytune run study.yaml --vary init,order --seeds 4 --out runs/grid`
     """
-    from steadytune.config import read_yaml
+    from steadytune.cli.study import study_content
     from steadytune.study import Study
 
-    content: dict[str, Any] = read_yaml(study) if study else {}
-    given = {"model": model, "task": task, "recipes": recipe, "seeds": seeds}
-    content |= {key: value for key, value in given.items() if value is not None and value != []}
-    if vary is not None:
-        held = content.get("seeds")
-        if isinstance(held, list):
-            raise UserError(f"--vary: {study} lists its seeds, which cannot be crossed: say how many with --seeds")
-        grid = {} if held is None else held if isinstance(held, dict) else {"values": held}
-        content["seeds"] = {**grid, "vary": [name.strip() for name in vary.split(",")]}
-    for setting in settings or ():
-        put(content, setting)
-    for key in ("model", "task"):
-        if key not in content:
-            raise UserError(f"no {key} given: name one with --{key}, or give a study file (see steadytune run --help)")
+    options = {"model": model, "task": task, "recipes": recipe, "seeds": seeds}
+    content = study_content(study, options, settings, vary=vary)
     if out is None:
         raise UserError("no output folder given: name one with --out, such as --out runs/x")
     execute(Study.parse(content, str(study or "command line")), out, workers)
-
-
-def put(content: dict[str, Any], setting: str) -> None:
-    """Set a dotted key in plain data to a YAML value.
-
-    Raises:
-        UserError: The setting is not KEY=VALUE, or the key leads through something that is not a mapping.
-    """
-    import yaml
-
-    key, equals, text = setting.partition("=")
-    if not equals or not key:
-        raise UserError(f"--set takes KEY=VALUE, such as training.learning_rate=5e-5, not '{setting}'")
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
-        raise UserError(f"--set {key}: '{text}' is not a YAML value") from None
-    *path, last = key.split(".")
-    place = content
-    for part in path:
-        if place.get(part) is None:
-            place[part] = {}
-        inner = place[part]
-        if part == "task":
-            # A task given by its name alone is a mapping with nothing but a name.
-            if isinstance(inner, list) and len(inner) == 1:
-                inner = inner[0]
-            if isinstance(inner, str):
-                inner = {"name": inner}
-            place[part] = inner
-        if not isinstance(inner, dict):
-            raise UserError(f"--set {key}: '{part}' holds {inner!r}, which has no keys")
-        place = inner
-    place[last] = value
 
 
 def execute(study: Study, out: Path, workers: int) -> None:

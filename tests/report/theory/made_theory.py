@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from steadytune.theory.studies.table import DESIGN
+from steadytune.theory.studies.table import DESIGN, GENERATED
 from steadytune.theory.studies.varied import HEADS, SCALED, ZERO
 
 STEPS, RATES, SCALES, HS, ALPHAS = (10, 100, 1000), (1.0, 0.1), (1.0, 0.1), (1, 4, 16), (0.0, 0.1, 1.0)
@@ -32,7 +32,7 @@ def made_table(**powers):
     designs = [(n, shift, kind) for n in (20, 40) for shift in (1.0, 2.0, 3.0, 4.0, 5.0) for kind in range(3)]
     for dataset, (n, shift, kind) in enumerate(designs):
         separable = kind != 2
-        design = dict(zip(DESIGN, (n, 10, 2, shift, 0.0, 0.1 * kind, 0.0, 0), strict=True))
+        design = dict(zip(DESIGN, (GENERATED, n, 10, 2, shift, 0.0, 0.1 * kind, 0.0, 0), strict=True))
         names = {**design, "dataset": dataset, "separable": separable}
 
         def keep(part, names=names, separable=separable, **values):
@@ -58,13 +58,15 @@ def made_table(**powers):
                     steps=step,
                     rate=rate,
                     init_scale=scale,
+                    init_sd=scale,
+                    left_out=n,
                     loo_instability=found,
                     seed_instability=seed,
                     descent_loo_bound=found * p["bound"],
                 )
             for heads in HS:
                 error = heads ** p["error_heads"] * step ** p["error_steps"]
-                one = {"steps": step, "rate": 1.0, "init_scale": 1.0, "cosine_to_max_margin": 0.5}
+                one = {"steps": step, "rate": 1.0, "init_scale": 1.0, "left_out": 5, "cosine_to_max_margin": 0.5}
                 one |= {"loo_instability": loo * heads ** p["loo_heads"], "seed_instability": heads ** p["seed_heads"]}
                 between = 1 - 0.5 * step ** p["apart_steps"] if heads > 1 else np.nan
                 keep("heads", **one, kind=HEADS, heads=heads, direction_error=error, cosine_between_heads=between)

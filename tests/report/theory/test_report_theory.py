@@ -1,14 +1,15 @@
 import itertools
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from made_theory import ALPHAS, HS, RATES, SCALES, STEPS, made_table
 from report_parsing import Page
 
 from steadytune.report.figures import Look
-from steadytune.report.theory.figures import Line, draw
-from steadytune.report.theory.page import properties, synthetic_sections, write_synthetic_report
+from steadytune.report.theory.figures import Line, draw, task_names
+from steadytune.report.theory.page import properties, study_sections, write_feature_report, write_synthetic_report
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +67,7 @@ def test_below_the_figures_every_prediction_stands_with_its_verdict_and_numbers(
 def test_the_text_follows_the_table():
     def verdicts(**powers):
         return {
-            claim.prediction: claim.verdict
-            for part in synthetic_sections(made_table(**powers))
-            for claim in part.claims
+            claim.prediction: claim.verdict for part in study_sections(made_table(**powers)) for claim in part.claims
         }
 
     up, down = verdicts(seed_steps=0.5), verdicts(seed_steps=-0.5)
@@ -147,3 +146,55 @@ def test_a_table_without_separable_data_makes_a_page(tmp_path):
     assert sorted(page.data["figures"]) == sorted(
         plot["id"] for plot in page.attributes("div") if plot.get("class") == "plot"
     )
+
+
+def real_table():
+    """The made table as if it were of two tasks, each under several sizes."""
+    table = made_table(loo_n=-1.0)
+    table["task"] = np.where(table["shift"] > 2, "data/<one>", "data/other")
+    table["data_seed"] = table["shift"]
+    return table.drop(columns=["shift", "anisotropy", "label_noise", "minimal_margin"]).reindex(columns=table.columns)
+
+
+def test_real_tasks_have_a_line_each_and_the_page_names_them_and_the_model(tmp_path):
+    path, sections = write_feature_report(real_table(), "a-model", tmp_path)
+    page = Page(path.read_text(encoding="utf-8"))
+    assert "Stability theory on a-model features of other and <one>" in page.text
+    assert "Class shift" not in page.text
+    for section, panels in (("size", 5), ("steps", 3), ("rate", 4), ("scale", 2)):
+        (found,) = [one for one in sections if one.key == section]
+        assert len(found.panels) == panels
+        for panel in found.panels:
+            assert [trace["name"] for trace in panel.figure["data"]] == ["other", "&lt;one&gt;"]
+    assert page.open == []
+
+
+def test_series_of_real_tasks_are_compared_over_sample_size(tmp_path):
+    _, sections = write_feature_report(real_table(), "a-model", tmp_path)
+    falls = [claim for claim in sections[0].claims if "(zero start) falls" in claim.prediction]
+    assert [claim.verdict for claim in falls] == ["seen"]
+    assert "data sets that differ in n alone" in falls[0].measured
+
+
+def test_the_table_of_properties_has_a_line_per_task_and_none_for_what_tells_nothing_apart():
+    rows = {row[0]: row[1:] for row in properties(real_table()).rows}
+    assert sorted(rows) == ["<one>", "n 20", "n 40", "other"]
+    assert (rows["<one>"][0], rows["other"][0]) == ("18", "12")
+
+
+def test_tasks_whose_names_end_alike_keep_their_whole_names():
+    table = pd.DataFrame({"task": ["a/rte", "b/rte", "a/rte"]})
+    assert task_names(table) == {"a/rte": "a/rte", "b/rte": "b/rte"}
+    assert task_names(table[:1]) == {"a/rte": "rte"}
+    assert task_names(made_table()) == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [([0.011, 0.019], ["0.01", "0.015", "0.02"]), ([0.01, 0.1], ["0.01", "0.02", "0.05", "0.1"]), ([0.01, 1], ["0.1"])],
+)
+def test_a_logarithmic_axis_has_marks_written_out_however_little_it_spans(values, ticks):
+    rows = pd.DataFrame({"dataset": 0, "x": range(len(values)), "y": values})
+    axis = draw("x", "x", [Line("name", rows, "y", Look("#000000", "circle"))])["layout"]["yaxis"]
+    assert set(ticks) <= set(axis["ticktext"])
+    assert [float(text) for text in axis["ticktext"]] == pytest.approx(axis["tickvals"])

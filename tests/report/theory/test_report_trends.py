@@ -109,3 +109,16 @@ def test_a_share_is_graded():
         "not seen",
         "not to be told",
     ]
+
+
+def test_a_column_that_a_group_lacks_does_not_lose_the_group():
+    table = table_of([1, 2, 4], [1, 1, 0.5]).assign(shift=math.nan)
+    assert trend(table, "x", "y", ("dataset", "shift")).ratios == pytest.approx([4, 0.5])
+
+
+def test_groups_that_end_at_different_settings_are_said_to_and_what_few_of_them_have_is_no_turn():
+    table = pd.concat([table_of([1, 2], [1, 2], [1, 2]), table_of([1, 2, 9]).assign(dataset="long")])
+    found = trend(table, "x", "y")
+    assert found.ends == (1, 10)
+    assert found.between is None
+    assert found.words("x =", "data sets").startswith("From x = 1 to 10–100 it rises in 100 % of 4 data sets")

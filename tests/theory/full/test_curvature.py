@@ -126,6 +126,29 @@ def test_terms_of_the_examples_are_their_own_losses_and_gradients_in_order():
     assert torch.allclose(torch.stack([one.gradient() for one in loss.examples()]).mean(0), loss.gradient())
 
 
+@pytest.mark.parametrize("place", [0, 6, 7, 10])
+def test_an_example_is_left_out_by_the_weight_zero(place):
+    loss = split_loss(network())
+    own = list(loss.examples())[place]
+    v = torch.ones(loss.size, dtype=torch.float64)
+
+    rest = loss.without(place)
+
+    assert len(rest) == 10
+    assert rest.value() == pytest.approx(loss.value() - own.value() / 11)
+    assert torch.allclose(rest.gradient(), loss.gradient() - own.gradient() / 11, atol=1e-15)
+    assert torch.allclose(rest.hessian_vector(v), loss.hessian_vector(v) - own.hessian_vector(v) / 11, atol=1e-14)
+
+
+def test_a_batch_of_one_example_goes_with_it():
+    loss = split_loss(network(), at=10)
+
+    rest = loss.without(10)
+
+    assert [len(labels) for _, labels in rest.batches] == [10]
+    assert rest.value() == pytest.approx(loss.value() - list(loss.examples())[10].value() / 11)
+
+
 def test_the_weights_can_be_others_for_a_while():
     loss = split_loss(network())
     before, value = loss.weights, loss.value()

@@ -91,6 +91,9 @@ def test_all_terms_of_least_squares_are_what_linear_algebra_gives():
     assert (result.beta, result.mu) == pytest.approx((float(spectrum[-1]), float(spectrum[0])))
     assert result.distance == terms.distance[-1]
     assert result.path == pytest.approx(rate * terms.mean_gradient[:-1].sum() / 10)
+    assert terms.example_gradients == pytest.approx(norms.numpy())
+    assert result.example_paths == pytest.approx(rate * norms[:-1].sum(0).numpy() / 10)
+    assert result.idle == 0
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -133,7 +136,8 @@ def test_more_weights_than_examples_have_a_restricted_mu_alone():
     assert result.restricted_mu > 0.01
     assert result.proved
     assert names(result) == ["mu > 0 in all directions"]
-    assert result.describe()[-1].startswith("Fails: mu > 0 in all directions. The bound after infinitely many steps")
+    assert result.describe()[-1].startswith("Fails: mu > 0 in all directions. It is at least ")
+    assert "The bound after infinitely many steps is infinite." in result.describe()[-1]
 
 
 def test_a_classifier_that_does_not_fit_pays_for_its_final_loss():
@@ -142,7 +146,7 @@ def test_a_classifier_that_does_not_fit_pays_for_its_final_loss():
     # The logits of softmax may move together: one direction in which nothing changes for each feature, and the bias.
     assert names(result) == ["mu > 0 in all directions", "interpolation"]
     rest = 0.3 * 10 * math.sqrt(2 * result.example_beta * result.terms.loss[-1]) / 12
-    assert f"and {rest:.3g} of each form is due to that" in result.describe()[-1]
+    assert result.describe()[-1].endswith(f"As it does not end at 0, {rest:.3g} is added to each form.")
     assert min(result.bound) > rest
 
 
@@ -166,6 +170,7 @@ def test_the_sum_over_the_path_covers_a_network_that_is_not_convex():
     assert low.max() < 0
     assert result.path == pytest.approx(total / 12)
     assert stability(loss, 0.2, 30) <= result.path
+    assert result.path == pytest.approx(result.example_paths.mean())
 
 
 def test_a_learning_rate_above_the_limit_is_said_with_the_limit():
@@ -191,9 +196,41 @@ def test_a_training_that_diverges_names_the_stability_limit():
     start = loss.weights
 
     with pytest.raises(UserError, match=rf"learning rate of 1e\+06 diverged at step \d+ .* 2/beta is {limit:.4g}"):
-        full_tuning_bound(loss, learning_rate=1e6, steps=200)
+        gradient_descent(loss, 1e6, 200, [200])
 
     assert torch.equal(loss.weights, start)
+
+
+def test_a_learning_rate_beyond_the_stability_limit_is_refused_before_anything_is_trained():
+    loss = least_squares()
+    inputs, _ = everything(loss)
+    limit = 2 / float(torch.linalg.eigvalsh(2 * inputs.T @ inputs / 10)[-1])
+
+    with pytest.raises(UserError, match=rf"{1.01 * limit:.4g} is beyond the stability limit 2/beta = {limit:.4g}"):
+        full_tuning_bound(loss, learning_rate=1.01 * limit, steps=1)
+
+    assert full_tuning_bound(loss, learning_rate=0.99 * limit, steps=1).distance > 0
+
+
+def test_the_learning_rate_is_that_of_the_largest_curvature_at_the_start_unless_given():
+    loss = least_squares()
+    inputs, _ = everything(loss)
+
+    result = full_tuning_bound(loss, steps=5)
+
+    beta = float(torch.linalg.eigvalsh(2 * inputs.T @ inputs / 10)[-1])
+    assert result.learning_rate == pytest.approx(1 / beta)
+    assert result.proved
+    with pytest.raises(UserError, match=r"2 products tell no beta .* Raise products, or give a learning rate"):
+        full_tuning_bound(classifier(nn.Linear(4, 3)), steps=5, products=2)
+
+
+def test_a_loss_that_is_not_finite_at_the_start_has_nothing_to_train():
+    loss = least_squares()
+    loss.set_weights(loss.weights * math.nan)
+
+    with pytest.raises(UserError, match="the loss is nan at the initial weights"):
+        gradient_descent(loss, 0.1, 3, [3])
 
 
 def test_mini_batches_visit_every_batch_once_a_pass_and_fail_an_assumption():
@@ -232,7 +269,9 @@ def test_the_points_are_spread_over_the_steps_and_progress_is_told():
     result = full_tuning_bound(least_squares(), learning_rate=0.1, steps=10, points=3, progress=shares.append)
 
     assert result.terms.step.tolist() == [0, 5, 10]
-    assert shares == pytest.approx([1 / 3, 2 / 3, 1])
+    assert shares == sorted(shares)
+    assert (0 < shares[0] < 0.2, shares[-1]) == (True, 1)
+    assert len(shares) > 15
 
 
 @pytest.mark.parametrize(

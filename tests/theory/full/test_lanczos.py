@@ -86,6 +86,15 @@ def test_a_multiple_of_the_identity_takes_one_product(value):
     assert found.margin == 0
 
 
+def test_a_start_that_is_almost_an_eigenvector_does_not_end_the_search():
+    # One product leaves a residual below the tolerance, and knows nothing of the other end.
+    found = extremes(operator([1.0, 1.01]))
+
+    assert found.products == 2
+    assert found.margin == 0
+    assert (found.smallest.value, found.largest.value) == pytest.approx((1, 1.01))
+
+
 def test_a_repeated_eigenvalue_exhausts_the_space_early():
     found = extremes(operator([5.0] * 20 + [1.0] * 20 + [-1.0] * 20), tolerance=0)
 

@@ -93,3 +93,9 @@ def test_a_line_without_length_or_with_an_infinite_loss_is_refused():
         taylor_check(one_weight(torch.exp), vector(math.nan))
     with pytest.raises(UserError, match="the loss overflows on the way"):
         taylor_check(one_weight(torch.exp), vector(1000.0))
+
+
+@pytest.mark.parametrize("wrong", [{"points": 1}, {"reach": 0.0}, {"reach": math.inf}])
+def test_arguments_out_of_their_range_are_refused(wrong):
+    with pytest.raises(UserError, match="points must be at least 2 and reach positive and finite"):
+        taylor_check(one_weight(torch.exp), vector(1.0), **wrong)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from steadytune.errors import UserError
 from steadytune.theory.studies.dataset import DataSet, unit
 from steadytune.theory.studies.synthetic import SyntheticSpec, generate
 
@@ -75,3 +76,11 @@ def test_noise_is_the_same_for_a_seed_and_nested_in_the_seeds():
 
 def test_unit_vectors_are_scaled_along_the_last_axis():
     assert unit(np.array([[3.0, 4.0], [0.0, -2.0]])) == pytest.approx(np.array([[0.6, 0.8], [0.0, -1.0]]))
+    with pytest.raises(UserError, match="have no direction"):
+        unit(np.zeros((2, 3)))
+
+
+def test_initial_weights_have_the_scale_of_the_data_set():
+    data = made()
+    scaled = DataSet(data.features, data.labels, data.seed, scale=0.02)
+    assert scaled.noise(2, 3) == pytest.approx(0.02 * data.noise(2, 3))

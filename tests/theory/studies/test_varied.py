@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -137,3 +139,18 @@ def test_the_order_of_the_examples_is_a_seed_of_its_own(separable):
     assert (rows["seed_instability"] > 1e-6).all()
     assert rows["loo_instability"].isna().all()
     assert set(rows["steps"]) == {SMALL.epochs * 3}
+
+
+def test_a_sample_of_the_examples_is_left_out_where_asked_and_the_bound_is_that_of_the_sample(separable):
+    data, table = separable
+    few = pd.DataFrame(studied(data, replace(SMALL, trained_left_out=4)))
+    sampled, whole = part(few, "training"), part(table, "training")
+    assert set(sampled["left_out"]) == {4}
+    assert set(whole["left_out"]) == {20}
+    assert sampled["seed_instability"].to_numpy() == pytest.approx(whole["seed_instability"].to_numpy(), rel=1e-9)
+    assert (sampled["loo_instability"] <= sampled["descent_loo_bound"]).all()
+    (row,) = part(few, "training", rate=1.0, steps=10, init_scale=0.0).to_dict("records")
+    exact = leave_one_out(
+        data.features, data.labels, learning_rate=data.rate, steps=10, loss=data.loss, scale=0.0, examples=range(4)
+    )
+    assert row["loo_instability"] == pytest.approx(exact.leave_one_out.directions.mean(), rel=1e-8)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from steadytune.cli.theory.folder import check_folder
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from steadytune.report.theory.page import Section
 
 
 def synthetic(
@@ -44,6 +50,11 @@ def synthetic(
                 specs, SMALL if small else Settings(), workers=workers or processors(), progress=progress
             )
         page, sections = write_synthetic_report(table, out)
+    say(console, page, sections)
+
+
+def say(console: Console, page: Path, sections: Sequence[Section]) -> None:
+    """Say the verdict on every prediction, and where the page lies."""
     for section in sections:
         console.print(f"\n{section.title}", markup=False, highlight=False)
         for claim in section.claims:

@@ -1,4 +1,4 @@
-"""What the theory predicts of head tuning on generated data, and what the table of the studies shows of it.
+"""What the theory predicts of head tuning, and what the table of the studies shows of it.
 
 "Abstract" is that of Fu, So & Collier, "A Stability Analysis of Fine-Tuning a Pre-Trained Model", arXiv 2301.09820. It
 speaks of stability; here each of its claims is held against leave-one-out instability and seed instability, which are

@@ -1,17 +1,18 @@
-"""The studies on generated data as figures: medians over data sets, with the quartiles as whiskers."""
+"""The studies as figures: medians over data sets, with the quartiles as whiskers; a line per task, of real ones."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
 
-from steadytune.report.figures import Figure, Look, axis_title, frame, looks, plain
+from steadytune.report.figures import Figure, Look, axis_title, escaped, frame, looks, plain
 from steadytune.report.theory.claims import base, part
 from steadytune.report.words import count
-from steadytune.theory.studies.table import DESIGN
+from steadytune.theory.studies.table import DESIGN, GENERATED
 from steadytune.theory.studies.varied import HEADS, SCALED, ZERO
 
 if TYPE_CHECKING:
@@ -47,14 +48,23 @@ class Panel(NamedTuple):
 
 
 def size_panels(table: pd.DataFrame) -> list[Panel]:
-    """Leave-one-out instability over n, with its bound; of data that are alike at every n."""
+    """Leave-one-out instability over n, with its bound; of data that are alike at every n, or by task."""
     geometry = part(table, "geometry", separable=True)
-    others = [name for name in DESIGN if name != "n"]
-    sizes = geometry.groupby(others)["n"].transform("nunique")
-    whole = geometry[sizes == table["n"].nunique()]
-    names = {MAX_MARGIN: "max_margin_loo", BOUND: "loo_bound", SHARP: "sharp_loo_bound"}
     at_end = part(table, "training", **base(table) | {"init_scale": 0.0})
     drawn = part(table, "training", **base(table))
+    if task_names(table):
+        quantities = {
+            "Leave-one-out, max-margin head": (geometry, "max_margin_loo"),
+            "Its bound": (geometry, "loo_bound"),
+            "Leave-one-out, zero start": (at_end, "loo_instability"),
+            "Leave-one-out, drawn start": (drawn, "loo_instability"),
+            "Seed (initial weights)": (drawn, "seed_instability"),
+        }
+        return _by_task(table, "n", "examples n", quantities)
+    others = [name for name in DESIGN if name != "n"]
+    sizes = geometry.groupby(others, dropna=False)["n"].transform("nunique")
+    whole = geometry[sizes == table["n"].nunique()]
+    names = {MAX_MARGIN: "max_margin_loo", BOUND: "loo_bound", SHARP: "sharp_loo_bound"}
     lines = [Line(LOO_ZERO, at_end, "loo_instability", _LOOKS[LOO_ZERO])]
     lines += [Line(LOO_DRAWN, drawn, "loo_instability", _LOOKS[LOO_DRAWN])]
     lines += [Line(SEED, drawn, "seed_instability", _LOOKS[SEED])]
@@ -85,17 +95,35 @@ def scale_panels(table: pd.DataFrame) -> list[Panel]:
     """Both instabilities over the scale of the initial weights, the zero start among them."""
     here = base(table)
     rows = part(table, "training", steps=here["steps"], rate=here["rate"])
+    if task_names(table):
+        quantities = {"Leave-one-out": (rows, "loo_instability"), "Seed (initial weights)": _seeds(rows)}
+        return _by_task(table, "init_scale", "scale of the initial weights", quantities)
     panels = {}
     for name, separable in (("Separable", True), ("Not separable", False)):
         some = rows[rows["separable"] == separable]
         lines = [Line("leave-one-out", some, "loo_instability", _LOOKS[LOO_DRAWN])]
-        lines += [Line(SEED, some[some["init_scale"] > 0], "seed_instability", _LOOKS[SEED])]
+        lines += [Line(SEED, *_seeds(some), _LOOKS[SEED])]
         panels[str(separable).lower()] = (name, lines)
     return _panels("init_scale", "scale of the initial weights", panels)
 
 
+def _seeds(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return where there is a seed instability: from a zero start there is none."""
+    return rows[rows["init_scale"] > 0], "seed_instability"
+
+
 def _both(table: pd.DataFrame, x: str, title: str, rows: pd.DataFrame) -> list[Panel]:
-    """Draw both instabilities from both starts, separable data beside the others."""
+    """Draw both instabilities from both starts, separable data beside the others, or by task."""
+    if task_names(table):
+        drawn = rows[rows["init_scale"] == base(table)["init_scale"]]
+        quantities = {
+            "Leave-one-out, zero start": (rows[rows["init_scale"] == 0], "loo_instability"),
+            "Leave-one-out, drawn start": (drawn, "loo_instability"),
+            "Seed (initial weights)": (drawn, "seed_instability"),
+        }
+        if x == "rate":
+            quantities["Seed (order of the examples)"] = (part(table, "order"), "seed_instability")
+        return _by_task(table, x, title, quantities)
     panels = {}
     for name, separable in (("Separable", True), ("Not separable", False)):
         some = rows[rows["separable"] == separable]
@@ -177,15 +205,35 @@ def mmr_panels(table: pd.DataFrame) -> list[Panel]:
     )
 
 
+def task_names(table: pd.DataFrame) -> dict[str, str]:
+    """Return what each real task is called in the page: the end of its name, if that tells it from the others."""
+    tasks = [str(task) for task in table["task"].unique() if task != GENERATED]
+    short = [task.rstrip("/").rpartition("/")[2] for task in tasks]
+    return dict(zip(tasks, short if len(set(short)) == len(tasks) else tasks, strict=True))
+
+
+def _by_task(
+    table: pd.DataFrame, x: str, title: str, quantities: Mapping[str, tuple[pd.DataFrame, str]]
+) -> list[Panel]:
+    """Draw a panel per quantity, with a line per task: medians over its sub-samples."""
+    names = task_names(table)
+    styles = looks(list(names))
+    panels = {}
+    for place, (above, (rows, column)) in enumerate(quantities.items()):
+        lines = [Line(name, rows[rows["task"] == task], column, styles[task]) for task, name in names.items()]
+        panels[f"tasks{place}"] = (above, lines)
+    return _panels(x, title, panels)
+
+
 def _panels(
     x: str, title: str, panels: Mapping[str, tuple[str, Sequence[Line]]], *, logarithmic: bool = True
 ) -> list[Panel]:
     drawn = []
     for key, (above, lines) in panels.items():
-        sizes = {len(rows["dataset"].unique()) for _, rows, _, _ in lines if len(rows)}
+        sets = {dataset for _, rows, column, _ in lines for dataset in rows.dropna(subset=[x, column])["dataset"]}
         figure = draw(x, title, lines, logarithmic=logarithmic)
         if figure:
-            drawn.append(Panel(f"{x}-{key}", f"{above} ({count(max(sizes), 'data set')})", figure))
+            drawn.append(Panel(f"{x}-{key}", f"{above} ({count(len(sets), 'data set')})", figure))
     return drawn
 
 
@@ -203,6 +251,7 @@ def draw(x: str, title: str, lines: Sequence[Line], *, logarithmic: bool = True)
     """
     figure = go.Figure()
     settings: set[float] = set()
+    values: list[float] = []
     for name, rows, column, look in lines:
         known = rows.dropna(subset=[x, column])
         if known.empty:
@@ -214,6 +263,7 @@ def draw(x: str, title: str, lines: Sequence[Line], *, logarithmic: bool = True)
             continue
         settings.update(quartiles.index)
         middle = quartiles[0.5]
+        values.extend(middle)
         figure.add_scatter(
             x=[f"{setting:g}" for setting in quartiles.index],
             y=[float(f"{value:.4g}") for value in middle],
@@ -230,11 +280,11 @@ def draw(x: str, title: str, lines: Sequence[Line], *, logarithmic: bool = True)
             line={"color": look.colour, "width": 2},
             marker={"symbol": look.symbol, "size": 8},
             hovertext=[
-                f"<b>{name}</b><br>{title} {setting:g}<br>{row[0.5]:.3g} [{row[0.25]:.3g}, {row[0.75]:.3g}]"
+                f"<b>{escaped(name)}</b><br>{title} {setting:g}<br>{row[0.5]:.3g} [{row[0.25]:.3g}, {row[0.75]:.3g}]"
                 for setting, row in quartiles.iterrows()
             ],
             hoverinfo="text",
-            name=name,
+            name=escaped(name),
         )
     if not figure.data:
         return None
@@ -248,6 +298,16 @@ def draw(x: str, title: str, lines: Sequence[Line], *, logarithmic: bool = True)
             "categoryarray": [f"{setting:g}" for setting in sorted(settings)],
             "zeroline": False,
         },
-        yaxis={"zeroline": False, "automargin": True, **({"type": "log", "dtick": 1} if logarithmic else {})},
+        yaxis={"zeroline": False, "automargin": True, **(_decades(values) if logarithmic else {})},
     )
     return plain(figure)
+
+
+def _decades(values: Sequence[float]) -> dict[str, Any]:
+    """Return a logarithmic axis with a mark per decade, and more of them where the values span less."""
+    spread = max(values) / min(values)
+    marks = (1,) if spread > 30 else (1, 2, 5) if spread > 4 else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
+    decades = range(math.floor(math.log10(min(values))) - 1, math.ceil(math.log10(max(values))) + 2)
+    # Written out: of marks within a decade plotly shows the first digit alone.
+    ticks = [float(f"{mark}e{decade}") for decade in decades for mark in marks]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}

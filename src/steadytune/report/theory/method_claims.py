@@ -1,4 +1,4 @@
-"""What is predicted of MHLoss and MMR on generated data, and what the table of the studies shows of it."""
+"""What is predicted of MHLoss and MMR in head tuning, and what the table of the studies shows of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leave-one-out stability on real tasks: a table for the terminal, CSV files, and a page."""
+"""Leave-one-out stability of head tuning on real tasks: a table for the terminal, CSV files, and a page."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def write_stability(found: Sequence[TaskStability], out: Path) -> Path:
     facts = {
         "Model": listed(sorted(summary["model"].unique())),
         "Tasks": listed(tasks),
-        "Setting": "head tuning" if found[0].bound else "full fine-tuning",
+        "Setting": "head tuning",
         "Examples": listed(sizes),
         "Seeds": str(len(found[0].exact.seeds)),
     }
@@ -66,22 +66,17 @@ def write_stability(found: Sequence[TaskStability], out: Path) -> Path:
 
 
 def numbers(found: Sequence[TaskStability]) -> NumberTable:
-    """Return a line per training: both instabilities of every quantity, never mixed, and of head tuning the bound."""
-    head = any(one.bound for one in found)
+    """Return a line per training: both instabilities of every quantity, never mixed, and the bound."""
     columns = ["n", "left out", *(f"{kind} {name}" for name in QUANTITIES for kind in ("leave-one-out", "seed"))]
-    columns += ["separable", "B/γ", "bound on directions", "ranks by influence"] if head else ["travelled"]
+    columns += ["separable", "B/γ", "bound on directions", "ranks by influence"]
     lines = []
     for one in found:
         row = one.summary()
         cells = [str(row["n"]), str(row["left_out"])]
         cells += [f"{row[f'{kind}_{name}']:.3g}" for name in QUANTITIES for kind in ("loo", "seed")]
-        if head:
-            bound = [
-                f"{row[name]:.3g}" if row["separable"] else MISSING for name in ("norm_over_margin", "direction_bound")
-            ]
-            cells += ["yes" if row["separable"] else "no", *bound, number(row["influence_rank_directions"])]
-        else:
-            cells.append(f"{row['travelled']:.3g}")
+        terms = ("norm_over_margin", "direction_bound")
+        bound = [f"{row[name]:.3g}" if row["separable"] else MISSING for name in terms]
+        cells += ["yes" if row["separable"] else "no", *bound, number(row["influence_rank_directions"])]
         lines.append((one.name, *cells))
     remark = (
         "Weights: distance of all trained weights. Directions: of the last layer's weights, scaled to length 1. "
@@ -100,7 +95,7 @@ def stability_table(found: Sequence[TaskStability]) -> Table:
     for one in found:
         row = one.summary()
         cells = [f"{row[f'{kind}_{name}']:.3g}" for name in ("directions", "predictions") for kind in ("loo", "seed")]
-        bound = f"{row['direction_bound']:.3g}" if row.get("separable") else MISSING
+        bound = f"{row['direction_bound']:.3g}" if row["separable"] else MISSING
         layout.add_row(escape(one.name), str(row["n"]), *cells, bound)
     return layout
 
@@ -112,28 +107,23 @@ def _series(table: pd.DataFrame) -> pd.DataFrame:
 
 def _sections(summary: pd.DataFrame, examples: pd.DataFrame) -> list[Section]:
     styles = looks(list(summary["dataset"].unique()))
-    columns = {"loo_directions": "Leave-one-out instability", "seed_directions": "Seed instability"}
-    if "direction_bound" in summary:
-        summary = summary.assign(direction_bound=summary["direction_bound"].where(summary["separable"]))
-        columns["direction_bound"] = "Bound on the leave-one-out instability of the max-margin head"
+    summary = summary.assign(direction_bound=summary["direction_bound"].where(summary["separable"]))
+    columns = {
+        "loo_directions": "Leave-one-out instability",
+        "seed_directions": "Seed instability",
+        "direction_bound": "Bound on the leave-one-out instability of the max-margin head",
+    }
     panels = []
     for column, title in columns.items():
         lines = [Line(name, summary[summary["dataset"] == name], column, look) for name, look in styles.items()]
         figure = draw("n", "examples n", lines)
         if figure:
             panels.append(Panel(column.replace("_", "-"), title, figure))
-    sections = [
-        Section(
-            "size",
-            "Sample size",
-            "Directions of the last layer. A seed sets initial weights and, in full fine-tuning, order and dropout.",
-            panels,
-            _size_claims(summary),
-        )
+    lead = "Directions of the last layer. A seed sets its initial weights."
+    return [
+        Section("size", "Sample size", lead, panels, _size_claims(summary)),
+        _influence_section(summary, examples, styles),
     ]
-    if "influence_weights" in examples:
-        sections.append(_influence_section(summary, examples, styles))
-    return sections
 
 
 def _size_claims(summary: pd.DataFrame) -> list[Claim]:
@@ -151,18 +141,17 @@ def _size_claims(summary: pd.DataFrame) -> list[Claim]:
             ("seed instability of the direction", "seed_directions"),
         )
     ]
-    if "descent_bound" in summary:
-        claims.append(
-            bounded(
-                "On separable features leave-one-out turns the direction of gradient descent by at most the bound of "
-                "the max-margin head and both direction errors of descent.",
-                "derived",
-                summary[summary["separable"]],
-                "loo_directions",
-                "descent_bound",
-                "separable samples",
-            )
+    claims.append(
+        bounded(
+            "On separable features leave-one-out turns the direction of gradient descent by at most the bound of "
+            "the max-margin head and both direction errors of descent.",
+            "derived",
+            summary[summary["separable"]],
+            "loo_directions",
+            "descent_bound",
+            "separable samples",
         )
+    )
     return claims
 
 

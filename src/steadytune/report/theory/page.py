@@ -1,4 +1,4 @@
-"""The studies on generated data as one HTML page and a CSV file."""
+"""The studies, on generated data or on features of real tasks, as one HTML page and a CSV file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from steadytune.report.theory import claims as theory_claims
 from steadytune.report.theory import figures as theory_figures
 from steadytune.report.theory import method_claims
 from steadytune.report.theory.claims import base, part
-from steadytune.report.theory.figures import Panel
+from steadytune.report.theory.figures import Panel, task_names
 from steadytune.report.theory.trends import FLAT, Claim
 from steadytune.report.validity_table import NumberTable
 from steadytune.report.words import number
@@ -75,13 +75,64 @@ def write_synthetic_report(table: pd.DataFrame, out: Path) -> tuple[Path, list[S
     Raises:
         UserError: There is no room on the disk.
     """
-    sections = synthetic_sections(table)
+    shifts = listed([f"{shift:g}" for shift in sorted(table["shift"].unique())])
+    title = f"Stability theory on {table['dataset'].nunique()} generated data sets"
+    return _write(table, out, title, {"Class shift": shifts}, [])
+
+
+def write_feature_report(table: pd.DataFrame, model: str, out: Path) -> tuple[Path, list[Section]]:
+    """Write the table of `theory.studies.features.feature_study` and a page about it into a folder.
+
+    Args:
+        table: The table.
+        model: Whose features they are.
+        out: The folder.
+
+    Returns:
+        The path of the page, and its sections.
+
+    Raises:
+        UserError: There is no room on the disk.
+    """
+    names = task_names(table)
+    facts = {"Model": model, "Tasks": listed([*names.values()])}
+    note = (
+        "A data set is a sub-sample of a task's training set, in the proportions of its classes but with at least two "
+        "examples of each; within a draw the smaller ones are parts of the larger ones. Features are frozen and taken "
+        "as they are. Where not all examples are left out in turn, those that are were drawn at random."
+    )
+    return _write(table, out, f"Stability theory on {model} features of {listed([*names.values()])}", facts, [note])
+
+
+def _write(
+    table: pd.DataFrame, out: Path, title: str, facts: Mapping[str, str], notes: Sequence[str]
+) -> tuple[Path, list[Section]]:
+    sections = study_sections(table)
+    note = "Lines are medians over data sets; whiskers are quartiles. Heads have no bias, as in the theory."
+    text = page(title, {**facts, **_facts(table)}, [note, *notes], sections, properties(table), (TABLE,))
     write_text(out / TABLE, table.to_csv(index=False, float_format="%.6g"))
-    write_text(out / PAGE, render(table, sections))
+    write_text(out / PAGE, text)
     return out / PAGE, sections
 
 
-def synthetic_sections(table: pd.DataFrame) -> list[Section]:
+def _facts(table: pd.DataFrame) -> dict[str, str]:
+    geometry, trained, heads = (part(table, name) for name in ("geometry", "training", "heads"))
+    unit = (trained["init_sd"] / trained["init_scale"])[trained["init_scale"] > 0].median()
+    whole = bool((trained["left_out"] == trained["n"]).all())
+    in_turn = "all" if whole else f"up to {trained['left_out'].max():g} per data set"
+    return {
+        "Data sets": f"{len(geometry)}, {int(geometry['separable'].sum())} of them separable",
+        "Examples": listed(sorted(table["n"].unique())),
+        "Features": listed(sorted(table["d"].unique())),
+        "Classes": listed(sorted(table["classes"].unique())),
+        "Steps": listed([f"{steps:g}" for steps in sorted(trained["steps"].unique())]),
+        "Initial weights": f"scale 1 is a standard deviation of {unit:g}",
+        "Left out in turn": f"{in_turn}; {heads['left_out'].max():g} where H or α vary; all of max-margin heads",
+        "Settings": f"{len(table) - len(geometry)} rows",
+    }
+
+
+def study_sections(table: pd.DataFrame) -> list[Section]:
     """Return every study with its figures and what the table says of the theory's predictions."""
     here = base(table)
     at_end = f"after {here['steps']:g} steps"
@@ -146,24 +197,6 @@ def synthetic_sections(table: pd.DataFrame) -> list[Section]:
     return [Section(key, title, lead, panels(table), claims(table)) for key, title, lead, panels, claims in studies]
 
 
-def render(table: pd.DataFrame, sections: list[Section]) -> str:
-    """Return the page as one HTML document that needs nothing else."""
-    geometry = part(table, "geometry")
-    trained = part(table, "training")
-    facts = {
-        "Data sets": f"{len(geometry)}, {int(geometry['separable'].sum())} of them separable",
-        "Examples": listed(sorted(table["n"].unique())),
-        "Features": listed(sorted(table["d"].unique())),
-        "Classes": listed(sorted(table["classes"].unique())),
-        "Class shift": listed([f"{shift:g}" for shift in sorted(table["shift"].unique())]),
-        "Steps": listed([f"{steps:g}" for steps in sorted(trained["steps"].unique())]),
-        "Settings": f"{len(table) - len(geometry)} rows",
-    }
-    note = "Lines are medians over data sets; whiskers are quartiles. Heads have no bias, as in the theory."
-    title = f"Stability theory on {len(geometry)} generated data sets"
-    return page(title, facts, [note], sections, properties(table), (TABLE,))
-
-
 def page(
     title: str,
     facts: Mapping[str, str],
@@ -171,6 +204,7 @@ def page(
     sections: Sequence[Section],
     numbers: NumberTable,
     tables: Sequence[str],
+    definitions: Mapping[str, str] = DEFINITIONS,
 ) -> str:
     """Return a page of studies as one HTML document that needs nothing else.
 
@@ -181,6 +215,7 @@ def page(
         sections: The studies.
         numbers: A table below them.
         tables: Names of the CSV files that are written beside it.
+        definitions: Of the terms that it uses.
     """
     figures = {f"{section.key}-{panel.key}": panel.figure for section in sections for panel in section.panels}
     return document(
@@ -193,7 +228,7 @@ def page(
         legend=_LEGEND,
         surprises=_SURPRISES,
         numbers=numbers,
-        definitions=DEFINITIONS,
+        definitions=definitions,
         tables=tables,
     )
 
@@ -213,11 +248,16 @@ def properties(table: pd.DataFrame) -> NumberTable:
         "seed, initial weights": "seed_trained",
     }
     lines = []
-    for name in DESIGN[:-1]:
+    called = task_names(table)
+    # A property that all data sets share tells none of them apart.
+    for name in [
+        name for name in DESIGN[:-1] if name == "n" or rows[name].nunique() > 1 or (name == "task" and called)
+    ]:
         for value, some in rows.groupby(name):
             share = percent(float(some["separable"].mean()))
             medians = [number(float(some[column].median())) for column in columns.values()]
-            lines.append((f"{name.replace('_', ' ')} {value:g}", str(len(some)), share, *medians))
+            words = called[str(value)] if name == "task" else f"{name.replace('_', ' ')} {value:g}"
+            lines.append((words, str(len(some)), share, *medians))
     return NumberTable(
         "By property of the data",
         ("property", "data sets", "separable", *columns),

@@ -46,15 +46,18 @@ class Trend:
     """A value at the largest setting over that at the smallest, for every group in which both are known.
 
     Attributes:
-        ends: The two settings, medians over the groups.
+        ends: The two settings, the lower medians over the groups.
         ratios: (groups,).
         between: A setting between the ends at which the median ratio to the first is below or above that at both ends,
-            by more than `FLAT`, and "lowest" or "highest"; None where there is none.
+            by more than `FLAT`, and "lowest" or "highest"; None where there is none. Settings that most groups lack do
+            not count.
+        last: The smallest and the largest setting at which a group ends.
     """
 
     ends: tuple[float, float]
     ratios: NDArray[np.float64]
     between: tuple[float, str] | None = None
+    last: tuple[float, float] | None = None
 
     def share(self, way: Way) -> float:
         """Return the share of the groups that go this way; NaN without groups."""
@@ -85,10 +88,12 @@ class Trend:
             return f"There are no {groups} with two values to compare."
         names: dict[Way, str] = {"falls": "falls", "rises": "rises", "stays": f"changes by less than {percent(FLAT)}"}
         ways = [f"{name} in {percent(self.share(way))}" for way, name in names.items() if self.share(way)]
-        low, high = self.ends
+        low, high = (f"{end:g}" for end in self.ends)
+        if self.last and self.last[0] < self.last[1]:
+            high = f"{self.last[0]:g}–{self.last[1]:g}"
         between = f" It is {self.between[1]} in between, at {setting} {self.between[0]:g}." if self.between else ""
         return (
-            f"From {setting} {low:g} to {high:g} it {', '.join(ways)} of {len(self.ratios)} {groups}; the median ratio "
+            f"From {setting} {low} to {high} it {', '.join(ways)} of {len(self.ratios)} {groups}; the median ratio "
             f"is {np.median(self.ratios):.2g}.{between}"
         )
 
@@ -103,15 +108,18 @@ def trend(table: pd.DataFrame, x: str, y: str, by: Sequence[str] = ("dataset",))
         by: Columns that make a group.
     """
     known = table.dropna(subset=[x, y]).sort_values(x, kind="stable")
-    grouped = known.groupby(list(by))[[x, y]]
+    grouped = known.groupby(list(by), dropna=False)[[x, y]]
     first, last = grouped.transform("first"), grouped.transform("last")
     usable = (first[x] < last[x]) & (first[y] > 0)
     relative = known.assign(ratio=known[y] / first[y].where(usable))[usable]
     if relative.empty:
         return Trend((math.nan, math.nan), np.zeros(0))
-    ends = float(first[x][usable].median()), float(last[x][usable].median())
-    ratios = relative["ratio"][relative[x] == last[x][usable]].to_numpy(np.float64)
-    return Trend(ends, ratios, _between(relative.groupby(x)["ratio"].median()))
+    ending = relative[x] == last[x][usable]
+    ratios, ended = relative["ratio"][ending].to_numpy(np.float64), relative[x][ending]
+    ends = float(first[x][usable][ending].quantile(interpolation="lower")), float(ended.quantile(interpolation="lower"))
+    each = relative.groupby(x)["ratio"]
+    medians = each.median()[each.size() * 2 > len(ratios)]
+    return Trend(ends, ratios, _between(medians) if len(medians) else None, (float(ended.min()), float(ended.max())))
 
 
 def _between(medians: pd.Series[float]) -> tuple[float, str] | None:

@@ -32,6 +32,9 @@ from typing import NamedTuple
 
 from steadytune.errors import UserError
 
+ROUNDING = 1e-9
+"""By how much more, relatively, a term may miss its range."""
+
 
 class FullBound(NamedTuple):
     """Three bounds on one leave-one-out stability, in the unit of the weights; the smallest one counts.
@@ -79,7 +82,7 @@ def full_bound(
     b = beta if example_beta is None else example_beta
     rules = {
         f"beta must be positive and finite, not {beta}": 0 < beta < math.inf,
-        f"mu must lie in [0, beta], not {mu}": 0 <= mu <= beta * (1 + 1e-9),
+        f"mu must lie in [0, beta], not {mu}": 0 <= mu <= beta * (1 + ROUNDING),
         f"n must be at least 2, not {n}": n >= 2,
         f"the number of steps must be at least 1, not {steps}": steps is None or steps >= 1,
     }
@@ -89,7 +92,7 @@ def full_bound(
         if not holds:
             raise UserError(f"full bound: {words}")
     assert eta is not None
-    if not 0 < eta <= (1 + 1e-9) / beta:
+    if not 0 < eta <= (1 + ROUNDING) / beta:
         raise UserError(
             f"full bound: it is proved for learning rates up to 1/beta = {1 / beta:.4g}, not {eta:.4g}; "
             f"gradient descent itself is unstable above 2/beta = {2 / beta:.4g}"

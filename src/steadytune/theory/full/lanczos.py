@@ -93,7 +93,7 @@ def extreme_eigenvalues(
         scale = np.abs(values).max()
         # Nothing but rounding is left of the product: the directions so far hold every distinct eigenvalue.
         exhausted = done + 1 == size or beside[-1] <= 10 * torch.finfo(like.dtype).eps * scale
-        margin = 0.0 if exhausted else _margin(size, done + 1) * float(np.ptp(values))
+        margin = 0.0 if exhausted else _margin(size, done + 1, float(np.ptp(values)))
         close = max(residuals[0], residuals[-1], margin) <= tolerance * scale
         if exhausted or close or done + 1 == steps:
             break
@@ -102,7 +102,7 @@ def extreme_eigenvalues(
     return Extremes(smallest, largest, margin, len(diagonal))
 
 
-def _margin(size: int, products: int) -> float:
-    """Return what both ends miss at most, as a share of the spread that was found."""
+def _margin(size: int, products: int, spread: float) -> float:
+    """Return what both ends miss at most, if `spread` lies between those that were found."""
     share = (math.log(2 * 1.648 * math.sqrt(size) / FAILURE) / (2 * products - 1)) ** 2
-    return share / (1 - 2 * share) if share < 0.5 else math.inf
+    return spread * share / (1 - 2 * share) if share < 0.5 else math.inf

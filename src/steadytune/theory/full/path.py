@@ -14,22 +14,26 @@ from torch import Tensor
 
 from steadytune.errors import UserError
 from steadytune.theory.full.curvature import MeanLoss
-from steadytune.theory.full.lanczos import extreme_eigenvalues
+from steadytune.theory.full.lanczos import Extremes, extreme_eigenvalues
 from steadytune.training.seeds import spread
 
 Array = NDArray[np.float64]
 
+_PRODUCTS = 20
+"""Enough for the limit that the message of a divergence names."""
+
 
 @dataclass(frozen=True)
 class PathTerms:
-    """What was measured at K points of the path w_0, ..., w_T, its ends among them; all (K,) float64.
+    """What was measured at K points of the path w_0, ..., w_T, its ends among them; (K,) float64 but where said.
 
     Attributes:
         step: t.
         loss: F(w_t).
         gradient: Norm of grad F.
-        largest_gradient: Largest norm of a grad f_i.
-        mean_gradient: Mean norm of the grad f_i.
+        example_gradients: (K, n) norms of the grad f_i, in the order of `MeanLoss.examples`.
+        largest_gradient: Largest of them.
+        mean_gradient: Their mean.
         self_bounding: Largest ||grad f_i||^2 / (2 f_i): at most beta where the f_i are beta-smooth and not negative.
         largest_curvature: Largest Hessian eigenvalue of F, as Lanczos found it.
         smallest_curvature: Smallest one.
@@ -43,6 +47,7 @@ class PathTerms:
     step: Array
     loss: Array
     gradient: Array
+    example_gradients: Array
     largest_gradient: Array
     mean_gradient: Array
     self_bounding: Array
@@ -55,7 +60,12 @@ class PathTerms:
 
 
 def gradient_descent(
-    loss: MeanLoss, learning_rate: float, steps: int, at: Collection[int], order_seed: int | None = None
+    loss: MeanLoss,
+    learning_rate: float,
+    steps: int,
+    at: Collection[int],
+    order_seed: int | None = None,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> list[Tensor]:
     """Train from the weights as they stand, without momentum, decay, schedule or dropout; the model is put back after.
 
@@ -66,12 +76,13 @@ def gradient_descent(
         at: Steps at which to keep the weights, 0 being the start.
         order_seed: Step along the gradient of one batch of `loss` at a time, in an order drawn anew for every pass;
             None for the gradient of all.
+        progress: Called with the share that is done, 0 to 1.
 
     Returns:
         The weights (P,) at the steps of `at`, in ascending order.
 
     Raises:
-        UserError: The loss is no longer finite; says what the stability limit 2/beta at the start is.
+        UserError: The loss is not finite at the start; or no longer, and what the stability limit 2/beta was there.
     """
     parts = itertools.repeat(loss) if order_seed is None else _shuffled(loss, order_seed)
     kept, start = [], loss.weights
@@ -84,9 +95,12 @@ def gradient_descent(
                 if not math.isfinite(value) or not bool(gradient.isfinite().all()):
                     break
                 loss.set_weights(loss.weights - learning_rate * gradient)
+                progress((step + 1) / steps)
         else:
             return kept
-    beta = extreme_eigenvalues(loss.hessian_vector, start).largest.value
+    if not step:
+        raise UserError(f"the loss is {value:.4g} at the initial weights, or its gradient not finite: nothing to train")
+    beta = extreme_eigenvalues(loss.hessian_vector, start, steps=_PRODUCTS).largest.value
     raise UserError(
         f"gradient descent with a learning rate of {learning_rate:.4g} diverged at step {step + 1} of {steps}: the "
         f"stability limit 2/beta is {2 / beta:.4g} at the start, and may fall on the way"
@@ -102,7 +116,12 @@ def _shuffled(loss: MeanLoss, seed: int) -> Iterator[MeanLoss]:
 
 
 def measure_path(
-    loss: MeanLoss, at: Sequence[int], path: list[Tensor], products: int, progress: Callable[[float], None]
+    loss: MeanLoss,
+    at: Sequence[int],
+    path: list[Tensor],
+    start: Extremes,
+    products: int,
+    progress: Callable[[float], None],
 ) -> PathTerms:
     """Measure the terms at points of a path.
 
@@ -110,7 +129,8 @@ def measure_path(
         loss: What was minimised.
         at: (K,) steps of the points.
         path: K weights (P,), the start first and the end last.
-        products: Limit for Lanczos, at each point.
+        start: The Hessian's ends at the start.
+        products: Limit for Lanczos, at each other point.
         progress: Called with the share that is done, 0 to 1.
 
     Raises:
@@ -119,11 +139,17 @@ def measure_path(
     with loss.at(path[-1]):
         final = loss.value()
     rows = []
-    for done, (step, weights) in enumerate(zip(at, path, strict=True), start=1):
+    for point, (step, weights) in enumerate(zip(at, path, strict=True)):
         with loss.at(weights):
             value, gradient = loss.value_and_gradient()
             losses, norms = loss.example_terms()
-            ends = extreme_eigenvalues(loss.hessian_vector, weights, steps=products)
+            ends = start
+            if point:
+
+                def told(share: float, before: int = point - 1) -> None:
+                    progress((before + share) / (len(at) - 1))
+
+                ends = extreme_eigenvalues(counted(loss.hessian_vector, products, told), weights, steps=products)
         if losses.min() < 0:
             raise UserError(
                 f"the bound asks for losses of at least 0: example {losses.argmin()} has {losses.min():.4g}"
@@ -135,6 +161,7 @@ def measure_path(
                 "step": float(step),
                 "loss": value,
                 "gradient": float(gradient.norm()),
+                "example_gradients": norms,
                 "largest_gradient": norms.max(),
                 "mean_gradient": norms.mean(),
                 "self_bounding": np.max(norms[losses > 0] ** 2 / (2 * losses[losses > 0]), initial=0),
@@ -146,22 +173,39 @@ def measure_path(
                 "restricted_mu": 2 * (final - value - slope) / far**2 if far else math.nan,
             }
         )
-        progress(done / len(path))
+    progress(1.0)
     return PathTerms(**{field.name: np.array([row[field.name] for row in rows]) for field in fields(PathTerms)})
 
 
-def path_sum(terms: PathTerms, learning_rate: float, steps: int) -> float:
-    """Return eta sum_{t<T} c_t mean_i ||grad f_i(w_t)||, c_t being what the steps after t grow a gap by.
+def counted(
+    apply: Callable[[Tensor], Tensor], products: int, progress: Callable[[float], None]
+) -> Callable[[Tensor], Tensor]:
+    """Return a product that tells, each time it is taken, which share of `products` is taken by then."""
+    shares = itertools.count(1)
+
+    def product(v: Tensor) -> Tensor:
+        result = apply(v)
+        progress(min(1.0, next(shares) / products))
+        return result
+
+    return product
+
+
+def path_sums(terms: PathTerms, learning_rate: float, steps: int) -> Array:
+    """Return eta sum_{t<T} c_t ||grad f_i(w_t)|| of every example, (n,).
+
+    c_t is what the steps after t grow a gap by.
 
     A step grows a gap by 1 - eta * (smallest curvature) where that is negative, by eta * (largest curvature) - 1 where
     that exceeds 1, and else not. Between the points all is interpolated along the steps.
     """
     every = np.arange(steps)
-    gradients, low, high = (
+    low, high, *gradients = (
         np.interp(every, terms.step, values)
-        for values in (terms.mean_gradient, terms.smallest_curvature, terms.largest_curvature)
+        for values in (terms.smallest_curvature, terms.largest_curvature, *terms.example_gradients.T)
     )
     growth = np.log(np.maximum(1, np.maximum(1 - learning_rate * low, learning_rate * high - 1)))
     after = np.append(np.cumsum(growth[:0:-1])[::-1], 0)
     with np.errstate(over="ignore"):
-        return float(learning_rate * (np.exp(after) @ gradients))
+        sums: Array = learning_rate * (np.array(gradients) @ np.exp(after))
+    return sums

@@ -67,8 +67,10 @@ def taylor_check(loss: MeanLoss, end: Tensor, *, points: int = 21, reach: float 
         reach: How far to go, as a multiple of the distance of w.
 
     Raises:
-        UserError: w is w_0, or the loss is not finite.
+        UserError: w is w_0, the loss is not finite, or an argument is out of its range.
     """
+    if points < 2 or not 0 < reach < math.inf:
+        raise UserError(f"Taylor check: points must be at least 2 and reach positive and finite, not {points}, {reach}")
     start = loss.weights
     travelled = float((end - start).norm())
     if not 0 < travelled < math.inf:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -32,6 +32,26 @@ _INSIDE = {"lnsr"}
 _LOOK_AT_BATCHES = ("penalty", "task_loss", "train_step")
 
 
+HOW = (
+    "The left-out example stays in its batch, so that every other example is padded, ordered and masked by dropout as "
+    "before; what reaches the last layer is taken out of it, before the loss and all penalties.",
+    "A method that re-trains the encoder on the texts, such as surt, still reads the text of the example.",
+)
+"""How an example is left out."""
+
+
+class Unmeasured(UserError):
+    """Leave-one-out of these runs cannot be had, which says nothing of other runs.
+
+    Attributes:
+        status: "diverged" if a training did, "refused" if a method cannot be told to leave an example out.
+    """
+
+    def __init__(self, status: Literal["diverged", "refused"], reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
 @dataclass(frozen=True)
 class FullStability(Stability):
     """Leave-one-out stability of full fine-tuning. Directions are those of the last layer, whose features move as well.
@@ -44,12 +64,7 @@ class FullStability(Stability):
 
     def describe(self) -> list[str]:
         """Return sentences: what was compared, and what the numbers do not cover."""
-        return [
-            *super().describe(),
-            "The left-out example stays in its batch, so that every other example is padded, ordered and masked by "
-            "dropout as before; what reaches the last layer is taken out of it, before the loss and all penalties.",
-            "A method that re-trains the encoder on the texts, such as surt, still reads the text of the example.",
-        ]
+        return [*super().describe(), *HOW]
 
 
 def leave_one_out_full(
@@ -76,8 +91,8 @@ def leave_one_out_full(
         progress: Called with the share that is done, 0 to 1.
 
     Raises:
-        UserError: The runs are no cohort in full fine-tuning on classes, the examples are none of theirs, a method
-            cannot be told to leave an example out, or a training diverged.
+        UserError: The runs are no cohort in full fine-tuning on classes, or the examples are none of theirs.
+        Unmeasured: A method cannot be told to leave an example out, or a training diverged.
     """
     data = _checked(specs)
     torch.set_num_threads(specs[0].training.threads)
@@ -123,7 +138,7 @@ class _Outcome:
         head: (classes, d) last layer, scaled to norm 1.
         predictions: (N,) classes of the measured examples.
         logits: (k, classes) of the examples that it was asked about.
-        travelled: Distance of the encoder's weights from their start.
+        travelled: Distance of the encoder's weights from their start, with every example.
     """
 
     weights: Mapping[str, Tensor]
@@ -155,7 +170,8 @@ class _Trainings:
             trainer = fine_tune(spec, self.data, self.cache, self._report, make)
         except Diverged as error:
             which = "" if left_out is None else " without an example"
-            raise UserError(f"the training with the seeds {spec.seeds.label}{which} diverged: {error}") from error
+            reason = f"the training with the seeds {spec.seeds.label}{which} diverged: {error}"
+            raise Unmeasured("diverged", reason) from error
         self.done += 1
         self._report(0)
         data, model = self.data, trainer.model
@@ -169,7 +185,7 @@ class _Trainings:
             head=direction(canonical(head.weight.detach().cpu().double(), "softmax")),
             predictions=measured.argmax(1),
             logits=torch.from_numpy(logits),
-            travelled=trainer.distance(),
+            travelled=trainer.distance() if left_out is None else math.nan,
         )
 
     def _report(self, share: float) -> None:
@@ -200,7 +216,9 @@ class _WithoutOne(RunTrainer):
         if self.kept is None:
             return None
         if inputs[0].dim() != 2:
-            raise UserError("this model's own head scores every token: set training.pooling to last, to leave one out")
+            raise Unmeasured(
+                "refused", "this model's own head scores every token: set training.pooling to last, to leave one out"
+            )
         return (inputs[0][self.kept], *inputs[1:])
 
     def _counted(self, criterion: Criterion, logits: Tensor, labels: Tensor) -> Tensor:
@@ -241,12 +259,15 @@ def _checked(specs: Sequence[RunSpec]) -> RunData:
     labels = data.splits.train.labels
     for method in first.stabilizers:
         if method.name in _INSIDE:
-            raise UserError(f"{method.name} compares states inside the encoder, where no example can be left out")
+            raise Unmeasured(
+                "refused", f"{method.name} compares states inside the encoder, where no example can be left out"
+            )
         alone = 1 in (first.training.batch_size, len(labels) % first.training.batch_size)
         if alone and any(map(method.has, _LOOK_AT_BATCHES)):
-            raise UserError(
+            raise Unmeasured(
+                "refused",
                 f"there is a batch of one example, without which {method.name} has nothing to look at: "
-                "choose another training.batch_size"
+                "choose another training.batch_size",
             )
     if data.task.kind != "classification":
         raise UserError(f"leave-one-out compares predicted classes, and task '{data.task.name}' is a {data.task.kind}")

@@ -71,7 +71,7 @@ def tune_adapters(
         gradients = torch.autograd.grad(loss.sum(), (adapter, weight))
         with torch.no_grad():
             for parameter, gradient in zip((adapter, weight), gradients, strict=True):
-                parameter.sub_(learning_rate * gradient)
+                parameter.sub_(gradient, alpha=learning_rate)
     return Adapted(adapter.detach().numpy(), weight.detach().numpy())
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from steadytune.errors import UserError
 from steadytune.theory.margin.bound import HeadBound, head_tuning_bound
 from steadytune.theory.margin.max_margin import MaxMarginLeaveOneOut, max_margin_leave_one_out
 from steadytune.training.head import fit_heads
@@ -28,11 +29,13 @@ class DataSet:
         features: (n, d).
         labels: (n,) classes.
         seed: Of the initial weights.
+        scale: Standard deviation that initial weights have at a scale of 1.
     """
 
     features: Array
     labels: Indices
     seed: int
+    scale: float = 1.0
 
     @cached_property
     def bound(self) -> HeadBound:
@@ -76,9 +79,10 @@ class DataSet:
         return 1 / smoothness(torch.from_numpy(self.features), loss=self.loss, bias=False)
 
     def noise(self, seeds: int, heads: int) -> Array:
-        """Return (seeds, heads, outputs, d) standard normal numbers; those of fewer seeds or heads come first."""
+        """Return (seeds, heads, outputs, d) initial weights of scale 1; those of fewer seeds or heads come first."""
         shape = (heads, self.outputs, self.features.shape[1])
-        return np.stack([np.random.default_rng([self.seed, 1, seed]).standard_normal(shape) for seed in range(seeds)])
+        drawn = [np.random.default_rng([self.seed, 1, seed]).standard_normal(shape) for seed in range(seeds)]
+        return self.scale * np.stack(drawn)
 
     def train(self, init: Array, left_out: Indices, rates: Array, steps: Sequence[int]) -> Iterator[tuple[int, Array]]:
         """Train heads by full-batch gradient descent; yield (step, weights as `init`) at each of the steps.
@@ -95,13 +99,14 @@ class DataSet:
         trained = fit_heads(
             self.features,
             self.labels,
-            learning_rate=np.broadcast_to(rates * self.rate / len(self.labels), shape).ravel(),
+            # Copies: torch takes no array that it must not write.
+            learning_rate=np.broadcast_to(rates * self.rate / len(self.labels), shape).flatten(),
             epochs=steps[-1],
             loss=self.loss,
             reduction="sum",
             init=init.reshape(-1, *init.shape[-2:]),
             bias=False,
-            left_out=np.broadcast_to(left_out, shape).ravel(),
+            left_out=np.broadcast_to(left_out, shape).flatten(),
             at=steps,
         )
         for step, heads in zip(steps, trained.snapshots, strict=True):
@@ -114,5 +119,12 @@ class DataSet:
 
 
 def unit(vectors: Array) -> Array:
-    """Return vectors (..., p) scaled to length 1."""
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
+    """Return vectors (..., p) scaled to length 1.
+
+    Raises:
+        UserError: One is 0.
+    """
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    if not lengths.all():
+        raise UserError("weights stay 0 and have no direction: the features of the classes do not differ")
+    return np.asarray(vectors / lengths)

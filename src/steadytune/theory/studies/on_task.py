@@ -1,4 +1,4 @@
-"""Leave-one-out stability on a real task: head tuning with bound and influence functions, and full fine-tuning."""
+"""Leave-one-out stability of head tuning on a real task, with its bound and what influence functions predict."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from steadytune.errors import UserError
 from steadytune.study import RunSpec
-from steadytune.theory.loo.full import FullStability, leave_one_out_full
 from steadytune.theory.loo.head import HeadStability, leave_one_out
 from steadytune.theory.loo.influence import HeadInfluence, head_influence
-from steadytune.theory.loo.stability import Differences, Stability
+from steadytune.theory.loo.stability import Differences
 from steadytune.theory.margin.bound import HeadBound, head_tuning_bound
 from steadytune.training.data import run_data
 from steadytune.training.features import frozen_features
@@ -27,7 +26,7 @@ QUANTITIES = tuple(field.name for field in fields(Differences))
 
 @dataclass(frozen=True)
 class TaskStability:
-    """What is known of a training on n examples of a task.
+    """What is known of head tuning on n examples of a task.
 
     Attributes:
         model: Name.
@@ -37,8 +36,8 @@ class TaskStability:
         rows: (m,) places in the training set of the examples that were left out.
         labels: (m,) their classes.
         exact: Every one of them left out in turn, for several seeds.
-        predicted: What influence functions say of the first seed; None in full fine-tuning.
-        bound: Of the max-margin head, with the direction errors of the first seed; None in full fine-tuning.
+        predicted: What influence functions say of the first seed.
+        bound: Of the max-margin head, with the direction errors of the first seed.
     """
 
     model: str
@@ -47,9 +46,9 @@ class TaskStability:
     n: int
     rows: NDArray[np.int64]
     labels: NDArray[np.int64]
-    exact: Stability
-    predicted: HeadInfluence | None = None
-    bound: HeadBound | None = None
+    exact: HeadStability
+    predicted: HeadInfluence
+    bound: HeadBound
 
     @property
     def names(self) -> dict[str, Any]:
@@ -62,30 +61,26 @@ class TaskStability:
         return f"{self.model} on {self.task}, {self.recipe}, n = {self.n}"
 
     def summary(self) -> dict[str, Any]:
-        """Return one row: "loo_..." and "seed_..." of every quantity; of head tuning also bound, terms and ranks."""
+        """Return one row: "loo_..." and "seed_..." of every quantity, the bound with its terms, and ranks."""
         means = self.exact.table().to_dict()
         row = {**self.names, "left_out": len(self.rows), "seeds": len(self.exact.seeds)}
         for name in QUANTITIES:
             row |= {f"loo_{name}": means["leave_one_out"][name], f"seed_{name}": means["seed"][name]}
-        if isinstance(self.exact, FullStability):
-            row["travelled"] = float(self.exact.travelled.mean())
-        if isinstance(self.exact, HeadStability):
-            row |= {"steps": self.exact.steps, "learning_rate": self.exact.learning_rate}
-        if self.predicted is not None:
-            ranks = self.exact.leave_one_out.of(0).rank_correlations(self.predicted.differences)
-            row |= {f"influence_rank_{name}": value for name, value in ranks.items()}
-        if self.bound is not None:
-            solution = self.bound.solution
-            row |= {
-                "separable": solution.separable,
-                "margin": solution.gamma,
-                "norm": solution.largest_norm,
-                "norm_over_margin": solution.largest_norm / solution.gamma,
-                "direction_bound": self.bound.direction_bound,
-                "sharp_direction_bound": float(self.bound.sharp_direction_bound.mean()),
-                "descent_bound": self.bound.descent_bound,
-            }
-        return row
+        ranks = self.exact.leave_one_out.of(0).rank_correlations(self.predicted.differences)
+        solution = self.bound.solution
+        return {
+            **row,
+            "steps": self.exact.steps,
+            "learning_rate": self.exact.learning_rate,
+            **{f"influence_rank_{name}": value for name, value in ranks.items()},
+            "separable": solution.separable,
+            "margin": solution.gamma,
+            "norm": solution.largest_norm,
+            "norm_over_margin": solution.largest_norm / solution.gamma,
+            "direction_bound": self.bound.direction_bound,
+            "sharp_direction_bound": float(self.bound.sharp_direction_bound.mean()),
+            "descent_bound": self.bound.descent_bound,
+        }
 
     def examples(self) -> list[dict[str, Any]]:
         """Return a row per seed and left-out example; what is predicted stands beside the first seed."""
@@ -94,31 +89,15 @@ class TaskStability:
             row = {**self.names, "seed": seed, "example": int(example), "label": int(self.labels[i])}
             row |= {"loss": float(exact.losses[k, i]), "left_out_loss": float(exact.left_out_losses[k, i])}
             row |= {f"loo_{name}": float(getattr(exact.leave_one_out, name)[k, i]) for name in QUANTITIES}
-            if self.predicted is not None and k == 0:
+            if k == 0:
                 values = self.predicted.differences
                 row |= {f"influence_{name}": float(getattr(values, name)[i]) for name in QUANTITIES}
-            if self.bound is not None:
-                row["multiplier"] = float(self.bound.solution.alpha[i])
-            found.append(row)
+            found.append({**row, "multiplier": float(self.bound.solution.alpha[i])})
         return found
 
     def describe(self) -> list[str]:
         """Return sentences: what was compared, and which assumption fails."""
-        return [*self.exact.describe(), *(self.bound.describe() if self.bound else [])]
-
-
-def full_task_stability(
-    specs: Sequence[RunSpec],
-    examples: int,
-    cache: Path,
-    *,
-    progress: Callable[[float], None] = lambda share: None,
-) -> TaskStability:
-    """Leave a sample of the training examples out of full fine-tuning; see `leave_one_out_full`."""
-    exact = leave_one_out_full(specs, examples, cache=cache, progress=progress)
-    labels = run_data(specs[0]).splits.train.labels[exact.examples]
-    model, task, recipe = specs[0].cohort
-    return TaskStability(model, task, recipe, exact.n, exact.examples, labels, exact)
+        return [*self.exact.describe(), *self.bound.describe()]
 
 
 def task_stability(

@@ -1,28 +1,24 @@
-"""The theory on generated data: several hundred data sets, each under every setting, as one table."""
+"""Data sets, each under every setting, as one table; and several hundred generated ones."""
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-import torch
-from threadpoolctl import threadpool_limits
-
 from steadytune.theory.studies.dataset import DataSet
+from steadytune.theory.studies.processes import Progress, do_all
 from steadytune.theory.studies.synthetic import SyntheticSpec, generate
 from steadytune.theory.studies.varied import Row, Settings, studied
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DESIGN = ("n", "d", "classes", "shift", "anisotropy", "label_noise", "minimal_margin", "data_seed")
-"""The columns that say how a data set was generated."""
-SETTINGS = ("steps", "rate", "learning_rate", "init_scale", "kind", "heads", "alpha")
+GENERATED = "generated"
+DESIGN = ("task", "n", "d", "classes", "shift", "anisotropy", "label_noise", "minimal_margin", "data_seed")
+"""The columns that say where a data set comes from. What generated data alone have is NaN for a real task."""
+SETTINGS = ("steps", "rate", "learning_rate", "init_scale", "init_sd", "kind", "heads", "alpha", "left_out")
 VALUES = (
     "loo_instability",
     "seed_instability",
@@ -80,48 +76,47 @@ def synthetic_study(
     Args:
         specs: The data sets; those of `default_specs` unless given.
         settings: How heads are trained; `Settings()` unless given.
-        workers: Processes with a thread each. The numbers do not depend on it. More than 1 needs a script that can be
-            imported, with its work under `if __name__ == "__main__"`.
+        workers: Processes with a thread each, as `do_all` has it. The numbers do not depend on it.
         progress: Called with the share that is done, 0 to 1.
 
     Returns:
         A row per data set and setting: "dataset", `DESIGN`, "separable", "part", and the `SETTINGS` and `VALUES` of
         that part, which `varied` explains. What a row does not speak of is NaN.
     """
+    specs = default_specs() if specs is None else specs
+    names = {"seed": "data_seed", "margin": "minimal_margin"}
+    data = []
+    for spec in specs:
+        design = {names.get(name, name): value for name, value in asdict(spec).items()}
+        data.append(({"task": GENERATED, **design}, DataSet(*generate(spec), spec.seed)))
+    return study_table(data, settings or Settings(), workers=workers, progress=progress)
+
+
+def study_table(
+    data: Sequence[tuple[Row, DataSet]],
+    settings: Settings,
+    *,
+    workers: int = 1,
+    progress: Callable[[float], None] = lambda share: None,
+) -> pd.DataFrame:
+    """Study every data set under every setting; see `synthetic_study`.
+
+    Args:
+        data: The `DESIGN` of each, and the data set.
+        settings: How heads are trained.
+        workers: Processes with a thread each, as `do_all` has it.
+        progress: Called with the share that is done, 0 to 1.
+    """
     import pandas as pd
 
-    specs = default_specs() if specs is None else specs
-    jobs = [(spec, settings or Settings()) for spec in specs]
-    efforts = [spec.n * (1 if spec.classes == 2 else spec.classes) for spec in specs]
-    # The largest first, so that no process is left alone with one of them at the end.
-    order = sorted(range(len(specs)), key=lambda place: -efforts[place])
-    rows: dict[int, list[Row]] = {}
-
-    def keep(results: Iterable[list[Row]]) -> None:
-        for place, found in zip(order, results, strict=True):
-            rows[place] = [{"dataset": place, **row} for row in found]
-            progress(sum(efforts[done] for done in rows) / sum(efforts))
-
-    if workers == 1:
-        keep(_one(*jobs[place]) for place in order)
-    else:
-        # Ctrl-C reaches every process of a terminal: let this one stop the others.
-        spawned, ignored = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
-        with ProcessPoolExecutor(workers, spawned, initializer=signal.signal, initargs=ignored) as pool:
-            keep(pool.map(_one, *zip(*(jobs[place] for place in order), strict=True)))
-    columns = ["dataset", *DESIGN, "separable", "part", *SETTINGS, *VALUES]
-    return pd.DataFrame([row for place in range(len(specs)) for row in rows[place]], columns=columns)
+    jobs = [(design, one, settings) for design, one in data]
+    efforts = [(len(one.labels) + one.features.shape[1]) * one.outputs for _, one in data]
+    found = do_all(_one, jobs, efforts, workers=workers, progress=progress)
+    rows = [{"dataset": place, **row} for place, of_data_set in enumerate(found) for row in of_data_set]
+    return pd.DataFrame(rows, columns=["dataset", *DESIGN, "separable", "part", *SETTINGS, *VALUES])
 
 
-def _one(spec: SyntheticSpec, settings: Settings) -> list[Row]:
-    """Study one data set, with one thread: more make the many small products no faster."""
-    names = {"seed": "data_seed", "margin": "minimal_margin"}
-    design = {names.get(name, name): value for name, value in asdict(spec).items()}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1, user_api="blas"):
-            data = DataSet(*generate(spec), spec.seed)
-            return [{**design, **row, "separable": data.separable} for row in studied(data, settings)]
-    finally:
-        torch.set_num_threads(threads)
+def _one(job: tuple[Row, DataSet, Settings], _: Progress) -> list[Row]:
+    """Study one data set."""
+    design, data, settings = job
+    return [{**design, **row, "separable": data.separable} for row in studied(data, settings)]

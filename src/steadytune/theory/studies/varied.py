@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -36,11 +36,14 @@ class Settings:
         steps: Steps of gradient descent at which heads are looked at, increasing.
         rates: Learning rates in units of 1/beta, beta the Lipschitz constant of the gradient of the mean loss. Of each,
             a zero and a drawn start. The first is the one at which all else is varied.
-        scales: Standard deviations of the initial weights. The first is the one at which all else is varied.
+        scales: Scales of the initial weights, in units of `DataSet.scale`. The first is the one at which all else is
+            varied.
         heads: Values of H for MHLoss, increasing from 1.
         alphas: Weights of MMR's regularizer, increasing from 0.
         seeds: Number of seeds, at least 2.
-        left_out: Number of examples that are left out in turn where H or alpha vary; elsewhere all are.
+        left_out: Number of examples that are left out in turn where H or alpha vary.
+        trained_left_out: The same where steps, rate and scale vary; None for all. Where max-margin heads alone are
+            compared, all are in any case.
         epochs: Passes of stochastic gradient descent, where the order of the examples varies.
         batch_size: Examples of each of its steps.
         adapter_steps: Steps for which MMR's adapter and head are tuned.
@@ -54,6 +57,7 @@ class Settings:
     alphas: tuple[float, ...] = (0.0, 0.01, 0.1, 1.0, 10.0)
     seeds: int = 5
     left_out: int = 5
+    trained_left_out: int | None = None
     epochs: int = 20
     batch_size: int = 8
     adapter_steps: int = 200
@@ -64,6 +68,12 @@ SMALL = Settings(
     steps=(10, 100), rates=(1.0, 0.1), scales=(1.0, 0.1), heads=(1, 2, 10), alphas=(0.0, 1.0), seeds=3, epochs=2
 )
 """Enough for every column and figure."""
+
+ON_FEATURES = Settings(seeds=3, left_out=3, trained_left_out=50)
+"""For features that are many times as wide, and examples as many, as generated ones."""
+
+SMALL_ON_FEATURES = replace(SMALL, left_out=2, trained_left_out=5, adapter_steps=20)
+"""Enough of these."""
 
 
 def studied(data: DataSet, settings: Settings) -> list[Row]:
@@ -98,20 +108,21 @@ def geometry(data: DataSet) -> Row:
 
 
 def training(data: DataSet, settings: Settings) -> Iterator[Row]:
-    """Yield a row per learning rate, scale of the start and step; every example is left out in turn."""
+    """Yield a row per learning rate, scale of the start and step; examples are left out in turn."""
     grid = [*product(settings.rates, (settings.scales[0], 0.0))]
     grid += [(settings.rates[0], scale) for scale in settings.scales[1:]]
     rates, scales = np.array(grid).T[:, :, None]
-    left_out, noise = _starts(data, settings.seeds, np.arange(len(data.labels)), heads=1)
+    examples = _some(data, settings.trained_left_out)
+    left_out, noise = _starts(data, settings.seeds, examples, heads=1)
     start = scales[..., None, None] * noise[:, 0]
     for step, weights in data.train(start, left_out, rates, settings.steps):
         for (rate, scale), units in zip(grid, data.directions(weights), strict=True):
-            row = {"steps": step, "rate": rate, "learning_rate": rate * data.rate, "init_scale": scale}
+            row = {"steps": step, "rate": rate, "learning_rate": rate * data.rate, **_start(data, scale)}
             yield (
                 row
                 | _instabilities(units, settings.seeds)
                 | _to_max_margin(units[: settings.seeds], data)
-                | _descent_bound(units, settings.seeds, data)
+                | _descent_bound(units, settings.seeds, data, examples)
             )
 
 
@@ -134,7 +145,7 @@ def shuffled(data: DataSet, settings: Settings) -> Iterator[Row]:
     )
     units = data.directions(trained.weight.numpy())
     for place, rate in enumerate(settings.rates):
-        row = {"steps": len(trained.losses), "rate": rate, "learning_rate": rate * data.rate, "init_scale": 0.0}
+        row = {"steps": len(trained.losses), "rate": rate, "learning_rate": rate * data.rate, **_start(data, 0.0)}
         found = units[place * seeds : (place + 1) * seeds]
         yield row | {"seed_instability": seed_instability(found)} | _to_max_margin(found, data)
 
@@ -145,7 +156,7 @@ def many_heads(data: DataSet, settings: Settings) -> Iterator[Row]:
     The H heads of one seed train side by side at the full rate, and their mean is the head that predicts.
     """
     most, scale = settings.heads[-1], settings.scales[0]
-    left_out, noise = _starts(data, settings.seeds, _some(data, settings), most)
+    left_out, noise = _starts(data, settings.seeds, _some(data, settings.left_out), most)
     controls = [1 / math.sqrt(heads) for heads in settings.heads] + [0.0]
     start = scale * np.concatenate([noise, noise[:, :1] * np.reshape(controls, (-1, 1, 1))], axis=1)
     for step, weights in data.train(start, left_out[:, None], np.array(settings.rates[0]), settings.steps):
@@ -155,7 +166,7 @@ def many_heads(data: DataSet, settings: Settings) -> Iterator[Row]:
         means += [(ZERO, 1, weights[:, -1])]
         for kind, heads, mean in means:
             units = data.directions(mean)
-            row = {"kind": kind, "heads": heads, "steps": step, "rate": settings.rates[0], "init_scale": scale}
+            row = {"kind": kind, "heads": heads, "steps": step, "rate": settings.rates[0], **_start(data, scale)}
             if kind == HEADS and heads > 1:
                 # The sum of the cosines of all pairs, the heads with themselves taken out.
                 total = np.square(each[:, :heads].sum(1)).sum(-1).mean()
@@ -169,22 +180,21 @@ def regularized(data: DataSet, settings: Settings) -> Iterator[Row]:
     The instabilities are those of adapter and head as one linear map, both tuned anew each time. The geometry is that
     of the features as seed 0 adapted them.
     """
-    left_out, noise = _starts(data, settings.seeds, _some(data, settings), heads=1)
-    alphas = np.repeat(settings.alphas, len(left_out))
-    adapted = tune_adapters(
-        data.features,
-        data.labels,
-        alphas=alphas,
-        init=np.tile(settings.scales[0] * noise[:, 0], (len(settings.alphas), 1, 1)),
-        left_out=np.tile(left_out, len(settings.alphas)),
-        learning_rate=settings.adapter_rate * data.rate,
-        steps=settings.adapter_steps,
-    )
-    units = data.directions(adapted.composed)
-    for place in range(0, len(alphas), len(left_out)):
-        moved = DataSet(data.features @ adapted.adapter[place].T, data.labels, data.seed)
-        row = {"alpha": alphas[place], "steps": settings.adapter_steps, "rate": settings.adapter_rate}
-        yield row | geometry(moved) | _instabilities(units[place : place + len(left_out)], settings.seeds)
+    left_out, noise = _starts(data, settings.seeds, _some(data, settings.left_out), heads=1)
+    for alpha in settings.alphas:
+        # One alpha at a time: adapters are large, and few of them stay in the processor's cache.
+        adapted = tune_adapters(
+            data.features,
+            data.labels,
+            alphas=np.full(len(left_out), alpha),
+            init=settings.scales[0] * noise[:, 0],
+            left_out=left_out,
+            learning_rate=settings.adapter_rate * data.rate,
+            steps=settings.adapter_steps,
+        )
+        moved = DataSet(data.features @ adapted.adapter[0].T, data.labels, data.seed)
+        row = {"alpha": alpha, "steps": settings.adapter_steps, "rate": settings.adapter_rate}
+        yield row | geometry(moved) | _instabilities(data.directions(adapted.composed), settings.seeds)
 
 
 def _starts(data: DataSet, seeds: int, examples: Indices, heads: int) -> tuple[Indices, Array]:
@@ -198,14 +208,20 @@ def _starts(data: DataSet, seeds: int, examples: Indices, heads: int) -> tuple[I
     return left_out, noise[np.where(left_out < 0, np.arange(len(left_out)), 0)]
 
 
-def _some(data: DataSet, settings: Settings) -> Indices:
-    """Return which examples are left out where not all are: the first, of an order that generated data have not."""
-    return np.arange(min(settings.left_out, len(data.labels)))
+def _some(data: DataSet, number: int | None) -> Indices:
+    """Return which examples are left out in turn: the first, of an order that was drawn, or all."""
+    n = len(data.labels)
+    return np.arange(n if number is None else min(number, n))
+
+
+def _start(data: DataSet, scale: float) -> Row:
+    return {"init_scale": scale, "init_sd": scale * data.scale}
 
 
 def _instabilities(units: Array, seeds: int) -> Row:
     """Return both instabilities of directions (seeds + m, p) that are laid out as by `_starts`."""
     return {
+        "left_out": len(units) - seeds,
         "loo_instability": float(np.linalg.norm(units[seeds:] - units[0], axis=-1).mean()),
         "seed_instability": seed_instability(units[:seeds]),
     }
@@ -229,14 +245,14 @@ def _to_max_margin(units: Array, data: DataSet) -> Row:
     }
 
 
-def _descent_bound(units: Array, seeds: int, data: DataSet) -> Row:
-    """Return the bound on the leave-one-out instability of descent, of directions (seeds + n, p).
+def _descent_bound(units: Array, seeds: int, data: DataSet, examples: Indices) -> Row:
+    """Return the bound on the leave-one-out instability of descent, of directions (seeds + m, p), m examples left out.
 
-    It is the better bound of the max-margin heads and both direction errors of the first seed: on S, and the mean of
-    those on the S^i.
+    It is the bound per example of the max-margin heads, which in the mean is never above the other one, and both
+    direction errors of the first seed: on S, and the mean of those on the S^i.
     """
     if not data.separable:
         return {}
-    errors = np.linalg.norm(units[0] - data.limit), np.linalg.norm(units[seeds:] - data.limits, axis=-1).mean()
-    exact = min(data.bound.direction_bound, data.bound.sharp_direction_bound.mean())
-    return {"descent_loo_bound": float(exact + sum(errors))}
+    left_out = np.linalg.norm(units[seeds:] - data.limits[examples], axis=-1).mean()
+    errors = np.linalg.norm(units[0] - data.limit) + left_out
+    return {"descent_loo_bound": float(data.bound.sharp_direction_bound[examples].mean() + errors)}

@@ -1,0 +1,85 @@
+"""A study from a file and the options of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from steadytune.errors import UserError
+
+
+def study_content(
+    study: Path | None,
+    options: Mapping[str, Any],
+    settings: Sequence[str] | None,
+    *,
+    vary: str | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    command: str = "run",
+) -> dict[str, Any]:
+    """Return the plain data of a study: what the file says, then the options, then the settings.
+
+    Args:
+        study: A YAML file, or None.
+        options: Key -> value; None and an empty list were not given.
+        settings: KEY=VALUE each.
+        vary: Names of seeds to cross, between commas.
+        defaults: What holds where neither says anything.
+        command: Names itself where a task or model is missing.
+
+    Raises:
+        UserError: The file cannot be read, a setting is none, or there is no model or task.
+    """
+    from steadytune.config import read_yaml
+
+    content: dict[str, Any] = {**(defaults or {}), **(read_yaml(study) if study else {})}
+    content |= {key: value for key, value in options.items() if value is not None and value != []}
+    if vary is not None:
+        held = content.get("seeds")
+        if isinstance(held, list):
+            raise UserError(f"--vary: {study} lists its seeds, which cannot be crossed: say how many with --seeds")
+        grid = {} if held is None else held if isinstance(held, dict) else {"values": held}
+        content["seeds"] = {**grid, "vary": [name.strip() for name in vary.split(",")]}
+    for setting in settings or ():
+        put(content, setting)
+    for key in ("model", "task"):
+        if key not in content:
+            raise UserError(
+                f"no {key} given: name one with --{key}, or give a study file (see steadytune {command} --help)"
+            )
+    return content
+
+
+def put(content: dict[str, Any], setting: str) -> None:
+    """Set a dotted key in plain data to a YAML value.
+
+    Raises:
+        UserError: The setting is not KEY=VALUE, or the key leads through something that is not a mapping.
+    """
+    import yaml
+
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set takes KEY=VALUE, such as training.learning_rate=5e-5, not '{setting}'")
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        raise UserError(f"--set {key}: '{text}' is not a YAML value") from None
+    *path, last = key.split(".")
+    place = content
+    for part in path:
+        if place.get(part) is None:
+            place[part] = {}
+        inner = place[part]
+        if part == "task":
+            # A task given by its name alone is a mapping with nothing but a name.
+            if isinstance(inner, list) and len(inner) == 1:
+                inner = inner[0]
+            if isinstance(inner, str):
+                inner = {"name": inner}
+            place[part] = inner
+        if not isinstance(inner, dict):
+            raise UserError(f"--set {key}: '{part}' holds {inner!r}, which has no keys")
+        place = inner
+    place[last] = value

@@ -1,0 +1,73 @@
+"""What the pre-trained features of a training set say, before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from steadytune.errors import UserError
+from steadytune.seeds import Seeds
+from steadytune.study import STANDARD, RunSpec, Training
+from steadytune.tasks import load_task
+from steadytune.theory.loo.logistic_loo import approximate_leave_one_out
+from steadytune.theory.margin.max_margin import directions, max_margin, norms
+from steadytune.training.data import run_data
+from steadytune.training.features import frozen_features
+from steadytune.training.models import quiet
+from steadytune.training.weights import weights_fingerprint
+
+_L2 = 1.0
+"""Beside the sum of the losses: scikit-learn's C = 1."""
+
+
+def frozen_spec(spec: RunSpec) -> RunSpec:
+    """Return a run of head tuning on the features that a run starts from.
+
+    Runs with equal model, task and training examples share its `id`. The recipe's stabilizers are left out; where the
+    run reads the model class's own head, features are means over the tokens.
+    """
+    training = spec.training
+    kept = training.model_dump(include={"train_size", "select_checkpoint", "split_seed", "max_length", "precision"})
+    pooling = "auto" if training.pooling == "native" else training.pooling
+    head = Training.model_validate({**kept, "pooling": pooling, "setting": "head", "threads": training.threads})
+    return spec.model_copy(
+        update={
+            "recipe": STANDARD,
+            "training": head.resolved(spec.model),
+            "stabilizers": (),
+            "seeds": Seeds.all(0).model_copy(update={"data": spec.seeds.data}),
+        }
+    )
+
+
+def feature_quantities(spec: RunSpec, cache: Path) -> dict[str, float]:
+    """Return margin, B/gamma and leave-one-out instability of heads on the frozen features of a training set.
+
+    "margin" is gamma of the max-margin head without bias and "norm_over_margin" is B/gamma; both are NaN where the
+    classes are not separable. "loo_directions" is the mean distance of the directions of the regularised head (sum of
+    the losses + ||W||^2 / 2, no bias) with and without an example, by one Newton step per example.
+
+    Args:
+        spec: As `frozen_spec` makes it.
+        cache: Folder of cached features.
+
+    Raises:
+        UserError: Model or data are not there, or not those of the run, or the task is no classification; or as
+            `max_margin`.
+    """
+    task = load_task(spec.task)
+    if task.kind != "classification":
+        raise UserError(f"task '{task.name}' is a {task.kind}, and a margin lies between classes")
+    if task.fingerprint != spec.data:
+        raise UserError(f"the data of task '{task.name}' are not those of the runs")
+    if weights_fingerprint(spec.model) != spec.weights:
+        raise UserError(f"the files of model '{spec.model}' are not those of the runs")
+    data = run_data(spec)
+    with quiet():
+        features = frozen_features(spec, data, cache, lambda share: None).train.double().numpy()
+    labels = data.splits.train.labels
+    found = max_margin(features, labels)
+    gamma = found.gamma if found.separable else math.nan
+    heads = approximate_leave_one_out(features, labels, l2=_L2)
+    moved = norms(directions(heads.weight) - directions(heads.full.weight[None]))
+    return {"margin": gamma, "norm_over_margin": found.largest_norm / gamma, "loo_directions": float(moved.mean())}

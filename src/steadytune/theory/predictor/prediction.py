@@ -1,0 +1,253 @@
+"""Can instability over seeds be predicted? Rank correlations, and a predictor tried on tasks that it has not seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from steadytune.theory.predictor.quantities import QUANTITIES
+from steadytune.theory.predictor.ranks import (
+    Array,
+    Indices,
+    correlations,
+    mean_interval,
+    mean_known,
+    shuffles,
+    task_rows,
+    unit_ranks,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEVEL = 0.05
+STRONG = 0.5
+"""A mean rank correlation in held-out tasks from which on a predictor predicts, and not weakly."""
+FEWEST_COHORTS = 3
+"""Two points always lie on a line."""
+BEST, RATE, RECIPE = "best single quantity", "learning rate × steps", "the recipe on the other tasks"
+_SHUFFLES = 1999
+_ROUNDING = 1e-9
+_NAMES = [one.name for one in QUANTITIES]
+
+PredictionVerdict = Literal["predicts", "predicts weakly", "predicts nothing", "not to be told"]
+
+
+class Correlation(NamedTuple):
+    """How one quantity goes with instability.
+
+    Attributes:
+        name: Of the quantity.
+        within: Mean over tasks of Spearman's correlation within a task; NaN where it varies within none.
+        low: Lower end of its 95 % interval, see `ranks.mean_interval`.
+        high: Upper end.
+        p: Two-sided, corrected for looking at all quantities: the share of shuffles in which the largest of them is as
+            large. Shuffles exchange the instability of the cohorts of a task.
+        pooled: Over all cohorts of all tasks. Tasks that differ in both make it large, whatever happens within them;
+            there is no interval, since tasks would have to be drawn for it.
+        tasks: Correlation in each task.
+    """
+
+    name: str
+    within: float
+    low: float
+    high: float
+    p: float
+    pooled: float
+    tasks: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Predictions for tasks whose instability was not seen.
+
+    Attributes:
+        predicted: (n,) where each cohort stands among those of its task, in units of `ranks.unit_ranks`; NaN for what
+            is not predicted.
+        tasks: Spearman's correlation with what was measured, in each held-out task.
+        p: One-sided: share of the shuffles within tasks that are predicted as well.
+        baselines: Name -> correlation in each held-out task.
+        chosen: Task -> the best single quantity on the other tasks.
+    """
+
+    predicted: Array
+    tasks: Mapping[str, float]
+    p: float
+    baselines: Mapping[str, Mapping[str, float]]
+    chosen: Mapping[str, str]
+
+    @property
+    def mean(self) -> float:
+        """Mean correlation over the held-out tasks."""
+        return _mean(self.tasks)
+
+    def baseline(self, name: str) -> float:
+        """Return the mean correlation of a baseline over the same tasks."""
+        return _mean(self.baselines[name])
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What can be said beforehand of one kind of instability.
+
+    Attributes:
+        target: Column of the table.
+        cohorts: The rows that were used: of tasks with at least three cohorts, and the target known.
+        correlations: One per quantity.
+        held_out: None with fewer than two tasks.
+        halves: Correlation within each task of the instability of every second run with that of the others: how well
+            half the runs measure it.
+        with_first: Mean correlation in the held-out tasks if the run that gives the quantities counts in the target.
+    """
+
+    target: str
+    cohorts: pd.DataFrame
+    correlations: tuple[Correlation, ...]
+    held_out: HeldOut | None
+    halves: Mapping[str, float]
+    with_first: float
+
+    @property
+    def verdict(self) -> PredictionVerdict:
+        """Whether it predicts: p below 5 %; weakly: with a mean correlation below 0.5."""
+        if self.held_out is None or math.isnan(self.held_out.mean):
+            return "not to be told"
+        if self.held_out.p >= LEVEL:
+            return "predicts nothing"
+        return "predicts" if self.held_out.mean >= STRONG else "predicts weakly"
+
+
+def predict_instability(table: pd.DataFrame, target: str, *, shuffled: int = _SHUFFLES) -> Prediction:
+    """Correlate quantities with instability, and predict each task's cohorts from the other tasks.
+
+    The predictor is ridge regression on ranks within tasks: it says where a cohort will stand among the cohorts of its
+    task. Of the held-out task it knows the quantities of all cohorts, whose ranks it takes, and nothing of their
+    instability. The penalty is the number p of quantities, the ratio of the noise's variance to that of a slope where p
+    independent quantities explain half of the variance of the ranks together (derived); nothing is tuned. A quantity
+    counts if it is known for more than half of the other tasks' cohorts and varies there; where it is unknown it takes
+    the middle rank.
+
+    Args:
+        table: As `cohort_table` makes it. Cohorts of several models and studies on one task are ranked together.
+        target: One of `TARGETS`.
+        shuffled: Number of shuffles for the p-values, which assume that without a relation the cohorts of a task can
+            be exchanged. Recipes that train alike with equal seeds are not independent, which makes them too small.
+    """
+    sizes = table.dropna(subset=[target]).groupby("task")[target].transform("size")
+    cohorts = table.loc[sizes.index[sizes >= FEWEST_COHORTS]].reset_index(drop=True)
+    groups = task_rows(list(cohorts["task"]))
+    rows = list(groups.values())
+
+    def ranked(column: str) -> Array:
+        return unit_ranks(cohorts[[column]].to_numpy(np.float64), rows)
+
+    ranks = unit_ranks(cohorts[_NAMES].to_numpy(np.float64), rows)
+    targets = shuffles(ranked(target)[:, 0], rows, shuffled)
+    held_out, with_first = None, math.nan
+    if len(groups) > 1:
+        held_out = _held_out(cohorts, ranks, targets, groups)
+        every = ranked(f"{target}_all")
+        with_first = float(mean_known(_scores(_ridge(cohorts, ranks, every, rows), every, rows))[0])
+    halves = correlations(ranked(f"{target}_even"), ranked(f"{target}_odd"), rows)[:, 0, 0]
+    return Prediction(
+        target,
+        cohorts,
+        tuple(_correlations(cohorts, target, ranks, targets, groups)),
+        held_out,
+        dict(zip(groups, halves.tolist(), strict=True)),
+        with_first,
+    )
+
+
+def _correlations(
+    cohorts: pd.DataFrame, target: str, ranks: Array, targets: Array, groups: Mapping[str, Indices]
+) -> list[Correlation]:
+    rows = list(groups.values())
+    values, measured = (cohorts[columns].to_numpy(np.float64) for columns in (_NAMES, target))
+    by_task = correlations(ranks, targets, rows)
+    means = mean_known(by_task)
+    known = np.isfinite(means[:, 0])
+    largest = np.abs(means[known]).max(axis=0, initial=0)
+    low, high = mean_interval(values, measured, rows)
+    whole = [np.arange(len(cohorts))]
+    pooled = correlations(unit_ranks(values, whole), unit_ranks(measured, whole)[:, None], whole)[0, :, 0]
+    return [
+        Correlation(
+            name,
+            float(means[i, 0]),
+            float(low[i]),
+            float(high[i]),
+            float((largest >= abs(means[i, 0]) - _ROUNDING).mean()) if known[i] else math.nan,
+            float(pooled[i]),
+            dict(zip(groups, by_task[:, i, 0].tolist(), strict=True)),
+        )
+        for i, name in enumerate(_NAMES)
+    ]
+
+
+def _held_out(cohorts: pd.DataFrame, ranks: Array, targets: Array, groups: Mapping[str, Indices]) -> HeldOut:
+    rows = list(groups.values())
+    predicted = _ridge(cohorts, ranks, targets, rows)
+    scores = mean_known(_scores(predicted, targets, rows))
+    best, rate, recipe = np.zeros((3, len(ranks)))
+    chosen = {}
+    column = _NAMES.index("rate_times_steps")
+    for task, here in groups.items():
+        others = [other for other in rows if other is not here]
+        found = np.nan_to_num(mean_known(correlations(ranks, targets[:, :1], others))[:, 0])
+        first = int(np.abs(found).argmax())
+        chosen[task] = _NAMES[first]
+        best[here] = found[first] * ranks[here, first]
+        rate[here] = found[column] * ranks[here, column]
+        elsewhere = np.concatenate(others)
+        stood = cohorts.loc[elsewhere].assign(rank=targets[elsewhere, 0] * _scale(others))
+        recipe[here] = cohorts.loc[here, "recipe"].map(stood.groupby("recipe")["rank"].mean()).fillna(0.0)
+
+    def by_task(values: Array) -> dict[str, float]:
+        return dict(zip(groups, _scores(values[:, None], targets[:, :1], rows)[:, 0].tolist(), strict=True))
+
+    return HeldOut(
+        predicted[:, 0],
+        by_task(predicted[:, 0]),
+        float((scores >= scores[0] - _ROUNDING).mean()) if np.isfinite(scores[0]) else math.nan,
+        {BEST: by_task(best), RECIPE: by_task(recipe), RATE: by_task(rate)},
+        chosen,
+    )
+
+
+def _ridge(cohorts: pd.DataFrame, ranks: Array, targets: Array, groups: Sequence[Indices]) -> Array:
+    """Predict the targets (n, m) of each group from the other groups."""
+    known = cohorts[_NAMES].notna().to_numpy()
+    predicted = np.zeros(targets.shape)
+    for here in groups:
+        others = [other for other in groups if other is not here]
+        rows, scale = np.concatenate(others), _scale(others)[:, None]
+        counts = ranks[rows].any(axis=0) & (known[rows].mean(axis=0) > 0.5)
+        x, y = ranks[np.ix_(rows, counts)] * scale, targets[rows] * scale
+        slopes = np.linalg.solve(x.T @ x + max(1, x.shape[1]) * np.eye(x.shape[1]), x.T @ y)
+        predicted[here] = ranks[np.ix_(here, counts)] @ slopes
+    return predicted
+
+
+def _scale(groups: Sequence[Indices]) -> Array:
+    """Return what makes the mean square of unit ranks 1 in each group, one number per row."""
+    return np.concatenate([np.full(len(rows), math.sqrt(len(rows))) for rows in groups])
+
+
+def _scores(predicted: Array, targets: Array, groups: Sequence[Indices]) -> Array:
+    """Return Spearman's correlations (groups, m), column by column: 0 for a prediction that ranks nothing.
+
+    NaN where the target does not vary.
+    """
+    ranks = unit_ranks(np.round(predicted, 12), groups)
+    found = np.stack([(ranks[rows] * targets[rows]).sum(axis=0) for rows in groups])
+    varies = np.stack([targets[rows].any(axis=0) for rows in groups])
+    return np.where(varies, np.clip(found, -1, 1), np.nan)
+
+
+def _mean(values: Mapping[str, float]) -> float:
+    return float(mean_known(np.array(list(values.values())))) if values else math.nan

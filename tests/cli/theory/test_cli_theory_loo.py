@@ -1,0 +1,154 @@
+import os
+import signal
+
+import pandas as pd
+import pytest
+import yaml
+from commands import Started, command, refused, wait_for
+
+QUICK = ["--seeds", 2, "--steps", 40]
+FULL = ["--examples", 2, "--seeds", 2, "--set", "training.epochs=1", "--workers", 1]
+
+
+@pytest.fixture
+def loo(tiny_model, tiny_task):
+    return ["theory", "loo", "--model", tiny_model, "--task", tiny_task]
+
+
+@pytest.fixture
+def file(tiny_model, tiny_task, tmp_path):
+    """Write a study file."""
+
+    def write(**content):
+        path = tmp_path / "study.yaml"
+        base = {"model": str(tiny_model), "task": str(tiny_task), "seeds": 1}
+        path.write_text(
+            yaml.safe_dump({**base, "training": {"epochs": 1, "learning_rate": 1e-3}} | content, sort_keys=False)
+        )
+        return path
+
+    return write
+
+
+def test_head_tuning_on_parts_of_a_task_is_measured_and_reported(loo, tmp_path):
+    out = tmp_path / "out"
+    result = command(*loo, "--size", 20, "--size", 40, *QUICK, "--out", out)
+    assert result.code == 0, result.err
+    assert "each of the 40 examples got the weight 0" in " ".join(result.out.split())
+    assert result.out.splitlines()[-1] == f"report: {out / 'loo.html'}"
+    summary = pd.read_csv(out / "stability.csv")
+    assert list(summary["n"]) == [20, 40]
+    assert (summary[["loo_weights", "loo_directions", "loo_loss", "seed_weights", "seed_directions"]] > 0).all(
+        axis=None
+    )
+    assert (summary["influence_rank_weights"] > 0.5).all()
+    examples = pd.read_csv(out / "examples.csv")
+    assert len(examples) == 2 * (20 + 40)
+    per_seed = examples[examples["n"] == 40].groupby("seed")["loo_directions"].mean()
+    assert per_seed.mean() == pytest.approx(summary["loo_directions"][1], rel=1e-4)
+    assert sorted(examples[(examples["n"] == 40) & (examples["seed"] == 0)]["example"]) == list(range(40))
+    small, large = (set(examples[examples["n"] == n]["example"]) for n in (20, 40))
+    assert small < large
+
+
+def test_full_fine_tuning_leaves_out_a_sample_with_the_seeds_held_fixed(loo, tmp_path):
+    out = tmp_path / "out"
+    words = [*FULL, "--recipe", "standard", "--recipe", "freeze", "--recipe", "lnsr"]
+    result = command(*loo, *words, "--out", out)
+    assert result.code == 0, result.err
+    lines = result.out.splitlines()
+    assert lines[0] == "3 cohorts to train"
+    assert [line for line in lines if "refused: lnsr compares states inside the encoder" in line]
+    assert lines[-1] == f"report: {out / 'loo.html'}"
+    summary = pd.read_csv(out / "stability.csv")
+    assert list(summary["recipe"]) == ["standard", "freeze", "lnsr"]
+    assert list(summary["left_out"]) == [2, 2, 0]
+    assert list(summary["frozen"]) == [0, 1, 0]
+    assert list(summary["status"]) == ["done", "done", "refused"]
+    assert (summary["travelled"][:2] > 0).all()
+    assert summary.loc[2, ["travelled", "loo_weights", "seed_weights"]].isna().all()
+    examples = pd.read_csv(out / "examples.csv")
+    means = examples[examples["recipe"] == "freeze"]["loo_weights"].mean()
+    assert means == pytest.approx(summary["loo_weights"][1], rel=1e-4)
+    again = command(*loo, *words, "--out", out)
+    assert again.out.splitlines()[0] == "0 cohorts to train, 3 already there"
+    pd.testing.assert_frame_equal(pd.read_csv(out / "stability.csv"), summary)
+
+
+def test_a_study_file_is_read_and_options_go_before_it(file, tmp_path):
+    out = tmp_path / "out"
+    path = file(recipes={"standard": {}, "slow": {"training": {"learning_rate": 1e-4}}}, seeds=3)
+    words = ["--seeds", 1, "--set", "training.train_size=20", "--examples", 1, "--workers", 1]
+    result = command("theory", "loo", path, *words, "--out", out)
+    assert result.code == 0, result.err
+    assert "Learning rate\n- " in result.out
+    summary = pd.read_csv(out / "stability.csv")
+    assert list(summary["recipe"]) == ["standard", "slow"]
+    assert list(summary["learning_rate"]) == [1e-3, 1e-4]
+    assert list(summary["n"]) == [20, 20]
+    assert summary["seed_weights"].isna().all()
+    head = command("theory", "loo", path, "--size", 20, *QUICK, "--recipe", "standard", "--out", tmp_path / "head")
+    assert head.code == 0, head.err
+    assert list(pd.read_csv(tmp_path / "head" / "stability.csv")["steps"]) == [40]
+
+
+def test_an_interrupted_study_ends_its_processes_and_goes_on_with_what_is_missing(file, tmp_path):
+    out = tmp_path / "out"
+    rates = {f"r{n}": {"training": {"learning_rate": n * 1e-4}} for n in range(1, 7)}
+    words = ["theory", "loo", file(recipes=rates), "--examples", 2, "--workers", 2, "--out", out]
+    process = Started(*words, folder=tmp_path)
+    wait_for(lambda: list(out.glob("cohorts/*.json")) or not process.running, 120)
+    assert process.running, process.log
+    os.kill(process.pid, signal.SIGINT)
+    result = process.wait(30)
+    assert result.code == 130, result.out
+    assert result.out.splitlines()[-1] == ("stopped; finished cohorts are kept, and the same command goes on from here")
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("cohorts/*.json")}
+    assert 1 <= len(kept) < 6
+    again = command(*words[:-3], 1, "--out", out)
+    assert again.code == 0, again.err
+    assert again.out.splitlines()[0].endswith(f", {len(kept)} already there")
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert list(pd.read_csv(out / "stability.csv")["recipe"]) == list(rates)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--size", 41], "size 41: task '{task}' has 40 training examples, from 3 to all"),
+        (["--size", 2], "size 2: task '{task}' has 40 training examples, from 3 to all"),
+        (["--learning-rate", 1e9], "beyond the stability limit"),
+        (["--examples", 41], "has 40 training examples: 41 cannot be left out"),
+        (["--examples", 2, "--size", 20], "--size is for head tuning"),
+        (["--set", "training.setting=full"], "--examples"),
+        (["--set", "training.setting=head", "--examples", 2], "--examples"),
+        (["--recipe", "mmmr", "--examples", 2], "unknown recipe 'mmmr': did you mean 'mmr'?"),
+        (["--recipe", "surt", "--vary", "init"], "No such option: --vary"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(loo, tiny_task, tmp_path, words, said):
+    assert said.format(task=tiny_task) in refused(*loo, *QUICK, *words, "--out", tmp_path / "out")
+    assert not (tmp_path / "out" / "cohorts").exists()
+
+
+def test_a_study_file_that_cannot_be_used_is_refused_before_anything_is_trained(file, tmp_path):
+    out = ["--examples", 2, "--out", tmp_path / "out"]
+    assert refused("theory", "loo", tmp_path / "none.yaml", *out) == f"error: no study file at {tmp_path / 'none.yaml'}"
+    assert refused("theory", "loo", *out) == (
+        "error: no task given: name one with --task, or give a study file (see steadytune theory loo --help)"
+    )
+    assert "--examples says" in refused("theory", "loo", file(training={"setting": "head"}), *out)
+    assert "should be a mapping" in refused("theory", "loo", file(training=[1]), *out)
+    sizes = file(recipes={"few": {"training": {"train_size": 6}}})
+    assert "recipe 'few'" in refused("theory", "loo", sizes, "--examples", 7, "--out", tmp_path / "out")
+    mixed = file(recipes={"standard": {}, "other": {"training": {"setting": "head"}}})
+    assert "recipe 'other' is not in setting 'full'" in refused("theory", "loo", mixed, *out)
+    redrawn = file(seeds={"vary": ["data"], "values": 2}, training={"train_size": 20})
+    assert "seeds of the data cannot vary" in refused("theory", "loo", redrawn, *out)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_is_a_file_is_refused(loo, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("text")
+    assert refused(*loo, "--out", file) == f"error: {file} is a file: --out names a folder"
