@@ -26,7 +26,7 @@ def test_folders_of_runs_become_a_table_and_a_page_and_the_verdict_is_said(tmp_p
     result = command("theory", "predict", *folders, "--out", out)
     assert result.code == 0, result.err
     said = " ".join(result.out.split())
-    assert "- SD of the score: what one run per recipe gives predicts" in said
+    assert "- SD of the score: the predictor of all quantities predicts" in said
     assert "unknown task 'glue/one'" in said
     assert result.out.splitlines()[-1] == f"report: {out / 'prediction.html'}"
     table = pd.read_csv(out / "predictor.csv")

@@ -67,9 +67,12 @@ def test_expected_and_seen_stand_side_by_side(written):
 
 def test_the_verdict_stands_on_top_with_its_numbers():
     sentences = describe(found_in(made_table())[0])
-    assert sentences[0].startswith("SD of the score: what one run per recipe gives predicts. In 3 tasks, each held out")
+    assert sentences[0].startswith(
+        "SD of the score: the predictor of all quantities predicts. In 3 tasks, each held out"
+    )
     assert "Baselines, mean ρ in the same tasks: best single quantity 1.00" in sentences[1]
     assert "distance travelled for <b>task0" in sentences[1]
+    assert sentences[-2].endswith("corrected for looking at all: distance travelled (1.00).")
     assert "ρ = 1.00 (<b>task0), 1.00 (<b>task1) and 1.00 (<b>task2)" in sentences[-1]
 
 

@@ -127,7 +127,7 @@ def describe(found: Prediction) -> list[str]:
             measured,
         ]
     sentences = [
-        f"{target}: what one run per recipe gives {found.verdict}. In {count(tasks, 'task')}, each held out, the mean "
+        f"{target}: the predictor of all quantities {found.verdict}. In {count(tasks, 'task')}, each held out, the mean "
         f"ρ of what is predicted with what is measured is {signed(held_out.mean)} ({_chance(held_out.p)}): "
         f"{_by_task(held_out.tasks)}."
     ]
@@ -142,6 +142,12 @@ def describe(found: Prediction) -> list[str]:
     sentences.append(
         f"Were the run that gives the quantities counted in the target too, the mean ρ would be "
         f"{signed(found.with_first)}."
+    )
+    alone = [f"{TITLES[row.name]} ({signed(row.within)})" for row in found.correlations if row.p < LEVEL]
+    sentences.append(
+        f"On their own these go with it within these tasks, corrected for looking at all: {listed(alone)}."
+        if alone
+        else "On its own no quantity goes with it within these tasks, corrected for looking at all."
     )
     return [*sentences, measured]
 
