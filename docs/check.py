@@ -107,13 +107,17 @@ def command_lines(text: str) -> Iterator[list[str]]:
 
 def check_command(words: list[str]) -> Iterator[str]:
     """Yield what a command line names that the program does not have."""
-    commands: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
-    name, *rest = words
-    if name not in commands:
-        if name != "--help":
-            yield f"no command 'steadytune {name}'"
+    command: Any = typer.main.get_command(app)
+    name, rest = "", words
+    while rest and hasattr(command, "commands"):
+        name, rest = f"{name} {rest[0]}".strip(), rest[1:]
+        if name.endswith("--help"):
+            return
+        command = command.commands.get(name.split()[-1])
+    if command is None:
+        yield f"no command 'steadytune {name}'"
         return
-    options = {option for parameter in commands[name].params for option in parameter.opts} | {"--help"}
+    options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     for word in rest:
         if word.startswith("-") and word.partition("=")[0] not in options:
             yield f"'steadytune {name}' has no option {word}"
