@@ -127,7 +127,7 @@ def describe(found: Prediction) -> list[str]:
             measured,
         ]
     sentences = [
-        f"{target}: the predictor of all quantities {found.verdict}. In {count(tasks, 'task')}, each held out, the mean "
+        f"{target}: the predictor of all quantities {found.verdict}. In {count(tasks, 'task')}, each held out, mean "
         f"ρ of what is predicted with what is measured is {signed(held_out.mean)} ({_chance(held_out.p)}): "
         f"{_by_task(held_out.tasks)}."
     ]
