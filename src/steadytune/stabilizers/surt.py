@@ -39,7 +39,8 @@ class SURT(Stabilizer):
         head_epochs: Passes in which a new language-model head is trained alone.
         head_learning_rate: Its peak rate.
         texts: A file to train on in the place of the training inputs, a text per line, as it is or gzipped; a text is
-            cut to the length of the longest training input. Text of another domain shows what the task's own is worth.
+            cut to the length of the longest training input. Text of another domain shows what the task's own is worth,
+            if there is as much of it.
         texts_sha256: SHA-256 of that file, filled in when a study names it, so that a run tells which texts it saw.
     """
 
@@ -112,7 +113,7 @@ class SURT(Stabilizer):
             content = path.read_bytes()
             if sha256(content) != self.texts_sha256:
                 raise UserError(f"surt: {path} is not the file that the study named: its content has changed")
-            lines = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8").splitlines()
+            lines = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8").split("\n")
         except (OSError, EOFError, ValueError) as error:
             raise UserError(f"surt: {path} cannot be read as text, a text per line: {error}") from None
         texts = [line for line in lines if line.strip()]

@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 from made_theory import made_table
 
@@ -35,7 +36,11 @@ def test_what_is_said_of_sample_size_follows_the_table(power, seen):
 
 @pytest.mark.parametrize(("rank", "seen"), [(1.0, "seen"), (-1.0, "the opposite is seen")])
 def test_what_is_said_of_the_margin_follows_the_table(rank, seen):
-    assert verdict(size_claims(made_table(margin_rank=rank)), "margin γ/B") == seen
+    table = made_table(margin_rank=rank)
+    # Two groups of one width tell nothing.
+    assert verdict(size_claims(table), "margin γ/B") == "not to be told"
+    several = pd.concat([table.assign(d=table["d"] + more) for more in range(3)])
+    assert verdict(size_claims(several), "margin γ/B") == seen
 
 
 @pytest.mark.parametrize(("bound", "seen"), [(2.0, "seen"), (0.9, "not seen")])
@@ -82,13 +87,22 @@ def test_heads_are_judged_beside_their_controls():
     assert verdict(claims, SEED) == "seen"
     assert verdict(claims, LOO_DRAWN) == "the opposite is seen"
     assert verdict(claims, "come nearer") == "seen"
-    assert verdict(claims, "initial weights cancel") == "seen"
+    assert verdict(claims, "initial weights cancel", "as near") == "seen"
     assert verdict(claims, "from a zero start") == "seen"
+
+
+def test_the_control_that_is_more_stable_over_seeds_is_said_to_be():
+    table = made_table(seed_heads=-0.5)
+    one = (table["part"] == "heads") & (table["kind"] == "one head, init / sqrt(H)")
+    claims = head_claims(table.assign(seed_instability=table["seed_instability"].where(~one, 0.5)))
+    assert verdict(claims, "initial weights cancel", "at most the seed instability") == "not seen"
+    claims = head_claims(table.assign(seed_instability=table["seed_instability"].where(~one, 1e-4)))
+    assert verdict(claims, "initial weights cancel", "at most the seed instability") == "seen"
 
 
 def test_controls_that_do_worse_are_said_to():
     claims = head_claims(made_table(error_heads=-0.5, control=2.0, zero=10.0))
-    assert verdict(claims, "initial weights cancel") == "not seen"
+    assert verdict(claims, "initial weights cancel", "as near") == "not seen"
     assert verdict(claims, "from a zero start") == "not seen"
 
 
@@ -118,4 +132,4 @@ def test_without_separable_data_nothing_is_said_of_bound_and_margin():
     assert verdict(size_claims(table), "min(√") == "not to be told"
     assert verdict(size_claims(table), "margin γ/B") == "not to be told"
     assert {claim.verdict for claim in time_claims(table)} == {"not to be told"}
-    assert verdict(head_claims(table), "from a zero start") == "not to be told"
+    assert verdict(head_claims(table), "max-margin direction as H") == "not to be told"

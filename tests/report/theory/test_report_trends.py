@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from steadytune.report.theory.trends import Claim, Trend, bounded, claim, graded, trend
+from steadytune.report.theory.trends import Claim, Trend, bounded, claim, graded, ranked, trend
 
 
 def table_of(*groups):
@@ -31,14 +31,19 @@ def test_the_order_of_the_rows_does_not_matter():
     assert sorted(trend(mixed, "x", "y").ratios) == sorted(trend(table, "x", "y").ratios)
 
 
-def test_groups_without_two_values_or_a_first_one_have_no_ratio():
+def test_groups_without_two_values_do_not_count():
     nothing = float("nan")
-    found = trend(table_of([nothing, 1, 2], [0, 1, 2], [1, nothing, nothing], [1, nothing, 3]), "x", "y")
+    found = trend(table_of([nothing, 1, 2], [1, nothing, nothing], [1, nothing, 3]), "x", "y")
     assert sorted(found.ratios) == pytest.approx([2, 3])
     empty = trend(table_of([nothing, 1, nothing]), "x", "y")
     assert len(empty.ratios) == 0
     assert empty.verdict("falls") == "not to be told"
     assert empty.words("x =", "data sets") == "There are no data sets with two values to compare."
+
+
+def test_what_starts_from_nothing_rises_and_what_stays_at_nothing_stays():
+    found = trend(table_of([0, 1, 2], [0, 0, 0], [1e-12, 1, 1e-11], [1, 1, 0]), "x", "y")
+    assert found.ratios.tolist() == [math.inf, 1, 1, 0]
 
 
 def test_groups_may_be_made_by_several_columns():
@@ -67,8 +72,41 @@ def test_words_name_the_ends_the_shares_and_the_median():
     found = trend(table_of([1, 2, 4], [2, 2, 4], [1, 1, 1], [2, 1, 1]), "x", "y")
     assert found.words("step", "data sets") == (
         "From step 1 to 100 it falls in 25 %, rises in 50 %, changes by less than 5 % in 25 % of 4 data sets; the "
-        "median ratio is 1.5."
+        "median ratio is 1.5. Fewer than 5 do not tell."
     )
+
+
+def test_fewer_than_five_groups_tell_nothing():
+    falling = [[2, 2, 1]] * 5
+    assert trend(table_of(*falling[:4]), "x", "y").verdict("falls") == "not to be told"
+    found = trend(table_of(*falling), "x", "y")
+    assert found.verdict("falls") == "seen"
+    assert "do not tell" not in found.words("x =", "data sets")
+
+
+def test_where_it_is_not_seen_is_said():
+    table = table_of(*[[2, 2, 1]] * 3, *[[1, 1, 2]] * 3)
+    table["separable"] = table["dataset"] < 3
+    found = trend(table, "x", "y")
+    assert found.where("falls") == " It falls in 100 % of those that are separable, and in 0 % of the others."
+    assert claim("Words.", "ours", "falls", found, "x =").measured.endswith("of the others.")
+    assert not trend(table.assign(separable=True), "x", "y").where("falls")
+    table.loc[0, "separable"] = False
+    assert not trend(table, "x", "y").where("falls")
+
+
+@pytest.mark.parametrize(
+    ("correlations", "verdict"),
+    [
+        ([0.9, 0.5, 0.3, 0.2, 0.8], "seen"),
+        ([0.9, 0.5, 0.3, 0.1, 0.1], "mostly seen"),
+        ([0.9, 0.1, 0.1, 0.1, 0.1], "mixed"),
+        ([-0.9, -0.5, -0.3, 0.1, 0.1], "the opposite is seen"),
+        ([0.9] * 4, "not to be told"),
+    ],
+)
+def test_rank_correlations_near_zero_are_none(correlations, verdict):
+    assert ranked(np.array(correlations)) == verdict
 
 
 @pytest.mark.parametrize(
@@ -95,7 +133,7 @@ def test_a_bound_is_seen_unless_it_is_exceeded():
 
 
 def test_a_claim_sets_both_side_by_side():
-    found = trend(table_of([1, 2, 4]), "x", "y")
+    found = trend(table_of(*[[1, 2, 4]] * 5), "x", "y")
     made = claim("It falls.", "ours", "falls", found, "x =")
     assert made == Claim("It falls.", "ours", "the opposite is seen", found.words("x =", "data sets"))
 

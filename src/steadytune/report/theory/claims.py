@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from steadytune.analysis.wording import percent
-from steadytune.report.theory.trends import FLAT, MOSTLY, Claim, Trend, Verdict, bounded, claim, graded, trend
+from steadytune.report.theory.trends import FLAT, Claim, Trend, bounded, claim, ranked, trend
 from steadytune.theory.studies.table import DESIGN
 
 if TYPE_CHECKING:
@@ -95,15 +95,13 @@ def _margin_claim(separable: pd.DataFrame) -> Claim:
     prediction = "Of data sets of one size, those with the larger margin γ/B are more stable when one is left out."
     if not len(ranks):
         return Claim(prediction, ABSTRACT, "not to be told", "No group has five separable data sets to rank.")
-    agree, against = float((ranks > 0).mean()), float((ranks < 0).mean())
-    verdict: Verdict = "the opposite is seen" if against >= MOSTLY else graded(agree) if agree >= MOSTLY else "mixed"
     return Claim(
         prediction,
         ABSTRACT,
-        verdict,
-        f"B/γ and the leave-one-out instability of the max-margin head rank alike in {percent(agree)} of {len(ranks)} "
-        f"groups of data sets with the same n, d and classes; Spearman's ρ is {np.median(ranks):.2f} in the median, "
-        f"from {ranks.min():.2f} to {ranks.max():.2f}. A larger margin lowers the bound in any case.",
+        ranked(ranks),
+        f"Spearman's ρ of B/γ and the leave-one-out instability of the max-margin head is {np.median(ranks):.2f} in "
+        f"the median over {len(ranks)} groups of data sets with the same n, d and classes, from {ranks.min():.2f} to "
+        f"{ranks.max():.2f}. A larger margin lowers the bound in any case.",
     )
 
 

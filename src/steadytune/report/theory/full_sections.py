@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotly.graph_objects as go
 
-from steadytune.analysis.wording import listed, percent
+from steadytune.analysis.wording import listed
 from steadytune.report.figures import Look, axis_title, escaped, frame, looks, plain
 from steadytune.report.theory.claims import ABSTRACT, OURS
 from steadytune.report.theory.figures import Line, Panel, draw
 from steadytune.report.theory.full_series import longest, series
 from steadytune.report.theory.page import Section
-from steadytune.report.theory.trends import MOSTLY, Claim, Verdict, Way, claim, graded, trend
+from steadytune.report.theory.trends import Claim, Way, claim, ranked, trend
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,14 +186,12 @@ def _rank_claim(ranks: np.ndarray[Any, np.dtype[np.float64]]) -> Claim:
     )
     if not len(ranks):
         return Claim(prediction, ABSTRACT, "not to be told", f"No task has {_RANKED} cohorts of one n to rank.")
-    agree, against = float((ranks > 0).mean()), float((ranks < 0).mean())
-    verdict: Verdict = "the opposite is seen" if against >= MOSTLY else graded(agree) if agree >= MOSTLY else "mixed"
     return Claim(
         prediction,
         ABSTRACT,
-        verdict,
-        f"They rank alike in {percent(agree)} of {len(ranks)} groups; Spearman's ρ is {np.median(ranks):.2f} in the "
-        f"median, from {ranks.min():.2f} to {ranks.max():.2f}. The recipes differ in more than the distance.",
+        ranked(ranks),
+        f"Spearman's ρ is {np.median(ranks):.2f} in the median over {len(ranks)} groups, from {ranks.min():.2f} to "
+        f"{ranks.max():.2f}. The recipes differ in more than the distance.",
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from steadytune.analysis.wording import percent
 from steadytune.report.theory.claims import ABSTRACT, DERIVED, LOO_DRAWN, OURS, SEED, base, part
-from steadytune.report.theory.trends import FLAT, Claim, Way, bounded, claim, graded, trend
+from steadytune.report.theory.trends import FEWEST, FLAT, NOTHING, Claim, Way, bounded, claim, graded, trend
 from steadytune.theory.studies.varied import HEADS, SCALED, ZERO
 
 if TYPE_CHECKING:
@@ -41,38 +41,50 @@ def head_claims(table: pd.DataFrame) -> list[Claim]:
 def _control_claims(last: pd.DataFrame) -> list[Claim]:
     """Compare MHLoss at the largest H with one head from a smaller start, and from zero."""
     most = last["heads"].max()
-    errors = {
-        kind: last[(last["kind"] == kind) & (last["heads"] == (1 if kind == ZERO else most))]
-        .set_index("dataset")["direction_error"]
-        .dropna()
-        for kind in (HEADS, SCALED, ZERO)
-    }
-    # Starts are drawn anew for each, so that the median speaks and single data sets do not.
-    alike, above = ((errors[HEADS] / errors[kind]).to_numpy(np.float64) for kind in (SCALED, ZERO))
-    same = (
-        "What heads gain is no more than that their initial weights cancel: one head drawn at 1/√H of the scale is at "
+    cancelling = (
+        "What heads gain is no more than that their initial weights cancel: one head drawn at 1/√H of the scale"
     )
-    same += f"least as near to the max-margin direction as H = {most:g} heads."
-    least = f"One head from a zero start is at least as near as H = {most:g} heads."
-    if not len(alike):
-        return [Claim(words, OURS, "not to be told", "No data set is separable.") for words in (same, least)]
-    median, beaten = float(np.median(alike)), float((above >= 1 - 1e-9).mean())
-    return [
-        Claim(
-            same,
-            OURS,
-            "seen" if median >= 1 - FLAT else "not seen",
-            f"The distance of the heads over that of the one head is {median:.2f} in the median over {len(alike)} "
-            f"{_SEPARABLE}; seen means at least {1 - FLAT:g}.",
-        ),
-        Claim(
-            least,
-            OURS,
-            graded(beaten),
-            f"It is in {percent(beaten)} of {len(above)} {_SEPARABLE}; the distance of the heads over that of the zero "
-            f"start is {np.median(above):.2f} in the median.",
-        ),
-    ]
+    claims = []
+    for column, words, what in (
+        ("direction_error", f"{cancelling} is at least as near to the max-margin direction as H = {most:g} heads.", ""),
+        ("seed_instability", f"{cancelling} has at most the seed instability of H = {most:g} heads.", "seed "),
+    ):
+        heads, one, zero = (_values(last, column, kind, most) for kind in (HEADS, SCALED, ZERO))
+        # Starts are drawn anew for each, so that the median speaks and single data sets do not.
+        ratios = (heads / one)[(one >= NOTHING) & (heads >= NOTHING)].to_numpy(np.float64)
+        if len(ratios) < FEWEST:
+            claims.append(Claim(words, OURS, "not to be told", "Too few data sets have both."))
+            continue
+        median = float(np.median(ratios))
+        distance = "instability" if what else "distance"
+        measured = (
+            f"The {what}{distance} of the heads over that of the one head is {median:.2f} in the median over "
+            f"{len(ratios)} {_SEPARABLE if column == 'direction_error' else 'data sets'}; seen means at least "
+            f"{1 - FLAT:g}."
+        )
+        if what:
+            measured += " One head from a zero start has no seed instability, and so no place in the figure."
+        claims.append(Claim(words, OURS, "seen" if median >= 1 - FLAT else "not seen", measured))
+        if not what:
+            above = (heads / zero).to_numpy(np.float64)
+            beaten = float((above >= 1 - 1e-9).mean())
+            claims.append(
+                Claim(
+                    f"One head from a zero start is at least as near as H = {most:g} heads.",
+                    OURS,
+                    graded(beaten),
+                    f"It is in {percent(beaten)} of {len(above)} {_SEPARABLE}; the distance of the heads over that of "
+                    f"the zero start is {np.median(above):.2f} in the median.",
+                )
+            )
+    return claims
+
+
+def _values(last: pd.DataFrame, column: str, kind: str, most: float) -> pd.Series[float]:
+    """Return a value of every data set that has it, of H heads or a control."""
+    rows = last[(last["kind"] == kind) & (last["heads"] == (1 if kind == ZERO else most))]
+    found: pd.Series[float] = rows.set_index("dataset")[column].dropna()
+    return found
 
 
 def time_claims(table: pd.DataFrame) -> list[Claim]:

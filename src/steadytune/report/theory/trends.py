@@ -22,6 +22,12 @@ FLAT = 0.05
 """A relative change below this is none."""
 SEEN, MOSTLY = 0.9, 0.6
 """Shares of the groups from which on a prediction is seen, or mostly."""
+FEWEST = 5
+"""Fewer groups than this tell nothing."""
+CORRELATED = 0.2
+"""A rank correlation below this is none."""
+NOTHING = 1e-9
+"""An instability below this is rounding."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +58,25 @@ class Trend:
             by more than `FLAT`, and "lowest" or "highest"; None where there is none. Settings that most groups lack do
             not count.
         last: The smallest and the largest setting at which a group ends.
+        separable: (groups,) whether the data of a group are; None where that is not known or not the same throughout.
     """
 
     ends: tuple[float, float]
     ratios: NDArray[np.float64]
     between: tuple[float, str] | None = None
     last: tuple[float, float] | None = None
+    separable: NDArray[np.bool_] | None = None
 
-    def share(self, way: Way) -> float:
-        """Return the share of the groups that go this way; NaN without groups."""
-        falls, rises = self.ratios < 1 - FLAT, self.ratios > 1 + FLAT
+    def share(self, way: Way, some: NDArray[np.bool_] | None = None) -> float:
+        """Return the share of the groups, or of some of them, that go this way; NaN without groups."""
+        ratios = self.ratios if some is None else self.ratios[some]
+        falls, rises = ratios < 1 - FLAT, ratios > 1 + FLAT
         going = {"falls": falls, "rises": rises, "stays": ~(falls | rises)}[way]
         return float(going.mean()) if len(going) else math.nan
 
     def verdict(self, expected: Way) -> Verdict:
         """Say whether what was expected is seen."""
-        if not len(self.ratios):
+        if len(self.ratios) < FEWEST:
             return "not to be told"
         if self.share(expected) >= MOSTLY:
             return graded(self.share(expected))
@@ -92,10 +101,18 @@ class Trend:
         if self.last and self.last[0] < self.last[1]:
             high = f"{self.last[0]:g}–{self.last[1]:g}"
         between = f" It is {self.between[1]} in between, at {setting} {self.between[0]:g}." if self.between else ""
+        few = "" if len(self.ratios) >= FEWEST else f" Fewer than {FEWEST} do not tell."
         return (
             f"From {setting} {low} to {high} it {', '.join(ways)} of {len(self.ratios)} {groups}; the median ratio "
-            f"is {np.median(self.ratios):.2g}.{between}"
+            f"is {np.median(self.ratios):.2g}.{between}{few}"
         )
+
+    def where(self, expected: Way) -> str:
+        """Say in which data what was expected is seen, if it is not seen in all of them; else nothing."""
+        if self.separable is None or self.verdict(expected) in ("seen", "not to be told"):
+            return ""
+        with_it, without = (percent(self.share(expected, some)) for some in (self.separable, ~self.separable))
+        return f" It {expected} in {with_it} of those that are separable, and in {without} of the others."
 
 
 def trend(table: pd.DataFrame, x: str, y: str, by: Sequence[str] = ("dataset",)) -> Trend:
@@ -104,14 +121,16 @@ def trend(table: pd.DataFrame, x: str, y: str, by: Sequence[str] = ("dataset",))
     Args:
         table: A row per group and setting. Rows without a value do not count.
         x: Column of the setting.
-        y: Column of the value, at least 0. Groups whose first value is 0 have no ratio.
+        y: Column of the value, at least 0. From 0 to 0 is no change, from 0 to more a ratio without limit.
         by: Columns that make a group.
     """
     known = table.dropna(subset=[x, y]).sort_values(x, kind="stable")
-    grouped = known.groupby(list(by), dropna=False)[[x, y]]
-    first, last = grouped.transform("first"), grouped.transform("last")
-    usable = (first[x] < last[x]) & (first[y] > 0)
-    relative = known.assign(ratio=known[y] / first[y].where(usable))[usable]
+    known = known.assign(**{y: known[y].where(known[y] >= NOTHING, 0.0)})
+    grouped = known.groupby(list(by), dropna=False)
+    first, last = (grouped[[x, y]].transform(end) for end in ("first", "last"))
+    usable = first[x] < last[x]
+    relative = known.assign(ratio=(known[y] / first[y]).where(first[y] > 0, np.where(known[y] > 0, np.inf, 1.0)))
+    relative = relative[usable]
     if relative.empty:
         return Trend((math.nan, math.nan), np.zeros(0))
     ending = relative[x] == last[x][usable]
@@ -119,7 +138,12 @@ def trend(table: pd.DataFrame, x: str, y: str, by: Sequence[str] = ("dataset",))
     ends = float(first[x][usable][ending].quantile(interpolation="lower")), float(ended.quantile(interpolation="lower"))
     each = relative.groupby(x)["ratio"]
     medians = each.median()[each.size() * 2 > len(ratios)]
-    return Trend(ends, ratios, _between(medians) if len(medians) else None, (float(ended.min()), float(ended.max())))
+    separable = None
+    if "separable" in known and bool((grouped["separable"].transform("nunique")[usable] == 1).all()):
+        found = relative["separable"][ending].to_numpy(np.bool_)
+        separable = found if found.any() and not found.all() else None
+    between = _between(medians) if len(medians) else None
+    return Trend(ends, ratios, between, (float(ended.min()), float(ended.max())), separable)
 
 
 def _between(medians: pd.Series[float]) -> tuple[float, str] | None:
@@ -134,7 +158,8 @@ def _between(medians: pd.Series[float]) -> tuple[float, str] | None:
 
 def claim(prediction: str, source: str, expected: Way, found: Trend, setting: str, groups: str = "data sets") -> Claim:
     """Set the prediction of a trend beside the trend."""
-    return Claim(prediction, source, found.verdict(expected), found.words(setting, groups))
+    words = found.words(setting, groups) + found.where(expected)
+    return Claim(prediction, source, found.verdict(expected), words)
 
 
 def bounded(prediction: str, source: str, table: pd.DataFrame, value: str, bound: str, rows: str) -> Claim:
@@ -168,3 +193,13 @@ def graded(share: float) -> Verdict:
     if math.isnan(share):
         return "not to be told"
     return "seen" if share >= SEEN else "mostly seen" if share >= MOSTLY else "not seen"
+
+
+def ranked(correlations: NDArray[np.float64]) -> Verdict:
+    """Say whether rank correlations (groups,) that should be positive are: below `CORRELATED` in size is none."""
+    if len(correlations) < FEWEST:
+        return "not to be told"
+    agree, against = ((sign * correlations >= CORRELATED).mean() for sign in (1, -1))
+    if against >= MOSTLY:
+        return "the opposite is seen"
+    return graded(float(agree)) if agree >= MOSTLY else "mixed"
