@@ -6,6 +6,9 @@ import pytest
 import yaml
 from commands import command, refused
 
+from steadytune.errors import UserError
+from steadytune.theory.full.on_task import task_bound
+
 QUICK = ["--steps", 4, "--points", 2, "--products", 12]
 
 
@@ -77,6 +80,32 @@ def test_what_cannot_be_bounded_is_refused(bound, tmp_path, words, said):
     out = tmp_path / "out"
     assert said in refused(*bound, *QUICK, *words, "--out", out)
     assert not out.exists()
+
+
+def test_options_are_refused_before_a_task_or_model_is_looked_for(tmp_path):
+    words = ["theory", "bound", "--model", "nowhere", "--task", "nowhere", "--out", tmp_path / "out"]
+    assert "learning_rate must be positive and finite" in refused(*words, "--learning-rate", 0)
+
+
+def test_too_many_examples_to_leave_out_of_a_later_task_are_refused_before_the_first_is_trained(bound, tmp_path):
+    few, out = made_task(tmp_path / "few", [0, 1] * 10), tmp_path / "out"
+    words = [*bound, "--task", few, "--set", "training.train_size=null", "--left-out", 21, "--out", out]
+    assert "has 20 training examples: 21 of them cannot be left out" in refused(*words, *QUICK)
+    assert not out.exists()
+
+
+def test_a_finished_task_is_kept_where_a_later_one_fails(bound, tmp_path, monkeypatch):
+    def measured(spec, **options):
+        if spec.recipe == "cls":
+            raise UserError("the second one fails")
+        return task_bound(spec, **options)
+
+    monkeypatch.setattr("steadytune.theory.full.on_task.task_bound", measured)
+    out = tmp_path / "out"
+    recipes = "recipes={standard: {}, cls: {training: {pooling: cls}}}"
+    assert refused(*bound, *QUICK, "--set", recipes, "--out", out) == "error: the second one fails"
+    assert list(pd.read_csv(out / "bound.csv")["recipe"]) == ["standard"]
+    assert (out / "bound.html").exists()
 
 
 def made_task(folder, labels):

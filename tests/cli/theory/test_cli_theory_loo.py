@@ -118,17 +118,57 @@ def test_an_interrupted_study_ends_its_processes_and_goes_on_with_what_is_missin
         (["--size", 41], "size 41: task '{task}' has 40 training examples, from 3 to all"),
         (["--size", 2], "size 2: task '{task}' has 40 training examples, from 3 to all"),
         (["--learning-rate", 1e9], "beyond the stability limit"),
-        (["--examples", 41], "has 40 training examples: 41 cannot be left out"),
-        (["--examples", 2, "--size", 20], "--size is for head tuning"),
+        (["--workers", 0], "--workers is for full fine-tuning: leave it out, or give --examples"),
+        (
+            ["--recipe", "standard", "--set", "recipes={a: {}, b: {training: {learning_rate: 1e-5, epochs: 9}}}"],
+            "recipes 'a' and 'b' have the same features and heads, and would be the same training",
+        ),
+        (["--set", "recipes={a: {}, b: {stabilizers: [{mhloss: {heads: 1}}]}}"], "recipes 'a' and 'b' have the same"),
         (["--set", "training.setting=full"], "--examples"),
-        (["--set", "training.setting=head", "--examples", 2], "--examples"),
-        (["--recipe", "mmmr", "--examples", 2], "unknown recipe 'mmmr': did you mean 'mmr'?"),
         (["--recipe", "surt", "--vary", "init"], "No such option: --vary"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(loo, tiny_task, tmp_path, words, said):
     assert said.format(task=tiny_task) in refused(*loo, *QUICK, *words, "--out", tmp_path / "out")
+    assert not (tmp_path / "out" / "stability.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--examples", 41], "has 40 training examples: 41 cannot be left out"),
+        (["--size", 20], "--size is for head tuning: with --examples use --set training.train_size=..."),
+        (["--steps", 500], "--steps is for head tuning: with --examples use --set training.epochs=..."),
+        (["--learning-rate", 0], "--learning-rate is for head tuning: with --examples use --set training.learning"),
+        (["--set", "training.setting=head"], "--examples says that it is full fine-tuning"),
+        (["--recipe", "mmmr"], "unknown recipe 'mmmr': did you mean 'mmr'?"),
+    ],
+)
+def test_what_cannot_be_measured_in_full_fine_tuning_is_refused(loo, tiny_task, tmp_path, words, said):
+    words = ["--examples", 2, "--seeds", 2, *words]
+    assert said in refused(*loo, *words, "--out", tmp_path / "out")
     assert not (tmp_path / "out" / "cohorts").exists()
+
+
+def test_heads_of_mhloss_are_trained_and_averaged_in_head_tuning(loo, tmp_path):
+    out = tmp_path / "out"
+    result = command(*loo, "--recipe", "standard", "--recipe", "mhloss", "--size", 20, *QUICK, "--out", out)
+    assert result.code == 0, result.err
+    summary = pd.read_csv(out / "stability.csv").set_index("recipe")
+    # Distances of two means of H independent draws are those of single draws over sqrt(H), about.
+    ratio = summary.loc["standard", "seed_weights"] / summary.loc["mhloss", "seed_weights"]
+    assert 50**0.5 / 1.6 < ratio < 50**0.5 * 1.6
+
+
+def test_a_finished_task_is_kept_where_a_later_one_fails(loo, tmp_path):
+    few, out = tmp_path / "few", tmp_path / "out"
+    few.mkdir()
+    for name in ("train", "validation"):
+        (few / f"{name}.csv").write_text("sentence,label\nanna likes the door,0\nthe book is good,1\nben sees,1\n")
+    said = refused(*loo, "--task", few, "--size", 20, *QUICK, "--out", out)
+    assert said == f"error: size 20: task '{few}' has 3 training examples, from 3 to all"
+    assert len(pd.read_csv(out / "stability.csv")) == 1
+    assert (out / "loo.html").exists()
 
 
 def test_a_study_file_that_cannot_be_used_is_refused_before_anything_is_trained(file, tmp_path):

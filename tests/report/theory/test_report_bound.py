@@ -89,6 +89,7 @@ def test_the_bound_stands_beside_what_leaving_examples_out_did(written):
     for one in found:
         assert f"The mean over 3 left-out examples is {one.instability:.3g}" in page.text
     assert "As convexity fails, nothing is proved." in page.text
+    assert "As far as the terms were measured, the forms are a bound where none of the first three" in page.text
     assert "It is above the bound in 0 of 3 left-out examples" in page.text
 
 
@@ -98,10 +99,12 @@ def test_an_instability_above_the_bound_is_not_seen_and_one_that_is_not_measured
     text = Page(write_bounds([above], tmp_path).read_text(encoding="utf-8")).text
     assert "Not seen (derived) Leave-one-out stability, the mean of" in text
     assert "It is above the bound in 3 of 3 left-out examples" in text
-    text = Page(write_bounds([made(left_out=0)], tmp_path / "none").read_text(encoding="utf-8")).text
+    assert (tmp_path / "left_out.csv").exists()
+    text = Page(write_bounds([made(left_out=0)], tmp_path).read_text(encoding="utf-8")).text
     assert "Not to be told (derived) Leave-one-out stability, the mean of" in text
     assert "No example was left out to compare" in text
     assert "left_out.csv" not in text
+    assert not (tmp_path / "left_out.csv").exists()
 
 
 def test_an_expansion_that_holds_up_to_the_end_is_seen_and_one_that_does_not_is_not_seen(tmp_path):

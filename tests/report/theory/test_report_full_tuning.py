@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -7,7 +8,7 @@ from report_parsing import Page
 
 from steadytune.report.theory.full_sections import full_sections
 from steadytune.report.theory.full_series import design, longest, series
-from steadytune.report.theory.full_tuning import write_cohorts
+from steadytune.report.theory.full_tuning import numbers, write_cohorts
 from steadytune.seeds import Seeds
 from steadytune.stabilizers import parse_stabilizer
 from steadytune.study import RunSpec, TaskSpec, Training
@@ -100,6 +101,17 @@ def test_freezing_without_the_embeddings_is_another_method():
     assert series(design([cohort(), cohort(methods=[bare])]), "frozen").empty
 
 
+def test_freezing_the_embeddings_alone_is_another_method_and_freezing_nothing_is_none():
+    def freeze(blocks, embeddings):
+        return cohort(methods=[{"freeze": {"blocks": blocks, "embeddings": embeddings}}])
+
+    # Embeddings alone: no start of the series that freezes them with the blocks above, nor of the one that does not.
+    for other in (cohort(), freeze(3, True), freeze(3, False)):
+        assert series(design([freeze(0, True), other]), "frozen").empty
+    assert len(series(design([freeze(0, False), freeze(3, True)]), "frozen")) == 2
+    assert design([freeze(0, False), cohort()])["rest"].nunique() == 1
+
+
 def test_a_section_is_there_for_what_varies_alone():
     keys = [section.key for section in full_sections(design(everything("a")))]
     assert keys == ["epochs", "size", "rate", "steps", "distance", "frozen"]
@@ -174,13 +186,33 @@ def test_page_and_tables_hold_every_cohort_and_why_one_is_lost(tmp_path):
     assert summary["steps"][:3].tolist() == [48, 24, 96]
     assert summary.loc[summary["status"] == "diverged", "loo_weights"].isna().all()
     assert len(pd.read_csv(tmp_path / "examples.csv")) == 20 * 4
+    assert "examples.csv" in page.text
 
 
 def test_cohorts_that_are_all_lost_still_make_a_page(tmp_path):
+    write_cohorts([cohort()], tmp_path)
+    assert (tmp_path / "examples.csv").exists()
     path, sections = write_cohorts([cohort(status="refused")], tmp_path)
     assert sections == []
+    # Of nothing there is no table, and an older one would not be of these cohorts.
+    assert not (tmp_path / "examples.csv").exists()
+    assert "examples.csv" not in Page(path.read_text(encoding="utf-8")).text
     assert "refused: the reason" in Page(path.read_text(encoding="utf-8")).text
     assert math.isnan(pd.read_csv(tmp_path / "stability.csv")["travelled"][0])
+
+
+def test_numbers_stand_with_their_standard_errors():
+    one = cohort()
+    exact = one.exact
+    assert exact is not None
+    apart = Differences(*[np.array([[0.1, 0.3], [0.1, 0.3]])] * 4)
+    some = CohortStability(one.spec, one.n, "done", "", one.labels, replace(exact, leave_one_out=apart))
+    table = numbers([some, cohort(status="diverged")])
+    row, lost = (dict(zip(table.columns, line, strict=True)) for line in table.rows)
+    # sd = 0.1 sqrt(2) of two, so 0.1 for their mean, times sqrt(94 / 96).
+    assert row["leave-one-out weights"] == row["leave-one-out predictions"] == "0.2 ± 0.099"
+    assert (row["leave-one-out loss"], row["seed weights"]) == ("0.2", "1")
+    assert lost["leave-one-out weights"] == "–"
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

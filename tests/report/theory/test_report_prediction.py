@@ -18,7 +18,7 @@ def made_table(way=(1, 1, 1), cohorts=10):
         for recipe in range(cohorts):
             row = {name: rng.random() for name in COLUMNS}
             row |= {"study": "runs", "model": "a-model", "task": f"<b>task{task}", "recipe": f"<i>{recipe}"}
-            row |= {"runs": 5, "seed": "0", "learning_rate": 0.1, "margin": np.nan}
+            row |= {"runs": 5, "lost": 0, "seed": "0", "learning_rate": 0.1, "margin": np.nan}
             for target in TARGETS:
                 row |= {f"{target}{kind}": 1 + sign * row["distance"] for kind in ("", "_all", "_even", "_odd")}
             rows.append(row)
@@ -74,6 +74,21 @@ def test_the_verdict_stands_on_top_with_its_numbers():
     assert "distance travelled for <b>task0" in sentences[1]
     assert sentences[-2].endswith("corrected for looking at all: distance travelled (1.00).")
     assert "ρ = 1.00 (<b>task0), 1.00 (<b>task1) and 1.00 (<b>task2)" in sentences[-1]
+
+
+def test_a_baseline_that_needs_no_run_and_does_as_well_stands_in_the_verdict_which_is_not_seen(tmp_path):
+    table = made_table().assign(lost=[2] + [0] * 29)
+    table["rate_times_steps"] = table["distance"]
+    found = found_in(table)
+    assert describe(found[0])[0].startswith(
+        "SD of the score: the predictor of all quantities predicts, but no better than learning rate × steps (1.00). In"
+    )
+    said = Page(write_prediction(table, [], found, tmp_path).read_text(encoding="utf-8")).text
+    question = (
+        "One run of each recipe tells which recipes will be less stable on a task that was not seen: SD of the score"
+    )
+    assert f"Mixed (the question) {question}" in said
+    assert "150, and 2 lost" in said
 
 
 def test_the_opposite_of_what_was_expected_is_said(tmp_path):

@@ -35,6 +35,11 @@ def classifier(*layers, n=12, seed=0):
     return MeanLoss(model, list(zip(inputs.split(5), labels.split(5), strict=True)), CLASSIFICATION)
 
 
+def _weakly_curved(model, outputs, targets):
+    """Least squares, with a curvature of 0.01 in the directions that no example has."""
+    return REGRESSION(outputs, targets) + 0.005 * model.weight.square().sum()
+
+
 def everything(loss):
     parts = [torch.cat(part) for part in zip(*loss.batches, strict=True)]
     return parts[0], parts[1]
@@ -125,7 +130,7 @@ def test_a_fitted_problem_with_more_examples_than_weights_fails_nothing():
     result = full_tuning_bound(least_squares(), learning_rate=0.1, steps=200)
 
     assert result.failures == ()
-    assert result.describe()[0].startswith("Leave-one-out stability is at most ")
+    assert result.describe()[0].startswith("As far as the terms were measured, leave-one-out stability is at most ")
     assert len(result.describe()) == 4
 
 
@@ -199,6 +204,37 @@ def test_a_training_that_diverges_names_the_stability_limit():
         gradient_descent(loss, 1e6, 200, [200])
 
     assert torch.equal(loss.weights, start)
+
+
+def test_a_training_that_diverges_at_its_last_step_names_the_stability_limit_too():
+    loss = least_squares()
+    loss = MeanLoss(loss.model, loss.batches, lambda outputs, targets: REGRESSION(outputs, targets).square())
+    loss.set_weights(loss.weights * 1e10)
+
+    with pytest.raises(UserError, match=r"diverged at step 1 of 1: the stability limit 2/beta is \d"):
+        gradient_descent(loss, 1e80, 1, [1])
+
+
+def test_infinite_weights_of_a_finite_loss_have_diverged():
+    loss = classifier(nn.Linear(4, 3), nn.Tanh())
+
+    with pytest.raises(UserError, match="diverged at step 1 of 1: "):
+        gradient_descent(loss, math.inf, 1, [1])
+
+
+@pytest.mark.parametrize(("bend", "largest"), [(0.0, "0"), (-2.0, "-2")])
+def test_a_training_that_diverges_where_nothing_curves_upwards_names_no_limit(bend, largest):
+    loss = least_squares(d=1)
+    loss = MeanLoss(loss.model, loss.batches, lambda outputs, _: (outputs * 0).sum() + _concave(loss.model, bend))
+
+    with pytest.raises(UserError, match=rf"diverged at step \d+ of 900: no curvature .*, as the largest .* {largest}$"):
+        gradient_descent(loss, 1e155 if bend == 0 else 1.0, 900, [900])
+
+
+def _concave(model, bend):
+    """A line or a downward parabola in the one weight."""
+    weight = model.weight.sum()
+    return 1e155 * weight + bend * weight**2 / 2
 
 
 def test_a_learning_rate_beyond_the_stability_limit_is_refused_before_anything_is_trained():
@@ -295,7 +331,27 @@ def test_too_few_products_leave_beta_open_and_say_so():
 
     assert names(result)[0] == "learning rate at most 1/beta"
     assert "with beta = inf, of which inf is the margin of too few products" in result.failures[0].finding
-    assert "convexity" not in names(result)
+    assert "convexity" in names(result)
+    assert result.terms.smallest_curvature.min() > 0
+    (finding,) = [failure.finding for failure in result.failures if failure.name == "convexity"]
+    assert finding.endswith("or less, and with the margin of too few products at least -inf.")
+
+
+def test_a_smallest_curvature_above_zero_by_less_than_its_margin_proves_no_convexity():
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(12, 60, generator=generator, dtype=torch.float64)
+    model = nn.Linear(60, 1, bias=False).double()
+    loss = MeanLoss(model, [(inputs, torch.ones(12, dtype=torch.float64))], lambda z, y: _weakly_curved(model, z, y))
+
+    few, all_of_them = (full_tuning_bound(loss, learning_rate=1e-3, steps=2, products=k) for k in (11, 60))
+
+    assert few.terms.smallest_curvature.min() > 0
+    assert few.terms.margin.max() > few.terms.smallest_curvature.min()
+    assert "convexity" in names(few)
+    assert not few.proved
+    assert all_of_them.mu == pytest.approx(0.01)
+    assert "convexity" not in names(all_of_them)
+    assert all_of_them.proved
 
 
 def test_one_example_cannot_be_left_out():

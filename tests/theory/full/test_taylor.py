@@ -78,6 +78,17 @@ def test_a_loss_that_reaches_zero_off_its_expansion_has_an_infinite_error_there(
     assert 0 < check.limit < 1
 
 
+def test_a_loss_of_zero_at_the_start_that_is_rounded_otherwise_beside_its_gradient_has_no_error_there():
+    def rounded(w):
+        return w**2 + 1e-12 * torch.is_grad_enabled()
+
+    check = taylor_check(one_weight(rounded), vector(1.0))
+
+    assert check.loss[0] == 0
+    assert check.error == pytest.approx(np.zeros(21))
+    assert check.limit == math.inf
+
+
 def test_the_weights_are_where_they_were_after():
     loss = one_weight(torch.exp, at=0.3)
 

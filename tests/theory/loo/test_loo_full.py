@@ -8,6 +8,7 @@ from steadytune.errors import UserError
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.theory import leave_one_out_full
+from steadytune.training.data import run_data
 from steadytune.training.full import RunTrainer, train_full
 
 
@@ -130,6 +131,18 @@ def test_a_number_of_examples_is_a_sample_that_is_the_same_each_time(specs, tmp_
     assert first.examples.tolist() == again.examples.tolist()
     assert first.leave_one_out.weights.tolist() == again.leave_one_out.weights.tolist()
     assert "3 of the 40 examples" in first.describe()[0]
+
+
+def test_the_same_examples_are_left_out_at_every_size_of_the_training_set(specs, tmp_path):
+    left_out = []
+    for size in (16, 30, None):
+        runs = specs(train_size=size)
+        found = leave_one_out_full(runs, 3, cache=tmp_path)
+        texts = run_data(runs[0]).splits.train.candidates
+        left_out.append({texts[i] for i in found.examples})
+
+    assert left_out[0] == left_out[1] == left_out[2]
+    assert len(left_out[0]) == 3
 
 
 def test_the_best_epoch_is_picked_on_every_example(specs, tmp_path):

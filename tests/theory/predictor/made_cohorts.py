@@ -20,6 +20,7 @@ def made_cohorts(seed=0, tasks=4, cohorts=12, strengths=0.0):
         quantities += rng.standard_normal(quantities.shape)
         for recipe, values in enumerate(quantities):
             row = {"study": "s", "model": "m", "task": f"task{task}", "recipe": f"recipe{recipe}", "runs": 5, "seed": 0}
+            row["lost"] = 0
             row |= dict(zip(NAMES, values, strict=True))
             value = np.exp(strengths[task] * row[PLANTED] + 0.5 * rng.standard_normal() + task)
             row |= {f"{target}{kind}": value for target in ("sd", "disagreement") for kind in KINDS}

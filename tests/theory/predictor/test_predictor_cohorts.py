@@ -4,6 +4,7 @@ from made_runs import VERSIONS, made_arrays, made_record, made_specs, made_study
 
 from steadytune.errors import UserError
 from steadytune.records import RunStore
+from steadytune.theory.predictor import cohorts
 from steadytune.theory.predictor.cohorts import COLUMNS, cohort_table
 
 
@@ -56,12 +57,21 @@ def test_the_first_finished_run_takes_the_place_of_one_that_diverged(tmp_path):
     assert list(table["runs"]) == [3]
 
 
+def test_runs_that_are_lost_are_counted_and_their_cohorts_named(tmp_path):
+    study = made_study(seeds=4, recipes=["standard", "mmr"])
+    store = made_folder(tmp_path / "runs", study, lost=("mmr", 2))
+    table, notes = cohort_table([store], tmp_path / "cache")
+    assert dict(zip(table["recipe"], table["lost"], strict=True)) == {"standard": 0, "mmr": 1}
+    assert notes[-1].endswith("less stable than their numbers say: a-model / a/task / mmr (1 of 4).")
+
+
 def test_cohorts_with_too_few_finished_runs_are_left_out_and_named(tmp_path):
     study = made_study(seeds=3, recipes=["standard", "mmr"])
     store = made_folder(tmp_path / "runs", study, lost=("mmr", 1))
     table, notes = cohort_table([store], tmp_path / "cache")
     assert list(table["recipe"]) == ["standard"]
     assert notes[0] == "Left out, with fewer than 3 finished runs: a-model / a/task / mmr."
+    assert "a-model / a/task / mmr (1 of 3)" in notes[-1]
 
 
 def test_no_cohort_with_enough_runs_is_refused(tmp_path):
@@ -79,3 +89,16 @@ def test_studies_stand_under_one_another_and_a_cohort_in_two_of_them_counts_once
     assert list(table["study"]) == [str(first.path), str(second.path)]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
+
+
+def test_the_encoding_of_a_cohorts_examples_is_part_of_the_progress(tmp_path, monkeypatch):
+    def encode(spec, cache, progress):
+        progress(0.5)
+        return {}
+
+    monkeypatch.setattr(cohorts, "feature_quantities", encode)
+    first = made_folder(tmp_path / "first", made_study(seeds=3))
+    second = made_folder(tmp_path / "second", made_study(seeds=3, task="b/task"))
+    shares = []
+    cohort_table([first, second], tmp_path / "cache", progress=shares.append)
+    assert shares == [0.0, 0.25, 0.5, 0.75, 1.0]

@@ -26,7 +26,10 @@ def test_runs_with_equal_model_task_and_examples_share_their_features(specs):
 
 def test_margin_and_leave_one_out_are_those_of_the_frozen_features(specs, tmp_path):
     spec = frozen_spec(specs["small", 0])
-    found = feature_quantities(spec, tmp_path)
+    shares = []
+    found = feature_quantities(spec, tmp_path, shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
     data = run_data(spec)
     features = frozen_features(spec, data, tmp_path, lambda share: None).train.double().numpy()
     labels = data.splits.train.labels

@@ -45,6 +45,29 @@ def test_a_weak_signal_is_called_weak():
     assert 0 < found.held_out.mean < 0.5
 
 
+@pytest.mark.parametrize("baseline", [RATE, RECIPE])
+def test_what_a_baseline_tells_without_a_run_is_no_merit_of_the_predictor(baseline):
+    table = made_cohorts(0, strengths=1.0)
+    if baseline == RATE:
+        table["rate_times_steps"] = table["sd"]
+    else:
+        table["sd"] = table["recipe"].str.removeprefix("recipe").astype(int) + 1.0
+        table[PLANTED] = table["sd"]
+    found = predict_instability(table, "sd", shuffled=99)
+    assert found.held_out.p < 0.05
+    assert found.held_out.rival == baseline
+    assert found.held_out.baseline(baseline) == pytest.approx(1.0)
+    assert found.verdict == "predicts, but no better than a baseline"
+
+
+def test_a_baseline_that_predicts_less_well_takes_nothing_from_the_verdict():
+    table = made_cohorts(0, strengths=3.0)
+    table["rate_times_steps"] = table[PLANTED] + 2 * np.random.default_rng(0).standard_normal(len(table))
+    found = predict_instability(table, "sd", shuffled=99)
+    assert 0 < found.held_out.baseline(RATE) < found.held_out.mean
+    assert found.verdict == "predicts"
+
+
 def test_a_relation_that_turns_round_between_tasks_predicts_nothing_and_worse():
     found = predict_instability(made_cohorts(0, tasks=2, cohorts=30, strengths=[2.0, -2.0]), "sd")
     assert found.verdict == "predicts nothing"

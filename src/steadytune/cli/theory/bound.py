@@ -57,15 +57,19 @@ def bound(
     from steadytune.report.theory.bound import bound_table, write_bounds
     from steadytune.study import OFFLINE_MODEL, Study
     from steadytune.sweep.plan import plan
-    from steadytune.theory.full.on_task import task_bound
+    from steadytune.theory.full.bound import check_arguments
+    from steadytune.theory.full.on_task import check_run, task_bound
 
     check_folder(out)
+    check_arguments(learning_rate, steps, points, products)
     content = study_content(
         study, {"model": model, "task": task}, settings, defaults={"model": OFFLINE_MODEL}, command="theory bound"
     )
     cohorts: dict[tuple[str, str, str], RunSpec] = {}
     for spec in plan(Study.parse(content, str(study or "command line"))):
         cohorts.setdefault(spec.cohort, spec)
+    for spec in cohorts.values():
+        check_run(spec, left_out)
     console, found = Console(), []
     with room_on_disk(out):
         for (_, name, _), spec in cohorts.items():
@@ -81,7 +85,8 @@ def bound(
                         progress=progress,
                     )
                 )
-        page = write_bounds(found, out)
+            # Now, so that what is done is kept where a later one fails.
+            page = write_bounds(found, out)
     console.print(bound_table(found))
     for one in found:
         console.print(f"\n{one.name}", markup=False, highlight=False)

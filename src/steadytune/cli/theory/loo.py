@@ -41,7 +41,10 @@ def loo(
         typer.Option(help="A stabilizer, or names joined by '+'. Repeatable.", show_default="standard"),
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds.", show_default="3")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of full-batch gradient descent, in head tuning.")] = 500,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps of full-batch gradient descent, in head tuning.", show_default="500"),
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Its learning rate.", show_default="half the stability limit")
     ] = None,
@@ -54,14 +57,19 @@ def loo(
         typer.Option("--set", help="KEY=VALUE, such as training.train_size=200. Repeatable.", show_default=False),
     ] = None,
     workers: Annotated[
-        int,
-        typer.Option(min=0, help="Processes, in full fine-tuning; 0 means what the machine has room for."),
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0, help="Processes, in full fine-tuning; 0 means what the machine has room for.", show_default="0"
+        ),
+    ] = None,
 ) -> None:
     """Leave every training example out in turn, and say how far the model moves; beside it, how far another seed does.
 
     Head tuning: exact for every example, on the frozen features, with the bound on it and what influence functions
-    predict. With --examples: full fine-tuning, on a sample of examples, the seeds held fixed. Recipes that differ in
+    predict. One descent, that of --steps and --learning-rate, holds for all recipes: they differ in what makes the
+    features, such as surt or training.pooling, and in mhloss.
+
+    With --examples: full fine-tuning, on a sample of examples, the seeds held fixed. Recipes that differ in
     training.train_size, epochs or learning_rate, in freeze or surt show what each of these does. A killed study is no
     loss: start the same command again.
 
@@ -81,20 +89,33 @@ def loo(
     from steadytune.sweep.plan import plan
 
     check_folder(out)
+    _check_options(examples, size, steps, learning_rate, workers)
     options = {"model": model, "task": task, "seeds": seeds, "recipes": recipe}
     defaults = {"model": OFFLINE_MODEL, "seeds": 3}
     content = study_content(study, options, settings, defaults=defaults, command="theory loo")
     _set_kind(content, "full" if examples else "head")
-    if examples and size:
-        raise UserError("--size is for head tuning: with --examples use --set training.train_size=...")
     asked = Study.parse(content, str(study or "command line"))
     specs = plan(asked)
     console = Console()
     with room_on_disk(out):
         if examples:
-            _full(console, asked, specs, examples, out, workers)
+            _full(console, asked, specs, examples, out, workers or 0)
         else:
-            _heads(console, specs, out, sizes=size or (), steps=steps, learning_rate=learning_rate)
+            _heads(console, specs, out, sizes=size or (), steps=steps or 500, learning_rate=learning_rate)
+
+
+def _check_options(
+    examples: int | None, size: list[int] | None, steps: int | None, learning_rate: float | None, workers: int | None
+) -> None:
+    """Refuse options of the kind of training that was not asked for."""
+    if not examples:
+        if workers is not None:
+            raise UserError("--workers is for full fine-tuning: leave it out, or give --examples")
+        return
+    instead = {"--size": (size, "train_size"), "--steps": (steps, "epochs")}
+    for option, (given, key) in {**instead, "--learning-rate": (learning_rate, "learning_rate")}.items():
+        if given not in (None, []):
+            raise UserError(f"{option} is for head tuning: with --examples use --set training.{key}=...")
 
 
 def _set_kind(content: dict[str, Any], kind: str) -> None:
@@ -164,11 +185,12 @@ def _heads(
 ) -> None:
     from steadytune.cli.progress import bar
     from steadytune.report.theory.on_task import stability_table, write_stability
-    from steadytune.theory.studies.on_task import task_stability
+    from steadytune.theory.studies.on_task import check_recipes, task_stability
 
     cohorts: dict[tuple[str, str, str], list[RunSpec]] = {}
     for spec in specs:
         cohorts.setdefault(spec.cohort, []).append(spec)
+    check_recipes([runs[0] for runs in cohorts.values()])
     found: list[TaskStability] = []
     for (_, name, recipe), runs in cohorts.items():
         with bar(console, f"{name}, {recipe}") as progress:
@@ -181,7 +203,8 @@ def _heads(
                 learning_rate=learning_rate,
                 progress=progress,
             )
-    page = write_stability(found, out)
+        # Now, so that what is done is kept where a later one fails.
+        page = write_stability(found, out)
     console.print(stability_table(found))
     for one in found:
         console.print(f"\n{one.name}", markup=False, highlight=False)

@@ -20,7 +20,8 @@ def predict(
 
     Margin, leave-one-out, gradient norms, distance travelled and others, of the first run of each cohort, against the
     instability of its other runs: rank correlations within tasks, and a predictor that is tried on tasks that it has
-    not seen. Cohorts need three finished runs. Nothing is trained.
+    not seen. Cohorts need three finished runs. Nothing is trained, but the pre-trained models encode the examples of
+    each task.
 
     **Example**
 

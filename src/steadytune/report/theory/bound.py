@@ -66,7 +66,7 @@ def write_bounds(found: Sequence[TaskBound], out: Path) -> Path:
     """Write what was found into a folder.
 
     bound.csv has a row of terms per training, path.csv a row per point of a path, taylor.csv a row per point of an
-    expansion, left_out.csv a row per left-out example, and bound.html is a page.
+    expansion, left_out.csv a row per left-out example if there are any, and bound.html is a page.
 
     Returns:
         The path of the page.
@@ -83,6 +83,9 @@ def write_bounds(found: Sequence[TaskBound], out: Path) -> Path:
         EXAMPLES: [row for one in found for row in one.examples()],
     }
     written = {name: rows for name, rows in tables.items() if rows}
+    for name in tables.keys() - written.keys():
+        # That of an earlier command would seem to belong to this page.
+        (out / name).unlink(missing_ok=True)
     for name, rows in written.items():
         write_text(out / name, pd.DataFrame(rows).to_csv(index=False, float_format="%.6g"))
     first = found[0].bound
@@ -107,7 +110,10 @@ def numbers(found: Sequence[TaskBound]) -> NumberTable:
     rows = [one.summary() for one in found]
     lines = [(name, *(_cell(row[key]) for row in rows)) for key, name in _TERMS.items()]
     lines.append(("what fails", *(row["fails"] or "nothing" for row in rows)))
-    remark = "The forms are a bound where none of the first three assumptions fails; elsewhere they are formulas."
+    remark = (
+        "As far as the terms were measured, the forms are a bound where none of the first three assumptions fails; "
+        "elsewhere they are formulas."
+    )
     return NumberTable("Every term", ("term", *(one.name for one in found)), tuple(lines), (remark,))
 
 

@@ -27,10 +27,12 @@ def design(cohorts: Sequence[CohortStability]) -> pd.DataFrame:
     for cohort in cohorts:
         entries = {method.name: method.entry() for method in cohort.spec.stabilizers}
         retrained, frozen = entries.pop("surt", None), entries.pop("freeze", None)
-        # Of freeze the number of blocks is a column; without the embeddings it is another method.
-        bare = frozen is not None and not frozen["freeze"]["embeddings"]
+        # Of freeze the number of blocks is a column; embeddings without blocks or the reverse are other methods.
+        alone = None
+        if frozen is not None and frozen["freeze"]["embeddings"] != (cohort.frozen > 0):
+            alone = "blocks" if cohort.frozen else "embeddings"
         training = cohort.spec.training.model_dump(mode="json", exclude=_READ_APART)
-        rest = {"training": training, "methods": list(entries.values()), "bare": bare}
+        rest = {"training": training, "methods": list(entries.values()), "frozen_alone": alone}
         rows.append({**cohort.summary(), "retrained": _spelled(retrained), "rest": _spelled(rest)})
     return pd.DataFrame(rows)
 

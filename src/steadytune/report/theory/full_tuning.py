@@ -35,12 +35,16 @@ _DEFINITIONS = {
     "stability; over seeds the mean over the same examples.",
     "Travelled": "‖w_0 − w_T‖, the distance of the encoder's weights at the end from where fine-tuning starts; the "
     "mean over seeds.",
+    "±": "Standard error over the left-out examples, which are drawn at random: about how far the mean over all "
+    "examples lies from the mean over these. It says nothing of other seeds.",
     "Series": "Cohorts of one task that differ in nothing but what is looked at, and in what follows from it.",
 }
 
 
 def write_cohorts(cohorts: Sequence[CohortStability], out: Path) -> tuple[Path, list[Section]]:
     """Write stability.csv (a row per cohort), examples.csv (a row per seed and left-out example) and a page.
+
+    Where all cohorts are lost there is no examples.csv, nor does an older one stay.
 
     Returns:
         The path of the page, and its sections.
@@ -50,8 +54,11 @@ def write_cohorts(cohorts: Sequence[CohortStability], out: Path) -> tuple[Path, 
     """
     table = design(cohorts)
     examples = pd.DataFrame([row for cohort in cohorts for row in cohort.examples()])
-    for name, one in ((SUMMARY, table.drop(columns=["retrained", "rest"])), (EXAMPLES, examples)):
+    tables = {SUMMARY: table.drop(columns=["retrained", "rest"])} | ({} if examples.empty else {EXAMPLES: examples})
+    for name, one in tables.items():
         write_text(out / name, one.to_csv(index=False, float_format="%.6g"))
+    if examples.empty:
+        (out / EXAMPLES).unlink(missing_ok=True)
     tasks = list(dict.fromkeys(table["task"]))
     done = [cohort for cohort in cohorts if cohort.exact is not None]
     facts = {
@@ -71,7 +78,7 @@ def write_cohorts(cohorts: Sequence[CohortStability], out: Path) -> tuple[Path, 
         [_LEFT_OUT, *HOW],
         sections,
         numbers(cohorts),
-        (SUMMARY, EXAMPLES),
+        tuple(tables),
         _DEFINITIONS,
     )
     write_text(out / PAGE, text)
@@ -105,7 +112,7 @@ def numbers(cohorts: Sequence[CohortStability]) -> NumberTable:
     for cohort in cohorts:
         row = cohort.summary()
         name = cohort.name if several else f"{row['task']}, {row['recipe']}"
-        lines.append((name, *(_cell(row[column]) for column in columns)))
+        lines.append((name, *(_cell(row[column], row.get(f"{column}_error")) for column in columns)))
     lost = [f"{cohort.name}: {cohort.status}: {cohort.reason}." for cohort in cohorts if cohort.exact is None]
     return NumberTable("Leave-one-out and seed instability", ("cohort", *columns.values()), tuple(lines), tuple(lost))
 
@@ -114,5 +121,7 @@ _SHOWN = ("weights", "predictions", "loss")
 """What the page has room for; the CSV file has directions, too."""
 
 
-def _cell(value: float) -> str:
-    return f"{value:.3g}" if known(value) else MISSING
+def _cell(value: float, error: float | None = None) -> str:
+    if not known(value):
+        return MISSING
+    return f"{value:.3g}" + (f" ± {error:.2g}" if error is not None and known(error) else "")

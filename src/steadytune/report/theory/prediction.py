@@ -21,6 +21,8 @@ from steadytune.report.words import MEASURES, MISSING, count, known
 from steadytune.theory.predictor.cohorts import TARGETS
 from steadytune.theory.predictor.prediction import (
     LEVEL,
+    RATE,
+    RECIPE,
     STRONG,
     Correlation,
     Prediction,
@@ -35,12 +37,14 @@ PAGE, TABLE = "prediction.html", "predictor.csv"
 _SEEN: dict[PredictionVerdict, Verdict] = {
     "predicts": "seen",
     "predicts weakly": "mostly seen",
+    "predicts, but no better than a baseline": "mixed",
     "predicts nothing": "not seen",
     "not to be told": "not to be told",
 }
 _LEGEND = (
     f"Of a predictor, seen: p is below {LEVEL:g} in tasks it has not seen, and the mean ρ at least {STRONG:g}; mostly "
-    f"seen: p is below {LEVEL:g}; not seen: it is no better than luck. Of a quantity, seen or the opposite: p is below "
+    f"seen: p is below {LEVEL:g}; mixed: so it is, but {RATE} or {RECIPE}, which need no run, predict as well; "
+    "not seen: it is no better than luck. Of a quantity, seen or the opposite: p is below "
     f"{LEVEL:g}, corrected for looking at all quantities. The abstract speaks of stability; here its claims are held "
     "against the instability over seeds."
 )
@@ -92,7 +96,7 @@ def write_prediction(table: pd.DataFrame, notes: Sequence[str], found: Sequence[
             "Models": listed(list(dict.fromkeys(table["model"]))),
             "Tasks": listed(tasks),
             "Cohorts": str(len(table)),
-            "Runs": str(int(table["runs"].sum())),
+            "Runs": f"{table['runs'].sum()}" + (f", and {lost} lost" if (lost := table["lost"].sum()) else ""),
             "Quantities": f"{sum(not one.runs for one in QUANTITIES)} of no run, {sum(one.runs for one in QUANTITIES)} "
             "of one run",
         },
@@ -126,8 +130,11 @@ def describe(found: Prediction) -> list[str]:
             f"{target}: whether it can be predicted is not to be told. There is no held-out check: {why}.",
             measured,
         ]
+    verdict: str = found.verdict
+    if verdict == "predicts, but no better than a baseline":
+        verdict = f"predicts, but no better than {held_out.rival} ({signed(held_out.baseline(held_out.rival))})"
     sentences = [
-        f"{target}: the predictor of all quantities {found.verdict}. In {count(tasks, 'task')}, each held out, mean "
+        f"{target}: the predictor of all quantities {verdict}. In {count(tasks, 'task')}, each held out, mean "
         f"ρ of what is predicted with what is measured is {signed(held_out.mean)} ({_chance(held_out.p)}): "
         f"{_by_task(held_out.tasks)}."
     ]

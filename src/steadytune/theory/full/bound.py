@@ -49,11 +49,7 @@ def full_tuning_bound(
             what the limit is; a loss is negative; there are too few products to choose a learning rate; or an argument
             is out of its range.
     """
-    if steps < 1 or points < 2 or products < 1 or not (learning_rate is None or 0 < learning_rate < math.inf):
-        raise UserError(
-            "full bound: learning_rate must be positive and finite, steps and products at least 1, points at least 2, "
-            f"not {learning_rate}, {steps}, {products} and {points}"
-        )
+    check_arguments(learning_rate, steps, points, products)
     if len(loss) < 2:
         raise UserError("full bound: to leave one example out takes at least 2")
     at = np.unique(np.linspace(0, steps, points).round().astype(int)).tolist()
@@ -99,6 +95,15 @@ def full_tuning_bound(
         terms=terms,
         end=path[-1],
     )
+
+
+def check_arguments(learning_rate: float | None, steps: int, points: int, products: int) -> None:
+    """Raise UserError unless each of these arguments of `full_tuning_bound` is in its range."""
+    if steps < 1 or points < 2 or products < 1 or not (learning_rate is None or 0 < learning_rate < math.inf):
+        raise UserError(
+            "full bound: learning_rate must be positive and finite, steps and products at least 1, points at least 2, "
+            f"not {learning_rate}, {steps}, {products} and {points}"
+        )
 
 
 def _learning_rate(start: Extremes, asked: float | None) -> float:

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from steadytune.errors import UserError
 from steadytune.study import RunSpec
+from steadytune.tasks import load_task
+from steadytune.tasks.splits import split
 from steadytune.theory.full.bound import full_tuning_bound
 from steadytune.theory.full.curvature import MeanLoss, run_loss
 from steadytune.theory.full.path import Array, PathTerms, gradient_descent
@@ -140,9 +142,9 @@ def task_bound(
         UserError: The run is none of full fine-tuning on classes without stabilizers, has fewer than three training
             examples or than are to be left out, or as `full_tuning_bound`.
     """
+    check_run(spec, left_out)
     data = run_data(spec)
     labels = data.splits.train.labels
-    _check(spec, data.task.kind, labels, left_out)
     # A product costs about as much as three steps.
     whole = steps + 3 * products * points
     share = whole / (whole + left_out * steps)
@@ -210,14 +212,20 @@ def left_out_distances(
     return np.array(found)
 
 
-def _check(spec: RunSpec, kind: str, labels: NDArray[Any], left_out: int) -> None:
-    name = spec.task.name
+def check_run(spec: RunSpec, left_out: int) -> None:
+    """Refuse a run that `task_bound` cannot take, before its model is loaded.
+
+    Raises:
+        UserError: As `task_bound` does of the run and of `left_out`.
+    """
+    name, task = spec.task.name, load_task(spec.task)
+    labels = split(task, spec.training, spec.seeds.data).train.labels
     if spec.training.setting != "full":
         raise UserError(f"this bound is that of full fine-tuning, not of setting '{spec.training.setting}'")
     if spec.stabilizers:
         raise UserError(f"the bound speaks of plain gradient descent, and recipe '{spec.recipe}' has stabilizers")
-    if kind != "classification":
-        raise UserError(f"the bound is measured on losses of classes, and task '{name}' is a {kind}")
+    if task.kind != "classification":
+        raise UserError(f"the bound is measured on losses of classes, and task '{name}' is a {task.kind}")
     if len(labels) < 3 or len(np.unique(labels)) < 2:
         raise UserError(f"task '{name}' needs at least 3 training examples of at least two classes")
     if not 0 <= left_out <= len(labels):

@@ -88,22 +88,25 @@ def gradient_descent(
     kept, start = [], loss.weights
     with loss.at(start):
         for step in range(steps + 1):
+            weights = loss.weights
+            value, gradient = (next(parts) if step < steps else loss).value_and_gradient()
+            if not (math.isfinite(value) and all(bool(part.isfinite().all()) for part in (gradient, weights))):
+                break
             if step in at:
-                kept.append(loss.weights)
+                kept.append(weights)
             if step < steps:
-                value, gradient = next(parts).value_and_gradient()
-                if not math.isfinite(value) or not bool(gradient.isfinite().all()):
-                    break
-                loss.set_weights(loss.weights - learning_rate * gradient)
+                loss.set_weights(weights - learning_rate * gradient)
                 progress((step + 1) / steps)
         else:
             return kept
     if not step:
         raise UserError(f"the loss is {value:.4g} at the initial weights, or its gradient not finite: nothing to train")
     beta = extreme_eigenvalues(loss.hessian_vector, start, steps=_PRODUCTS).largest.value
+    limit = f"no curvature at the start sets a stability limit, as the largest one found is {beta:.4g}"
+    if beta > 0:
+        limit = f"the stability limit 2/beta is {2 / beta:.4g} at the start, and may fall on the way"
     raise UserError(
-        f"gradient descent with a learning rate of {learning_rate:.4g} diverged at step {step + 1} of {steps}: the "
-        f"stability limit 2/beta is {2 / beta:.4g} at the start, and may fall on the way"
+        f"gradient descent with a learning rate of {learning_rate:.4g} diverged at step {step} of {steps}: {limit}"
     )
 
 

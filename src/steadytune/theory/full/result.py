@@ -110,10 +110,11 @@ class FullTuningBound:
             ),
             Assumption(
                 "convexity",
-                lowest >= -rounding,
+                self.mu >= -rounding,
                 True,
-                f"The Hessian's smallest eigenvalue on the path is {lowest:.3g} or less.",
-                "A step can drive two trainings apart.",
+                f"The Hessian's smallest eigenvalue on the path is {lowest:.3g} or less, and with the margin of too "
+                f"few products at least {self.mu:.3g}.",
+                "A step may drive two trainings apart.",
             ),
             Assumption(
                 "mu > 0 in all directions",
@@ -171,7 +172,9 @@ class FullTuningBound:
     def describe(self) -> list[str]:
         """Say what was found, one point at a time, the assumptions that fail last."""
         forms = ", ".join(f"{value:.3g} ({name})" for name, value in self.bound._asdict().items())
-        status = "Leave-one-out stability is at most" if self.proved else "No bound is proved here. The formulas give"
+        status = "No bound is proved here. The formulas give"
+        if self.proved:
+            status = "As far as the terms were measured, leave-one-out stability is at most"
         return [
             f"{status} {forms}; the sum over the path gives {self.path:.3g}.",
             f"L = {self.lipschitz:.3g} (mean over examples: {self.mean_gradient:.3g}), beta = {self.beta:.3g} (of "

@@ -76,7 +76,8 @@ def taylor_check(loss: MeanLoss, end: Tensor, *, points: int = 21, reach: float 
     if not 0 < travelled < math.inf:
         raise UserError(f"the Taylor check needs two different finite weights: they are {travelled} apart")
     direction = (end - start) / travelled
-    value, gradient = loss.value_and_gradient()
+    # The value beside the gradient may be rounded otherwise than those on the line, the first of which is this one.
+    value, gradient = loss.value(), loss.gradient()
     slope, curvature = float(gradient @ direction), float(direction @ loss.hessian_vector(direction))
 
     def actual(distance: float) -> float:

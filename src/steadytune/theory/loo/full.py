@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from steadytune.errors import UserError
-from steadytune.study import RunSpec
+from steadytune.study import RunSpec, Training
 from steadytune.theory.inputs import chosen_examples
 from steadytune.theory.loo.heads import canonical, direction, head_losses
 from steadytune.theory.loo.stability import Differences, Float64Array, Stability
@@ -85,8 +85,8 @@ def leave_one_out_full(
 
     Args:
         specs: Runs that differ in their init, order and dropout seeds alone.
-        examples: Indices in the training set of the runs, as it is cut to `train_size`; or how many to draw from it,
-            uniformly, by `split_seed`.
+        examples: Indices in the training set of the runs, as it is cut to `train_size`; or how many to take of the
+            order in which `split_seed` draws training sets: the first, so the same ones at every `train_size`.
         cache: Folder of what seeds share.
         progress: Called with the share that is done, 0 to 1.
 
@@ -96,7 +96,7 @@ def leave_one_out_full(
     """
     data = _checked(specs)
     torch.set_num_threads(specs[0].training.threads)
-    chosen = _sampled(examples, len(data.train), specs[0].training.split_seed)
+    chosen = _sampled(examples, len(data.train), specs[0].training)
     rows = [data.train.rows[i] for i in chosen]
     labels = torch.from_numpy(data.splits.train.labels[chosen])
     trainings = _Trainings(data, cache, progress, len(specs) * (len(chosen) + 1))
@@ -276,9 +276,13 @@ def _checked(specs: Sequence[RunSpec]) -> RunData:
     return data
 
 
-def _sampled(examples: int | Sequence[int] | NDArray[np.int64], n: int, seed: int) -> NDArray[np.int64]:
+def _sampled(examples: int | Sequence[int] | NDArray[np.int64], n: int, training: Training) -> NDArray[np.int64]:
     if not isinstance(examples, int):
         return chosen_examples(examples, n)
     if not 1 <= examples <= n:
         raise UserError(f"examples must be 1 to {n}, the number of training examples, not {examples}")
-    return np.sort(np.random.default_rng([seed, 2]).permutation(n)[:examples])
+    # A subset is the beginning of a random order, which is a uniform sample already, and is in every larger subset.
+    if training.train_size is not None:
+        return np.arange(examples)
+    # `tasks.splits.split` draws that order of all examples so; data seeds need a subset.
+    return np.sort(np.random.default_rng(training.split_seed).permutation(n)[:examples])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ TARGETS = {"sd": "SD of the score", "disagreement": "disagreement of the predict
 """Measured seed instability."""
 FEWEST_RUNS = 3
 
-NAMES = ("study", "model", "task", "recipe", "runs", "seed")
+NAMES = ("study", "model", "task", "recipe", "runs", "lost", "seed")
 _KINDS = ("", "_all", "_even", "_odd")
 COLUMNS = (*NAMES, *(one.name for one in QUANTITIES), *(f"{target}{kind}" for target in TARGETS for kind in _KINDS))
 
@@ -35,7 +36,8 @@ def cohort_table(
     Quantities are those of the first finished run of each cohort. Its instability is that of the other runs, which the
     quantities have not seen: were the first run counted on both sides, its own luck alone would correlate them. Beside
     it stand the instability of all runs ("sd_all"), and of every second run, from the first ("sd_even") and from the
-    second ("sd_odd"), which say how well so few seeds measure it.
+    second ("sd_odd"), which say how well so few seeds measure it. "runs" are the finished ones: what diverged or raised
+    is "lost", and counts in no instability.
 
     Args:
         stores: Folders of studies; a cohort that stands in several counts once.
@@ -44,7 +46,7 @@ def cohort_table(
 
     Returns:
         A row per cohort with the columns `COLUMNS`, NaN for what is not known; and sentences that say what was left
-        out, and why.
+        out, and why, and which cohorts lost runs.
 
     Raises:
         UserError: No cohort has three finished runs; or a run is corrupted.
@@ -54,12 +56,15 @@ def cohort_table(
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
     features: dict[str, dict[str, float]] = {}
-    few, unknown = [], []
+    few, lost, unknown = [], [], []
     for place, store in enumerate(stores):
         cohorts = store.cohorts()
         first = _first_runs(store)
         for done, cohort in enumerate(cohorts):
-            progress((place + done / len(cohorts)) / len(stores))
+            tell = partial(_tell, progress, (place + done / len(cohorts)) / len(stores), 1 / len(cohorts) / len(stores))
+            tell(0.0)
+            if cohort.lost:
+                lost.append(f"{cohort.name} ({len(cohort.lost)} of {len(cohort.lost) + len(cohort)})")
             if len(cohort) < FEWEST_RUNS:
                 few.append(cohort.name)
                 continue
@@ -71,10 +76,18 @@ def cohort_table(
             if frozen.id not in features:
                 features[frozen.id] = {}
                 try:
-                    features[frozen.id] = feature_quantities(frozen, cache)
+                    features[frozen.id] = feature_quantities(frozen, cache, tell)
                 except UserError as error:
                     unknown.append(str(error))
-            names = (str(store.path), cohort.model, cohort.task, cohort.recipe, len(cohort), cohort.seeds[0])
+            names = (
+                str(store.path),
+                cohort.model,
+                cohort.task,
+                cohort.recipe,
+                len(cohort),
+                len(cohort.lost),
+                cohort.seeds[0],
+            )
             logits = None if cohort.predictions is None else cohort.logits
             rows.append(
                 {
@@ -94,7 +107,16 @@ def cohort_table(
     notes = [f"Nothing of the frozen features is known: {reason}." for reason in dict.fromkeys(unknown)]
     if few:
         notes.insert(0, f"Left out, with fewer than {FEWEST_RUNS} finished runs: {', '.join(few)}.")
+    if lost:
+        notes.append(
+            "Runs that diverged or raised an error are lost, and no instability counts them. These cohorts are less "
+            f"stable than their numbers say: {', '.join(dict.fromkeys(lost))}."
+        )
     return pd.DataFrame(rows, columns=list(COLUMNS)), tuple(notes)
+
+
+def _tell(progress: Callable[[float], None], begun: float, part: float, share: float) -> None:
+    progress(begun + part * share)
 
 
 def _first_runs(store: RunStore) -> dict[tuple[str, str, str], RunRecord]:

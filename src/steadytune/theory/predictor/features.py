@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 from steadytune.errors import UserError
@@ -40,7 +41,9 @@ def frozen_spec(spec: RunSpec) -> RunSpec:
     )
 
 
-def feature_quantities(spec: RunSpec, cache: Path) -> dict[str, float]:
+def feature_quantities(
+    spec: RunSpec, cache: Path, progress: Callable[[float], None] = lambda share: None
+) -> dict[str, float]:
     """Return margin, B/gamma and leave-one-out instability of heads on the frozen features of a training set.
 
     "margin" is gamma of the max-margin head without bias and "norm_over_margin" is B/gamma; both are NaN where the
@@ -50,6 +53,7 @@ def feature_quantities(spec: RunSpec, cache: Path) -> dict[str, float]:
     Args:
         spec: As `frozen_spec` makes it.
         cache: Folder of cached features.
+        progress: Called with the share of the examples that is encoded, 0 to 1, where the cache has no features.
 
     Raises:
         UserError: Model or data are not there, or not those of the run, or the task is no classification; or as
@@ -64,7 +68,7 @@ def feature_quantities(spec: RunSpec, cache: Path) -> dict[str, float]:
         raise UserError(f"the files of model '{spec.model}' are not those of the runs")
     data = run_data(spec)
     with quiet():
-        features = frozen_features(spec, data, cache, lambda share: None).train.double().numpy()
+        features = frozen_features(spec, data, cache, progress).train.double().numpy()
     labels = data.splits.train.labels
     found = max_margin(features, labels)
     gamma = found.gamma if found.separable else math.nan

@@ -34,7 +34,9 @@ _SHUFFLES = 1999
 _ROUNDING = 1e-9
 _NAMES = [one.name for one in QUANTITIES]
 
-PredictionVerdict = Literal["predicts", "predicts weakly", "predicts nothing", "not to be told"]
+PredictionVerdict = Literal[
+    "predicts", "predicts weakly", "predicts, but no better than a baseline", "predicts nothing", "not to be told"
+]
 
 
 class Correlation(NamedTuple):
@@ -89,6 +91,11 @@ class HeldOut:
         """Return the mean correlation of a baseline over the same tasks."""
         return _mean(self.baselines[name])
 
+    @property
+    def rival(self) -> str:
+        """The better of the baselines that need no run of the cohort: what a predictor must be better than."""
+        return max((RATE, RECIPE), key=self.baseline)
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -113,11 +120,16 @@ class Prediction:
 
     @property
     def verdict(self) -> PredictionVerdict:
-        """Whether it predicts: p below 5 %; weakly: with a mean correlation below 0.5."""
+        """Whether it predicts: p below 5 %; weakly: with a mean correlation below 0.5.
+
+        Where `HeldOut.rival` has as large a mean correlation, that is the verdict, whether it predicts weakly or not.
+        """
         if self.held_out is None or math.isnan(self.held_out.mean):
             return "not to be told"
         if self.held_out.p >= LEVEL:
             return "predicts nothing"
+        if self.held_out.mean <= self.held_out.baseline(self.held_out.rival) + _ROUNDING:
+            return "predicts, but no better than a baseline"
         return "predicts" if self.held_out.mean >= STRONG else "predicts weakly"
 
 

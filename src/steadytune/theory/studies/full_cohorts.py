@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +32,9 @@ from steadytune.training.seeds import preserved_random_state
 
 Status = Literal["done", "diverged", "refused", "failed"]
 
+_FORMAT = 1
+"""Of the kept files: another number for other fields, other numbers in them, or other examples that are left out."""
+
 
 @dataclass(frozen=True)
 class CohortStability:
@@ -39,7 +43,8 @@ class CohortStability:
     Attributes:
         spec: Its first run: the others differ in their seeds alone.
         n: Training examples.
-        status: "done"; "diverged"; "refused" by a method that cannot leave an example out; "failed" for another reason.
+        status: "done"; "diverged"; "refused", as a method cannot leave an example out or lacks something in the model;
+            "failed" for another reason.
         reason: Why it is not done.
         labels: (m,) classes of the left-out examples.
         exact: What was measured; None where it is not done.
@@ -63,7 +68,7 @@ class CohortStability:
         """Steps of the optimizer."""
         return self.spec.training.epochs * math.ceil(self.n / self.spec.training.batch_size)
 
-    @property
+    @cached_property
     def frozen(self) -> int:
         """Blocks that freeze keeps as they were; without it none."""
         for method in self.spec.stabilizers:
@@ -74,7 +79,9 @@ class CohortStability:
     def summary(self) -> dict[str, Any]:
         """Return one row: what was trained, and "loo_..." and "seed_..." of every quantity, NaN where it is not known.
 
-        "travelled" is the mean over seeds of ||w_0 - w_T||, of the encoder.
+        "travelled" is the mean over seeds of ||w_0 - w_T||, of the encoder. "loo_..._error" is the standard error that
+        the drawing of the left-out examples leaves in a mean over all examples: of the means over seeds, with the
+        correction for a finite population, so 0 where every example is left out, and NaN for a single one.
         """
         model, task, recipe = self.spec.cohort
         training, exact = self.spec.training, self.exact
@@ -87,6 +94,9 @@ class CohortStability:
         for name, kind in product(QUANTITIES, ("leave_one_out", "seed")):
             column = f"{kind.replace('leave_one_out', 'loo')}_{name}"
             row[column] = math.nan if means is None else float(means[kind][name])
+        for name in WITH_ERROR:
+            values = None if exact is None else getattr(exact.leave_one_out, name).mean(axis=0)
+            row[f"loo_{name}_error"] = math.nan if values is None else _standard_error(values, self.n)
         return {**row, "status": self.status, "reason": self.reason}
 
     def examples(self) -> list[dict[str, Any]]:
@@ -102,6 +112,17 @@ class CohortStability:
             row |= {f"loo_{name}": float(getattr(exact.leave_one_out, name)[k, i]) for name in QUANTITIES}
             found.append(row)
         return found
+
+
+WITH_ERROR = ("weights", "predictions")
+"""Quantities whose leave-one-out mean stands with its standard error."""
+
+
+def _standard_error(sample: NDArray[np.float64], population: int) -> float:
+    count = len(sample)
+    if count < 2:
+        return math.nan
+    return float(sample.std(ddof=1) / math.sqrt(count) * math.sqrt(1 - count / population))
 
 
 def _half_of_the_blocks(spec: RunSpec) -> int:
@@ -141,8 +162,8 @@ def cohorts_stability(
 ) -> list[CohortStability]:
     """Leave a sample of the training examples out of every cohort; see `leave_one_out_full`.
 
-    A cohort that diverges, that a method refuses or that raises is a result with its reason. All but the last are kept
-    in the folder under the hash of all that determines them, and not computed again.
+    A cohort that diverges, that a method refuses or that raises is a result with its reason. Those that are done or
+    diverged are kept in the folder, under the hash of all that determines them, and not computed again.
 
     Args:
         specs: The runs of a study.
@@ -158,7 +179,7 @@ def cohorts_stability(
 
     Raises:
         UserError: A run is not in full fine-tuning, a task has no classes or fewer examples than shall be left out, a
-            method lacks something in the model, or the disk is full.
+            method lacks something in the model that can be looked for before the training, or the disk is full.
     """
     grouped: dict[tuple[str, str, str], list[RunSpec]] = {}
     for spec in specs:
@@ -190,7 +211,7 @@ def _job(specs: tuple[RunSpec, ...], examples: int, out: Path) -> _Job:
             f"{examples} cannot be left out, one by one, of fewer than 3 or than {examples}"
         )
     # How many are left out is all that is asked beside the runs: which ones follows from them.
-    key = sha256(canonical_json([[one.id for one in specs], examples]))[:16]
+    key = sha256(canonical_json([_FORMAT, [one.id for one in specs], examples]))[:16]
     return _Job(specs, n, examples, out / "cache", out / "cohorts" / f"{key}.json")
 
 
@@ -205,10 +226,12 @@ def _studied(job: _Job, progress: Progress) -> CohortStability:
         exact = leave_one_out_full(job.specs, job.examples, cache=job.cache, progress=progress)
         labels = run_data(spec).splits.train.labels[exact.examples]
         cohort = CohortStability(spec, job.n, "done", "", labels, exact)
-    except Unmeasured as error:
-        cohort = CohortStability(spec, job.n, error.status, str(error))
-    except UserError:
-        raise
+    except UserError as error:
+        status: Status = error.status if isinstance(error, Unmeasured) else "refused"
+        cohort = CohortStability(spec, job.n, status, str(error))
+        # Something may be put right before the next time: it is not kept.
+        if status == "refused":
+            return cohort
     except Exception as error:  # whatever it is, it is this cohort's fate and not the study's
         reason = str(error).strip().partition("\n")[0][:300]
         # It may go better the next time, with more memory say, and is not kept.
@@ -222,18 +245,21 @@ def _studied(job: _Job, progress: Progress) -> CohortStability:
 
 
 def _kept(job: _Job) -> CohortStability | None:
-    """Return what the folder holds of a cohort; None if that is nothing, or not what was written."""
+    """Return what the folder holds of a cohort; None if that is nothing, or not what is written."""
     try:
         checksum, content = job.path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
         return None
     if sha256(content.encode()) != checksum:
         return None
-    held = json.loads(content)
-    if held["exact"] is None:
-        return CohortStability(job.specs[0], job.n, held["status"], held["reason"])
-    labels, exact = np.array(held["labels"]), _stability(held["exact"])
-    return CohortStability(job.specs[0], job.n, held["status"], held["reason"], labels, exact)
+    try:
+        held = json.loads(content)
+        if held["exact"] is None:
+            return CohortStability(job.specs[0], job.n, held["status"], held["reason"])
+        labels, exact = np.array(held["labels"]), _stability(held["exact"])
+        return CohortStability(job.specs[0], job.n, held["status"], held["reason"], labels, exact)
+    except (KeyError, TypeError, ValueError):  # whole, but with other fields
+        return None
 
 
 def _dict(exact: FullStability | None) -> dict[str, Any] | None:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
+from steadytune.files import canonical_json
+from steadytune.stabilizers.mhloss import MHLoss
 from steadytune.study import RunSpec
 from steadytune.theory.loo.head import HeadStability, leave_one_out
 from steadytune.theory.loo.influence import HeadInfluence, head_influence
@@ -22,6 +24,8 @@ from steadytune.training.features import frozen_features
 from steadytune.training.models import quiet
 
 QUANTITIES = tuple(field.name for field in fields(Differences))
+_FEATURES = {"train_size", "select_checkpoint", "split_seed", "max_length", "pooling", "precision", "threads"}
+"""What of a recipe's `training` makes the features, as `frozen_features` has it; the rest is of another descent."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +117,12 @@ def task_stability(
     """Encode the training set of a task, and study head tuning on parts of it.
 
     The parts are nested, in an order drawn by `split_seed`. Heads have no bias, start from weights of the model's own
-    initial scale, and are trained by full-batch gradient descent; features are taken as they are.
+    initial scale, and are trained by full-batch gradient descent, H of them with `mhloss`; features are taken as they
+    are.
 
     Args:
-        spec: A run in the setting "head". Of its recipe what trains the encoder first matters alone, its seeds do not.
+        spec: A run in the setting "head". Of its recipe what makes the features matters, and the H of `mhloss`; its
+            epochs, rates and seeds do not.
         cache: Folder of cached features.
         sizes: Numbers of examples; all there are unless given.
         seeds: Number of seeds.
@@ -125,8 +131,10 @@ def task_stability(
         progress: Called with the share that is done, 0 to 1.
 
     Raises:
-        UserError: The task has no classes, or fewer examples than asked for; or as `leave_one_out` and `max_margin`.
+        UserError: The task has no classes, or fewer examples than asked for; or as `check_recipes`, `leave_one_out` and
+            `max_margin`.
     """
+    check_recipes([spec])
     data = run_data(spec)
     if data.task.kind != "classification":
         raise UserError(f"leave-one-out compares predicted classes, and task '{data.task.name}' is a {data.task.kind}")
@@ -156,6 +164,7 @@ def task_stability(
             steps=steps,
             learning_rate=learning_rate,
             scale=encoded.scale,
+            heads=_heads(spec),
             evaluation=encoded.measure.double().numpy(),
             progress=report,
         )
@@ -165,3 +174,42 @@ def task_stability(
         found.append(TaskStability(*spec.cohort, len(part), part, classes, exact, predicted, bound))
     progress(1.0)
     return found
+
+
+def check_recipes(specs: Sequence[RunSpec]) -> None:
+    """Refuse recipes of which `task_stability` would leave something out.
+
+    Args:
+        specs: A run of each cohort.
+
+    Raises:
+        UserError: A recipe has a method that acts on the descent, other than `mhloss`; or two recipes of a model and
+            task differ in nothing but the descent, which is the same for all.
+    """
+    found: dict[bytes, RunSpec] = {}
+    for spec in specs:
+        for method in spec.stabilizers:
+            if not (method.has("before_training") or isinstance(method, MHLoss)):
+                raise UserError(
+                    f"theory loo in head tuning has one descent for all: recipe '{spec.recipe}' has {method.name}, "
+                    "which changes the descent. Use --examples, which is full fine-tuning"
+                )
+        other = found.setdefault(_identity(spec), spec)
+        if other.recipe != spec.recipe:
+            raise UserError(
+                f"theory loo in head tuning has one descent for all: recipes '{other.recipe}' and '{spec.recipe}' "
+                "have the same features and heads, and would be the same training. Leave one out, or use --examples"
+            )
+
+
+def _identity(spec: RunSpec) -> bytes:
+    """Return what makes the features of a run, and the number of its heads."""
+    before = [method.entry() for method in spec.stabilizers if method.has("before_training")]
+    # The batches matter to a method that trains the encoder.
+    batch_size = spec.training.batch_size if before else 0
+    training = spec.training.model_dump(include=_FEATURES)
+    return canonical_json([spec.model, spec.task.name, training, before, batch_size, _heads(spec)])
+
+
+def _heads(spec: RunSpec) -> int:
+    return next((method.heads for method in spec.stabilizers if isinstance(method, MHLoss)), 1)

@@ -1,4 +1,4 @@
-"""The jobs of a study in several processes, with a thread each."""
+"""The jobs of a study in several processes, each of which computes with one thread."""
 
 from __future__ import annotations
 
