@@ -71,7 +71,8 @@ def test_full_fine_tuning_leaves_out_a_sample_with_the_seeds_held_fixed(loo, tmp
     means = examples[examples["recipe"] == "freeze"]["loo_weights"].mean()
     assert means == pytest.approx(summary["loo_weights"][1], rel=1e-4)
     again = command(*loo, *words, "--out", out)
-    assert again.out.splitlines()[0] == "0 cohorts to train, 3 already there"
+    # What was refused may have been put right, and is tried again.
+    assert again.out.splitlines()[0] == "1 cohort to train, 2 already there"
     pd.testing.assert_frame_equal(pd.read_csv(out / "stability.csv"), summary)
 
 
