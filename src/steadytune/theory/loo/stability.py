@@ -125,9 +125,20 @@ class Stability:
             sentences.append("Seed: not measured, a single seed was trained.")
         if 1 < count < self.n:
             means = self.leave_one_out.weights.mean(0)
-            error = float(means.std(ddof=1) / np.sqrt(count) * np.sqrt(1 - count / self.n))
+            error = standard_error(means, self.n)
             sentences.append(
                 f"The mean weight distance over the drawn examples is {means.mean():.3g}, with a standard error of "
                 f"{error:.2g} for the mean over all examples if they were drawn at random."
             )
         return sentences
+
+
+def standard_error(sample: Float64Array, population: int) -> float:
+    """Return the standard error of the mean of numbers (m,) that were drawn without replacement; NaN for a single one.
+
+    Args:
+        sample: What was drawn.
+        population: Of how many.
+    """
+    count = len(sample)
+    return float(sample.std(ddof=1) / math.sqrt(count) * math.sqrt(1 - count / population)) if count > 1 else math.nan

@@ -21,7 +21,7 @@ from steadytune.study import RunSpec
 from steadytune.tasks import load_task
 from steadytune.tasks.splits import split
 from steadytune.theory.loo.full import FullStability, Unmeasured, leave_one_out_full
-from steadytune.theory.loo.stability import Differences
+from steadytune.theory.loo.stability import Differences, standard_error
 from steadytune.theory.studies.on_task import QUANTITIES
 from steadytune.theory.studies.processes import Progress, do_all
 from steadytune.training.data import run_data
@@ -96,7 +96,7 @@ class CohortStability:
             row[column] = math.nan if means is None else float(means[kind][name])
         for name in WITH_ERROR:
             values = None if exact is None else getattr(exact.leave_one_out, name).mean(axis=0)
-            row[f"loo_{name}_error"] = math.nan if values is None else _standard_error(values, self.n)
+            row[f"loo_{name}_error"] = math.nan if values is None else standard_error(values, self.n)
         return {**row, "status": self.status, "reason": self.reason}
 
     def examples(self) -> list[dict[str, Any]]:
@@ -116,13 +116,6 @@ class CohortStability:
 
 WITH_ERROR = ("weights", "predictions")
 """Quantities whose leave-one-out mean stands with its standard error."""
-
-
-def _standard_error(sample: NDArray[np.float64], population: int) -> float:
-    count = len(sample)
-    if count < 2:
-        return math.nan
-    return float(sample.std(ddof=1) / math.sqrt(count) * math.sqrt(1 - count / population))
 
 
 def _half_of_the_blocks(spec: RunSpec) -> int:
