@@ -15,7 +15,7 @@ from steadytune.report.theory import figures as theory_figures
 from steadytune.report.theory import method_claims
 from steadytune.report.theory.claims import base, part
 from steadytune.report.theory.figures import Panel, task_names
-from steadytune.report.theory.trends import FLAT, Claim
+from steadytune.report.theory.trends import FEWEST, FLAT, Claim
 from steadytune.report.validity_table import NumberTable
 from steadytune.report.words import number
 from steadytune.theory.studies.table import DESIGN
@@ -40,8 +40,8 @@ DEFINITIONS = {
     "are scaled.",
 }
 _LEGEND = (
-    f"Seen: in 90 % of the data sets or more; mostly seen: in 60 %. No effect: in 60 % the change is below "
-    f"{percent(FLAT)}. A bound is seen if it is never exceeded. The abstract speaks of stability; here each claim is "
+    f"Seen: in 90 % of the data sets or series, or more; mostly seen: in 60 %. No effect: in 60 % the change is below "
+    f"{percent(FLAT)}. Fewer than {FEWEST} do not tell. A bound is seen if it is never exceeded. The abstract speaks of stability; here each claim is "
     "held against both instabilities."
 )
 _SURPRISES = ("the opposite is seen", "not seen")
