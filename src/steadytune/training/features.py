@@ -56,14 +56,7 @@ def frozen_features(spec: RunSpec, data: RunData, cache: Path, progress: Callabl
     Raises:
         UserError: A feature is not finite.
     """
-    training = spec.training
-    changes = [method.entry() for method in spec.stabilizers if method.has("before_training")]
-    shared = training.model_dump(
-        include={"train_size", "select_checkpoint", "split_seed", "max_length", "pooling", "precision", "threads"}
-    )
-    # The batches matter to a stabilizer that trains the encoder, and to nothing else here.
-    batch_size = training.batch_size if changes else 0
-    key = sha256(canonical_json([spec.weights, spec.data, spec.seeds.data, shared, changes, batch_size]))[:16]
+    key = features_key(spec)
     stored, about = cache / f"features-{key}.safetensors", cache / f"features-{key}.json"
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"features-{key}.lock"):
@@ -78,6 +71,17 @@ def frozen_features(spec: RunSpec, data: RunData, cache: Path, progress: Callabl
     return Features(
         tensors["train"], tensors.get("select"), tensors["measure"], record["scale"], record["measurements"]
     )
+
+
+def features_key(spec: RunSpec) -> str:
+    """Return a hash of all that determines the frozen features of a run."""
+    changes = [method.entry() for method in spec.stabilizers if method.has("before_training")]
+    shared = spec.training.model_dump(
+        include={"train_size", "select_checkpoint", "split_seed", "max_length", "pooling", "precision", "threads"}
+    )
+    # The batches matter to a stabilizer that trains the encoder, and to nothing else here.
+    batch_size = spec.training.batch_size if changes else 0
+    return sha256(canonical_json([spec.weights, spec.data, spec.seeds.data, shared, changes, batch_size]))[:16]
 
 
 def _compute(

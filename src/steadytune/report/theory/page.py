@@ -205,6 +205,8 @@ def page(
     numbers: NumberTable,
     tables: Sequence[str],
     definitions: Mapping[str, str] = DEFINITIONS,
+    legend: str = _LEGEND,
+    surprises: Sequence[str] = _SURPRISES,
 ) -> str:
     """Return a page of studies as one HTML document that needs nothing else.
 
@@ -216,6 +218,8 @@ def page(
         numbers: A table below them.
         tables: Names of the CSV files that are written beside it.
         definitions: Of the terms that it uses.
+        legend: What the verdicts mean.
+        surprises: The verdicts that stand out.
     """
     figures = {f"{section.key}-{panel.key}": panel.figure for section in sections for panel in section.panels}
     return document(
@@ -225,8 +229,8 @@ def page(
         facts=facts,
         notes=notes,
         sections=sections,
-        legend=_LEGEND,
-        surprises=_SURPRISES,
+        legend=legend,
+        surprises=surprises,
         numbers=numbers,
         definitions=definitions,
         tables=tables,

@@ -11,9 +11,8 @@ from rich.table import Table
 
 from steadytune.analysis.wording import capital, chance, listed
 from steadytune.files import write_text
-from steadytune.report.html import document
 from steadytune.report.theory.figures import Panel
-from steadytune.report.theory.page import Section
+from steadytune.report.theory.page import Section, page
 from steadytune.report.theory.prediction_figures import TITLES, ends, held_out_figure, ranks_figure, signed
 from steadytune.report.theory.trends import Claim, Verdict
 from steadytune.report.validity_table import NumberTable
@@ -83,14 +82,8 @@ def write_prediction(table: pd.DataFrame, notes: Sequence[str], found: Sequence[
     """
     tasks = list(dict.fromkeys(table["task"]))
     sections = [_section(one) for one in found]
-    text = document(
-        "theory.html.j2",
-        {
-            "figures": {f"{part.key}-{panel.key}": panel.figure for part in sections for panel in part.panels},
-            "distances": {},
-            "flips": {},
-        },
-        title=f"Instability predicted from one run, on {count(len(tasks), 'task')}",
+    text = page(
+        f"Instability predicted from one run, on {count(len(tasks), 'task')}",
         facts={
             "Studies": str(table["study"].nunique()),
             "Models": listed(list(dict.fromkeys(table["model"]))),

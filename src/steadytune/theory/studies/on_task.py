@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
-from steadytune.files import canonical_json
 from steadytune.stabilizers.mhloss import MHLoss
 from steadytune.study import RunSpec
 from steadytune.theory.loo.head import HeadStability, leave_one_out
@@ -20,12 +19,10 @@ from steadytune.theory.loo.influence import HeadInfluence, head_influence
 from steadytune.theory.loo.stability import Differences
 from steadytune.theory.margin.bound import HeadBound, head_tuning_bound
 from steadytune.training.data import run_data
-from steadytune.training.features import frozen_features
+from steadytune.training.features import features_key, frozen_features
 from steadytune.training.models import quiet
 
 QUANTITIES = tuple(field.name for field in fields(Differences))
-_FEATURES = {"train_size", "select_checkpoint", "split_seed", "max_length", "pooling", "precision", "threads"}
-"""What of a recipe's `training` makes the features, as `frozen_features` has it; the rest is of another descent."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +183,7 @@ def check_recipes(specs: Sequence[RunSpec]) -> None:
         UserError: A recipe has a method that acts on the descent, other than `mhloss`; or two recipes of a model and
             task differ in nothing but the descent, which is the same for all.
     """
-    found: dict[bytes, RunSpec] = {}
+    found: dict[tuple[object, ...], RunSpec] = {}
     for spec in specs:
         for method in spec.stabilizers:
             if not (method.has("before_training") or isinstance(method, MHLoss)):
@@ -194,21 +191,12 @@ def check_recipes(specs: Sequence[RunSpec]) -> None:
                     f"theory loo in head tuning has one descent for all: recipe '{spec.recipe}' has {method.name}, "
                     "which changes the descent. Use --examples, which is full fine-tuning"
                 )
-        other = found.setdefault(_identity(spec), spec)
+        other = found.setdefault((spec.model, spec.task.name, features_key(spec), _heads(spec)), spec)
         if other.recipe != spec.recipe:
             raise UserError(
                 f"theory loo in head tuning has one descent for all: recipes '{other.recipe}' and '{spec.recipe}' "
                 "have the same features and heads, and would be the same training. Leave one out, or use --examples"
             )
-
-
-def _identity(spec: RunSpec) -> bytes:
-    """Return what makes the features of a run, and the number of its heads."""
-    before = [method.entry() for method in spec.stabilizers if method.has("before_training")]
-    # The batches matter to a method that trains the encoder.
-    batch_size = spec.training.batch_size if before else 0
-    training = spec.training.model_dump(include=_FEATURES)
-    return canonical_json([spec.model, spec.task.name, training, before, batch_size, _heads(spec)])
 
 
 def _heads(spec: RunSpec) -> int:
