@@ -127,7 +127,7 @@ def test_its_name_says_what_is_known():
         ({"scores": [0.5], "seconds": np.zeros(2)}, "1 scores but 2 seconds"),
         ({"scores": [0.5], "representations": []}, "1 scores but 0 representations"),
         ({"logits": np.zeros((2, 3, 2)), "generations": [["a"] * 3]}, "2 logits but 1 generations"),
-        ({}, "a cohort needs scores, logits, probabilities, representations or generations"),
+        ({}, "a cohort needs scores, logits, probabilities, predictions, representations or generations"),
         (
             {"logits": np.zeros((1, 3, 2)), "labels": [0, 2, 1]},
             "run 0: labels must be 0 to 1, the columns of logits, but",

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
+from steadytune.analysis.scores import count_examples
 from steadytune.records import Cohort
 
 COIN_TOSS = 0.4
@@ -227,8 +228,7 @@ def _margins(cohort: Cohort) -> NDArray[np.float64]:
     """Return (N,) mean lead of a run's first answer over its second; NaN where it has no probabilities for two."""
     probabilities = cohort.probabilities
     if probabilities is None:
-        assert cohort.generations is not None
-        return np.full(len(cohort.generations[0]), np.nan)
+        return np.full(count_examples(cohort), np.nan)
     best = np.sort(probabilities, axis=-1)[..., -2:]
     margins: NDArray[np.float64] = (best[..., 1] - best[..., 0]).mean(axis=0)
     return margins

@@ -45,8 +45,9 @@ def pair_tables(cohort: Cohort) -> dict[str, PairTable]:
         cohort: K runs on N examples.
 
     Returns:
-        "disagreement" and "jensen_shannon" of a cohort with classes; "disagreement" and "chrf" of generated texts, with
-        "jensen_shannon" over tokens where their logits are known. Empty for fewer than two runs.
+        "disagreement" of a cohort with classes, and "jensen_shannon" where their probabilities are known;
+        "disagreement" and "chrf" of generated texts, with "jensen_shannon" over tokens where their logits are known.
+        Empty for fewer than two runs.
 
     Raises:
         ValueError: The measures refuse the arrays.
@@ -57,10 +58,10 @@ def pair_tables(cohort: Cohort) -> dict[str, PairTable]:
         return _text_tables(cohort)
     if cohort.predictions is None:
         return {}
-    return {
-        "disagreement": _table(pair_disagreements(cohort.predictions)),
-        "jensen_shannon": _table(pair_divergences(cohort.probabilities)),
-    }
+    tables = {"disagreement": _table(pair_disagreements(cohort.predictions))}
+    if cohort.probabilities is not None:
+        tables["jensen_shannon"] = _table(pair_divergences(cohort.probabilities))
+    return tables
 
 
 def _text_tables(cohort: Cohort) -> dict[str, PairTable]:

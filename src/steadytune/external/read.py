@@ -25,10 +25,19 @@ ARRAY_SUFFIXES = (".npz", ".safetensors")
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 _LISTED = ", ".join((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
 
-_ARRAYS = ("logits", "probabilities", "labels", "representations", "token_logits", "token_counts")
+_ARRAYS = (
+    "logits",
+    "probabilities",
+    "predictions",
+    "labels",
+    "groups",
+    "representations",
+    "token_logits",
+    "token_counts",
+)
 _TEXTS = ("label_names", "ids", "texts", "generations", "references")
 _WORDS = ("kind", "examples", "seed")
-_CONTENT = ("logits", "probabilities", "representations", "generations", "token_logits")
+_CONTENT = ("logits", "probabilities", "predictions", "representations", "generations", "token_logits")
 
 Fields = Mapping[str, Any]
 

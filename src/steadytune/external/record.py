@@ -22,7 +22,9 @@ def record_run(
     *,
     logits: Any = None,
     probabilities: Any = None,
+    predictions: Any = None,
     labels: Any = None,
+    groups: Any = None,
     representations: Any = None,
     scores: float | Mapping[str, float] | None = None,
     kind: Kind | None = None,
@@ -45,7 +47,9 @@ def record_run(
         path: Where to; the folder is made.
         logits: (N, C), for a regression its predictions (N, 1).
         probabilities: (N, C), in the place of logits.
+        predictions: (N,) predicted classes, where neither logits nor probabilities are known.
         labels: (N,) class numbers, for a regression targets.
+        groups: (N,) whole numbers: examples of one number belong together, such as questions on one passage.
         representations: (L, N, D), or (N, D) for one layer.
         scores: The run's score, or several by name.
         kind: "classification", "regression", "choice" or "generation"; needed for a regression alone.
@@ -67,7 +71,9 @@ def record_run(
     given = {
         "logits": logits,
         "probabilities": probabilities,
+        "predictions": predictions,
         "labels": labels,
+        "groups": groups,
         "representations": representations,
     }
     arrays: dict[str, Any] = {
@@ -91,8 +97,16 @@ def record_run(
     }
     fields = {"scores" if name == "score" else f"scores.{name}": value for name, value in named.items()}
     run = ExternalRun(str(path), scores=read_scores(str(path), fields), **arrays, **listed, **words)
-    if run.outputs is None and run.representations is None and run.generations is None and run.token_logits is None:
-        raise UserError(f"{path}: nothing to record: give logits, probabilities, representations or generations")
+    if (
+        run.outputs is None
+        and run.predictions is None
+        and run.representations is None
+        and run.generations is None
+        and run.token_logits is None
+    ):
+        raise UserError(
+            f"{path}: nothing to record: give logits, probabilities, predictions, representations or generations"
+        )
     check(run, inferred_kind(generations, token_logits) if kind is None else kind)
     metadata = {name: json.dumps(value, ensure_ascii=False) for name, value in listed.items()}
     metadata |= {name: value for name, value in words.items() if value is not None}

@@ -41,13 +41,22 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
     """
     first = runs[0]
     for run in runs[1:]:
-        for name in ("outputs", "labels", "representations", "generations", "references", "token_logits"):
+        for name in (
+            "outputs",
+            "predictions",
+            "labels",
+            "representations",
+            "generations",
+            "references",
+            "token_logits",
+            "groups",
+        ):
             if (getattr(run, name) is None) != (getattr(first, name) is None):
                 has, lacks = (first, run) if getattr(run, name) is None else (run, first)
                 what = "logits or probabilities" if name == "outputs" else name
                 raise UserError(f"{lacks.origin} has no {what}, but {has.origin} has: give all runs the same")
     check_same_shapes(runs)
-    for name in ("kind", "label_names", "examples", "ids", "texts", "labels", "references", "token_counts"):
+    for name in ("kind", "label_names", "examples", "ids", "texts", "labels", "groups", "references", "token_counts"):
         holders = [run for run in runs if getattr(run, name) is not None]
         for run in holders[1:]:
             if (difference := _difference(getattr(run, name), getattr(holders[0], name))) is not None:

@@ -20,6 +20,7 @@ class RunArrays:
         origin: The run or file, as an error names it.
         logits: (N, C), for a regression (N, 1).
         probabilities: (N, C).
+        predictions: (N,) class numbers, where there are neither logits nor probabilities.
         labels: (N,), class numbers or for a regression targets.
         representations: (L, rows, D) or (rows, D); a row is an example, for "choice" a candidate.
         generations: N texts.
@@ -27,6 +28,7 @@ class RunArrays:
         token_logits: (T, V), see `Cohort`.
         token_counts: (N,).
         label_names: Name of each class.
+        groups: (N,) whole numbers: examples of one number belong together, such as questions on one passage.
         ids: N names of the examples.
         texts: N texts that a report may show.
     """
@@ -34,6 +36,7 @@ class RunArrays:
     origin: str
     logits: NDArray[Any] | None = None
     probabilities: NDArray[Any] | None = None
+    predictions: NDArray[Any] | None = None
     labels: NDArray[Any] | None = None
     representations: NDArray[Any] | None = None
     generations: Sequence[str] | None = None
@@ -41,6 +44,7 @@ class RunArrays:
     token_logits: NDArray[Any] | None = None
     token_counts: NDArray[np.int64] | None = None
     label_names: Sequence[str] | None = None
+    groups: NDArray[Any] | None = None
     ids: Sequence[str] | None = None
     texts: Sequence[str] | None = None
 
@@ -55,6 +59,8 @@ class RunArrays:
         sizes: dict[str, tuple[int, ...] | int] = {}
         if self.outputs is not None:
             sizes["logits or probabilities of shape"] = self.outputs.shape
+        elif self.predictions is not None:
+            sizes["predictions of shape"] = self.predictions.shape
         if self.representations is not None:
             layers, rows = (1, *self.representations.shape)[-3:-1]
             sizes["layers of representations:"] = layers

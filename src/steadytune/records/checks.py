@@ -83,6 +83,10 @@ def check_run(run: RunArrays, kind: Kind) -> None:
                 _check_rows(name, outputs, run.representations, kind)
         if run.probabilities is not None:
             _check_probabilities(run.probabilities)
+        if run.predictions is not None:
+            _check_predictions(run, kind)
+        if run.groups is not None:
+            _check_groups(run.groups)
         states = run.representations
         if states is not None and (states.ndim not in (2, 3) or not states.size):
             raise ValueError(f"representations must be (layers, examples, width), not {states.shape}")
@@ -121,6 +125,44 @@ def _check_outputs(name: str, outputs: NDArray[Any], kind: Kind) -> None:
     if not np.isfinite(outputs).all():
         row = np.argwhere(~np.isfinite(outputs))[0][0]
         raise ValueError(f"{name} hold NaN or infinity, first in row {row}: a diverged run cannot be measured")
+
+
+def _check_predictions(run: RunArrays, kind: Kind) -> None:
+    """Refuse predicted classes that are none, or that logits or probabilities contradict."""
+    predictions, outputs = np.asarray(run.predictions), run.outputs
+    if kind not in ("classification", "choice"):
+        raise ValueError(
+            f"predictions are classes, and kind '{kind}' has none: give its outputs as logits (examples, 1)"
+        )
+    if predictions.ndim != 1 or not len(predictions):
+        raise ValueError(f"predictions must be (examples,), one class for each, not {predictions.shape}")
+    # NaN passes neither comparison.
+    if len(wrong := np.flatnonzero(~((predictions >= 0) & (predictions == np.floor(predictions))))):
+        raise ValueError(
+            f"predictions must be class numbers from 0, but row {wrong[0]} holds {predictions[wrong[0]]:g}"
+        )
+    if outputs is None:
+        return
+    if len(predictions) != len(outputs):
+        raise ValueError(
+            f"{len(outputs)} rows of outputs but {len(predictions)} predictions: one per example is needed"
+        )
+    # Among equal classes any may have been predicted.
+    inside = predictions < outputs.shape[1]
+    chosen = outputs[np.arange(len(outputs)), np.where(inside, predictions, 0).astype(np.int64)]
+    if len(wrong := np.flatnonzero(~(inside & (chosen >= outputs.max(axis=1))))):
+        row = wrong[0]
+        raise ValueError(
+            f"predictions contradict the outputs, first in row {row}: class {predictions[row]:g} is predicted, "
+            f"but class {outputs[row].argmax()} is the highest. Leave out one of the two"
+        )
+
+
+def _check_groups(groups: NDArray[Any]) -> None:
+    if groups.ndim != 1 or not np.isfinite(groups).all() or (groups != np.floor(groups)).any():
+        raise ValueError(
+            "groups must be (examples,), a whole number for each: the same for examples that belong together"
+        )
 
 
 def _check_labels(labels: NDArray[Any]) -> None:
@@ -207,9 +249,11 @@ def _check_number_of_examples(run: RunArrays, kind: Kind) -> None:
     counts = {
         "rows of logits": run.logits,
         "rows of probabilities": run.probabilities,
+        "predictions": run.predictions,
         "generations": run.generations,
         "references": run.references,
         "labels": run.labels,
+        "groups": run.groups,
         "token_counts": run.token_counts,
         "ids": run.ids,
         "texts": run.texts,

@@ -15,7 +15,7 @@ from steadytune.records.arrays import RunArrays, check_same_shapes
 from steadytune.records.checks import Kind, check_kind, check_run, inferred_kind, read_array, read_list
 
 _KINDS_WITH_CLASSES: tuple[Kind, ...] = ("classification", "choice")
-_OF_RUN = ("logits", "probabilities", "generations", "representations", "token_logits")
+_OF_RUN = ("logits", "probabilities", "predictions", "generations", "representations", "token_logits")
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,22 @@ class _Probabilities:
             given = cohort.__dict__["given_probabilities"]
             return None if given is None else np.asarray(given, dtype=np.float64)
         return np.asarray(softmax(cohort.logits.astype(np.float64), axis=-1))
+
+
+class _Predictions:
+    """The field `Cohort.predictions`: the highest of the outputs, or what was given instead."""
+
+    def __set__(self, cohort: Cohort, given: Any) -> None:
+        cohort.__dict__["given_predictions"] = given
+
+    def __get__(self, cohort: Cohort | None, owner: type[Cohort]) -> NDArray[np.int64] | None:
+        if cohort is None or cohort.kind not in _KINDS_WITH_CLASSES:
+            return None
+        outputs = cohort.probabilities if cohort.logits is None else cohort.logits
+        if outputs is not None:
+            return np.asarray(outputs.argmax(axis=-1), dtype=np.int64)
+        given = cohort.__dict__["given_predictions"]
+        return None if given is None else np.asarray(given, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +90,10 @@ class Cohort:
         examples: Name under which the texts of the examples are stored, or "".
         probabilities: (K, N, C) in float64: the softmax of the logits or, without logits, what is given here. None for
             a regression and for texts.
+        predictions: (K, N) predicted classes or choices: the highest of the outputs or, without outputs, what is given
+            here. None for a regression and for texts.
+        groups: (N,) whole numbers, or None: examples of one number belong together, such as questions on one passage or
+            tokens of one sentence, and are resampled together. None where each stands for itself, or nobody said.
         generations: K sequences of N texts, for the kind "generation", or None.
         references: N texts that the generations should equal, or None.
         token_logits: K arrays (T, V) over the next token, all reading the same T tokens of all examples in a row
@@ -102,6 +122,8 @@ class Cohort:
     lost: tuple[LostRun, ...] = ()
     examples: str = ""
     probabilities: _Probabilities = _Probabilities()
+    predictions: _Predictions = _Predictions()
+    groups: NDArray[np.int64] | None = None
     generations: Sequence[Sequence[str]] | None = None
     references: Sequence[str] | None = None
     token_logits: Sequence[NDArray[Any]] | None = None
@@ -128,11 +150,13 @@ class Cohort:
             check_run(one, self.kind)
         check_same_shapes(each)
         stacked: dict[str, Any] = {
-            name: np.stack(fields[name]) for name in ("logits", "probabilities") if name in fields
+            name: np.stack(fields[name]) for name in ("logits", "probabilities", "predictions") if name in fields
         }
         self._set(seeds=seeds, **(shared | fields | stacked))
         if self.token_counts is not None:
             self._set(token_counts=self.token_counts.astype(np.int64))
+        if self.groups is not None:
+            self._set(groups=self.groups.astype(np.int64))
         self._set(failed=np.zeros(runs, bool) if self.failed is None else np.asarray(self.failed, bool))
         if self.scores is None:
             self._score(runs)
@@ -143,17 +167,25 @@ class Cohort:
 
     def _lists(self) -> dict[str, list[Any]]:
         """Return what is given of each run, as lists of one length; the first is what says how many runs there are."""
+        # Of logits, probabilities and predictions the first that is there holds: the others follow from it.
+        outputs = {
+            "logits": self.logits,
+            "probabilities": self.__dict__["given_probabilities"],
+            "predictions": self.__dict__["given_predictions"],
+        }
+        name = next((name for name, value in outputs.items() if value is not None), "logits")
         given: dict[str, Any] = {
             "scores": self.scores,
-            "logits": self.logits,
-            "probabilities": self.__dict__["given_probabilities"] if self.logits is None else None,
+            name: outputs[name],
             "generations": self.generations,
             "representations": self.representations,
             "token_logits": self.token_logits,
         }
         known = [name for name, value in given.items() if value is not None]
         if not known:
-            raise UserError("a cohort needs scores, logits, probabilities, representations or generations of its runs")
+            raise UserError(
+                "a cohort needs scores, logits, probabilities, predictions, representations or generations of its runs"
+            )
         others: dict[str, Any] = {
             "seeds": read_list(self.seeds, "seeds") or None,
             "failed": self.failed,
@@ -172,7 +204,11 @@ class Cohort:
         """Return what all runs share."""
         shared: dict[str, Any] = {
             name: read_array(value, name)
-            for name, value in (("labels", self.labels), ("token_counts", self.token_counts))
+            for name, value in (
+                ("labels", self.labels),
+                ("groups", self.groups),
+                ("token_counts", self.token_counts),
+            )
             if value is not None
         }
         if self.references is not None:
@@ -212,14 +248,6 @@ class Cohort:
     def scored(self) -> bool:
         """Whether the scores are known; runs without labels have none."""
         return not np.isnan(self.scores).all() or not len(self)
-
-    @property
-    def predictions(self) -> NDArray[np.int64] | None:
-        """(K, N) predicted class or choice, or None for a regression or without logits or probabilities."""
-        outputs = self.probabilities if self.logits is None else self.logits
-        if outputs is None or self.kind not in _KINDS_WITH_CLASSES:
-            return None
-        return np.asarray(outputs.argmax(axis=-1), dtype=np.int64)
 
 
 def _scores(values: Any) -> NDArray[np.float64]:

@@ -233,6 +233,7 @@ class RunStore:
             scores=np.array([record.score for record in done], dtype=np.float64),
             logits=np.stack([run["logits"] for run in arrays]) if arrays else None,
             labels=arrays[0]["labels"] if arrays else None,
+            groups=arrays[0].get("groups") if arrays else None,
             representations=representations or None,
             seeds=tuple(record.spec.seeds.label for record in done),
             failed=np.array([record.failed for record in done], dtype=bool),

@@ -145,9 +145,10 @@ def _measure(cohort: Cohort, chosen: NDArray[np.int64], wanted: Values) -> Value
         weights = np.zeros((1, _examples(cohort)))
         weights[0, chosen] = 1
         values["sd", None] = score_spread(scores(weights)[0])
-    if predictions is not None and probabilities is not None:
+    if predictions is not None:
         values["disagreement", None] = float(pair_mean(disagreement(predictions[:, chosen])))
         values["kappa", None] = 1 - fleiss_kappa(predictions[:, chosen])
+    if probabilities is not None:
         values["jensen_shannon", None] = float(pair_mean(jensen_shannon(probabilities[:, chosen])))
     for layer in sorted({layer for _, layer in wanted if layer is not None}):
         distances = representation_distances(list(_states(cohort, layer, chosen)))

@@ -1,0 +1,52 @@
+"""Cohorts of predicted classes alone, and examples that belong together."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import steadytune as st
+from steadytune.errors import UserError
+
+PREDICTIONS = [[0, 1, 1, 0], [0, 1, 0, 0], [1, 1, 1, 0]]
+
+
+def test_predicted_classes_alone_make_a_cohort():
+    cohort = st.Cohort(predictions=PREDICTIONS, labels=[0, 1, 1, 1])
+    assert cohort.scores.tolist() == [0.75, 0.5, 0.5]
+    assert cohort.probabilities is None
+    profile = st.profile(cohort)
+    assert profile.last("disagreement").value == pytest.approx((1 + 1 + 2) / 3 / 4)
+    assert np.isnan(profile.last("jensen_shannon").value)
+
+
+def test_new_logits_bring_new_predictions():
+    cohort = st.Cohort(logits=np.eye(2)[PREDICTIONS], labels=[0, 1, 1, 1])
+    swapped = dataclasses.replace(cohort, logits=cohort.logits[..., ::-1])
+    assert (swapped.predictions == 1 - np.array(PREDICTIONS)).all()
+
+
+@pytest.mark.parametrize("wrong", [[[0, 1], [0, 0.5]], [[0, -1], [0, 1]], [[0, np.nan], [0, 1]], [[[0]], [[1]]]])
+def test_what_is_no_class_is_no_prediction(wrong):
+    with pytest.raises(UserError, match="predictions must be"):
+        st.Cohort(predictions=wrong)
+
+
+def test_predictions_that_contradict_the_logits_of_a_run_are_refused(tmp_path):
+    with pytest.raises(UserError, match="row 1"):
+        st.record_run(tmp_path / "x.safetensors", logits=np.eye(2), predictions=[0, 0])
+    st.record_run(tmp_path / "x.safetensors", logits=[[1, 1], [0, 1]], predictions=[1, 1])
+
+
+def test_groups_are_kept_from_a_file_to_the_cohort(tmp_path):
+    for seed, run in enumerate(PREDICTIONS):
+        st.record_run(tmp_path / f"{seed}.safetensors", predictions=run, labels=[0, 1, 1, 1], groups=[3, 3, 7, 7])
+    cohort = st.read_runs(tmp_path)
+    assert cohort.groups.tolist() == [3, 3, 7, 7]
+    assert cohort.predictions.tolist() == PREDICTIONS
+
+
+@pytest.mark.parametrize("wrong", [[0, 0, 1], [0, 0, 1, 1.5], [[0], [0], [1], [1]]])
+def test_groups_are_one_whole_number_per_example(wrong):
+    with pytest.raises(UserError, match="groups"):
+        st.Cohort(predictions=PREDICTIONS, groups=wrong)
