@@ -1,4 +1,5 @@
 import errno
+import itertools
 import json
 import os
 import shlex
@@ -10,7 +11,7 @@ from made_runs import EXAMPLES, VERSIONS, made_arrays, made_record, made_specs, 
 from steadytune import files
 from steadytune.errors import UserError
 from steadytune.records import RunStore
-from steadytune.study import Study
+from steadytune.study import Seeds, Study
 
 
 @pytest.fixture
@@ -71,6 +72,15 @@ def test_a_run_that_did_not_finish_leaves_a_record_and_no_arrays(tmp_path):
 def test_runs_come_in_the_order_of_the_study(store):
     places = [(record.spec.recipe, record.spec.seeds.init) for record in store.records()]
     assert places == [("standard", 0), ("standard", 1), ("mmr", 0), ("mmr", 1)]
+
+
+def test_runs_of_a_cohort_come_by_init_then_order_then_dropout_then_data(tmp_path):
+    grid = [{"init": i, "order": o, "dropout": d, "data": t} for i, o, d, t in itertools.product(range(2), repeat=4)]
+    mixed = [grid[place] for place in np.random.default_rng(0).permutation(len(grid))]
+    store = made_store(tmp_path / "out", made_study(seeds=mixed, training={"train_size": 10}))
+    assert [record.spec.seeds.model_dump() for record in store.records()] == [
+        Seeds.model_validate(seeds).model_dump() for seeds in grid
+    ]
 
 
 def test_a_cohort_holds_the_runs_of_one_recipe(store):

@@ -218,8 +218,6 @@ def _representation_distances(cohort: Cohort, report: Callable[[float], None]) -
 
 
 def _representation_values(cohort: Cohort, states: _States, resamples: Resamples) -> list[Value]:
-    if len(cohort) > 1 and cohort.representations is None and cohort.frozen_encoder:
-        return [Value(measure, None, 0.0, 0.0, 0.0) for measure in REPRESENTATION_MEASURES]
     if not states.distances:
         return [Value(measure, None, *UNKNOWN) for measure in REPRESENTATION_MEASURES]
     return [

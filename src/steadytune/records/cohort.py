@@ -85,7 +85,7 @@ class Cohort:
         metric: What the scores mean.
         kind: Task kind; the prediction measures need classes, so a regression has none. Left out, it is "generation"
             where there are generations or token_logits, else "classification".
-        frozen_encoder: All runs share one encoder (head tuning): representations are equal by construction.
+        frozen_encoder: All runs share one encoder (head tuning), so that there are no representations to compare.
         lost: Runs that did not finish.
         examples: Name under which the texts of the examples are stored, or "".
         probabilities: (K, N, C) in float64: the softmax of the logits or, without logits, what is given here. None for

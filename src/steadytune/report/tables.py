@@ -126,13 +126,20 @@ def comparison_table(comparison: Comparison) -> Table:
         name = " on ".join(filter(None, (model, task)))
         titles = (
             f"{f'{name}: ' if name else ''}{rows[0].metric} in points [95 % interval]",
-            "instability, 0 is stable (representations: last layer, share of null)",
+            f"instability, 0 is stable (representations: {_of_states(rows)})",
         )
         # Lines of their own: as a table's title they would be wrapped to its width.
         for title, table in zip(titles, (_scores(rows), _measures(rows)), strict=True):
             for line in (Text(title, style="bold"), table, ""):
                 layout.add_row(line)
     return layout
+
+
+def _of_states(rows: Sequence[Row]) -> str:
+    """Say what stands in the columns of the representation measures."""
+    if all(row.profile.cohort.frozen_encoder for row in rows):
+        return "none, as the encoder is frozen"
+    return "last layer, share of null"
 
 
 def _scores(rows: Sequence[Row]) -> Table:
