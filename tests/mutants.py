@@ -97,6 +97,8 @@ def _test(tree: Path, tests: Sequence[str], log: Path) -> None:
     sys.path.insert(0, str(tree / "src"))
     os.environ["PYTHONPATH"] = str(tree / "src")
     sys.dont_write_bytecode = True
+    # transformers refuses to mask with a seed in processes of another name.
+    multiprocessing.current_process().name = "MainProcess"
     import pytest
 
     words = ["-x", "-q", "-p", "no:cacheprovider", f"--rootdir={tree}", f"--basetemp={log.with_suffix('.tmp')}"]
