@@ -7,6 +7,7 @@ one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,13 @@ def count_examples(cohort: Cohort) -> int:
     if cohort.generations is not None:
         return len(cohort.generations[0])
     return 1 if cohort.token_counts is None else len(cohort.token_counts)
+
+
+def score_range(cohort: Cohort) -> tuple[float, float]:
+    """Return the smallest and largest score that there can be; infinite where that is not known of the metric."""
+    lowest, highest = _RANGES.get(cohort.metric, (-math.inf, math.inf))
+    within = (cohort.scores >= lowest) & (cohort.scores <= highest)
+    return (lowest, highest) if within.all() else (-math.inf, math.inf)
 
 
 def _accuracy(cohort: Cohort) -> Scores:
@@ -181,6 +189,11 @@ def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np
     return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below > 0)
 
 
+_SHARE, _CORRELATION = (0.0, 1.0), (-1.0, 1.0)
+_RANGES = {
+    **dict.fromkeys(("accuracy", "f1", "f1_macro", "exact_match", "chrf"), _SHARE),
+    **dict.fromkeys(("matthews", "pearson", "spearman"), _CORRELATION),
+}
 _OF_CLASSES: dict[str, Callable[[Cohort], Scores]] = {
     "accuracy": _accuracy,
     "f1": _f1,
