@@ -14,6 +14,7 @@ from rich.text import Text
 
 from steadytune.analysis.comparison.compare import Comparison, DifferenceRow, MeasureRow, Row
 from steadytune.analysis.comparison.difference import Difference
+from steadytune.analysis.comparison.same_seed import SameSeed, changed_at_same_seed
 from steadytune.analysis.comparison.significance import SIGNIFICANT
 from steadytune.analysis.components import ComponentRow, component_rows
 from steadytune.analysis.flips import FlipRow, flip_rows
@@ -90,8 +91,18 @@ def difference_lines(rows: Sequence[Row]) -> tuple[list[str], list[tuple[Row, li
     names = pairwise(rows)
     headings = ["Mean score", "Score SD", "Failed runs", *(MEASURES[name].title for name in names)]
     keys = ("mean", "sd_ratio", "failed", *names)
-    others = [row for row in rows if not row.is_baseline]
-    return headings, [(row, [_difference_cell(row.differences.get(key)) for key in keys]) for row in others]
+    lines = [(row, [_difference_cell(row.differences.get(key)) for key in keys]) for row in rows if not row.is_baseline]
+    if any(row.same_seed for row, _ in lines):
+        headings.append("Changed at the same seed")
+        lines = [(row, [*cells, _same_seed_cell(row.same_seed)]) for row, cells in lines]
+    return headings, lines
+
+
+def _same_seed_cell(found: SameSeed | None) -> Cell:
+    if found is None:
+        return Cell(MISSING)
+    value, beside = changed_at_same_seed(found)
+    return Cell(value, (beside, *(("next to nothing",) if found.next_to_nothing else ())))
 
 
 def _difference_cell(found: Difference | None) -> Cell:
