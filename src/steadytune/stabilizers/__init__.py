@@ -113,7 +113,8 @@ def stabilizer_class(name: str) -> type[Stabilizer]:
         # Runs that were trained with the built-in method must not become another package's.
         if others:
             warnings.warn(
-                f"stabilizer '{name}' is steadytune's own; that of {', '.join(map(_package, others))} needs another name",
+                f"stabilizer '{name}' is steadytune's own; that of {', '.join(map(_package, others))} "
+                "needs another name",
                 FolderWarning,
                 stacklevel=2,
             )

@@ -128,8 +128,8 @@ def _starts(
     needed = len(set(seeds)) * math.prod(shape) * features.element_size() * _COPIES
     if needed > psutil.virtual_memory().available:
         raise UserError(
-            f"{len(set(seeds)):,} seeds of {heads:,} heads need {needed / 2**30:,.1f} GiB of memory, more than there is: "
-            "train fewer at a time"
+            f"{len(set(seeds)):,} seeds of {heads:,} heads need {needed / 2**30:,.1f} GiB of memory, more than "
+            "there is: train fewer at a time"
         )
     distinct = {seed: place for place, seed in enumerate(dict.fromkeys(seeds))}
     draws = [torch.randn(*shape, dtype=dtype, generator=generator("init", seed)) for seed in distinct]
