@@ -33,8 +33,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.analysis.intervals import Draws
-from steadytune.analysis.scores import Scores, count_examples, weighted_scores
+from steadytune.analysis.scores import count_examples, weighted_scores
 from steadytune.analysis.tables import PairTable
+from steadytune.metrics import Scores
 from steadytune.records import Cohort
 
 RESAMPLES = 10_000
