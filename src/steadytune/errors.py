@@ -15,7 +15,7 @@ class UserError(ValueError):
 
 
 class FolderWarning(UserWarning):
-    """What a folder holds that was left aside, or contradicts itself; the command line prints it as a note."""
+    """Something was left aside, a damaged run of a folder say; the command line prints it as a note."""
 
 
 def machine_fault(error: OSError) -> UserError:

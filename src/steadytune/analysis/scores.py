@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from steadytune.metrics import METRICS, TEXT_METRICS, Scores, plain_name
@@ -45,3 +47,12 @@ def count_examples(cohort: Cohort) -> int:
     if cohort.generations is not None:
         return len(cohort.generations[0])
     return 1 if cohort.token_counts is None else len(cohort.token_counts)
+
+
+def score_range(cohort: Cohort) -> tuple[float, float]:
+    """Return the smallest and largest score that there can be; infinite where that is not known of the metric."""
+    scale = cohort.scale
+    lowest = -math.inf if scale.lowest is None else scale.lowest
+    highest = math.inf if scale.highest is None else scale.highest
+    within = (cohort.scores >= lowest) & (cohort.scores <= highest)
+    return (lowest, highest) if within.all() else (-math.inf, math.inf)

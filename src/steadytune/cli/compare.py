@@ -71,6 +71,8 @@ def compare(
             console.print("there is no other recipe", highlight=False)
             continue
         console.print(_table(rows))
+        for line in _same_seed_lines(rows):
+            console.print(line, markup=False, highlight=False)
         for sentence in words[model, task]:
             console.print(f"\n{sentence}", markup=False, highlight=False)
         for line in _seeds_needed(rows, detect):
@@ -123,6 +125,19 @@ def _table(rows: Sequence[Row]) -> Table:
                     style="bold" if found.p_adjusted < SIGNIFICANT else None,
                 )
     return table
+
+
+def _same_seed_lines(rows: Sequence[Row]) -> list[str]:
+    """Say what each recipe changes at the same seed, but for those of which the verdict says so."""
+    from steadytune.analysis.comparison.same_seed import changed_at_same_seed
+
+    lines = []
+    for row in rows:
+        found = row.same_seed
+        if found is not None and not found.next_to_nothing:
+            value, beside = changed_at_same_seed(found)
+            lines.append(f"{row.recipe} at the same seed, {found.of} changed: {value} ({beside})")
+    return lines
 
 
 def _title(row: Row, found: Difference) -> str:

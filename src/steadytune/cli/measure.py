@@ -60,9 +60,8 @@ def measure(
     console = Console()
     if len(paths) == 1 and (paths[0] / "study.yaml").is_file():
         if out or metric:
-            raise UserError(
-                f"{paths[0]} is a study, which has a metric of its own: see steadytune report {shlex.quote(str(paths[0]))}"
-            )
+            see = shlex.join(["steadytune", "report", str(paths[0])])
+            raise UserError(f"{paths[0]} is a study, which has a metric of its own: see {see}")
         with bar(console, "measuring") as progress:
             comparison = compare(RunStore(paths[0]), progress=progress)
         show(console, comparison)

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from steadytune.analysis.comparison.compare import Comparison, DifferenceRow, MeasureRow, Row
 from steadytune.analysis.comparison.difference import Difference
+from steadytune.analysis.comparison.same_seed import SameSeed, changed_at_same_seed
 from steadytune.analysis.comparison.significance import SIGNIFICANT
 from steadytune.analysis.components import ComponentRow, component_rows
 from steadytune.analysis.flips import FlipRow, flip_rows
@@ -23,6 +24,7 @@ from steadytune.report.explore import Texts
 from steadytune.report.words import MEASURES, MISSING, PAIRWISE, TEXTS_ALONE, called, interval, known, number, seconds
 
 _TERMINAL_NAME = 26
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Cell(NamedTuple):
@@ -89,8 +91,18 @@ def difference_lines(rows: Sequence[Row]) -> tuple[list[str], list[tuple[Row, li
     names = pairwise(rows)
     headings = ["Mean score", "Score SD", "Failed runs", *(MEASURES[name].title for name in names)]
     keys = ("mean", "sd_ratio", "failed", *names)
-    others = [row for row in rows if not row.is_baseline]
-    return headings, [(row, [_difference_cell(row.differences.get(key)) for key in keys]) for row in others]
+    lines = [(row, [_difference_cell(row.differences.get(key)) for key in keys]) for row in rows if not row.is_baseline]
+    if any(row.same_seed for row, _ in lines):
+        headings.append("Changed at the same seed")
+        lines = [(row, [*cells, _same_seed_cell(row.same_seed)]) for row, cells in lines]
+    return headings, lines
+
+
+def _same_seed_cell(found: SameSeed | None) -> Cell:
+    if found is None:
+        return Cell(MISSING)
+    value, beside = changed_at_same_seed(found)
+    return Cell(value, (beside, *(("next to nothing",) if found.next_to_nothing else ())))
 
 
 def _difference_cell(found: Difference | None) -> Cell:
@@ -233,7 +245,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
     """Return rows as CSV with a line of column names; what is unknown is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([_field(name) for name in columns])
     for row in rows:
         writer.writerow([_field(row.get(name)) for name in columns])
     return text.getvalue()
@@ -242,4 +254,14 @@ def csv_text(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
 def _field(value: Any) -> Any:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
+    if isinstance(value, str) and value.startswith(_FORMULAS) and not _is_number(value):
+        # A spreadsheet would compute it, and may be made to send it somewhere: the apostrophe says that it is text.
+        return f"'{value}"
     return str(value).lower() if isinstance(value, bool) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

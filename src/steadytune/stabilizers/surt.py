@@ -45,9 +45,9 @@ class SURT(Stabilizer):
     name: ClassVar[str] = "surt"
     settings: ClassVar[frozenset[str]] = frozenset({"full", "head"})
 
-    epochs: Annotated[int, Field(ge=1)] = 3
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 3
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
-    head_epochs: Annotated[int, Field(ge=0)] = 3
+    head_epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 3
     head_learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     texts: str | None = None
     texts_sha256: str | None = None

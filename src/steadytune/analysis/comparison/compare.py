@@ -11,6 +11,7 @@ import numpy as np
 
 from steadytune.analysis.comparison.difference import Difference, differences
 from steadytune.analysis.comparison.power import LEVEL, seeds_to_detect_difference, seeds_to_detect_ratio
+from steadytune.analysis.comparison.same_seed import SameSeed, same_seed
 from steadytune.analysis.comparison.significance import holm
 from steadytune.analysis.failures import failed_runs
 from steadytune.analysis.intervals import UNKNOWN, Interval
@@ -117,6 +118,11 @@ class Row:
     def seeds_to_detect_ratio(self, ratio: float) -> int:
         """Return how many seeds a recipe would show a ratio of SDs."""
         return seeds_to_detect_ratio(ratio, level=LEVEL / self.comparisons)
+
+    @property
+    def same_seed(self) -> SameSeed | None:
+        """What the recipe changes at the same seed, beside what a seed changes; None for the baseline itself."""
+        return None if self.is_baseline else same_seed(self.profile.cohort, self.reference.cohort)
 
     @property
     def measures(self) -> dict[str, Value]:

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from steadytune.analysis.comparison.compare import Comparison, Row
+from steadytune.analysis.comparison.same_seed import describe_same_seed
 from steadytune.analysis.comparison.significance import SIGNIFICANT
 from steadytune.analysis.failures import failed_runs, failure_clauses, wrong_runs
 from steadytune.analysis.profile import Profile
@@ -119,14 +120,19 @@ def _agreement_clauses(profile: Profile) -> list[str]:
 def _against(row: Row, detect: float) -> str:
     """Say how a recipe differs from the baseline, and how many seeds would be needed to say more."""
     ours, theirs = row.profile.cohort, row.reference.cohort
-    failures = _failure_words(row)
-    start = f"Against {row.baseline}: {f'{failures}. ' if failures else ''}"
+    # First what the recipe did at all: "higher" must not be read without it.
+    first = [capital(words) if place else words for place, words in enumerate(filter(None, _first_words(row)))]
+    start = f"Against {row.baseline}: {''.join(f'{words}. ' for words in first)}"
     if min(len(ours), len(theirs)) < 2:
-        return f"{start}{'Too' if failures else 'too'} few finished runs to compare."
+        return f"{start}{'Too' if first else 'too'} few finished runs to compare."
     if not (ours.scored and theirs.scored):
-        return f"{start}{'Without' if failures else 'without'} scores there are none to compare."
+        return f"{start}{'Without' if first else 'without'} scores there are none to compare."
     scores = f"{_mean_words(row)}, {_spread_words(row)}{_agreement_words(row)}{_conclusion(row, detect)}"
-    return f"{start}{capital(scores) if failures else scores}"
+    return f"{start}{capital(scores) if first else scores}"
+
+
+def _first_words(row: Row) -> tuple[str, str]:
+    return describe_same_seed(row.same_seed), _failure_words(row)
 
 
 def claimed(row: Row, measure: str) -> bool:
