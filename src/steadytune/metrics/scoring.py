@@ -175,8 +175,11 @@ def _agreed(
     candidates = _candidates(name, answers, names)
     for metric, given, why in candidates:
         found = _computed(metric, given)
-        if _same(values, found.values) or _same(values, found.values, percent=True):
+        percent = not _same(values, found.values)
+        if not percent or _same(values, found.values, percent=True):
             notes = _named_positive(found, names, why)
+            if percent:
+                notes.append(f"The recorded {name} is in per cent ({_listed(values)}) and is read so.")
             if metric.name not in (plain_name(name), name):
                 notes.append(f"The recorded {name} is the {metric.name} of predictions and labels.")
             return _with_notes(found, notes)
