@@ -134,6 +134,7 @@ def _profile(cohort: Cohort, report: Callable[[float], None]) -> Profile:
         evaluation=evaluation_error(cohort),
         resampled=resamples,
         notes=(
+            *cohort.notes,
             *run_notes(cohort),
             *score_notes(cohort),
             *prediction_notes(cohort),
