@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadytune.measures.text import chrf
+from steadytune.measures.text import chrf, matches
 from steadytune.records import Cohort
 
 Scores = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -65,12 +65,7 @@ def _accuracy(cohort: Cohort) -> Scores:
 
 def _exact_match(cohort: Cohort) -> Scores:
     references: Any = cohort.references
-    return _mean(
-        [
-            [text.strip() == right.strip() for text, right in zip(run, references, strict=True)]
-            for run in cohort.generations or ()
-        ]
-    )
+    return _mean([matches(run, references) for run in cohort.generations or ()])
 
 
 def _chrf(cohort: Cohort) -> Scores:

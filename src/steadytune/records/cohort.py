@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from steadytune.errors import UserError
+from steadytune.measures.text import matches
 from steadytune.records.arrays import RunArrays, check_same_shapes
 from steadytune.records.checks import Kind, check_kind, check_run, inferred_kind, read_array, read_list
 
@@ -95,10 +96,13 @@ class Cohort:
         groups: (N,) whole numbers, or None: examples of one number belong together, such as questions on one passage or
             tokens of one sentence, and are resampled together. None where each stands for itself, or nobody said.
         generations: K sequences of N texts, for the kind "generation", or None.
-        references: N texts that the generations should equal, or None.
+        references: N texts that the generations should equal, or for an example a tuple of texts of which any will do;
+            or None.
         token_logits: K arrays (T, V) over the next token, all reading the same T tokens of all examples in a row
             (teacher forcing), or None.
         token_counts: (N,) how many of the T tokens belong to each example; token_logits need them.
+        notes: What a reader must know of where the arrays come from, one sentence each; a profile's notes begin with them.
+        read: What was read of files -> in words.
 
     Raises:
         UserError: Arrays do not fit together, labels are out of range, probabilities do not sum to 1, logits are not
@@ -125,9 +129,11 @@ class Cohort:
     predictions: _Predictions = _Predictions()
     groups: NDArray[np.int64] | None = None
     generations: Sequence[Sequence[str]] | None = None
-    references: Sequence[str] | None = None
+    references: Sequence[str | tuple[str, ...]] | None = None
     token_logits: Sequence[NDArray[Any]] | None = None
     token_counts: NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
+    read: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind is None:
@@ -223,10 +229,7 @@ class Cohort:
             majority = float(np.bincount(labels.astype(np.int64)).max() / len(labels))
             self._set(majority_score=majority, failed=self.scores <= majority)
         elif self.generations is not None and self.references is not None:
-            right = [
-                [text.strip() == reference.strip() for text, reference in zip(run, self.references, strict=True)]
-                for run in self.generations
-            ]
+            right = [matches(run, self.references) for run in self.generations]
             self._set(scores=np.array(right).mean(axis=1), metric=self._named("exact_match"))
         else:
             self._set(scores=np.full(runs, np.nan))
