@@ -46,11 +46,11 @@ def compare(
     """
     if not 0 < detect < math.inf:
         raise UserError(f"--detect must be a positive number of points, not {detect:g}")
-    from rich.console import Console
     from rich.text import Text
 
     from steadytune.analysis.comparison.compare import compare
     from steadytune.analysis.comparison.verdict import verdict
+    from steadytune.cli.console import Console
     from steadytune.cli.progress import bar
     from steadytune.records import RunStore
     from steadytune.report.tables import grouped

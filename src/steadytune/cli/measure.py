@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,9 +61,8 @@ def measure(
 
     `steadytune measure runs/rte`
     """
-    from rich.console import Console
-
     from steadytune.analysis.comparison.compare import compare
+    from steadytune.cli.console import Console
     from steadytune.cli.progress import bar
     from steadytune.cli.report import show
     from steadytune.records import RunStore
@@ -70,7 +70,8 @@ def measure(
     console = Console()
     if len(paths) == 1 and (paths[0] / "study.yaml").is_file():
         if out or metric or settings:
-            raise UserError(f"{paths[0]} is a study, which has a metric of its own: see steadytune report {paths[0]}")
+            see = shlex.join(["steadytune", "report", str(paths[0])])
+            raise UserError(f"{paths[0]} is a study, which has a metric of its own: see {see}")
         with bar(console, "measuring") as progress:
             comparison = compare(RunStore(paths[0]), progress=progress)
         show(console, comparison)

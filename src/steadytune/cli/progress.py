@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import (
@@ -114,8 +114,10 @@ class ConsoleListener(Listener):
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def ended(self) -> None:
-        """Take the bars away."""
-        self.progress.stop()
+        """Take the bars away, and show the cursor again."""
+        # The terminal may be gone, and with it the reason why the sweep was stopped would be.
+        with suppress(OSError):
+            self.progress.stop()
 
 
 def about_left(begun: float, share: float) -> str:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
 from steadytune.config import Config
-from steadytune.files import CorruptFile, canonical_json, sha256
+from steadytune.files import CorruptFile, check_seal, parse_json, sealed
 from steadytune.study import RunSpec
 
 Status = Literal["done", "failed", "diverged"]
 FORMAT = 1
+
+
+class NotUnderstood(CorruptFile):
+    """A file that is whole, but not one that this version can read."""
 
 
 class RunRecord(Config):
@@ -65,31 +69,34 @@ class RunRecord(Config):
     def to_json(self) -> str:
         """Return the text of run.json, which carries a checksum of itself."""
         content = {"format": FORMAT, "id": self.spec.id, **self.model_dump(mode="json")}
-        return json.dumps({**content, "sha256": sha256(canonical_json(content))}, indent=1, allow_nan=False)
+        return json.dumps(sealed(content), indent=1, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> RunRecord:
         """Read run.json.
 
         Raises:
+            NotUnderstood: It is whole, and of another version or with a method of a package that is not here.
             CorruptFile: It is not what was written.
         """
         try:
-            content: dict[str, Any] = json.loads(text)
-            checksum = content.pop("sha256")
-            intact = checksum == sha256(canonical_json(content))
-            run_id = content.pop("id")
-            version = content.pop("format")
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            content = parse_json(text)
+            sealed_content = isinstance(content, dict) and {"sha256", "id", "format"} <= content.keys()
+        except ValueError as error:
             raise CorruptFile("run.json cannot be read") from error
-        if not intact:
-            raise CorruptFile("run.json does not match its checksum")
+        if not sealed_content:
+            raise CorruptFile("run.json cannot be read")
+        try:
+            content = check_seal(content)
+        except CorruptFile:
+            raise CorruptFile("run.json does not match its checksum") from None
+        run_id, version = content.pop("id"), content.pop("format")
         if version != FORMAT:
-            raise CorruptFile(f"run.json has format {version}, this version reads {FORMAT}")
+            raise NotUnderstood(f"run.json has format {version}, this version reads {FORMAT}")
         try:
             record = cls.model_validate(content)
         except ValidationError:
             record = None
         if record is None or record.spec.id != run_id:
-            raise CorruptFile("run.json was written by a version of steadytune that this one does not understand")
+            raise NotUnderstood("run.json was written by a version of steadytune that this one does not understand")
         return record

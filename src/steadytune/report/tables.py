@@ -23,6 +23,7 @@ from steadytune.report.explore import Texts
 from steadytune.report.words import MEASURES, MISSING, PAIRWISE, TEXTS_ALONE, called, interval, known, number, seconds
 
 _TERMINAL_NAME = 26
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Cell(NamedTuple):
@@ -233,7 +234,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
     """Return rows as CSV with a line of column names; what is unknown is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([_field(name) for name in columns])
     for row in rows:
         writer.writerow([_field(row.get(name)) for name in columns])
     return text.getvalue()
@@ -242,4 +243,14 @@ def csv_text(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
 def _field(value: Any) -> Any:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
+    if isinstance(value, str) and value.startswith(_FORMULAS) and not _is_number(value):
+        # A spreadsheet would compute it, and may be made to send it somewhere: the apostrophe says that it is text.
+        return f"'{value}"
     return str(value).lower() if isinstance(value, bool) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
