@@ -42,7 +42,10 @@ class LPFT(Stabilizer):
 
     def equip(self, run: Run) -> None:
         """Check that the head is trained."""
-        if self.epochs and not any(weight.requires_grad for module in run.parts.head for weight in module.parameters()):
+        if not self.epochs:
+            return
+        head = run.parts.need_head(self.name)
+        if not any(weight.requires_grad for module in head for weight in module.parameters()):
             raise UserError("lp_ft tunes the head, and this model's is frozen: unfreeze it")
 
     def begin(self, run: Run, batches: Batches, loss: Loss) -> None:
