@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -99,11 +99,14 @@ class Cohort:
         groups: (N,) whole numbers, or None: examples of one number belong together, such as questions on one passage or
             tokens of one sentence, and are resampled together. None where each stands for itself, or nobody said.
         generations: K sequences of N texts, for the kind "generation", or None.
-        references: N texts that the generations should equal, or None.
+        references: N texts that the generations should equal, or for an example a tuple of texts of which any will do;
+            or None.
         token_logits: K arrays (T, V) over the next token, all reading the same T tokens of all examples in a row
             (teacher forcing), or None.
         token_counts: (N,) how many of the T tokens belong to each example; token_logits need them.
-        notes: What a reader must know of where the arrays and scores come from, one sentence each.
+        notes: What a reader must know of where the arrays and scores come from, one sentence each; a profile's notes
+            begin with them.
+        read: What was read of files -> in words.
         positive: Number of the class that a metric such as F1 speaks of; its name will do, where classes have names.
             None for a metric without such a class, and where nobody chose it.
         label_names: Name of each class, or None.
@@ -133,12 +136,13 @@ class Cohort:
     predictions: _Predictions = _Predictions()
     groups: NDArray[np.int64] | None = None
     generations: Sequence[Sequence[str]] | None = None
-    references: Sequence[str] | None = None
+    references: Sequence[str | tuple[str, ...]] | None = None
     token_logits: Sequence[NDArray[Any]] | None = None
     token_counts: NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
     positive: int | str | None = None
     label_names: Sequence[str] | None = None
+    read: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind is None:
