@@ -44,9 +44,7 @@ def draw(
         towards[generator.random(runs) < COLLAPSES] = 3.0
     logits = np.stack([-towards / 2, towards / 2], axis=-1)
     scores = (logits.argmax(axis=-1) == labels).mean(axis=1)
-    return Cohort(
-        scores=scores, logits=logits, labels=labels, metric="accuracy", groups=None if size == 1 else members
-    )
+    return Cohort(scores=scores, logits=logits, labels=labels, metric="accuracy", groups=None if size == 1 else members)
 
 
 def values(cohort: Cohort, tables: Any) -> dict[str, float]:
@@ -97,7 +95,7 @@ def coverage(runs: int, groups: int, size: int, *, known: bool = True, **model: 
 
 
 def measure() -> tuple[list[str], bool]:
-    """Print the table; it holds if intervals that know of many groups cover the truth, and those that do not fall short."""
+    """Print the table; it holds if intervals that know of many groups cover the truth, and others fall short."""
     lines = [f"per cent of {COHORTS} cohorts{'':24}{'  '.join(f'{name[:8]:>8}' for name in MEASURES)}"]
     found = {}
     for runs in (5, 10):

@@ -38,8 +38,9 @@ from numpy.typing import NDArray
 
 from steadytune.analysis.grouping import count_groups, example_groups, one_group
 from steadytune.analysis.intervals import Draws
-from steadytune.analysis.scores import Scores, count_examples, weighted_scores
+from steadytune.analysis.scores import count_examples, weighted_scores
 from steadytune.analysis.tables import PairTable
+from steadytune.metrics import Scores
 from steadytune.records import Cohort
 
 RESAMPLES = 10_000

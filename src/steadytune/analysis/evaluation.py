@@ -24,7 +24,7 @@ _CHUNK = 1000
 
 @dataclass(frozen=True)
 class BestOf:
-    """What somebody gets who trains n runs and keeps the best. Scores are fractions.
+    """What somebody gets who trains n runs and keeps the best, by the direction of the metric.
 
     Attributes:
         runs: n.
@@ -40,7 +40,7 @@ class BestOf:
 
 @dataclass(frozen=True)
 class EvaluationError:
-    """How much of a score is due to the evaluation set, which no number of runs reduces. Scores are fractions.
+    """How much of a score is due to the evaluation set, which no number of runs reduces, in units of the score.
 
     Attributes:
         examples: N; 0 where scores do not follow from what the runs predict.
@@ -48,7 +48,7 @@ class EvaluationError:
             are one group.
         seed_sd: SD of the score over runs, for other seeds and the same examples; NaN for a single run.
         expected: Mean score, which is what a single run is expected to have.
-        best_of: For n = 1 .. K.
+        best_of: For n = 1 .. K; empty where nobody knows whether a higher score is better.
         ensemble: Score of the mean of the runs' probabilities; NaN where there are no probabilities, or one run.
         groups: How many groups the examples form; None where each stands for itself.
     """
@@ -86,6 +86,7 @@ def evaluation_error(cohort: Cohort, *, resamples: int = RESAMPLES, seed: int = 
     if not runs or not np.isfinite(cohort.scores).all():
         return EvaluationError(0, math.nan, math.nan, math.nan, ())
     examples = 0 if scores is None else count_examples(cohort)
+    sign = {True: 1, False: -1, None: 0}[cohort.scale.higher_is_better]
     error, obtained = math.nan, np.full(runs, math.nan)
     groups = example_groups(cohort)
     if scores is not None and not one_group(cohort):
@@ -96,14 +97,14 @@ def evaluation_error(cohort: Cohort, *, resamples: int = RESAMPLES, seed: int = 
         chosen_by, scored_by = scores(halves), scores(1 - halves)
         both_ways = ((chosen_by, scored_by), (scored_by, chosen_by))
         pairs = [pair for ways in both_ways for pair in zip(*ways, strict=True)]
-        obtained = np.mean([expected_of_best(by, score) for by, score in pairs], axis=0)
-    reported = expected_of_best(cohort.scores, cohort.scores)
+        obtained = np.mean([expected_of_best(sign * by, score) for by, score in pairs], axis=0)
+    reported = expected_of_best(sign * cohort.scores, cohort.scores) if sign else np.empty(0)
     return EvaluationError(
         examples=examples,
         standard_error=error,
         seed_sd=float(cohort.scores.std(ddof=1)) if runs > 1 else math.nan,
         expected=float(cohort.scores.mean()),
-        best_of=tuple(BestOf(n, *map(float, pair)) for n, pair in enumerate(zip(reported, obtained, strict=True), 1)),
+        best_of=tuple(BestOf(n, *map(float, pair)) for n, pair in enumerate(zip(reported, obtained, strict=False), 1)),
         ensemble=_ensemble(cohort) if runs > 1 else math.nan,
         groups=None if groups is None else count_groups(cohort),
     )

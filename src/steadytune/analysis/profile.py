@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from steadytune.analysis.halves import SPLITS, half_deviations
 from steadytune.analysis.intervals import UNKNOWN, mean_interval, pair_interval, spread_interval, varies
 from steadytune.analysis.notes import prediction_notes, representation_notes, run_notes, score_notes
 from steadytune.analysis.scores import count_examples, score_range
+from steadytune.analysis.suspicion import copies, suspicious
 from steadytune.analysis.tables import PairTable, pair_tables
 from steadytune.analysis.value import Value
 from steadytune.errors import UserError
@@ -62,6 +63,7 @@ class Profile:
         resampled: The measures on resampled runs and examples; see `bootstrap.Resamples`. Entry r of
             two cohorts with the same examples, or the same seeds, shares what was drawn.
         notes: What a reader must know before trusting a value, one sentence each.
+        first_notes: Those of them that come before any number: how files were read, copies, classes in another order.
     """
 
     cohort: Cohort
@@ -71,6 +73,7 @@ class Profile:
     evaluation: EvaluationError
     resampled: Resamples
     notes: tuple[str, ...]
+    first_notes: tuple[str, ...] = ()
 
     def last(self, measure: str) -> Value:
         """Return a measure's value, of a representation measure that at the last layer."""
@@ -128,14 +131,21 @@ def _profile(cohort: Cohort, report: Callable[[float], None]) -> Profile:
     resamples = resample(cohort, tables, states.distances, states.deviations)
     representations = _representation_values(cohort, states, resamples)
     predictions = _prediction_values(cohort, tables, resamples)
+    first_notes = (*cohort.notes, *suspicious(cohort))
+    mean, *values = _mean(cohort, resamples), _spread(cohort, resamples), *predictions, *representations
+    if copies(cohort):
+        # Runs that are one are no sample of runs.
+        mean, *values = (replace(value, low=math.nan, high=math.nan) for value in (mean, *values))
     return Profile(
         cohort=cohort,
-        mean=_mean(cohort, resamples),
-        values=(_spread(cohort, resamples), *predictions, *representations),
+        mean=mean,
+        values=tuple(values),
         distances={name: table.distances() for name, table in tables.items()} | states.distances,
         evaluation=evaluation_error(cohort),
         resampled=resamples,
+        first_notes=first_notes,
         notes=(
+            *first_notes,
             *run_notes(cohort),
             *score_notes(cohort),
             *prediction_notes(cohort),

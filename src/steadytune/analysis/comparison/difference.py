@@ -272,7 +272,7 @@ def _ratio(profile: Profile, baseline: Profile) -> Difference:
 def _failures(cohort: Cohort, baseline: Cohort) -> Difference:
     (wrong, total), (wrong_baseline, total_baseline) = wrong_runs(cohort), wrong_runs(baseline)
     test = failure_test(wrong, total, wrong_baseline, total_baseline)
-    if not min(total, total_baseline):
+    if not min(total, total_baseline) or cohort.failed is None or baseline.failed is None:
         return Difference("failed", UNKNOWN, test)
 
     def ends(level: float) -> Interval:
