@@ -16,6 +16,9 @@ from pathlib import Path
 
 from steadytune.cli.main import main
 
+PATIENCE = 600.0
+"""Seconds after which something hangs, however busy the machine is: no test tells slow from fast."""
+
 _LIBRARIES = ["torch", "transformers", "steadytune.training.run", "steadytune.sweep.execute", "steadytune.report"]
 
 
@@ -75,7 +78,7 @@ class Started:
         self._process.kill()
         self._process.join()
 
-    def wait(self, seconds: float = 90) -> Result:
+    def wait(self, seconds: float = PATIENCE) -> Result:
         """Wait until it ends; output and errors are one stream."""
         self._process.join(seconds)
         if self._process.exitcode is None:
@@ -114,7 +117,7 @@ def runs_in(out: Path) -> set[str]:
     return {name for name in (os.listdir(folder) if folder.exists() else ()) if not name.startswith(".")}
 
 
-def wait_for(condition, seconds: float = 60, what: str = "what the test waits for") -> None:
+def wait_for(condition, seconds: float = PATIENCE, what: str = "what the test waits for") -> None:
     """Wait until a condition holds."""
     end = time.monotonic() + seconds
     while not condition():

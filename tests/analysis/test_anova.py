@@ -181,6 +181,35 @@ def test_one_factor_has_the_chi_square_interval_of_a_variance():
     assert math.isnan(found.share.low)
 
 
+def test_an_interaction_has_the_chi_square_interval_of_its_own_degrees_of_freedom():
+    # On a full grid nothing else is in its mean square: 3 x 4 degrees of freedom.
+    table = np.random.default_rng(5).normal(size=(4, 5))
+    left = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+    *_, found = decompose(half_squares(table.ravel()), grid(4, 5))
+    low, high = np.square(left).sum() / stats.chi2.ppf([0.975, 0.025], 12)
+    assert (found.factors, found.freedom) == (("a", "b"), 12)
+    assert found.variance.value == pytest.approx(np.square(left).sum() / 12)
+    assert found.variance.low == pytest.approx(low, rel=0.02)
+    assert found.variance.high == pytest.approx(high, rel=0.04)
+
+
+def test_the_last_bits_of_the_distances_do_not_decide_which_draws_are_made():
+    scores = np.array([0.5, 0.6, 0.7])
+    ends = {
+        tuple(round(end, 9) for end in decompose(half_squares(scores * scale) / scale**2, {"a": range(3)})[0].variance)
+        for scale in (1.0, 1.1, 3.0, 7.0, 1 / 3)
+    }
+    assert len(ends) == 1
+
+
+def test_an_interaction_of_predictions_keeps_its_degrees_of_freedom():
+    predictions = np.random.default_rng(6).integers(0, 2, size=(20, 60))
+    *_, found = decompose(disagreement(predictions), grid(4, 5))
+    low, high = 12 * found.raw / stats.chi2.ppf([0.975, 0.025], 12)
+    assert found.variance.low == pytest.approx(low, rel=0.02)
+    assert found.variance.high == pytest.approx(high, rel=0.04)
+
+
 def test_no_component_of_disagreement_exceeds_all_examples():
     predictions = np.array([[0, 0], [1, 1]])
     (found,) = decompose(disagreement(predictions), {"a": [0, 1]}, upper=1.0)

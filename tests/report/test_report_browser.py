@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import PATIENCE
 from report_samples import Sample, make_store
 
 from steadytune.report import write_report
@@ -90,7 +91,7 @@ def browse(tmp: Path, page: Path, *options: str) -> subprocess.CompletedProcess[
     quiet = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
     quiet += ("--disable-component-update", "--disable-sync", "--no-sandbox", "--enable-logging=stderr")
     command = [BROWSER, "--headless", *quiet, f"--user-data-dir={tmp / 'profile'}", *options, page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
 
 
 def console_messages(result: subprocess.CompletedProcess[str]) -> list[str]:

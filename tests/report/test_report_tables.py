@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from steadytune.analysis.comparison.compare import compare
 from steadytune.records import Cohort, RunStore
-from steadytune.report import comparison_table, measures_csv
+from steadytune.report import comparison_table, measures_csv, write_report
 
 
 def read(store: RunStore, name: str) -> list[dict[str, str]]:
@@ -42,6 +43,20 @@ def test_runs_csv_holds_what_the_records_hold(study_folder: RunStore) -> None:
         assert row["measurements.margin"] == ""
         if record.score is not None:
             assert float(row["score"]) == record.score
+
+
+def test_what_a_frozen_encoder_leaves_nothing_to_compare_of_is_a_dash_and_an_empty_field(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "out", Sample({"standard": 1.0}, setting="head", layers=0, seeds=3))
+    write_report(store)
+    rows = {row["measure"]: row for row in read(store, "measures.csv")}
+    for measure in ("svcca", "procrustes", "cka"):
+        assert {rows[measure][field] for field in ("layer", "value", "low", "high", "null")} == {""}
+    text = printed(compare(store), 80)
+    line = next(line for line in text.splitlines() if line.startswith("standard") and "[" not in line)
+    # disagreement, 1 - kappa and JSD are known.
+    assert line.split()[-3:] == ["–", "–", "–"]
+    assert "–" not in line.split()[1:4]
+    assert "encoder is frozen" in text
 
 
 def test_a_lost_run_stands_in_runs_csv_with_its_reason_and_without_a_score(study_folder: RunStore) -> None:

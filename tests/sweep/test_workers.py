@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from commands import Started, runs_in, wait_for
+from commands import PATIENCE, Started, runs_in, wait_for
 from made_runs import VERSIONS, made_specs, made_store, made_study
 from sweeps import FAST, Heard, check_whole, run_files, same_results, tiny_study
 
@@ -137,7 +137,7 @@ def test_a_mistake_of_the_user_that_a_worker_meets_is_said_and_ends_all(tmp_path
     say = """import json, sys, time
 json.load(sys.stdin)
 print(json.dumps({"event": "error", "text": "the model is at fault"}), flush=True)
-time.sleep(100)"""
+time.sleep(1e4)"""
     monkeypatch.setattr(workers, "_COMMAND", (sys.executable, "-c", say))
     with pytest.raises(UserError, match="the model is at fault"):
         work_in_processes(store, specs, 2, Heard())
@@ -156,12 +156,13 @@ def test_a_worker_whose_watcher_is_gone_ends_and_blames_no_run(tmp_path):
     process.stdout.readline()
     # The pipe is all that ties them: this is what a kill of the watcher does.
     process.stdout.close()
-    assert process.wait(20) == 1
+    assert process.wait(PATIENCE) == 1
     assert process.stderr is not None
     assert process.stderr.read() == ""
     process.stderr.close()
     assert {record.status for record in store.records()} <= {"done"}
-    assert len(store.records()) < 5
+    # It trains 30 if nothing stops it: how many it began until the pipe was closed is up to the machine.
+    assert len(store.records()) < 30
 
 
 def test_killed_with_its_workers_orphaned_and_started_again_it_trains_what_is_missing(tiny_model, tiny_task, tmp_path):
@@ -175,7 +176,7 @@ def test_killed_with_its_workers_orphaned_and_started_again_it_trains_what_is_mi
     assert len(orphans) == 2
     process.kill()
     # Nobody tells them: they notice that nobody listens.
-    wait_for(lambda: all(ended(orphan) for orphan in orphans), 30, "the end of the orphans")
+    wait_for(lambda: all(ended(orphan) for orphan in orphans), what="the end of the orphans")
     assert 2 <= len(runs_in(out)) < seeds
     assert {record.status for record in RunStore(out).records()} == {"done"}
     before = run_files(out)

@@ -47,6 +47,14 @@ def test_the_shared_subset_is_what_it_was_in_every_version():
     assert texts == [f"text {n}" for n in np.random.default_rng([3, 0]).permutation(30)[:5]]
 
 
+def test_the_halves_are_what_they_were_in_every_version():
+    # A stream of their own: drawn by that of the training subset they would be tied to which examples are trained on.
+    splits = split(_task(), Training(train_size=21, split_seed=3, select_checkpoint=True))
+    chosen, measured = np.split(np.random.default_rng([3, 1]).permutation(21), [10])
+    for part, order in ((splits.select, chosen), (splits.measure, measured)):
+        assert [one[0][0] for one in part.candidates] == [f"text {n}" for n in sorted(order)]
+
+
 @pytest.mark.parametrize("size", [None, 30])
 def test_a_data_seed_needs_examples_to_leave_out(size):
     with pytest.raises(UserError, match=r"all 30 training examples of task 't' are used: set training.train_size"):

@@ -198,11 +198,13 @@ def test_halves_of_the_validation_set_are_shared_by_seeds_and_recipes_and_do_not
         assert record.measurements["selected_epoch"] == 1 + int(np.argmax(scores))
 
 
-def test_the_weights_of_the_picked_epoch_are_the_ones_that_are_measured(specs, tmp_path, monkeypatch):
+# Of several epochs that score best the first counts: the one that `selected_epoch` names.
+@pytest.mark.parametrize("given", [(0.2, 0.9, 0.5), (0.2, 0.9, 0.9)])
+def test_the_weights_of_the_picked_epoch_are_the_ones_that_are_measured(specs, tmp_path, monkeypatch, given):
     from steadytune.training import full
 
     (spec,) = specs(select_checkpoint=True, epochs=3)
-    scores = iter([0.2, 0.9, 0.5])
+    scores = iter(given)
     heads = []
 
     def score(*args):
@@ -224,8 +226,9 @@ def test_the_weights_of_the_picked_epoch_are_the_ones_that_are_measured(specs, t
     monkeypatch.setattr(full, "evaluate", score)
     monkeypatch.setattr(full.RunTrainer, "pick_epoch", keep)
     monkeypatch.setattr(full.RunTrainer, "unequip", look)
-    train_full(spec, tmp_path, _quiet)
+    record, _ = train_full(spec, tmp_path, _quiet)
 
+    assert record.measurements["selected_epoch"] == 2
     assert torch.equal(measured[0], heads[1])
     assert not torch.equal(heads[1], heads[2])
 

@@ -34,7 +34,7 @@ class _Observed:
     """What each source of luck decides: first weights, order of the examples, dropout's random state."""
 
     def __init__(self, spec, cache, monkeypatch):
-        self.weights, self.order, self.dropout = "", [], b""
+        self.weights, self.order, self.dropout, self.noise_seed = "", [], b"", 0
         collate = data_module.Collator.__call__
 
         def watch_order(collator, rows):
@@ -46,6 +46,7 @@ class _Observed:
                 state = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
                 self.weights = hashlib.sha256(state).hexdigest()
                 self.dropout = torch.get_rng_state().numpy().tobytes()
+                self.noise_seed = torch.initial_seed()
             return step(trainer, model, inputs, *rest)
 
         step = full.RunTrainer.training_step
@@ -114,6 +115,28 @@ def test_consecutive_order_seeds_share_no_epochs_order(spec, tmp_path, monkeypat
 
     assert sorted(epochs[0]) == sorted(epochs[3])
     assert len({tuple(order) for order in epochs}) == 4
+
+
+@pytest.mark.parametrize(
+    ("stream", "values"),
+    [
+        ("init", [917752063, 594516694]),
+        ("order", [1417063493, 153813223]),
+        ("dropout", [788445325, 228595140]),
+        ("heads", [745480547, 1285465502]),
+    ],
+)
+def test_the_streams_are_what_they_were_in_every_version(stream, values):
+    # Finished runs were trained with them, and their ids do not say so.
+    assert [spread(stream, seed) for seed in (0, 1)] == values
+
+
+def test_each_source_draws_from_the_stream_of_its_own_seed(spec, tmp_path, monkeypatch):
+    given = _with_seeds(spec, init=5, order=6, dropout=7)
+    made = full.arguments(given, 40, str(tmp_path))
+    assert (made.seed, made.data_seed) == (spread("init", 5), spread("order", 6))
+    seen = _Observed(given, tmp_path, monkeypatch)
+    assert seen.noise_seed == spread("dropout", 7)
 
 
 def test_streams_of_one_integer_differ():

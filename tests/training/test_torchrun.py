@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from architectures import rows, tiny_classifier
+from commands import PATIENCE
 from safetensors.torch import load_file
 from transformers import TrainingArguments
 
@@ -69,7 +70,7 @@ def _in_two_processes(methods, folder, dropout=True, **changes):
         ],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -101,7 +101,7 @@ def representation_notes(
     runs = cohort.representations
     if runs is None:
         if cohort.frozen_encoder:
-            return ["All runs share one frozen encoder: representation measures are 0 by construction."]
+            return ["All runs share one frozen encoder, and its states: SVCCA, Procrustes and CKA do not apply."]
         return ["No representations were recorded: SVCCA, Procrustes and CKA are unknown."]
     if not distances:
         finite = [np.isfinite(run).all(axis=(-2, -1)) for run in runs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +13,12 @@ from threadpoolctl import threadpool_limits
 
 from steadytune.analysis.bootstrap import Resamples, resample
 from steadytune.analysis.evaluation import EvaluationError, evaluation_error
+from steadytune.analysis.grouping import count_groups, example_groups
 from steadytune.analysis.halves import SPLITS, half_deviations
 from steadytune.analysis.intervals import UNKNOWN, mean_interval, pair_interval, spread_interval, varies
 from steadytune.analysis.notes import prediction_notes, representation_notes, run_notes, score_notes
-from steadytune.analysis.scores import count_examples
+from steadytune.analysis.scores import count_examples, score_range
+from steadytune.analysis.suspicion import copies, suspicious
 from steadytune.analysis.tables import PairTable, pair_tables
 from steadytune.analysis.value import Value
 from steadytune.errors import UserError
@@ -59,6 +61,7 @@ class Profile:
         resampled: The measures on resampled runs and examples; see `bootstrap.Resamples`. Entry r of
             two cohorts with the same examples, or the same seeds, shares what was drawn.
         notes: What a reader must know before trusting a value, one sentence each.
+        first_notes: Those of them that come before any number: how files were read, copies, classes in another order.
     """
 
     cohort: Cohort
@@ -68,6 +71,7 @@ class Profile:
     evaluation: EvaluationError
     resampled: Resamples
     notes: tuple[str, ...]
+    first_notes: tuple[str, ...] = ()
 
     def last(self, measure: str) -> Value:
         """Return a measure's value, of a representation measure that at the last layer."""
@@ -125,14 +129,21 @@ def _profile(cohort: Cohort, report: Callable[[float], None]) -> Profile:
     resamples = resample(cohort, tables, states.distances, states.deviations)
     representations = _representation_values(cohort, states, resamples)
     predictions = _prediction_values(cohort, tables, resamples)
+    first_notes = (*cohort.notes, *suspicious(cohort))
+    mean, *values = _mean(cohort, resamples), _spread(cohort, resamples), *predictions, *representations
+    if copies(cohort):
+        # Runs that are one are no sample of runs.
+        mean, *values = (replace(value, low=math.nan, high=math.nan) for value in (mean, *values))
     return Profile(
         cohort=cohort,
-        mean=_mean(cohort, resamples),
-        values=(_spread(cohort, resamples), *predictions, *representations),
+        mean=mean,
+        values=tuple(values),
         distances={name: table.distances() for name, table in tables.items()} | states.distances,
         evaluation=evaluation_error(cohort),
         resampled=resamples,
+        first_notes=first_notes,
         notes=(
+            *first_notes,
             *run_notes(cohort),
             *score_notes(cohort),
             *prediction_notes(cohort),
@@ -150,14 +161,14 @@ def _measured(cohort: Cohort, measure: Callable[[Any], Any], arrays: Any) -> Any
 
 
 def _freedom(cohort: Cohort) -> int:
-    return max(1, count_examples(cohort) - 1)
+    return max(1, count_groups(cohort) - 1)
 
 
 def _mean(cohort: Cohort, resamples: Resamples) -> Value:
     if "mean" not in resamples.both:
         return Value("mean", None, *UNKNOWN)
     draws = resamples.of("mean", _freedom(cohort))
-    return Value("mean", None, *mean_interval(cohort.scores, draws))
+    return Value("mean", None, *mean_interval(cohort.scores, draws, *score_range(cohort)))
 
 
 def _spread(cohort: Cohort, resamples: Resamples) -> Value:
@@ -166,7 +177,9 @@ def _spread(cohort: Cohort, resamples: Resamples) -> Value:
     sd = _measured(cohort, score_spread, cohort.scores)
     if len(cohort) < 2 or not varies(cohort.scores):
         return Value("sd", None, 0.0 if len(cohort) > 1 else sd, math.nan, math.nan)
-    return Value("sd", None, *spread_interval(sd, len(cohort), resamples.of("sd", _freedom(cohort))))
+    lowest, highest = score_range(cohort)
+    draws = resamples.of("sd", _freedom(cohort))
+    return Value("sd", None, *spread_interval(sd, len(cohort), draws, (highest - lowest) / 2))
 
 
 def _prediction_values(cohort: Cohort, tables: Mapping[str, PairTable], resamples: Resamples) -> list[Value]:
@@ -207,7 +220,10 @@ def _representation_distances(cohort: Cohort, report: Callable[[float], None]) -
     found = _measured(cohort, measure, layered)
     per_example = layered[0].shape[1] // count_examples(cohort) if cohort.kind == "choice" else 1
     deviations = half_deviations(
-        layered, per_example, progress=lambda share: report(_MEASURING + (1 - _MEASURING) * share)
+        layered,
+        per_example,
+        groups=example_groups(cohort),
+        progress=lambda share: report(_MEASURING + (1 - _MEASURING) * share),
     )
     return _States(
         *(
@@ -218,15 +234,14 @@ def _representation_distances(cohort: Cohort, report: Callable[[float], None]) -
 
 
 def _representation_values(cohort: Cohort, states: _States, resamples: Resamples) -> list[Value]:
-    if len(cohort) > 1 and cohort.representations is None and cohort.frozen_encoder:
-        return [Value(measure, None, 0.0, 0.0, 0.0) for measure in REPRESENTATION_MEASURES]
     if not states.distances:
         return [Value(measure, None, *UNKNOWN) for measure in REPRESENTATION_MEASURES]
+    freedom = SPLITS if cohort.groups is None else min(SPLITS, _freedom(cohort))
     return [
         Value(
             measure,
             layer + 1,
-            *pair_interval(float(value), len(cohort), _LARGEST[measure], resamples.of(measure, SPLITS, layer)),
+            *pair_interval(float(value), len(cohort), _LARGEST[measure], resamples.of(measure, freedom, layer)),
             null=float(states.nulls[measure][layer]),
         )
         for measure in REPRESENTATION_MEASURES

@@ -37,7 +37,7 @@ class LPFT(Stabilizer):
     name: ClassVar[str] = "lp_ft"
     wrong_setting: ClassVar[str] = "lp_ft goes on with the whole model after its head: in setting 'head' leave it out"
 
-    epochs: Annotated[int, Field(ge=0)] = 3
+    epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 3
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
 
     def equip(self, run: Run) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +11,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import logging
 
@@ -18,6 +26,8 @@ from steadytune.errors import UserError
 from steadytune.study import Training
 from steadytune.tasks.base import Task
 from steadytune.training.weights import model_folder
+
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 @contextmanager
@@ -134,6 +144,11 @@ def _load(auto_class: Any, folder: Path, **options: Any) -> Any:
         reason = str(error).strip().partition("\n")[0][:200]
         raise UserError(f"{folder} cannot be loaded as a {auto_class.__name__}: {reason}") from error
     names = [*loading["missing_keys"], *(entry[0] for entry in loading["mismatched_keys"])]
+    if beyond := _beyond_config(loading["unexpected_keys"], model):
+        raise UserError(
+            f"{folder}: config.json and the weights do not belong together: the weights hold blocks that config.json "
+            f"does not have, such as {beyond[0]}"
+        )
     prefix = "" if auto_class is AutoModel else f"{model.base_model_prefix}."
     wrong = sorted(name for name in names if name.startswith(prefix) and "pooler" not in name)
     if wrong:
@@ -142,6 +157,23 @@ def _load(auto_class: Any, folder: Path, **options: Any) -> Any:
             f"{len(wrong)} pre-trained tensors are missing or of another shape, such as {wrong[0]}"
         )
     return model
+
+
+def _beyond_config(unexpected: Iterable[str], model: nn.Module) -> list[str]:
+    """Return the names of weights that would belong to one more of the blocks that the model has."""
+    # The names in the file may lack the prefix of the pre-trained part, or have it where the model's do not.
+    held = {_unnumbered(name) for name in model.state_dict() if _NUMBER.search(name)}
+    held |= {name.partition(".")[2] for name in held}
+    found = []
+    for name in unexpected:
+        general = _unnumbered(name)
+        if general != name and (general in held or general.partition(".")[2] in held):
+            found.append(name)
+    return sorted(found)
+
+
+def _unnumbered(name: str) -> str:
+    return _NUMBER.sub("#", name)
 
 
 def is_decoder(name: str) -> bool:

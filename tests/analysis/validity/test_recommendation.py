@@ -96,7 +96,7 @@ def test_one_recipe_of_three_is_no_rule():
 
 def test_a_frozen_encoder_and_measures_that_are_missing_are_named_as_such():
     frozen = failing_profile(failed=0, representations=None, frozen_encoder=True)
-    assert chosen([frozen]).left_out["cka"] == "the runs share one encoder, so it is 0 by construction"
+    assert chosen([frozen]).left_out["cka"] == "the runs share one frozen encoder, so it does not apply"
     scores = failing_profile(failed=0, representations=None, logits=None, labels=None)
     found = chosen([scores])
     assert found.report == ("sd",)

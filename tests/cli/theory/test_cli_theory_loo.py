@@ -98,10 +98,10 @@ def test_an_interrupted_study_ends_its_processes_and_goes_on_with_what_is_missin
     rates = {f"r{n}": {"training": {"learning_rate": n * 1e-4}} for n in range(1, 7)}
     words = ["theory", "loo", file(recipes=rates), "--examples", 2, "--workers", 2, "--out", out]
     process = Started(*words, folder=tmp_path)
-    wait_for(lambda: list(out.glob("cohorts/*.json")) or not process.running, 120)
+    wait_for(lambda: list(out.glob("cohorts/*.json")) or not process.running)
     assert process.running, process.log
     os.kill(process.pid, signal.SIGINT)
-    result = process.wait(30)
+    result = process.wait()
     assert result.code == 130, result.out
     assert result.out.splitlines()[-1] == ("stopped; finished cohorts are kept, and the same command goes on from here")
     kept = {path: path.stat().st_mtime_ns for path in out.glob("cohorts/*.json")}

@@ -73,6 +73,16 @@ def test_the_margin_is_kept_for_almost_every_start(products):
     assert min(missed) > 0
 
 
+def test_the_margin_is_that_of_kuczynski_and_wozniakowski():
+    # 1.648 sqrt(P) exp(-(2k - 1) sqrt(e)) = .01 / 2 for each end, and e is a share of the spread with both margins.
+    size, products = 500, 10
+    diagonal = torch.cos(torch.linspace(0, torch.pi, size, dtype=torch.float64))
+    found = extreme_eigenvalues(lambda v: diagonal * v, diagonal, steps=products, tolerance=0)
+    spread = found.largest.value - found.smallest.value
+    share = found.margin / (spread + 2 * found.margin)
+    assert 2 * 1.648 * size**0.5 * np.exp(-(2 * products - 1) * share**0.5) == pytest.approx(0.01)
+
+
 def test_too_few_products_have_no_finite_margin():
     assert extremes(operator(np.arange(50.0)), steps=3, tolerance=0).margin == float("inf")
 

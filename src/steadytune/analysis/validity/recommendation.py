@@ -96,7 +96,7 @@ def _fault(measure: str, evidence: Evidence) -> str:
     known = [value for value in values if math.isfinite(value.value)]
     constant = [profile.cohort.frozen_encoder for profile in evidence.profiles if measure in REPRESENTATION_MEASURES]
     if constant and all(constant):
-        return "the runs share one encoder, so it is 0 by construction"
+        return "the runs share one frozen encoder, so it does not apply"
     if not known:
         return "it was not measured"
     if measure == "svcca" and (sizes := _sizes(evidence.profiles)):
