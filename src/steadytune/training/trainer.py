@@ -30,10 +30,16 @@ class StableTrainer(Trainer):
     """`transformers.Trainer` that carries stabilizers.
 
     The model is made ready as it arrives and made plain after `train`, so that the model that is saved is a plain one;
-    checkpoints of a training that goes on have beside them what the stabilizers need to resume it. The loss is a
-    per-batch mean, also under gradient accumulation. It is computed here from the logits: a model that computes another
-    loss by itself, with class weights for one, is refused unless `compute_loss_func` says which; that is called with
-    the logits, the labels and `num_items_in_batch=None`, and must return a mean.
+    checkpoints of a training that goes on have beside them what the stabilizers need to resume it. Evaluation keeps the
+    random states, so that a training is the same with it and without.
+
+    The loss is the mean over the examples of a step, also where it is accumulated over passes of uneven size. It is
+    computed here from the logits: a model that computes another loss by itself, with class weights for one, is refused
+    unless `compute_loss_func` says which. That is called with the logits, the labels and, as `num_items_in_batch`, the
+    number of examples of the pass, and must return a mean. One that divides by something else, as class weights under
+    reduction="mean" do, does so pass by pass; a sum divided by `num_items_in_batch` accumulates exactly. A subclass that
+    overrides `compute_loss` may call `super().compute_loss`; another override is asked for the loss of logits and
+    labels, and is refused if it needs more.
 
     Args:
         stabilizers: Methods to apply together, or their names.
@@ -182,7 +188,9 @@ class StableTrainer(Trainer):
         with self.accelerator.autocast():
             if self._own_loss is not None:
                 if not isinstance(model, nn.Module):  # an override that reaches this method on other ways
-                    raise UserError(f"{type(self).__name__}.compute_loss: call super().compute_loss(model, inputs, ...)")
+                    raise UserError(
+                        f"{type(self).__name__}.compute_loss: call super().compute_loss(model, inputs, ...)"
+                    )
                 inputs = self._own_loss.inputs(model, inputs)
             loss, outputs = self.stabilization.loss(model, inputs)
         if model.training and self._weight != 1:
