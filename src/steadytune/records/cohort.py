@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from steadytune.errors import UserError
-from steadytune.metrics import Answers, Scale, recorded, score
+from steadytune.metrics import Answers, Metric, Scale, recorded, score
 from steadytune.metrics.positive import find_positive
-from steadytune.metrics.scoring import UNNAMED, in_fractions
+from steadytune.metrics.scoring import UNNAMED, computable, constant_score, in_fractions
 from steadytune.records.arrays import RunArrays, check_same_shapes
 from steadytune.records.checks import Kind, check_kind, check_run, inferred_kind, read_array, read_list
 
@@ -250,10 +250,23 @@ class Cohort:
         """Turn per cent into fractions, and say which runs failed where that is known."""
         scores, notes = in_fractions(self.scale, self.scores, self._run_names())
         self._set(scores=scores, notes=(*self.notes, *notes))
+        if not len(self):
+            return
         if isinstance(self.positive, str):
             self._set(positive=find_positive(self.positive, self.label_names, self.answers.classes))
-        if self.failed is None and self.majority_score is not None and len(self):
+        metric = computable(self.metric, self.answers)
+        if metric is not None and metric.binary and self.positive is None:
+            self._set(positive=self.answers.positive_class)
+        if metric is not None and self.majority_score is None and self._computed(metric):
+            self._set(majority_score=constant_score(metric, self.answers))
+        if self.failed is None and self.majority_score is not None:
             self._set(failed=self.scale.no_better(scores, self.majority_score))
+
+    def _computed(self, metric: Metric) -> bool:
+        """Tell whether the scores are those of the answers."""
+        answers = self.answers
+        examples = len(self.references or ()) if answers.labels is None else len(answers.labels)
+        return bool(np.allclose(metric.plain(answers, examples), self.scores, rtol=0, atol=1e-6))
 
     def _run_names(self) -> list[str]:
         return [f"run {seed}" for seed in self.seeds]

@@ -370,6 +370,7 @@ class RunStore:
                 if record.status != "done"
             ),
             examples=_examples_name(first),
+            label_names=self.examples(first)["labels"] or None,
         )
 
     def write_examples(self, spec: RunSpec, kind: str, texts: list[str], labels: list[str]) -> None:
