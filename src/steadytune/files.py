@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
+import io
 import json
 import os
+import stat
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +25,11 @@ Arrays = dict[str, NDArray[Any]]
 # What safetensors calls them; NumPy has no bfloat16.
 _DTYPES = {"BOOL": "?", "U8": "u1", "U16": "<u2", "U32": "<u4", "U64": "<u8", "I8": "i1", "I16": "<i2", "I32": "<i4"}
 _DTYPES |= {"I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
+LARGEST_TEXT = 2**30
+"""Bytes of the largest file of text that is read, once it is unpacked."""
+# Text packs to a tenth; what packs to less than a hundredth is no text that anybody wrote.
+_PACKED, _ALWAYS_UNPACKED = 100, 2**26
+_PIECE = 2**20
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -62,6 +71,79 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write UTF-8 text by temp-and-rename."""
     write_bytes(path, content.encode())
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what never ends or never begins when it is read: a pipe, a device, a socket. What is absent passes.
+
+    Raises:
+        UserError: Naming the path and what it is.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+    if (kind := kinds.get(stat.S_IFMT(mode))) is not None:
+        raise UserError(f"{path} is {kind}: a file is needed")
+
+
+def read_content(path: Path, limit: int = LARGEST_TEXT) -> bytes:
+    """Read a file, unpacked where its name ends in .gz, of at most `limit` bytes.
+
+    Raises:
+        UserError: It cannot be read, is no file, is no whole gzip file, or is larger; names the limit.
+    """
+    check_regular(path)
+    packed = path.suffix.lower() == ".gz"
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limit:
+                raise UserError(f"{path} has {_amount(size)}: at most {_amount(limit)} are read")
+            if not packed:
+                return _pieces(file, limit, path)
+            most = min(limit, max(_ALWAYS_UNPACKED, _PACKED * size))
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                return _pieces(unpacked, most, path)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path} is not a whole gzip file ({error})") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error})") from error
+
+
+def _pieces(file: Any, limit: int, path: Path) -> bytes:
+    """Read to the end, and no further than the limit, whatever the size of the file is said to be."""
+    content = io.BytesIO()
+    while piece := file.read(_PIECE):
+        if content.tell() + len(piece) > limit:
+            raise UserError(f"{path} is larger than {_amount(limit)} when it is read: no more is read")
+        content.write(piece)
+    return content.getvalue()
+
+
+def _amount(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON, in which no key stands twice: of two values the library would silently keep the last.
+
+    Raises:
+        ValueError: It is no JSON, is nested too deep, or a key stands twice.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r:.60} stands twice")
+    return content
 
 
 def canonical_json(content: Any) -> bytes:
