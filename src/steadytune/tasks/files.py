@@ -9,7 +9,8 @@ from steadytune.tasks.base import Examples, Kind, Task
 from steadytune.tasks.labels import Encoded, infer_labels, match_labels
 from steadytune.tasks.layouts import infer_layout, named_layout
 from steadytune.tasks.metrics import METRICS, check_metric
-from steadytune.tasks.tables import TRAIN_NAMES, VALIDATION_NAMES, Table, read_split
+from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
+from steadytune.tasks.table import Table
 
 DEFAULT_METRICS: dict[Kind, tuple[str, ...]] = {
     "classification": ("accuracy",),

@@ -14,7 +14,8 @@ from steadytune.tasks.files import make_task, task_from_tables
 from steadytune.tasks.labels import match_labels
 from steadytune.tasks.layouts import COPA, MULTIRC, WIC, WSC, Layout, pair, single
 from steadytune.tasks.reading import Grouped, group_multirc, group_record, ungrouped
-from steadytune.tasks.tables import TRAIN_NAMES, VALIDATION_NAMES, Table, read_split
+from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
+from steadytune.tasks.table import Table
 
 REPOSITORIES = {"glue": "nyu-mll/glue", "super_glue": "aps/super_glue"}
 PROBE_SECONDS = 5.0

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
-from steadytune.tasks.tables import Table, is_missing, other_rows
+from steadytune.tasks.table import Table, is_missing, other_rows
 
 # A rating that happens to be written 1.0 to 5.0 is a class; a score with more steps than that is a quantity.
 MAX_FLOAT_CLASSES = 20

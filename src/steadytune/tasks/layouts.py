@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from steadytune.errors import UserError
 from steadytune.tasks.base import Segment
-from steadytune.tasks.tables import Table, is_missing, other_rows
+from steadytune.tasks.table import Table, is_missing, other_rows
 
 Candidates = tuple[Segment, ...]
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from steadytune.tasks.tables import Table
+from steadytune.tasks.table import Table
 
 _PLACEHOLDER = "@placeholder"
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
