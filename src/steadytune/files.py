@@ -8,11 +8,12 @@ import hashlib
 import io
 import json
 import os
+import re
 import stat
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ _DTYPES = {"BOOL": "?", "U8": "u1", "U16": "<u2", "U32": "<u4", "U64": "<u8", "I
 _DTYPES |= {"I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
 LARGEST_TEXT = 2**30
 """Bytes of the largest file of text that is read, once it is unpacked."""
+LARGEST_SETTINGS = 2**24
+"""Bytes of the largest file of settings that is read, such as a study."""
 # Text packs to a tenth; what packs to less than a hundredth is no text that anybody wrote.
 _PACKED, _ALWAYS_UNPACKED = 100, 2**26
 _PIECE = 2**20
@@ -52,10 +55,14 @@ def room_on_disk(path: Path) -> Iterator[None]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file by temp-and-rename; after a crash the path holds the old content or the new, never a part."""
+    """Write a file by temp-and-rename; after a crash the path holds the old content or the new, never a part.
+
+    What processes that were killed left of earlier attempts is removed.
+    """
     with room_on_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        remove_remains(path)
+        handle, name = _temporary(path)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content)
@@ -66,6 +73,43 @@ def write_bytes(path: Path, content: bytes) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def _temporary(path: Path) -> tuple[int, str]:
+    """Make a file beside `path` and lock it, so that others see that its writer lives."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        # Another process may have taken it for remains before it was locked.
+        if _locked(handle) is None or os.fstat(handle).st_nlink:
+            return handle, name
+        os.close(handle)
+
+
+def remove_remains(path: Path) -> None:
+    """Remove the temporary files of `path` whose writers were killed."""
+    remains = re.compile(rf"\.{re.escape(path.name)}-[a-z0-9_]{{8}}")
+    with suppress(OSError):
+        names = [entry.name for entry in os.scandir(path.parent) if remains.fullmatch(entry.name)]
+        for left in (path.parent / name for name in names):
+            handle = os.open(left, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                if _locked(handle):
+                    left.unlink()
+            finally:
+                os.close(handle)
+
+
+def _locked(handle: int) -> bool | None:
+    """Lock an open file; False if another process holds it, None where there are no such locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return None
+    return True
 
 
 def write_text(path: Path, content: str) -> None:
@@ -151,6 +195,29 @@ def canonical_json(content: Any) -> bytes:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain data with a checksum of itself, under "sha256"."""
+    return {**content, "sha256": sha256(canonical_json(content))}
+
+
+def check_seal(content: Any) -> dict[str, Any]:
+    """Return plain data without the checksum that it carries.
+
+    Raises:
+        CorruptFile: It carries none, or is not what the checksum was made of.
+    """
+    if not isinstance(content, dict) or "sha256" not in content:
+        raise CorruptFile("it carries no checksum of itself")
+    inside = {name: value for name, value in content.items() if name != "sha256"}
+    try:
+        intact = content["sha256"] == sha256(canonical_json(inside))
+    except ValueError:
+        intact = False
+    if not intact:
+        raise CorruptFile("it does not match its checksum")
+    return inside
+
+
 def sha256(content: bytes) -> str:
     """Return the hexadecimal SHA-256 of bytes."""
     return hashlib.sha256(content).hexdigest()
@@ -210,7 +277,7 @@ def map_arrays(path: Path) -> tuple[Arrays, dict[str, str]]:
         raise CorruptFile(str(error)) from None
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-        header: dict[str, Any] = json.loads(stream.read(length))
+        header: dict[str, Any] = parse_json(stream.read(length))
     header.pop("__metadata__", None)
     return {name: _mapped(path, name, tensor, 8 + length) for name, tensor in header.items()}, metadata
 
