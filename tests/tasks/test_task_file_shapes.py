@@ -9,7 +9,7 @@ import pytest
 
 from steadytune.errors import UserError
 from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
-from steadytune.tasks.tables import read_number, read_table
+from steadytune.tasks.tables import Format, read_number, read_table
 
 
 def put(folder, name, content):
@@ -135,10 +135,10 @@ def test_utf_16_is_recognised(tmp_path, encoding):
 def test_latin_1_is_a_question_with_the_option_that_settles_it(tmp_path):
     path = put(tmp_path, "train.csv", "text,label\nok,1\nünï,0\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"train.csv, line 3: not UTF-8 .*Latin-1.*--set task.encoding=latin-1"):
-        read_split(tmp_path, TRAIN_NAMES, option="task.encoding")
-    assert read_split(tmp_path, TRAIN_NAMES, "latin-1").columns["text"] == ["ok", "ünï"]
+        read_split(tmp_path, TRAIN_NAMES, Format(option="task.encoding"))
+    assert read_split(tmp_path, TRAIN_NAMES, Format("latin-1")).columns["text"] == ["ok", "ünï"]
     with pytest.raises(UserError, match="there is no encoding 'latin-x'"):
-        read_table(path, "latin-x")
+        read_table(path, Format("latin-x"))
 
 
 @pytest.mark.parametrize("name", ["Train.CSV", "TRAIN.csv", "data/train.csv", "plain_text/train.csv"])
@@ -190,7 +190,7 @@ def test_short_rows_are_left_aside_only_where_asked_and_said(tmp_path):
     path = put(tmp_path, "train.tsv", "a\tb\n1\t2\n3\n4\t5\n")
     with pytest.raises(UserError, match="line 3: 1 field"):
         read_table(path)
-    table = read_table(path, short_rows=True)
+    table = read_table(path, Format(short_rows=True))
     assert table.columns == {"a": ["1", "4"], "b": ["2", "5"]}
     assert "1 rows with too few fields" in table.notes[0]
     assert table.numbers == [2, 4]

@@ -87,7 +87,11 @@ def test_integers_can_be_taken_as_targets_but_words_and_booleans_cannot():
     [
         ([1, 1], None, "train.jsonl: every 'label' is 1; there is nothing to learn"),
         ([0.5, 0.5], None, "train.jsonl: every 'label' is 0.5"),
-        ([0, None, 1], None, "train.jsonl, line 2: no label in column 'label'$"),
+        (
+            [0, None, 1],
+            None,
+            "train.jsonl, line 2: no label in column 'label'; leave such rows out with --set task.no_label=nan",
+        ),
         ([0, 1], [0, float("nan"), None], r"validation.jsonl, line 2: no label in column 'label' \(nor in 1 more\)"),
         ([0, 1], [0, 2], "validation.jsonl, line 2: label 2 is not in train.jsonl, which has 0, 1$"),
         ([0, 1], [-1, -1], "validation.jsonl: every label is -1"),

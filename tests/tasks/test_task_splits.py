@@ -89,7 +89,7 @@ def test_examples_that_are_scored_together_stay_together():
 
     splits = split(_task(validation=_examples(21, groups)), Training(select_checkpoint=True))
 
-    assert not set(splits.select.groups) & set(splits.measure.groups)
+    assert not set(splits.select.questions) & set(splits.measure.questions)
     assert len(splits.select) + len(splits.measure) == 21
 
 

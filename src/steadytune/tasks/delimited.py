@@ -21,7 +21,9 @@ class _Rows(NamedTuple):
     lines: list[int]
 
 
-def read_delimited(origin: str, text: str, delimiter: str, short_rows: bool = False) -> Table:
+def read_delimited(
+    origin: str, text: str, delimiter: str, short_rows: bool = False, header: tuple[str, ...] = ()
+) -> Table:
     """Split text into columns.
 
     A file whose header has none of the delimiter but another one is read with that. A tab-separated file is quoted only
@@ -33,6 +35,7 @@ def read_delimited(origin: str, text: str, delimiter: str, short_rows: bool = Fa
         text: What it holds.
         delimiter: What its suffix promises.
         short_rows: Leave rows aside that have fewer fields than the header, and say so, as GLUE's own QQP has.
+        header: Names of the columns where the first line has as many fields and none of these names.
 
     Raises:
         UserError: A row has another number of fields than the header, a quotation mark never closes, or a column's name
@@ -40,12 +43,12 @@ def read_delimited(origin: str, text: str, delimiter: str, short_rows: bool = Fa
     """
     # The limit is the process's, and below what one text may have.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    header = text.lstrip("\r\n").partition("\n")[0]
-    present = [one for one in (delimiter, *(other for other in _NAMES if other != delimiter)) if one in header]
+    first_line = text.lstrip("\r\n").partition("\n")[0]
+    present = [one for one in (delimiter, *(other for other in _NAMES if other != delimiter)) if one in first_line]
     first: UserError | None = None
     for one in present or [delimiter]:
         try:
-            table = _table(origin, text, one, short_rows)
+            table = _table(origin, text, one, short_rows, header)
         except UserError as error:
             first = first or error
             continue
@@ -57,8 +60,11 @@ def read_delimited(origin: str, text: str, delimiter: str, short_rows: bool = Fa
     raise first
 
 
-def _table(origin: str, text: str, delimiter: str, short_rows: bool) -> Table:
-    rows, notes = _rows(origin, text, delimiter, short_rows), []
+def _table(origin: str, text: str, delimiter: str, short_rows: bool, default: tuple[str, ...]) -> Table:
+    rows, notes = _rows(origin, text, delimiter, short_rows), list[str]()
+    if len(rows.cells[0]) == len(default) and set(default).isdisjoint(rows.cells[0]):
+        rows = _Rows([list(default), *rows.cells], [0, *rows.lines])
+        notes.append(f"it has no header; its columns were read as {', '.join(default)}")
     header = [name.strip() for name in rows.cells[0]]
     kept = [i for i, name in enumerate(header) if name or any(i < len(row) and row[i] for row in rows.cells[1:])]
     names = [header[i] for i in kept]
@@ -145,18 +151,18 @@ def _check_fields(origin: str, rows: _Rows, short_rows: bool = False) -> None:
 def _check_swallowed(origin: str, text: str, delimiter: str, rows: _Rows) -> None:
     """Refuse rows that span lines of which each would be a row: an unquoted text may begin with a quotation mark.
 
-    Such a row's other cells, read line by line, hold nothing but what the column holds elsewhere.
+    Such a row's other cells, read line by line, hold nothing but what the column holds.
     """
     width = len(rows.cells[0])
     lines = [line for line in _LINES.split(text) if line]
     if width < 2 or any(line.count(delimiter) != width - 1 for line in lines):
         return
+    values = [{cell[i] for cell in rows.cells[1:]} for i in range(width)]
     for row, start in zip(rows.cells, rows.lines, strict=True):
         pieces = [line.split(delimiter) for line in _LINES.split(delimiter.join(row)) if line]
         if len(pieces) < 2 or any(len(piece) != width for piece in pieces):
             continue
-        others = [[cell[i] for cell in rows.cells[1:] if cell is not row] for i in range(width)]
-        if any(all(piece[i] and piece[i] in others[i] for piece in pieces) for i in range(width)):
+        if any(all(piece[i] and piece[i] in values[i] for piece in pieces) for i in range(width)):
             raise UserError(
                 f"{origin}, line {start}: a quotation mark joins {len(pieces)} lines to one row, though each could be "
                 'a row. Write a text that begins with a quotation mark as """like this"", he said", or use JSON lines'

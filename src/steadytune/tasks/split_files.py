@@ -9,7 +9,7 @@ from pathlib import Path
 
 from steadytune.errors import UserError
 from steadytune.files import parse_json, read_content
-from steadytune.tasks.tables import SUFFIXES, Table, read_table
+from steadytune.tasks.tables import SUFFIXES, Format, Table, read_table
 
 TRAIN_NAMES = ("train",)
 VALIDATION_NAMES = ("validation", "valid", "val", "dev")
@@ -17,9 +17,7 @@ _OTHER_NAMES = ("test",)
 _DEPTH = 3
 
 
-def read_split(
-    folder: Path, names: tuple[str, ...], encoding: str | None = None, option: str = "", short_rows: bool = False
-) -> Table:
+def read_split(folder: Path, names: tuple[str, ...], known: Format | None = None) -> Table:
     """Read a split from a folder.
 
     Args:
@@ -27,15 +25,13 @@ def read_split(
             csv, tsv or parquet, whole or in parts as the hub names them ("train-00000-of-00002.parquet"), gzipped or
             not; or in a folder of the split's name, as `save_to_disk` of Hugging Face datasets writes it.
         names: What the file may be called, without suffixes.
-        encoding: Of text that is not UTF-8.
-        option: The setting that says so, for an error.
-        short_rows: As of `read_table`.
+        known: What is known of the files.
 
     Raises:
         UserError: There is no such folder, no such file, several, or one that cannot be parsed or has no rows.
     """
     paths = _find(folder, names)
-    tables = [read_table(path, encoding, option, short_rows) for path in paths]
+    tables = [read_table(path, known) for path in paths]
     merged = tables[0]
     if len(tables) > 1:
         names_in_all = dict.fromkeys(name for table in tables for name in table.columns)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from steadytune.errors import UserError
@@ -17,6 +17,10 @@ _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+")
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 # Names of columns are short; a sentence, a number or nothing in the place of one is an example's.
 _LONGEST_NAME = 4
+
+
+class NoNumber(UserError):
+    """A cell that should hold a number does not."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,12 @@ class Table:
         """Name a row for an error."""
         return f"{self.origin}, {self.unit} {row + 1 if self.numbers is None else self.numbers[row]}"
 
+    def select(self, rows: Sequence[int]) -> Table:
+        """Return some rows, in the given order."""
+        columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
+        numbers = [row + 1 if self.numbers is None else self.numbers[row] for row in rows]
+        return replace(self, columns=columns, numbers=numbers)
+
     def column(self, name: str, option: str = "") -> list[Any]:
         """Return a column.
 
@@ -76,7 +86,7 @@ class Table:
         """Return a column of numbers, which a file of text spells; commas are decimals where points cannot be.
 
         Raises:
-            UserError: There is no such column, or a cell is no number, or one that could mean two; names the row.
+            UserError: There is no such column, or a cell is no number (`NoNumber`) or could be two; names the row.
         """
         values = self.column(name)
         comma = self._has_decimal_commas(name)
@@ -85,12 +95,11 @@ class Table:
             try:
                 result.append(None if value is None else read_number(value, comma))
             except ValueError:
-                raise UserError(f"{self.where(row)}: '{name}' is {value!r:.60}, which is no number") from None
+                raise NoNumber(f"{self.where(row)}: '{name}' is {value!r:.60}, which is no number") from None
         return result
 
     def _has_decimal_commas(self, name: str) -> bool:
-        # Between commas as separators a comma cannot be a decimal one.
-        if self.typed or self.delimiter in {"", ","}:
+        if self.typed:
             return False
         spelled = [value.strip() for value in self.columns[name] if value is not None]
         with_comma = [value for value in spelled if "," in value]

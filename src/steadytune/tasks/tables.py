@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from steadytune.files import LARGEST_TEXT, parse_json, read_content
 from steadytune.tasks.delimited import read_delimited
 from steadytune.tasks.table import Table, is_missing, other_rows, read_number
 
-__all__ = ["SUFFIXES", "Table", "is_missing", "other_rows", "read_number", "read_table"]
+__all__ = ["SUFFIXES", "Format", "Table", "is_missing", "other_rows", "read_number", "read_table"]
 
 SUFFIXES = ("jsonl", "json", "ndjson", "csv", "tsv", "parquet", "arrow")
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
@@ -30,29 +31,45 @@ _MARKS = (
 _ROWS_AT_ONCE = 1024
 
 
-def read_table(path: Path, encoding: str | None = None, option: str = "", short_rows: bool = False) -> Table:
+@dataclass(frozen=True)
+class Format:
+    """What is known of files beforehand.
+
+    Attributes:
+        encoding: Of their text, where it is not UTF-8.
+        option: The setting that says so, for an error.
+        short_rows: Leave rows of csv and tsv files aside that have too few fields, and say so.
+        header: Names of the columns of tsv and csv files that have no header.
+    """
+
+    encoding: str | None = None
+    option: str = ""
+    short_rows: bool = False
+    header: tuple[str, ...] = ()
+
+
+def read_table(path: Path, known: Format | None = None) -> Table:
     """Read one file by its suffix: csv, tsv, parquet, arrow or else JSON, each also gzipped.
 
     JSON is an object per line, an array of objects, or an object of columns. Text is UTF-8, or UTF-16 that is marked.
 
     Args:
         path: The file.
-        encoding: Of its text, where it is another.
-        option: The setting that says so, for an error.
-        short_rows: Leave rows of tsv files aside that have too few fields, and say so.
+        known: What is known of it.
 
     Raises:
         UserError: It cannot be read or parsed, is too large or is empty.
     """
+    known = known or Format()
     content = read_content(path)
     suffix = path.name.lower().removesuffix(".gz").rpartition(".")[2]
     if suffix in {"parquet", "arrow"}:
         return _columnar(path, content, suffix)
-    text, notes = _decode(path, content, encoding, option)
+    text, notes = _decode(path, content, known.encoding, known.option)
     if not text.strip():
         raise UserError(f"{path} is empty")
     if suffix in _DELIMITERS:
-        table = read_delimited(str(path), text, _DELIMITERS[suffix], short_rows)
+        table = read_delimited(str(path), text, _DELIMITERS[suffix], known.short_rows, known.header)
     else:
         table = _json(str(path), text)
     return Table(**{**vars(table), "notes": (*notes, *table.notes)})
