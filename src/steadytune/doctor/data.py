@@ -1,4 +1,4 @@
-"""Findings about the data of a study: what is wrong with it is known from `tasks.data_facts`, what to do stands here."""
+"""Findings about the data of a study: `tasks.data_facts` knows what is wrong with it, what to do stands here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ADVICE = {
         "leave the column out of task.columns, unless it is known when the model is used",
     ),
     "trained-on-measured": (
-        "The score of an example that was trained on says what is remembered, and runs agree about it more than they would.",
+        "The score of an example that was trained on says what is remembered, and runs agree about it.",
         "take these examples out of one of the two files",
     ),
     "shared-groups": (

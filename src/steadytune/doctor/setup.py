@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,11 +145,9 @@ def _data(model: str, spec: TaskSpec, training: Training) -> dict[str, Any]:
     task = load_task(spec)
     splits = split(task, training)
     facts = data_facts(task, splits)
-    try:
+    # Where the model is not here that is said of its depth.
+    with suppress(UserError, OSError):
         facts = with_cut(facts, splits, model, training.max_length)
-    except (UserError, OSError):
-        # The model is not here; that is said of its depth.
-        pass
     measured = None if task.kind == "regression" else len(splits.measure)
     return {"train_examples": len(splits.train), "measured_examples": measured, "data": facts}
 

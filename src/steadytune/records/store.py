@@ -9,7 +9,7 @@ import shlex
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -390,7 +390,7 @@ class RunStore:
             write_bytes(file, content)
 
     def examples(self, spec: RunSpec) -> dict[str, Any]:
-        """Return {"kind", "texts" (N), "labels" (class names), "data" (sentences)} of the measured examples of a run."""
+        """Return {"kind", "texts" (N), "labels" (names of classes), "data" (sentences)} of what a run measures."""
         return self.examples_named(_examples_name(spec))
 
     def examples_named(self, name: str) -> dict[str, Any]:

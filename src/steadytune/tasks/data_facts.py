@@ -128,8 +128,9 @@ class DataFacts:
                 words += ", which is the accuracy of that answer to everything"
             severity = "low" if self.metric in _BALANCED_METRICS else "medium"
             found.append(("imbalance", severity, "one class outweighs the others", words))
-        if self.kind == "classification" and (missing := [n for n, c in zip(self.classes, self.trained) if not c]):
-            found.append(("untrained-class", "medium", "a class is not trained on", f"no example of {_some(missing)}"))
+        absent = [name for name, seen in zip(self.classes, self.trained, strict=False) if not seen]
+        if self.kind == "classification" and absent:
+            found.append(("untrained-class", "medium", "a class is not trained on", f"no example of {_some(absent)}"))
         if self.two_labels:
             found.append(
                 (

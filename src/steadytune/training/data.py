@@ -52,8 +52,9 @@ class Encoded(torch.utils.data.Dataset[Row]):
         ]
         self.cut: float | None = None
         if encoded.encodings:
-            over = iter([bool(one.overflowing) for one in encoded.encodings])
-            self.cut = float(np.mean([any([next(over) for _ in candidates]) for candidates in examples.candidates]))
+            over = np.array([bool(one.overflowing) for one in encoded.encodings])
+            starts = np.cumsum([0, *map(len, examples.candidates[:-1])])
+            self.cut = float(np.logical_or.reduceat(over, starts).mean())
 
     def __len__(self) -> int:
         return len(self.rows)
