@@ -9,6 +9,7 @@ from steadytune.records import RunStore
 from steadytune.records.trained import difference
 from steadytune.study import RunSpec, Study
 from steadytune.tasks import load_task
+from steadytune.tasks.data_facts import data_facts
 from steadytune.tasks.splits import split
 from steadytune.training.weights import half_precision, weights_fingerprint
 
@@ -84,6 +85,7 @@ def prepare_store(store: RunStore, specs: Iterable[RunSpec]) -> None:
             )
     for spec in first.values():
         task = load_task(spec.task)
-        measured = split(task, spec.training).measure
-        texts = [" | ".join(text for segment in one for text in segment if text) for one in measured.candidates]
-        store.write_examples(spec, task.kind, texts, list(task.label_names))
+        splits = split(task, spec.training)
+        measured = splits.measure.candidates
+        texts = [" | ".join(text for segment in one for text in segment if text) for one in measured]
+        store.write_examples(spec, task.kind, texts, list(task.label_names), data_facts(task, splits).lines())

@@ -45,8 +45,9 @@ def finished(
     curves: Mapping[str, Sequence[float | None]],
     measurements: Mapping[str, float],
     timings: Mapping[str, float],
+    told: Sequence[str] = (),
 ) -> RunRecord:
-    """Score a finished run.
+    """Score a finished run; `told` is what a reader should know of its inputs.
 
     Raises:
         Diverged: A logit is not finite.
@@ -65,7 +66,7 @@ def finished(
         measurements={name: _number(value) for name, value in measurements.items()},
         timings=dict(timings),
         versions={**versions(), "device": device_name(device), "threads": str(spec.training.threads)},
-        notes=notes(spec),
+        notes=(*notes(spec), *told),
     )
 
 
