@@ -52,6 +52,7 @@ def compare(
     from steadytune.analysis.comparison.compare import compare
     from steadytune.analysis.comparison.verdict import verdict
     from steadytune.cli.progress import bar
+    from steadytune.cli.report import show_sources
     from steadytune.records import RunStore
     from steadytune.report.tables import grouped
 
@@ -77,6 +78,7 @@ def compare(
             console.print(f"\n{sentence}", markup=False, highlight=False)
         for line in _seeds_needed(rows, detect):
             console.print(line, markup=False, highlight=False)
+    show_sources(console, comparison)
 
 
 def _check(cohorts: Sequence[Cohort], folder: Path) -> None:

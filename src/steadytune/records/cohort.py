@@ -79,6 +79,8 @@ class Cohort:
         failed: (K,) whether a run is at or below `majority_score`; False throughout when that is unknown.
         majority_score: Score of always answering the most frequent label.
         seconds: (K,) wall-clock seconds per run, or None.
+        losses: (K, 2) the plain task loss over the first and over the last tenth of each training, NaN where a run did
+            not record it, or None.
         model: Model name.
         task: Task name.
         recipe: Recipe name.
@@ -128,6 +130,7 @@ class Cohort:
     references: Sequence[str] | None = None
     token_logits: Sequence[NDArray[Any]] | None = None
     token_counts: NDArray[np.int64] | None = None
+    losses: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if self.kind is None:
@@ -158,6 +161,8 @@ class Cohort:
         if self.groups is not None:
             self._set(groups=self.groups.astype(np.int64))
         self._set(failed=np.zeros(runs, bool) if self.failed is None else np.asarray(self.failed, bool))
+        if self.losses is not None:
+            self._set(losses=_losses(self.losses, runs))
         if self.scores is None:
             self._score(runs)
 
@@ -255,6 +260,13 @@ def _scores(values: Any) -> NDArray[np.float64]:
     if scores.ndim != 1:
         raise UserError(f"scores must be one number per run, not an array of shape {scores.shape}")
     return scores
+
+
+def _losses(values: Any, runs: int) -> NDArray[np.float64]:
+    losses = read_array(values, "losses").astype(np.float64)
+    if losses.shape != (runs, 2):
+        raise UserError(f"losses must be two numbers per run, ({runs}, 2), not of shape {losses.shape}")
+    return losses
 
 
 def _read(name: str, values: list[Any], seeds: tuple[str, ...]) -> tuple[Any, ...]:
