@@ -9,7 +9,7 @@ SEEDS ?= 5
 export OMP_WAIT_POLICY := PASSIVE
 export KMP_BLOCKTIME := 0
 
-.PHONY: demo test style check bench docs clean
+.PHONY: demo test style check bench mutants docs clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -31,6 +31,9 @@ check: $(READY)
 
 bench: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
+
+mutants: $(READY)
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python tests/mutants.py $(if $(ONLY),--only $(ONLY:%='%'))
 
 docs: $(READY)
 	$(BIN)/python docs/check.py

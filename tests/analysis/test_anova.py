@@ -193,6 +193,15 @@ def test_an_interaction_has_the_chi_square_interval_of_its_own_degrees_of_freedo
     assert found.variance.high == pytest.approx(high, rel=0.04)
 
 
+def test_the_last_bits_of_the_distances_do_not_decide_which_draws_are_made():
+    scores = np.array([0.5, 0.6, 0.7])
+    ends = {
+        tuple(round(end, 9) for end in decompose(half_squares(scores * scale) / scale**2, {"a": range(3)})[0].variance)
+        for scale in (1.0, 1.1, 3.0, 7.0, 1 / 3)
+    }
+    assert len(ends) == 1
+
+
 def test_an_interaction_of_predictions_keeps_its_degrees_of_freedom():
     predictions = np.random.default_rng(6).integers(0, 2, size=(20, 60))
     *_, found = decompose(disagreement(predictions), grid(4, 5))

@@ -42,9 +42,10 @@ def doctor(
 
     `python -c "print(args.to_json_string())" > args.json` in your own script, then `steadytune doctor args.json`
     """
+    from steadytune.cli.terminal import say
     from steadytune.doctor import diagnose
 
-    typer.echo("\n".join(_lines(diagnose(target), target)))
+    say("\n".join(_lines(diagnose(target), target)))
 
 
 def _lines(diagnosis: Diagnosis, target: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +26,14 @@ def measure(
         str | None,
         typer.Option(
             help="What scores the runs in files: a score that they hold, or a metric of predictions and labels.",
-            show_default="a score that the files hold, or accuracy",
+            show_default="the most natural score that the files hold, or accuracy",
+        ),
+    ] = None,
+    positive: Annotated[
+        str | None,
+        typer.Option(
+            help="Name or number of the class that F1, average precision and the like speak of.",
+            show_default="class 1; of named classes the one that denies nothing, or the rarer",
         ),
     ] = None,
     out: Annotated[
@@ -50,28 +58,30 @@ def measure(
 
     `steadytune measure runs/rte`
     """
-    from rich.console import Console
-
     from steadytune.analysis.comparison.compare import compare
+    from steadytune.cli.console import Console
     from steadytune.cli.progress import bar
     from steadytune.cli.report import show
     from steadytune.records import RunStore
 
     console = Console()
     if len(paths) == 1 and (paths[0] / "study.yaml").is_file():
-        if out or metric:
-            raise UserError(f"{paths[0]} is a study, which has a metric of its own: see steadytune report {paths[0]}")
+        if out or metric or positive:
+            see = shlex.join(["steadytune", "report", str(paths[0])])
+            raise UserError(f"{paths[0]} is a study, which has a metric of its own: see {see}")
         with bar(console, "measuring") as progress:
             comparison = compare(RunStore(paths[0]), progress=progress)
         show(console, comparison)
         return
     if out and out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: --out names a folder")
-    runs, comparison = _measure_files(console, paths, metric)
+    runs, comparison = _measure_files(console, paths, metric, positive)
     show(console, comparison, _write(out, comparison, runs) if out else None)
 
 
-def _measure_files(console: Console, paths: list[Path], metric: str | None) -> tuple[list[ExternalRun], Comparison]:
+def _measure_files(
+    console: Console, paths: list[Path], metric: str | None, positive: str | None
+) -> tuple[list[ExternalRun], Comparison]:
     from steadytune.analysis.comparison.compare import compare
     from steadytune.cli.progress import bar
     from steadytune.external import cohort_of, read_run, run_files
@@ -83,7 +93,7 @@ def _measure_files(console: Console, paths: list[Path], metric: str | None) -> t
             status.update(f"reading run {number} of {len(files)}")
             runs.append(read_run(path))
     with bar(console, "measuring") as progress:
-        return runs, compare([cohort_of(runs, metric)], progress=progress)
+        return runs, compare([cohort_of(runs, metric, positive)], progress=progress)
 
 
 def _write(out: Path, comparison: Comparison, runs: list[ExternalRun]) -> Path:

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from steadytune.analysis.comparison.compare import Comparison
 
 
-def report(folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run'.")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run'.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report instead, if the runs' own is not to be written into.")
+    ] = None,
+) -> None:
     """Compare the runs that a folder holds, and write report.html and the tables into it.
 
     Nothing is trained; runs that are still missing are left out.
@@ -22,15 +27,14 @@ def report(folder: Annotated[Path, typer.Argument(help="The --out folder of a 's
 
     `steadytune report runs/rte`
     """
-    from rich.console import Console
-
+    from steadytune.cli.console import Console
     from steadytune.cli.progress import bar
     from steadytune.records import RunStore
     from steadytune.report import write_report
 
     console = Console()
     with bar(console, "measuring") as progress:
-        page, comparison = write_report(RunStore(folder), progress=progress)
+        page, comparison = write_report(RunStore(folder), progress=progress, out=out)
     show(console, comparison, page)
 
 

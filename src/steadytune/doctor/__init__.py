@@ -14,6 +14,7 @@ from steadytune.doctor.setup import Setup, arguments_setup, study_setups
 from steadytune.errors import UserError
 from steadytune.external.read import ARRAY_SUFFIXES
 from steadytune.records import RunRecord, RunStore
+from steadytune.records.trained import as_trained
 from steadytune.study import Study
 
 __all__ = ["Diagnosis", "Finding", "Remedy", "Setup", "diagnose"]
@@ -33,14 +34,16 @@ def diagnose(target: str | Path) -> Diagnosis:
     if target.is_dir():
         store = RunStore(target)
         groups: dict[tuple[str, str, str], list[RunRecord]] = {}
-        for record in store.records():
+        records = store.records()
+        for record in records:
             groups.setdefault(record.spec.cohort, []).append(record)
-        named, unknown = study_setups(store.study, {names: _accuracies(runs) for names, runs in groups.items()})
+        study = as_trained(store.study, records)[0]
+        named, unknown = study_setups(study, {names: _accuracies(runs) for names, runs in groups.items()})
         setups = list(named.values())
         for names, runs in groups.items():
             where = named[names].where if names in named else " / ".join(names)
             recorded += run_findings(runs, where, _chance(store, runs))
-        if missing := sum(1 for _ in store.study.grid()) - sum(map(len, groups.values())):
+        if (missing := sum(1 for _ in study.grid()) - len(records) - len(store.skipped)) > 0:
             unknown = (*unknown, f"{missing} of the study's runs, which are not there yet")
     elif target.suffix == ".json":
         setups = [arguments_setup(target)]

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.analysis.learned import HARDLY_BEGUN, hardly_begun, loss_story
-from steadytune.analysis.wording import listed, points
+from steadytune.analysis.wording import listed, scored
 from steadytune.doctor.findings import Finding
+from steadytune.metrics import recorded
 from steadytune.records import RunRecord
 
 Curve = list[float | None]
@@ -164,7 +165,7 @@ _FROZEN = {
 def _story(record: RunRecord, chance: float | None) -> tuple[str, str]:
     if record.status != "done":
         return "diverged" if record.status == "diverged" else "crashed", record.reason or "no reason recorded"
-    score = f"{record.metric} {points(record.score or 0.0)}"
+    score = f"{record.metric} {scored(record.score or 0.0, recorded(record.metric))}"
     steps, losses = record.curves.get("step", []), record.task_loss
     if chance is None or not losses:
         return "unexplained", score

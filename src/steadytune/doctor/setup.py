@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from steadytune.errors import UserError
+from steadytune.files import LARGEST_SETTINGS, parse_json, read_content
 from steadytune.study import Study, TaskSpec, Training
 from steadytune.tasks import load_task
 from steadytune.tasks.splits import split
@@ -148,11 +149,10 @@ def arguments_setup(path: Path) -> Setup:
     Raises:
         UserError: The file cannot be read, is not JSON, or holds something else.
     """
+    text = read_content(path, LARGEST_SETTINGS)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+        content = parse_json(text.decode("utf-8"))
+    except ValueError as error:
         raise UserError(f"{path}: not JSON ({' '.join(str(error).split()):.100})") from None
     if not isinstance(content, dict) or not {"learning_rate", "num_train_epochs"} <= set(content):
         raise UserError(f"{path} holds no TrainingArguments: write it with args.to_json_string()")

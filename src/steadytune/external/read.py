@@ -6,7 +6,6 @@ that they are stored in.
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ import numpy as np
 from steadytune.errors import UserError
 from steadytune.external.run import ExternalRun
 from steadytune.external.table import read_columns
-from steadytune.files import CorruptFile, map_arrays
+from steadytune.files import CorruptFile, check_regular, map_arrays, parse_json
 from steadytune.records.checks import Kind, check_finite, check_kind, check_run, read_array
 
 ARRAY_SUFFIXES = (".npz", ".safetensors")
@@ -38,6 +37,9 @@ _ARRAYS = (
 _TEXTS = ("label_names", "ids", "texts", "generations", "references")
 _WORDS = ("kind", "examples", "seed")
 _CONTENT = ("logits", "probabilities", "predictions", "representations", "generations", "token_logits")
+
+# Arrays that are all alike pack to a fiftieth; half a GiB is what any run may take.
+_PACKED, _ALWAYS_UNPACKED = 50, 2**29
 
 Fields = Mapping[str, Any]
 
@@ -76,6 +78,7 @@ def read_run(path: Path) -> ExternalRun:
         UserError: The file cannot be read, or its arrays are not what they must be; names the file and the axis.
     """
     _check_exists(path)
+    check_regular(path)
     suffix = _suffix(path)
     if suffix is None:
         raise UserError(f"{path}: files of runs end in {_LISTED}; the tables also in .gz")
@@ -110,13 +113,28 @@ def _npz(path: Path) -> Fields:
     if not zipfile.is_zipfile(path):
         raise UserError(f"{wrong}: it is no whole archive of arrays, as numpy.savez writes it")
     try:
+        _check_unpacked(path)
         with np.load(path, allow_pickle=False) as file:
             # What is not known is not read: it may be large.
             return {name: file[name] if _known(name) else None for name in file}
+    except UserError:
+        raise
     except Exception as error:  # a file from anywhere can break the reader of zip archives in many ways
         reason = " ".join(str(error).split())[:120]
         reason = "it holds Python objects" if "allow_pickle" in reason else reason
         raise UserError(f"{wrong}: {reason}") from None
+
+
+def _check_unpacked(path: Path) -> None:
+    """Refuse an archive that unpacks to far more than arrays of a run ever pack to; the reader stops at these sizes."""
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist() if _known(entry.filename.removesuffix(".npy")))
+    limit = max(_ALWAYS_UNPACKED, _PACKED * path.stat().st_size)
+    if unpacked > limit:
+        raise UserError(
+            f"{path} would take {unpacked / 2**20:,.0f} MiB of memory: of a file of this size at most "
+            f"{limit / 2**20:,.0f} MiB are unpacked; store large arrays as .safetensors, which stay on disk"
+        )
 
 
 def _safetensors(path: Path) -> Fields:
@@ -131,7 +149,7 @@ def _safetensors(path: Path) -> Fields:
     for name in _TEXTS:
         if name in metadata:
             try:
-                fields[name] = json.loads(metadata[name])
+                fields[name] = parse_json(metadata[name])
             except ValueError:
                 raise UserError(f"{path}: '{name}' in its metadata is not a list in JSON") from None
     return fields

@@ -54,15 +54,29 @@ class Facts:
     notes: tuple[str, ...]
 
 
-def facts(study: Study, records: Sequence[RunRecord]) -> Facts:
-    """Say what was run, from what was asked for and what the runs recorded."""
+def facts(
+    study: Study, records: Sequence[RunRecord], *, left_out: Sequence[str] = (), otherwise: Sequence[str] = ()
+) -> Facts:
+    """Say what was run, from what was asked for and what the runs recorded.
+
+    Args:
+        study: The study as its runs were trained.
+        records: The runs.
+        left_out: What the folder holds beside them, a sentence each.
+        otherwise: What study.yaml says otherwise than the runs.
+    """
     asked = sum(1 for _ in study.grid())
     done = sum(record.status == "done" for record in records)
     runs = f"{done} of {count(asked, 'run')} finished"
-    if waiting := asked - len(records):
+    if (waiting := asked - len(records) - len(left_out)) > 0:
         runs += f", {waiting} not started yet"
     if lost := len(records) - done:
-        runs += f", {lost} lost"
+        runs += f", {lost} lost (steadytune run --retry-failed trains them again)"
+    if left_out:
+        runs += f", {len(left_out)} left out"
+    aside = [f"left out: {reason.partition(chr(10))[0]}" for reason in left_out]
+    if otherwise:
+        aside.append(f"study.yaml says otherwise than the runs, of which this page speaks: {', '.join(otherwise)}")
     return Facts(
         models=study.model,
         tasks=tuple(map(_task, study.task)),
@@ -71,7 +85,7 @@ def facts(study: Study, records: Sequence[RunRecord]) -> Facts:
         recipes=tuple(_recipe(name, recipe, study) for name, recipe in study.recipes.items()),
         training=_training(study, records),
         versions=_merged(record.versions for record in records),
-        notes=_notes(records),
+        notes=(*aside, *_notes(records)),
     )
 
 

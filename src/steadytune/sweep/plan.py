@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from steadytune.errors import UserError
 from steadytune.records import RunStore
+from steadytune.records.trained import difference
 from steadytune.study import RunSpec, Study
 from steadytune.tasks import load_task
 from steadytune.tasks.splits import split
@@ -58,18 +59,6 @@ def _check(spec: RunSpec) -> None:
             raise UserError(f"recipe '{spec.recipe}' on task '{task.name}': {error}") from error
 
 
-def _change(held: RunSpec, asked: RunSpec) -> str:
-    """Say what differs, apart from the seeds, between two runs of one cohort; empty if nothing does."""
-    if held.data != asked.data:
-        return f"the data of task '{asked.task.name}'"
-    if held.weights != asked.weights:
-        return f"the files of model '{asked.model}'"
-    if held.stabilizers != asked.stabilizers:
-        return f"the stabilizers of recipe '{asked.recipe}'"
-    mine, theirs = held.training.model_dump(), asked.training.model_dump()
-    return next((f"training.{key} of recipe '{asked.recipe}'" for key in mine if mine[key] != theirs[key]), "")
-
-
 def jobs(specs: Iterable[RunSpec]) -> list[Job]:
     """Group runs that are trained together: the heads of a cohort on one training set, or one full fine-tuning."""
     groups: dict[object, list[RunSpec]] = {}
@@ -83,12 +72,12 @@ def prepare_store(store: RunStore, specs: Iterable[RunSpec]) -> None:
     """Check what the folder holds against what shall be added, and keep the texts of the measured examples.
 
     Raises:
-        UserError: A held run is corrupted, or was trained on other data or from other weights.
+        UserError: A held run was trained on other data or from other weights.
     """
     first = {spec.cohort: spec for spec in specs}
     for record in store.records():
         spec = first.get(record.spec.cohort)
-        if spec is not None and (changed := _change(record.spec, spec)):
+        if spec is not None and (changed := difference(record.spec, spec)):
             raise UserError(
                 f"{changed} changed since {store.path} was begun: its runs cannot be compared with new ones.\n"
                 "Choose another --out, or undo the change."

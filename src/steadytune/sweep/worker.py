@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from typing import Any
 
-from steadytune.errors import UserError
+from steadytune.errors import UserError, machine_fault
 from steadytune.records import RunRecord, RunStore
 from steadytune.study import RunSpec
 from steadytune.sweep.execute import work
@@ -28,8 +29,8 @@ class _Teller(Listener):
         try:
             print(json.dumps(message), file=self.stream, flush=True)
         except BrokenPipeError:
-            # The watching process is gone. No Exception, which would be recorded as the fate of the run at hand.
-            sys.exit(1)
+            # The watching process is gone. Nothing is raised: it would be recorded as the fate of the run at hand.
+            os._exit(1)
 
     def started(self, run_id: str) -> None:
         self.tell(event="started", run=run_id)
@@ -44,21 +45,26 @@ class _Teller(Listener):
         self.tell(event="finished", run=record.spec.id)
 
 
+def _end_with_watcher() -> None:
+    """End at once when the watching process is gone, however it went: it alone holds the other end of the pipe."""
+    sys.stdin.read()
+    os._exit(1)
+
+
 def main() -> int:
     """Work until nothing is left; 2 if the input is at fault."""
     # Whatever a library prints must not mix with the messages: they keep the pipe, everything else goes to stderr.
     teller = _Teller(os.fdopen(os.dup(1), "w"))
     os.dup2(2, 1)
-    specs = [RunSpec.model_validate(entry) for entry in json.load(sys.stdin)]
+    specs = [RunSpec.model_validate(entry) for entry in json.loads(sys.stdin.readline())]
+    threading.Thread(target=_end_with_watcher, daemon=True).start()
     try:
         work(RunStore(sys.argv[1]), specs, teller)
     except UserError as error:
         teller.tell(event="error", text=str(error))
         return 2
     except OSError as error:
-        if error.filename is None:
-            raise
-        teller.tell(event="error", text=f"{error.filename}: {error.strerror}")
+        teller.tell(event="error", text=str(machine_fault(error)))
         return 2
     return 0
 

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,11 +96,10 @@ class _Crew:
         self.workers.append(worker)
         threading.Thread(target=self._listen, args=[worker], daemon=True).start()
         assert process.stdin is not None
-        try:
-            json.dump([spec.model_dump(mode="json") for spec in self.specs], process.stdin)
-            process.stdin.close()
-        except BrokenPipeError:
-            pass  # it died at once, which `hear` will hear
+        # Kept open: when this process is gone, however it went, the worker reads the end of it and goes, too.
+        with suppress(BrokenPipeError):  # it died at once, which `hear` will hear
+            process.stdin.write(json.dumps([spec.model_dump(mode="json") for spec in self.specs]) + "\n")
+            process.stdin.flush()
 
     def _listen(self, worker: _Worker) -> None:
         try:
@@ -126,6 +126,7 @@ class _Crew:
             raise UserError(message["text"])
         elif event == "ended":
             self.workers.remove(worker)
+            self._close(worker)
             if code := worker.process.wait():
                 self._replace(worker, code)
 
@@ -133,7 +134,14 @@ class _Crew:
         """Kill what lives."""
         for worker in self.workers:
             worker.process.kill()
+        for worker in self.workers:
             worker.process.wait()
+            self._close(worker)
+
+    def _close(self, worker: _Worker) -> None:
+        with suppress(OSError):
+            if worker.process.stdin is not None:
+                worker.process.stdin.close()
 
     def _replace(self, worker: _Worker, code: int) -> None:
         """Start another process, having given up the runs that killed as many as they may."""

@@ -206,7 +206,7 @@ class RunTrainer(StableTrainer):
         seen = bool(self.shape) and self.shape[-1]["geometry_step"] == self.state.global_step
         if model.training and not seen and self.state.global_step % self.args.logging_steps == 0:
             features, classes = self.stabilization.encoded_batch()
-            if classes is not None and len(classes):
+            if features is not None and classes is not None and len(classes):
                 values = geometry(features, classes, self.stabilization.head)
                 self.shape.append({"geometry_step": self.state.global_step, **values})
         return result

@@ -14,6 +14,7 @@ from steadytune.records import RunRecord
 from steadytune.study import RunSpec
 from steadytune.tasks.base import Examples, Task
 from steadytune.tasks.metrics import evaluate, majority_score
+from steadytune.training.models import padding_note
 from steadytune.training.versions import versions
 from steadytune.training.weights import half_precision
 
@@ -29,8 +30,9 @@ def device_name(device: str) -> str:
 
 def notes(spec: RunSpec) -> tuple[str, ...]:
     """Return what a reader of this run should know."""
-    half = half_precision(spec.model)
-    return (f"the checkpoint is stored in {half} and was loaded in float32",) if half else ()
+    half, padding = half_precision(spec.model), padding_note(spec.model)
+    stored = f"the checkpoint is stored in {half} and was loaded in float32" if half else None
+    return tuple(note for note in (stored, padding) if note)
 
 
 def finished(

@@ -61,10 +61,10 @@ def same_seed(cohort: Cohort, baseline: Cohort) -> SameSeed | None:
         None unless two seeds or more are shared and what the runs answer is known.
     """
     pairs = [(place, baseline.seeds.index(seed)) for place, seed in enumerate(cohort.seeds) if seed in baseline.seeds]
-    found = _answers(cohort), _answers(baseline)
-    if len(pairs) < 2 or found[0] is None or found[1] is None or found[0].shape[1] != found[1].shape[1]:
+    mine, others = _answers(cohort), _answers(baseline)
+    if len(pairs) < 2 or mine is None or others is None or mine.shape[1] != others.shape[1]:
         return None
-    ours, theirs = (answers[list(places)] for answers, places in zip(found, zip(*pairs, strict=True), strict=True))
+    ours, theirs = (mine[[place for place, _ in pairs]], others[[place for _, place in pairs]])
     changed = _rms if cohort.kind == "regression" else _share
     by_seed = [changed(side[i], side[j]) for side in (ours, theirs) for i, j in combinations(range(len(pairs)), 2)]
     return SameSeed(
