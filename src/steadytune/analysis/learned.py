@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from steadytune.analysis.failures import failed_runs
 from steadytune.analysis.wording import named_runs
 from steadytune.records import Cohort
 
@@ -45,7 +46,7 @@ def describe_learned(cohort: Cohort) -> str:
     if cohort.losses is None or cohort.labels is None or cohort.kind == "regression":
         return ""
     chance = chance_loss(cohort.labels)
-    chosen = hardly_begun(cohort.losses, chance) & ~np.asarray(cohort.failed, dtype=bool)
+    chosen = hardly_begun(cohort.losses, chance) & ~failed_runs(cohort)
     if not chosen.any():
         return ""
     named = [seed for seed, meant in zip(cohort.seeds, chosen, strict=True) if meant]

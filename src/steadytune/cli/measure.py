@@ -11,6 +11,8 @@ import typer
 from steadytune.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from steadytune.analysis.comparison.compare import Comparison
@@ -76,7 +78,7 @@ def measure(
     if out and out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: --out names a folder")
     runs, comparison = _measure_files(console, paths, metric, positive)
-    show(console, comparison, _write(out, comparison, runs) if out else None)
+    show(console, comparison, write_page(out, comparison, runs) if out else None)
 
 
 def _measure_files(
@@ -96,17 +98,27 @@ def _measure_files(
         return runs, compare([cohort_of(runs, metric, positive)], progress=progress)
 
 
-def _write(out: Path, comparison: Comparison, runs: list[ExternalRun]) -> Path:
-    """Write report.html and its tables into a folder; return the path of the page."""
+def write_page(out: Path, comparison: Comparison, runs: Sequence[ExternalRun], words: list[str] | None = None) -> Path:
+    """Write report.html and its tables into a folder; return the path of the page.
+
+    Args:
+        out: The folder.
+        comparison: Of the runs.
+        runs: As they were read.
+        words: What the page says first; left out, the verdict on the comparison.
+    """
     from steadytune.analysis.comparison.verdict import verdict
     from steadytune.external import texts_of
     from steadytune.files import write_text
     from steadytune.report import REPORT, render
-    from steadytune.report.tables import flips_csv, measures_csv
+    from steadytune.report.tables import differences_csv, flips_csv, measures_csv
 
     texts = {found.cohort.examples: texts_of(runs) for found in comparison.profiles}
     tables = {"measures.csv": measures_csv(comparison), "flips.csv": flips_csv(comparison, texts)}
+    if len(comparison.profiles) > 1:
+        tables["differences.csv"] = differences_csv(comparison)
     for name, content in tables.items():
         write_text(out / name, content)
-    write_text(out / REPORT, render(comparison, verdict(comparison), texts=texts, tables=tuple(tables)))
+    said = verdict(comparison) if words is None else dict.fromkeys(comparison.baselines, words)
+    write_text(out / REPORT, render(comparison, said, texts=texts, tables=tuple(tables)))
     return out / REPORT

@@ -70,7 +70,7 @@ def cohort_of(runs: Sequence[ExternalRun], metric: str | None = None, positive: 
         labels=labels,
         groups=first.groups,
         representations=every("representations"),
-        seeds=_names(runs),
+        seeds=run_seeds(runs),
         failed=found.failed,
         majority_score=found.constant,
         recipe="these runs",
@@ -123,7 +123,7 @@ def texts_of(runs: Sequence[ExternalRun]) -> dict[str, list[str]]:
     return found
 
 
-def _names(runs: Sequence[ExternalRun]) -> tuple[str, ...]:
+def run_seeds(runs: Sequence[ExternalRun]) -> tuple[str, ...]:
     """Return the seeds if they tell the runs apart, else names of files, as long as needed for that."""
     files = [Path(run.origin) for run in runs]
     for names in ([run.seed or "" for run in runs], list(map(run_name, files))):

@@ -56,10 +56,7 @@ def run_files(paths: list[Path]) -> list[Path]:
     for path in paths:
         _check_exists(path)
     if len(paths) == 1 and paths[0].is_dir():
-        folder = paths[0]
-        paths = sorted((path for path in folder.iterdir() if _suffix(path) and path.name[0] != "."), key=_in_order)
-        if not paths:
-            raise UserError(f"{folder} holds no study.yaml and no files of runs ({_LISTED})")
+        paths = folder_files(paths[0])
     for path in paths:
         if path.is_dir():
             raise UserError(f"{path} is a folder: measure one folder alone, or files ({_LISTED})")
@@ -68,6 +65,18 @@ def run_files(paths: list[Path]) -> list[Path]:
         raise UserError(f"{twice[0]} is given twice: a run is at distance 0 from itself")
     if len(paths) < 2:
         raise UserError(f"{paths[0]} is one run: instability needs at least two that differ in their seed")
+    return paths
+
+
+def folder_files(folder: Path) -> list[Path]:
+    """Return the files of runs in a folder, numbers in their names in order.
+
+    Raises:
+        UserError: It holds none.
+    """
+    paths = sorted((path for path in folder.iterdir() if _suffix(path) and path.name[0] != "."), key=_in_order)
+    if not paths:
+        raise UserError(f"{folder} holds no study.yaml and no files of runs ({_LISTED})")
     return paths
 
 
