@@ -83,6 +83,8 @@ class Cohort:
         failed: (K,) whether a run scores no better than `majority_score`; None when that is unknown.
         majority_score: What always giving one answer scores, or None.
         seconds: (K,) wall-clock seconds per run, or None.
+        losses: (K, 2) the plain task loss over the first and over the last tenth of each training, NaN where a run did
+            not record it, or None.
         model: Model name.
         task: Task name.
         recipe: Recipe name.
@@ -143,6 +145,7 @@ class Cohort:
     positive: int | str | None = None
     label_names: Sequence[str] | None = None
     read: Mapping[str, str] = field(default_factory=dict)
+    losses: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if self.kind is None:
@@ -172,6 +175,8 @@ class Cohort:
             self._set(token_counts=self.token_counts.astype(np.int64))
         if self.groups is not None:
             self._set(groups=self.groups.astype(np.int64))
+        if self.losses is not None:
+            self._set(losses=_losses(self.losses, runs))
         if self.label_names is not None:
             self._set(label_names=tuple(map(str, self.label_names)))
         if self.scores is None:
@@ -320,6 +325,13 @@ def _scores(values: Any) -> NDArray[np.float64]:
     if scores.ndim != 1:
         raise UserError(f"scores must be one number per run, not an array of shape {scores.shape}")
     return scores
+
+
+def _losses(values: Any, runs: int) -> NDArray[np.float64]:
+    losses = read_array(values, "losses").astype(np.float64)
+    if losses.shape != (runs, 2):
+        raise UserError(f"losses must be two numbers per run, ({runs}, 2), not of shape {losses.shape}")
+    return losses
 
 
 def _read(name: str, values: list[Any], seeds: tuple[str, ...]) -> tuple[Any, ...]:
