@@ -32,7 +32,7 @@ MEASURES = ("sd", *PREDICTION_MEASURES, *REPRESENTATION_MEASURES)
 TEXT_MEASURES = ("chrf",)
 """What generated texts have besides."""
 
-_LARGEST = {
+LARGEST = {
     "disagreement": 1.0,
     "jensen_shannon": math.log(2),
     "chrf": 1.0,
@@ -40,6 +40,8 @@ _LARGEST = {
     "procrustes": 1.0,
     "cka": 2.0,
 }
+"""Largest value of each; that of kappa depends on the number of runs."""
+
 _LIBRARY_NAMES = {"svcca": "svcca", "procrustes": "procrustes", "cka": "linear_cka"}
 # Share of the time for the representations of a cohort that goes into measuring them; the rest is for the intervals.
 _MEASURING = 0.7
@@ -197,7 +199,7 @@ def _prediction_values(cohort: Cohort, tables: Mapping[str, PairTable], resample
 
 
 def _largest(measure: str, runs: int) -> float:
-    return runs / (runs - 1) if measure == "kappa" else _LARGEST[measure]
+    return runs / (runs - 1) if measure == "kappa" else LARGEST[measure]
 
 
 class _States(NamedTuple):
@@ -241,7 +243,7 @@ def _representation_values(cohort: Cohort, states: _States, resamples: Resamples
         Value(
             measure,
             layer + 1,
-            *pair_interval(float(value), len(cohort), _LARGEST[measure], resamples.of(measure, freedom, layer)),
+            *pair_interval(float(value), len(cohort), LARGEST[measure], resamples.of(measure, freedom, layer)),
             null=float(states.nulls[measure][layer]),
         )
         for measure in REPRESENTATION_MEASURES
