@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from steadytune.errors import UserError, unknown_name
+from steadytune.external.building import read_scores
 from steadytune.external.read import check
 from steadytune.external.run import ExternalRun
-from steadytune.external.understand import read_scores
 from steadytune.files import Arrays, write_arrays
 from steadytune.records.checks import Kind, inferred_kind, read_array, read_list
 

@@ -101,7 +101,7 @@ class Cohort:
         token_logits: K arrays (T, V) over the next token, all reading the same T tokens of all examples in a row
             (teacher forcing), or None.
         token_counts: (N,) how many of the T tokens belong to each example; token_logits need them.
-        notes: What a reader must know of where the arrays come from, one sentence each; a profile's notes begin with them.
+        notes: What a reader must know of where the arrays come from, one sentence each; a profile's notes begin so.
         read: What was read of files -> in words.
 
     Raises:
