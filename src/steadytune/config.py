@@ -137,8 +137,12 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         UserError: In one line, why that cannot be done.
     """
     path = Path(path)
-    if not path.exists():
-        raise UserError(f"no study file at {path}")
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise UserError(f"no study file at {path}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
     if path.is_dir():
         raise UserError(f"{path} is a folder; a study is a YAML file")
     text = read_content(path, LARGEST_SETTINGS)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 from numpy.typing import NDArray
 
-from steadytune.analysis.wording import named_runs, points
+from steadytune.analysis.wording import named_runs, scored
 from steadytune.records import Cohort
 
 # A collapsed run gives one answer, or one but for a handful of examples.
@@ -22,11 +24,13 @@ def failure_clauses(cohort: Cohort) -> list[str]:
         clauses.append(f"{named_runs(seeds, every)} {verb}{f' ({reason})' if reason else ''}")
     failed = failed_runs(cohort)
     answer, share = _favourite_answers(cohort)
-    collapsed = failed & (share >= _ONE_ANSWER)
+    # Where it is unknown which runs failed, one answer throughout is told all the same.
+    collapsed = (share >= _ONE_ANSWER) & (failed | (cohort.failed is None))
     majority = _majority_class(cohort)
     for chosen, what in (
         (collapsed & (answer == majority), "collapsed to the majority class"),
-        (collapsed & (answer != majority), "collapsed to one class"),
+        (collapsed & (answer != majority) & (answer >= 0), "collapsed to one class"),
+        (collapsed & (answer < 0), "collapsed to one answer"),
     ):
         if chosen.any():
             clauses.append(f"{_named(cohort, chosen)} {what} ({_scores(cohort, chosen)})")
@@ -39,7 +43,7 @@ def failure_clauses(cohort: Cohort) -> list[str]:
 
 
 def failed_runs(cohort: Cohort) -> NDArray[np.bool_]:
-    """Return (K,) which finished runs are at or below the majority class."""
+    """Return (K,) which finished runs are known to be no better than always giving one answer."""
     return np.zeros(len(cohort), dtype=bool) if cohort.failed is None else cohort.failed
 
 
@@ -58,17 +62,32 @@ def _named(cohort: Cohort, chosen: NDArray[np.bool_]) -> str:
 
 
 def _scores(cohort: Cohort, chosen: NDArray[np.bool_]) -> str:
-    ends = [points(cohort.scores[chosen].min()), points(cohort.scores[chosen].max())]
+    if not np.isfinite(cohort.scores[chosen]).all():
+        return "of unknown score"
+    ends = [scored(cohort.scores[chosen].min(), cohort.scale), scored(cohort.scores[chosen].max(), cohort.scale)]
     return " to ".join(dict.fromkeys(ends))
 
 
 def _favourite_answers(cohort: Cohort) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return each run's most frequent prediction and its share; no answer has a share where there are no classes."""
     if cohort.predictions is None:
-        return np.full(len(cohort), -1), np.zeros(len(cohort))
+        return np.full(len(cohort), -1), _constant_shares(cohort)
     counts = np.stack([np.bincount(run, minlength=int(cohort.predictions.max()) + 1) for run in cohort.predictions])
     shares: NDArray[np.float64] = counts.max(axis=1) / counts.sum(axis=1)
     return counts.argmax(axis=1), shares
+
+
+def _constant_shares(cohort: Cohort) -> NDArray[np.float64]:
+    """Return 1 for runs of a regression that hardly vary, and of texts the share of the most frequent one."""
+    if cohort.kind == "regression" and cohort.logits is not None and cohort.logits.shape[1] > 1:
+        spreads = cohort.logits[..., 0].astype(np.float64).std(axis=1)
+        reference = float(spreads.max() if cohort.labels is None else np.std(cohort.labels))
+        limit = max((1 - _ONE_ANSWER) * reference, 1e-6 * float(np.abs(cohort.logits).max()))
+        return np.asarray(spreads <= limit, dtype=np.float64)
+    if cohort.generations is not None and len(cohort.generations[0]) > 1:
+        counts = [Counter(text.strip() for text in run) for run in cohort.generations]
+        return np.array([run.most_common(1)[0][1] / run.total() for run in counts], dtype=np.float64)
+    return np.zeros(len(cohort))
 
 
 def _majority_class(cohort: Cohort) -> int | None:

@@ -13,10 +13,11 @@ from threadpoolctl import threadpool_limits
 
 from steadytune.analysis.bootstrap import Resamples, resample
 from steadytune.analysis.evaluation import EvaluationError, evaluation_error
+from steadytune.analysis.grouping import count_groups, example_groups
 from steadytune.analysis.halves import SPLITS, half_deviations
 from steadytune.analysis.intervals import UNKNOWN, mean_interval, pair_interval, spread_interval, varies
 from steadytune.analysis.notes import prediction_notes, representation_notes, run_notes, score_notes
-from steadytune.analysis.scores import count_examples
+from steadytune.analysis.scores import count_examples, score_range
 from steadytune.analysis.suspicion import copies, suspicious
 from steadytune.analysis.tables import PairTable, pair_tables
 from steadytune.analysis.value import Value
@@ -160,14 +161,14 @@ def _measured(cohort: Cohort, measure: Callable[[Any], Any], arrays: Any) -> Any
 
 
 def _freedom(cohort: Cohort) -> int:
-    return max(1, count_examples(cohort) - 1)
+    return max(1, count_groups(cohort) - 1)
 
 
 def _mean(cohort: Cohort, resamples: Resamples) -> Value:
     if "mean" not in resamples.both:
         return Value("mean", None, *UNKNOWN)
     draws = resamples.of("mean", _freedom(cohort))
-    return Value("mean", None, *mean_interval(cohort.scores, draws))
+    return Value("mean", None, *mean_interval(cohort.scores, draws, *score_range(cohort)))
 
 
 def _spread(cohort: Cohort, resamples: Resamples) -> Value:
@@ -176,7 +177,9 @@ def _spread(cohort: Cohort, resamples: Resamples) -> Value:
     sd = _measured(cohort, score_spread, cohort.scores)
     if len(cohort) < 2 or not varies(cohort.scores):
         return Value("sd", None, 0.0 if len(cohort) > 1 else sd, math.nan, math.nan)
-    return Value("sd", None, *spread_interval(sd, len(cohort), resamples.of("sd", _freedom(cohort))))
+    lowest, highest = score_range(cohort)
+    draws = resamples.of("sd", _freedom(cohort))
+    return Value("sd", None, *spread_interval(sd, len(cohort), draws, (highest - lowest) / 2))
 
 
 def _prediction_values(cohort: Cohort, tables: Mapping[str, PairTable], resamples: Resamples) -> list[Value]:
@@ -217,7 +220,10 @@ def _representation_distances(cohort: Cohort, report: Callable[[float], None]) -
     found = _measured(cohort, measure, layered)
     per_example = layered[0].shape[1] // count_examples(cohort) if cohort.kind == "choice" else 1
     deviations = half_deviations(
-        layered, per_example, progress=lambda share: report(_MEASURING + (1 - _MEASURING) * share)
+        layered,
+        per_example,
+        groups=example_groups(cohort),
+        progress=lambda share: report(_MEASURING + (1 - _MEASURING) * share),
     )
     return _States(
         *(
@@ -230,11 +236,12 @@ def _representation_distances(cohort: Cohort, report: Callable[[float], None]) -
 def _representation_values(cohort: Cohort, states: _States, resamples: Resamples) -> list[Value]:
     if not states.distances:
         return [Value(measure, None, *UNKNOWN) for measure in REPRESENTATION_MEASURES]
+    freedom = SPLITS if cohort.groups is None else min(SPLITS, _freedom(cohort))
     return [
         Value(
             measure,
             layer + 1,
-            *pair_interval(float(value), len(cohort), _LARGEST[measure], resamples.of(measure, SPLITS, layer)),
+            *pair_interval(float(value), len(cohort), _LARGEST[measure], resamples.of(measure, freedom, layer)),
             null=float(states.nulls[measure][layer]),
         )
         for measure in REPRESENTATION_MEASURES

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from steadytune.analysis.comparison.compare import Row
     from steadytune.analysis.comparison.difference import Difference
+    from steadytune.metrics import Scale
     from steadytune.records import Cohort
 
 # A ratio of SDs that matters, and a width of its interval that leaves no doubt about its size.
@@ -31,8 +32,14 @@ def compare(
         typer.Option(help="Recipe that the others are compared with; by default 'standard' or the first one."),
     ] = None,
     detect: Annotated[
-        float, typer.Option(metavar="POINTS", help="Difference of mean scores for which the seeds needed are told.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            metavar="AMOUNT",
+            help="Difference of mean scores for which the seeds needed are told: in points, or for a metric without "
+            "points in its own unit.",
+            show_default="1 point, or without points one SD",
+        ),
+    ] = None,
 ) -> None:
     """Compare the recipes of a study with a baseline: differences, p-values, and how many seeds it would take.
 
@@ -44,8 +51,8 @@ def compare(
 
     `steadytune compare runs/rte --baseline standard --detect 0.5`
     """
-    if not 0 < detect < math.inf:
-        raise UserError(f"--detect must be a positive number of points, not {detect:g}")
+    if detect is not None and not 0 < detect < math.inf:
+        raise UserError(f"--detect must be a positive number, not {detect:g}")
     from rich.text import Text
 
     from steadytune.analysis.comparison.compare import compare
@@ -61,16 +68,22 @@ def compare(
     with bar(console, "measuring") as progress:
         comparison = compare(cohorts, baseline, progress)
         groups = grouped(comparison)
-    words = verdict(comparison, detect / 100)
+    words = verdict(comparison, detect)
     for (model, task), rows in groups.items():
         name = " on ".join(filter(None, (model, task)))
+        unit = ", scores in points" if rows[0].scale.unit else ""
         console.print(
-            Text(f"\n{name}: difference from {rows[0].baseline} [95 % interval], scores in points", style="bold")
+            Text(
+                f"\n{name}: difference from {rows[0].baseline} [95 % interval]{unit}",
+                style="bold",
+            )
         )
         if len(rows) == 1:
             console.print("there is no other recipe", highlight=False)
             continue
         console.print(_table(rows))
+        for line in _same_seed_lines(rows):
+            console.print(line, markup=False, highlight=False)
         for sentence in words[model, task]:
             console.print(f"\n{sentence}", markup=False, highlight=False)
         for line in _seeds_needed(rows, detect):
@@ -117,12 +130,25 @@ def _table(rows: Sequence[Row]) -> Table:
             if not math.isnan(found.interval.value):
                 table.add_row(
                     f"  {_title(row, found)}",
-                    escape(_amount(found)),
+                    escape(_amount(found, row.scale)),
                     *(_probability(p) for p in (found.significance.p, found.p_adjusted)),
                     found.significance.test,
                     style="bold" if found.p_adjusted < SIGNIFICANT else None,
                 )
     return table
+
+
+def _same_seed_lines(rows: Sequence[Row]) -> list[str]:
+    """Say what each recipe changes at the same seed, but for those of which the verdict says so."""
+    from steadytune.analysis.comparison.same_seed import changed_at_same_seed
+
+    lines = []
+    for row in rows:
+        found = row.same_seed
+        if found is not None and not found.next_to_nothing:
+            value, beside = changed_at_same_seed(found)
+            lines.append(f"{row.recipe} at the same seed, {found.of} changed: {value} ({beside})")
+    return lines
 
 
 def _title(row: Row, found: Difference) -> str:
@@ -132,10 +158,12 @@ def _title(row: Row, found: Difference) -> str:
     return names.get(found.measure) or MEASURES[found.measure].short
 
 
-def _amount(found: Difference) -> str:
+def _amount(found: Difference, scale: Scale) -> str:
     value, low, high = found.interval
     if found.measure == "sd_ratio":
         written = [f"{number:.2f}" for number in (value, low, high)]
+    elif found.measure == "mean" and not scale.unit:
+        written = [f"{number:+.4g}" for number in (value, low, high)]
     elif found.measure in ("mean", "failed"):
         written = [f"{100 * number:+.1f}" for number in (value, low, high)]
     else:
@@ -149,18 +177,19 @@ def _probability(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _seeds_needed(rows: Sequence[Row], detect: float) -> list[str]:
+def _seeds_needed(rows: Sequence[Row], detect: float | None) -> list[str]:
     """Say what it would take, whatever has been found, in four cases of five."""
     from steadytune.analysis.comparison.power import seeds_to_pin_sd
-    from steadytune.analysis.wording import in_points
+    from steadytune.analysis.wording import score_step
 
     lines = ["", "seeds a recipe that would be needed, from the SDs seen here:"]
     for row in rows:
         if row.is_baseline or not max(row.sd.value, row.reference.last("sd").value) > 0:
             continue
-        needed = row.seeds_to_detect(detect / 100)
+        step = row.step(detect)
+        needed = row.seeds_to_detect(step)
         lines.append(
-            f"  {row.recipe} against {row.baseline}: {needed} to see a difference of {in_points(detect / 100)}"
+            f"  {row.recipe} against {row.baseline}: {needed} to see a difference of {score_step(step, row.scale)}"
         )
     lines.append(f"  {rows[0].seeds_to_detect_ratio(_RATIO)} to see an SD twice another")
     return [*lines, f"  {seeds_to_pin_sd(_WIDTH)} to know an SD to about a quarter either way"]

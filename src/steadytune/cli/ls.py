@@ -58,12 +58,15 @@ def retry_hint(store: RunStore, records: Sequence[RunRecord]) -> str:
 
 
 def _line(record: RunRecord, named: bool) -> tuple[str, ...]:
+    from steadytune.analysis.wording import scored
+    from steadytune.metrics import recorded
+
     recipe = " / ".join(record.spec.cohort) if named else record.spec.recipe
-    score = "-" if record.score is None else f"{100 * record.score:.1f}"
+    score = "-" if record.score is None else scored(record.score, recorded(record.metric))
     if record.status != "done":
         mark = f"FAILED {record.reason or ''}".rstrip()
     else:
-        mark = "FAILED at or below the majority class" if record.failed else ""
+        mark = "FAILED no better than one answer" if record.failed else ""
     return record.spec.id, recipe, record.spec.seeds.label, record.status, score, f"{record.seconds:.1f}", mark
 
 
@@ -79,11 +82,15 @@ def _aligned(lines: list[tuple[str, ...]]) -> list[str]:
 
 
 def _summary(name: str, records: list[RunRecord], asked: int) -> str:
+    from steadytune.analysis.wording import scored
+    from steadytune.metrics import recorded
+
     scores = [record.score for record in records if record.score is not None]
     parts = [f"{len(records)} of {asked} runs"]
     if scores:
         metric = next(record.metric for record in records if record.score is not None)
-        span = f"{100 * min(scores):.1f} to {100 * max(scores):.1f}" if len(scores) > 1 else f"{100 * scores[0]:.1f}"
+        ends = dict.fromkeys(scored(score, recorded(metric)) for score in (min(scores), max(scores)))
+        span = " to ".join(ends)
         parts.append(f"{metric} {span}")
     if failed := sum(record.failed for record in records):
         parts.append(f"{failed} failed")

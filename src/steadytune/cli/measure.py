@@ -26,7 +26,14 @@ def measure(
         str | None,
         typer.Option(
             help="What scores the runs in files: a score that they hold, or a metric of predictions and labels.",
-            show_default="a score that the files hold, or accuracy",
+            show_default="the most natural score that the files hold, or accuracy",
+        ),
+    ] = None,
+    positive: Annotated[
+        str | None,
+        typer.Option(
+            help="Name or number of the class that F1, average precision and the like speak of.",
+            show_default="class 1; of named classes the one that denies nothing, or the rarer",
         ),
     ] = None,
     settings: Annotated[
@@ -69,7 +76,7 @@ def measure(
 
     console = Console()
     if len(paths) == 1 and (paths[0] / "study.yaml").is_file():
-        if out or metric or settings:
+        if out or metric or settings or positive:
             see = shlex.join(["steadytune", "report", str(paths[0])])
             raise UserError(f"{paths[0]} is a study, which has a metric of its own: see {see}")
         with bar(console, "measuring") as progress:
@@ -78,7 +85,7 @@ def measure(
         return
     if out and out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: --out names a folder")
-    runs, comparison = _measure_files(console, paths, metric, _pairs(settings or []))
+    runs, comparison = _measure_files(console, paths, metric, positive, _pairs(settings or []))
     _show_read(console, comparison)
     show(console, comparison, _write(out, comparison, runs) if out else None)
 
@@ -91,7 +98,7 @@ def _pairs(settings: list[str]) -> dict[str, str]:
 
 
 def _measure_files(
-    console: Console, paths: list[Path], metric: str | None, columns: dict[str, str]
+    console: Console, paths: list[Path], metric: str | None, positive: str | None, columns: dict[str, str]
 ) -> tuple[list[ExternalRun], Comparison]:
     from steadytune.analysis.comparison.compare import compare
     from steadytune.cli.progress import bar
@@ -105,7 +112,7 @@ def _measure_files(
             status.update(f"reading file {number} of {len(files)}")
             sources.append(read_source(path))
     runs = runs_of(sources, choices, metric)
-    cohort = cohort_of(runs, metric, choices)
+    cohort = cohort_of(runs, metric, choices, positive)
     with bar(console, "measuring") as progress:
         return runs, compare([cohort], progress=progress)
 

@@ -103,8 +103,13 @@ class ConsoleListener(Listener):
         if run_id in self.bars:
             self.progress.remove_task(self.bars.pop(run_id))
         self.progress.update(self.sweep, completed=self.done + sum(self.shares.values()))
+        from steadytune.analysis.wording import scored
+        from steadytune.metrics import recorded
+
         if record.status == "done" and record.score is not None:
-            outcome = f"{record.metric} {100 * record.score:.1f}" + (" (failed run)" if record.failed else "")
+            outcome = f"{record.metric} {scored(record.score, recorded(record.metric))}" + (
+                " (failed run)" if record.failed else ""
+            )
         else:
             outcome = f"{record.status}: {record.reason}"
         line = f"[{self.done}/{self.missing}] {self.names[run_id]}: {outcome}, {record.seconds:.0f} s{remark}"

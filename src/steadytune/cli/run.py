@@ -70,10 +70,10 @@ def run(
     content = study_content(study, options, settings, vary=vary)
     if out is None:
         raise UserError("no output folder given: name one with --out, such as --out runs/x")
-    execute(Study.parse(content, str(study or "command line")), out, workers, retry_failed=retry_failed)
+    execute(Study.parse(content, str(study or "command line")), out, workers, retry_failed)
 
 
-def execute(study: Study, out: Path, workers: int, *, retry_failed: bool = False) -> None:
+def execute(study: Study, out: Path, workers: int, retry_failed: bool = False) -> None:
     """Run a study with a progress display, print the comparison and write the report.
 
     Raises:

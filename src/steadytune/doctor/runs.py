@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from steadytune.analysis.wording import listed, points
+from steadytune.analysis.wording import listed, scored
 from steadytune.doctor.findings import Finding
+from steadytune.metrics import recorded
 from steadytune.records import RunRecord
 
 Curve = list[float | None]
@@ -151,7 +152,7 @@ _FROZEN = {
 def _story(record: RunRecord, chance: float | None) -> tuple[str, str]:
     if record.status != "done":
         return "diverged" if record.status == "diverged" else "crashed", record.reason or "no reason recorded"
-    score = f"{record.metric} {points(record.score or 0.0)}"
+    score = f"{record.metric} {scored(record.score or 0.0, recorded(record.metric))}"
     steps, losses = record.curves.get("step", []), _task_loss(record)
     if chance is None or not losses:
         return "unexplained", score

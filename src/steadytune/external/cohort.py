@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from steadytune.errors import UserError, unknown_name
+from steadytune.errors import UserError
 from steadytune.external.aligning import align, drop_unlabelled, orient_states, unify_classes
 from steadytune.external.columns import Choices
 from steadytune.external.outputs import probabilities_called_logits
@@ -20,26 +20,19 @@ from steadytune.external.run import ExternalRun, check_same_examples
 from steadytune.external.said import seed_notes, summary
 from steadytune.external.source import Source
 from steadytune.external.understand import understand
-from steadytune.measures.text import chrf, matches
+from steadytune.metrics import METRICS, Answers, Scored, score
 from steadytune.records import Cohort, LostRun
 from steadytune.records.checks import Kind, inferred_kind
-from steadytune.tasks.base import Examples
-from steadytune.tasks.metrics import METRICS, TARGETS, check_metric, evaluate, majority_score
 
 EXAMPLES = "these examples"
 """Name of the texts of a cohort's examples, where the runs have them."""
 
-_DEFAULT_METRICS: dict[Kind, str] = {
-    "classification": "accuracy",
-    "choice": "accuracy",
-    "regression": "pearson",
-    "generation": "exact_match",
-}
-_TEXT_METRICS = ("exact_match", "chrf")
-
 
 def read_runs(
-    paths: str | Path | Iterable[str | Path], metric: str | None = None, columns: Mapping[str, str] | None = None
+    paths: str | Path | Iterable[str | Path],
+    metric: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    positive: str | int | None = None,
 ) -> Cohort:
     """Read runs that were trained elsewhere, one file each, into a cohort.
 
@@ -47,12 +40,15 @@ def read_runs(
         paths: Two or more files .npz, .safetensors, .csv, .tsv, .jsonl or .parquet, or one folder of them; one file of
             several runs, whose column `seed` names them.
         metric: What scores the runs: a score that every file holds, or else a metric that follows from predictions and
-            labels. Left out, it is the first score that every file holds, or else accuracy (of a regression, Pearson's
-            correlation; of texts, the share that equals the reference).
+            labels. Left out, it is the most natural of the scores that every file holds, never a loss where there is
+            more, or else accuracy (of a regression, Pearson's correlation; of texts, the share that equals the
+            reference). Recorded scores that contradict predictions and labels are said to do so, and not taken.
         columns: Which column is what, where its name does not say: {"group": "passage"}. Keys are "label",
             "prediction", "logits", "probability" (of class 1), "id", "group", "seed", "text", "generation", "reference"
             and "states"; "ignore" for columns to leave aside, "kind" for a task kind, and "axes" for "layers-first" or
             "examples-first" states.
+        positive: Name or number of the class that a metric such as F1 speaks of; by default of two classes the second,
+            or where they have names as `metrics.positive` says.
 
     Raises:
         UserError: A file cannot be read, is not what a run must be, does not fit the others, or may be read in several
@@ -61,7 +57,7 @@ def read_runs(
     listed = [paths] if isinstance(paths, (str, Path)) else paths
     choices = Choices.parse(columns or {})
     sources = [read_source(file) for file in run_files([Path(path) for path in listed])]
-    return cohort_of(runs_of(sources, choices, metric), metric, choices)
+    return cohort_of(runs_of(sources, choices, metric), metric, choices, positive)
 
 
 def runs_of(sources: Sequence[Source], choices: Choices | None = None, metric: str | None = None) -> list[ExternalRun]:
@@ -70,14 +66,19 @@ def runs_of(sources: Sequence[Source], choices: Choices | None = None, metric: s
     Raises:
         UserError: As `read_runs`, or there is one run alone.
     """
-    of_targets = metric in METRICS and METRICS[metric].kinds == TARGETS
+    of_targets = metric in METRICS and METRICS[metric].kinds == ("regression",)
     runs = understand(sources, choices or Choices(), of_targets)
     if len(runs) < 2:
         raise UserError(f"{runs[0].origin} is one run: instability needs at least two that differ in their seed")
     return runs
 
 
-def cohort_of(runs: Sequence[ExternalRun], metric: str | None = None, choices: Choices | None = None) -> Cohort:
+def cohort_of(
+    runs: Sequence[ExternalRun],
+    metric: str | None = None,
+    choices: Choices | None = None,
+    positive: str | int | None = None,
+) -> Cohort:
     """Make a cohort of two or more runs, as `read_runs` does of files."""
     every, names = runs, _names(runs)
     lost = tuple(
@@ -100,25 +101,29 @@ def cohort_of(runs: Sequence[ExternalRun], metric: str | None = None, choices: C
     labels = first.labels
     if labels is not None and kind != "regression":
         labels = labels.astype(np.int64)
-    metric, scores, majority = _scores(runs, kind, labels, metric)
 
     def each(name: str) -> Any:
         return None if getattr(first, name) is None else [getattr(run, name) for run in runs]
 
     as_logits = all(run.logits is not None for run in runs)
+    outputs: dict[str, Any] = {
+        "logits": each("logits") if as_logits else None,
+        "probabilities": None if as_logits or first.outputs is None else [_probabilities(run) for run in runs],
+        "predictions": each("predictions") if all(run.predictions is not None for run in runs) else None,
+    }
+    label_names = texts_of(runs).get("labels")
+    scored = _scored(runs, kind, labels, outputs, metric, positive, label_names)
     cohort = Cohort(
-        scores=scores,
-        logits=each("logits") if as_logits else None,
-        probabilities=None if as_logits or first.outputs is None else [_probabilities(run) for run in runs],
-        predictions=each("predictions") if all(run.predictions is not None for run in runs) else None,
+        scores=scored.values,
+        **outputs,
         labels=labels,
         groups=first.groups,
         representations=each("representations"),
         seeds=seeds,
-        failed=None if majority is None else scores <= majority,
-        majority_score=majority,
+        failed=scored.failed,
+        majority_score=scored.constant,
         recipe="these runs",
-        metric=metric,
+        metric=scored.metric,
         kind=kind,
         lost=lost,
         examples=EXAMPLES if texts_of(runs) else "",
@@ -126,10 +131,38 @@ def cohort_of(runs: Sequence[ExternalRun], metric: str | None = None, choices: C
         references=first.references,
         token_logits=each("token_logits"),
         token_counts=first.token_counts,
-        notes=tuple(dict.fromkeys(notes)),
+        notes=tuple(dict.fromkeys((*notes, *scored.notes))),
+        positive=scored.positive,
+        label_names=label_names,
     )
     object.__setattr__(cohort, "read", summary([*runs, *(run for run in every if run.status is not None)], cohort))
     return cohort
+
+
+def _scored(
+    runs: Sequence[ExternalRun],
+    kind: Kind,
+    labels: NDArray[Any] | None,
+    outputs: Mapping[str, Any],
+    metric: str | None,
+    positive: str | int | None,
+    label_names: Sequence[str] | None,
+) -> Scored:
+    """Score runs by what they recorded and by what follows from their outputs."""
+    stacked = {name: None if value is None else np.stack(value) for name, value in outputs.items()}
+    answers = Answers(
+        kind=kind,
+        logits=stacked["logits"],
+        given_probabilities=stacked["probabilities"],
+        given_predictions=stacked["predictions"],
+        labels=labels,
+        texts=None if runs[0].generations is None else [run.generations or () for run in runs],
+        references=runs[0].references,
+    )
+    shared = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
+    held = {name: [run.scores[name] for run in runs] for name in shared}
+    names = [run.origin for run in runs]
+    return score(answers, names, held, metric=metric, positive=positive, label_names=label_names)
 
 
 def _prepared(runs: list[ExternalRun], choices: Choices) -> tuple[list[ExternalRun], list[str]]:
@@ -189,75 +222,13 @@ def _kind(runs: Sequence[ExternalRun], metric: str | None) -> Kind:
     for run in runs:
         if run.logits is None or run.logits.ndim != 2 or run.logits.shape[1] != 1:
             continue
-        if metric in METRICS and METRICS[metric].kinds == TARGETS:
+        if metric in METRICS and METRICS[metric].kinds == ("regression",):
             return "regression"
         raise UserError(
             f"{run.origin}: logits must be (examples, two or more classes), not {run.logits.shape}; "
             "for two classes put a column of zeros before them, for a regression give --metric pearson"
         )
     return "classification"
-
-
-def _scores(
-    runs: Sequence[ExternalRun], kind: Kind, labels: NDArray[Any] | None, metric: str | None
-) -> tuple[str, NDArray[np.float64], float | None]:
-    """Return the metric, the scores, and what always giving one answer scores where that is known."""
-    recorded = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
-    asked = metric
-    metric = metric or next(iter(recorded), _DEFAULT_METRICS[kind])
-    if kind == "generation":
-        return _text_scores(runs, metric, metric in recorded, asked)
-    held = np.array([run.scores[metric] for run in runs]) if metric in recorded else None
-    if labels is None or any(run.outputs is None and run.predictions is None for run in runs):
-        if held is None and asked:
-            raise UserError(f"{runs[0].origin}: no labels and no score '{metric}', so the runs cannot be scored by it")
-        return (metric, held, None) if held is not None else ("score", np.full(len(runs), np.nan), None)
-    outputs = _outputs(runs, labels)
-    examples = Examples(tuple((("", None),) for _ in labels), labels)
-    classes = 0 if kind == "regression" else outputs[0].shape[1]
-    if held is not None and not (metric in METRICS and METRICS[metric].fits(kind, classes, examples)):
-        return metric, held, None
-    check_metric(metric, kind, classes, examples)
-    computed = np.array([evaluate([metric], kind, output, examples)[metric] for output in outputs])
-    if held is not None and not np.allclose(held, computed, rtol=0, atol=1e-6):
-        # The score is another one of that name, so what a constant answer gets is unknown.
-        return metric, held, None
-    return metric, computed, majority_score(metric, kind, examples)
-
-
-def _outputs(runs: Sequence[ExternalRun], labels: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return logits or probabilities (N, C), in the place of which a predicted class alone has all the weight."""
-    held = [run.outputs for run in runs if run.outputs is not None]
-    if len(held) == len(runs):
-        return held
-    predicted = [np.asarray(run.predictions, dtype=np.int64) for run in runs]
-    names = len(runs[0].label_names or ())
-    classes = max(2, names, 1 + int(labels.max()), *(1 + int(one.max()) for one in predicted))
-    return [np.eye(classes)[one] for one in predicted]
-
-
-def _text_scores(
-    runs: Sequence[ExternalRun], metric: str, held: bool, asked: str | None
-) -> tuple[str, NDArray[np.float64], None]:
-    if held:
-        return metric, np.array([run.scores[metric] for run in runs]), None
-    if metric not in _TEXT_METRICS:
-        raise unknown_name("metric", metric, _TEXT_METRICS)
-    missing = [name for name in ("generations", "references") if getattr(runs[0], name) is None]
-    if missing:
-        if asked:
-            raise UserError(
-                f"{runs[0].origin}: no {missing[-1]} and no score '{metric}', so the runs cannot be scored by it"
-            )
-        return "score", np.full(len(runs), np.nan), None
-    return metric, np.array([_text_score(metric, run) for run in runs]), None
-
-
-def _text_score(metric: str, run: ExternalRun) -> float:
-    generations, references = run.generations or (), run.references or ()
-    if metric == "chrf":
-        return float(chrf(generations, references).mean())
-    return float(matches(generations, references).mean())
 
 
 def _probabilities(run: ExternalRun) -> NDArray[np.float64]:

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
 
 Float64Array = NDArray[np.float64]
 Scores = Callable[[Float64Array], Float64Array]
@@ -68,12 +67,16 @@ class Answers:
             return None
         if self.logits is None:
             return np.asarray(self.given_probabilities, dtype=np.float64)
+        from scipy.special import softmax
+
         return np.asarray(softmax(self.logits.astype(np.float64), axis=-1))
 
     @property
     def log_probabilities(self) -> Float64Array | None:
         """(K, N, C); of a probability given as 0, the logarithm of the smallest step at 1, as scikit-learn has it."""
         if self.logits is not None:
+            from scipy.special import log_softmax
+
             return np.asarray(log_softmax(self.logits.astype(np.float64), axis=-1))
         if self.probabilities is None:
             return None

@@ -67,7 +67,7 @@ def score(
     held = {name: np.asarray(values, dtype=np.float64) for name, values in (held or {}).items()}
     if positive is not None and answers.classes:
         answers = replace(answers, positive=find_positive(positive, label_names, answers.classes))
-    name = _chosen(answers, held, metric)
+    name = _chosen(answers, runs, held, metric)
     if name is None:
         return Scored(UNNAMED, np.full(len(runs), np.nan))
     notes = _other_scores(name, held, metric)
@@ -104,7 +104,7 @@ def _computable(name: str, answers: Answers) -> Metric | None:
     return found if found is not None and found.missing(answers) is None else None
 
 
-def _chosen(answers: Answers, held: Mapping[str, Any], asked: str | None) -> str | None:
+def _chosen(answers: Answers, runs: Sequence[str], held: Mapping[str, Any], asked: str | None) -> str | None:
     natural = next((name for name in NATURAL.get(answers.kind, ()) if _computable(name, answers)), None)
     if asked is None:
         best = preferred(list(held), answers.kind)
@@ -124,7 +124,8 @@ def _chosen(answers: Answers, held: Mapping[str, Any], asked: str | None) -> str
     if missing is not None:
         fitting = [name for name in table if _computable(name, answers)]
         instead = f"; these can be had: {', '.join([*held, *fitting])}" if held or fitting else ""
-        raise UserError(f"metric '{asked}' needs {missing}, and no score of that name is recorded{instead}")
+        where = f"{runs[0]}: " if runs else ""
+        raise UserError(f"{where}metric '{asked}' needs {missing}, and no score of that name is recorded{instead}")
     return asked
 
 
@@ -174,8 +175,11 @@ def _agreed(
     candidates = _candidates(name, answers, names)
     for metric, given, why in candidates:
         found = _computed(metric, given)
-        if _same(values, found.values) or _same(values, found.values, percent=True):
+        percent = not _same(values, found.values)
+        if not percent or _same(values, found.values, percent=True):
             notes = _named_positive(found, names, why)
+            if percent:
+                notes.append(f"The recorded {name} is in per cent ({_listed(values)}) and is read so.")
             if metric.name not in (plain_name(name), name):
                 notes.append(f"The recorded {name} is the {metric.name} of predictions and labels.")
             return _with_notes(found, notes)

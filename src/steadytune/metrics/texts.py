@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from steadytune.measures.text import chrf as sentence_chrf
 from steadytune.metrics.base import Answers, Scores, mean_of
 
 
@@ -29,6 +28,9 @@ def _references(answers: Answers) -> list[tuple[str, ...]]:
 
 
 def _closest(texts: Any, references: list[tuple[str, ...]]) -> Any:
+    # The measures need SciPy, which a study that is only read does not.
+    from steadytune.measures.text import chrf as sentence_chrf
+
     most = max(map(len, references))
     # A row with fewer references repeats its last one.
     columns = [[one[min(place, len(one) - 1)] for one in references] for place in range(most)]

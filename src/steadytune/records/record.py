@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from steadytune.config import Config
 from steadytune.files import CorruptFile, check_seal, parse_json, sealed
+from steadytune.metrics import recorded
 from steadytune.study import RunSpec
 
 Status = Literal["done", "failed", "diverged"]
@@ -27,9 +28,9 @@ class RunRecord(Config):
         status: "done"; "diverged" if the loss became NaN or infinite; "failed" if it raised.
         reason: Why it is not done, in one line.
         metric: What `score` means.
-        score: Task metric on the measured examples, a fraction; None unless done.
+        score: Task metric on the measured examples, see `metrics.recorded`; None unless done.
         scores: All metrics of the task.
-        majority_score: What always answering the most frequent label scores.
+        majority_score: What always giving one answer scores.
         curves: Values over training, each a list; "step" (or "epoch") holds their place.
         measurements: Single numbers about the training, such as the distance travelled from the pre-trained weights.
         timings: Seconds, by phase, and their "total".
@@ -56,10 +57,10 @@ class RunRecord(Config):
 
     @property
     def failed(self) -> bool:
-        """Whether the run did not finish, or scores no better than always answering the most frequent label."""
+        """Whether the run did not finish, or scores no better than always giving one answer."""
         if self.score is None or self.majority_score is None:
             return True
-        return self.score <= self.majority_score
+        return bool(recorded(self.metric).no_better(self.score, self.majority_score))
 
     @property
     def seconds(self) -> float:

@@ -62,6 +62,7 @@ class RunStore:
         """
         self.path = Path(path)
         self._skipped: dict[str, str] = {}
+        self._otherwise: tuple[str, ...] = ()
         if not (self.path / "study.yaml").is_file():
             raise UserError(f"{self.path} holds no study.yaml: give the --out folder of a 'steadytune run'")
 
@@ -125,7 +126,7 @@ class RunStore:
         """Leave an entry of runs/ out, and say so once."""
         if name not in self._skipped:
             self._skipped[name] = why
-            warnings.warn(f"left out: {why}", FolderWarning, stacklevel=3)
+            warnings.warn(f"left out: {why}", FolderWarning, stacklevel=2)
 
     @property
     def resume(self) -> str:
@@ -236,7 +237,8 @@ class RunStore:
         """
         study = self.study
         records = list(filter(None, map(self._readable, self._names())))
-        if said := as_trained(study, records)[1]:
+        if (said := as_trained(study, records)[1]) and said != self._otherwise:
+            self._otherwise = said
             what = ", ".join(said)
             warnings.warn(
                 f"{self.path / 'study.yaml'} says otherwise than the runs, which count: {what}",
@@ -262,7 +264,10 @@ class RunStore:
 
     def _names(self) -> list[str]:
         folder = self.path / "runs"
-        return sorted(name for name in os.listdir(folder) if name[0] != ".") if folder.is_dir() else []
+        if not folder.is_dir():
+            return []
+        # A file is no run, whoever left it there.
+        return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
 
     def _readable(self, name: str) -> RunRecord | None:
         if name in self._skipped:
@@ -387,7 +392,7 @@ class RunStore:
             content = check_seal(content) if "sha256" in content else content
             return {key: content[key] for key in ("kind", "texts", "labels")}
         except (OSError, ValueError, KeyError, TypeError, CorruptFile) as error:
-            raise UserError(f"{file} is missing or damaged. Write it again: {self.resume}") from error
+            raise UserError(f"{file} is missing or unreadable. Write it again: {self.resume}") from error
 
 
 def _examples_name(spec: RunSpec) -> str:

@@ -62,7 +62,7 @@ def _distances(profile: Profile) -> Data:
         "recipe": called(cohort.recipe),
         "noun": runs_noun(cohort.seeds),
         "runs": [
-            {"seed": cohort.seeds[i], "score": number(cohort.scores[i], points=True), "failed": bool(failed[i])}
+            {"seed": cohort.seeds[i], "score": number(cohort.scores[i], cohort.scale), "failed": bool(failed[i])}
             for i in order
         ],
         "matrices": matrices,

@@ -81,6 +81,17 @@ class Section:
         return self.rows[0].metric
 
     @property
+    def unit(self) -> str:
+        """What follows "mean score": that it is in points, or nothing where it is shown as it is."""
+        return " in points" if self.rows[0].scale.unit else ""
+
+    @property
+    def better(self) -> str:
+        """Which way is better, where that is not a matter of course."""
+        direction = self.rows[0].scale.higher_is_better
+        return "" if direction else ", lower is better" if direction is False else ", better direction unknown"
+
+    @property
     def bands(self) -> bool:
         """Whether the figures over the blocks show intervals; those of many recipes would cover one another."""
         return any(trace.get("fill") for figure in self.layers.values() for trace in figure["data"])
@@ -205,7 +216,10 @@ def _section(
 ) -> Section:
     profiles = [row.profile for row in rows]
     grid = sources(profiles)
-    said = [(called(profile.cohort.recipe), evaluation_sentence(profile.evaluation)) for profile in profiles]
+    said = [
+        (called(profile.cohort.recipe), evaluation_sentence(profile.evaluation, profile.cohort.scale))
+        for profile in profiles
+    ]
     flips = [found for profile in profiles if (found := explore.flips(profile, texts))]
     return Section(
         key=key,

@@ -14,10 +14,12 @@ from rich.text import Text
 
 from steadytune.analysis.comparison.compare import Comparison, DifferenceRow, MeasureRow, Row
 from steadytune.analysis.comparison.difference import Difference
+from steadytune.analysis.comparison.same_seed import SameSeed, changed_at_same_seed
 from steadytune.analysis.comparison.significance import SIGNIFICANT
 from steadytune.analysis.components import ComponentRow, component_rows
 from steadytune.analysis.flips import FlipRow, flip_rows
 from steadytune.analysis.value import Value
+from steadytune.metrics import Scale
 from steadytune.records import RunRecord
 from steadytune.report.explore import Texts
 from steadytune.report.words import MEASURES, MISSING, PAIRWISE, TEXTS_ALONE, called, interval, known, number, seconds
@@ -63,9 +65,12 @@ def comparison_lines(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
 
 def _cells(row: Row, names: Sequence[str]) -> list[Cell]:
     return [
-        Cell(number(row.mean.value, points=True), _lines(interval(row.mean.low, row.mean.high, points=True))),
-        Cell(number(row.sd.value, points=True), _lines(interval(row.sd.low, row.sd.high, points=True))),
-        Cell(f"{row.failed} of {row.runs}", _lines(f"and {row.lost} lost" if row.lost else "")),
+        Cell(number(row.mean.value, row.scale), _lines(interval(row.mean.low, row.mean.high, row.scale))),
+        Cell(number(row.sd.value, row.scale), _lines(interval(row.sd.low, row.sd.high, row.scale))),
+        Cell(
+            MISSING if row.failed is None else f"{row.failed} of {row.runs}",
+            _lines(f"and {row.lost} lost" if row.lost else ""),
+        ),
         *(_measure_cell(row.profile.last(name)) for name in names),
         Cell(seconds(row.seconds)),
     ]
@@ -90,26 +95,41 @@ def difference_lines(rows: Sequence[Row]) -> tuple[list[str], list[tuple[Row, li
     names = pairwise(rows)
     headings = ["Mean score", "Score SD", "Failed runs", *(MEASURES[name].title for name in names)]
     keys = ("mean", "sd_ratio", "failed", *names)
-    others = [row for row in rows if not row.is_baseline]
-    return headings, [(row, [_difference_cell(row.differences.get(key)) for key in keys]) for row in others]
+    lines = [
+        (row, [_difference_cell(row.differences.get(key), row.scale) for key in keys])
+        for row in rows
+        if not row.is_baseline
+    ]
+    if any(row.same_seed for row, _ in lines):
+        headings.append("Changed at the same seed")
+        lines = [(row, [*cells, _same_seed_cell(row.same_seed)]) for row, cells in lines]
+    return headings, lines
 
 
-def _difference_cell(found: Difference | None) -> Cell:
+def _same_seed_cell(found: SameSeed | None) -> Cell:
+    if found is None:
+        return Cell(MISSING)
+    value, beside = changed_at_same_seed(found)
+    return Cell(value, (beside, *(("next to nothing",) if found.next_to_nothing else ())))
+
+
+def _difference_cell(found: Difference | None, scale: Scale) -> Cell:
     if found is None or not known(found.interval.value):
         return Cell(MISSING)
     value, low, high = found.interval
     if found.measure == "sd_ratio":
         written, ends = f"{value:.2f}×", f"[{low:.2f}, {high:.2f}]" if known(low) else ""
     elif found.measure in ("mean", "failed"):
-        written, ends = _signed(value, points=True), interval(low, high, points=True)
+        unit = scale if found.measure == "mean" else Scale("failed", "points")
+        written, ends = _signed(value, unit), interval(low, high, unit)
     else:
         written, ends = _signed(value), interval(low, high)
     p = f"p = {found.p_adjusted:.2g}" if known(found.p_adjusted) else ""
     return Cell(written, _lines(ends, p), marked=found.p_adjusted < SIGNIFICANT)
 
 
-def _signed(value: float, points: bool = False) -> str:
-    written = number(abs(value), points)
+def _signed(value: float, scale: Scale | None = None) -> str:
+    written = number(abs(value), scale)
     # What rounds to nothing has no sign to speak of.
     if written.startswith("<") or not float(written):
         return written
@@ -126,7 +146,7 @@ def comparison_table(comparison: Comparison) -> Table:
     for (model, task), rows in grouped(comparison).items():
         name = " on ".join(filter(None, (model, task)))
         titles = (
-            f"{f'{name}: ' if name else ''}{rows[0].metric} in points [95 % interval]",
+            f"{f'{name}: ' if name else ''}{rows[0].metric}{_unit(rows[0].scale)} [95 % interval]",
             f"instability, 0 is stable (representations: {_of_states(rows)})",
         )
         # Lines of their own: as a table's title they would be wrapped to its width.
@@ -134,6 +154,12 @@ def comparison_table(comparison: Comparison) -> Table:
             for line in (Text(title, style="bold"), table, ""):
                 layout.add_row(line)
     return layout
+
+
+def _unit(scale: Scale) -> str:
+    """Say how scores are written, and which way is better where that is not a matter of course."""
+    direction = {True: "", False: ", lower is better", None: ", better direction unknown"}[scale.higher_is_better]
+    return f"{' in points' if scale.unit else ''}{direction}"
 
 
 def _of_states(rows: Sequence[Row]) -> str:
@@ -148,11 +174,13 @@ def _scores(rows: Sequence[Row]) -> Table:
     for heading in ("mean", "SD", "failed", "time/run"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        failed = f"{row.failed}/{row.runs}" + (f" +{row.lost} lost" if row.lost else "")
+        failed = (MISSING if row.failed is None else f"{row.failed}/{row.runs}") + (
+            f" +{row.lost} lost" if row.lost else ""
+        )
         table.add_row(
             escape(called(row.recipe)),
-            f"{number(row.mean.value, points=True)} {interval(row.mean.low, row.mean.high, points=True)}".strip(),
-            f"{number(row.sd.value, points=True)} {interval(row.sd.low, row.sd.high, points=True)}".strip(),
+            f"{number(row.mean.value, row.scale)} {interval(row.mean.low, row.mean.high, row.scale)}".strip(),
+            f"{number(row.sd.value, row.scale)} {interval(row.sd.low, row.sd.high, row.scale)}".strip(),
             f"[bold red]{failed}[/]" if row.failed or row.lost else failed,
             seconds(row.seconds),
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from steadytune.analysis.wording import points as in_points
+from steadytune.analysis.wording import scored
+from steadytune.metrics import Scale
 
 
 class Definition(NamedTuple):
@@ -29,7 +30,7 @@ MEASURES = {
         "Score SD",
         "SD",
         "score",
-        "Standard deviation of the score over the runs, in points (hundredths). 0: every run scores the same, which "
+        "Standard deviation of the score over the runs, in its unit. 0: every run scores the same, which "
         "does not mean that they answer alike.",
     ),
     "disagreement": Definition(
@@ -97,19 +98,19 @@ def known(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def number(value: float | None, points: bool = False) -> str:
-    """Write a measure with three decimals, or a score in points."""
+def number(value: float | None, scale: Scale | None = None) -> str:
+    """Write a measure with three decimals, or a score on its scale."""
     if value is None or not math.isfinite(value):
         return MISSING
-    if points:
-        return in_points(value)
+    if scale is not None:
+        return scored(value, scale)
     # Plus zero, which has no sign once it is rounded.
     return "<0.001" if 0 < value < 0.0005 else f"{round(value, 3) + 0.0:.3f}"
 
 
-def interval(low: float, high: float, points: bool = False) -> str:
+def interval(low: float, high: float, scale: Scale | None = None) -> str:
     """Write an interval, or nothing where there is none."""
-    return f"[{number(low, points)}, {number(high, points)}]" if known(low) and known(high) else ""
+    return f"[{number(low, scale)}, {number(high, scale)}]" if known(low) and known(high) else ""
 
 
 def seconds(value: float | None) -> str:

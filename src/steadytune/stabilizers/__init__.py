@@ -112,8 +112,9 @@ def stabilizer_class(name: str) -> type[Stabilizer]:
     if name in _CLASSES:
         # Runs that were trained with the built-in method must not become another package's.
         if others:
+            owners = " and ".join(map(_package, others))
             warnings.warn(
-                f"stabilizer '{name}' is steadytune's own; that of {', '.join(map(_package, others))} needs another name",
+                f"stabilizer '{name}' is steadytune's own; that of {owners} needs another name",
                 FolderWarning,
                 stacklevel=2,
             )

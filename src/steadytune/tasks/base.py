@@ -56,7 +56,7 @@ class Task:
         name: As the user wrote it.
         kind: "classification", "regression", or "choice" (one label per example, one score per candidate).
         label_names: Name of each class; of each choice position for "choice"; empty for a regression.
-        metric: The metric that `score` means, a name in `tasks.metrics`.
+        metric: The metric that `score` means, a name in `metrics.METRICS`.
         extra_metrics: Further official metrics, recorded beside it.
         train: Training examples.
         validation: Evaluation examples.

@@ -507,4 +507,3 @@ class Stabilization:
 
 def _without_labels(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in inputs.items() if name != "labels"}
-

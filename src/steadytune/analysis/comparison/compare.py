@@ -11,12 +11,13 @@ import numpy as np
 
 from steadytune.analysis.comparison.difference import Difference, differences
 from steadytune.analysis.comparison.power import LEVEL, seeds_to_detect_difference, seeds_to_detect_ratio
+from steadytune.analysis.comparison.same_seed import SameSeed, same_seed
 from steadytune.analysis.comparison.significance import holm
-from steadytune.analysis.failures import failed_runs
 from steadytune.analysis.intervals import UNKNOWN, Interval
 from steadytune.analysis.profile import MEASURES, Profile, profile_all
 from steadytune.analysis.value import Value
 from steadytune.errors import UserError, unknown_name
+from steadytune.metrics import Scale
 from steadytune.records import Cohort, RunStore
 
 DEFAULT_BASELINE = "standard"
@@ -55,8 +56,13 @@ class Row:
 
     @property
     def metric(self) -> str:
-        """What the scores mean."""
-        return self.profile.cohort.metric
+        """What the scores mean, with the class that they speak of."""
+        return self.profile.cohort.metric_name
+
+    @property
+    def scale(self) -> Scale:
+        """Unit, range and direction of the scores."""
+        return self.profile.cohort.scale
 
     @property
     def baseline(self) -> str:
@@ -74,9 +80,10 @@ class Row:
         return len(self.profile.cohort)
 
     @property
-    def failed(self) -> int:
-        """How many of the K runs are at or below the majority class."""
-        return int(np.count_nonzero(failed_runs(self.profile.cohort)))
+    def failed(self) -> int | None:
+        """How many of the K runs score no better than always giving one answer; None where that is unknown."""
+        failed = self.profile.cohort.failed
+        return None if failed is None else int(np.count_nonzero(failed))
 
     @property
     def lost(self) -> int:
@@ -103,6 +110,19 @@ class Row:
         """SD divided by that of the baseline; unknown for the baseline itself."""
         return UNKNOWN if self.is_baseline else self.differences["sd_ratio"].interval
 
+    def step(self, asked: float | None = None) -> float:
+        """Return the difference of mean scores that is looked for, in units of the stored scores.
+
+        Args:
+            asked: In the unit in which the metric is shown, points for a fraction. Left out, it is one point, or of a
+                metric that is shown as it is the SD of the baseline, to one digit.
+        """
+        if asked is not None:
+            return float(asked / self.scale.factor)
+        if self.scale.unit == "points":
+            return 0.01
+        return float(f"{max(self.reference.last('sd').value, self.sd.value):.0e}")
+
     def seeds_to_detect(self, difference: float) -> int:
         """Return how many seeds a recipe would show a difference of mean scores, given the two SDs observed.
 
@@ -117,6 +137,11 @@ class Row:
     def seeds_to_detect_ratio(self, ratio: float) -> int:
         """Return how many seeds a recipe would show a ratio of SDs."""
         return seeds_to_detect_ratio(ratio, level=LEVEL / self.comparisons)
+
+    @property
+    def same_seed(self) -> SameSeed | None:
+        """What the recipe changes at the same seed, beside what a seed changes; None for the baseline itself."""
+        return None if self.is_baseline else same_seed(self.profile.cohort, self.reference.cohort)
 
     @property
     def measures(self) -> dict[str, Value]:

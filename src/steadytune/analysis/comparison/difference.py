@@ -142,7 +142,7 @@ def _failures(cohort: Cohort, baseline: Cohort) -> Difference:
     """Compare the shares of runs that went wrong, with the interval of Newcombe, 1998 (method 10)."""
     (wrong, total), (wrong_baseline, total_baseline) = wrong_runs(cohort), wrong_runs(baseline)
     test = failure_test(wrong, total, wrong_baseline, total_baseline)
-    if not min(total, total_baseline):
+    if not min(total, total_baseline) or cohort.failed is None or baseline.failed is None:
         return Difference("failed", UNKNOWN, test)
     one, other = _wilson(wrong, total), _wilson(wrong_baseline, total_baseline)
     value = one.value - other.value

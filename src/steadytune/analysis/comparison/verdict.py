@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from steadytune.analysis.comparison.compare import Comparison, Row
+from steadytune.analysis.comparison.same_seed import describe_same_seed
 from steadytune.analysis.comparison.significance import SIGNIFICANT
 from steadytune.analysis.failures import failed_runs, failure_clauses, wrong_runs
 from steadytune.analysis.profile import Profile
@@ -18,15 +19,17 @@ from steadytune.analysis.wording import (
     capital,
     chance,
     counted,
-    in_points,
     listed,
     percent,
-    points,
-    points_range,
     runs_noun,
-    signed_points,
+    score_range,
+    score_step,
+    score_unit,
+    scored,
+    signed_score,
     spelled,
 )
+from steadytune.metrics import Scale
 from steadytune.records import Cohort
 
 # Below five runs the upper end of the SD's interval is more than five times its lower end.
@@ -36,12 +39,12 @@ _NOTABLE_DISAGREEMENT = 0.05
 _HIDDEN = 10
 
 
-def verdict(comparison: Comparison, detect: float = 0.01) -> dict[tuple[str, str], list[str]]:
+def verdict(comparison: Comparison, detect: float | None = None) -> dict[tuple[str, str], list[str]]:
     """Put a comparison into words.
 
     Args:
         comparison: Profiles of all cohorts.
-        detect: Difference of mean scores for which the seeds needed are told, as a fraction.
+        detect: Difference of mean scores for which the seeds needed are told, see `Row.step`.
 
     Returns:
         (model, task) -> sentences: one entry for the baseline, which comes first, one for every other recipe, and where
@@ -60,7 +63,7 @@ def describe(profile: Profile) -> str:
     return f"{cohort.recipe or 'these runs'}: {'; '.join(clauses)}."
 
 
-def _group(rows: list[Row], detect: float) -> list[str]:
+def _group(rows: list[Row], detect: float | None) -> list[str]:
     reference = next(row for row in rows if row.is_baseline)
     others = [row for row in rows if row is not reference]
     sentences = [describe(reference.profile)]
@@ -77,19 +80,19 @@ def _score_clauses(profile: Profile) -> list[str]:
     cohort, sd = profile.cohort, profile.last("sd").interval
     noun = runs_noun(cohort.seeds)
     runs = counted(len(cohort), noun)
-    mean = points(profile.mean.value)
+    mean = scored(profile.mean.value, cohort.scale)
     if not len(cohort):
         return ["no run finished, so there is nothing to measure"]
     if len(cohort) == 1:
-        return [f"{runs} with {cohort.metric} {mean}: instability needs at least two"]
+        return [f"{runs} with {cohort.metric_name} {mean}: instability needs at least two"]
     if not cohort.scored:
         return ["the score is unknown"]
     if sd.value == 0:
         every = f"both {noun}s" if len(cohort) == 2 else f"all {runs}"
-        return [f"{every} score the same, {cohort.metric} {mean}"]
+        return [f"{every} score the same, {cohort.metric_name} {mean}"]
     clause = (
-        f"{cohort.metric} {mean} on average, "
-        f"score SD {points(sd.value)} points{points_range(sd)}{_without_failed(cohort)}"
+        f"{cohort.metric_name} {mean} on average, score SD {scored(sd.value, cohort.scale)}"
+        f"{score_unit(cohort.scale)}{score_range(sd, cohort.scale)}{_without_failed(cohort)}"
     )
     if len(cohort) < _FEW_RUNS:
         clause += f", which {runs} leave uncertain by a factor of {sd.high / sd.low:.0f}"
@@ -100,7 +103,7 @@ def _without_failed(cohort: Cohort) -> str:
     rest = cohort.scores[~failed_runs(cohort)]
     if len(rest) < 2 or len(rest) == len(cohort):
         return ""
-    return f" ({points(float(rest.std(ddof=1)))} without the failed)"
+    return f" ({scored(float(rest.std(ddof=1)), cohort.scale)} without the failed)"
 
 
 def _agreement_clauses(profile: Profile) -> list[str]:
@@ -111,22 +114,30 @@ def _agreement_clauses(profile: Profile) -> list[str]:
     if disagreement == 0:
         return ["no two runs disagree on any example"]
     clause = f"on average two runs disagree on {percent(disagreement)} of the examples"
-    if not profile.cohort.scored or disagreement < max(_NOTABLE_DISAGREEMENT, _HIDDEN * sd):
+    scale = profile.cohort.scale
+    # Only a share of the examples can be held against another.
+    if not profile.cohort.scored or not scale.unit or disagreement < max(_NOTABLE_DISAGREEMENT, _HIDDEN * sd):
         return [clause]
-    return [f"{f'the scores agree within {points(float(np.ptp(scores)))} points, ' if sd else ''}yet {clause}"]
+    within = f"the scores agree within {scored(float(np.ptp(scores)), scale)}{score_unit(scale)}, " if sd else ""
+    return [f"{within}yet {clause}"]
 
 
-def _against(row: Row, detect: float) -> str:
+def _against(row: Row, detect: float | None) -> str:
     """Say how a recipe differs from the baseline, and how many seeds would be needed to say more."""
     ours, theirs = row.profile.cohort, row.reference.cohort
-    failures = _failure_words(row)
-    start = f"Against {row.baseline}: {f'{failures}. ' if failures else ''}"
+    # First what the recipe did at all: "higher" must not be read without it.
+    first = [capital(words) if place else words for place, words in enumerate(filter(None, _first_words(row)))]
+    start = f"Against {row.baseline}: {''.join(f'{words}. ' for words in first)}"
     if min(len(ours), len(theirs)) < 2:
-        return f"{start}{'Too' if failures else 'too'} few finished runs to compare."
+        return f"{start}{'Too' if first else 'too'} few finished runs to compare."
     if not (ours.scored and theirs.scored):
-        return f"{start}{'Without' if failures else 'without'} scores there are none to compare."
+        return f"{start}{'Without' if first else 'without'} scores there are none to compare."
     scores = f"{_mean_words(row)}, {_spread_words(row)}{_agreement_words(row)}{_conclusion(row, detect)}"
-    return f"{start}{capital(scores) if failures else scores}"
+    return f"{start}{capital(scores) if first else scores}"
+
+
+def _first_words(row: Row) -> tuple[str, str]:
+    return describe_same_seed(row.same_seed), _failure_words(row)
 
 
 def claimed(row: Row, measure: str) -> bool:
@@ -156,23 +167,27 @@ def _failure_words(row: Row) -> str:
 
 
 def _mean_words(row: Row) -> str:
-    words = _points_words(row, "mean")
+    words, scale = _points_words(row, "mean", row.scale), row.scale
     if not claimed(row, "mean"):
         return f"{row.metric} {words}"
-    return f"{row.metric} is {'higher' if row.mean_difference.value > 0 else 'lower'}, {words}"
+    higher = row.mean_difference.value > 0
+    # That a higher accuracy is better needs no word.
+    better = "" if scale.higher_is_better is not False else " (worse)" if higher else " (better)"
+    return f"{row.metric} is {'higher' if higher else 'lower'}{better}, {words}"
 
 
 def _agreement_words(row: Row) -> str:
     if not claimed(row, "disagreement"):
         return ""
     fewer = row.differences["disagreement"].interval.value < 0
-    words = _points_words(row, "disagreement")
+    words = _points_words(row, "disagreement", Scale("disagreement", "points"))
     return f", and two runs disagree on {'fewer' if fewer else 'more'} examples, {words}"
 
 
-def _points_words(row: Row, measure: str) -> str:
+def _points_words(row: Row, measure: str, scale: Scale) -> str:
     interval = row.differences[measure].interval
-    return f"{signed_points(interval.value)} points{points_range(interval)}{_test_words(row, measure, 0)}"
+    amount = f"{signed_score(interval.value, scale)}{score_unit(scale)}{score_range(interval, scale)}"
+    return f"{amount}{_test_words(row, measure, 0)}"
 
 
 def _spread_words(row: Row) -> str:
@@ -194,7 +209,7 @@ def _test_words(row: Row, measure: str, equal: int) -> str:
     return f" ({p}{f', but the interval holds {equal}' if doubt else ''})"
 
 
-def _conclusion(row: Row, detect: float) -> str:
+def _conclusion(row: Row, detect: float | None) -> str:
     """Say what the runs cannot tell apart, and how many could."""
     cohorts = row.profile.cohort, row.reference.cohort
     sizes = list(dict.fromkeys(map(len, cohorts)))
@@ -206,7 +221,8 @@ def _conclusion(row: Row, detect: float) -> str:
         return "."
     needed = {}
     if "mean" in open_ and max(row.sd.value, row.reference.last("sd").value) > 0:
-        needed[f"a difference of {in_points(detect)}"] = row.seeds_to_detect(detect)
+        step = row.step(detect)
+        needed[f"a difference of {score_step(step, row.scale)}"] = row.seeds_to_detect(step)
     if "sd_ratio" in open_:
         needed["an SD ratio of 2"] = row.seeds_to_detect_ratio(2)
     out_of_reach = {what: seeds for what, seeds in needed.items() if seeds > min(sizes)}

@@ -127,10 +127,8 @@ def _starts(
         return torch.zeros(1, *shape, dtype=dtype, device=device), torch.zeros(count, dtype=torch.int64, device=device)
     needed = len(set(seeds)) * math.prod(shape) * features.element_size() * _COPIES
     if needed > psutil.virtual_memory().available:
-        raise UserError(
-            f"{len(set(seeds)):,} seeds of {heads:,} heads need {needed / 2**30:,.1f} GiB of memory, more than there is: "
-            "train fewer at a time"
-        )
+        what = f"{len(set(seeds)):,} seeds of {heads:,} heads need {needed / 2**30:,.1f} GiB of memory"
+        raise UserError(f"{what}, more than there is: train fewer at a time")
     distinct = {seed: place for place, seed in enumerate(dict.fromkeys(seeds))}
     draws = [torch.randn(*shape, dtype=dtype, generator=generator("init", seed)) for seed in distinct]
     return (torch.stack(draws) * scale).to(device), torch.tensor([distinct[seed] for seed in seeds], device=device)
