@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from steadytune.errors import UserError
+from steadytune.external.building import is_score_field
 from steadytune.external.columns import Choices, is_known
 from steadytune.external.run import ExternalRun
 from steadytune.external.source import Source
@@ -43,7 +44,7 @@ def run_files(paths: list[Path]) -> list[Path]:
     A folder holds files of runs or, if it has none, folders of which each holds one.
 
     Raises:
-        UserError: A path is not there, a folder holds no run or one of several files of a run, or a file is given twice.
+        UserError: A path is not there, a folder holds no run or one in any of several files, or a file is given twice.
     """
     if not paths:
         raise UserError("no run is given: instability needs at least two that differ in their seed")
@@ -107,7 +108,7 @@ def read_source(path: Path) -> Source:
     suffix = _suffix(path)
     if suffix is None:
         raise UserError(f"{path}: files of runs end in {_LISTED}; the tables also in .gz")
-    if suffix in TABLE_SUFFIXES:
+    if suffix not in ARRAY_SUFFIXES:
         table = read_table(path)
         if not len(table):
             raise UserError(f"{path} has no rows")
@@ -196,7 +197,7 @@ def _safetensors(path: Path) -> Fields:
 
 
 def _known(name: str) -> bool:
-    return is_known(name) or name == "scores" or name.startswith("scores.")
+    return is_known(name) or is_score_field(name)
 
 
 def check(run: ExternalRun, kind: Kind) -> None:

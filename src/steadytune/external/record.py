@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from steadytune.errors import UserError, unknown_name
+from steadytune.external.building import read_scores
 from steadytune.external.read import check
 from steadytune.external.run import ExternalRun
-from steadytune.external.understand import read_scores
 from steadytune.files import Arrays, CorruptFile, map_arrays, write_arrays
 from steadytune.records.checks import Kind, inferred_kind, read_array, read_list
 
@@ -71,7 +71,8 @@ def record_run(
         overwrite: Whether a file of another seed, or of other examples, may be replaced; one of the same may.
 
     Raises:
-        UserError: The file is there with another run, or arrays do not fit together, or are not what they must be; names the axis.
+        UserError: The file is there with another run, or arrays do not fit together, or are not what they must be;
+            names the axis.
     """
     path = Path(path)
     check_place(path)
