@@ -73,8 +73,13 @@ def prepare_store(store: RunStore, specs: Iterable[RunSpec]) -> None:
     """Check what the folder holds against what shall be added, and keep the texts of the measured examples.
 
     Raises:
-        UserError: A held run was trained on other data or from other weights.
+        UserError: One of these runs is corrupted, or a held one was trained on other data or from other weights.
     """
+    specs = list(specs)
+    for spec in specs:
+        if spec.id in store:
+            # A damaged run counts neither as done nor as missing: what to do is the user's to say.
+            store.record(spec.id)
     first = {spec.cohort: spec for spec in specs}
     for record in store.records():
         spec = first.get(record.spec.cohort)
