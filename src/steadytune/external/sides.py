@@ -101,14 +101,10 @@ def _rows(joint: Cohort, rows: list[int], **own: Any) -> Cohort:
     outputs = {name: getattr(joint, name) for name in _OF_RUN}
     # Probabilities and predictions follow from what comes before them.
     given = next((name for name in _OF_RUN if outputs[name] is not None), None)
-    return replace(
-        joint,
-        scores=joint.scores[rows],
-        failed=None if joint.failed is None else np.asarray(joint.failed)[rows],
-        **{name: some(outputs[name]) if name == given else None for name in _OF_RUN},
-        **{name: some(getattr(joint, name)) for name in _LISTS},
-        **own,
-    )
+    parts: dict[str, Any] = {name: some(outputs[name]) if name == given else None for name in _OF_RUN}
+    parts |= {name: some(getattr(joint, name)) for name in _LISTS}
+    failed = None if joint.failed is None else np.asarray(joint.failed)[rows]
+    return replace(joint, scores=joint.scores[rows], failed=failed, **(parts | own))
 
 
 def _files(place: Path) -> list[Path]:
