@@ -45,20 +45,17 @@ def _fingerprint(cohort: Cohort, run: int) -> tuple[bytes, ...] | None:
     arrays = [np.asarray(values[run]) for values in given.values() if values is not None]
     if arrays:
         # One row for all examples is what a collapsed run gives, whatever its seed, once it is rounded.
-        if all(np.ptp(array, axis=0).max(initial=0) == 0 for array in arrays):
-            return None
-        return tuple(np.ascontiguousarray(array).tobytes() for array in arrays)
+        varied = any(np.ptp(array, axis=0).max(initial=0) > 0 for array in arrays)
+        return tuple(np.ascontiguousarray(array).tobytes() for array in arrays) if varied else None
     if cohort.generations is not None:
         texts = list(cohort.generations[run])
         return ("\0".join(texts).encode(),) if len(set(texts)) > _FEW_WRONG else None
     if cohort.predictions is not None:
         answers = cohort.predictions[run]
-        if cohort.labels is None or np.count_nonzero(answers != cohort.labels) < _FEW_WRONG or np.ptp(answers) == 0:
-            return None
-        return (answers.tobytes(),)
-    if cohort.representations is not None and not cohort.frozen_encoder:
-        return (np.ascontiguousarray(cohort.representations[run]).tobytes(),)
-    return None
+        wrong = 0 if cohort.labels is None else np.count_nonzero(answers != cohort.labels)
+        return (answers.tobytes(),) if wrong >= _FEW_WRONG and np.ptp(answers) > 0 else None
+    states = None if cohort.frozen_encoder else cohort.representations
+    return None if states is None else (np.ascontiguousarray(states[run]).tobytes(),)
 
 
 def _copy_notes(cohort: Cohort) -> list[str]:
@@ -67,8 +64,8 @@ def _copy_notes(cohort: Cohort) -> list[str]:
         return []
     who = [named_runs([cohort.seeds[run] for run in runs], cohort.seeds) for runs in found]
     return [
-        f"{capital(listed(who))} {'are' if len(found) == 1 else 'are each'} identical: these may be copies of one run, or "
-        "the seed changes nothing. They are no evidence of stability, and no measure has an interval."
+        f"{capital(listed(who))} {'are' if len(found) == 1 else 'are each'} identical: these may be copies of one "
+        "run, or the seed changes nothing. They are no evidence of stability, and no measure has an interval."
     ]
 
 
@@ -98,7 +95,7 @@ def _renamed_notes(cohort: Cohort) -> list[str]:
 
 
 def _renaming(cohort: Cohort, predictions: NDArray[np.int64], run: int, classes: int) -> list[int] | None:
-    """Return class -> class under which a run agrees with the others, or with the labels, or None if it does as it is."""
+    """Return class -> class under which a run agrees with the others, or None if it does as it is or never."""
     others = np.delete(predictions, run, axis=0)
     if len(others) > 1:
         votes = np.stack([(others == at).sum(axis=0) for at in range(classes)])

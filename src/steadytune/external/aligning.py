@@ -38,14 +38,14 @@ def align(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
             return aligned, notes
         if len(set(first)) < len(first):
             raise UserError(
-                f"{runs[others[0]].origin}: the rows are in another order than in {runs[having[0]].origin} ({what}), and "
-                "nothing tells all of them apart: give a column id"
+                f"{runs[others[0]].origin}: the rows are in another order than in {runs[having[0]].origin} ({what}), "
+                "and nothing tells all of them apart: give a column id"
             )
         if len(having) < len(runs):
             without = next(run for at, run in enumerate(runs) if at not in having)
             raise UserError(
-                f"{runs[others[0]].origin}: the rows are in another order than in {runs[having[0]].origin} ({what}), and "
-                f"{without.origin} does not say in which its own are"
+                f"{runs[others[0]].origin}: the rows are in another order than in {runs[having[0]].origin} ({what}), "
+                f"and {without.origin} does not say in which its own are"
             )
         place = {name: row for row, name in enumerate(first)}
         for at in others:
@@ -145,7 +145,7 @@ def _unlabelled(run: ExternalRun) -> NDArray[np.bool_] | None:
 
 
 def unify_classes(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
-    """Give the classes of all runs one numbering: by their names, or by labels where one run names and one numbers them.
+    """Give the classes of all runs one numbering: by their names, or by labels where some files number them.
 
     Raises:
         UserError: The runs have other classes, or what is a class in one cannot be told in another.
@@ -187,10 +187,11 @@ def _check_renamed(run: ExternalRun, moved: ExternalRun, first: ExternalRun, nam
     if moved.labels is None or first.labels is None or len(moved.labels) != len(first.labels):
         return
     if not np.array_equal(moved.labels, first.labels, equal_nan=moved.labels.dtype.kind == "f"):
-        same = " while the labels are the same numbers" if np.array_equal(run.labels or 0, first.labels) else ""
+        same = run.labels is not None and np.array_equal(run.labels, first.labels)
+        but = ", while the labels are the same numbers" if same else ""
         raise UserError(
             f"{run.origin}: label_names name the classes in another order than {first.origin} "
-            f"({', '.join(run.label_names or ())}; not {', '.join(names)}){same}: one of the two names its classes wrongly"
+            f"({', '.join(run.label_names or ())}; not {', '.join(names)}){but}: one of the two is wrong"
         )
 
 

@@ -22,14 +22,14 @@ _ALIASES: dict[str, str] = {
     "truth groundtruth groundtruthlabel target targets actual actuallabel correctlabel answer",
     "label_names": "labelnames classnames classes labellist targetnames labelsnames",
     "groups": "groups group groupid groupids cluster clusters clusterid clusterids passageid paragraphid",
-    "ids": "id ids idx exampleid exampleids guid uid uuid qid docid questionid sampleid instanceid itemid rowid queryid "
-    "pairid sentenceid index unnamed0 level0",
+    "ids": "id ids idx exampleid exampleids guid uid uuid qid docid questionid sampleid instanceid itemid rowid "
+    "queryid pairid sentenceid index unnamed0 level0",
     "seed": "seed seeds run runid runname trial replicate",
     "texts": "text texts sentence sentences input inputs inputtext prompt question",
     "generations": "generation generations generated generatedtext generatedtexts completion completions response "
     "responses decoded filteredresps predictiontext predictedtext hypotheses outputtext",
-    "references": "reference references ref refs referencetext expectedoutput targettext answers goldanswer goldanswers "
-    "referenceanswer referenceanswers ideal",
+    "references": "reference references ref refs referencetext expectedoutput targettext answers goldanswer "
+    "goldanswers referenceanswer referenceanswers ideal",
     "representations": "representations representation hiddenstates hiddenstate states activations embeddings features",
     "token_logits": "tokenlogits",
     "token_counts": "tokencounts",
@@ -42,8 +42,6 @@ _ALIASES: dict[str, str] = {
 _SINGLE = frozenset(
     ["prob", "probability", "p", "proba", "score", "yscore", "confidence", "yproba", "yprob", "scores", "probs"]
 )
-# What stands for the reference in files of generated texts.
-_REFERENCES_OF_TEXTS = ("labels",)
 _FIELD_OF = {alias: name for name, aliases in _ALIASES.items() for alias in aliases.split()}
 _RANK = {alias: rank for aliases in _ALIASES.values() for rank, alias in enumerate(aliases.split())}
 
@@ -51,53 +49,12 @@ _PREFIX = re.compile(
     r"(?P<kind>log[_ ]?probs?|logits?|probs?|probabilit(?:y|ies)|probas?|p)(?P<mark>[_ .:-]?)(?P<rest>.+)",
     re.IGNORECASE,
 )
-_SUMMARY = frozenset(
-    [
-        "margin",
-        "max",
-        "min",
-        "top",
-        "top1",
-        "top2",
-        "gap",
-        "diff",
-        "difference",
-        "delta",
-        "entropy",
-        "mean",
-        "avg",
-        "average",
-        "median",
-        "sum",
-        "total",
-        "std",
-        "var",
-        "norm",
-        "range",
-        "argmax",
-        "logsumexp",
-        "lse",
-        "loss",
-        "energy",
-        "confidence",
-        "score",
-        "second",
-        "best",
-        "true",
-        "correct",
-        "gold",
-        "pred",
-        "predicted",
-        "prediction",
-        "label",
-        "target",
-        "answer",
-        "all",
-        "vector",
-        "list",
-        "text",
-    ]
-)
+_SUMMARIES = """
+margin max min top top1 top2 gap diff difference delta entropy mean avg average median sum total std
+var norm range argmax logsumexp lse loss energy confidence score second best true correct gold pred
+predicted prediction label target answer all vector list text
+"""
+_SUMMARY = frozenset(_SUMMARIES.split())
 
 FIELDS = tuple(_ALIASES)
 _SETTINGS = {

@@ -1,4 +1,4 @@
-"""What the outputs of runs are: logits or probabilities, of which class, rounded, in per cent, contradicting, or NaN."""
+"""What the outputs of runs are: logits or probabilities, of which class, rounded, in per cent, contradicting, NaN."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ def probabilities_called_logits(runs: Sequence[ExternalRun]) -> tuple[list[Exter
     if any(run.probabilities is not None for run in having) or any(run.kind == "regression" for run in having):
         return list(runs), []
     note = (
-        "The logits of every run lie between 0 and 1 and sum to 1 in every row: they are taken as probabilities, without "
-        "another softmax."
+        "The logits of every run lie between 0 and 1 and sum to 1 in every row: they are taken as probabilities, "
+        "without another softmax."
     )
     return [
         replace(run, logits=None, probabilities=np.asarray(run.logits, dtype=np.float64))
@@ -139,12 +139,13 @@ def settle_probabilities(run: ExternalRun) -> tuple[ExternalRun, list[str]]:
     if (values >= 0).all() and (off > _EXACT).any() and (off <= _rounding(values)).all():
         values = values / sums[:, None]
         notes.append(
-            f"The probabilities are rounded, so that rows sum to {sums.min():.3g} to {sums.max():.3g}: they are divided "
-            "by their sums."
+            f"The probabilities are rounded, so that rows sum to {sums.min():.3g} to {sums.max():.3g}: they are "
+            "divided by their sums."
         )
     if notes:
         run = replace(run, probabilities=values)
-    if run.logits is not None:
+    # What are no probabilities is refused as such.
+    if run.logits is not None and (values >= 0).all() and (np.abs(values.sum(axis=1) - 1) <= _SAME).all():
         _check_agreement(run, values)
     return run, notes
 
@@ -165,8 +166,8 @@ def _check_agreement(run: ExternalRun, probabilities: NDArray[np.float64]) -> No
     if (away > _SAME).any():
         row = int(np.argmax(away > _SAME))
         raise UserError(
-            f"{run.origin}: logits and probabilities contradict each other, first in row {row}: the softmax of the logits "
-            f"is {_row(softmax(logits[row]))}, not {_row(probabilities[row])}. Leave one of the two aside "
+            f"{run.origin}: logits and probabilities contradict each other, first in row {row}: the softmax of the "
+            f"logits is {_row(softmax(logits[row]))}, not {_row(probabilities[row])}. Leave one of the two aside "
             "(--set ignore=NAME,NAME)"
         )
 

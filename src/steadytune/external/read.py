@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from steadytune.errors import UserError
+from steadytune.external.building import is_score_field
 from steadytune.external.columns import Choices, is_known
 from steadytune.external.run import ExternalRun
 from steadytune.external.source import Source
@@ -43,14 +44,14 @@ def run_files(paths: list[Path]) -> list[Path]:
     A folder holds files of runs or, if it has none, folders of which each holds one.
 
     Raises:
-        UserError: A path is not there, a folder holds no run or one of several files of a run, or a file is given twice.
+        UserError: A path is not there, a folder holds no run or one in any of several files, or a file is given twice.
     """
     if not paths:
         raise UserError("no run is given: instability needs at least two that differ in their seed")
     for path in paths:
         _check_exists(path)
     if len(paths) == 1 and paths[0].is_dir():
-        paths = _files_in(paths[0])
+        paths = folder_files(paths[0])
     else:
         paths = [_file_of(path) if path.is_dir() else path for path in paths]
     resolved = [path.resolve() for path in paths]
@@ -59,7 +60,12 @@ def run_files(paths: list[Path]) -> list[Path]:
     return paths
 
 
-def _files_in(folder: Path) -> list[Path]:
+def folder_files(folder: Path) -> list[Path]:
+    """Return the files of runs in a folder, or one file of each folder in it, numbers in their names in order.
+
+    Raises:
+        UserError: It holds none, or one of several files of a run.
+    """
     if files := _runs_in(folder):
         return files
     folders = sorted((path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."), key=_in_order)
@@ -102,7 +108,7 @@ def read_source(path: Path) -> Source:
     suffix = _suffix(path)
     if suffix is None:
         raise UserError(f"{path}: files of runs end in {_LISTED}; the tables also in .gz")
-    if suffix in TABLE_SUFFIXES:
+    if suffix not in ARRAY_SUFFIXES:
         table = read_table(path)
         if not len(table):
             raise UserError(f"{path} has no rows")
@@ -191,7 +197,7 @@ def _safetensors(path: Path) -> Fields:
 
 
 def _known(name: str) -> bool:
-    return is_known(name) or name == "scores" or name.startswith("scores.")
+    return is_known(name) or is_score_field(name)
 
 
 def check(run: ExternalRun, kind: Kind) -> None:

@@ -38,6 +38,9 @@ def summary(runs: Sequence[ExternalRun], cohort: Cohort) -> dict[str, str]:
     if cohort.groups is not None:
         read["groups"] = f"{_columns(measured, 'groups')}: {len(np.unique(cohort.groups))}, resampled together"
     read["metric"] = cohort.metric if cohort.scored else "none"
+    if cohort.positive is not None:
+        named = names is not None and cohort.positive < len(names)
+        read["positive class"] = names[cohort.positive] if named and names is not None else str(cohort.positive)
     if cohort.kind != "classification":
         read["kind"] = cohort.kind
     aside = list(dict.fromkeys(name for run in measured for name in run.aside))
@@ -54,15 +57,15 @@ def seed_notes(runs: Sequence[ExternalRun], names: Sequence[str]) -> list[str]:
         return []
     if len(known) == len(runs) and len(set(known)) == 1:
         return [
-            f"All {len(runs)} runs record the seed {known[0]}: what differs between them is not the luck of the seed, but "
-            "something else that was not fixed, such as a head drawn before the seed was set."
+            f"All {len(runs)} runs record the seed {known[0]}: what differs between them is not the luck of the seed, "
+            "but something else that was not fixed, such as a head drawn before the seed was set."
         ]
     twice = [seed for seed, count in Counter(known).items() if count > 1]
-    listed = [f"{' and '.join(name for name, own in zip(names, seeds, strict=True) if own == seed)}" for seed in twice]
-    return [
-        f"Runs that record one seed: {'; '.join(f'{who} (seed {seed})' for who, seed in zip(listed, twice, strict=True))}. "
-        "They tell nothing of other seeds."
+    listed = [
+        f"{' and '.join(name for name, own in zip(names, seeds, strict=True) if own == seed)} (seed {seed})"
+        for seed in twice
     ]
+    return [f"Runs that record one seed: {'; '.join(listed)}. They tell nothing of other seeds."]
 
 
 def _files(runs: Sequence[ExternalRun]) -> str:

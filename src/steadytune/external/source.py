@@ -1,4 +1,4 @@
-"""What a file holds before anything is known of what it means: named columns or arrays, and how their cells are read."""
+"""What a file holds before anything is known of what it means: named columns or arrays, and how cells are read."""
 
 from __future__ import annotations
 
@@ -39,6 +39,11 @@ class Source:
     table: Table | None = None
     unread: tuple[str, ...] = ()
     seed: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all that the file holds."""
+        return (*self.columns, *self.unread)
 
     @property
     def origin(self) -> str:
