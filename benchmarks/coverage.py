@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from steadytune.analysis.anova import decompose
 from steadytune.analysis.bootstrap import resample
 from steadytune.analysis.grouping import count_groups
 from steadytune.analysis.intervals import mean_interval, pair_interval, spread_interval
@@ -114,3 +115,27 @@ def measure() -> tuple[list[str], bool]:
         lines.append(f"{f'K = {runs:2d}, {name}':44}{cells}")
     holds = found[10, "60 groups of 8"]["mean"] > 0.9 > found[10, "the same, groups unknown"]["mean"]
     return lines, bool(holds)
+
+
+def components(values: int, tail: float, grids: int = 400) -> dict[str, float]:
+    """Return how often the intervals of three equal variance components hold the truth on grids of two factors.
+
+    Args:
+        values: Values of each factor.
+        tail: Degrees of freedom of the Student distribution that all effects follow, scaled to variance 1.
+        grids: How many grids are drawn.
+    """
+    generator = np.random.default_rng([values, int(10 * min(tail, 1e6))])
+    levels = {"init": np.repeat(np.arange(values), values).tolist(), "order": list(range(values)) * values}
+    held_by: dict[str, list[bool]] = {}
+    for _ in range(grids):
+        rows, columns, rest = (
+            generator.standard_t(tail, size=shape) / math.sqrt(tail / (tail - 2))
+            for shape in ((values, 1), (1, values), (values, values))
+        )
+        scores = (rows + columns + rest).ravel()
+        for source in decompose(np.square(scores[:, None] - scores) / 2, levels):
+            held_by.setdefault(":".join(source.factors), []).append(
+                bool(source.variance.low <= 1 <= source.variance.high)
+            )
+    return {name: float(np.mean(each)) for name, each in held_by.items()}

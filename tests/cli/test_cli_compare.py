@@ -26,7 +26,7 @@ def test_recipes_are_compared_in_a_table_with_p_values_a_verdict_and_the_seeds_n
     result = command("compare", scored_store(tmp_path / "out", MEANS).path)
     assert result.code == 0, result.err
     for word in (
-        "a-model on a/task: difference from standard [95 % interval]",
+        "a-model on a/task: difference from standard [95 % interval, adjusted]",
         "adjusted",
         "accuracy ",
         "SD ratio",
@@ -38,7 +38,7 @@ def test_recipes_are_compared_in_a_table_with_p_values_a_verdict_and_the_seeds_n
         "bootstrap",
         "accuracy is higher",
         "to see a difference of 1 point",
-        "24 to see an SD twice another",
+        "38 to see an SD twice another",
         "36 to know an SD to about a quarter either way",
     ):
         assert word in result.out, word
@@ -57,7 +57,7 @@ def test_the_baseline_and_the_difference_to_see_may_be_chosen(tmp_path):
 def test_several_recipes_have_their_p_values_adjusted(tmp_path):
     result = command("compare", scored_store(tmp_path / "out", ["standard", "mmr", "surt"]).path)
     assert result.code == 0, result.err
-    assert "Two recipes were compared with standard" in " ".join(result.out.split())
+    assert "adjusted for the four tests" in " ".join(result.out.split())
 
 
 def test_nothing_is_written(tmp_path):

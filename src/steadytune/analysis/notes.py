@@ -47,7 +47,8 @@ def run_notes(cohort: Cohort) -> list[str]:
     if runs > 1 and forms_grid(cohort):
         notes.append(
             "The seeds form a grid: runs share seeds, and the intervals of the measures, which take runs as "
-            "independent, are too narrow. Those of the sources of luck know of the grid."
+            "independent, are too narrow. Those of the sources of luck know of the grid, and take effects as normal: "
+            "with heavy-tailed ones that of an interaction holds the truth in 57 to 75 % of cases, not in 95."
         )
     if cohort.lost and runs:
         noun = runs_noun([lost.seed for lost in cohort.lost])
