@@ -20,8 +20,10 @@ MAX_FLOAT_CLASSES = 20
 # What other programs write for "none". In a column of words some may be classes, in a column of numbers they are not.
 _NULLS = {"", "na", "n/a", "nan", "null", "none", "<na>"}
 _NEVER_CLASSES = {"", "nan", "null", "<na>"}
-_LABEL_NAMES = ("labels", "gold_label", "class", "category", "target", "sentiment", "quality", "is_duplicate", "score")
-_LABEL_NAMES += ("y", "gold", "coarse_label", "intent", "emotion", "rating", "stars", "class index", "fine_label")
+_LABEL_NAMES = (
+    *("labels", "gold_label", "gold", "y", "class", "category", "target", "sentiment", "quality", "is_duplicate"),
+    *("score", "coarse_label", "fine_label", "intent", "emotion", "rating", "stars", "class index"),
+)
 _COMMA = re.compile(r"[+-]?[0-9]*(,[0-9]+)?")
 
 EVERY = "never"
