@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from steadytune.analysis.learned import chance_loss
 from steadytune.doctor.data import data_findings
 from steadytune.doctor.findings import Diagnosis, Finding, Remedy, in_order
 from steadytune.doctor.remedies import remedies, usage
 from steadytune.doctor.rules import RULES
-from steadytune.doctor.runs import chance_loss, run_findings
+from steadytune.doctor.runs import run_findings
 from steadytune.doctor.setup import Setup, arguments_setup, study_setups
 from steadytune.errors import UserError
 from steadytune.external.read import ARRAY_SUFFIXES

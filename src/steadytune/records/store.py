@@ -358,6 +358,7 @@ class RunStore:
             failed=np.array([record.failed for record in done], dtype=bool),
             majority_score=done[0].majority_score if done else None,
             seconds=np.array([record.seconds for record in done]),
+            losses=np.array([record.loss_ends for record in done]).reshape(-1, 2),
             model=model,
             task=task,
             recipe=recipe,
@@ -370,6 +371,7 @@ class RunStore:
                 if record.status != "done"
             ),
             examples=_examples_name(first),
+            label_names=self.examples(first)["labels"] or None,
         )
 
     def write_examples(

@@ -73,11 +73,14 @@ def prepare_store(store: RunStore, specs: Iterable[RunSpec]) -> None:
     """Check what the folder holds against what shall be added, and keep the texts of the measured examples.
 
     Raises:
-        UserError: A held run was trained on other data or from other weights.
+        UserError: One of these runs is corrupted, or a held one was trained on other data or from other weights.
     """
     first: dict[tuple[str, str, str], RunSpec] = {}
     for spec in specs:
         first.setdefault(spec.cohort, spec)
+        if spec.id in store:
+            # A damaged run counts neither as done nor as missing: what to do is the user's to say.
+            store.record(spec.id)
     for record in store.records():
         asked = first.get(record.spec.cohort)
         if asked is not None and (changed := difference(record.spec, asked)):

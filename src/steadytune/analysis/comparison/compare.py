@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from steadytune.analysis.intervals import UNKNOWN, Interval
 from steadytune.analysis.profile import MEASURES, Profile, profile_all
 from steadytune.analysis.value import Value
 from steadytune.errors import UserError, unknown_name
+from steadytune.external.sides import read_sides
 from steadytune.metrics import Scale
 from steadytune.records import Cohort, RunStore
 
@@ -255,7 +257,7 @@ class Comparison:
 
 
 def compare(
-    runs: RunStore | Iterable[Cohort],
+    runs: RunStore | Iterable[Cohort] | Iterable[str | Path],
     baseline: str | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Comparison:
@@ -266,7 +268,7 @@ def compare(
     the number of measures, which answer different questions, nor over models and tasks.
 
     Args:
-        runs: A folder of runs, or cohorts.
+        runs: The folder of a study, cohorts, or paths of folders that hold the runs of a recipe each, see `read_sides`.
         baseline: Recipe to compare with; by default "standard", or the first recipe where there is no such.
         progress: Called with the share of the work that is done.
 
@@ -274,7 +276,7 @@ def compare(
         UserError: There is nothing to compare, the baseline is missing, or two cohorts have one name or other
             examples.
     """
-    profiles = profile_all(runs.cohorts() if isinstance(runs, RunStore) else runs, progress)
+    profiles = profile_all(_cohorts(runs), progress)
     if not profiles:
         raise UserError("nothing to compare: there are no runs yet")
     groups: dict[tuple[str, str], list[str]] = {}
@@ -285,6 +287,19 @@ def compare(
         recipes.append(cohort.recipe)
     _check_examples([found.cohort for found in profiles])
     return Comparison(profiles, {group: _baseline(recipes, baseline) for group, recipes in groups.items()})
+
+
+def _cohorts(runs: RunStore | Iterable[Cohort] | Iterable[str | Path]) -> Sequence[Cohort]:
+    if isinstance(runs, RunStore):
+        return runs.cohorts()
+    if isinstance(runs, (str, Path)):
+        return RunStore(runs).cohorts()
+    listed = list(runs)
+    cohorts = [one for one in listed if isinstance(one, Cohort)]
+    paths = [one for one in listed if not isinstance(one, Cohort)]
+    if cohorts and paths:
+        raise UserError("paths and cohorts are mixed: read all of them with st.read_runs, or give paths alone")
+    return read_sides(paths).cohorts if paths else cohorts
 
 
 def _check_examples(cohorts: list[Cohort]) -> None:

@@ -14,6 +14,7 @@ from steadytune.analysis.comparison.compare import Comparison, Row
 from steadytune.analysis.comparison.same_seed import describe_same_seed
 from steadytune.analysis.comparison.significance import SIGNIFICANT
 from steadytune.analysis.failures import failed_runs, failure_clauses, wrong_runs
+from steadytune.analysis.learned import describe_learned
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.wording import (
     capital,
@@ -59,8 +60,14 @@ def verdict(comparison: Comparison, detect: float | None = None) -> dict[tuple[s
 def describe(profile: Profile) -> str:
     """Say in one sentence which runs went wrong, what the rest score, and how far they agree."""
     cohort = profile.cohort
-    clauses = [*failure_clauses(cohort), *_score_clauses(profile), *_agreement_clauses(profile)]
+    learned = filter(None, [describe_learned(cohort)])
+    clauses = [*failure_clauses(cohort), *learned, *_score_clauses(profile), *_agreement_clauses(profile)]
     return f"{cohort.recipe or 'these runs'}: {'; '.join(clauses)}."
+
+
+def must_know(row: Row) -> list[str]:
+    """Say what a reader of a recipe's numbers must not miss: that it, or its training, did next to nothing."""
+    return list(filter(None, (describe_same_seed(row.same_seed), describe_learned(row.profile.cohort))))
 
 
 def _group(rows: list[Row], detect: float | None) -> list[str]:
