@@ -1,3 +1,5 @@
+import hashlib
+import json
 import itertools
 import math
 from pathlib import Path
@@ -239,6 +241,7 @@ def test_the_id_of_a_run_depends_on_everything_that_determines_it():
                 "pooling": "cls",
                 "precision": "bf16",
                 "train_size": 10,
+                "split": "stratified",
                 "select_checkpoint": True,
                 "split_seed": 1,
                 "representations": "last",
@@ -249,6 +252,13 @@ def test_the_id_of_a_run_depends_on_everything_that_determines_it():
     ]
     assert len({spec(**change).id for change in changed}) == len(changed)
     assert len(changed) == 10 + len(Training.model_fields)
+
+
+def test_runs_that_were_made_before_there_was_a_stratified_draw_keep_their_ids():
+    content = spec().model_dump(mode="json", exclude={"model", "task"})
+    assert content["training"].pop("split") == "random"
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    assert spec().id == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def test_a_run_spec_survives_the_way_to_json_and_back():

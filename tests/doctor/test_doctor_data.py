@@ -38,7 +38,7 @@ def test_inputs_that_are_cut_are_found(findings):
     validation = rows(10, "ben reads the very good book of the house")
     found, _ = findings(rows(20), validation, training={"max_length": 6})
     assert found["cut-inputs"].severity == "high"
-    assert "100 % of the training inputs and 100 % of the measured ones" in found["cut-inputs"].found
+    assert "0 % of the training inputs and 100 % of the measured ones" in found["cut-inputs"].found
     assert "cut-inputs" not in findings(rows(20), validation)[0]
 
 
