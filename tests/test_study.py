@@ -1,6 +1,6 @@
 import hashlib
-import json
 import itertools
+import json
 import math
 from pathlib import Path
 
