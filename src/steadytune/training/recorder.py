@@ -16,6 +16,7 @@ from transformers import EvalPrediction, Trainer, TrainerCallback
 from steadytune.errors import UserError
 from steadytune.external import record_run
 from steadytune.external.record import check_place
+from steadytune.records.checks import Kind
 from steadytune.training.predicting import Position, check_position, fields_of
 
 
@@ -36,6 +37,7 @@ class StabilityRecorder(TrainerCallback):
         eval_dataset: What to predict, the same for every run; by default the trainer's. A name, if that has several.
         position: Where hidden states are taken: "cls" the first token, "mean" over tokens, "last" for decoders. None
             for no hidden states.
+        kind: "regression" or "classification", where one output and labels 0 and 1 do not tell.
 
     Raises:
         UserError: There is nothing to predict, the path cannot be written to, the position is unknown, the model lies
@@ -43,7 +45,12 @@ class StabilityRecorder(TrainerCallback):
     """
 
     def __init__(
-        self, trainer: Trainer, path: str | Path, eval_dataset: Any = None, position: Position | None = "cls"
+        self,
+        trainer: Trainer,
+        path: str | Path,
+        eval_dataset: Any = None,
+        position: Position | None = "cls",
+        kind: Kind | None = None,
     ) -> None:
         dataset = trainer.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(dataset, str):
@@ -69,6 +76,7 @@ class StabilityRecorder(TrainerCallback):
             check_place(self.path)
         self.dataset = dataset
         self.position = position
+        self.kind = kind
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Try one batch."""
@@ -88,7 +96,7 @@ class StabilityRecorder(TrainerCallback):
 
     def _run(self, batches: Iterable[Any]) -> dict[str, Any]:
         model: nn.Module = self.trainer.model
-        fields = fields_of(model, batches, self.position)
+        fields = fields_of(model, batches, self.position, self.kind)
         if "labels" not in fields:
             raise UserError(
                 "StabilityRecorder records classifiers and regressions, and the batches hold no 'labels': "
@@ -118,6 +126,7 @@ def record_model(
     position: Position | None = None,
     seed: int | None = None,
     scores: float | Mapping[str, float] | None = None,
+    kind: Kind | None = None,
 ) -> Path:
     """Predict with a trained model and write the run into a file, for `steadytune measure`, after any training loop.
 
@@ -136,10 +145,11 @@ def record_model(
         position: Where to take the hidden states of a transformers model: "cls", "mean" or "last"; None for none.
         seed: What the run was trained with; names it in tables.
         scores: The run's score, or several by name.
+        kind: "regression" or "classification", where one output and labels 0 and 1 do not tell.
 
     Raises:
         UserError: The path cannot be written to, the position is unknown, the model is no classifier or regression, or
             the labels are not one per example.
     """
     check_place(Path(path))
-    return record_run(path, seed=seed, scores=scores, **fields_of(model, batches, position))
+    return record_run(path, seed=seed, scores=scores, **fields_of(model, batches, position, kind))
