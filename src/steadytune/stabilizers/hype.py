@@ -10,7 +10,6 @@ from steadytune.stabilizers.base import Stabilizer
 from steadytune.stabilizers.context import Run
 
 if TYPE_CHECKING:
-
     from torch import Tensor
 
 

@@ -48,8 +48,8 @@ class StabilityRecorder(TrainerCallback):
 
     Raises:
         UserError: There is nothing to predict, the path cannot be written to, the position is unknown, the model lies
-            in parts over several processes, or, as training begins, it is no classifier or regression, an example has no
-            class, or the file holds the run of another seed.
+            in parts over several processes, or, as training begins, it is no classifier or regression, an example has
+            no class, or the file holds the run of another seed.
     """
 
     def __init__(
@@ -203,8 +203,8 @@ def record_model(
         overwrite: Whether the file of another seed, or on other examples, may be replaced.
 
     Raises:
-        UserError: The file holds another run, the path cannot be written to, the position is unknown, the model is no classifier or regression, or
-            the labels are not one per example.
+        UserError: The file holds another run, the path cannot be written to, the position is unknown, the model is no
+            classifier or regression, or the labels are not one per example.
     """
     path = Path(path)
     check_place(path)
