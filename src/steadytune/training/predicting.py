@@ -223,9 +223,8 @@ def check_labels(labels: Tensor, classes: bool) -> None:
     Raises:
         UserError: One is not a finite number, or a class is negative.
     """
-    if labels.is_floating_point():
-        if not bool(torch.isfinite(labels).all()):
-            raise UserError("a label to record is not a finite number: take such examples out")
+    if labels.is_floating_point() and not bool(torch.isfinite(labels).all()):
+        raise UserError("a label to record is not a finite number: take such examples out")
     if classes and bool((labels < 0).any()):
         raise UserError(f"a label to record is {int(labels.min())}: take examples without a class out")
 

@@ -50,8 +50,8 @@ class StabilityRecorder(TrainerCallback):
 
     Raises:
         UserError: There is nothing to predict, the path cannot be written to, the position is unknown, the model lies
-            in parts over several processes, or, as training begins, it is no classifier or regression, an example has no
-            class, or the file holds the run of another seed.
+            in parts over several processes, or, as training begins, it is no classifier or regression, an example has
+            no class, or the file holds the run of another seed.
     """
 
     def __init__(
@@ -209,9 +209,8 @@ def record_model(
         kind: "regression" or "classification", where one output and labels 0 and 1 do not tell.
 
     Raises:
-        UserError: The file holds another run or cannot be written, the position is unknown, the model is no classifier or
-            regression, or
-            the labels are not one per example.
+        UserError: The file holds another run, the path cannot be written to, the position is unknown, the model is no
+            classifier or regression, or the labels are not one per example.
     """
     path = Path(path)
     check_place(path)
