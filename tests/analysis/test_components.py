@@ -14,7 +14,9 @@ GRID = tuple(f"{init}/{order}/0" for init, order in itertools.product(range(3), 
 
 
 def scored(scores, seeds, **fields):
-    return Cohort(scores=np.asarray(scores, dtype=float), seeds=tuple(seeds), recipe="standard", **fields)
+    return Cohort(
+        scores=np.asarray(scores, dtype=float), seeds=tuple(seeds), recipe="standard", metric="accuracy", **fields
+    )
 
 
 def predicting(predictions, seeds, **fields):

@@ -143,14 +143,21 @@ def test_a_metric_that_is_unknown_or_means_nothing_here_is_refused(runs):
             {"logits": np.zeros((0, 2)), "labels": np.zeros(0, int), "ids": np.zeros(0)},
             "logits must be (examples, two or more classes)",
         ),
-        ({"logits": np.full((EXAMPLES, CLASSES), np.nan)}, "logits hold NaN or infinity, first in row 0: a diverged"),
+        (
+            {"logits": np.array([[np.nan, 0]] + [[1, 2]] * 19)},
+            "logits hold NaN or infinity, first in row 0: a diverged",
+        ),
         ({"logits": np.full((EXAMPLES, CLASSES), "x")}, "logits must be real numbers, got the type <U1"),
         ({"labels": np.zeros(EXAMPLES - 1, int)}, "labels must be (20,), one for each row of logits, not (19,)"),
         ({"labels": np.full(EXAMPLES, 2)}, "labels must be 0 to 1, the columns of logits, but row 0 holds 2"),
-        ({"labels": np.full(EXAMPLES, -1)}, "labels must be 0 to 1, the columns of logits"),
+        ({"labels": np.full(EXAMPLES, -2)}, "labels must be 0 to 1, the columns of logits"),
         ({"labels": np.full(EXAMPLES, 0.5)}, "labels must be 0 to 1, the columns of logits"),
-        ({"labels": np.full(EXAMPLES, "yes")}, "labels must be real numbers, got the type <U3"),
         ({"labels": np.zeros(EXAMPLES, int)}, "labels differ from those of"),
+        ({"labels": np.full(EXAMPLES, -1)}, " has no labels, but"),
+        (
+            {"labels": np.full(EXAMPLES, "yes")},
+            ", row 0: 'labels' is 'yes', which is no number; for labels in words give",
+        ),
         ({"representations": np.zeros((2, 19, 4))}, "representations must be (layers, 20, width), with a row for each"),
         ({"representations": np.zeros((2, 0, 4))}, "representations must be (layers, 20, width), with a row for each"),
         ({"representations": np.zeros(EXAMPLES)}, "representations must be (layers, examples, width), not (20,)"),
@@ -168,20 +175,20 @@ def test_a_metric_that_is_unknown_or_means_nothing_here_is_refused(runs):
         ({"ids": np.zeros(EXAMPLES, int)}, "ids must tell the examples apart, but rows 0 and 1 are both '0'"),
         ({"texts": np.full(EXAMPLES + 1, "x")}, "20 rows of logits but 21 texts: one per example is needed"),
         ({"label_names": ["a", "b", "c"]}, "3 label_names but 2 columns of logits: one per class is needed"),
-        ({"ids": np.arange(EXAMPLES)[::-1]}, "ids differ from those of"),
+        ({"ids": np.arange(EXAMPLES)[::-1]}, "the rows are in another order than in"),
     ],
 )
 def test_a_file_that_is_wrong_or_does_not_fit_the_others_is_named(runs, changes, said):
     shared = {"examples": "f1", "ids": np.arange(EXAMPLES), "representations": np.zeros((2, EXAMPLES, 4))}
     np.savez(runs[0], **arrays(0, **shared))
     np.savez(runs[1], **arrays(1, **{**shared, **changes}))
-    assert refused("measure", *runs).startswith(f"error: {runs[1]}: {said}")
+    assert refused("measure", *runs).startswith(f"error: {runs[1]}{said if said[0] in ' ,' else f': {said}'}")
 
 
 def test_a_file_without_predictions_is_named_with_what_it_holds(runs):
     np.savez(runs[1], other=np.zeros(2), labels=np.zeros(EXAMPLES))
     assert refused("measure", *runs) == (
-        f"error: {runs[1]}: no 'logits', 'probabilities', 'representations' or 'generations'; it holds other, labels"
+        f"error: {runs[1]}: no 'logits', 'probabilities', 'predictions', 'representations' or 'generations'; it holds labels, other"
     )
 
 

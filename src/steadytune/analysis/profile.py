@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from steadytune.analysis.halves import SPLITS, half_deviations
 from steadytune.analysis.intervals import UNKNOWN, mean_interval, pair_interval, spread_interval, varies
 from steadytune.analysis.notes import prediction_notes, representation_notes, run_notes, score_notes
 from steadytune.analysis.scores import count_examples, score_range
+from steadytune.analysis.suspicion import copies, suspicious
 from steadytune.analysis.tables import PairTable, pair_tables
 from steadytune.analysis.value import Value
 from steadytune.errors import UserError
@@ -31,7 +32,7 @@ MEASURES = ("sd", *PREDICTION_MEASURES, *REPRESENTATION_MEASURES)
 TEXT_MEASURES = ("chrf",)
 """What generated texts have besides."""
 
-_LARGEST = {
+LARGEST = {
     "disagreement": 1.0,
     "jensen_shannon": math.log(2),
     "chrf": 1.0,
@@ -39,6 +40,8 @@ _LARGEST = {
     "procrustes": 1.0,
     "cka": 2.0,
 }
+"""Largest value of each; that of kappa depends on the number of runs."""
+
 _LIBRARY_NAMES = {"svcca": "svcca", "procrustes": "procrustes", "cka": "linear_cka"}
 # Share of the time for the representations of a cohort that goes into measuring them; the rest is for the intervals.
 _MEASURING = 0.7
@@ -60,6 +63,7 @@ class Profile:
         resampled: The measures on resampled runs and examples; see `bootstrap.Resamples`. Entry r of
             two cohorts with the same examples, or the same seeds, shares what was drawn.
         notes: What a reader must know before trusting a value, one sentence each.
+        first_notes: Those of them that come before any number: how files were read, copies, classes in another order.
     """
 
     cohort: Cohort
@@ -69,6 +73,7 @@ class Profile:
     evaluation: EvaluationError
     resampled: Resamples
     notes: tuple[str, ...]
+    first_notes: tuple[str, ...] = ()
 
     def last(self, measure: str) -> Value:
         """Return a measure's value, of a representation measure that at the last layer."""
@@ -126,15 +131,21 @@ def _profile(cohort: Cohort, report: Callable[[float], None]) -> Profile:
     resamples = resample(cohort, tables, states.distances, states.deviations)
     representations = _representation_values(cohort, states, resamples)
     predictions = _prediction_values(cohort, tables, resamples)
+    first_notes = (*cohort.notes, *suspicious(cohort))
+    mean, *values = _mean(cohort, resamples), _spread(cohort, resamples), *predictions, *representations
+    if copies(cohort):
+        # Runs that are one are no sample of runs.
+        mean, *values = (replace(value, low=math.nan, high=math.nan) for value in (mean, *values))
     return Profile(
         cohort=cohort,
-        mean=_mean(cohort, resamples),
-        values=(_spread(cohort, resamples), *predictions, *representations),
+        mean=mean,
+        values=tuple(values),
         distances={name: table.distances() for name, table in tables.items()} | states.distances,
         evaluation=evaluation_error(cohort),
         resampled=resamples,
+        first_notes=first_notes,
         notes=(
-            *cohort.notes,
+            *first_notes,
             *run_notes(cohort),
             *score_notes(cohort),
             *prediction_notes(cohort),
@@ -188,7 +199,7 @@ def _prediction_values(cohort: Cohort, tables: Mapping[str, PairTable], resample
 
 
 def _largest(measure: str, runs: int) -> float:
-    return runs / (runs - 1) if measure == "kappa" else _LARGEST[measure]
+    return runs / (runs - 1) if measure == "kappa" else LARGEST[measure]
 
 
 class _States(NamedTuple):
@@ -232,7 +243,7 @@ def _representation_values(cohort: Cohort, states: _States, resamples: Resamples
         Value(
             measure,
             layer + 1,
-            *pair_interval(float(value), len(cohort), _LARGEST[measure], resamples.of(measure, freedom, layer)),
+            *pair_interval(float(value), len(cohort), LARGEST[measure], resamples.of(measure, freedom, layer)),
             null=float(states.nulls[measure][layer]),
         )
         for measure in REPRESENTATION_MEASURES

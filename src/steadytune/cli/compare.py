@@ -55,6 +55,15 @@ def compare(
     positive: Annotated[
         str | None, typer.Option(help="Class that F1 speaks of, of runs in files.", show_default=False)
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Which column is what, of runs in files, as in 'steadytune measure'. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for report.html and tables, of runs in files.", show_default=False)
     ] = None,
@@ -85,14 +94,17 @@ def compare(
 
     console = Console()
     if len(paths) > 1 or paths[0].is_file():
+        from steadytune.cli.measure import key_values
         from steadytune.cli.sides import compare_files
 
-        compare_files(console, paths, baseline, detect, metric, positive, out)
+        compare_files(console, paths, baseline, detect, metric, key_values(settings or []), positive, out)
         return
     (folder,) = paths
-    if metric or positive or out:
+    if metric or positive or settings or out:
         see = shlex.join(["steadytune", "report", str(folder)])
-        raise UserError(f"--metric, --positive and --out are for runs in files; the page of a study is made by {see}")
+        raise UserError(
+            f"--metric, --positive, --set and --out are for runs in files; the page of a study is made by {see}"
+        )
     cohorts = RunStore(folder).cohorts()
     _check(cohorts, folder)
     with bar(console, "measuring") as progress:

@@ -38,6 +38,16 @@ def measure(
             show_default="class 1; of named classes the one that denies nothing, or the rarer",
         ),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Which column is what, where its name does not say: group=passage, label=gold, ignore=a,b; "
+            "kind=regression; axes=examples-first. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for report.html, measures.csv and flips.csv.", show_default=False)
     ] = None,
@@ -68,7 +78,7 @@ def measure(
 
     console = Console()
     if len(paths) == 1 and (paths[0] / "study.yaml").is_file():
-        if out or metric or positive:
+        if out or metric or settings or positive:
             see = shlex.join(["steadytune", "report", str(paths[0])])
             raise UserError(f"{paths[0]} is a study, which has a metric of its own: see {see}")
         with bar(console, "measuring") as progress:
@@ -77,25 +87,46 @@ def measure(
         return
     if out and out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: --out names a folder")
-    runs, comparison = _measure_files(console, paths, metric, positive)
+    runs, comparison = _measure_files(console, paths, metric, positive, key_values(settings or []))
+    _show_read(console, comparison)
     show(console, comparison, write_page(out, comparison, runs) if out else None)
 
 
+def key_values(settings: list[str]) -> dict[str, str]:
+    """Take options of the form KEY=VALUE apart."""
+    for setting in settings:
+        if "=" not in setting:
+            raise UserError(f"--set {setting} must be KEY=VALUE, as in --set group=passage")
+    return {key.strip(): value.strip() for key, value in (setting.split("=", 1) for setting in settings)}
+
+
 def _measure_files(
-    console: Console, paths: list[Path], metric: str | None, positive: str | None
+    console: Console, paths: list[Path], metric: str | None, positive: str | None, columns: dict[str, str]
 ) -> tuple[list[ExternalRun], Comparison]:
     from steadytune.analysis.comparison.compare import compare
     from steadytune.cli.progress import bar
-    from steadytune.external import cohort_of, read_run, run_files
+    from steadytune.external import Choices, cohort_of, read_source, run_files, runs_of
 
+    choices = Choices.parse(columns)
     files = run_files(paths)
-    runs = []
+    sources = []
     with console.status("reading") as status:
         for number, path in enumerate(files, start=1):
-            status.update(f"reading run {number} of {len(files)}")
-            runs.append(read_run(path))
+            status.update(f"reading file {number} of {len(files)}")
+            sources.append(read_source(path))
+    runs = runs_of(sources, choices, metric)
+    cohort = cohort_of(runs, metric, choices, positive)
     with bar(console, "measuring") as progress:
-        return runs, compare([cohort_of(runs, metric, positive)], progress=progress)
+        return runs, compare([cohort], progress=progress)
+
+
+def _show_read(console: Console, comparison: Comparison) -> None:
+    """Print what was read of the files, and what must be known before any number."""
+    for found in comparison.profiles:
+        for name, value in found.cohort.read.items():
+            console.print(f"{name}: {value}", markup=False, highlight=False)
+        for note in found.first_notes:
+            console.print(f"note: {note}", markup=False, highlight=False)
 
 
 def write_page(out: Path, comparison: Comparison, runs: Sequence[ExternalRun], words: list[str] | None = None) -> Path:

@@ -58,7 +58,8 @@ def show(console: Console, comparison: Comparison, page: Path | None = None) -> 
         # Not wrapped, so that the path can be copied or clicked.
         console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
         return
-    for note in dict.fromkeys(note for profile in comparison.profiles for note in profile.notes):
+    said = {note for profile in comparison.profiles if profile.cohort.read for note in profile.first_notes}
+    for note in dict.fromkeys(note for profile in comparison.profiles for note in profile.notes if note not in said):
         console.print(f"note: {note}", markup=False, highlight=False)
 
 

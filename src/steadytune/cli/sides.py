@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ def compare_files(
     baseline: str | None,
     detect: float | None,
     metric: str | None,
+    columns: Mapping[str, str],
     positive: str | None,
     out: Path | None,
 ) -> None:
@@ -34,7 +35,9 @@ def compare_files(
     if out and out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: --out names a folder")
     with console.status("reading"):
-        sides = read_sides(paths, metric, positive)
+        sides = read_sides(paths, metric, columns, positive)
+    for name, value in sides.cohorts[0].read.items():
+        console.print(f"{name}: {value}", markup=False, highlight=False)
     words = _of_single_runs(sides.cohorts)
     if words is not None and (baseline or detect is not None):
         raise UserError("--baseline and --detect are for several runs on either side: one run has no spread over seeds")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,16 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from steadytune.errors import UserError
-from steadytune.external.read import check, read_run, run_files, run_name
+from steadytune.external.aligning import align, drop_unlabelled, orient_states, unify_classes
+from steadytune.external.columns import Choices
+from steadytune.external.outputs import probabilities_called_logits
+from steadytune.external.read import check, read_source, run_files, run_name
 from steadytune.external.run import ExternalRun, check_same_examples
+from steadytune.external.said import seed_notes, summary
+from steadytune.external.source import Source
+from steadytune.external.understand import understand
 from steadytune.metrics import METRICS, Answers, Scored, score
-from steadytune.records import Cohort
+from steadytune.records import Cohort, LostRun
 from steadytune.records.checks import Kind, inferred_kind
 
 EXAMPLES = "these examples"
@@ -22,29 +29,71 @@ EXAMPLES = "these examples"
 
 
 def read_runs(
-    paths: str | Path | Iterable[str | Path], metric: str | None = None, positive: str | int | None = None
+    paths: str | Path | Iterable[str | Path],
+    metric: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    positive: str | int | None = None,
 ) -> Cohort:
     """Read runs that were trained elsewhere, one file each, into a cohort.
 
     Args:
-        paths: Two or more files .npz, .safetensors, .csv, .tsv, .jsonl or .parquet, or one folder of them.
+        paths: Two or more files .npz, .safetensors, .csv, .tsv, .jsonl or .parquet, or one folder of them; one file of
+            several runs, whose column `seed` names them.
         metric: What scores the runs: a score that every file holds, or else a metric that follows from predictions and
             labels. Left out, it is the most natural of the scores that every file holds, never a loss where there is
             more, or else accuracy (of a regression, Pearson's correlation; of texts, the share that equals the
             reference). Recorded scores that contradict predictions and labels are said to do so, and not taken.
+        columns: Which column is what, where its name does not say: {"group": "passage"}. Keys are "label",
+            "prediction", "logits", "probability" (of class 1), "id", "group", "seed", "text", "generation", "reference"
+            and "states"; "ignore" for columns to leave aside, "kind" for a task kind, and "axes" for "layers-first" or
+            "examples-first" states.
         positive: Name or number of the class that a metric such as F1 speaks of; by default of two classes the second,
             or where they have names as `metrics.positive` says.
 
     Raises:
-        UserError: A file cannot be read, is not what a run must be, or does not fit the others; names file and axis.
+        UserError: A file cannot be read, is not what a run must be, does not fit the others, or may be read in several
+            ways; names file and axis, or the setting that tells.
     """
     listed = [paths] if isinstance(paths, (str, Path)) else paths
-    return cohort_of([read_run(file) for file in run_files([Path(path) for path in listed])], metric, positive)
+    choices = Choices.parse(columns or {})
+    sources = [read_source(file) for file in run_files([Path(path) for path in listed])]
+    return cohort_of(runs_of(sources, choices, metric), metric, choices, positive)
 
 
-def cohort_of(runs: Sequence[ExternalRun], metric: str | None = None, positive: str | int | None = None) -> Cohort:
+def runs_of(sources: Sequence[Source], choices: Choices | None = None, metric: str | None = None) -> list[ExternalRun]:
+    """Give what files hold its meaning.
+
+    Raises:
+        UserError: As `read_runs`, or there is one run alone.
+    """
+    of_targets = metric in METRICS and METRICS[metric].kinds == ("regression",)
+    runs = understand(sources, choices or Choices(), of_targets)
+    if len(runs) < 2:
+        raise UserError(f"{runs[0].origin} is one run: instability needs at least two that differ in their seed")
+    return runs
+
+
+def cohort_of(
+    runs: Sequence[ExternalRun],
+    metric: str | None = None,
+    choices: Choices | None = None,
+    positive: str | int | None = None,
+) -> Cohort:
     """Make a cohort of two or more runs, as `read_runs` does of files."""
+    every, names = runs, run_names(runs)
+    lost = tuple(
+        LostRun(name, run.status, run.reason) for name, run in zip(names, every, strict=True) if run.status is not None
+    )
+    seeds = tuple(name for name, run in zip(names, every, strict=True) if run.status is None)
+    runs, notes = _prepared([run for run in every if run.status is None], choices or Choices())
+    notes = [*seed_notes(every, names), *_own_notes(every), *notes]
+    if not runs:
+        nothing = Cohort(scores=np.empty(0), recipe="these runs", lost=lost)
+        return replace(nothing, notes=tuple(notes), read=summary(every, nothing))
     kind = _kind(runs, metric)
+    if kind != "regression":
+        runs, found = drop_unlabelled(runs, kind)
+        notes += found
     for run in runs:
         check(run, kind)
     check_same_examples(runs)
@@ -53,38 +102,41 @@ def cohort_of(runs: Sequence[ExternalRun], metric: str | None = None, positive: 
     if labels is not None and kind != "regression":
         labels = labels.astype(np.int64)
 
-    def every(name: str) -> Any:
+    def each(name: str) -> Any:
         return None if getattr(first, name) is None else [getattr(run, name) for run in runs]
 
     as_logits = all(run.logits is not None for run in runs)
     outputs: dict[str, Any] = {
-        "logits": every("logits") if as_logits else None,
+        "logits": each("logits") if as_logits else None,
         "probabilities": None if as_logits or first.outputs is None else [_probabilities(run) for run in runs],
-        "predictions": every("predictions"),
+        "predictions": each("predictions") if all(run.predictions is not None for run in runs) else None,
     }
     label_names = texts_of(runs).get("labels")
-    found = _scored(runs, kind, labels, outputs, metric, positive, label_names)
-    return Cohort(
-        scores=found.values,
+    scored = _scored(runs, kind, labels, outputs, metric, positive, label_names)
+    cohort = Cohort(
+        scores=scored.values,
         **outputs,
         labels=labels,
         groups=first.groups,
-        representations=every("representations"),
-        seeds=run_seeds(runs),
-        failed=found.failed,
-        majority_score=found.constant,
+        representations=each("representations"),
+        seeds=seeds,
+        failed=scored.failed,
+        majority_score=scored.constant,
         recipe="these runs",
-        metric=found.metric,
+        metric=scored.metric,
         kind=kind,
+        lost=lost,
         examples=EXAMPLES if texts_of(runs) else "",
-        generations=every("generations"),
+        generations=each("generations"),
         references=first.references,
-        token_logits=every("token_logits"),
+        token_logits=each("token_logits"),
         token_counts=first.token_counts,
-        notes=found.notes,
-        positive=found.positive,
+        notes=tuple(dict.fromkeys((*notes, *scored.notes))),
+        positive=scored.positive,
         label_names=label_names,
     )
+    object.__setattr__(cohort, "read", summary([*runs, *(run for run in every if run.status is not None)], cohort))
+    return cohort
 
 
 def _scored(
@@ -113,6 +165,28 @@ def _scored(
     return score(answers, names, held, metric=metric, positive=positive, label_names=label_names)
 
 
+def _prepared(runs: list[ExternalRun], choices: Choices) -> tuple[list[ExternalRun], list[str]]:
+    """Give runs one order of examples and one numbering of classes, and outputs and states their meaning."""
+    if not runs:
+        return [], []
+    runs, notes = probabilities_called_logits(runs)
+    runs, found = align(runs)
+    notes += found
+    runs, found = unify_classes(runs)
+    notes += found
+    turned = [orient_states(run, choices.axes) for run in runs]
+    return [run for run, _ in turned], [*notes, *(note for _, said in turned for note in said)]
+
+
+def _own_notes(runs: Sequence[ExternalRun]) -> list[str]:
+    """Return what the reading of single files gave to say, with the file where not all say it."""
+    notes = []
+    for note in dict.fromkeys(note for run in runs for note in run.notes):
+        saying = [run for run in runs if note in run.notes]
+        notes.append(note if len(saying) == len(runs) else f"{saying[0].origin}: {note}")
+    return notes
+
+
 def texts_of(runs: Sequence[ExternalRun]) -> dict[str, list[str]]:
     """Return "texts" of the examples and "labels", the names of the classes, as far as a run has them."""
     found = {}
@@ -123,13 +197,20 @@ def texts_of(runs: Sequence[ExternalRun]) -> dict[str, list[str]]:
     return found
 
 
-def run_seeds(runs: Sequence[ExternalRun]) -> tuple[str, ...]:
-    """Return the seeds if they tell the runs apart, else names of files, as long as needed for that."""
-    files = [Path(run.origin) for run in runs]
-    for names in ([run.seed or "" for run in runs], list(map(run_name, files))):
+def run_names(runs: Sequence[ExternalRun]) -> tuple[str, ...]:
+    """Return the seeds if they tell the runs apart, else what in their paths does."""
+    files = [Path(run.file or run.origin) for run in runs]
+    stems = [run_name(path) for path in files]
+    parts = [(*path.parts[:-1], stem) for path, stem in zip(files, stems, strict=True)]
+    same = [len(set(at)) == 1 for at in zip(*((*part[::-1],) for part in parts), strict=False)]
+    # From the end of the paths back to where they differ, without the parts that all share.
+    apart = ["/".join(part for part, shared in zip(one[::-1], same, strict=False) if not shared) for one in parts]
+    seeded = [run.seed or "" for run in runs]
+    both = [f"{stem} seed {seed}" for stem, seed in zip(stems, seeded, strict=True)]
+    for names in (seeded, stems, ["/".join(one.split("/")[::-1]) for one in apart], both):
         if all(names) and len(set(names)) == len(runs):
             return tuple(names)
-    return tuple(map(str, files))
+    return tuple(run.origin for run in runs)
 
 
 def _kind(runs: Sequence[ExternalRun], metric: str | None) -> Kind:

@@ -7,7 +7,7 @@ parted.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from steadytune.errors import UserError
-from steadytune.external.cohort import cohort_of, run_seeds
-from steadytune.external.read import folder_files, read_run, run_name
+from steadytune.external.cohort import cohort_of, run_names, runs_of
+from steadytune.external.columns import Choices
+from steadytune.external.read import folder_files, read_source, run_name
 from steadytune.external.run import ExternalRun
-from steadytune.records import Cohort
+from steadytune.records import Cohort, LostRun
 
 _OF_RUN = ("logits", "probabilities", "predictions")
 _LISTS = ("generations", "representations", "token_logits")
@@ -37,12 +38,18 @@ class Sides:
     runs: tuple[ExternalRun, ...]
 
 
-def read_sides(paths: Sequence[str | Path], metric: str | None = None, positive: str | int | None = None) -> Sides:
+def read_sides(
+    paths: Sequence[str | Path],
+    metric: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    positive: str | int | None = None,
+) -> Sides:
     """Read what is to be compared: files of one run each, or folders of runs.
 
     Args:
         paths: Two files; or two or more of which at least one is a folder of runs.
         metric: As in `read_runs`.
+        columns: As in `read_runs`.
         positive: As in `read_runs`.
 
     Raises:
@@ -62,23 +69,28 @@ def read_sides(paths: Sequence[str | Path], metric: str | None = None, positive:
     for file in (file for side in files for file in side):
         if resolved.count(file.resolve()) > 1:
             raise UserError(f"{file} is given twice: a run does not differ from itself")
-    runs = [[read_run(file) for file in side] for side in files]
-    return Sides(part(runs, _names(places), metric, positive), tuple(run for side in runs for run in side))
+    choices = Choices.parse(columns or {})
+    runs = runs_of([read_source(file) for side in files for file in side], choices, metric)
+    sides = [[run for run in runs if Path(run.file or run.origin) in side] for side in files]
+    return Sides(part(sides, _names(places), metric, choices, positive), tuple(run for side in sides for run in side))
 
 
 def part(
     sides: Sequence[Sequence[ExternalRun]],
     names: Sequence[str],
     metric: str | None = None,
+    choices: Choices | None = None,
     positive: str | int | None = None,
 ) -> tuple[Cohort, ...]:
     """Make a cohort of each side, all on the same examples and scored alike."""
-    joint = cohort_of([run for side in sides for run in side], metric, positive)
+    joint = cohort_of([run for side in sides for run in side], metric, choices, positive)
     cohorts, at = [], 0
     for name, side in zip(names, sides, strict=True):
-        rows = list(range(at, at + len(side)))
-        cohorts.append(_rows(joint, rows, seeds=run_seeds(side), recipe=name))
-        at += len(side)
+        named = list(zip(run_names(side), side, strict=True))
+        seeds = tuple(called for called, run in named if run.status is None)
+        lost = tuple(LostRun(called, run.status, run.reason) for called, run in named if run.status is not None)
+        cohorts.append(_rows(joint, list(range(at, at + len(seeds))), seeds=seeds, lost=lost, recipe=name))
+        at += len(seeds)
     return tuple(cohorts)
 
 
@@ -89,14 +101,10 @@ def _rows(joint: Cohort, rows: list[int], **own: Any) -> Cohort:
     outputs = {name: getattr(joint, name) for name in _OF_RUN}
     # Probabilities and predictions follow from what comes before them.
     given = next((name for name in _OF_RUN if outputs[name] is not None), None)
-    return replace(
-        joint,
-        scores=joint.scores[rows],
-        failed=None if joint.failed is None else np.asarray(joint.failed)[rows],
-        **{name: some(outputs[name]) if name == given else None for name in _OF_RUN},
-        **{name: some(getattr(joint, name)) for name in _LISTS},
-        **own,
-    )
+    parts: dict[str, Any] = {name: some(outputs[name]) if name == given else None for name in _OF_RUN}
+    parts |= {name: some(getattr(joint, name)) for name in _LISTS}
+    failed = None if joint.failed is None else np.asarray(joint.failed)[rows]
+    return replace(joint, scores=joint.scores[rows], failed=failed, **(parts | own))
 
 
 def _files(place: Path) -> list[Path]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from steadytune.errors import UserError
-from steadytune.metrics import Answers, Scale, recorded, score
+from steadytune.metrics import Answers, Metric, Scale, recorded, score
 from steadytune.metrics.positive import find_positive
-from steadytune.metrics.scoring import UNNAMED, in_fractions
+from steadytune.metrics.scoring import UNNAMED, computable, constant_score, in_fractions
 from steadytune.records.arrays import RunArrays, check_same_shapes
 from steadytune.records.checks import Kind, check_kind, check_run, inferred_kind, read_array, read_list
 
@@ -101,11 +101,14 @@ class Cohort:
         groups: (N,) whole numbers, or None: examples of one number belong together, such as questions on one passage or
             tokens of one sentence, and are resampled together. None where each stands for itself, or nobody said.
         generations: K sequences of N texts, for the kind "generation", or None.
-        references: N texts that the generations should equal, or None.
+        references: N texts that the generations should equal, or for an example a tuple of texts of which any will do;
+            or None.
         token_logits: K arrays (T, V) over the next token, all reading the same T tokens of all examples in a row
             (teacher forcing), or None.
         token_counts: (N,) how many of the T tokens belong to each example; token_logits need them.
-        notes: What a reader must know of where the arrays and scores come from, one sentence each.
+        notes: What a reader must know of where the arrays and scores come from, one sentence each; a profile's notes
+            begin with them.
+        read: What was read of files -> in words.
         positive: Number of the class that a metric such as F1 speaks of; its name will do, where classes have names.
             None for a metric without such a class, and where nobody chose it.
         label_names: Name of each class, or None.
@@ -135,12 +138,13 @@ class Cohort:
     predictions: _Predictions = _Predictions()
     groups: NDArray[np.int64] | None = None
     generations: Sequence[Sequence[str]] | None = None
-    references: Sequence[str] | None = None
+    references: Sequence[str | tuple[str, ...]] | None = None
     token_logits: Sequence[NDArray[Any]] | None = None
     token_counts: NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
     positive: int | str | None = None
     label_names: Sequence[str] | None = None
+    read: Mapping[str, str] = field(default_factory=dict)
     losses: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
@@ -251,10 +255,23 @@ class Cohort:
         """Turn per cent into fractions, and say which runs failed where that is known."""
         scores, notes = in_fractions(self.scale, self.scores, self._run_names())
         self._set(scores=scores, notes=(*self.notes, *notes))
+        if not len(self):
+            return
         if isinstance(self.positive, str):
             self._set(positive=find_positive(self.positive, self.label_names, self.answers.classes))
-        if self.failed is None and self.majority_score is not None and len(self):
+        metric = computable(self.metric, self.answers)
+        if metric is not None and metric.binary and self.positive is None:
+            self._set(positive=self.answers.positive_class)
+        if metric is not None and self.majority_score is None and self._computed(metric):
+            self._set(majority_score=constant_score(metric, self.answers))
+        if self.failed is None and self.majority_score is not None:
             self._set(failed=self.scale.no_better(scores, self.majority_score))
+
+    def _computed(self, metric: Metric) -> bool:
+        """Tell whether the scores are those of the answers."""
+        answers = self.answers
+        examples = len(self.references or ()) if answers.labels is None else len(answers.labels)
+        return bool(np.allclose(metric.plain(answers, examples), self.scores, rtol=0, atol=1e-6))
 
     def _run_names(self) -> list[str]:
         return [f"run {seed}" for seed in self.seeds]

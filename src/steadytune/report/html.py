@@ -102,6 +102,16 @@ class Section:
         return [(row.recipe, run) for row in self.rows for run in row.profile.cohort.lost]
 
     @property
+    def read(self) -> Mapping[str, str]:
+        """What was read of files, where the runs were trained elsewhere."""
+        return self.rows[0].profile.cohort.read
+
+    @property
+    def first_notes(self) -> list[str]:
+        """What must be known before any number: how files were read, copies, classes in another order."""
+        return list(dict.fromkeys(note for row in self.rows for note in row.profile.first_notes))
+
+    @property
     def notes(self) -> dict[str, list[str]]:
         """Note -> the recipes that it holds for."""
         notes: dict[str, list[str]] = {}
