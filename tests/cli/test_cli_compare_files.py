@@ -56,7 +56,7 @@ def test_two_folders_are_recipes_that_are_named_after_them(tmp_path):
         write(tmp_path / "new" / f"{seed}.csv", range(seed, seed + 2))
     words = said(command("compare", tmp_path / "old", tmp_path / "new", "--out", tmp_path / "out"))
     assert "difference from old" in words
-    assert "new: accuracy 95.0 on average" in words
+    assert "all six seeds score the same, accuracy 95.0" in words
     assert "+15.0" in words
     assert "runs of one name are taken for runs of one seed" in words
     with (tmp_path / "out" / "differences.csv").open(encoding="utf-8") as stream:
