@@ -33,10 +33,7 @@ def test_what_other_tools_put_into_a_file_does_not_matter(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (
-            {"logits": None},
-            "no 'logits', 'probabilities', 'predictions', 'representations' or 'generations'; it holds labels",
-        ),
+        ({"logits": None}, "no 'logits', 'probabilities', 'predictions', 'representations' or 'generations'; it holds"),
         ({"logits": np.full((EXAMPLES, 2), "x")}, "logits must be real numbers, got the type <U1"),
         ({"scores": [0.5, 0.6]}, "'scores' must be one finite number, the score of the run"),
         ({"scores.f1": np.nan}, "'scores.f1' must be one finite number"),
