@@ -187,9 +187,9 @@ def test_a_file_that_is_wrong_or_does_not_fit_the_others_is_named(runs, changes,
 
 def test_a_file_without_predictions_is_named_with_what_it_holds(runs):
     np.savez(runs[1], other=np.zeros(2), labels=np.zeros(EXAMPLES))
-    assert refused("measure", *runs) == (
-        f"error: {runs[1]}: no 'logits', 'probabilities', 'predictions', 'representations' or 'generations'; it holds labels, other"
-    )
+    said = refused("measure", *runs)
+    assert said.startswith(f"error: {runs[1]}: no 'logits', 'probabilities', 'predictions', 'representations' or")
+    assert said.endswith("it holds labels, other")
 
 
 class Bomb:

@@ -17,7 +17,7 @@ from steadytune.analysis.grouping import count_groups, example_groups
 from steadytune.analysis.halves import SPLITS, half_deviations
 from steadytune.analysis.intervals import UNKNOWN, mean_interval, pair_interval, spread_interval, varies
 from steadytune.analysis.notes import prediction_notes, representation_notes, run_notes, score_notes
-from steadytune.analysis.scores import count_examples, score_range
+from steadytune.analysis.scores import count_examples, possible_scores
 from steadytune.analysis.suspicion import copies, suspicious
 from steadytune.analysis.tables import PairTable, pair_tables
 from steadytune.analysis.value import Value
@@ -170,7 +170,7 @@ def _mean(cohort: Cohort, resamples: Resamples) -> Value:
     if "mean" not in resamples.both:
         return Value("mean", None, *UNKNOWN)
     draws = resamples.of("mean", _freedom(cohort))
-    return Value("mean", None, *mean_interval(cohort.scores, draws, *score_range(cohort)))
+    return Value("mean", None, *mean_interval(cohort.scores, draws, *possible_scores(cohort)))
 
 
 def _spread(cohort: Cohort, resamples: Resamples) -> Value:
@@ -179,7 +179,7 @@ def _spread(cohort: Cohort, resamples: Resamples) -> Value:
     sd = _measured(cohort, score_spread, cohort.scores)
     if len(cohort) < 2 or not varies(cohort.scores):
         return Value("sd", None, 0.0 if len(cohort) > 1 else sd, math.nan, math.nan)
-    lowest, highest = score_range(cohort)
+    lowest, highest = possible_scores(cohort)
     draws = resamples.of("sd", _freedom(cohort))
     return Value("sd", None, *spread_interval(sd, len(cohort), draws, (highest - lowest) / 2))
 

@@ -124,7 +124,7 @@ def show_differences(console: Console, comparison: Comparison, detect: float | N
     for (model, task), rows in grouped(comparison).items():
         name = " on ".join(filter(None, (model, task)))
         unit = ", scores in points" if rows[0].scale.unit else ""
-        title = f"difference from {rows[0].baseline} [95 % interval]{unit}"
+        title = f"difference from {rows[0].baseline} [95 % interval, adjusted]{unit}"
         console.print(Text(f"\n{f'{name}: ' if name else ''}{title}", style="bold"))
         if len(rows) == 1:
             console.print("there is no other recipe", highlight=False)
@@ -208,9 +208,11 @@ def _title(row: Row, found: Difference) -> str:
 
 
 def _amount(found: Difference, scale: Scale) -> str:
-    value, low, high = found.interval
+    from steadytune.analysis.wording import times
+
+    value, low, high = found.interval.value, found.adjusted.low, found.adjusted.high
     if found.measure == "sd_ratio":
-        written = [f"{number:.2f}" for number in (value, low, high)]
+        written = [times(number) for number in (value, low, high)]
     elif found.measure == "mean" and not scale.unit:
         written = [f"{number:+.4g}" for number in (value, low, high)]
     elif found.measure in ("mean", "failed"):
@@ -229,16 +231,19 @@ def _probability(p: float) -> str:
 def _seeds_needed(rows: Sequence[Row], detect: float | None) -> list[str]:
     """Say what it would take, whatever has been found, in four cases of five."""
     from steadytune.analysis.comparison.power import seeds_to_pin_sd
+    from steadytune.analysis.grouping import size_words
     from steadytune.analysis.wording import score_step
 
     lines = ["", "seeds a recipe that would be needed, from the SDs seen here:"]
     for row in rows:
-        if row.is_baseline or not max(row.sd.value, row.reference.last("sd").value) > 0:
+        if row.is_baseline or row.differences["mean"].estimate is None:
             continue
         step = row.step(detect)
-        needed = row.seeds_to_detect(step)
-        lines.append(
-            f"  {row.recipe} against {row.baseline}: {needed} to see a difference of {score_step(step, row.scale)}"
-        )
+        what = f"to see a difference of {score_step(step, row.scale)}"
+        if (needed := row.seeds_to_detect(step)) is None:
+            size = size_words(row.profile.cohort)
+            lines.append(f"  {row.recipe} against {row.baseline}: no number {what}, for the error of {size}")
+        else:
+            lines.append(f"  {row.recipe} against {row.baseline}: {needed} {what}")
     lines.append(f"  {rows[0].seeds_to_detect_ratio(_RATIO)} to see an SD twice another")
     return [*lines, f"  {seeds_to_pin_sd(_WIDTH)} to know an SD to about a quarter either way"]

@@ -47,6 +47,8 @@ def _outputs(found: Draft) -> None:
                 column = None
             elif name == "probabilities":
                 continue
+        if column is not None and len([pair for pair in pairs if not is_summary(pair[0])]) < 2:
+            pairs = []
         if column is not None and pairs:
             raise UserError(
                 f"{source.origin} has '{column}' and '{pairs[0][1]}': leave one aside with --set ignore=NAME"

@@ -5,9 +5,9 @@ procedure, d -+ t e and the p-value at which its nearer end reaches equality, so
 The error e and its degrees of freedom come from the bootstrap over runs and examples, whose draws two recipes share as
 far as they share seeds and examples, as `intervals` makes those of one cohort. Ratios are taken as logarithms.
 
-**The mean score.** V_r is s^2 / K + s_0^2 / K_0 with Welch's degrees of freedom, and of shared seeds the variance of the
-differences of their scores, with one degree of freedom less than there are pairs: without an error of examples this is
-Welch's, or the paired, t-test.
+**The mean score.** V_r is s^2 / K + s_0^2 / K_0 with Welch's degrees of freedom, and of shared seeds the variance of
+the differences of their scores, with one degree of freedom less than there are pairs: without an error of examples this
+is Welch's, or the paired, t-test.
 
 **All others** take
 
@@ -17,11 +17,11 @@ over resampled runs, m* and m_0* being the values of the two and K the smaller n
 larger of the two variances for both: of two recipes that collapse now and then, the one in which no run did so far
 looks far more certain than it is.
 
-**Failures** are compared by Fisher's exact test; the interval is Newcombe's (1998, method 10), and holds 0 where the test
-does not reject and there alone, as it would not always by itself.
+**Failures** are compared by Fisher's exact test. The interval is Newcombe's (1998, method 10), made to hold 0 where the
+test does not reject and there alone, as it would not always by itself.
 
-What a permutation of scores says, which takes the examples as they are, stands beside as what it is: a claim about these
-examples. No sentence is made of it.
+What a permutation of scores says, which takes the examples as they are, stands beside as what it is: a claim about
+these examples. No sentence is made of it.
 
 RATES
 
@@ -51,12 +51,14 @@ from steadytune.analysis.grouping import count_groups
 from steadytune.analysis.halves import SPLITS
 from steadytune.analysis.intervals import FEWEST, UNKNOWN, Draws, Interval, resampled_error, unshrunk
 from steadytune.analysis.profile import LARGEST, Profile
-from steadytune.analysis.scores import score_range
+from steadytune.analysis.scores import possible_scores
 from steadytune.records import Cohort
 
 _ROUNDING = 1e-9
 _LARGEST_EXPONENT = 100.0
 _NEAREST = 1e-3
+HERE = "_here"
+"""Ending of the names under which `differences` has what is said of these examples alone."""
 UNTESTED = Significance(math.nan, "", 1.0)
 
 
@@ -155,7 +157,7 @@ def differences(profile: Profile, baseline: Profile) -> dict[str, Difference]:
             if not math.isnan(test.p):
                 value = found[measure].interval.value
                 named = test._replace(test=f"{test.test}, these examples")
-                found[f"{measure}_here"] = Difference(measure, Interval(value, math.nan, math.nan), named)
+                found[f"{measure}{HERE}"] = Difference(measure, Interval(value, math.nan, math.nan), named)
     return found
 
 
@@ -185,7 +187,7 @@ def _mean(profile: Profile, baseline: Profile, pairs: NDArray[np.int64] | None) 
         freedom = from_runs**2 / (sum(part**2 / (size - 1) for part, size in zip(parts, sizes, strict=True)) or 1.0)
     lowest, highest = (
         max(ends) if place else min(ends)
-        for place, ends in enumerate(zip(*(score_range(one.cohort) for one in (profile, baseline)), strict=True))
+        for place, ends in enumerate(zip(*(possible_scores(one.cohort) for one in (profile, baseline)), strict=True))
     )
     of_both = Draws(*(one - other for one, other in zip(*drawn, strict=True)), _examples_freedom(profile, baseline))
     if not max(from_runs, float(of_both.examples.var())) > _ROUNDING**2:

@@ -126,11 +126,11 @@ def seeds_to_reach(
 def seeds_to_detect_ratio(ratio: float, *, power: float = POWER, level: float = LEVEL) -> int:
     """Seeds that each of two recipes needs to find a ratio of their SDs.
 
-    The logarithm of the ratio has an SD of about 1 / sqrt(K - 1), and the test of `difference` compares it with Student's
-    quantile times an error that is larger by a factor 1.04 + 1.4 / (K - 3.6): for its second term, and since few runs
-    resample to logarithms that scatter much. The factor is fitted to simulations of that test with K = 5 to 80, ratios
-    of 1.5 to 10 and levels of .05 to .004; above K = 40 it is too large by up to 4 %. Seeds that are shared and move both
-    recipes alike need fewer.
+    The logarithm of the ratio has an SD of about 1 / sqrt(K - 1), and the test of `difference` compares it with
+    Student's quantile times an error that is larger by a factor 1.04 + 1.4 / (K - 3.6): for its second term, and since
+    few runs resample to logarithms that scatter much. The factor is fitted to simulations of that test with K = 5 to
+    80, ratios of 1.5 to 10 and levels of .05 to .004; above K = 40 it is too large by up to 4 %. Seeds that are shared
+    and move both recipes alike need fewer.
 
     Args:
         ratio: Larger or smaller than 1; 2 and 1/2 need the same.
