@@ -160,7 +160,7 @@ def trend(table: pd.DataFrame, x: str, y: str, by: Sequence[str] = ("dataset",),
 
 def _clear(first: pd.DataFrame, last: pd.DataFrame, y: str, error: str) -> int | None:
     """Count the groups whose change is more than chance of drawing; None where no group has both errors."""
-    errors = np.hypot(first[error], last[error])
+    errors = (first[error] ** 2 + last[error] ** 2) ** 0.5
     known = errors.notna()
     return int(((last[y] - first[y]).abs() > CLEAR * errors)[known].sum()) if known.any() else None
 

@@ -81,8 +81,8 @@ class HeadInfluence(Influence):
     def _accuracy(self) -> str:
         return (
             "Beside exact retraining of linear heads the predicted order was right (rank correlation 0.96 to 0.99), "
-            "and the distances were too small: a half to 0.7 of the true ones where classes overlap, down to 0.15 where "
-            "they are separable."
+            "and the distances were too small: a half to 0.7 of the true ones where classes overlap, down to 0.15 "
+            "where they are separable."
         )
 
 

@@ -88,7 +88,7 @@ class CohortStability:
         """
         model, task, recipe = self.spec.cohort
         training, exact = self.spec.training, self.exact
-        row = {"model": model, "task": task, "recipe": recipe, "n": self.n}
+        row: dict[str, Any] = {"model": model, "task": task, "recipe": recipe, "n": self.n}
         row |= {"epochs": training.epochs, "steps": self.steps, "learning_rate": training.learning_rate}
         row |= {"batch_size": training.batch_size, "frozen": self.frozen}
         row |= {"left_out": len(exact.examples) if exact else 0, "seeds": len(exact.seeds) if exact else 0}
