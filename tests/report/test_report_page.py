@@ -14,7 +14,7 @@ from steadytune.analysis.comparison.verdict import verdict
 from steadytune.errors import UserError
 from steadytune.records import Cohort, RunStore
 from steadytune.report import render, write_report
-from steadytune.report.words import MEASURES, TEXTS_ALONE
+from steadytune.report.words import MEASURES
 
 
 @pytest.fixture(scope="module")
