@@ -87,11 +87,11 @@ def test_a_folder_that_cannot_be_written_is_reported_into_another(tmp_path):
     store = made_store(tmp_path / "out", made_study(seeds=3))
     # A folder in its place is what this process may not write, whoever it is.
     (store.path / "runs.csv").mkdir()
-    before = {path for path in store.path.rglob("*")}
+    before = set(store.path.rglob("*"))
     assert "--out" in refused("report", store.path)
     result = command("report", store.path, "--out", tmp_path / "elsewhere")
     assert result.code == 0
     assert (tmp_path / "elsewhere" / "report.html").is_file()
     assert command("validate", store.path, "--out", tmp_path / "elsewhere").code == 0
-    assert {path for path in store.path.rglob("*")} == before
+    assert set(store.path.rglob("*")) == before
     assert len(RunStore(store.path).records()) == 3

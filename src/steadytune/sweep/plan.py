@@ -81,8 +81,8 @@ def prepare_store(store: RunStore, specs: Iterable[RunSpec]) -> None:
             store.record(spec.id)
     first = {spec.cohort: spec for spec in specs}
     for record in store.records():
-        spec = first.get(record.spec.cohort)
-        if spec is not None and (changed := difference(record.spec, spec)):
+        asked = first.get(record.spec.cohort)
+        if asked is not None and (changed := difference(record.spec, asked)):
             raise UserError(
                 f"{changed} changed since {store.path} was begun: its runs cannot be compared with new ones.\n"
                 "Choose another --out, or undo the change."
