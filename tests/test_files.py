@@ -228,7 +228,7 @@ def test_a_file_is_read_up_to_a_limit_that_is_named(tmp_path):
     with pytest.raises(UserError, match=r"a\.txt\.gz is larger than 64 MiB"):
         read_content(packed)
     packed.write_bytes(packed.read_bytes()[:-4])
-    with pytest.raises(UserError, match="larger than|not a whole gzip file"):
+    with pytest.raises(UserError, match="larger than"):
         read_content(packed)
 
 

@@ -128,23 +128,17 @@ def test_runs_without_recipe_time_or_spread_are_printed() -> None:
 
 
 def test_cells_that_a_spreadsheet_would_compute_are_text_and_numbers_stay_numbers():
-    cells = ["=1+1", "+cmd", "-x", "@sum", "\tx", "\rx", "-1.5", "+3", "plain", "a=b", -1.5, None, True, "-inf"]
-    wanted = [
-        "'=1+1",
-        "'+cmd",
-        "'-x",
-        "'@sum",
-        "'\tx",
-        "'\rx",
-        "-1.5",
-        "+3",
-        "plain",
-        "a=b",
-        "-1.5",
-        "",
-        "true",
-        "'-inf",
-    ]
+    texts = {
+        "=1+1": "'=1+1",
+        "+cmd": "'+cmd",
+        "-x": "'-x",
+        "@sum": "'@sum",
+        "\tx": "'\tx",
+        "\rx": "'\nx",
+        "-inf": "'-inf",
+    }
+    others = {"-1.5": "-1.5", "+3": "+3", "plain": "plain", "a=b": "a=b", -2.5: "-2.5", None: "", True: "true"}
+    cells, wanted = [*texts, *others], [*texts.values(), *others.values()]
     names = [f"c{n}" for n in range(len(cells))]
     text = csv_text(names, [dict(zip(names, cells, strict=True))])
     assert list(csv.reader(io.StringIO(text, newline="")))[1] == wanted

@@ -28,7 +28,7 @@ from steadytune.report.explore import Texts
 from steadytune.report.words import MEASURES, MISSING, PAIRWISE, SCALES, called, interval, known, number, seconds
 
 _TERMINAL_NAME = 26
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULAS = ("=", "+", "-", "@", "\t", "\n")
 
 
 class Cell(NamedTuple):
@@ -293,9 +293,11 @@ def csv_text(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
 def _field(value: Any) -> Any:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
-    if isinstance(value, str) and value.startswith(_FORMULAS) and not _is_number(value):
+    if isinstance(value, str):
+        # The writer does not quote a carriage return, which readers take for the end of a line.
+        value = value.replace("\r\n", "\n").replace("\r", "\n")
         # A spreadsheet would compute it, and may be made to send it somewhere: the apostrophe says that it is text.
-        return f"'{value}"
+        return f"'{value}" if value.startswith(_FORMULAS) and not _is_number(value) else value
     return str(value).lower() if isinstance(value, bool) else value
 
 
