@@ -38,7 +38,7 @@ def draw(
     if tight:
         right = margin + 0.05 * generator.normal(size=(runs, examples))
     else:
-        right = margin + 0.4 * quality + 0.5 * generator.normal(size=(runs, examples))
+        right = margin + 0.15 * quality + 0.5 * generator.normal(size=(runs, examples))
     towards = np.where(labels == 1, right, -right)
     if tight:
         towards[generator.random(runs) < COLLAPSES] = 3.0

@@ -36,6 +36,10 @@ _LONGEST_RECIPE = 200
 STANDARD = "standard"
 
 
+def _spelled_label(value: Any) -> Any:
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
 class TaskSpec(Config):
     """Which task, and what cannot be inferred about it.
 
@@ -44,6 +48,10 @@ class TaskSpec(Config):
         path: For a hub name, a local copy of its repository, or a folder with its train and validation files.
         columns: Text columns, one or two; inferred when absent.
         label: Label column.
+        group: Column that is equal in examples that belong together, such as questions on one passage.
+        no_label: A label that means "none", such as -1 or nan: rows that have it are left aside. "never" where every
+            label is one.
+        encoding: Of files of text that are not UTF-8, such as latin-1.
         metric: A metric instead of the task's own.
         train_examples: Size of the generated training set.
         validation_examples: Size of the generated validation set.
@@ -54,6 +62,9 @@ class TaskSpec(Config):
     path: str | None = None
     columns: tuple[str, ...] | None = None
     label: str = "label"
+    group: str | None = None
+    no_label: Annotated[str | None, BeforeValidator(_spelled_label)] = None
+    encoding: str | None = None
     metric: str | None = None
     train_examples: Annotated[int, Field(ge=2, le=1_000_000)] = 300
     validation_examples: Annotated[int, Field(ge=2, le=1_000_000)] = 400
@@ -83,6 +94,8 @@ class Training(Config):
             head on that feature; "auto" is "native" in full and "mean" in head and for the offline model.
         precision: "float32", or "bf16" for bfloat16 autocast around float32 weights.
         train_size: Use this many training examples, drawn by `split_seed` and the `data` seed of the run.
+        split: How these are drawn: "random", or "stratified", which draws every class as often as the training set has
+            it, and once at least.
         select_checkpoint: Half of the validation set picks the epoch, the other half is measured.
         split_seed: Draws the training subset and the two halves; the same for all models and recipes.
         representations: Token position recorded after each block; "auto" is "cls" for encoders, "last" for decoders.
@@ -101,6 +114,7 @@ class Training(Config):
     pooling: Literal["auto", "native", "cls", "mean", "last"] = "auto"
     precision: Literal["float32", "bf16"] = "float32"
     train_size: Annotated[int, Field(ge=2)] | None = None
+    split: Literal["random", "stratified"] = "random"
     select_checkpoint: bool = False
     split_seed: Annotated[int, Field(ge=0)] = 0
     representations: Literal["auto", "cls", "mean", "last", "none"] = "auto"
@@ -194,7 +208,11 @@ class RunSpec(Config):
     @property
     def id(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the canonical spec."""
-        return sha256(canonical_json(self.model_dump(mode="json", exclude={"model", "task"})))[:16]
+        content = self.model_dump(mode="json", exclude={"model", "task"})
+        if content["training"]["split"] == "random":
+            # Runs that were made before there was another way of drawing keep their ids.
+            del content["training"]["split"]
+        return sha256(canonical_json(content))[:16]
 
     @property
     def cohort(self) -> tuple[str, str, str]:

@@ -92,7 +92,7 @@ def test_a_folder_without_runs_is_refused(tmp_path):
 @pytest.mark.parametrize("points", ["0", "-1", "nan", "inf"])
 def test_a_difference_that_means_nothing_is_refused(tmp_path, points):
     said = refused("compare", tmp_path, "--detect", points)
-    assert f"--detect must be a positive number of points, not {points}" in said
+    assert f"--detect must be a positive number, not {points}" in said
 
 
 def test_a_difference_that_no_study_could_show_is_refused(tmp_path):

@@ -139,7 +139,7 @@ def test_every_run_is_a_point_whose_hover_names_seed_score_and_status(study_fold
     hover = [text for trace in page.data["figures"]["s1-scores"]["data"] for text in trace.get("hovertext", ())]
     for record in study_folder.records():
         if record.score is not None:
-            status = "failed: no better than the majority class" if record.failed else "finished"
+            status = "failed: no better than one answer throughout" if record.failed else "finished"
             wanted = f"<b>{record.spec.recipe}</b><br>seed {record.spec.seeds.label}<br>accuracy "
             wanted += f"{100 * record.score:.1f}<br>{status}"
             assert wanted in hover

@@ -13,6 +13,7 @@ from rich.console import Console
 from steadytune.analysis.comparison.compare import compare
 from steadytune.records import Cohort, RunStore
 from steadytune.report import comparison_table, measures_csv, write_report
+from steadytune.report.tables import csv_text
 
 
 def read(store: RunStore, name: str) -> list[dict[str, str]]:
@@ -124,3 +125,26 @@ def test_runs_without_recipe_time_or_spread_are_printed() -> None:
     text = printed(compare([Cohort(scores=np.array([0.5]))]), 80)
     assert "these runs" in text
     assert str(math.nan) not in text
+
+
+def test_cells_that_a_spreadsheet_would_compute_are_text_and_numbers_stay_numbers():
+    cells = ["=1+1", "+cmd", "-x", "@sum", "\tx", "\rx", "-1.5", "+3", "plain", "a=b", -1.5, None, True, "-inf"]
+    wanted = [
+        "'=1+1",
+        "'+cmd",
+        "'-x",
+        "'@sum",
+        "'\tx",
+        "'\rx",
+        "-1.5",
+        "+3",
+        "plain",
+        "a=b",
+        "-1.5",
+        "",
+        "true",
+        "'-inf",
+    ]
+    names = [f"c{n}" for n in range(len(cells))]
+    text = csv_text(names, [dict(zip(names, cells, strict=True))])
+    assert list(csv.reader(io.StringIO(text, newline="")))[1] == wanted

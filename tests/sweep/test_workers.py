@@ -190,6 +190,41 @@ def test_killed_with_its_workers_orphaned_and_started_again_it_trains_what_is_mi
     same_results(store, run(given, tmp_path / "alone"))
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_ends_a_sweep_and_its_workers_at_once(tiny_model, tiny_task, tmp_path, name):
+    number, out = getattr(signal, name), tmp_path / "out"
+    words = ["run", "--model", tiny_model, "--task", tiny_task, "--seeds", 50, "--workers", 2, "--out", out]
+    process = Started(*words, folder=tmp_path)
+    process.wait_for_runs(out, 1)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) == 2
+    os.kill(process.pid, number)
+    result = process.wait()
+    assert [child for child in children if not ended(child)] == [], "they end before the command does"
+    assert result.code == 128 + number
+    assert result.out.splitlines()[-2:] == [
+        "stopped; finished runs are kept, and the same command goes on from here",
+        f"stopped by {name}",
+    ]
+    assert "Traceback" not in result.out
+
+
+def test_a_sweep_that_was_started_to_ignore_the_end_of_its_terminal_goes_on(tiny_model, tiny_task, tmp_path):
+    words = ["run", "--model", tiny_model, "--task", tiny_task, "--seeds", 3, "--workers", 1, "--out", tmp_path / "out"]
+    held = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "steadytune.cli.main", *map(str, words)], stdout=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGHUP, held)
+    wait_for(lambda: len(runs_in(tmp_path / "out")) > 0)
+    process.send_signal(signal.SIGHUP)
+    assert "report: " in process.communicate()[0]
+    assert process.returncode == 0
+    assert len(runs_in(tmp_path / "out")) == 3
+
+
 def test_an_interrupt_ends_a_sweep_in_a_line_and_keeps_what_is_done(tiny_model, tiny_task, tmp_path):
     words = ["run", "--model", tiny_model, "--task", tiny_task, "--seeds", 50, "--workers", 1]
     process = Started(*words, "--out", tmp_path / "out", folder=tmp_path)

@@ -174,9 +174,10 @@ def test_the_groups_and_credit_of_reading_comprehension_are_kept(tmp_path):
     multirc = load_benchmark(
         TaskSpec(name="super_glue/multirc", path=str(lay_out(tmp_path / "a", "super_glue/multirc")))
     )
-    assert multirc.validation.groups.tolist() == [0, 0, 1, 1, 2, 2]
+    assert multirc.validation.questions.tolist() == [0, 0, 1, 1, 2, 2]
+    assert multirc.validation.groups.tolist() == [0, 0, 0, 0, 1, 1]
     record = load_benchmark(TaskSpec(name="super_glue/record", path=str(lay_out(tmp_path / "b", "super_glue/record"))))
-    assert record.validation.groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert record.validation.questions.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert record.train.labels[:4].tolist() == [1, 0, 0, 1]
     assert record.train.credit[:4].tolist() == pytest.approx([1.0, 2 / 3, 2 / 3, 1.0])
 

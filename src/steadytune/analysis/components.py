@@ -169,7 +169,9 @@ def _described(found: Components) -> str:
         parts.append(f"less than {percent(_MINOR)} from each other interaction, at most {percent(most)}")
     words = f"Of the {'variance of the score' if score else 'disagreement'}, {listed(parts)}"
     if ranked[0].share.low <= max(source.share.high for source in ranked[1:]):
-        words += f"; {found.runs} runs do not tell which is the largest"
+        # First: the numbers that follow look like a ranking.
+        measure = "score's" if score else "disagreement's"
+        words = f"{found.runs} runs do not tell which of the {measure} sources is the largest. {words}"
     return words
 
 

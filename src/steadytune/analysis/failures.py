@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
-from steadytune.analysis.wording import named_runs, scored
+from steadytune.analysis.intervals import LEVEL
+from steadytune.analysis.wording import named_runs, percent, runs_noun, scored
 from steadytune.records import Cohort
 
 # A collapsed run gives one answer, or one but for a handful of examples.
 _ONE_ANSWER = 0.98
+# Twenty runs without a failure leave up to 14 % open.
+_MANY_RUNS = 20
 
 
 def failure_clauses(cohort: Cohort) -> list[str]:
@@ -40,6 +45,34 @@ def failure_clauses(cohort: Cohort) -> list[str]:
             f"{_named(cohort, rest)} {verb} no better than always giving one answer ({_scores(cohort, rest)})"
         )
     return clauses
+
+
+def failure_limit(cohort: Cohort) -> float:
+    """Return the upper end of the exact one-sided 95 % interval of the share of runs that go wrong (Clopper-Pearson).
+
+    Without a failure in K runs it is 1 - .05^(1/K). NaN where no runs are there, or nobody knows which failed.
+    """
+    wrong, total = wrong_runs(cohort)
+    if not total or (cohort.failed is None and not wrong):
+        return math.nan
+    return float(stats.beta.ppf(LEVEL, wrong + 1, total - wrong)) if wrong < total else 1.0
+
+
+def failure_words(cohort: Cohort) -> str:
+    """Say how many runs may fail, given how many did; "" for so many runs that it need not be said, or fewer than two.
+
+    Where no run failed, no interval can know of those that do.
+    """
+    wrong, total = wrong_runs(cohort)
+    if not 1 < total <= _MANY_RUNS:
+        return ""
+    noun = runs_noun(cohort.seeds)
+    limit = failure_limit(cohort)
+    if math.isnan(limit):
+        limit = 1 - (1 - LEVEL) ** (1 / total)
+        return f"which runs failed is unknown: what none of {total} {noun}s did, up to {percent(limit)} may do (95 %)"
+    seen = f"{wrong} failure{'' if wrong == 1 else 's'}" if wrong else "no failure"
+    return f"{seen} in {total} {noun}s: up to {percent(limit)} of runs may fail (95 %)"
 
 
 def failed_runs(cohort: Cohort) -> NDArray[np.bool_]:

@@ -164,8 +164,8 @@ def pair_interval(value: float, runs: int, upper: float, draws: Draws) -> Interv
     return Interval(value, value / factor, max(value, min(upper, value * factor)))
 
 
-def resampled_error(from_runs: float, runs: int, draws: Draws) -> tuple[float, float]:
-    """Standard error sqrt(V) and its degrees of freedom, from V_r and the draws; V_r must not be 0.
+def resampled_error(from_runs: float, runs_freedom: float, draws: Draws) -> tuple[float, float]:
+    """Standard error sqrt(V) and its degrees of freedom, from V_r, its own degrees of freedom, and the draws.
 
     NaN where nothing is known of other examples because all are one group.
     """
@@ -174,13 +174,13 @@ def resampled_error(from_runs: float, runs: int, draws: Draws) -> tuple[float, f
     from_examples = float(draws.examples.var())
     counted_again = max(0.0, float(draws.both.var() - draws.runs.var()) - from_examples)
     variance = max(from_runs, from_examples, from_runs + from_examples - counted_again)
-    freedom = variance**2 / (from_runs**2 / (runs - 1) + from_examples**2 / draws.freedom)
+    freedom = variance**2 / (from_runs**2 / runs_freedom + from_examples**2 / draws.freedom)
     return math.sqrt(variance), freedom
 
 
 def _half_width(from_runs: float, runs: int, draws: Draws) -> float:
     """Half the width of Student's interval: t sqrt(V)."""
-    error, freedom = resampled_error(from_runs, runs, draws)
+    error, freedom = resampled_error(from_runs, runs - 1, draws)
     return float(stats.t.ppf(_TAILS[1], freedom)) * error
 
 

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.analysis.components import forms_grid
+from steadytune.analysis.failures import failure_words
+from steadytune.analysis.grouping import count_groups, one_group, size_words
 from steadytune.analysis.intervals import varies
 from steadytune.analysis.scores import weighted_scores
 from steadytune.analysis.value import Value
@@ -19,6 +21,7 @@ NEAR_NULL = 0.8
 
 _TITLES = {"svcca": "SVCCA", "procrustes": "Procrustes", "cka": "CKA"}
 _HALF_PRECISION_LIMIT = 65504
+_FEW_GROUPS = 10
 
 
 def run_notes(cohort: Cohort) -> list[str]:
@@ -30,7 +33,11 @@ def run_notes(cohort: Cohort) -> list[str]:
     elif runs == 1:
         notes.append("One run: instability needs at least two.")
     elif runs == 2:
-        notes.append("Two runs: pairwise measures have no interval, which needs three, and that of SD is very wide.")
+        notes.append("Two runs: no measure has an interval, which needs three.")
+    if runs > 1 and (words := failure_words(cohort)):
+        notes.append(f"{capital(words)}. The intervals know of no failure but those that were seen.")
+    if cohort.groups is not None and runs:
+        notes.append(_group_note(cohort))
     if not cohort.scored:
         notes.append("The runs have no score, nor labels to take one from: mean and SD are unknown.")
     elif runs > 1 and not varies(cohort.scores):
@@ -55,6 +62,16 @@ def run_notes(cohort: Cohort) -> list[str]:
     return notes
 
 
+def _group_note(cohort: Cohort) -> str:
+    """Say that examples belong together, and what that leaves unknown."""
+    size = size_words(cohort)
+    if one_group(cohort):
+        return f"{size}: nothing is known of other groups, so no measure has an interval."
+    few = count_groups(cohort) < _FEW_GROUPS
+    doubt = f"; fewer than {_FEW_GROUPS} groups say little of others" if few else ""
+    return f"{size}: intervals and tests draw whole groups{doubt}."
+
+
 def score_notes(cohort: Cohort) -> list[str]:
     """Say where the intervals of the scores cannot speak of other examples, and those of the rest speak too boldly."""
     if len(cohort) < 2 or not varies(cohort.scores) or weighted_scores(cohort) is not None:
@@ -63,7 +80,7 @@ def score_notes(cohort: Cohort) -> list[str]:
         f"The {cohort.metric} of drawn examples is unknown: the intervals of the mean score and its SD speak of other "
         "seeds on the same examples."
     ]
-    if cohort.predictions is not None:
+    if cohort.predictions is not None and cohort.groups is None:
         notes[0] += (
             " Those of the prediction measures take examples as independent, and are too narrow where a metric reads "
             "groups of them."

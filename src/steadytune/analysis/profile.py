@@ -17,7 +17,7 @@ from steadytune.analysis.grouping import count_groups, example_groups
 from steadytune.analysis.halves import SPLITS, half_deviations
 from steadytune.analysis.intervals import UNKNOWN, mean_interval, pair_interval, spread_interval, varies
 from steadytune.analysis.notes import prediction_notes, representation_notes, run_notes, score_notes
-from steadytune.analysis.scores import count_examples, score_range
+from steadytune.analysis.scores import count_examples, possible_scores
 from steadytune.analysis.suspicion import copies, suspicious
 from steadytune.analysis.tables import PairTable, pair_tables
 from steadytune.analysis.value import Value
@@ -32,7 +32,7 @@ MEASURES = ("sd", *PREDICTION_MEASURES, *REPRESENTATION_MEASURES)
 TEXT_MEASURES = ("chrf",)
 """What generated texts have besides."""
 
-_LARGEST = {
+LARGEST = {
     "disagreement": 1.0,
     "jensen_shannon": math.log(2),
     "chrf": 1.0,
@@ -40,6 +40,8 @@ _LARGEST = {
     "procrustes": 1.0,
     "cka": 2.0,
 }
+"""Largest value of each; that of kappa depends on the number of runs."""
+
 _LIBRARY_NAMES = {"svcca": "svcca", "procrustes": "procrustes", "cka": "linear_cka"}
 # Share of the time for the representations of a cohort that goes into measuring them; the rest is for the intervals.
 _MEASURING = 0.7
@@ -168,7 +170,7 @@ def _mean(cohort: Cohort, resamples: Resamples) -> Value:
     if "mean" not in resamples.both:
         return Value("mean", None, *UNKNOWN)
     draws = resamples.of("mean", _freedom(cohort))
-    return Value("mean", None, *mean_interval(cohort.scores, draws, *score_range(cohort)))
+    return Value("mean", None, *mean_interval(cohort.scores, draws, *possible_scores(cohort)))
 
 
 def _spread(cohort: Cohort, resamples: Resamples) -> Value:
@@ -177,7 +179,7 @@ def _spread(cohort: Cohort, resamples: Resamples) -> Value:
     sd = _measured(cohort, score_spread, cohort.scores)
     if len(cohort) < 2 or not varies(cohort.scores):
         return Value("sd", None, 0.0 if len(cohort) > 1 else sd, math.nan, math.nan)
-    lowest, highest = score_range(cohort)
+    lowest, highest = possible_scores(cohort)
     draws = resamples.of("sd", _freedom(cohort))
     return Value("sd", None, *spread_interval(sd, len(cohort), draws, (highest - lowest) / 2))
 
@@ -197,7 +199,7 @@ def _prediction_values(cohort: Cohort, tables: Mapping[str, PairTable], resample
 
 
 def _largest(measure: str, runs: int) -> float:
-    return runs / (runs - 1) if measure == "kappa" else _LARGEST[measure]
+    return runs / (runs - 1) if measure == "kappa" else LARGEST[measure]
 
 
 class _States(NamedTuple):
@@ -241,7 +243,7 @@ def _representation_values(cohort: Cohort, states: _States, resamples: Resamples
         Value(
             measure,
             layer + 1,
-            *pair_interval(float(value), len(cohort), _LARGEST[measure], resamples.of(measure, freedom, layer)),
+            *pair_interval(float(value), len(cohort), LARGEST[measure], resamples.of(measure, freedom, layer)),
             null=float(states.nulls[measure][layer]),
         )
         for measure in REPRESENTATION_MEASURES

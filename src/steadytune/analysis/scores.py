@@ -49,7 +49,7 @@ def count_examples(cohort: Cohort) -> int:
     return 1 if cohort.token_counts is None else len(cohort.token_counts)
 
 
-def score_range(cohort: Cohort) -> tuple[float, float]:
+def possible_scores(cohort: Cohort) -> tuple[float, float]:
     """Return the smallest and largest score that there can be; infinite where that is not known of the metric."""
     scale = cohort.scale
     lowest = -math.inf if scale.lowest is None else scale.lowest

@@ -84,6 +84,11 @@ def score_range(interval: Interval, scale: Scale) -> str:
     return f" [{', '.join(ends)}]" if interval.low == interval.low else ""
 
 
+def times(ratio: float) -> str:
+    """Write a ratio as "0.75", one beyond a thousand as "over 1000"."""
+    return "over 1000" if ratio > 1000 else f"{ratio:.2f}"
+
+
 def chance(p: float) -> str:
     """Write "p = 0.03", or nothing for a p-value that is not known."""
     if math.isnan(p):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +14,10 @@ from steadytune.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Console
     from rich.table import Table
 
-    from steadytune.analysis.comparison.compare import Row
+    from steadytune.analysis.comparison.compare import Comparison, Row
     from steadytune.analysis.comparison.difference import Difference
     from steadytune.metrics import Scale
     from steadytune.records import Cohort
@@ -26,7 +28,14 @@ _WIDTH = 0.5
 
 
 def compare(
-    folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run'.", metavar="RUNS")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="The --out folder of a 'steadytune run'; or folders of files, one per recipe; or two single files.",
+            metavar="RUNS...",
+            show_default=False,
+        ),
+    ],
     baseline: Annotated[
         str | None,
         typer.Option(help="Recipe that the others are compared with; by default 'standard' or the first one."),
@@ -40,44 +49,83 @@ def compare(
             show_default="1 point, or without points one SD",
         ),
     ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="What scores the runs in files, as in 'steadytune measure'.", show_default=False)
+    ] = None,
+    positive: Annotated[
+        str | None, typer.Option(help="Class that F1 speaks of, of runs in files.", show_default=False)
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Which column is what, of runs in files, as in 'steadytune measure'. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report.html and tables, of runs in files.", show_default=False)
+    ] = None,
 ) -> None:
-    """Compare the recipes of a study with a baseline: differences, p-values, and how many seeds it would take.
+    """Compare recipes with a baseline: differences, p-values, and how many seeds it would take.
 
     Nothing is trained. All p-values are two-sided; the adjusted ones (Holm) allow for the number of recipes.
+
+    Runs that were trained elsewhere are compared by their files, see `steadytune measure --help`: folders are recipes,
+    and two single files are compared example by example, which says nothing about recipes.
 
     **Example**
 
     `steadytune compare runs/rte`
 
+    `steadytune compare old/ new/`
+
+    `steadytune compare old.csv new.csv`
+
     `steadytune compare runs/rte --baseline standard --detect 0.5`
     """
     if detect is not None and not 0 < detect < math.inf:
         raise UserError(f"--detect must be a positive number, not {detect:g}")
-    from rich.text import Text
-
     from steadytune.analysis.comparison.compare import compare
-    from steadytune.analysis.comparison.verdict import verdict
     from steadytune.cli.console import Console
     from steadytune.cli.progress import bar
     from steadytune.records import RunStore
-    from steadytune.report.tables import grouped
 
     console = Console()
+    if len(paths) > 1 or paths[0].is_file():
+        from steadytune.cli.measure import key_values
+        from steadytune.cli.sides import compare_files
+
+        compare_files(console, paths, baseline, detect, metric, key_values(settings or []), positive, out)
+        return
+    (folder,) = paths
+    if metric or positive or settings or out:
+        see = shlex.join(["steadytune", "report", str(folder)])
+        raise UserError(
+            f"--metric, --positive, --set and --out are for runs in files; the page of a study is made by {see}"
+        )
     cohorts = RunStore(folder).cohorts()
     _check(cohorts, folder)
     with bar(console, "measuring") as progress:
         comparison = compare(cohorts, baseline, progress)
-        groups = grouped(comparison)
+    show_differences(console, comparison, detect)
+
+
+def show_differences(console: Console, comparison: Comparison, detect: float | None) -> None:
+    """Print by what recipes differ from their baseline, what that means, and how many seeds would tell more."""
+    from rich.text import Text
+
+    from steadytune.analysis.comparison.verdict import verdict
+    from steadytune.cli.report import show_sources
+    from steadytune.report.tables import grouped
+
     words = verdict(comparison, detect)
-    for (model, task), rows in groups.items():
+    for (model, task), rows in grouped(comparison).items():
         name = " on ".join(filter(None, (model, task)))
         unit = ", scores in points" if rows[0].scale.unit else ""
-        console.print(
-            Text(
-                f"\n{name}: difference from {rows[0].baseline} [95 % interval]{unit}",
-                style="bold",
-            )
-        )
+        title = f"difference from {rows[0].baseline} [95 % interval, adjusted]{unit}"
+        console.print(Text(f"\n{f'{name}: ' if name else ''}{title}", style="bold"))
         if len(rows) == 1:
             console.print("there is no other recipe", highlight=False)
             continue
@@ -88,6 +136,7 @@ def compare(
             console.print(f"\n{sentence}", markup=False, highlight=False)
         for line in _seeds_needed(rows, detect):
             console.print(line, markup=False, highlight=False)
+    show_sources(console, comparison)
 
 
 def _check(cohorts: Sequence[Cohort], folder: Path) -> None:
@@ -159,9 +208,11 @@ def _title(row: Row, found: Difference) -> str:
 
 
 def _amount(found: Difference, scale: Scale) -> str:
-    value, low, high = found.interval
+    from steadytune.analysis.wording import times
+
+    value, low, high = found.interval.value, found.adjusted.low, found.adjusted.high
     if found.measure == "sd_ratio":
-        written = [f"{number:.2f}" for number in (value, low, high)]
+        written = [times(number) for number in (value, low, high)]
     elif found.measure == "mean" and not scale.unit:
         written = [f"{number:+.4g}" for number in (value, low, high)]
     elif found.measure in ("mean", "failed"):
@@ -180,16 +231,19 @@ def _probability(p: float) -> str:
 def _seeds_needed(rows: Sequence[Row], detect: float | None) -> list[str]:
     """Say what it would take, whatever has been found, in four cases of five."""
     from steadytune.analysis.comparison.power import seeds_to_pin_sd
+    from steadytune.analysis.grouping import size_words
     from steadytune.analysis.wording import score_step
 
     lines = ["", "seeds a recipe that would be needed, from the SDs seen here:"]
     for row in rows:
-        if row.is_baseline or not max(row.sd.value, row.reference.last("sd").value) > 0:
+        if row.is_baseline or row.differences["mean"].estimate is None:
             continue
         step = row.step(detect)
-        needed = row.seeds_to_detect(step)
-        lines.append(
-            f"  {row.recipe} against {row.baseline}: {needed} to see a difference of {score_step(step, row.scale)}"
-        )
+        what = f"to see a difference of {score_step(step, row.scale)}"
+        if (needed := row.seeds_to_detect(step)) is None:
+            size = size_words(row.profile.cohort)
+            lines.append(f"  {row.recipe} against {row.baseline}: no number {what}, for the error of {size}")
+        else:
+            lines.append(f"  {row.recipe} against {row.baseline}: {needed} {what}")
     lines.append(f"  {rows[0].seeds_to_detect_ratio(_RATIO)} to see an SD twice another")
     return [*lines, f"  {seeds_to_pin_sd(_WIDTH)} to know an SD to about a quarter either way"]

@@ -51,7 +51,7 @@ def doctor(
 def _lines(diagnosis: Diagnosis, target: Path) -> list[str]:
     findings = diagnosis.findings
     count = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}" if findings else "nothing found"
-    lines = [f"{target}: {count}"]
+    lines = [f"{target}: {count}", *(_wrapped("  ", line) for line in diagnosis.data)]
     shown = ""
     for finding in findings:
         if finding.severity != shown:

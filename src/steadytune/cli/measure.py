@@ -11,6 +11,8 @@ import typer
 from steadytune.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from steadytune.analysis.comparison.compare import Comparison
@@ -85,12 +87,13 @@ def measure(
         return
     if out and out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: --out names a folder")
-    runs, comparison = _measure_files(console, paths, metric, positive, _pairs(settings or []))
+    runs, comparison = _measure_files(console, paths, metric, positive, key_values(settings or []))
     _show_read(console, comparison)
-    show(console, comparison, _write(out, comparison, runs) if out else None)
+    show(console, comparison, write_page(out, comparison, runs) if out else None)
 
 
-def _pairs(settings: list[str]) -> dict[str, str]:
+def key_values(settings: list[str]) -> dict[str, str]:
+    """Take options of the form KEY=VALUE apart."""
     for setting in settings:
         if "=" not in setting:
             raise UserError(f"--set {setting} must be KEY=VALUE, as in --set group=passage")
@@ -126,17 +129,27 @@ def _show_read(console: Console, comparison: Comparison) -> None:
             console.print(f"note: {note}", markup=False, highlight=False)
 
 
-def _write(out: Path, comparison: Comparison, runs: list[ExternalRun]) -> Path:
-    """Write report.html and its tables into a folder; return the path of the page."""
+def write_page(out: Path, comparison: Comparison, runs: Sequence[ExternalRun], words: list[str] | None = None) -> Path:
+    """Write report.html and its tables into a folder; return the path of the page.
+
+    Args:
+        out: The folder.
+        comparison: Of the runs.
+        runs: As they were read.
+        words: What the page says first; left out, the verdict on the comparison.
+    """
     from steadytune.analysis.comparison.verdict import verdict
     from steadytune.external import texts_of
     from steadytune.files import write_text
     from steadytune.report import REPORT, render
-    from steadytune.report.tables import flips_csv, measures_csv
+    from steadytune.report.tables import differences_csv, flips_csv, measures_csv
 
     texts = {found.cohort.examples: texts_of(runs) for found in comparison.profiles}
     tables = {"measures.csv": measures_csv(comparison), "flips.csv": flips_csv(comparison, texts)}
+    if len(comparison.profiles) > 1:
+        tables["differences.csv"] = differences_csv(comparison)
     for name, content in tables.items():
         write_text(out / name, content)
-    write_text(out / REPORT, render(comparison, verdict(comparison), texts=texts, tables=tuple(tables)))
+    said = verdict(comparison) if words is None else dict.fromkeys(comparison.baselines, words)
+    write_text(out / REPORT, render(comparison, said, texts=texts, tables=tuple(tables)))
     return out / REPORT

@@ -40,14 +40,20 @@ def report(
 
 def show(console: Console, comparison: Comparison, page: Path | None = None) -> None:
     """Print the verdict on the baseline and the table, then where the report lies or, without one, its notes."""
-    from steadytune.analysis.comparison.verdict import verdict
+    from steadytune.analysis.comparison.verdict import must_know, verdict
     from steadytune.report import comparison_table
+    from steadytune.report.words import called
 
     console.print()
     for sentences in verdict(comparison).values():
         # The first speaks of the baseline; all of them would push the table off the screen.
         console.print(f"{sentences[0]}\n", markup=False, highlight=False)
     console.print(comparison_table(comparison))
+    show_sources(console, comparison)
+    for row in comparison.rows():
+        # The sentences of the other recipes are not printed; this much must not be missed beside their numbers.
+        for words in () if row.is_baseline else must_know(row):
+            console.print(f"{called(row.recipe)}: {words}", markup=False, highlight=False)
     if page:
         # Not wrapped, so that the path can be copied or clicked.
         console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
@@ -55,3 +61,16 @@ def show(console: Console, comparison: Comparison, page: Path | None = None) -> 
     said = {note for profile in comparison.profiles if profile.cohort.read for note in profile.first_notes}
     for note in dict.fromkeys(note for profile in comparison.profiles for note in profile.notes if note not in said):
         console.print(f"note: {note}", markup=False, highlight=False)
+
+
+def show_sources(console: Console, comparison: Comparison) -> None:
+    """Print where the luck of each cohort comes from; nothing where no seeds form a grid."""
+    from steadytune.report.luck import source_sentences, sources
+
+    several = len(comparison.profiles) > 1
+    for number, profile in enumerate(found for found in comparison.profiles if sources([found])):
+        if number == 0:
+            console.print("where the luck comes from:", style="bold")
+        name = f"{profile.cohort.name}: " if several else ""
+        for _, words in source_sentences(sources([profile])):
+            console.print(f"{name}{words}", markup=False, highlight=False)

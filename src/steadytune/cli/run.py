@@ -94,6 +94,8 @@ def execute(study: Study, out: Path, workers: int, retry_failed: bool = False) -
             console.print(
                 f"{model} is stored in {stored}; it is loaded in float32", markup=False, highlight=False, soft_wrap=True
             )
+    for line in data_lines(study):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     with room_on_disk(out):
         try:
             store = run_study(study, out, workers=workers, listener=ConsoleListener(console), retry_failed=retry_failed)
@@ -110,3 +112,23 @@ def execute(study: Study, out: Path, workers: int, retry_failed: bool = False) -
         console.print(hint, markup=False, highlight=False, soft_wrap=True)
     if not any(record.status == "done" for record in records):
         raise typer.Exit(1)
+
+
+def data_lines(study: Study) -> list[str]:
+    """Say what was read of the data that a study trains on and measures, and what is wrong with it."""
+    from steadytune.tasks import load_task
+    from steadytune.tasks.data_facts import data_facts
+    from steadytune.tasks.splits import split
+    from steadytune.training.data import with_cut
+
+    lines: dict[str, None] = {}
+    for spec in study.task:
+        task = load_task(spec)
+        # All recipes are measured on the same examples; the training subset is that of the first seeds and recipe.
+        training = study.recipe_training(next(iter(study.recipes)))
+        splits = split(task, training, study.seeds[0].data)
+        facts = data_facts(task, splits)
+        for model in study.model:
+            for line in with_cut(facts, splits, model, training.max_length).lines():
+                lines[line] = None
+    return list(lines)

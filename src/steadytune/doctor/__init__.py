@@ -5,10 +5,12 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from steadytune.analysis.learned import chance_loss
+from steadytune.doctor.data import data_findings
 from steadytune.doctor.findings import Diagnosis, Finding, Remedy, in_order
 from steadytune.doctor.remedies import remedies, usage
 from steadytune.doctor.rules import RULES
-from steadytune.doctor.runs import chance_loss, run_findings
+from steadytune.doctor.runs import run_findings
 from steadytune.doctor.setup import Setup, arguments_setup, study_setups
 from steadytune.errors import UserError
 from steadytune.external.read import ARRAY_SUFFIXES
@@ -53,9 +55,11 @@ def diagnose(target: str | Path) -> Diagnosis:
         named, unknown = study_setups(Study.from_yaml(target), {})
         setups = list(named.values())
     found = (rule(setup) for rule in RULES for setup in setups)
-    findings = [*recorded, *filter(None, found)]
+    about_data = [finding for setup in setups for finding in data_findings(setup)]
+    findings = [*about_data, *recorded, *filter(None, found)]
     chosen = remedies(findings, setups)
-    return Diagnosis(in_order(findings), unknown, chosen, usage(chosen, setups[0].stock))
+    read = dict.fromkeys(line for setup in setups if setup.data for line in setup.data.described())
+    return Diagnosis(in_order(findings), unknown, chosen, usage(chosen, setups[0].stock), tuple(read))
 
 
 def _refuse_recordings(target: Path) -> None:

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from steadytune.errors import UserError
 from steadytune.files import LARGEST_SETTINGS, parse_json, read_content
 from steadytune.study import Study, TaskSpec, Training
 from steadytune.tasks import load_task
+from steadytune.tasks.data_facts import DataFacts, data_facts
 from steadytune.tasks.splits import split
+from steadytune.training.data import with_cut
 from steadytune.training.weights import half_precision, model_folder
 
 _IGNORE_WARMUP = {"constant", "reduce_lr_on_plateau", "greedy"}
@@ -47,6 +50,7 @@ class Setup:
         train_examples: Size of the training set.
         measured_examples: Size of the measured set; None for a regression, which has no accuracy.
         accuracies: Of recorded runs that finished.
+        data: What is known of the task's data.
     """
 
     where: str
@@ -69,6 +73,7 @@ class Setup:
     train_examples: int | None = None
     measured_examples: int | None = None
     accuracies: tuple[float, ...] = ()
+    data: DataFacts | None = None
 
     def unsaid(self) -> tuple[str, ...]:
         """Return what is not known and has to be, one phrase each."""
@@ -124,7 +129,7 @@ def study_setups(
             stabilizers=stabilizers,
             accuracies=accuracies.get(names, ()),
             **known(_model, model),
-            **known(_sizes, task, training),
+            **known(_data, model, task, training, study.seeds[0].data),
         )
     return setups, tuple(unknown)
 
@@ -136,11 +141,15 @@ def _model(name: str) -> dict[str, Any]:
     return {"layers": layers, "half": half_precision(name)}
 
 
-def _sizes(spec: TaskSpec, training: Training) -> dict[str, Any]:
+def _data(model: str, spec: TaskSpec, training: Training, data_seed: int) -> dict[str, Any]:
     task = load_task(spec)
-    splits = split(task, training)
+    splits = split(task, training, data_seed)
+    facts = data_facts(task, splits)
+    # Where the model is not here that is said of its depth.
+    with suppress(UserError, OSError):
+        facts = with_cut(facts, splits, model, training.max_length)
     measured = None if task.kind == "regression" else len(splits.measure)
-    return {"train_examples": len(splits.train), "measured_examples": measured}
+    return {"train_examples": len(splits.train), "measured_examples": measured, "data": facts}
 
 
 def arguments_setup(path: Path) -> Setup:

@@ -80,7 +80,7 @@ def cohort_of(
     positive: str | int | None = None,
 ) -> Cohort:
     """Make a cohort of two or more runs, as `read_runs` does of files."""
-    every, names = runs, _names(runs)
+    every, names = runs, run_names(runs)
     lost = tuple(
         LostRun(name, run.status, run.reason) for name, run in zip(names, every, strict=True) if run.status is not None
     )
@@ -197,7 +197,7 @@ def texts_of(runs: Sequence[ExternalRun]) -> dict[str, list[str]]:
     return found
 
 
-def _names(runs: Sequence[ExternalRun]) -> tuple[str, ...]:
+def run_names(runs: Sequence[ExternalRun]) -> tuple[str, ...]:
     """Return the seeds if they tell the runs apart, else what in their paths does."""
     files = [Path(run.file or run.origin) for run in runs]
     stems = [run_name(path) for path in files]

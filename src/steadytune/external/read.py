@@ -51,7 +51,7 @@ def run_files(paths: list[Path]) -> list[Path]:
     for path in paths:
         _check_exists(path)
     if len(paths) == 1 and paths[0].is_dir():
-        paths = _files_in(paths[0])
+        paths = folder_files(paths[0])
     else:
         paths = [_file_of(path) if path.is_dir() else path for path in paths]
     resolved = [path.resolve() for path in paths]
@@ -60,7 +60,12 @@ def run_files(paths: list[Path]) -> list[Path]:
     return paths
 
 
-def _files_in(folder: Path) -> list[Path]:
+def folder_files(folder: Path) -> list[Path]:
+    """Return the files of runs in a folder, or one file of each folder in it, numbers in their names in order.
+
+    Raises:
+        UserError: It holds none, or one of several files of a run.
+    """
     if files := _runs_in(folder):
         return files
     folders = sorted((path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."), key=_in_order)

@@ -14,7 +14,7 @@ from steadytune.errors import UserError, unknown_name
 from steadytune.external.building import read_scores
 from steadytune.external.read import check
 from steadytune.external.run import ExternalRun
-from steadytune.files import Arrays, write_arrays
+from steadytune.files import Arrays, CorruptFile, map_arrays, write_arrays
 from steadytune.records.checks import Kind, inferred_kind, read_array, read_list
 
 
@@ -40,6 +40,7 @@ def record_run(
     references: Sequence[str | Sequence[str]] | None = None,
     token_logits: Any = None,
     token_mask: Any = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write one run into a .safetensors file, whole or not at all.
 
@@ -67,12 +68,16 @@ def record_run(
         references: N texts that it should write, or for an example several of which any will do.
         token_logits: (N, T, V) logits over the next token, all runs reading the same references (teacher forcing).
         token_mask: (N, T), true at tokens that are no padding.
+        overwrite: Whether a file of another seed, or of other examples, may be replaced; one of the same may.
 
     Raises:
-        UserError: Arrays do not fit together, or are not what they must be; names the axis.
+        UserError: The file is there with another run, or arrays do not fit together, or are not what they must be; names
+            the axis.
     """
     path = Path(path)
     check_place(path)
+    if not overwrite and (other := another_run(path, seed, examples)):
+        raise UserError(other)
     given = {
         "logits": logits,
         "probabilities": probabilities,
@@ -145,6 +150,30 @@ def check_place(path: Path) -> None:
         raise UserError(f"{path}: cannot write into {folder}")
     if path.is_dir():
         raise UserError(f"{path} is a folder: a run is recorded into a file")
+
+
+def another_run(path: Path, seed: int | None, examples: str | None) -> str | None:
+    """Say that a file holds another run than the one that is to be written there, if it does.
+
+    Args:
+        path: The file; it may be missing.
+        seed: Of the run, or None where nobody says.
+        examples: Digest of its examples, or None.
+    """
+    if not path.is_file():
+        return None
+    way_out = "give each run a path of its own, or overwrite=True"
+    try:
+        _, metadata = map_arrays(path)
+    except CorruptFile:
+        return f"{path} is there and holds no run: {way_out}"
+    held = metadata.get("seed")
+    if held is not None and seed is not None and held != str(seed):
+        return f"{path} holds the run with seed {held}, and this one has seed {seed}: {way_out}"
+    held = metadata.get("examples")
+    if held is not None and examples is not None and held != examples:
+        return f"{path} holds a run on other examples: {way_out}"
+    return None
 
 
 def _tokens(token_logits: Any, token_mask: Any) -> Arrays:

@@ -99,13 +99,14 @@ def constant_score(metric: Metric, answers: Answers) -> float | None:
     return float(metric.plain(one, len(labels))[0])
 
 
-def _computable(name: str, answers: Answers) -> Metric | None:
+def computable(name: str, answers: Answers) -> Metric | None:
+    """Return the metric of that name, whatever the prefix, where it follows from the answers; else None."""
     found = (TEXT_METRICS if answers.kind == "generation" else METRICS).get(plain_name(name))
     return found if found is not None and found.missing(answers) is None else None
 
 
 def _chosen(answers: Answers, runs: Sequence[str], held: Mapping[str, Any], asked: str | None) -> str | None:
-    natural = next((name for name in NATURAL.get(answers.kind, ()) if _computable(name, answers)), None)
+    natural = next((name for name in NATURAL.get(answers.kind, ()) if computable(name, answers)), None)
     if asked is None:
         best = preferred(list(held), answers.kind)
         losing = best is None or recorded(best, answers.kind).higher_is_better is False
@@ -122,7 +123,7 @@ def _chosen(answers: Answers, runs: Sequence[str], held: Mapping[str, Any], aske
         raise UserError(f"no score '{asked}' is recorded in every run, only {', '.join(held)}")
     missing = find_metric(asked, answers.kind).missing(answers)
     if missing is not None:
-        fitting = [name for name in table if _computable(name, answers)]
+        fitting = [name for name in table if computable(name, answers)]
         instead = f"; these can be had: {', '.join([*held, *fitting])}" if held or fitting else ""
         where = f"{runs[0]}: " if runs else ""
         raise UserError(f"{where}metric '{asked}' needs {missing}, and no score of that name is recorded{instead}")

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from steadytune.errors import UserError
-from steadytune.metrics import Answers, Scale, recorded, score
+from steadytune.metrics import Answers, Metric, Scale, recorded, score
 from steadytune.metrics.positive import find_positive
-from steadytune.metrics.scoring import UNNAMED, in_fractions
+from steadytune.metrics.scoring import UNNAMED, computable, constant_score, in_fractions
 from steadytune.records.arrays import RunArrays, check_same_shapes
 from steadytune.records.checks import Kind, check_kind, check_run, inferred_kind, read_array, read_list
 
@@ -83,6 +83,8 @@ class Cohort:
         failed: (K,) whether a run scores no better than `majority_score`; None when that is unknown.
         majority_score: What always giving one answer scores, or None.
         seconds: (K,) wall-clock seconds per run, or None.
+        losses: (K, 2) the plain task loss over the first and over the last tenth of each training, NaN where a run did
+            not record it, or None.
         model: Model name.
         task: Task name.
         recipe: Recipe name.
@@ -143,6 +145,7 @@ class Cohort:
     positive: int | str | None = None
     label_names: Sequence[str] | None = None
     read: Mapping[str, str] = field(default_factory=dict)
+    losses: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if self.kind is None:
@@ -172,6 +175,8 @@ class Cohort:
             self._set(token_counts=self.token_counts.astype(np.int64))
         if self.groups is not None:
             self._set(groups=self.groups.astype(np.int64))
+        if self.losses is not None:
+            self._set(losses=_losses(self.losses, runs))
         if self.label_names is not None:
             self._set(label_names=tuple(map(str, self.label_names)))
         if self.scores is None:
@@ -250,10 +255,23 @@ class Cohort:
         """Turn per cent into fractions, and say which runs failed where that is known."""
         scores, notes = in_fractions(self.scale, self.scores, self._run_names())
         self._set(scores=scores, notes=(*self.notes, *notes))
+        if not len(self):
+            return
         if isinstance(self.positive, str):
             self._set(positive=find_positive(self.positive, self.label_names, self.answers.classes))
-        if self.failed is None and self.majority_score is not None and len(self):
+        metric = computable(self.metric, self.answers)
+        if metric is not None and metric.binary and self.positive is None:
+            self._set(positive=self.answers.positive_class)
+        if metric is not None and self.majority_score is None and self._computed(metric):
+            self._set(majority_score=constant_score(metric, self.answers))
+        if self.failed is None and self.majority_score is not None:
             self._set(failed=self.scale.no_better(scores, self.majority_score))
+
+    def _computed(self, metric: Metric) -> bool:
+        """Tell whether the scores are those of the answers."""
+        answers = self.answers
+        examples = len(self.references or ()) if answers.labels is None else len(answers.labels)
+        return bool(np.allclose(metric.plain(answers, examples), self.scores, rtol=0, atol=1e-6))
 
     def _run_names(self) -> list[str]:
         return [f"run {seed}" for seed in self.seeds]
@@ -307,6 +325,13 @@ def _scores(values: Any) -> NDArray[np.float64]:
     if scores.ndim != 1:
         raise UserError(f"scores must be one number per run, not an array of shape {scores.shape}")
     return scores
+
+
+def _losses(values: Any, runs: int) -> NDArray[np.float64]:
+    losses = read_array(values, "losses").astype(np.float64)
+    if losses.shape != (runs, 2):
+        raise UserError(f"losses must be two numbers per run, ({runs}, 2), not of shape {losses.shape}")
+    return losses
 
 
 def _read(name: str, values: list[Any], seeds: tuple[str, ...]) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
@@ -61,6 +62,22 @@ class RunRecord(Config):
         if self.score is None or self.majority_score is None:
             return True
         return bool(recorded(self.metric).no_better(self.score, self.majority_score))
+
+    @property
+    def task_loss(self) -> list[float | None]:
+        """The plain task loss at each logged step; empty where it was not recorded and is not the loss itself."""
+        methods = self.spec.stabilizers
+        other = any(method.has(hook) for method in methods for hook in ("task_loss", "penalty", "train_step"))
+        return self.curves.get("task_loss", [] if other else self.curves.get("loss", []))
+
+    @property
+    def loss_ends(self) -> tuple[float, float]:
+        """Mean of the plain task loss over the first and over the last tenth of what was logged; NaN where unknown."""
+        known = [loss for loss in self.task_loss if loss is not None]
+        if not known:
+            return math.nan, math.nan
+        tenth = max(1, math.ceil(len(known) / 10))
+        return math.fsum(known[:tenth]) / tenth, math.fsum(known[-tenth:]) / tenth
 
     @property
     def seconds(self) -> float:

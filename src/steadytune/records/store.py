@@ -9,7 +9,7 @@ import shlex
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -352,12 +352,13 @@ class RunStore:
             scores=np.array([record.score for record in done], dtype=np.float64),
             logits=np.stack([run["logits"] for run in arrays]) if arrays else None,
             labels=arrays[0]["labels"] if arrays else None,
-            groups=arrays[0].get("groups") if arrays else None,
+            groups=next((run["groups"] for run in arrays if "groups" in run), None),
             representations=representations or None,
             seeds=tuple(record.spec.seeds.label for record in done),
             failed=np.array([record.failed for record in done], dtype=bool),
             majority_score=done[0].majority_score if done else None,
             seconds=np.array([record.seconds for record in done]),
+            losses=np.array([record.loss_ends for record in done]).reshape(-1, 2),
             model=model,
             task=task,
             recipe=recipe,
@@ -370,17 +371,28 @@ class RunStore:
                 if record.status != "done"
             ),
             examples=_examples_name(first),
+            label_names=self.examples(first)["labels"] or None,
         )
 
-    def write_examples(self, spec: RunSpec, kind: str, texts: list[str], labels: list[str]) -> None:
-        """Keep the texts and label names of the measured examples, so that a report can show what flips."""
+    def write_examples(
+        self, spec: RunSpec, kind: str, texts: list[str], labels: list[str], data: Sequence[str] = ()
+    ) -> None:
+        """Keep the texts and label names of the measured examples, so that a report can show what flips.
+
+        Args:
+            spec: A run that measures them.
+            kind: The task's kind.
+            texts: N texts.
+            labels: Class names.
+            data: What there is to say of the task's data, a sentence each.
+        """
         file = self.path / "examples" / f"{_examples_name(spec)}.json"
-        content = json.dumps(sealed({"kind": kind, "texts": texts, "labels": labels})).encode()
+        content = json.dumps(sealed({"kind": kind, "texts": texts, "labels": labels, "data": list(data)})).encode()
         if not file.is_file() or file.read_bytes() != content:
             write_bytes(file, content)
 
     def examples(self, spec: RunSpec) -> dict[str, Any]:
-        """Return {"kind", "texts" (N), "labels" (class names)} of the measured examples of a run."""
+        """Return {"kind", "texts" (N), "labels" (names of classes), "data" (sentences)} of what a run measures."""
         return self.examples_named(_examples_name(spec))
 
     def examples_named(self, name: str) -> dict[str, Any]:
@@ -390,7 +402,8 @@ class RunStore:
             content = parse_json(file.read_text(encoding="utf-8"))
             # Older versions wrote no checksum.
             content = check_seal(content) if "sha256" in content else content
-            return {key: content[key] for key in ("kind", "texts", "labels")}
+            # Older versions wrote nothing of the data.
+            return {**{key: content[key] for key in ("kind", "texts", "labels")}, "data": content.get("data", [])}
         except (OSError, ValueError, KeyError, TypeError, CorruptFile) as error:
             raise UserError(f"{file} is missing or unreadable. Write it again: {self.resume}") from error
 

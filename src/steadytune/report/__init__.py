@@ -62,6 +62,7 @@ def write_report(
             comparison.profiles, progress=lambda done, total: report(_MEASURING + rest * done / total)
         )
     texts = {name: store.examples_named(name) for name in {found.cohort.examples for found in comparison.profiles}}
+    data = dict.fromkeys(line for entry in texts.values() for line in entry["data"])
     records = store.records()
     tables = {
         "runs.csv": runs_csv(records),
@@ -75,7 +76,7 @@ def write_report(
     page = render(
         comparison,
         verdict(comparison),
-        facts(study, records, left_out=store.skipped, otherwise=otherwise),
+        facts(study, records, left_out=store.skipped, otherwise=otherwise, data=data),
         texts,
         tuple(tables),
         validations,

@@ -78,8 +78,9 @@ def evaluation_sentence(found: EvaluationError, scale: Scale) -> str:
     """Say what the evaluation set adds to the luck, or "" where nothing is known."""
     if not known(found.standard_error):
         return ""
+    size = f"{found.examples} examples" + (f" in {found.groups} groups" if found.groups else "")
     words = (
-        f"Another evaluation set of {found.examples} examples would move the mean score by "
+        f"Another evaluation set of {size} would move the mean score by "
         f"{scored(found.standard_error, scale)}{score_unit(scale)} (standard error), however many runs there are"
     )
     if known(found.seed_sd):
@@ -87,8 +88,8 @@ def evaluation_sentence(found: EvaluationError, scale: Scale) -> str:
     if len(found.best_of) > 1 and known(found.best_of[-1].obtained):
         best = found.best_of[-1]
         words += (
-            f". The best of {best.runs} runs reports {scored(best.reported, scale)}; chosen on one half of the examples "
-            f"it scores {scored(best.obtained, scale)} on the other half, where a single run is expected to score "
+            f". The best of {best.runs} runs reports {scored(best.reported, scale)}; chosen on one half of the "
+            f"examples it scores {scored(best.obtained, scale)} on the other half, where a single run is expected to score "
             f"{scored(found.expected, scale)}"
         )
     if known(found.ensemble):

@@ -17,8 +17,11 @@ from steadytune.analysis.comparison.difference import Difference
 from steadytune.analysis.comparison.same_seed import SameSeed, changed_at_same_seed
 from steadytune.analysis.comparison.significance import SIGNIFICANT
 from steadytune.analysis.components import ComponentRow, component_rows
+from steadytune.analysis.failures import failure_words
 from steadytune.analysis.flips import FlipRow, flip_rows
+from steadytune.analysis.grouping import size_words
 from steadytune.analysis.value import Value
+from steadytune.analysis.wording import times
 from steadytune.metrics import Scale
 from steadytune.records import RunRecord
 from steadytune.report.explore import Texts
@@ -116,9 +119,9 @@ def _same_seed_cell(found: SameSeed | None) -> Cell:
 def _difference_cell(found: Difference | None, scale: Scale) -> Cell:
     if found is None or not known(found.interval.value):
         return Cell(MISSING)
-    value, low, high = found.interval
+    value, low, high = found.interval.value, found.adjusted.low, found.adjusted.high
     if found.measure == "sd_ratio":
-        written, ends = f"{value:.2f}×", f"[{low:.2f}, {high:.2f}]" if known(low) else ""
+        written, ends = f"{value:.2f}×", f"[{times(low)}, {times(high)}]" if known(low) else ""
     elif found.measure in ("mean", "failed"):
         unit = scale if found.measure == "mean" else Scale("failed", "points")
         written, ends = _signed(value, unit), interval(low, high, unit)
@@ -153,7 +156,23 @@ def comparison_table(comparison: Comparison) -> Table:
         for title, table in zip(titles, (_scores(rows), _measures(rows)), strict=True):
             for line in (Text(title, style="bold"), table, ""):
                 layout.add_row(line)
+        for line in limits(rows):
+            layout.add_row(Text(line))
     return layout
+
+
+def limits(rows: Sequence[Row]) -> list[str]:
+    """Say what the intervals cannot know: how many runs may fail, and that examples belong together."""
+    named = [(called(row.recipe), failure_words(row.profile.cohort)) for row in rows]
+    by_words: dict[str, list[str]] = {}
+    for recipe, words in named:
+        if words:
+            by_words.setdefault(words, []).append(recipe)
+    lines = [words if len(by_words) == 1 else f"{', '.join(recipes)}: {words}" for words, recipes in by_words.items()]
+    grouped_examples = dict.fromkeys(
+        size_words(row.profile.cohort) for row in rows if row.profile.cohort.groups is not None and row.runs
+    )
+    return lines + [f"{words}, which intervals draw as wholes" for words in grouped_examples]
 
 
 def _unit(scale: Scale) -> str:

@@ -39,9 +39,9 @@ def run(
 
     specs = plan(study)
     store = RunStore.create(out, study, versions())
-    prepare_store(store, specs)
     if retry_failed:
         store.forget_failed(spec.id for spec in specs)
+    prepare_store(store, specs)
     missing = [spec for spec in specs if spec.id not in store]
     if any(spec.stabilizers for spec in missing):
         from steadytune.training.fitting import check_methods

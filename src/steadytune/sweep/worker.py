@@ -16,6 +16,7 @@ from steadytune.sweep.execute import work
 from steadytune.sweep.listener import Listener
 
 _TELL_SECONDS = 0.2
+_LOOK_SECONDS = 0.2
 
 
 class _Teller(Listener):
@@ -46,8 +47,10 @@ class _Teller(Listener):
 
 
 def _end_with_watcher() -> None:
-    """End at once when the watching process is gone, however it went: it alone holds the other end of the pipe."""
-    sys.stdin.read()
+    """End when the watching process is gone, however it went: another process then is the parent of this one."""
+    watcher = os.getppid()
+    while os.getppid() == watcher:
+        time.sleep(_LOOK_SECONDS)
     os._exit(1)
 
 
@@ -56,8 +59,8 @@ def main() -> int:
     # Whatever a library prints must not mix with the messages: they keep the pipe, everything else goes to stderr.
     teller = _Teller(os.fdopen(os.dup(1), "w"))
     os.dup2(2, 1)
-    specs = [RunSpec.model_validate(entry) for entry in json.loads(sys.stdin.readline())]
     threading.Thread(target=_end_with_watcher, daemon=True).start()
+    specs = [RunSpec.model_validate(entry) for entry in json.load(sys.stdin)]
     try:
         work(RunStore(sys.argv[1]), specs, teller)
     except UserError as error:

@@ -96,10 +96,9 @@ class _Crew:
         self.workers.append(worker)
         threading.Thread(target=self._listen, args=[worker], daemon=True).start()
         assert process.stdin is not None
-        # Kept open: when this process is gone, however it went, the worker reads the end of it and goes, too.
         with suppress(BrokenPipeError):  # it died at once, which `hear` will hear
-            process.stdin.write(json.dumps([spec.model_dump(mode="json") for spec in self.specs]) + "\n")
-            process.stdin.flush()
+            json.dump([spec.model_dump(mode="json") for spec in self.specs], process.stdin)
+            process.stdin.close()
 
     def _listen(self, worker: _Worker) -> None:
         try:
@@ -126,7 +125,6 @@ class _Crew:
             raise UserError(message["text"])
         elif event == "ended":
             self.workers.remove(worker)
-            self._close(worker)
             if code := worker.process.wait():
                 self._replace(worker, code)
 
@@ -136,12 +134,6 @@ class _Crew:
             worker.process.kill()
         for worker in self.workers:
             worker.process.wait()
-            self._close(worker)
-
-    def _close(self, worker: _Worker) -> None:
-        with suppress(OSError):
-            if worker.process.stdin is not None:
-                worker.process.stdin.close()
 
     def _replace(self, worker: _Worker, code: int) -> None:
         """Start another process, having given up the runs that killed as many as they may."""

@@ -25,7 +25,7 @@ def answers_of(kind: Kind, logits: NDArray[np.floating] | None, examples: Exampl
     """
     width = 1 if kind == "regression" else max(2, classes)
     given = np.zeros((len(examples), width)) if logits is None else np.asarray(logits, dtype=np.float64)
-    return Answers(kind, given[None], labels=examples.labels, questions=examples.groups, credit=examples.credit)
+    return Answers(kind, given[None], labels=examples.labels, questions=examples.questions, credit=examples.credit)
 
 
 def check_metric(name: str, kind: Kind, num_classes: int, examples: Examples) -> None:

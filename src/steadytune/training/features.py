@@ -70,6 +70,8 @@ def features_key(spec: RunSpec) -> str:
     shared = spec.training.model_dump(
         include={"train_size", "select_checkpoint", "split_seed", "max_length", "pooling", "precision", "threads"}
     )
+    if spec.training.split != "random":
+        shared["split"] = spec.training.split
     # The batches matter to a stabilizer that trains the encoder, and to nothing else here.
     batch_size = spec.training.batch_size if changes else 0
     return sha256(canonical_json([spec.weights, spec.data, spec.seeds.data, shared, changes, batch_size]))[:16]

@@ -52,7 +52,7 @@ def train_full(spec: RunSpec, cache: Path, progress: Callable[[float], None]) ->
     trained, model = time.perf_counter(), trainer.model
     device, bf16 = trainer.args.device, spec.training.precision == "bf16"
     logits, states = outputs_of(model, data.measure, data.collate, device, bf16, _position(spec))
-    arrays: Arrays = {"logits": logits, "labels": data.splits.measure.labels}
+    arrays: Arrays = {"logits": logits, **data.splits.measure.answers()}
     if states is not None:
         arrays["representations"] = stored(states, spec.training.representation_dtype)
     done = time.perf_counter()
@@ -71,6 +71,7 @@ def train_full(spec: RunSpec, cache: Path, progress: Callable[[float], None]) ->
             "shared": trainer.shared_seconds,
             "total": done - started - trainer.shared_seconds,
         },
+        told=data.notes(spec.training.max_length),
     )
     return record, arrays
 

@@ -96,10 +96,7 @@ class LastLayer:
         if not self._checked and self.module is not None:
             self._checked = True
             if features is None or not _gives(self.module, features, logits):
-                self.why = (
-                    f"the logits of {type(self.model).__name__} are not what its last linear layer, '{self._name}', "
-                    "gives"
-                )
+                self.why = f"the logits of {type(self.model).__name__} are not what its last linear layer gives"
         return None if self.why else features
 
 

@@ -345,7 +345,7 @@ def find_head(model: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
         if isinstance(module, nn.Linear) and module not in inside
     ]
     if not heads:
-        raise NoHead(f"{type(model).__name__} has no linear layer outside its encoder: it is no classifier")
+        raise NoHead(f"{type(model).__name__} has no linear layer outside an encoder of transformers")
     name, head = heads[-1]
     path, _, attribute = name.rpartition(".")
     parent = model.get_submodule(path)

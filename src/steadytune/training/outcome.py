@@ -45,8 +45,9 @@ def finished(
     curves: Mapping[str, Sequence[float | None]],
     measurements: Mapping[str, float],
     timings: Mapping[str, float],
+    told: Sequence[str] = (),
 ) -> RunRecord:
-    """Score a finished run.
+    """Score a finished run; `told` is what a reader should know of its inputs.
 
     Raises:
         Diverged: A logit is not finite.
@@ -58,14 +59,14 @@ def finished(
         spec=spec,
         status="done",
         metric=task.metric,
-        score=scores[task.metric],
+        score=_number(scores[task.metric]),
         scores={name: _number(value) for name, value in scores.items()},
-        majority_score=majority_score(task.metric, task.kind, measured),
+        majority_score=_number(majority_score(task.metric, task.kind, measured)),
         curves={name: [_number(value) for value in values] for name, values in curves.items()},
         measurements={name: _number(value) for name, value in measurements.items()},
         timings=dict(timings),
         versions={**versions(), "device": device_name(device), "threads": str(spec.training.threads)},
-        notes=notes(spec),
+        notes=(*notes(spec), *told),
     )
 
 

@@ -250,6 +250,8 @@ class Stabilization:
             logits = logits_in(outputs)
             plain = self._task_loss(logits, labels, highest)
             self._seen = self._last.take(rest, logits), self._classes(logits, labels)
+            if self._last.why and (owner := self._owner("wrap_head")):
+                raise UserError(f"{owner[0].name} acts on the last layer: {self._last.why}")
             loss = self._stabilized(plain, labels, rest, logits, partial(self._again, model, rest, state))
         return loss if self._share == 1 else loss * self._share, outputs
 

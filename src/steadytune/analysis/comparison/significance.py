@@ -63,11 +63,13 @@ class Significance(NamedTuple):
         p: Two-sided p-value; NaN where the runs allow no test.
         test: Its name.
         smallest: The smallest p-value that so many runs could have given; 1 where they allow no test.
+        attainable: The smallest one given what says nothing of a difference: how many runs failed in all.
     """
 
     p: float
     test: str
     smallest: float
+    attainable: float = 0.0
 
 
 def mean_test(scores: Array, baseline: Array, pairs: NDArray[np.int64] | None, comparisons: int = 1) -> Significance:
@@ -154,10 +156,16 @@ def failure_test(failed: int, runs: int, failed_baseline: int, runs_baseline: in
     """
     name = "Fisher"
     if not min(runs, runs_baseline):
-        return Significance(math.nan, name, 1.0)
+        return Significance(math.nan, name, 1.0, 1.0)
     table = np.array([[failed, runs - failed], [failed_baseline, runs_baseline - failed_baseline]])
     smallest = stats.fisher_exact(np.diag([runs, runs_baseline])).pvalue
-    return Significance(float(stats.fisher_exact(table).pvalue), name, float(smallest))
+    total = failed + failed_baseline
+    extremes = (min(total, runs), max(0, total - runs_baseline))
+    attainable = min(
+        float(stats.fisher_exact([[first, runs - first], [total - first, runs_baseline - total + first]]).pvalue)
+        for first in extremes
+    )
+    return Significance(float(stats.fisher_exact(table).pvalue), name, float(smallest), attainable)
 
 
 def shared_runs(seeds: Sequence[str], baseline: Sequence[str]) -> NDArray[np.int64] | None:

@@ -1,7 +1,8 @@
 """The words that come first in a report: what happened, what luck did to the score, and what that allows to claim.
 
-A difference between recipes is claimed only where its p-value, adjusted for the number of recipes, is below .05. Every
-other is reported as what it is: too few runs to tell, and how many it would take.
+A difference between recipes is claimed only where its p-value, adjusted for all tests of the paragraph, is below .05,
+which is where its interval, adjusted likewise, excludes equality. Every other is reported as what it is: too few runs
+to tell, and how many it would take.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from steadytune.analysis.comparison.compare import Comparison, Row
 from steadytune.analysis.comparison.same_seed import describe_same_seed
 from steadytune.analysis.comparison.significance import SIGNIFICANT
 from steadytune.analysis.failures import failed_runs, failure_clauses, wrong_runs
+from steadytune.analysis.grouping import size_words
+from steadytune.analysis.intervals import FEWEST
+from steadytune.analysis.learned import describe_learned
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.wording import (
     capital,
@@ -28,6 +32,7 @@ from steadytune.analysis.wording import (
     scored,
     signed_score,
     spelled,
+    times,
 )
 from steadytune.metrics import Scale
 from steadytune.records import Cohort
@@ -59,8 +64,14 @@ def verdict(comparison: Comparison, detect: float | None = None) -> dict[tuple[s
 def describe(profile: Profile) -> str:
     """Say in one sentence which runs went wrong, what the rest score, and how far they agree."""
     cohort = profile.cohort
-    clauses = [*failure_clauses(cohort), *_score_clauses(profile), *_agreement_clauses(profile)]
+    learned = filter(None, [describe_learned(cohort)])
+    clauses = [*failure_clauses(cohort), *learned, *_score_clauses(profile), *_agreement_clauses(profile)]
     return f"{cohort.recipe or 'these runs'}: {'; '.join(clauses)}."
+
+
+def must_know(row: Row) -> list[str]:
+    """Say what a reader of a recipe's numbers must not miss: that it, or its training, did next to nothing."""
+    return list(filter(None, (describe_same_seed(row.same_seed), describe_learned(row.profile.cohort))))
 
 
 def _group(rows: list[Row], detect: float | None) -> list[str]:
@@ -68,10 +79,10 @@ def _group(rows: list[Row], detect: float | None) -> list[str]:
     others = [row for row in rows if row is not reference]
     sentences = [describe(reference.profile)]
     sentences += [f"{describe(row.profile)} {_against(row, detect)}" for row in others]
-    if len(others) > 1:
+    if reference.comparisons > 1:
         sentences.append(
-            f"{spelled(len(others)).capitalize()} recipes were compared with {reference.recipe}: p-values are adjusted "
-            "for that, each measure on its own (Holm)."
+            f"p-values and intervals of differences are adjusted for the {spelled(reference.comparisons)} tests made "
+            "here (Holm): the chance of any false claim is 5 %."
         )
     return sentences
 
@@ -94,7 +105,7 @@ def _score_clauses(profile: Profile) -> list[str]:
         f"{cohort.metric_name} {mean} on average, score SD {scored(sd.value, cohort.scale)}"
         f"{score_unit(cohort.scale)}{score_range(sd, cohort.scale)}{_without_failed(cohort)}"
     )
-    if len(cohort) < _FEW_RUNS:
+    if len(cohort) < _FEW_RUNS and sd.high == sd.high:
         clause += f", which {runs} leave uncertain by a factor of {sd.high / sd.low:.0f}"
     return [clause]
 
@@ -185,28 +196,25 @@ def _agreement_words(row: Row) -> str:
 
 
 def _points_words(row: Row, measure: str, scale: Scale) -> str:
-    interval = row.differences[measure].interval
-    amount = f"{signed_score(interval.value, scale)}{score_unit(scale)}{score_range(interval, scale)}"
-    return f"{amount}{_test_words(row, measure, 0)}"
+    found = row.differences[measure]
+    amount = f"{signed_score(found.interval.value, scale)}{score_unit(scale)}{score_range(found.adjusted, scale)}"
+    return f"{amount}{_test_words(row, measure)}"
 
 
 def _spread_words(row: Row) -> str:
     ratio = row.sd_ratio
+    adjusted = row.differences["sd_ratio"].adjusted
     if math.isnan(ratio.value):
         same = row.profile if row.sd.value == 0 else row.reference
         return f"SD cannot be compared since all runs of {same.cohort.recipe} score the same"
-    ends = f" [{ratio.low:.2f}, {ratio.high:.2f}]" if ratio.low == ratio.low else ""
-    words = f"{ratio.value:.2f}x{ends}{_test_words(row, 'sd_ratio', 1)}"
+    ends = f" [{times(adjusted.low)}, {times(adjusted.high)}]" if adjusted.low == adjusted.low else ""
+    words = f"{ratio.value:.2f}x{ends}{_test_words(row, 'sd_ratio')}"
     return f"SD is {'lower' if ratio.value < 1 else 'higher'}, {words}" if claimed(row, "sd_ratio") else f"SD {words}"
 
 
-def _test_words(row: Row, measure: str, equal: int) -> str:
-    found = row.differences[measure]
-    if not (p := chance(found.p_adjusted)):
-        return ""
-    # The tests take the examples as they are, and the intervals do not.
-    doubt = claimed(row, measure) and found.interval.low <= equal <= found.interval.high
-    return f" ({p}{f', but the interval holds {equal}' if doubt else ''})"
+def _test_words(row: Row, measure: str) -> str:
+    p = chance(row.differences[measure].p_adjusted)
+    return f" ({p})" if p else ""
 
 
 def _conclusion(row: Row, detect: float | None) -> str:
@@ -219,14 +227,19 @@ def _conclusion(row: Row, detect: float | None) -> str:
     open_ = [measure for measure in compared if not claimed(row, measure)]
     if not open_:
         return "."
-    needed = {}
-    if "mean" in open_ and max(row.sd.value, row.reference.last("sd").value) > 0:
+    needed: dict[str, int] = {}
+    hidden = ""
+    if "mean" in open_ and row.differences["mean"].estimate is not None:
         step = row.step(detect)
-        needed[f"a difference of {score_step(step, row.scale)}"] = row.seeds_to_detect(step)
+        asked, seeds = f"a difference of {score_step(step, row.scale)}", row.seeds_to_detect(step)
+        if seeds is None:
+            hidden = asked
+        else:
+            needed[asked] = seeds
     if "sd_ratio" in open_:
         needed["an SD ratio of 2"] = row.seeds_to_detect_ratio(2)
     out_of_reach = {what: seeds for what, seeds in needed.items() if seeds > min(sizes)}
-    verb = "are too few to" if out_of_reach else "do not"
+    verb = "are too few to" if out_of_reach or min(sizes) < FEWEST else "do not"
     everything = open_ == list(compared) and len(open_) == 2 and not _agreement_words(row)
     what = "them" if everything else f"the {listed([compared[measure] for measure in open_])}"
     words = f"{':' if everything else ';'} {runs} {verb} tell {what} apart."
@@ -235,6 +248,10 @@ def _conclusion(row: Row, detect: float | None) -> str:
     if out_of_reach:
         takes = [f"{what} about {seeds} {noun}s a recipe" for what, seeds in out_of_reach.items()]
         words += f" To see {listed(takes)} would be needed."
+    if hidden:
+        words += (
+            f" No number of {noun}s would show {hidden} on {size_words(row.profile.cohort)}: their own error hides it."
+        )
     if seen := [what for what in needed if what not in out_of_reach]:
         words += f" {capital(listed(seen))} would most likely have shown."
     return words
