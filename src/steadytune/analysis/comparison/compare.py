@@ -337,17 +337,17 @@ def _same_groups(cohorts: Sequence[Cohort]) -> list[Cohort]:
     Raises:
         UserError: Two cohorts have other groups.
     """
-    every = list(cohorts)
     known: dict[tuple[str, str], Cohort] = {}
-    for cohort in every:
+    for cohort in cohorts:
         if (groups := example_groups(cohort)) is not None:
             first = known.setdefault((cohort.model, cohort.task), cohort)
-            if not np.array_equal(groups, example_groups(first)):
+            shared = example_groups(first)
+            if shared is not None and not np.array_equal(groups, shared):
                 raise UserError(
                     f"'{first.recipe}' and '{cohort.recipe}' have their examples in other groups, so they were "
                     "measured on other examples: compare recipes on the same ones"
                 )
-    return [_grouped(cohort, known.get((cohort.model, cohort.task))) for cohort in every]
+    return [_grouped(cohort, known.get((cohort.model, cohort.task))) for cohort in cohorts]
 
 
 def _grouped(cohort: Cohort, known: Cohort | None) -> Cohort:
@@ -386,7 +386,8 @@ def _compared(others: list[Profile], reference: Profile) -> tuple[list[dict[str,
         The differences of each recipe, and how many tests the verdict speaks of.
     """
     compared = [differences(found, reference) for found in others]
-    family, rest = [], []
+    family: list[tuple[dict[str, Difference], str]] = []
+    rest: list[tuple[dict[str, Difference], str]] = []
     for by in compared:
         for name in VERDICT:
             if name in by and not math.isnan(by[name].significance.p):

@@ -17,6 +17,10 @@ over resampled runs, m* and m_0* being the values of the two and K the smaller n
 larger of the two variances for both: of two recipes that collapse now and then, the one in which no run did so far
 looks far more certain than it is.
 
+**The ratio of SDs** must besides pass Brown and Forsythe's test, so that its p-value is the larger of the two and its
+interval is made to hold 1 where that test does not reject: with tight runs of which one in seven collapses, the
+bootstrap alone tells up to 10 % of equal recipes apart. It takes five runs.
+
 **Failures** are compared by Fisher's exact test. The interval is Newcombe's (1998, method 10), made to hold 0 where the
 test does not reject and there alone, as it would not always by itself.
 
@@ -190,7 +194,8 @@ def _mean(profile: Profile, baseline: Profile, pairs: NDArray[np.int64] | None) 
         max(ends) if place else min(ends)
         for place, ends in enumerate(zip(*(possible_scores(one.cohort) for one in (profile, baseline)), strict=True))
     )
-    of_both = Draws(*(one - other for one, other in zip(*drawn, strict=True)), _examples_freedom(profile, baseline))
+    both, of_runs, of_examples = (one - other for one, other in zip(*drawn, strict=True))
+    of_both = Draws(both, of_runs, of_examples, _examples_freedom(profile, baseline))
     if not max(from_runs, float(of_both.examples.var())) > _ROUNDING**2:
         return None
     error, freed = resampled_error(from_runs, freedom, of_both)
@@ -263,13 +268,16 @@ def _ratio(profile: Profile, baseline: Profile) -> Difference:
     if not min(sd, baseline_sd) > 0:
         return Difference("sd_ratio", UNKNOWN, UNTESTED)
     found = _estimate(math.log(sd / baseline_sd), "sd", profile, baseline)
-    if found is None:
+    robust = spread_tests(profile.cohort.scores, baseline.cohort.scores, None)[0]
+    if found is None or math.isnan(robust.p):
         return Difference("sd_ratio", Interval(sd / baseline_sd, math.nan, math.nan), UNTESTED)
 
     def ends(level: float) -> Interval:
-        return Interval(*(math.exp(min(end, _LARGEST_EXPONENT)) for end in found.ends(level)))
+        value, low, high = (math.exp(min(end, _LARGEST_EXPONENT)) for end in found.ends(level))
+        return Interval(value, low, high) if robust.p < level else Interval(value, min(low, 1.0), max(high, 1.0))
 
-    return Difference("sd_ratio", ends(SIGNIFICANT), Significance(found.p, "bootstrap t", 0.0), ends, found)
+    test = Significance(max(found.p, robust.p), "bootstrap t and Brown-Forsythe", 0.0)
+    return Difference("sd_ratio", ends(SIGNIFICANT), test, ends, found)
 
 
 def _failures(cohort: Cohort, baseline: Cohort) -> Difference:

@@ -24,6 +24,9 @@ LEVEL, POWER = 0.05, 0.8
 MOST = 1_000_000
 """Largest number of seeds that is looked for."""
 
+# Mean and SD of |z| for a standard normal z: what the Brown-Forsythe test compares.
+_HALF_NORMAL_MEAN = math.sqrt(2 / math.pi)
+_HALF_NORMAL_SD = math.sqrt(1 - 2 / math.pi)
 # Two runs have no interval, and no test. Of four the resampled spread is no error to rely on.
 _FEWEST, _FEWEST_FOR_RATIO = 3, 5
 
@@ -126,11 +129,12 @@ def seeds_to_reach(
 def seeds_to_detect_ratio(ratio: float, *, power: float = POWER, level: float = LEVEL) -> int:
     """Seeds that each of two recipes needs to find a ratio of their SDs.
 
-    The logarithm of the ratio has an SD of about 1 / sqrt(K - 1), and the test of `difference` compares it with
-    Student's quantile times an error that is larger by a factor 1.04 + 1.4 / (K - 3.6): for its second term, and since
-    few runs resample to logarithms that scatter much. The factor is fitted to simulations of that test with K = 5 to
-    80, ratios of 1.5 to 10 and levels of .05 to .004; above K = 40 it is too large by up to 4 %. Seeds that are shared
-    and move both recipes alike need fewer.
+    The test of `difference` is two, and its power at least the product of theirs. Brown and Forsythe's is a t-test on
+    distances from the median, which for normal scores of SD s have mean s sqrt(2/pi) and SD s sqrt(1 - 2/pi). For the
+    other the logarithm of the ratio has an SD of about 1 / sqrt(K - 1), and is compared with Student's quantile times
+    an error that is larger by a factor 1.04 + 1.4 / (K - 3.6): for its second term, and since few runs resample to
+    logarithms that scatter much. The factor is fitted to simulations of that test with K = 5 to 80, ratios of 1.5 to 10
+    and levels of .05 to .004. Seeds that are shared and move both recipes alike need fewer.
 
     Args:
         ratio: Larger or smaller than 1; 2 and 1/2 need the same.
@@ -157,8 +161,13 @@ def seeds_to_detect_ratio(ratio: float, *, power: float = POWER, level: float = 
             return 0.0
         wider = 1.04 + 1.4 / (runs - 3.6)
         shift = abs(math.log(ratio)) * math.sqrt(runs - 1)
-        return float(stats.nct.sf(wider * stats.t.isf(level / 2, runs - 1), runs - 1, shift))
+        resampled = float(stats.nct.sf(wider * stats.t.isf(level / 2, runs - 1), runs - 1, shift))
+        squares = larger**2 + 1
+        freedom = (runs - 1) * squares**2 / (larger**4 + 1)
+        shift = (larger - 1) * _HALF_NORMAL_MEAN / (_HALF_NORMAL_SD * math.sqrt(squares / runs))
+        return resampled * float(stats.nct.sf(stats.t.isf(level / 2, freedom), freedom, shift))
 
+    larger = max(ratio, 1 / ratio)
     return _smallest(lambda runs: found(runs) >= power)
 
 

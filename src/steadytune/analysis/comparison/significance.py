@@ -162,8 +162,8 @@ def failure_test(failed: int, runs: int, failed_baseline: int, runs_baseline: in
     total = failed + failed_baseline
     extremes = (min(total, runs), max(0, total - runs_baseline))
     attainable = min(
-        float(stats.fisher_exact([[first, runs - first], [total - first, runs_baseline - total + first]]).pvalue)
-        for first in extremes
+        float(stats.fisher_exact(np.array([[one, runs - one], [total - one, runs_baseline - total + one]])).pvalue)
+        for one in extremes
     )
     return Significance(float(stats.fisher_exact(table).pvalue), name, float(smallest), attainable)
 
