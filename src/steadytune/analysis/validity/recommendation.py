@@ -7,7 +7,7 @@ are stable: so report several, above all for stable models), and one for each wa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
