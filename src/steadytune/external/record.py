@@ -71,8 +71,8 @@ def record_run(
         overwrite: Whether a file of another seed, or of other examples, may be replaced; one of the same may.
 
     Raises:
-        UserError: The file is there with another run, or arrays do not fit together, or are not what they must be; names
-            the axis.
+        UserError: The file is there with another run, or arrays do not fit together, or are not what they must be;
+            names the axis.
     """
     path = Path(path)
     check_place(path)
