@@ -265,6 +265,13 @@ def test_a_number_is_one_that_people_write(tmp_path):
         st.read_runs(tmp_path)
 
 
+def test_semicolons_with_decimal_commas_are_read(tmp_path):
+    for run in range(3):
+        frame = pd.DataFrame({"label": LABELS, "prob_0": both(run)[:, 0], "prob_1": POSITIVE[run]})
+        frame.to_csv(tmp_path / f"{run}.csv", index=False, sep=";", decimal=",")
+    check(st.read_runs(tmp_path), probable=True)
+
+
 def test_a_column_that_may_be_several_things_is_asked_about(tmp_path):
     write(tmp_path, {"label": LABELS, "score": POSITIVE.__getitem__})
     with pytest.raises(UserError, match="--set probability=score"):

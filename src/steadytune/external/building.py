@@ -16,7 +16,7 @@ from steadytune.external.outputs import diverged
 from steadytune.external.run import ExternalRun
 from steadytune.external.source import is_nothing, number, spelled
 from steadytune.records.checks import read_array
-from steadytune.tasks.tables import is_missing
+from steadytune.tasks.table import is_missing
 
 # Fewer groups than this, of many examples each, are rather properties of examples than what was sampled.
 _FEW_GROUPS, _MANY_EACH = 10, 10
