@@ -35,10 +35,6 @@ def run_notes(cohort: Cohort) -> list[str]:
         notes.append("One run: instability needs at least two.")
     elif runs == 2:
         notes.append("Two runs: no measure has an interval, which needs three.")
-    if runs > 1 and (words := failure_words(cohort)):
-        notes.append(f"{capital(words)}. The intervals know of no failure but those that were seen.")
-    if cohort.groups is not None and runs:
-        notes.append(_group_note(cohort))
     if not cohort.scored:
         notes.append("The runs have no score, nor labels to take one from: mean and SD are unknown.")
     elif runs > 1 and not varies(cohort.scores):
@@ -60,6 +56,10 @@ def run_notes(cohort: Cohort) -> list[str]:
             f"{capital(counted(len(cohort.lost), noun))} did not finish and {'is' if len(cohort.lost) == 1 else 'are'} "
             "not counted: the measures speak of the finished runs alone."
         )
+    if runs > 1 and (words := failure_words(cohort)):
+        notes.append(f"{capital(words)}. The intervals know of no failure but those that were seen.")
+    if cohort.groups is not None and runs:
+        notes.append(_group_note(cohort))
     return notes
 
 

@@ -174,7 +174,7 @@ def claimed(row: Row, measure: str) -> bool:
 
 def _impossible(row: Row, measure: str) -> bool:
     """Tell whether so few runs could not have shown any difference, whatever their scores."""
-    return row.differences[measure].significance.smallest * row.comparisons >= SIGNIFICANT
+    return row.differences[measure].significance.smallest * max(1, row.comparisons) >= SIGNIFICANT
 
 
 def _failure_words(row: Row) -> str:
