@@ -49,7 +49,8 @@ class TaskSpec(Config):
         columns: Text columns, one or two; inferred when absent.
         label: Label column.
         group: Column that is equal in examples that belong together, such as questions on one passage.
-        no_label: A label that means "none", such as -1: rows that have it are left aside. "" where -1 is a class.
+        no_label: A label that means "none", such as -1 or nan: rows that have it are left aside. "never" where every
+            label is one.
         encoding: Of files of text that are not UTF-8, such as latin-1.
         metric: A metric instead of the task's own.
         train_examples: Size of the generated training set.

@@ -9,11 +9,20 @@ from steadytune import UserError
 from steadytune.analysis.profile import (
     MEASURES,
     PREDICTION_MEASURES,
+    REGRESSION_MEASURES,
     REPRESENTATION_MEASURES,
     profile,
     profile_all,
 )
-from steadytune.measures import linear_cka, pair_mean, permutation_null, procrustes
+from steadytune.measures import (
+    correlation_distance,
+    intraclass_correlation,
+    linear_cka,
+    pair_mean,
+    permutation_null,
+    prediction_rmse,
+    procrustes,
+)
 from steadytune.records import Cohort
 from steadytune.records.cohort import LostRun
 
@@ -180,12 +189,40 @@ class TestDegenerateCohorts:
         assert found.last("kappa").value == 0
         assert any("one single answer" in note for note in found.notes)
 
-    def test_a_regression_has_no_prediction_measures(self, make_cohort):
+    def test_a_regression_has_measures_of_its_own_in_the_place_of_those_of_classes(self, make_cohort):
         logits = np.random.default_rng(0).standard_normal((3, 10, 1))
         found = profile(make_cohort(scores=[0.7, 0.8, 0.85], logits=logits, kind="regression", metric="pearson"))
         assert unknown(found, PREDICTION_MEASURES)
-        assert found.last("sd").value > 0
-        assert any("regression" in note for note in found.notes)
+        names = [value.measure for value in found.values]
+        assert names == ["sd", *REGRESSION_MEASURES, *REPRESENTATION_MEASURES]
+        numbers = logits[..., 0]
+        expected = pair_mean(prediction_rmse(numbers)), pair_mean(correlation_distance(numbers))
+        assert [found.last(name).value for name in REGRESSION_MEASURES] == pytest.approx(
+            [*expected, 1 - intraclass_correlation(numbers)]
+        )
+        for name in REGRESSION_MEASURES:
+            value = found.last(name)
+            assert 0 < value.low < value.value < value.high
+        assert any("stand in the place of" in note for note in found.notes)
+
+    def test_equal_predictions_of_a_regression_are_zero_without_interval(self, make_cohort):
+        logits = np.tile(np.arange(10.0)[:, None], (3, 1, 1))
+        found = profile(make_cohort(scores=[0.7, 0.7, 0.7], logits=logits, kind="regression", metric="pearson"))
+        for name in REGRESSION_MEASURES:
+            assert found.last(name).value == pytest.approx(0, abs=1e-12)
+            assert math.isnan(found.last(name).low)
+
+    def test_a_constant_run_of_a_regression_is_named(self, make_cohort):
+        logits = np.random.default_rng(0).standard_normal((3, 10, 1))
+        logits[1] = 0.3
+        found = profile(make_cohort(scores=[0.7, 0.0, 0.8], logits=logits, kind="regression", metric="pearson"))
+        assert found.distances["prediction_correlation"][0, 1] == 1
+        assert any("one single number" in note and "1" in note.split("predicts")[0] for note in found.notes)
+
+    def test_a_regression_whose_scores_alone_are_known_says_that_the_rest_is_missing(self, make_cohort):
+        found = profile(make_cohort(scores=[0.7, 0.8, 0.85], kind="regression", metric="pearson"))
+        assert unknown(found, REGRESSION_MEASURES)
+        assert any(note.startswith("No predictions were recorded") for note in found.notes)
 
     def test_scores_alone_leave_the_rest_unknown_and_say_why(self, make_cohort):
         found = profile(make_cohort(scores=[0.7, 0.8]))

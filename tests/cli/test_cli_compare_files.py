@@ -56,7 +56,7 @@ def test_two_folders_are_recipes_that_are_named_after_them(tmp_path):
         write(tmp_path / "new" / f"{seed}.csv", range(seed, seed + 2))
     words = said(command("compare", tmp_path / "old", tmp_path / "new", "--out", tmp_path / "out"))
     assert "difference from old" in words
-    assert "new: accuracy 95.0 on average" in words
+    assert "all six seeds score the same, accuracy 95.0" in words
     assert "+15.0" in words
     assert "runs of one name are taken for runs of one seed" in words
     with (tmp_path / "out" / "differences.csv").open(encoding="utf-8") as stream:
@@ -100,3 +100,12 @@ def test_what_cannot_be_compared_is_refused_in_a_line(tmp_path):
     assert "for runs in files" in refused("compare", study, "--metric", "f1")
     (tmp_path / "empty").mkdir()
     assert "no files of runs" in refused("compare", one, tmp_path / "empty")
+
+
+def test_one_seed_on_both_sides_pairs_them_and_is_no_fault(tmp_path):
+    for place in ("old", "new"):
+        for seed in range(3):
+            path = write(tmp_path / place / f"{seed}.csv", range(seed, seed + 8 - 2 * (place == "new")))
+            lines = path.read_text().splitlines()
+            path.write_text("\n".join([f"seed,{lines[0]}", *(f"{seed},{line}" for line in lines[1:])]))
+    assert "record one seed" not in said(command("compare", tmp_path / "old", tmp_path / "new"))

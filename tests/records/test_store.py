@@ -376,8 +376,13 @@ def test_what_a_killed_process_left_of_a_run_is_gone_when_the_run_is_there(tmp_p
 
 def test_the_texts_of_the_examples_are_kept_in_any_script(store):
     spec = store.records()[0].spec
-    store.write_examples(spec, "choice", ["東京 – 'naïve'"], ["a", "b"])
-    assert store.examples(spec) == {"kind": "choice", "texts": ["東京 – 'naïve'"], "labels": ["a", "b"]}
+    store.write_examples(spec, "choice", ["東京 – 'naïve'"], ["a", "b"], ["読んだ"])
+    assert store.examples(spec) == {
+        "kind": "choice",
+        "texts": ["東京 – 'naïve'"],
+        "labels": ["a", "b"],
+        "data": ["読んだ"],
+    }
 
 
 def test_texts_that_were_changed_are_not_shown_and_those_of_older_versions_are(store):

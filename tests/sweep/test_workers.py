@@ -6,16 +6,18 @@ from pathlib import Path
 
 import psutil
 import pytest
-from commands import PATIENCE, Started, runs_in, wait_for
+from commands import PATIENCE, Started, command, runs_in, wait_for
 from made_runs import VERSIONS, made_specs, made_store, made_study
 from sweeps import FAST, Heard, check_whole, run_files, same_results, tiny_study
 
+from steadytune.cli import main as cli_main
 from steadytune.errors import UserError
 from steadytune.records import RunStore
 from steadytune.sweep import workers
 from steadytune.sweep.execute import run
 from steadytune.sweep.workers import work_in_processes
 
+NUMBERS = [signal.SIGTERM, signal.SIGHUP]
 NAME = "STARTED_BY_THIS_TEST"
 TESTS = Path(__file__).parents[1]
 PRETENDING = (sys.executable, str(TESTS / "sweep" / "pretending_worker.py"))
@@ -209,20 +211,17 @@ def test_a_signal_ends_a_sweep_and_its_workers_at_once(tiny_model, tiny_task, tm
     assert "Traceback" not in result.out
 
 
-def test_a_sweep_that_was_started_to_ignore_the_end_of_its_terminal_goes_on(tiny_model, tiny_task, tmp_path):
-    words = ["run", "--model", tiny_model, "--task", tiny_task, "--seeds", 3, "--workers", 1, "--out", tmp_path / "out"]
+def test_a_command_that_was_started_to_ignore_the_end_of_its_terminal_goes_on_ignoring_it(monkeypatch):
+    seen = []
+    monkeypatch.setattr(cli_main, "_run", lambda words: seen.append([signal.getsignal(one) for one in NUMBERS]) or 0)
     held = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "steadytune.cli.main", *map(str, words)], stdout=subprocess.PIPE, text=True
-        )
+        command("ls")
     finally:
         signal.signal(signal.SIGHUP, held)
-    wait_for(lambda: len(runs_in(tmp_path / "out")) > 0)
-    process.send_signal(signal.SIGHUP)
-    assert "report: " in process.communicate()[0]
-    assert process.returncode == 0
-    assert len(runs_in(tmp_path / "out")) == 3
+    command("ls")
+    assert seen == [[cli_main._stop, signal.SIG_IGN], [cli_main._stop, cli_main._stop]]
+    assert [signal.getsignal(one) for one in NUMBERS] == [signal.SIG_DFL, held]
 
 
 def test_an_interrupt_ends_a_sweep_in_a_line_and_keeps_what_is_done(tiny_model, tiny_task, tmp_path):

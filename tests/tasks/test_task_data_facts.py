@@ -42,7 +42,7 @@ def test_of_plain_data_nothing_is_wrong_and_what_was_read_is_said():
 
 
 def test_measured_examples_that_are_trained_on_are_counted():
-    measure = examples(["TEXT  3", "text 4", "new", "new too"], [1, 0, 0, 1])
+    measure = examples([" text  3", "text 4", "Text 5", "new too"], [1, 0, 0, 1])
     severity, text = rules(facts(TRAIN, measure))["trained-on-measured"]
     assert severity == "high"
     assert "2 of the 4 measured examples (50 %)" in text

@@ -192,7 +192,7 @@ def test_short_rows_are_left_aside_only_where_asked_and_said(tmp_path):
         read_table(path)
     table = read_table(path, Format(short_rows=True))
     assert table.columns == {"a": ["1", "4"], "b": ["2", "5"]}
-    assert "1 rows with too few fields" in table.notes[0]
+    assert "1 row with too few fields" in table.notes[0]
     assert table.numbers == [2, 4]
 
 

@@ -199,7 +199,7 @@ def test_minus_one_beside_zero_and_one_is_a_question():
     with pytest.raises(UserError, match=r"a third class .*\n.*task.no_label=-1"):
         keep([0, 1, -1])
     assert keep([0, 1, -1], no_label="-1")[0] == [0, 1]
-    assert keep([0, 1, -1], no_label="")[0] == [0, 1, -1]
+    assert keep([0, 1, -1], no_label="never")[0] == [0, 1, -1]
 
 
 def test_a_dash_among_words_is_no_label_but_beside_a_plus_a_class():

@@ -139,7 +139,7 @@ def test_qqp_leaves_rows_aside_that_break_off_and_says_so(tmp_path):
     task = load("glue/qqp", put_tsv(tmp_path / "QQP", header, [*rows[:2], ["9", "9", "9", "Broken"], *rows[2:]]))
     assert task.train.labels.tolist() == [0, 1, 0, 1]
     assert task.train.candidates[2] == (("Why 2?", "How 2?"),)
-    assert "1 rows with too few fields" in task.reading.notes[0]
+    assert "1 row with too few fields" in task.reading.notes[0]
 
 
 def test_stsb(tmp_path):

@@ -39,7 +39,8 @@ from numpy.typing import NDArray
 from steadytune.analysis.grouping import count_groups, example_groups, one_group
 from steadytune.analysis.intervals import Draws
 from steadytune.analysis.scores import count_examples, weighted_scores
-from steadytune.analysis.tables import PairTable
+from steadytune.analysis.tables import Correlations, Pairs
+from steadytune.measures.regression import icc_distance
 from steadytune.metrics import Scores
 from steadytune.records import Cohort
 
@@ -78,7 +79,7 @@ class Resamples(NamedTuple):
 
 def resample(
     cohort: Cohort,
-    tables: Mapping[str, PairTable],
+    tables: Mapping[str, Pairs],
     distances: Mapping[str, Array],
     deviations: Mapping[str, Array],
     *,
@@ -97,10 +98,11 @@ def resample(
             same names of seeds in the same order the counts of the runs.
 
     Returns:
-        "mean", "sd", the measures of `tables`, "kappa" (1 - kappa) where there are classes, and those of `distances`;
-        only "mean" for a single run, nothing for none, and neither "mean" nor "sd" for unknown scores. Where scores do
-        not follow from what the runs predict (see `scores.weighted_scores`), "mean" and "sd" draw runs alone. NaN with
-        drawn examples where all of these are one group.
+        "mean", "sd", the measures of `tables`, "kappa" (1 - kappa) where there are classes, "icc" (1 - ICC) where
+        numbers are predicted, and those of `distances`; only "mean" for a single run, nothing for none, and neither
+        "mean" nor "sd" for unknown scores. Where scores do not follow from what the runs predict (see
+        `scores.weighted_scores`), "mean" and "sd" draw runs alone. NaN with drawn examples where all of these are one
+        group.
     """
     runs = len(cohort)
     if not runs:
@@ -204,17 +206,19 @@ class _Weighed(NamedTuple):
         scores: (R, K), or None where they are unknown.
         pairs: Measure -> (R, P) over the pairs i < j.
         classes: For each class (R, K), the share of the examples that a run puts there.
+        covariances: (R, P) of the numbers that are predicted, or None where there are none.
     """
 
     scores: Array | None
     pairs: dict[str, Array]
     classes: list[Array]
+    covariances: Array | None
 
 
 class _OnExamples:
     """What runs, and pairs of runs, do on single examples."""
 
-    def __init__(self, cohort: Cohort, tables: Mapping[str, PairTable]) -> None:
+    def __init__(self, cohort: Cohort, tables: Mapping[str, Pairs]) -> None:
         self._scores: Scores | None = None
         if np.isfinite(cohort.scores).all():
             self._scores = weighted_scores(cohort) or (lambda weights: np.tile(cohort.scores, (len(weights), 1)))
@@ -222,6 +226,8 @@ class _OnExamples:
         self._classes: list[Array] = []
         if tables and (predictions := cohort.predictions) is not None:
             self._classes = [np.equal(predictions, label).astype(np.float64) for label in np.unique(predictions)]
+        correlations = tables.get("prediction_correlation")
+        self._moments = correlations.moments if isinstance(correlations, Correlations) else None
         self.examples = count_examples(cohort)
 
     def weigh(self, weights: Array) -> _Weighed:
@@ -230,6 +236,7 @@ class _OnExamples:
             None if self._scores is None else self._scores(weights),
             {name: table.means(weights) for name, table in self._tables.items()},
             [shares @ runs.T for runs in self._classes],
+            None if self._moments is None else self._moments.covariances(weights),
         )
 
 
@@ -244,6 +251,9 @@ def _measure(weighed: _Weighed, counts: Array) -> Resampled:
     if weighed.pairs:
         shares = _pair_shares(counts)
         result |= {name: (shares * pairs).sum(axis=1) for name, pairs in weighed.pairs.items()}
+        if weighed.covariances is not None:
+            squares = (shares * weighed.pairs["prediction_rmse"] ** 2).sum(axis=1)
+            result["icc"] = icc_distance(squares, (shares * weighed.covariances).sum(axis=1))
     if weighed.classes:
         by_class = [(counts * table).sum(axis=1) / runs for table in weighed.classes]
         by_chance = np.sum(np.square(by_class), axis=0)

@@ -12,6 +12,7 @@ from steadytune.analysis.failures import failure_words
 from steadytune.analysis.grouping import count_groups, one_group, size_words
 from steadytune.analysis.intervals import varies
 from steadytune.analysis.scores import weighted_scores
+from steadytune.analysis.tables import predicted_numbers
 from steadytune.analysis.value import Value
 from steadytune.analysis.wording import capital, counted, listed, named_runs, runs_noun
 from steadytune.records import Cohort
@@ -94,7 +95,7 @@ def prediction_notes(cohort: Cohort) -> list[str]:
     if len(cohort) < 2:
         return []
     if cohort.kind == "regression":
-        return ["A regression predicts no classes: disagreement, kappa and Jensen-Shannon do not apply."]
+        return _regression_notes(cohort)
     if cohort.kind == "generation":
         return ["Generated texts have no classes: kappa does not apply, and disagreement counts texts that differ."]
     if cohort.predictions is None:
@@ -102,6 +103,27 @@ def prediction_notes(cohort: Cohort) -> list[str]:
     if np.ptp(cohort.predictions) == 0:
         return ["All runs give one single answer to all examples: kappa is 0/0 and counts as full agreement."]
     return []
+
+
+def _regression_notes(cohort: Cohort) -> list[str]:
+    """Say what a regression has in the place of the measures of classes, or why it has nothing."""
+    numbers = predicted_numbers(cohort)
+    instead = "pairwise RMSE, 1 - Pearson and 1 - ICC"
+    if numbers is None:
+        return [f"No predictions were recorded: {instead} are unknown."]
+    notes = [
+        f"A regression predicts no classes: {instead} stand in the place of disagreement, kappa and Jensen-Shannon."
+    ]
+    constant = [seed for seed, run in zip(cohort.seeds, numbers, strict=True) if np.ptp(run) == 0]
+    if constant:
+        verb = "predicts" if len(constant) == 1 else "predict"
+        notes.append(
+            f"{capital(named_runs(constant, cohort.seeds))} {verb} one single number for all examples: its correlation "
+            "with others is 0/0 and counts as none, but as full agreement with a run that predicts the same."
+        )
+    if numbers.shape[1] < 2:
+        notes.append("ICC needs at least two examples, there is 1.")
+    return notes
 
 
 def representation_notes(

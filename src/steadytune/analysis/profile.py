@@ -19,10 +19,10 @@ from steadytune.analysis.intervals import UNKNOWN, mean_interval, pair_interval,
 from steadytune.analysis.notes import prediction_notes, representation_notes, run_notes, score_notes
 from steadytune.analysis.scores import count_examples, possible_scores
 from steadytune.analysis.suspicion import copies, suspicious
-from steadytune.analysis.tables import PairTable, pair_tables
+from steadytune.analysis.tables import Pairs, pair_tables, predicted_numbers
 from steadytune.analysis.value import Value
 from steadytune.errors import UserError
-from steadytune.measures import fleiss_kappa, layer_distances, pair_mean, score_spread
+from steadytune.measures import fleiss_kappa, intraclass_correlation, layer_distances, pair_mean, score_spread
 from steadytune.records import Cohort
 
 PREDICTION_MEASURES = ("disagreement", "kappa", "jensen_shannon")
@@ -32,15 +32,20 @@ MEASURES = ("sd", *PREDICTION_MEASURES, *REPRESENTATION_MEASURES)
 TEXT_MEASURES = ("chrf",)
 """What generated texts have besides."""
 
+REGRESSION_MEASURES = ("prediction_rmse", "prediction_correlation", "icc")
+"""What a regression, which predicts no classes, has in the place of `PREDICTION_MEASURES`."""
+
 LARGEST = {
     "disagreement": 1.0,
     "jensen_shannon": math.log(2),
     "chrf": 1.0,
+    "prediction_rmse": math.inf,
+    "prediction_correlation": 2.0,
     "svcca": 1.0,
     "procrustes": 1.0,
     "cka": 2.0,
 }
-"""Largest value of each; that of kappa depends on the number of runs."""
+"""Largest value of each; that of kappa depends on the number of runs, that of icc on the number of examples too."""
 
 _LIBRARY_NAMES = {"svcca": "svcca", "procrustes": "procrustes", "cka": "linear_cka"}
 # Share of the time for the representations of a cohort that goes into measuring them; the rest is for the intervals.
@@ -56,8 +61,9 @@ class Profile:
     Attributes:
         cohort: The runs.
         mean: Mean score with its interval, as measure "mean".
-        values: The seven measures in the order of `MEASURES`, of generated texts "chrf" behind "jensen_shannon"; a
-            representation measure once per layer, or once with layer None where no representations were compared.
+        values: The seven measures in the order of `MEASURES`, of generated texts "chrf" behind "jensen_shannon", of a
+            regression `REGRESSION_MEASURES` in the place of `PREDICTION_MEASURES`; a representation measure once per
+            layer, or once with layer None where no representations were compared.
         distances: Measure -> (K, K), or (L, K, K) for a representation measure; those that were compared only.
         evaluation: What the evaluation set adds to the luck, and what the best of n runs is worth.
         resampled: The measures on resampled runs and examples; see `bootstrap.Resamples`. Entry r of
@@ -76,12 +82,12 @@ class Profile:
     first_notes: tuple[str, ...] = ()
 
     def last(self, measure: str) -> Value:
-        """Return a measure's value, of a representation measure that at the last layer."""
-        return [value for value in self.values if value.measure == measure][-1]
+        """Return a measure's value, of a representation measure that at the last layer; NaN of one it does not have."""
+        return next((one for one in reversed(self.values) if one.measure == measure), Value(measure, None, *UNKNOWN))
 
 
 def profile(cohort: Cohort) -> Profile:
-    """Measure a cohort: seven measures, each with a 95 % interval.
+    """Measure a cohort: seven measures, see `Profile.values`, each with a 95 % interval.
 
     Only finished runs count. A cohort of one run or none has no instability: every measure is NaN, and a note says so.
 
@@ -184,21 +190,28 @@ def _spread(cohort: Cohort, resamples: Resamples) -> Value:
     return Value("sd", None, *spread_interval(sd, len(cohort), draws, (highest - lowest) / 2))
 
 
-def _prediction_values(cohort: Cohort, tables: Mapping[str, PairTable], resamples: Resamples) -> list[Value]:
+def _prediction_values(cohort: Cohort, tables: Mapping[str, Pairs], resamples: Resamples) -> list[Value]:
     runs, freedom = len(cohort), _freedom(cohort)
     measured = {name: float(pair_mean(table.distances())) for name, table in tables.items()}
     if "kappa" in resamples.both and cohort.predictions is not None:
         measured["kappa"] = 1 - fleiss_kappa(cohort.predictions)
-    names = (*PREDICTION_MEASURES, *(TEXT_MEASURES if cohort.kind == "generation" else ()))
+    if "icc" in resamples.both and (numbers := predicted_numbers(cohort)) is not None:
+        measured["icc"] = 1 - intraclass_correlation(numbers)
+    by_kind = {"generation": (*PREDICTION_MEASURES, *TEXT_MEASURES), "regression": REGRESSION_MEASURES}
+    names = by_kind.get(cohort.kind, PREDICTION_MEASURES)
     return [
-        Value(name, None, *pair_interval(measured[name], runs, _largest(name, runs), resamples.of(name, freedom)))
+        Value(name, None, *pair_interval(measured[name], runs, _largest(name, cohort), resamples.of(name, freedom)))
         if name in measured
         else Value(name, None, *UNKNOWN)
         for name in names
     ]
 
 
-def _largest(measure: str, runs: int) -> float:
+def _largest(measure: str, cohort: Cohort) -> float:
+    runs, examples = len(cohort), count_examples(cohort)
+    if measure == "icc":
+        least = examples * (runs - 1) - runs
+        return runs * (examples - 1) / least if least > 0 else math.inf
     return runs / (runs - 1) if measure == "kappa" else LARGEST[measure]
 
 

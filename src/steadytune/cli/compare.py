@@ -209,11 +209,12 @@ def _title(row: Row, found: Difference) -> str:
 
 def _amount(found: Difference, scale: Scale) -> str:
     from steadytune.analysis.wording import times
+    from steadytune.report.words import SCALES
 
     value, low, high = found.interval.value, found.adjusted.low, found.adjusted.high
     if found.measure == "sd_ratio":
         written = [times(number) for number in (value, low, high)]
-    elif found.measure == "mean" and not scale.unit:
+    elif (found.measure == "mean" and not scale.unit) or found.measure in SCALES:
         written = [f"{number:+.4g}" for number in (value, low, high)]
     elif found.measure in ("mean", "failed"):
         written = [f"{100 * number:+.1f}" for number in (value, low, high)]

@@ -6,6 +6,8 @@ import signal
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -45,13 +47,21 @@ def _stop(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _listen_to_signals() -> None:
-    """Let SIGTERM and SIGHUP end this process as Ctrl-C does, unless it was started to ignore them, as by nohup."""
+@contextmanager
+def _listening_to_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, unless it was started to ignore them, as by nohup."""
     _received.clear()
-    if threading.current_thread() is threading.main_thread():
-        for number in (getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)):
-            if signal.getsignal(number) == signal.SIG_DFL:
-                signal.signal(number, _stop)
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    mine = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        mine = []
+    for number in mine:
+        signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def main() -> None:
@@ -60,10 +70,11 @@ def main() -> None:
     A user's mistake is said in a line or two, and so is what the machine refuses: exit code 2. A command that was
     stopped by a signal leaves with 128 and the number of the signal. What is raised beside these is a bug of ours.
     """
-    _listen_to_signals()
-    warnings.showwarning = show_warning
-    warnings.simplefilter("always", FolderWarning)
-    sys.exit(_run(sys.argv[1:] or ["--help"]))
+    with _listening_to_signals(), warnings.catch_warnings():
+        warnings.showwarning = show_warning
+        warnings.simplefilter("always", FolderWarning)
+        code = _run(sys.argv[1:] or ["--help"])
+    sys.exit(code)
 
 
 def _run(words: list[str]) -> int:

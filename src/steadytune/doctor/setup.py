@@ -129,7 +129,7 @@ def study_setups(
             stabilizers=stabilizers,
             accuracies=accuracies.get(names, ()),
             **known(_model, model),
-            **known(_data, model, task, training),
+            **known(_data, model, task, training, study.seeds[0].data),
         )
     return setups, tuple(unknown)
 
@@ -141,9 +141,9 @@ def _model(name: str) -> dict[str, Any]:
     return {"layers": layers, "half": half_precision(name)}
 
 
-def _data(model: str, spec: TaskSpec, training: Training) -> dict[str, Any]:
+def _data(model: str, spec: TaskSpec, training: Training, data_seed: int) -> dict[str, Any]:
     task = load_task(spec)
-    splits = split(task, training)
+    splits = split(task, training, data_seed)
     facts = data_facts(task, splits)
     # Where the model is not here that is said of its depth.
     with suppress(UserError, OSError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,8 @@ def align(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
     Raises:
         UserError: Examples are in another order, and nothing tells them apart.
     """
-    aligned, notes = list(runs), []
+    aligned = list(runs)
+    notes: list[str] = []
     for what, keys in _orders(runs):
         having = [at for at, key in enumerate(keys) if key is not None]
         if len(having) < 2:
@@ -64,7 +65,7 @@ def _orders(runs: Sequence[ExternalRun]) -> list[tuple[str, list[tuple[str, ...]
 
     def named(field: str) -> str:
         columns = next((run.columns[field] for run in runs if field in run.columns), [field])
-        return " and ".join(f"'{column}'" for column in columns)
+        return " and ".join(f"'{column}'" if column else "a column without a name" for column in columns)
 
     def tuples(field: str) -> list[tuple[str, ...] | None]:
         return [None if (held := getattr(run, field)) is None else tuple(map(str, held)) for run in runs]
@@ -176,7 +177,7 @@ def unify_classes(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[
             )
         else:
             new = np.array([names.index(name) for name in run.label_names])
-            unified.append(_renumbered(run, lambda old, new=new: new[old], np.argsort(new), names))
+            unified.append(_renumbered(run, new, names))
             if run.numbered:
                 _check_renamed(run, unified[-1], named[0], names)
                 notes.append(f"{run.origin} has the classes in another order: they are matched by their names.")
@@ -197,20 +198,20 @@ def _check_renamed(run: ExternalRun, moved: ExternalRun, first: ExternalRun, nam
 
 def _renumbered(
     run: ExternalRun,
-    renumber: Callable[[NDArray[np.int64]], NDArray[Any]],
-    columns: NDArray[np.int64],
+    new: NDArray[np.int64],
     names: Sequence[str],
 ) -> ExternalRun:
+    """Give class c of a run the number new[c]."""
     changes: dict[str, Any] = {"label_names": tuple(names)}
     for name in ("logits", "probabilities"):
         values = getattr(run, name)
-        if values is not None and values.ndim == 2 and values.shape[1] == len(columns):
-            changes[name] = values[:, columns]
+        if values is not None and values.ndim == 2 and values.shape[1] == len(new):
+            changes[name] = values[:, np.argsort(new)]
     for name in ("labels", "predictions"):
         if (values := getattr(run, name)) is not None:
             known = np.isfinite(values)
             moved = np.asarray(values, dtype=np.float64).copy()
-            moved[known] = renumber(moved[known].astype(np.int64))
+            moved[known] = new[moved[known].astype(np.int64)]
             changes[name] = moved
     return replace(run, **changes)
 
@@ -231,7 +232,7 @@ def _by_labels(run: ExternalRun, named: ExternalRun, names: Sequence[str]) -> Ex
     if len(match) != len(pairs) or len(set(match.values())) != len(pairs) or set(match) != set(range(len(names))):
         raise UserError(wrong)
     new = np.array([match[at] for at in range(len(names))])
-    return replace(_renumbered(run, lambda old: new[old], np.argsort(new), names), numbered=False)
+    return replace(_renumbered(run, new, names), numbered=False)
 
 
 def orient_states(run: ExternalRun, axes: str | None) -> tuple[ExternalRun, list[str]]:

@@ -16,7 +16,7 @@ from steadytune.external.outputs import diverged
 from steadytune.external.run import ExternalRun
 from steadytune.external.source import is_nothing, number, spelled
 from steadytune.records.checks import read_array
-from steadytune.tasks.tables import is_missing
+from steadytune.tasks.table import is_missing
 
 # Fewer groups than this, of many examples each, are rather properties of examples than what was sampled.
 _FEW_GROUPS, _MANY_EACH = 10, 10
@@ -32,7 +32,9 @@ def build(found: Draft) -> ExternalRun:
         UserError: There is nothing to measure, or an array is none.
     """
     source = found.source
-    arrays = {**{name: tuple(values) if isinstance(values, list) else values for name, values in found.arrays.items()}}
+    arrays: dict[str, Any] = {
+        name: tuple(values) if isinstance(values, list) else values for name, values in found.arrays.items()
+    }
     arrays |= _more_arrays(found)
     if (labels := arrays.get("labels")) is not None and labels.dtype.kind == "f" and not np.isfinite(labels).any():
         found.notes.append(f"'{found.columns['labels'][0]}' names no class in any row: there are no labels.")
@@ -202,7 +204,12 @@ def _marks(found: Draft) -> dict[str, tuple[str, ...]]:
     source = found.source
     if source.table is None:
         return {}
-    marks = {}
+    # Names that stand twice still tell that rows are in another order.
+    marks: dict[str, tuple[str, ...]] = {
+        name: tuple(map(_id, source.columns[name]))
+        for name in (found.taken.fields.get("ids", ""), *found.taken.rivals.get("ids", []))
+        if name in found.aside and name in source.columns
+    }
     for name in found.aside:
         cells = source.columns.get(name)
         if not isinstance(cells, list) or not all(isinstance(cell, str) for cell in cells):

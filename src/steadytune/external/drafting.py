@@ -13,7 +13,7 @@ from steadytune.external.columns import Choices, is_summary, squashed, take
 from steadytune.external.draft import Draft, Single
 from steadytune.external.source import Source, is_nothing, spelled
 from steadytune.records.checks import Kind, check_kind
-from steadytune.tasks.tables import is_missing
+from steadytune.tasks.table import is_missing
 
 _WEAK = frozenset(["answer", "y", "true", "actual", "target", "targets"])
 # More different texts than this, and nearly as many as examples, are no classes.
@@ -27,6 +27,8 @@ def draft(source: Source, choices: Choices, regression: bool) -> Draft:
         UserError: A cell is not what its column needs, or a column may be several things; names what settles it.
     """
     found = Draft(source, take(source.columns, choices, source.origin), choices, regression, kind=choices.kind)
+    if source.table is not None:
+        found.notes += [f"A table: {note}." for note in source.table.notes]
     if (stated := found.word("kind")) is not None and found.kind is None:
         check_kind(source.origin, stated)
         found.kind = next(kind for kind in get_args(Kind) if kind == stated)
@@ -47,6 +49,8 @@ def _outputs(found: Draft) -> None:
                 column = None
             elif name == "probabilities":
                 continue
+        if column is not None and len([pair for pair in pairs if not is_summary(pair[0])]) < 2:
+            pairs = []
         if column is not None and pairs:
             raise UserError(
                 f"{source.origin} has '{column}' and '{pairs[0][1]}': leave one aside with --set ignore=NAME"

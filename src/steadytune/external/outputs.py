@@ -48,14 +48,11 @@ def settle_singles(drafts: Sequence[Draft]) -> None:
             draft.notes.append(f"'{single.column}' is taken as the probability of the predicted class.")
         else:
             chosen = np.full(len(values), meaning == 1)
-            named = f"'{draft.names[meaning]}'" if draft.names else str(meaning)
+            named = f"'{draft.names[meaning == 1]}'" if draft.names else str(meaning)
             draft.notes.append(f"'{single.column}' is taken as the probability of class {named}, of two classes.")
         first = np.where(chosen, 1 - values, values)
         draft.arrays["probabilities"] = np.stack([first, 1 - first], axis=1)
         draft.use("probabilities", single.column)
-        if meaning == "predicted":
-            # At 1/2 either class may have been predicted, and the highest of equals is the first.
-            draft.columns.pop("predictions", None)
 
 
 def _meaning(drafts: Sequence[Draft]) -> int | str | None:

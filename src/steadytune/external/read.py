@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from steadytune.external.source import Source
 from steadytune.external.understand import understand
 from steadytune.files import CorruptFile, check_regular, map_arrays, parse_json
 from steadytune.records.checks import Kind, check_finite, check_run
+from steadytune.tasks.table import NoNumber, Table
 from steadytune.tasks.tables import read_table
 
 ARRAY_SUFFIXES = (".npz", ".safetensors")
@@ -112,6 +114,7 @@ def read_source(path: Path) -> Source:
         table = read_table(path)
         if not len(table):
             raise UserError(f"{path} has no rows")
+        table = replace(table, columns={name: _figures(table, name) for name in table.columns})
         return Source(path, table.columns, table)
     fields = (_npz if suffix == ".npz" else _safetensors)(path)
     unread = tuple(name for name, values in fields.items() if values is None)
@@ -125,6 +128,17 @@ def read_run(path: Path) -> ExternalRun:
         UserError: The file cannot be read, or its arrays are not what they must be; names the file and the axis.
     """
     return understand([read_source(path)], Choices())[0]
+
+
+def _figures(table: Table, name: str) -> list[Any]:
+    """Return a column, as numbers where decimal commas spell them."""
+    cells = table.columns[name]
+    if table.typed or not any(cell is not None and "," in cell for cell in cells):
+        return cells
+    try:
+        return list(table.figures(name))
+    except NoNumber:
+        return cells
 
 
 def _check_exists(path: Path) -> None:

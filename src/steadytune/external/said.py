@@ -39,8 +39,7 @@ def summary(runs: Sequence[ExternalRun], cohort: Cohort) -> dict[str, str]:
         read["groups"] = f"{_columns(measured, 'groups')}: {len(np.unique(cohort.groups))}, resampled together"
     read["metric"] = cohort.metric if cohort.scored else "none"
     if cohort.positive is not None:
-        named = names is not None and cohort.positive < len(names)
-        read["positive class"] = names[cohort.positive] if named and names is not None else str(cohort.positive)
+        read["positive class"] = str(names[int(cohort.positive)] if names is not None else cohort.positive)
     if cohort.kind != "classification":
         read["kind"] = cohort.kind
     aside = list(dict.fromkeys(name for run in measured for name in run.aside))

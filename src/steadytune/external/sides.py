@@ -19,6 +19,7 @@ from steadytune.external.cohort import cohort_of, run_names, runs_of
 from steadytune.external.columns import Choices
 from steadytune.external.read import folder_files, read_source, run_name
 from steadytune.external.run import ExternalRun
+from steadytune.external.said import seed_notes
 from steadytune.records import Cohort, LostRun
 
 _OF_RUN = ("logits", "probabilities", "predictions")
@@ -83,13 +84,18 @@ def part(
     positive: str | int | None = None,
 ) -> tuple[Cohort, ...]:
     """Make a cohort of each side, all on the same examples and scored alike."""
-    joint = cohort_of([run for side in sides for run in side], metric, choices, positive)
+    every = [run for side in sides for run in side]
+    joint = cohort_of(every, metric, choices, positive)
+    # One seed on both sides is what pairs them, and no fault.
+    repeated = seed_notes(every, run_names(every))
     cohorts, at = [], 0
     for name, side in zip(names, sides, strict=True):
         named = list(zip(run_names(side), side, strict=True))
         seeds = tuple(called for called, run in named if run.status is None)
         lost = tuple(LostRun(called, run.status, run.reason) for called, run in named if run.status is not None)
-        cohorts.append(_rows(joint, list(range(at, at + len(seeds))), seeds=seeds, lost=lost, recipe=name))
+        notes = [note for note in joint.notes if note not in repeated]
+        own = {"seeds": seeds, "lost": lost, "recipe": name, "notes": (*seed_notes(side, run_names(side)), *notes)}
+        cohorts.append(_rows(joint, list(range(at, at + len(seeds))), **own))
         at += len(seeds)
     return tuple(cohorts)
 

@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 
 from steadytune.errors import UserError
 from steadytune.records.checks import read_array
-from steadytune.tasks.tables import Table, is_missing
+from steadytune.tasks.table import Table, is_missing, read_number
 
-# What Python takes besides, such as 1_0, is no number in a file.
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _NOTHING = frozenset({"", "nan", "na", "n/a", "null", "none", "<na>", "-"})
 # Among words, "none" and "na" are rather classes.
 _NO_WORD = frozenset({"", "nan", "<na>", "-"})
@@ -57,9 +55,8 @@ class Source:
     def select(self, rows: NDArray[np.int64], seed: str) -> Source:
         """Return the rows of one seed of a table."""
         assert self.table is not None
-        columns = {name: [cells[row] for row in rows] for name, cells in self.table.columns.items()}
-        numbers = [row + 1 if self.table.numbers is None else self.table.numbers[row] for row in rows]
-        return replace(self, columns=columns, table=replace(self.table, columns=columns, numbers=numbers), seed=seed)
+        table = self.table.select(rows.tolist())
+        return replace(self, columns=table.columns, table=table, seed=seed)
 
     def cells(self, name: str) -> list[Any]:
         """Return a column as a list; what is missing is None, and text has no space at its ends."""
@@ -140,7 +137,10 @@ def number(cell: Any) -> float | None:
     text = cell.strip()
     if text.lower() in ("true", "false"):
         return float(text.lower() == "true")
-    return float(text) if _NUMBER.fullmatch(text) and text.isascii() else None
+    try:
+        return float(read_number(text))
+    except (ValueError, OverflowError):
+        return None
 
 
 def is_nothing(cell: Any) -> bool:

@@ -89,8 +89,8 @@ def evaluation_sentence(found: EvaluationError, scale: Scale) -> str:
         best = found.best_of[-1]
         words += (
             f". The best of {best.runs} runs reports {scored(best.reported, scale)}; chosen on one half of the "
-            f"examples it scores {scored(best.obtained, scale)} on the other half, where a single run is expected to score "
-            f"{scored(found.expected, scale)}"
+            f"examples it scores {scored(best.obtained, scale)} on the other half, where a single run is expected to "
+            f"score {scored(found.expected, scale)}"
         )
     if known(found.ensemble):
         words += f". The mean of all runs' probabilities, an ensemble, scores {scored(found.ensemble, scale)}"

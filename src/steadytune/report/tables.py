@@ -25,10 +25,10 @@ from steadytune.analysis.wording import times
 from steadytune.metrics import Scale
 from steadytune.records import RunRecord
 from steadytune.report.explore import Texts
-from steadytune.report.words import MEASURES, MISSING, PAIRWISE, TEXTS_ALONE, called, interval, known, number, seconds
+from steadytune.report.words import MEASURES, MISSING, PAIRWISE, SCALES, called, interval, known, number, seconds
 
 _TERMINAL_NAME = 26
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULAS = ("=", "+", "-", "@", "\t", "\n")
 
 
 class Cell(NamedTuple):
@@ -55,8 +55,8 @@ def grouped(comparison: Comparison) -> dict[tuple[str, str], list[Row]]:
 
 def pairwise(rows: Sequence[Row]) -> list[str]:
     """Return the measures that compare runs with one another and belong into a table of these cohorts."""
-    texts = any(row.profile.cohort.kind == "generation" for row in rows)
-    return [name for name in PAIRWISE if texts or name not in TEXTS_ALONE]
+    there = {value.measure for row in rows for value in row.profile.values}
+    return [name for name in PAIRWISE if name in there]
 
 
 def comparison_lines(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
@@ -80,8 +80,9 @@ def _cells(row: Row, names: Sequence[str]) -> list[Cell]:
 
 
 def _measure_cell(value: Value) -> Cell:
-    share = _null_share(value)
-    return Cell(number(value.value), _lines(interval(value.low, value.high), share and f"{share} of null"))
+    share, scale = _null_share(value), SCALES.get(value.measure)
+    ends = interval(value.low, value.high, scale)
+    return Cell(number(value.value, scale), _lines(ends, share and f"{share} of null"))
 
 
 def _null_share(value: Value) -> str:
@@ -90,7 +91,8 @@ def _null_share(value: Value) -> str:
 
 def _with_share(value: Value) -> str:
     share = _null_share(value)
-    return f"{number(value.value)} ({share})" if share else number(value.value)
+    written = number(value.value, SCALES.get(value.measure))
+    return f"{written} ({share})" if share else written
 
 
 def difference_lines(rows: Sequence[Row]) -> tuple[list[str], list[tuple[Row, list[Cell]]]]:
@@ -126,7 +128,8 @@ def _difference_cell(found: Difference | None, scale: Scale) -> Cell:
         unit = scale if found.measure == "mean" else Scale("failed", "points")
         written, ends = _signed(value, unit), interval(low, high, unit)
     else:
-        written, ends = _signed(value), interval(low, high)
+        own = SCALES.get(found.measure)
+        written, ends = _signed(value, own), interval(low, high, own)
     p = f"p = {found.p_adjusted:.2g}" if known(found.p_adjusted) else ""
     return Cell(written, _lines(ends, p), marked=found.p_adjusted < SIGNIFICANT)
 
@@ -290,9 +293,11 @@ def csv_text(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
 def _field(value: Any) -> Any:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
-    if isinstance(value, str) and value.startswith(_FORMULAS) and not _is_number(value):
+    if isinstance(value, str):
+        # The writer does not quote a carriage return, which readers take for the end of a line.
+        value = value.replace("\r\n", "\n").replace("\r", "\n")
         # A spreadsheet would compute it, and may be made to send it somewhere: the apostrophe says that it is text.
-        return f"'{value}"
+        return f"'{value}" if value.startswith(_FORMULAS) and not _is_number(value) else value
     return str(value).lower() if isinstance(value, bool) else value
 
 

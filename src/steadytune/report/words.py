@@ -61,6 +61,29 @@ MEASURES = {
         "One minus the overlap of the character n-grams of two runs’ texts (chrF), averaged over examples and pairs. "
         "0: the same texts; 1: no n-gram in common. Of generated texts alone.",
     ),
+    "prediction_rmse": Definition(
+        "Pairwise RMSE",
+        "RMSE",
+        "prediction",
+        "Root mean square difference between the predictions of two runs, averaged over all pairs of runs, in the unit "
+        "of the target: set it beside the SD of the labels. 0: the same predictions. Of regressions alone.",
+    ),
+    "prediction_correlation": Definition(
+        "1 − Pearson’s r",
+        "1 − r",
+        "prediction",
+        "One minus the correlation between the predictions of two runs, averaged over all pairs of runs. 0: one is a "
+        "rising linear function of the other, though it may be shifted or scaled; 1: unrelated; 2: reversed. Of "
+        "regressions alone.",
+    ),
+    "icc": Definition(
+        "1 − ICC",
+        "1 − ICC",
+        "prediction",
+        "One minus the intraclass correlation ICC(2,1): the differences between runs, shifts among them, relative to "
+        "the spread of the predictions. 0: the same predictions; 1: which example it is explains nothing. Of "
+        "regressions alone.",
+    ),
     "svcca": Definition(
         "SVCCA",
         "SVCCA",
@@ -86,8 +109,8 @@ MEASURES = {
 PAIRWISE = tuple(name for name in MEASURES if name != "sd")
 """The measures that compare runs with one another."""
 
-TEXTS_ALONE = frozenset({"chrf"})
-"""Those of generated texts alone, which other tables leave out."""
+SCALES = {"prediction_rmse": Scale("prediction_rmse")}
+"""The measures that have a unit, which are shown as they are."""
 
 MISSING = "–"
 _ELLIPSIS = "…"
@@ -99,7 +122,7 @@ def known(value: float | None) -> bool:
 
 
 def number(value: float | None, scale: Scale | None = None) -> str:
-    """Write a measure with three decimals, or a score on its scale."""
+    """Write a measure with three decimals, or on its scale a score, or a measure that has one."""
     if value is None or not math.isfinite(value):
         return MISSING
     if scale is not None:

@@ -75,22 +75,23 @@ def prepare_store(store: RunStore, specs: Iterable[RunSpec]) -> None:
     Raises:
         UserError: One of these runs is corrupted, or a held one was trained on other data or from other weights.
     """
-    specs = list(specs)
+    first: dict[tuple[str, str, str], RunSpec] = {}
     for spec in specs:
+        first.setdefault(spec.cohort, spec)
         if spec.id in store:
             # A damaged run counts neither as done nor as missing: what to do is the user's to say.
             store.record(spec.id)
-    first = {spec.cohort: spec for spec in specs}
     for record in store.records():
-        spec = first.get(record.spec.cohort)
-        if spec is not None and (changed := difference(record.spec, spec)):
+        asked = first.get(record.spec.cohort)
+        if asked is not None and (changed := difference(record.spec, asked)):
             raise UserError(
                 f"{changed} changed since {store.path} was begun: its runs cannot be compared with new ones.\n"
                 "Choose another --out, or undo the change."
             )
-    for spec in first.values():
+    # Recipes are measured on the same examples, whatever part of the training set they use.
+    for spec in {spec.task: spec for spec in reversed(first.values())}.values():
         task = load_task(spec.task)
-        splits = split(task, spec.training)
+        splits = split(task, spec.training, spec.seeds.data)
         measured = splits.measure.candidates
         texts = [" | ".join(text for segment in one for text in segment if text) for one in measured]
         store.write_examples(spec, task.kind, texts, list(task.label_names), data_facts(task, splits).lines())

@@ -24,7 +24,7 @@ CUT = 0.1
 class DataFacts:
     """What is known of a task's data, as one study splits it.
 
-    Texts are the same if they differ in white space and capitals alone.
+    Texts are the same if they differ in white space alone.
 
     Attributes:
         task: Name of the task.
@@ -195,11 +195,15 @@ def data_facts(task: Task, splits: Splits) -> DataFacts:
     )
 
 
-def _keys(examples: Examples) -> list[tuple[tuple[str, ...], ...]]:
-    return [
-        tuple(tuple(" ".join(text.split()).casefold() for text in segment if text is not None) for segment in one)
-        for one in examples.candidates
-    ]
+def _keys(examples: Examples) -> list[tuple[tuple[str | None, ...], ...]]:
+    # Passages stand in many examples.
+    plain: dict[str | None, str | None] = {None: None}
+    for one in examples.candidates:
+        for segment in one:
+            for text in segment:
+                if text is not None and text not in plain:
+                    plain[text] = " ".join(text.split())
+    return [tuple((plain[first], plain[second]) for first, second in one) for one in examples.candidates]
 
 
 def _counts(task: Task, examples: Examples) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import re
 from typing import Any, NamedTuple
 
 from steadytune.errors import UserError
-from steadytune.tasks.table import Table, count_fields
+from steadytune.tasks.table import Table, count_fields, count_rows
 
 _NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 _LINES = re.compile("\r\n|\n|\r")
@@ -73,7 +73,7 @@ def _table(origin: str, text: str, delimiter: str, short_rows: bool, default: tu
     cells, lines = rows.cells[1:], rows.lines[1:]
     if short_rows and (short := [i for i, row in enumerate(cells) if len(row) < len(header)]):
         dropped = set(short)
-        notes.append(f"{len(short)} rows with too few fields left aside, the first in line {lines[short[0]]}")
+        notes.append(f"{count_rows(len(short))} with too few fields left aside, the first in line {lines[short[0]]}")
         cells = [row for i, row in enumerate(cells) if i not in dropped]
         lines = [line for i, line in enumerate(lines) if i not in dropped]
     columns: dict[str, list[Any]] = {header[i]: [row[i] or None for row in cells] for i in kept}

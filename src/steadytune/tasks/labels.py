@@ -20,9 +20,14 @@ MAX_FLOAT_CLASSES = 20
 # What other programs write for "none". In a column of words some may be classes, in a column of numbers they are not.
 _NULLS = {"", "na", "n/a", "nan", "null", "none", "<na>"}
 _NEVER_CLASSES = {"", "nan", "null", "<na>"}
-_LABEL_NAMES = ("labels", "gold_label", "class", "category", "target", "sentiment", "quality", "is_duplicate", "score")
-_LABEL_NAMES += ("y", "gold", "coarse_label", "intent", "emotion", "rating", "stars", "class index", "fine_label")
+_LABEL_NAMES = (
+    *("labels", "gold_label", "gold", "y", "class", "category", "target", "sentiment", "quality", "is_duplicate"),
+    *("score", "coarse_label", "fine_label", "intent", "emotion", "rating", "stars", "class index"),
+)
 _COMMA = re.compile(r"[+-]?[0-9]*(,[0-9]+)?")
+
+EVERY = "never"
+"""In the place of a label that means "none": there is no such label."""
 
 Encoded = tuple[tuple[str, ...], NDArray[Any], NDArray[Any]]
 
@@ -38,7 +43,7 @@ def labelled(
         train: Training rows.
         validation: Evaluation rows.
         column: The label column.
-        no_label: What means "none", where it was said; "" for nothing.
+        no_label: What means "none", where it was said; "never" if every label is one.
         known: The classes of a benchmark, where they are known.
 
     Raises:
@@ -47,6 +52,8 @@ def labelled(
     tables = [_trimmed(table, column) for table in (train, validation)]
     if no_label is None:
         no_label = _found_mark(tables, column, known)
+    if no_label == EVERY:
+        return tables[0], tables[1]
     return _with_label(tables[0], column, no_label), _with_label(tables[1], column, no_label)
 
 
@@ -86,7 +93,7 @@ def _found_mark(tables: Sequence[Table], column: str, known: Sequence[str] | Non
             )
             raise UserError(
                 f"{row}: is -1 a third class beside 0 and 1, or does it mean that there is no label?\n"
-                "Say --set task.no_label=-1 to leave these rows aside, or --set task.no_label= for three classes"
+                "Say --set task.no_label=-1 to leave these rows aside, or --set task.no_label=never for three classes"
             )
         return "-1"
     marks = {"-", "-1"} & values - set(known)

@@ -93,12 +93,15 @@ def _stratified(task: Task, size: int, rng: np.random.Generator) -> NDArray[np.i
         raise UserError(
             f"training.train_size is {size}, but '{task.name}' has {len(classes)} classes, of which each is drawn from"
         )
-    # Largest remainders, after one of each class.
-    shares = (size - len(classes)) * (counts - 1) / max(1, counts.sum() - len(classes))
+    # Shares rounded by largest remainders; a class that would be left out takes the place of the most favoured one's.
+    shares = size * counts / len(labels)
     wanted = np.floor(shares).astype(np.int64)
-    for index in np.argsort(wanted - shares, kind="stable")[: size - len(classes) - int(wanted.sum())]:
+    for index in np.argsort(wanted - shares, kind="stable")[: size - int(wanted.sum())]:
         wanted[index] += 1
+    for index in np.flatnonzero(wanted == 0):
+        wanted[np.argmax(np.where(wanted > 1, wanted - shares, -np.inf))] -= 1
+        wanted[index] = 1
     picks = [
-        rng.permutation(np.flatnonzero(labels == one))[: 1 + more] for one, more in zip(classes, wanted, strict=True)
+        rng.permutation(np.flatnonzero(labels == one))[:number] for one, number in zip(classes, wanted, strict=True)
     ]
     return rng.permutation(np.concatenate(picks))

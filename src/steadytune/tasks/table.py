@@ -149,3 +149,8 @@ def count_fields(row: Iterable[str]) -> str:
     """Say how many fields a row has."""
     count = len(list(row))
     return f"{count} field{'s' if count != 1 else ''}"
+
+
+def count_rows(number: int) -> str:
+    """Say how many rows there are."""
+    return "1 row" if number == 1 else f"{number} rows"

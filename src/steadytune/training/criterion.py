@@ -120,6 +120,15 @@ def check_outputs(kind: str, logits: Tensor, labels: Tensor, highest: int | None
         )
 
 
+def classes_in(kind: str, logits: Tensor, labels: Tensor) -> Tensor | None:
+    """Return the class of each row that entered the last layer, as `Step.classes` has it."""
+    if kind == "regression":
+        return None
+    if kind == "choice":
+        return nn.functional.one_hot(labels, logits.numel() // len(labels)).flatten()
+    return labels
+
+
 def logits_in(outputs: Any) -> Tensor:
     """Return the logits of what a model returns: a tensor, a mapping, or a tuple, in which a loss of None is skipped.
 

@@ -35,13 +35,16 @@ def check_position(position: str | None) -> None:
 
 
 @torch.inference_mode()
-def fields_of(model: nn.Module, batches: Iterable[Any], position: Position | None) -> dict[str, Any]:
+def fields_of(
+    model: nn.Module, batches: Iterable[Any], position: Position | None, kind: Kind | None = None
+) -> dict[str, Any]:
     """Return what `record_run` writes of a model: logits, labels, representations, kind and digest of the examples.
 
     Args:
         model: As in `record_model`.
         batches: As in `record_model`.
         position: As in `record_model`.
+        kind: As in `record_model`.
 
     Raises:
         UserError: As `record_model`.
@@ -87,7 +90,7 @@ def fields_of(model: nn.Module, batches: Iterable[Any], position: Position | Non
         del fields["representations"]
         if "status" not in fields:
             warnings.warn("hidden states are not finite and are left out", stacklevel=3)
-    fields["kind"] = "choice" if choice else _kind(model, fields["logits"], fields.get("labels"))
+    fields["kind"] = kind or ("choice" if choice else _kind(fields["logits"], fields.get("labels")))
     return fields
 
 
@@ -220,9 +223,8 @@ def check_labels(labels: Tensor, classes: bool) -> None:
     Raises:
         UserError: One is not a finite number, or a class is negative.
     """
-    if labels.is_floating_point():
-        if not bool(torch.isfinite(labels).all()):
-            raise UserError("a label to record is not a finite number: take such examples out")
+    if labels.is_floating_point() and not bool(torch.isfinite(labels).all()):
+        raise UserError("a label to record is not a finite number: take such examples out")
     if classes and bool((labels < 0).any()):
         raise UserError(f"a label to record is {int(labels.min())}: take examples without a class out")
 
@@ -239,13 +241,13 @@ def _states(outputs: Any, mask: Tensor | None, position: Position) -> Tensor:
     return torch.stack([pool(layer, mask, position).float().cpu() for layer in layers])
 
 
-def _kind(model: nn.Module, logits: NDArray[Any], labels: NDArray[Any] | None) -> Kind:
+def _kind(logits: NDArray[Any], labels: NDArray[Any] | None) -> Kind:
     if logits.shape[1] > 1:
         return "classification"
-    # A transformers model with one label is a regression; elsewhere 0 and 1 may be two classes.
-    stated = getattr(getattr(model, "config", None), "num_labels", None) == 1
-    if stated or labels is None or not np.isin(labels, (0, 1)).all():
+    # One output may be a target, or the logit of class 1: num_labels=1 says neither.
+    if labels is None or not np.isin(labels, (0, 1)).all():
         return "regression"
     raise UserError(
-        "the model returns one number per example and all labels are 0 or 1: return two logits, 0 and that number"
+        "the model returns one number per example and all labels are 0 or 1: for two classes return two logits, 0 and "
+        "that number; for a regression say so with kind='regression'"
     )

@@ -18,6 +18,7 @@ from transformers import EvalPrediction, Trainer, TrainerCallback
 from steadytune.errors import UserError
 from steadytune.external import record_run
 from steadytune.external.record import another_run, check_place
+from steadytune.records.checks import Kind
 from steadytune.training.padding import say_padding, tokenizer_in
 from steadytune.training.predicting import Position, check_labels, check_position, fields_of, group_numbers, labels_in
 from steadytune.training.seeds import preserved_random_state
@@ -45,11 +46,12 @@ class StabilityRecorder(TrainerCallback):
         groups: What each example belongs to, by number or name, such as the passage of a question; or the name of the
             dataset's column that says so. Examples that belong together are resampled together.
         overwrite: Whether the file of another seed may be replaced.
+        kind: "regression" or "classification", where one output and labels 0 and 1 do not tell.
 
     Raises:
         UserError: There is nothing to predict, the path cannot be written to, the position is unknown, the model lies
-            in parts over several processes, or, as training begins, it is no classifier or regression, an example has no
-            class, or the file holds the run of another seed.
+            in parts over several processes, or, as training begins, it is no classifier or regression, an example has
+            no class, or the file holds the run of another seed.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class StabilityRecorder(TrainerCallback):
         *,
         groups: Any = None,
         overwrite: bool = False,
+        kind: Kind | None = None,
     ) -> None:
         dataset = trainer.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(dataset, str):
@@ -89,6 +92,7 @@ class StabilityRecorder(TrainerCallback):
         self.overwrite = overwrite
         given = dataset[groups] if isinstance(groups, str) else groups
         self.groups = None if given is None else group_numbers(given)
+        self.kind = kind
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Try one batch, look at all labels, and at the file that is there."""
@@ -129,7 +133,7 @@ class StabilityRecorder(TrainerCallback):
 
     def _run(self, batches: Iterable[Any]) -> dict[str, Any]:
         model: nn.Module = self.trainer.model
-        fields = fields_of(model, batches, self.position)
+        fields = fields_of(model, batches, self.position, self.kind)
         if "labels" not in fields:
             raise UserError(
                 "StabilityRecorder records classifiers and regressions, and the batches hold no 'labels': "
@@ -179,6 +183,7 @@ def record_model(
     groups: Any = None,
     tokenizer: Any = None,
     overwrite: bool = False,
+    kind: Kind | None = None,
 ) -> Path:
     """Predict with a trained model and write the run into a file, for `steadytune measure`, after any training loop.
 
@@ -201,10 +206,11 @@ def record_model(
         tokenizer: Has padded the batches; found in the loader's collator where that keeps it. A decoder then reads by
             its padding id.
         overwrite: Whether the file of another seed, or on other examples, may be replaced.
+        kind: "regression" or "classification", where one output and labels 0 and 1 do not tell.
 
     Raises:
-        UserError: The file holds another run, the path cannot be written to, the position is unknown, the model is no classifier or regression, or
-            the labels are not one per example.
+        UserError: The file holds another run, the path cannot be written to, the position is unknown, the model is no
+            classifier or regression, or the labels are not one per example.
     """
     path = Path(path)
     check_place(path)
@@ -212,5 +218,5 @@ def record_model(
         raise UserError(other)
     say_padding(model, tokenizer_in(tokenizer, batches))
     numbers = None if groups is None else group_numbers(groups)
-    fields = fields_of(model, batches, position)
+    fields = fields_of(model, batches, position, kind)
     return record_run(path, seed=seed, scores=scores, groups=numbers, overwrite=overwrite, **fields)

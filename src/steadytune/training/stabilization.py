@@ -24,6 +24,7 @@ from steadytune.training.criterion import (
     check_labels,
     check_outputs,
     check_own_loss,
+    classes_in,
     kind_of,
     logits_in,
     task_criterion,
@@ -249,7 +250,7 @@ class Stabilization:
                 outputs = model(**rest)
             logits = logits_in(outputs)
             plain = self._task_loss(logits, labels, highest)
-            self._seen = self._last.take(rest, logits), self._classes(logits, labels)
+            self._seen = self._last.take(rest, logits), classes_in(self.kind, logits, labels)
             if self._last.why and (owner := self._owner("wrap_head")):
                 raise UserError(f"{owner[0].name} acts on the last layer: {self._last.why}")
             loss = self._stabilized(plain, labels, rest, logits, partial(self._again, model, rest, state))
@@ -280,21 +281,10 @@ class Stabilization:
     def _stabilized(
         self, plain: Tensor, labels: Tensor, inputs: Mapping[str, Any], logits: Tensor, forward: Forward
     ) -> Tensor:
-        features, classes = self.encoded_batch()
+        (features, classes), last = self.encoded_batch(), self._last
         self.task_loss, loss = plain.detach(), plain
         steps = {
-            name: Step(
-                encoded=features,
-                labels=labels,
-                classes=classes,
-                head=self._last.module,
-                criterion=self.criterion,
-                logits=logits,
-                forward=forward,
-                inputs=inputs,
-                run=run,
-                why=self._last.why,
-            )
+            name: Step(features, labels, classes, last.module, self.criterion, logits, forward, inputs, run, last.why)
             for name, run in self.runs.items()
         }
         if owner := self._owner("task_loss"):
@@ -330,13 +320,6 @@ class Stabilization:
         """
         assert self._seen is not None
         return self._seen
-
-    def _classes(self, logits: Tensor, labels: Tensor) -> Tensor | None:
-        if self.kind == "regression":
-            return None
-        if self.kind == "choice":
-            return nn.functional.one_hot(labels, logits.numel() // len(labels)).flatten()
-        return labels
 
     def backward(self, model: nn.Module, inputs: Mapping[str, Any], share: float = 1.0) -> Tensor:
         """Add the gradient of a batch's loss to what the weights have; return the loss.

@@ -37,8 +37,8 @@ class StableTrainer(Trainer):
     computed here from the logits: a model that computes another loss by itself, with class weights for one, is refused
     unless `compute_loss_func` says which. That is called with the logits, the labels and, as `num_items_in_batch`, the
     number of examples of the pass, and must return a mean. One that divides by something else, as class weights under
-    reduction="mean" do, does so pass by pass; a sum divided by `num_items_in_batch` accumulates exactly. A subclass that
-    overrides `compute_loss` may call `super().compute_loss`; another override is asked for the loss of logits and
+    reduction="mean" do, does so pass by pass; a sum divided by `num_items_in_batch` accumulates exactly. A subclass
+    that overrides `compute_loss` may call `super().compute_loss`; another override is asked for the loss of logits and
     labels, and is refused if it needs more.
 
     Args:
@@ -107,7 +107,7 @@ class StableTrainer(Trainer):
         if self.compute_loss_func is not None:
             raise UserError("compute_loss is overridden and compute_loss_func is given: which of them is meant?")
         self.__dict__["compute_loss"] = partial(StableTrainer.compute_loss, self)
-        return OwnLoss(own, lambda logits, labels: self._default_loss(logits, labels))
+        return OwnLoss(own, self._default_loss)
 
     def _default_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return task_criterion(self.stabilization.kind, self.args.label_smoothing_factor)(logits, labels)

@@ -64,6 +64,30 @@ class TestOneCohort:
         assert "seeds 2 and 4 score no better than always giving one answer (-10.0 to 0.0); pearson" in sentence
         assert "disagree" not in sentence
 
+    def test_predictions_of_a_regression_are_set_beside_the_spread_of_the_labels(self, make_cohort, sentences):
+        # Labels 0 to 9 have an SD of 3.028; runs that are 0, 1 and 2 off are 1, 1 and 2 apart.
+        labels, shifts = np.arange(10.0), np.arange(3.0)
+        fields = {"kind": "regression", "metric": "rmse", "failed": None, "scores": shifts}
+        (sentence,) = sentences(make_cohort(logits=(labels + shifts[:, None])[..., None], labels=labels, **fields))
+        assert "the predictions of two runs differ by 1.333 (RMSE), 44 % of the labels' SD" in sentence
+        assert "disagree" not in sentence
+        same = make_cohort(logits=np.tile(labels[:, None], (3, 1, 1)), labels=labels, **fields)
+        assert "no two runs differ in any prediction" in sentences(same)[0]
+
+    def test_recipes_of_a_regression_are_compared_by_how_far_their_predictions_are_apart(self, make_cohort, sentences):
+        generator = np.random.default_rng(0)
+        labels = generator.normal(size=60)
+
+        def runs(width, name):
+            logits = (labels + width * generator.normal(size=(10, 60)))[..., None]
+            rmse = np.sqrt(((logits[..., 0] - labels) ** 2).mean(axis=1))
+            return make_cohort(
+                logits=logits, labels=labels, scores=rmse, kind="regression", metric="rmse", failed=None, recipe=name
+            )
+
+        against = sentences(runs(0.5, "standard"), runs(0.1, "calm"))[1]
+        assert "the predictions of two runs differ by less, RMSE -0.5" in against
+
     def test_lost_runs_are_named_with_their_reason(self, make_cohort, sentences):
         lost = (
             LostRun("3", "diverged", "the loss is nan at step 30"),

@@ -17,7 +17,7 @@ from steadytune.analysis.comparison.same_seed import SameSeed, same_seed
 from steadytune.analysis.comparison.significance import SIGNIFICANT, holm
 from steadytune.analysis.grouping import example_groups
 from steadytune.analysis.intervals import UNKNOWN, Interval
-from steadytune.analysis.profile import MEASURES, Profile, profile_all
+from steadytune.analysis.profile import TEXT_MEASURES, Profile, profile_all
 from steadytune.analysis.scores import count_examples
 from steadytune.analysis.value import Value
 from steadytune.errors import UserError, unknown_name
@@ -26,8 +26,8 @@ from steadytune.metrics import Scale
 from steadytune.records import Cohort, RunStore
 
 DEFAULT_BASELINE = "standard"
-VERDICT = ("mean", "sd_ratio", "failed", "disagreement")
-"""The differences of which the verdict speaks."""
+VERDICT = ("mean", "sd_ratio", "failed", "disagreement", "prediction_rmse")
+"""The differences of which the verdict speaks; of the last two a cohort has one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,8 +164,8 @@ class Row:
 
     @property
     def measures(self) -> dict[str, Value]:
-        """The seven measures by name; the representation measures at the last layer."""
-        return {measure: self.profile.last(measure) for measure in MEASURES}
+        """The seven measures by name, see `Profile.values`; the representation measures at the last layer."""
+        return {value.measure: value for value in self.profile.values if value.measure not in TEXT_MEASURES}
 
     @property
     def seconds(self) -> float:
@@ -287,11 +287,12 @@ def compare(
     """Measure all cohorts and set each beside the baseline of its model and task.
 
     Every difference has an interval and a test, which are one procedure; see `difference` for what they are and how
-    often they err. The verdict speaks of mean score, SD, failures and disagreement: all these tests of all recipes of a
-    model and task are one family, and Holm's correction keeps the chance of any false claim among them at 5 %. A test
-    of failures that so few of them could not have made significant, whichever recipe they fell to, does not count
-    (Tarone, "A modified Bonferroni method for discrete data", 1990; recalled). The p-values of each other measure are
-    adjusted for the number of recipes. Models and tasks are not adjusted for.
+    often they err. The verdict speaks of mean score, SD, failures and disagreement, of a regression of pairwise RMSE in
+    its place: all these tests of all recipes of a model and task are one family, and Holm's correction keeps the chance
+    of any false claim among them at 5 %. A test of failures that so few of them could not have made significant,
+    whichever recipe they fell to, does not count (Tarone, "A modified Bonferroni method for discrete data", 1990;
+    recalled). The p-values of each other measure are adjusted for the number of recipes. Models and tasks are not
+    adjusted for.
 
     FAMILY
 

@@ -105,7 +105,8 @@ class Difference(NamedTuple):
     """One thing by which a recipe differs from the baseline.
 
     Attributes:
-        measure: "mean", "failed" (share of the runs that went wrong), "sd_ratio", or one of `MEASURES`.
+        measure: "mean", "failed" (share of the runs that went wrong), "sd_ratio", or one of `profile.MEASURES` and
+            those that stand in their place.
         interval: Recipe minus baseline, for "sd_ratio" recipe divided by baseline, with its 95 % interval. It holds
             equality where p is .05 or more, and there alone.
         significance: Its test.

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from steadytune.analysis.intervals import FEWEST, LEVEL, Interval, varies
+from steadytune.analysis.scores import possible_scores
 from steadytune.analysis.wording import capital, counted, percent, score_range, score_unit, scored, spelled
 from steadytune.measures import disagreement
 from steadytune.records import Cohort
@@ -44,7 +45,8 @@ def place_run(run: Cohort, others: Cohort) -> Place:
         half = float(
             stats.t.ppf((1 + LEVEL) / 2, len(scores) - 1) * scores.std(ddof=1) * math.sqrt(1 + 1 / len(scores))
         )
-        expected = Interval(expected.value, expected.value - half, expected.value + half)
+        lowest, highest = possible_scores(others)
+        expected = Interval(expected.value, max(lowest, expected.value - half), min(highest, expected.value + half))
     beyond = bool(run.scores[0] > scores.max() or run.scores[0] < scores.min())
     apart = among = math.nan
     if run.predictions is not None and others.predictions is not None:
@@ -66,9 +68,10 @@ def describe_place(run: Cohort, others: Cohort) -> list[str]:
         )
         if found.expected.low == found.expected.low:
             inside = found.expected.low <= run.scores[0] <= found.expected.high
+            lies = "inside, as any such run might" if inside else "outside"
             words += (
                 f" One further run of {others.recipe} would lie in{score_range(found.expected, scale)} in 95 of 100 "
-                f"cases, if scores are normal: {run.recipe} lies {'inside, as any such run might' if inside else 'outside'}."
+                f"cases, if scores are normal: {run.recipe} lies {lies}."
             )
         else:
             words += f" {capital(counted(count, 'run'))} do not say how far another would lie."

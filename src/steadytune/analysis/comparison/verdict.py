@@ -42,6 +42,8 @@ _FEW_RUNS = 5
 # Disagreement is worth a word of its own where it is notable and an order of magnitude above what the scores show.
 _NOTABLE_DISAGREEMENT = 0.05
 _HIDDEN = 10
+# Predictions of a regression have the unit of the target, whatever that of the score is.
+_TARGET = Scale("prediction_rmse")
 
 
 def verdict(comparison: Comparison, detect: float | None = None) -> dict[tuple[str, str], list[str]]:
@@ -118,6 +120,8 @@ def _without_failed(cohort: Cohort) -> str:
 
 
 def _agreement_clauses(profile: Profile) -> list[str]:
+    if profile.cohort.kind == "regression":
+        return _distance_clauses(profile)
     disagreement = profile.last("disagreement").value
     if math.isnan(disagreement):
         return []
@@ -131,6 +135,18 @@ def _agreement_clauses(profile: Profile) -> list[str]:
         return [clause]
     within = f"the scores agree within {scored(float(np.ptp(scores)), scale)}{score_unit(scale)}, " if sd else ""
     return [f"{within}yet {clause}"]
+
+
+def _distance_clauses(profile: Profile) -> list[str]:
+    """Say how far the predictions of two runs of a regression are apart, beside how far the labels are."""
+    rmse, labels = profile.last("prediction_rmse").value, profile.cohort.labels
+    if math.isnan(rmse):
+        return []
+    if rmse == 0:
+        return ["no two runs differ in any prediction"]
+    clause = f"on average the predictions of two runs differ by {scored(rmse, _TARGET)} (RMSE)"
+    spread = float(np.std(labels, ddof=1)) if labels is not None and len(labels) > 1 else 0.0
+    return [f"{clause}, {percent(rmse / spread)} of the labels' SD" if spread else clause]
 
 
 def _against(row: Row, detect: float | None) -> str:
@@ -152,8 +168,8 @@ def _first_words(row: Row) -> tuple[str, str]:
 
 
 def claimed(row: Row, measure: str) -> bool:
-    """Tell whether a difference is claimed: its adjusted p-value is below .05."""
-    return row.differences[measure].p_adjusted < SIGNIFICANT
+    """Tell whether there is such a difference and it is claimed: its adjusted p-value is below .05."""
+    return measure in row.differences and row.differences[measure].p_adjusted < SIGNIFICANT
 
 
 def _impossible(row: Row, measure: str) -> bool:
@@ -188,6 +204,10 @@ def _mean_words(row: Row) -> str:
 
 
 def _agreement_words(row: Row) -> str:
+    if claimed(row, "prediction_rmse"):
+        less = row.differences["prediction_rmse"].interval.value < 0
+        words = _points_words(row, "prediction_rmse", _TARGET)
+        return f", and the predictions of two runs differ by {'less' if less else 'more'}, RMSE {words}"
     if not claimed(row, "disagreement"):
         return ""
     fewer = row.differences["disagreement"].interval.value < 0
