@@ -118,7 +118,7 @@ def show_differences(console: Console, comparison: Comparison, detect: float | N
 
     from steadytune.analysis.comparison.verdict import verdict
     from steadytune.cli.report import show_sources
-    from steadytune.report.tables import grouped
+    from steadytune.report.tables import grouped, limits
 
     words = verdict(comparison, detect)
     for (model, task), rows in grouped(comparison).items():
@@ -130,7 +130,7 @@ def show_differences(console: Console, comparison: Comparison, detect: float | N
             console.print("there is no other recipe", highlight=False)
             continue
         console.print(_table(rows))
-        for line in _same_seed_lines(rows):
+        for line in (*limits(rows), *_same_seed_lines(rows)):
             console.print(line, markup=False, highlight=False)
         for sentence in words[model, task]:
             console.print(f"\n{sentence}", markup=False, highlight=False)
@@ -163,6 +163,7 @@ def _table(rows: Sequence[Row]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
+    from steadytune.analysis.comparison.difference import HERE
     from steadytune.analysis.comparison.significance import SIGNIFICANT
     from steadytune.report.words import called
 
@@ -175,8 +176,9 @@ def _table(rows: Sequence[Row]) -> Table:
         if row.is_baseline:
             continue
         table.add_row(f"[bold]{escape(called(row.recipe))}[/]")
-        for found in row.differences.values():
-            if not math.isnan(found.interval.value):
+        for name, found in row.differences.items():
+            # A second p-value beside the one that decides would only be misread; differences.csv has it.
+            if not math.isnan(found.interval.value) and not name.endswith(HERE):
                 table.add_row(
                     f"  {_title(row, found)}",
                     escape(_amount(found, row.scale)),

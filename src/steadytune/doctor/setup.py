@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from steadytune.errors import UserError
 from steadytune.files import LARGEST_SETTINGS, parse_json, read_content
 from steadytune.study import Study, TaskSpec, Training
@@ -49,6 +51,7 @@ class Setup:
         half: "float16" or "bfloat16" where the checkpoint is stored so.
         train_examples: Size of the training set.
         measured_examples: Size of the measured set; None for a regression, which has no accuracy.
+        measured_groups: How many groups these examples form; None where each stands for itself, or nobody said.
         accuracies: Of recorded runs that finished.
         data: What is known of the task's data.
     """
@@ -72,6 +75,7 @@ class Setup:
     half: str | None = None
     train_examples: int | None = None
     measured_examples: int | None = None
+    measured_groups: int | None = None
     accuracies: tuple[float, ...] = ()
     data: DataFacts | None = None
 
@@ -149,7 +153,13 @@ def _data(model: str, spec: TaskSpec, training: Training, data_seed: int) -> dic
     with suppress(UserError, OSError):
         facts = with_cut(facts, splits, model, training.max_length)
     measured = None if task.kind == "regression" else len(splits.measure)
-    return {"train_examples": len(splits.train), "measured_examples": measured, "data": facts}
+    groups = None if splits.measure.groups is None else len(np.unique(splits.measure.groups))
+    return {
+        "train_examples": len(splits.train),
+        "measured_examples": measured,
+        "measured_groups": groups,
+        "data": facts,
+    }
 
 
 def arguments_setup(path: Path) -> Setup:

@@ -78,10 +78,13 @@ def test_interval_and_p_value_never_contradict_each_other(make_cohort, seed):
                 assert found.adjust(p_adjusted).adjusted.excludes(equal) == (p_adjusted < 0.05), name
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [((7, 24), (0, 26)), ((0, 30), (4, 32)), ((4, 30), (0, 32)), ((2, 9), (0, 9))])
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [((7, 24), (0, 26)), ((0, 30), (4, 32)), ((4, 30), (0, 32)), ((2, 9), (0, 9))]
+)
 def test_the_interval_of_failures_follows_the_exact_test_at_every_level(make_cohort, ours, theirs):
     cohorts = [
-        make_cohort(scores=np.linspace(0.7, 0.8, runs), failed=np.arange(runs) < failed) for failed, runs in (ours, theirs)
+        make_cohort(scores=np.linspace(0.7, 0.8, runs), failed=np.arange(runs) < failed)
+        for failed, runs in (ours, theirs)
     ]
     found = compared(*cohorts)["failed"]
     for level in (0.2, 0.05, 0.0125, 0.005, 0.001):

@@ -217,7 +217,10 @@ class TestAgainstTheBaseline:
     def test_words_intervals_and_p_values_say_the_same(self, make_cohort, sentences):
         # A permutation of these scores says .047 where the interval holds 0.
         standard, mmr = scored(make_cohort, 0.8, 0.04), scored(make_cohort, 0.81, 0.03, recipe="mmr")
-        for words in (sentences(standard, mmr)[1], sentences(standard, scored(make_cohort, 0.9, 0.03, recipe="mmr"))[1]):
+        for words in (
+            sentences(standard, mmr)[1],
+            sentences(standard, scored(make_cohort, 0.9, 0.03, recipe="mmr"))[1],
+        ):
             low, p = map(float, re.search(r"\+\d+\.0 points \[(.*?), .*?\] \(p [=<] ([\d.]+)\)", words).groups())
             assert ("accuracy is higher" in words) == (low > 0) == (p < 0.05)
 

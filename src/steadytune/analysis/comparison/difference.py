@@ -27,7 +27,23 @@ test does not reject and there alone, as it would not always by itself.
 What a permutation of scores says, which takes the examples as they are, stands beside as what it is: a claim about
 these examples. No sentence is made of it.
 
-RATES
+How many per cent of pairs of recipes that differ by luck alone are told apart by these tests, each taken on its own,
+that is by p < .05 and by the 95 % interval (300 pairs a line, 200 examples, so with standard errors up to 1.3; tight
+runs of which one in seven collapses; `benchmarks/decisions.py`). Beside it what `compare` claims of any of the four:
+
+                                  mean   SD ratio   failed   disagreement   any   any, adjusted
+    own seeds         K = 5       4.3    0.0        0.0      0.7            5.0   1.3
+                      K = 10      3.7    1.7        0.0      1.3            6.0   2.3
+                      K = 20      5.0    1.3        0.0      2.7            8.0   1.3
+    shared seeds      K = 5       3.3    0.3        0.0      1.3            5.0   1.3
+                      K = 10      3.7    1.3        0.0      1.7            6.3   1.3
+                      K = 20      4.0    1.0        0.0      2.3            6.0   2.3
+    collapses, own    K = 5       0.3    0.0        0.3      0.0            0.3   0.3
+                      K = 10      1.7    1.7        0.7      2.7            2.7   1.7
+                      K = 20      2.7    2.7        0.7      1.7            4.0   0.7
+    collapses, shared K = 5       0.3    0.0        0.3      0.0            0.3   0.3
+                      K = 10      5.3    5.0        2.0      5.7            6.0   5.0
+                      K = 20      7.7    5.0        3.3      5.3            8.7   2.0
 
 The price of V_r's second term: with five runs hardly any difference of the measures but the mean is found.
 """

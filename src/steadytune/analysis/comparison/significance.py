@@ -1,5 +1,8 @@
 """Tests of whether two recipes differ in mean score, in spread and in how often runs fail, and Holm's correction.
 
+Those of mean and spread take the examples as they are, and so speak of these alone. What is claimed of recipes follows
+from `difference`, which has Fisher's test and Brown and Forsythe's of these.
+
 What a permutation test takes for chance is what remains possible once exchangeable things are swapped; the p-value is
 the share of arrangements at least as extreme as the one seen. Few runs have few arrangements: `Significance.smallest`
 is the smallest p-value that any result could have had.

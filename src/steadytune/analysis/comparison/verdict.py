@@ -84,7 +84,7 @@ def _group(rows: list[Row], detect: float | None) -> list[str]:
     if reference.comparisons > 1:
         sentences.append(
             f"p-values and intervals of differences are adjusted for the {spelled(reference.comparisons)} tests made "
-            "here (Holm): the chance of any false claim is 5 %."
+            "here (Holm): the chance of any false claim is at most about 5 %."
         )
     return sentences
 
