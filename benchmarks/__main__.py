@@ -3,15 +3,7 @@
 import sys
 from importlib import import_module
 
-BENCHMARKS = [
-    "measure_speed",
-    "measure_memory",
-    "stabilizer_cost",
-    "approximate_loo",
-    "head_tuning",
-    "coverage",
-    "decisions",
-]
+BENCHMARKS = ["measure_speed", "measure_memory", "stabilizer_cost", "approximate_loo", "head_tuning"]
 
 holds = True
 for name in sys.argv[1:] or BENCHMARKS:

@@ -42,16 +42,15 @@ def doctor(
 
     `python -c "print(args.to_json_string())" > args.json` in your own script, then `steadytune doctor args.json`
     """
-    from steadytune.cli.terminal import say
     from steadytune.doctor import diagnose
 
-    say("\n".join(_lines(diagnose(target), target)))
+    typer.echo("\n".join(_lines(diagnose(target), target)))
 
 
 def _lines(diagnosis: Diagnosis, target: Path) -> list[str]:
     findings = diagnosis.findings
     count = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}" if findings else "nothing found"
-    lines = [f"{target}: {count}", *(_wrapped("  ", line) for line in diagnosis.data)]
+    lines = [f"{target}: {count}"]
     shown = ""
     for finding in findings:
         if finding.severity != shown:

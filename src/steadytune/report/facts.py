@@ -11,7 +11,7 @@ from steadytune.report.words import count, shortened
 from steadytune.seeds import Seeds, spelled
 from steadytune.study import Recipe, Study, TaskSpec, Training
 
-_TASK_OPTIONS = ("path", "columns", "group", "no_label", "metric")
+_TASK_OPTIONS = ("path", "columns", "metric")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,6 @@ class Facts:
         recipes: The recipes.
         training: Hyper-parameters that all recipes share, by name.
         versions: Libraries and device, by name; several values where runs differ.
-        data: What was read of the tasks' data, and what is wrong with it.
         notes: What the records say a reader should know.
     """
 
@@ -52,39 +51,18 @@ class Facts:
     recipes: tuple[RecipeFacts, ...]
     training: dict[str, str]
     versions: dict[str, str]
-    data: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def facts(
-    study: Study,
-    records: Sequence[RunRecord],
-    *,
-    left_out: Sequence[str] = (),
-    otherwise: Sequence[str] = (),
-    data: Iterable[str] = (),
-) -> Facts:
-    """Say what was run, from what was asked for and what the runs recorded.
-
-    Args:
-        study: The study as its runs were trained.
-        records: The runs.
-        left_out: What the folder holds beside them, a sentence each.
-        otherwise: What study.yaml says otherwise than the runs.
-        data: What there is to say of the tasks' data, a sentence each.
-    """
+def facts(study: Study, records: Sequence[RunRecord]) -> Facts:
+    """Say what was run, from what was asked for and what the runs recorded."""
     asked = sum(1 for _ in study.grid())
     done = sum(record.status == "done" for record in records)
     runs = f"{done} of {count(asked, 'run')} finished"
-    if (waiting := asked - len(records) - len(left_out)) > 0:
+    if waiting := asked - len(records):
         runs += f", {waiting} not started yet"
     if lost := len(records) - done:
-        runs += f", {lost} lost (steadytune run --retry-failed trains them again)"
-    if left_out:
-        runs += f", {len(left_out)} left out"
-    aside = [f"left out: {reason.partition(chr(10))[0]}" for reason in left_out]
-    if otherwise:
-        aside.append(f"study.yaml says otherwise than the runs, of which this page speaks: {', '.join(otherwise)}")
+        runs += f", {lost} lost"
     return Facts(
         models=study.model,
         tasks=tuple(map(_task, study.task)),
@@ -93,8 +71,7 @@ def facts(
         recipes=tuple(_recipe(name, recipe, study) for name, recipe in study.recipes.items()),
         training=_training(study, records),
         versions=_merged(record.versions for record in records),
-        data=tuple(data),
-        notes=(*aside, *_notes(records)),
+        notes=_notes(records),
     )
 
 

@@ -10,7 +10,9 @@ from steadytune.stabilizers.base import Stabilizer
 from steadytune.stabilizers.context import Run
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
 
 
 class HyPe(Stabilizer):
@@ -44,10 +46,10 @@ class HyPe(Stabilizer):
         from steadytune.stabilizers.surgery import change_input
 
         for block in run.parts.need_blocks(self.name):
-            run.undo.callback(change_input(block, self._perturb, training_only=True).remove)
+            run.undo.callback(change_input(block, self._perturber(block)).remove)
 
-    def _perturb(self, states: Tensor) -> Tensor:
-        return perturb(states, self.eps, self.noise)
+    def _perturber(self, block: nn.Module) -> Callable[[Tensor], Tensor]:
+        return lambda states: perturb(states, self.eps, self.noise) if block.training else states
 
 
 def perturb(states: Tensor, eps: float, noise: str) -> Tensor:

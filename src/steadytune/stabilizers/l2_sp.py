@@ -47,8 +47,7 @@ class L2SP(Stabilizer):
         weights, start = step.run.parts.trained(), step.run.state
         head = [weight for name, weight in weights.items() if name not in start]
         moved = squared_norm(weights[name] - start[name] for name in weights if name in start)
-        penalty = self.alpha / 2 * moved
-        return penalty + self.beta / 2 * squared_norm(head) if head else penalty
+        return self.alpha / 2 * moved + self.beta / 2 * squared_norm(head)
 
 
 def squared_norm(tensors: Iterable[Tensor]) -> Tensor:

@@ -15,7 +15,6 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,9 +95,11 @@ class _Crew:
         self.workers.append(worker)
         threading.Thread(target=self._listen, args=[worker], daemon=True).start()
         assert process.stdin is not None
-        with suppress(BrokenPipeError):  # it died at once, which `hear` will hear
+        try:
             json.dump([spec.model_dump(mode="json") for spec in self.specs], process.stdin)
             process.stdin.close()
+        except BrokenPipeError:
+            pass  # it died at once, which `hear` will hear
 
     def _listen(self, worker: _Worker) -> None:
         try:
@@ -132,7 +133,6 @@ class _Crew:
         """Kill what lives."""
         for worker in self.workers:
             worker.process.kill()
-        for worker in self.workers:
             worker.process.wait()
 
     def _replace(self, worker: _Worker, code: int) -> None:
