@@ -20,6 +20,12 @@ def test_predicted_classes_alone_make_a_cohort():
     assert np.isnan(profile.last("jensen_shannon").value)
 
 
+@pytest.mark.parametrize("labels", [[0, 1, -1, 1], [0, 1, 0.5, 1]])
+def test_labels_of_predicted_classes_are_classes(labels):
+    with pytest.raises(UserError, match="labels must be class numbers"):
+        st.Cohort(predictions=PREDICTIONS, labels=labels)
+
+
 def test_new_logits_bring_new_predictions():
     cohort = st.Cohort(logits=np.eye(2)[PREDICTIONS], labels=[0, 1, 1, 1])
     swapped = dataclasses.replace(cohort, logits=cohort.logits[..., ::-1])
@@ -44,6 +50,9 @@ def test_groups_are_kept_from_a_file_to_the_cohort(tmp_path):
     cohort = st.read_runs(tmp_path)
     assert cohort.groups.tolist() == [3, 3, 7, 7]
     assert cohort.predictions.tolist() == PREDICTIONS
+    # The same as of arrays, see above.
+    assert cohort.scores.tolist() == [0.75, 0.5, 0.5]
+    assert any("groups" in note for note in st.profile(cohort).notes)
 
 
 @pytest.mark.parametrize("wrong", [[0, 0, 1], [0, 0, 1, 1.5], [[0], [0], [1], [1]]])

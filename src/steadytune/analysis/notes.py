@@ -31,6 +31,10 @@ def run_notes(cohort: Cohort) -> list[str]:
         notes.append("One run: instability needs at least two.")
     elif runs == 2:
         notes.append("Two runs: pairwise measures have no interval, which needs three, and that of SD is very wide.")
+    if cohort.groups is not None and len(np.unique(cohort.groups)) < len(cohort.groups):
+        notes.append(
+            "Examples belong together in groups, but intervals and tests take each for itself: they are too narrow."
+        )
     if not cohort.scored:
         notes.append("The runs have no score, nor labels to take one from: mean and SD are unknown.")
     elif runs > 1 and not varies(cohort.scores):

@@ -132,11 +132,11 @@ def _scores(
     if kind == "generation":
         return _text_scores(runs, metric, metric in recorded, asked)
     held = np.array([run.scores[metric] for run in runs]) if metric in recorded else None
-    if labels is None or any(run.outputs is None for run in runs):
+    if labels is None or any(run.outputs is None and run.predictions is None for run in runs):
         if held is None and asked:
             raise UserError(f"{runs[0].origin}: no labels and no score '{metric}', so the runs cannot be scored by it")
         return (metric, held, None) if held is not None else ("score", np.full(len(runs), np.nan), None)
-    outputs = [np.asarray(run.outputs) for run in runs]
+    outputs = _outputs(runs, labels)
     examples = Examples(tuple((("", None),) for _ in labels), labels)
     classes = 0 if kind == "regression" else outputs[0].shape[1]
     if held is not None and not (metric in METRICS and METRICS[metric].fits(kind, classes, examples)):
@@ -147,6 +147,15 @@ def _scores(
         # The score is another one of that name, so what a constant answer gets is unknown.
         return metric, held, None
     return metric, computed, majority_score(metric, kind, examples)
+
+
+def _outputs(runs: Sequence[ExternalRun], labels: NDArray[Any]) -> list[NDArray[Any]]:
+    """Return logits or probabilities (N, C), in the place of which a predicted class alone has all the weight."""
+    if all(run.outputs is not None for run in runs):
+        return [np.asarray(run.outputs) for run in runs]
+    predicted = [np.asarray(run.predictions, dtype=np.int64) for run in runs]
+    classes = max(2, 1 + int(labels.max()), *(1 + int(one.max()) for one in predicted))
+    return [np.eye(classes)[one] for one in predicted]
 
 
 def _text_scores(

@@ -142,6 +142,9 @@ def _check_predictions(run: RunArrays, kind: Kind) -> None:
             f"predictions must be class numbers from 0, but row {wrong[0]} holds {predictions[wrong[0]]:g}"
         )
     if outputs is None:
+        labels = run.labels
+        if labels is not None and len(wrong := np.flatnonzero((labels < 0) | (labels != np.floor(labels)))):
+            raise ValueError(f"labels must be class numbers from 0, but row {wrong[0]} holds {labels[wrong[0]]:g}")
         return
     if len(predictions) != len(outputs):
         raise ValueError(

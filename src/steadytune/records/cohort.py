@@ -93,7 +93,7 @@ class Cohort:
         predictions: (K, N) predicted classes or choices: the highest of the outputs or, without outputs, what is given
             here. None for a regression and for texts.
         groups: (N,) whole numbers, or None: examples of one number belong together, such as questions on one passage or
-            tokens of one sentence, and are resampled together. None where each stands for itself, or nobody said.
+            tokens of one sentence. Kept alone: intervals and tests still take each example for itself, and say so.
         generations: K sequences of N texts, for the kind "generation", or None.
         references: N texts that the generations should equal, or None.
         token_logits: K arrays (T, V) over the next token, all reading the same T tokens of all examples in a row
