@@ -3,7 +3,15 @@
 import sys
 from importlib import import_module
 
-BENCHMARKS = ["measure_speed", "measure_memory", "stabilizer_cost", "approximate_loo", "head_tuning"]
+BENCHMARKS = [
+    "measure_speed",
+    "measure_memory",
+    "stabilizer_cost",
+    "approximate_loo",
+    "head_tuning",
+    "coverage",
+    "decisions",
+]
 
 holds = True
 for name in sys.argv[1:] or BENCHMARKS:

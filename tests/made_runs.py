@@ -37,7 +37,7 @@ def made_record(spec, **fields):
         "score": 0.75,
         "scores": {"accuracy": 0.75},
         "majority_score": 0.5,
-        "curves": {"step": [1, 2], "loss": [0.7, None]},
+        "curves": {"step": [1, 2, 3], "loss": [0.7, None, 0.2]},
         "measurements": {"distance_from_start": 1.5},
         "timings": {"total": 2.0},
         "versions": VERSIONS,

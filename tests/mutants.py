@@ -104,7 +104,7 @@ def _test(tree: Path, tests: Sequence[str], log: Path) -> None:
     words = ["-x", "-q", "-p", "no:cacheprovider", f"--rootdir={tree}", f"--basetemp={log.with_suffix('.tmp')}"]
     code = pytest.main([*words, *(str(tree / "tests" / one) for one in tests)])
     sys.stdout.flush()
-    os._exit(int(code))
+    sys.exit(int(code))
 
 
 class Trees:

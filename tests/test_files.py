@@ -1,4 +1,5 @@
 import errno
+import gzip
 import hashlib
 import os
 import re
@@ -13,12 +14,17 @@ import pytest
 from safetensors.numpy import load_file
 
 from steadytune import files
+from steadytune.config import read_yaml
 from steadytune.errors import UserError, unknown_name
 from steadytune.files import (
     CorruptFile,
     canonical_json,
+    check_seal,
+    parse_json,
     read_arrays,
+    read_content,
     room_on_disk,
+    sealed,
     sha256,
     sha256_file,
     write_arrays,
@@ -208,3 +214,60 @@ def test_whatever_loads_a_model_or_an_array_refuses_pickles_by_name():
         assert places
         for place in places:
             assert refusal in text[place : place + 200], text[place : place + 200]
+
+
+def test_a_file_is_read_up_to_a_limit_that_is_named(tmp_path):
+    file, packed = tmp_path / "a.txt", tmp_path / "a.txt.gz"
+    file.write_bytes(b"x" * 2**21)
+    packed.write_bytes(gzip.compress(b"x" * 2**21))
+    for path in (file, packed):
+        assert read_content(path) == b"x" * 2**21
+        with pytest.raises(UserError, match=f"{path}.* 1 MiB"):
+            read_content(path, 2**20)
+    packed.write_bytes(gzip.compress(bytes(2**27)))
+    with pytest.raises(UserError, match=r"a\.txt\.gz is larger than 64 MiB"):
+        read_content(packed)
+    packed.write_bytes(packed.read_bytes()[:-4])
+    with pytest.raises(UserError, match="larger than"):
+        read_content(packed)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_has_no_end_or_no_beginning_is_not_read(tmp_path, kind):
+    path = Path("/dev/zero")
+    if kind == "pipe":
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+    with pytest.raises(UserError, match=f"{path} is a {kind}: a file is needed"):
+        read_content(path)
+    with pytest.raises(UserError, match=f"{path} is a {kind}: a file is needed"):
+        read_yaml(path)
+
+
+def test_json_in_which_a_key_stands_twice_or_that_has_no_end_of_levels_is_none():
+    assert parse_json('{"a": {"a": 1}}') == {"a": {"a": 1}}
+    with pytest.raises(ValueError, match="the key 'a' stands twice"):
+        parse_json('[{"a": 1, "b": 2, "a": 1}]')
+    with pytest.raises(ValueError, match="nested too deep"):
+        parse_json("[" * 100_000)
+
+
+def test_what_a_killed_writer_left_is_gone_with_the_next_write_and_what_a_living_one_writes_stays(tmp_path):
+    file = tmp_path / "study.yaml"
+    left, stranger = tmp_path / ".study.yaml-ab12_xyz", tmp_path / ".study.yaml-mine-and-dear"
+    left.write_text("half")
+    stranger.write_text("kept")
+    handle, living = files._temporary(file)
+    write_text(file, "whole")
+    assert sorted(os.listdir(tmp_path)) == sorted([Path(living).name, stranger.name, file.name])
+    os.close(handle)
+    write_text(file, "again")
+    assert sorted(os.listdir(tmp_path)) == sorted([stranger.name, file.name])
+
+
+def test_a_seal_covers_all_of_plain_data():
+    content = {"a": [1, {"b": 2.5}], "c": None}
+    assert check_seal(sealed(content)) == content
+    for broken in ({**sealed(content), "a": []}, {**sealed(content), "d": 1}, content, [], None):
+        with pytest.raises(CorruptFile):
+            check_seal(broken)

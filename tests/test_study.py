@@ -1,4 +1,6 @@
+import hashlib
 import itertools
+import json
 import math
 from pathlib import Path
 
@@ -239,6 +241,7 @@ def test_the_id_of_a_run_depends_on_everything_that_determines_it():
                 "pooling": "cls",
                 "precision": "bf16",
                 "train_size": 10,
+                "split": "stratified",
                 "select_checkpoint": True,
                 "split_seed": 1,
                 "representations": "last",
@@ -249,6 +252,13 @@ def test_the_id_of_a_run_depends_on_everything_that_determines_it():
     ]
     assert len({spec(**change).id for change in changed}) == len(changed)
     assert len(changed) == 10 + len(Training.model_fields)
+
+
+def test_runs_that_were_made_before_there_was_a_stratified_draw_keep_their_ids():
+    content = spec().model_dump(mode="json", exclude={"model", "task"})
+    assert content["training"].pop("split") == "random"
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    assert spec().id == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def test_a_run_spec_survives_the_way_to_json_and_back():
@@ -430,3 +440,54 @@ def test_the_problem_is_one_line_for_every_key_of_the_training_section():
 def test_a_recipe_cannot_measure_other_examples_than_the_rest(key):
     with pytest.raises(UserError, match=f"{key} is shared by all recipes"):
         Study.parse({"model": "m", "task": "t", "recipes": {"a": {"training": {key: 1}}}})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"seeds": 10**8}, "100,000,000 seeds: a study has at most 10,000"),
+        ({"seeds": [{"init": 10**40}]}, "41 digits"),
+        ({"seeds": {"vary": ["init", "order", "dropout", "data"], "values": 100}}, "at most 10,000"),
+        ({"seeds": 10_000, "recipes": {f"r{n}": {} for n in range(11)}}, "110,000 runs: a study has at most 100,000"),
+        ({"training": {"threads": 10**9}}, "training.threads"),
+        ({"training": {"epochs": 10**40}}, "41 digits"),
+        ({"recipes": {"x": {"stabilizers": [{"mhloss": {"heads": 10**9}}]}}}, "heads"),
+        ({"recipes": {" ": {}}}, "a name is empty"),
+        ({"recipes": {"\x1b[31m": {}}}, r"cannot be shown: '\x1b"),
+        ({"recipes": {"x" * 5000: {}}}, "5,000 letters: at most 200"),
+        ({"task": {"name": "t", "columns": ["text", "text"]}}, "a column stands twice in text, text"),
+    ],
+)
+def test_what_no_study_can_be_is_refused_before_anything_is_built(content, said):
+    with pytest.raises(UserError) as caught:
+        Study.parse({"model": "m", "task": "t", **content})
+    assert said in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (BOMB, "more than 100,000 values"),
+        ("seeds: &a [*a]", "an alias stands inside of what it names"),
+        ("model: m\ntraining: {epochs: 1, epochs: 2}", "line 2: not YAML (the key 'epochs' stands twice)"),
+        ("model: m\nmodel: n", "the key 'model' stands twice"),
+        ("[" * 5000, "nested deeper than 40 levels"),
+        (f"seeds: {'1' * 5000}", "not YAML"),
+    ],
+)
+def test_a_study_file_that_would_grow_or_says_a_thing_twice_is_refused(tmp_path, text, said):
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(UserError) as caught:
+        read_yaml(tmp_path / "study.yaml")
+    assert said in str(caught.value)
+
+
+def test_aliases_and_merged_keys_are_read_as_yaml_has_them(tmp_path):
+    (tmp_path / "study.yaml").write_text("x: &x {epochs: 1, clip: 2}\ny: {<<: *x, epochs: 3}\nz: *x\n")
+    assert read_yaml(tmp_path / "study.yaml")["y"] == {"epochs": 3, "clip": 2}

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from steadytune.analysis.comparison.power import seeds_to_detect_difference as seeds_to_detect_difference
     from steadytune.analysis.comparison.power import seeds_to_detect_ratio as seeds_to_detect_ratio
     from steadytune.analysis.comparison.power import seeds_to_pin_sd as seeds_to_pin_sd
+    from steadytune.analysis.comparison.single import compare_runs as compare_runs
     from steadytune.analysis.ensemble import ensemble as ensemble
     from steadytune.analysis.profile import profile as profile
     from steadytune.errors import UserError as UserError
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "compare": "analysis.comparison.compare",
+    "compare_runs": "analysis.comparison.single",
     "seeds_to_detect_difference": "analysis.comparison.power",
     "seeds_to_detect_ratio": "analysis.comparison.power",
     "seeds_to_pin_sd": "analysis.comparison.power",

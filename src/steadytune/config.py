@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from steadytune.errors import UserError, unknown_name
+from steadytune.files import LARGEST_SETTINGS, read_content
 
+LARGEST = 2**63 - 1
+"""Largest whole number that a setting can be; libraries hold no larger one."""
+# A study of a thousand recipes has some ten thousand values, six levels deep.
+_MOST_VALUES, _DEEPEST = 100_000, 40
+_MERGE = "tag:yaml.org,2002:merge"
 _LONGEST_VALUE = 60
 _COMPLETE = {"value_error", "missing", "too_short"}
 _WORDS = {
@@ -33,6 +40,9 @@ class Config(BaseModel):
         # Python counts True as 1, and YAML reads yes and on as True.
         if isinstance(content, Mapping):
             for name, value in content.items():
+                if isinstance(value, int) and abs(value) > LARGEST:
+                    digits = int(math.log10(abs(value))) + 1
+                    raise ValueError(f"{name} is a number of {digits} digits: at most {LARGEST:,}")
                 field = cls.model_fields.get(name)
                 if isinstance(value, bool) and field is not None and field.annotation is not bool:
                     raise ValueError(f"{name} cannot be {str(value).lower()}")
@@ -67,6 +77,59 @@ def first_problem(
     return f"{where}: {message}" if where else message
 
 
+class _Loader(yaml.SafeLoader):
+    """Plain data, with the bounds that `parse_yaml` names."""
+
+    def size(self, node: yaml.Node, sizes: dict[int, int], above: set[int]) -> int:
+        """Return the number of values in a node, each alias counted anew; `above` are the nodes that it stands in."""
+        if id(node) in above:
+            raise _problem("an alias stands inside of what it names", node)
+        if id(node) in sizes:
+            return sizes[id(node)]
+        if len(above) > _DEEPEST:
+            raise _problem(f"nested deeper than {_DEEPEST} levels", node)
+        inside: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE]
+            if len(set(keys)) < len(keys):
+                twice = next(key for key in keys if keys.count(key) > 1)
+                raise _problem(f"the key '{twice:.60}' stands twice", node)
+            inside = [one for pair in node.value for one in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            inside = node.value
+        above.add(id(node))
+        size = 1 + sum(self.size(one, sizes, above) for one in inside)
+        above.discard(id(node))
+        if size > _MOST_VALUES:
+            raise _problem(f"more than {_MOST_VALUES:,} values", node)
+        sizes[id(node)] = size
+        return size
+
+
+def _problem(what: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=what, problem_mark=node.start_mark)
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML into plain data: no key twice, at most 100,000 values with all aliases followed, 40 levels.
+
+    Raises:
+        yaml.YAMLError: It is no YAML, or beyond these bounds.
+        ValueError: It holds what is no text, or a number of thousands of digits.
+    """
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        loader.size(node, {}, set())
+        return loader.construct_document(node)
+    except RecursionError:
+        raise yaml.MarkedYAMLError(problem=f"nested deeper than {_DEEPEST} levels") from None
+    finally:
+        loader.dispose()
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
@@ -75,14 +138,17 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        path.stat()
     except FileNotFoundError:
         raise UserError(f"no study file at {path}") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder; a study is a YAML file") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; a study is a YAML file")
+    text = read_content(path, LARGEST_SETTINGS)
+    try:
+        content = parse_yaml(text.decode("utf-8"))
+    except (yaml.YAMLError, ValueError, LookupError, TypeError) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         what = getattr(error, "problem", None) or ("not text" if isinstance(error, UnicodeError) else str(error))

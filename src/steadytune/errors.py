@@ -14,6 +14,20 @@ class UserError(ValueError):
     """A mistake in the input: the message says what was wrong, where, and what would be right."""
 
 
+class FolderWarning(UserWarning):
+    """Something was left aside, a damaged run of a folder say; the command line prints it as a note."""
+
+
+def machine_fault(error: OSError) -> UserError:
+    """Build the error for what the machine refused: no permission, no room, a file where a folder should be.
+
+    It is nobody's fate but the machine's: what was being done can be done again when the cause is gone.
+    """
+    where = f"{error.filename}: " if error.filename is not None else ""
+    what = error.strerror or " ".join(str(error).split())[:200] or type(error).__name__
+    return UserError(f"{where}{what}")
+
+
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UserError:
     """Build the error for a name that is not among `choices`, naming the closest one that is.
 

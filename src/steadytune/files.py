@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
+import io
 import json
 import os
+import re
+import stat
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +26,13 @@ Arrays = dict[str, NDArray[Any]]
 # What safetensors calls them; NumPy has no bfloat16.
 _DTYPES = {"BOOL": "?", "U8": "u1", "U16": "<u2", "U32": "<u4", "U64": "<u8", "I8": "i1", "I16": "<i2", "I32": "<i4"}
 _DTYPES |= {"I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
+LARGEST_TEXT = 2**30
+"""Bytes of the largest file of text that is read, once it is unpacked."""
+LARGEST_SETTINGS = 2**24
+"""Bytes of the largest file of settings that is read, such as a study."""
+# Text packs to a tenth; what packs to less than a hundredth is no text that anybody wrote.
+_PACKED, _ALWAYS_UNPACKED = 100, 2**26
+_PIECE = 2**20
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -43,10 +55,14 @@ def room_on_disk(path: Path) -> Iterator[None]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file by temp-and-rename; after a crash the path holds the old content or the new, never a part."""
+    """Write a file by temp-and-rename; after a crash the path holds the old content or the new, never a part.
+
+    What processes that were killed left of earlier attempts is removed.
+    """
     with room_on_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        remove_remains(path)
+        handle, name = _temporary(path)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content)
@@ -59,14 +75,147 @@ def write_bytes(path: Path, content: bytes) -> None:
             raise
 
 
+def _temporary(path: Path) -> tuple[int, str]:
+    """Make a file beside `path` and lock it, so that others see that its writer lives."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        # Another process may have taken it for remains before it was locked.
+        if _locked(handle) is None or os.fstat(handle).st_nlink:
+            return handle, name
+        os.close(handle)
+
+
+def remove_remains(path: Path) -> None:
+    """Remove the temporary files of `path` whose writers were killed."""
+    remains = re.compile(rf"\.{re.escape(path.name)}-[a-z0-9_]{{8}}")
+    with suppress(OSError):
+        names = [entry.name for entry in os.scandir(path.parent) if remains.fullmatch(entry.name)]
+        for left in (path.parent / name for name in names):
+            handle = os.open(left, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                if _locked(handle):
+                    left.unlink()
+            finally:
+                os.close(handle)
+
+
+def _locked(handle: int) -> bool | None:
+    """Lock an open file; False if another process holds it, None where there are no such locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return None
+    return True
+
+
 def write_text(path: Path, content: str) -> None:
     """Write UTF-8 text by temp-and-rename."""
     write_bytes(path, content.encode())
 
 
+def check_regular(path: Path) -> None:
+    """Refuse what never ends or never begins when it is read: a pipe, a device, a socket. What is absent passes.
+
+    Raises:
+        UserError: Naming the path and what it is.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+    if (kind := kinds.get(stat.S_IFMT(mode))) is not None:
+        raise UserError(f"{path} is {kind}: a file is needed")
+
+
+def read_content(path: Path, limit: int = LARGEST_TEXT) -> bytes:
+    """Read a file, unpacked where its name ends in .gz, of at most `limit` bytes.
+
+    Raises:
+        UserError: It cannot be read, is no file, is no whole gzip file, or is larger; names the limit.
+    """
+    check_regular(path)
+    packed = path.suffix.lower() == ".gz"
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limit:
+                raise UserError(f"{path} has {_amount(size)}: at most {_amount(limit)} are read")
+            if not packed:
+                return _pieces(file, limit, path)
+            most = min(limit, max(_ALWAYS_UNPACKED, _PACKED * size))
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                return _pieces(unpacked, most, path)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path} is not a whole gzip file ({error})") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error})") from error
+
+
+def _pieces(file: Any, limit: int, path: Path) -> bytes:
+    """Read to the end, and no further than the limit, whatever the size of the file is said to be."""
+    content = io.BytesIO()
+    while piece := file.read(_PIECE):
+        if content.tell() + len(piece) > limit:
+            raise UserError(f"{path} is larger than {_amount(limit)} when it is read: no more is read")
+        content.write(piece)
+    return content.getvalue()
+
+
+def _amount(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON, in which no key stands twice: of two values the library would silently keep the last.
+
+    Raises:
+        ValueError: It is no JSON, is nested too deep, or a key stands twice.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r:.60} stands twice")
+    return content
+
+
 def canonical_json(content: Any) -> bytes:
     """Return the one JSON spelling of `content` (sorted keys, no spaces), for hashing. NaN is refused."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain data with a checksum of itself, under "sha256"."""
+    return {**content, "sha256": sha256(canonical_json(content))}
+
+
+def check_seal(content: Any) -> dict[str, Any]:
+    """Return plain data without the checksum that it carries.
+
+    Raises:
+        CorruptFile: It carries none, or is not what the checksum was made of.
+    """
+    if not isinstance(content, dict) or "sha256" not in content:
+        raise CorruptFile("it carries no checksum of itself")
+    inside = {name: value for name, value in content.items() if name != "sha256"}
+    try:
+        intact = content["sha256"] == sha256(canonical_json(inside))
+    except ValueError:
+        intact = False
+    if not intact:
+        raise CorruptFile("it does not match its checksum")
+    return inside
 
 
 def sha256(content: bytes) -> str:
@@ -128,7 +277,7 @@ def map_arrays(path: Path) -> tuple[Arrays, dict[str, str]]:
         raise CorruptFile(str(error)) from None
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-        header: dict[str, Any] = json.loads(stream.read(length))
+        header: dict[str, Any] = parse_json(stream.read(length))
     header.pop("__metadata__", None)
     return {name: _mapped(path, name, tensor, 8 + length) for name, tensor in header.items()}, metadata
 

@@ -7,12 +7,23 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from steadytune.config import Config
+from steadytune.config import LARGEST, Config
 
 Factor = Literal["init", "order", "dropout", "data"]
 FACTORS: tuple[Factor, ...] = get_args(Factor)
+MOST_SEEDS = 10_000
+"""Seeds of a study; each is a training of every recipe."""
+# Of a number that a seed can be.
+_DIGITS = 18
 _LABEL = re.compile(r"\d+|(\d+/){2,3}\d+")
 
 
@@ -47,7 +58,7 @@ class Seeds(Config):
     @classmethod
     def from_label(cls, label: str) -> Seeds | None:
         """Read a label back; None for any other name, as runs that were trained elsewhere have."""
-        if not _LABEL.fullmatch(label):
+        if not _LABEL.fullmatch(label) or max(map(len, label.split("/"))) > _DIGITS:
             return None
         values = list(map(int, label.split("/")))
         return cls.all(values[0]) if len(values) == 1 else cls(**dict(zip(FACTORS, values, strict=False)))
@@ -75,6 +86,16 @@ class SeedGrid(Config):
         if len(set(value)) < len(value):
             raise ValueError("a seed stands twice")
         return tuple(factor for factor in FACTORS if factor in value)
+
+    @model_validator(mode="after")
+    def _check_number(self) -> SeedGrid:
+        if (number := self.values ** len(self.vary)) > MOST_SEEDS:
+            runs = f"{number:,}" if number <= LARGEST else "far too many"
+            raise ValueError(
+                f"{self.values:,} values of {len(self.vary)} seeds are {runs} runs of each recipe: "
+                f"at most {MOST_SEEDS:,}"
+            )
+        return self
 
     def seeds(self) -> tuple[Seeds, ...]:
         """Return the grid, every smaller one first, so that an interrupted study has a whole grid to look at."""

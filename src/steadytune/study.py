@@ -11,16 +11,33 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from steadytune.config import Config, first_problem, read_yaml
+from steadytune.config import LARGEST, Config, first_problem, read_yaml
 from steadytune.errors import UserError
 from steadytune.files import canonical_json, sha256
-from steadytune.seeds import SeedGrid, Seeds, one_or_many, spelled
+from steadytune.seeds import MOST_SEEDS, SeedGrid, Seeds, one_or_many, spelled
 from steadytune.stabilizers import Stabilizer, check_together, parse_stabilizer, stabilizer_names, unknown_stabilizer
 
 OFFLINE_MODEL = "minilm"
+MOST_RUNS = 100_000
+"""Runs of a study."""
+# A model or a task may be a path.
+_LONGEST_NAME = 1000
+_LONGEST_RECIPE = 200
 STANDARD = "standard"
+
+
+def _spelled_label(value: Any) -> Any:
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
 class TaskSpec(Config):
@@ -31,6 +48,10 @@ class TaskSpec(Config):
         path: For a hub name, a local copy of its repository, or a folder with its train and validation files.
         columns: Text columns, one or two; inferred when absent.
         label: Label column.
+        group: Column that is equal in examples that belong together, such as questions on one passage.
+        no_label: A label that means "none", such as -1 or nan: rows that have it are left aside. "never" where every
+            label is one.
+        encoding: Of files of text that are not UTF-8, such as latin-1.
         metric: A metric instead of the task's own.
         train_examples: Size of the generated training set.
         validation_examples: Size of the generated validation set.
@@ -41,10 +62,20 @@ class TaskSpec(Config):
     path: str | None = None
     columns: tuple[str, ...] | None = None
     label: str = "label"
+    group: str | None = None
+    no_label: Annotated[str | None, BeforeValidator(_spelled_label)] = None
+    encoding: str | None = None
     metric: str | None = None
-    train_examples: Annotated[int, Field(ge=2)] = 300
-    validation_examples: Annotated[int, Field(ge=2)] = 400
+    train_examples: Annotated[int, Field(ge=2, le=1_000_000)] = 300
+    validation_examples: Annotated[int, Field(ge=2, le=1_000_000)] = 400
     seed: int = 0
+
+    @field_validator("columns")
+    @classmethod
+    def _check_columns(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and len(set(value)) < len(value):
+            raise ValueError(f"a column stands twice in {', '.join(value)}: each text of an example is read once")
+        return value
 
 
 class Training(Config):
@@ -63,6 +94,8 @@ class Training(Config):
             head on that feature; "auto" is "native" in full and "mean" in head and for the offline model.
         precision: "float32", or "bf16" for bfloat16 autocast around float32 weights.
         train_size: Use this many training examples, drawn by `split_seed` and the `data` seed of the run.
+        split: How these are drawn: "random", or "stratified", which draws every class as often as the training set has
+            it, and once at least.
         select_checkpoint: Half of the validation set picks the epoch, the other half is measured.
         split_seed: Draws the training subset and the two halves; the same for all models and recipes.
         representations: Token position recorded after each block; "auto" is "cls" for encoders, "last" for decoders.
@@ -72,20 +105,21 @@ class Training(Config):
 
     setting: Literal["full", "head"] = "full"
     learning_rate: Annotated[float, Field(gt=0)] | None = None
-    epochs: Annotated[int, Field(ge=1)] = 5
-    batch_size: Annotated[int, Field(ge=1)] = 16
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 5
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 16
     warmup: Annotated[float, Field(ge=0, le=1)] = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     clip: Annotated[float, Field(ge=0)] = 1.0
-    max_length: Annotated[int, Field(ge=4)] = 128
+    max_length: Annotated[int, Field(ge=4, le=1_000_000)] = 128
     pooling: Literal["auto", "native", "cls", "mean", "last"] = "auto"
     precision: Literal["float32", "bf16"] = "float32"
     train_size: Annotated[int, Field(ge=2)] | None = None
+    split: Literal["random", "stratified"] = "random"
     select_checkpoint: bool = False
     split_seed: Annotated[int, Field(ge=0)] = 0
     representations: Literal["auto", "cls", "mean", "last", "none"] = "auto"
     representation_dtype: Literal["float16", "float32"] = "float16"
-    threads: Annotated[int, Field(ge=1)] = 1
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
 
     @model_validator(mode="after")
     def _check_head(self) -> Training:
@@ -174,7 +208,11 @@ class RunSpec(Config):
     @property
     def id(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the canonical spec."""
-        return sha256(canonical_json(self.model_dump(mode="json", exclude={"model", "task"})))[:16]
+        content = self.model_dump(mode="json", exclude={"model", "task"})
+        if content["training"]["split"] == "random":
+            # Runs that were made before there was another way of drawing keep their ids.
+            del content["training"]["split"]
+        return sha256(canonical_json(content))[:16]
 
     @property
     def cohort(self) -> tuple[str, str, str]:
@@ -197,8 +235,17 @@ def _seeds(value: Any) -> Any:
         except ValidationError as error:
             raise ValueError(first_problem(error, SeedGrid)) from None
     if isinstance(value, int) and not isinstance(value, bool):
+        _check_number_of_seeds(value)
         value = range(value)
+    elif isinstance(value, (list, tuple)):
+        _check_number_of_seeds(len(value))
     return [_one_seed(seed) for seed in (value if isinstance(value, range) else one_or_many(value))]
+
+
+def _check_number_of_seeds(number: int) -> None:
+    if number > MOST_SEEDS:
+        written = f"{number:,}" if number <= LARGEST else "far too many"
+        raise ValueError(f"{written} seeds: a study has at most {MOST_SEEDS:,}")
 
 
 def _one_seed(value: Any) -> Any:
@@ -210,6 +257,16 @@ def _one_seed(value: Any) -> Any:
             f"not {value!r:.60}"
         )
     return value
+
+
+def _check_name(name: str, longest: int) -> None:
+    """Refuse what could not be read, or would steer a terminal, where a name is shown."""
+    if not name.strip():
+        raise ValueError("a name is empty")
+    if len(name) > longest:
+        raise ValueError(f"a name has {len(name):,} letters: at most {longest} ({name[:40]!r}...)")
+    if not name.isprintable():
+        raise ValueError(f"a name holds characters that cannot be shown: {name!r:.80}")
 
 
 def _distinct(what: str, names: list[str]) -> None:
@@ -261,8 +318,21 @@ class Study(Config):
             return {name: _recipe(name, recipe) for name, recipe in value.items()}
         return value
 
+    @field_validator("model", "task", "recipes")
+    @classmethod
+    def _check_names(cls, value: Any, info: ValidationInfo) -> Any:
+        # A folder that an older version wrote stays readable.
+        if not (info.context or {}).get("held"):
+            for entry in value:
+                name = entry.name if isinstance(entry, TaskSpec) else entry
+                _check_name(name, _LONGEST_RECIPE if info.field_name == "recipes" else _LONGEST_NAME)
+        return value
+
     @model_validator(mode="after")
     def _check(self) -> Study:
+        number = len(self.model) * len(self.task) * len(self.recipes) * len(self.seeds)
+        if number > MOST_RUNS:
+            raise ValueError(f"models x tasks x recipes x seeds are {number:,} runs: a study has at most {MOST_RUNS:,}")
         _distinct("model", list(self.model))
         _distinct("task", [task.name for task in self.task])
         _distinct("seed", [seeds.label for seeds in self.seeds])
@@ -271,14 +341,19 @@ class Study(Config):
         return self
 
     @classmethod
-    def parse(cls, content: Mapping[str, Any], source: str = "study") -> Study:
+    def parse(cls, content: Mapping[str, Any], source: str = "study", *, held: bool = False) -> Study:
         """Check plain data and turn it into a study.
+
+        Args:
+            content: The data.
+            source: Where it comes from, as an error names it.
+            held: It was checked when it was written, perhaps by an older version: any name passes.
 
         Raises:
             UserError: Naming `source`, the key and what it may be.
         """
         try:
-            return cls.model_validate(dict(content))
+            return cls.model_validate(dict(content), context={"held": held})
         except ValidationError as error:
             raise UserError(f"{source}: {first_problem(error, cls, _SECTIONS)}") from error
 

@@ -202,6 +202,19 @@ def test_the_last_bits_of_the_distances_do_not_decide_which_draws_are_made():
     assert len(ends) == 1
 
 
+def test_a_main_effect_of_predictions_has_more_degrees_of_freedom_as_examples_move_apart():
+    # 40 examples that move each on its own: f (tr W)^2 / tr W^2, from the centred one-hot vectors themselves.
+    predictions = np.random.default_rng(7).integers(0, 2, size=(6, 40))
+    vectors = np.eye(2)[predictions].reshape(6, -1) / math.sqrt(40)
+    inner = (vectors - vectors.mean(axis=0)) @ (vectors - vectors.mean(axis=0)).T
+    freedom = 5 * np.trace(inner) ** 2 / np.square(inner).sum()
+    assert freedom > 15
+    (found,) = decompose(disagreement(predictions), {"a": range(6)})
+    low, high = freedom * found.raw / stats.chi2.ppf([0.975, 0.025], freedom)
+    assert found.variance.low == pytest.approx(low, rel=0.02)
+    assert found.variance.high == pytest.approx(high, rel=0.04)
+
+
 def test_an_interaction_of_predictions_keeps_its_degrees_of_freedom():
     predictions = np.random.default_rng(6).integers(0, 2, size=(20, 60))
     *_, found = decompose(disagreement(predictions), grid(4, 5))

@@ -10,7 +10,7 @@ from simulated import draw_cohort
 
 from steadytune.analysis.bootstrap import example_weights, resample, resampled_pair_means, run_counts
 from steadytune.analysis.tables import pair_tables
-from steadytune.measures import fleiss_kappa, jensen_shannon
+from steadytune.measures import fleiss_kappa, intraclass_correlation, jensen_shannon, prediction_rmse
 from steadytune.records import Cohort
 
 
@@ -84,6 +84,21 @@ def test_deviations_between_halves_add_their_variance():
     assert found.runs["cka"] == pytest.approx(0.2)
     assert found.both["cka"].var(axis=0) == pytest.approx(np.square(deviations["cka"]).mean(axis=0), rel=0.05)
     assert found.both["cka"] == pytest.approx(found.examples["cka"])
+
+
+def test_icc_under_weights_is_that_of_repeated_examples_and_leaves_self_pairs_out():
+    generator = np.random.default_rng(3)
+    numbers = generator.normal(size=30) + 0.5 * generator.normal(size=(4, 30))
+    cohort = Cohort(logits=numbers[..., None], kind="regression", seeds=("0", "1", "2", "3"))
+    parts, weights = parts_of(cohort, resamples=50), next(example_weights(30, 50, 50))[1].astype(int)
+    for found, row in zip(parts.examples["icc"], weights, strict=True):
+        assert found == pytest.approx(1 - intraclass_correlation(np.repeat(numbers, row, axis=1)))
+    counts = run_counts(cohort.seeds, 50)
+    squares, covariances = prediction_rmse(numbers) ** 2, np.cov(numbers)
+    for found, row in zip(parts.runs["icc"], counts.astype(int), strict=True):
+        pairs = [(i, j) for i, j in itertools.combinations(np.repeat(np.arange(4), row), 2) if i != j]
+        differ, shared = (sum(matrix[pair] for pair in pairs) for matrix in (squares, covariances))
+        assert found == pytest.approx(differ / (differ + 2 * shared))
 
 
 @settings(max_examples=20)

@@ -75,7 +75,7 @@ def test_odd_numbers_of_examples_have_halves_too():
 
 
 def test_scores_alone_have_a_seed_sd_and_no_error_of_the_examples():
-    found = evaluation_error(Cohort(scores=[0.7, 0.8]))
+    found = evaluation_error(Cohort(scores=[0.7, 0.8], metric="accuracy"))
     assert found.examples == 0
     assert math.isnan(found.standard_error)
     assert found.best_of[1].reported == 0.8
@@ -95,4 +95,4 @@ def test_the_ensemble_is_scored_by_the_mean_probability() -> None:
     assert evaluation_error(Cohort(logits=logits, labels=[0, 1])).ensemble == 1.0
     assert evaluation_error(Cohort(logits=logits, labels=[0, 0])).ensemble == 0.5
     assert math.isnan(evaluation_error(Cohort(logits=logits[:1], labels=[0, 1])).ensemble)
-    assert math.isnan(evaluation_error(Cohort(scores=[0.7, 0.8])).ensemble)
+    assert math.isnan(evaluation_error(Cohort(scores=[0.7, 0.8], metric="accuracy")).ensemble)

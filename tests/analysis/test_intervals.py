@@ -50,10 +50,21 @@ class TestMean:
         interval = pair_interval(1.0, 10**6, 9.0, draws(runs=0.1, examples=0.1, both=0.1 * math.sqrt(3)))
         assert math.log(interval.high) == pytest.approx(1.959964 * 0.1, rel=1e-4)
 
-    @pytest.mark.parametrize("scores", [[0.7], [0.7, 0.7, 0.7]])
-    def test_scores_without_spread_have_a_mean_but_no_interval(self, scores):
+    def test_a_bounded_score_has_an_interval_within_its_bounds(self):
+        assert mean_interval([0.1, 0.9, 0.95], draws(), 0, 1)[1:] == (0, 1)
+        # Without bounds .65 -+ 4.302653 * .4769696 / sqrt(3).
+        assert mean_interval([0.1, 0.9, 0.95], draws()).low == pytest.approx(0.65 - 1.184858, abs=1e-5)
+        assert spread_interval(0.4, 3, Draws(*[np.full(2, 0.4)] * 3, 299), 0.5).high == 0.5
+
+    def test_examples_of_one_group_leave_no_interval(self):
+        unknown = Draws(np.full(2, np.nan), np.full(2, 0.1), np.full(2, np.nan), 1)
+        assert has_no_ends(mean_interval([0.70, 0.72, 0.74], unknown))
+        assert has_no_ends(spread_interval(0.1, 3, unknown))
+
+    @pytest.mark.parametrize("scores", [[0.7], [0.7, 0.8], [0.7, 0.7, 0.7]])
+    def test_scores_without_spread_and_two_of_them_have_a_mean_but_no_interval(self, scores):
         interval = mean_interval(scores, draws(examples=0.1))
-        assert interval.value == pytest.approx(0.7)
+        assert interval.value == pytest.approx(np.mean(scores))
         assert has_no_ends(interval)
 
     def test_no_score_has_no_mean(self):
@@ -80,12 +91,12 @@ class TestSpread:
         freedom = 2 / (0.5 + 0.5 / 2)
         assert spread_interval(1.0, 5, shared).low == pytest.approx(math.sqrt(freedom / stats.chi2.ppf(0.975, freedom)))
 
-    @pytest.mark.parametrize(("sd", "runs"), [(0.0, 5), (1e-17, 5), (math.nan, 1), (math.nan, 0)])
+    @pytest.mark.parametrize(("sd", "runs"), [(0.0, 5), (1e-17, 5), (0.1, 2), (math.nan, 1), (math.nan, 0)])
     def test_no_spread_has_no_interval(self, sd, runs):
         assert has_no_ends(spread_interval(sd, runs, draws(runs=1.0, mean=2.0)))
 
-    @pytest.mark.parametrize(("runs", "freedom"), [(2, 1), (3, 2), (5, 2)])
-    def test_an_sd_that_the_examples_leave_open_has_two_degrees_of_freedom_or_those_of_two_runs(self, runs, freedom):
+    @pytest.mark.parametrize(("runs", "freedom"), [(3, 2), (5, 2)])
+    def test_an_sd_that_the_examples_leave_open_has_two_degrees_of_freedom(self, runs, freedom):
         interval = spread_interval(1.0, runs, Draws(np.ones(2), np.ones(2), np.array([0.0, 100.0]), 299))
         assert interval.high == pytest.approx(math.sqrt(freedom / stats.chi2.ppf(0.025, freedom)))
 

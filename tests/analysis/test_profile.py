@@ -9,11 +9,20 @@ from steadytune import UserError
 from steadytune.analysis.profile import (
     MEASURES,
     PREDICTION_MEASURES,
+    REGRESSION_MEASURES,
     REPRESENTATION_MEASURES,
     profile,
     profile_all,
 )
-from steadytune.measures import linear_cka, pair_mean, permutation_null, procrustes
+from steadytune.measures import (
+    correlation_distance,
+    intraclass_correlation,
+    linear_cka,
+    pair_mean,
+    permutation_null,
+    prediction_rmse,
+    procrustes,
+)
 from steadytune.records import Cohort
 from steadytune.records.cohort import LostRun
 
@@ -92,7 +101,7 @@ class TestDraws:
         known, unknown = (profile(cohort).mean.interval for cohort in (three_runs, Cohort(scores=three_runs.scores)))
         # t_2 = 4.302653
         half = 4.302653 * three_runs.scores.std(ddof=1) / math.sqrt(3)
-        assert unknown.high - unknown.value == pytest.approx(half)
+        assert unknown.value - unknown.low == pytest.approx(half)
         same_examples_twenty_times = Cohort(
             logits=np.tile(three_runs.logits, (1, 20, 1)), labels=np.tile(three_runs.labels, 20)
         )
@@ -100,7 +109,8 @@ class TestDraws:
         error, error_of_many = profile(three_runs).evaluation.standard_error, 0.0
         error_of_many = profile(same_examples_twenty_times).evaluation.standard_error
         assert error_of_many == pytest.approx(error / math.sqrt(20), rel=0.05)
-        assert many.high - many.value == pytest.approx(half, rel=0.1)
+        assert many.value - many.low == pytest.approx(half, rel=0.1)
+        assert many.high == 1
         assert known.value == many.value
 
     def test_the_evaluation_set_has_its_own_error_beside_the_seeds(self, three_runs):
@@ -156,11 +166,12 @@ class TestShortCohorts:
         assert unknown(found, MEASURES)
         assert found.notes == ("One run: instability needs at least two.",)
 
-    def test_two_runs_have_values_but_only_the_scores_have_intervals(self, make_cohort, wrong_at):
+    def test_two_runs_have_values_but_no_interval(self, make_cohort, wrong_at):
         found = profile(make_cohort([wrong_at(), wrong_at(1)]))
         assert found.last("disagreement").value == pytest.approx(0.1)
         assert math.isnan(found.last("disagreement").low)
-        assert found.last("sd").low > 0
+        assert math.isnan(found.last("sd").low)
+        assert math.isnan(found.mean.low)
         assert found.notes[0].startswith("Two runs:")
 
 
@@ -178,12 +189,40 @@ class TestDegenerateCohorts:
         assert found.last("kappa").value == 0
         assert any("one single answer" in note for note in found.notes)
 
-    def test_a_regression_has_no_prediction_measures(self, make_cohort):
+    def test_a_regression_has_measures_of_its_own_in_the_place_of_those_of_classes(self, make_cohort):
         logits = np.random.default_rng(0).standard_normal((3, 10, 1))
         found = profile(make_cohort(scores=[0.7, 0.8, 0.85], logits=logits, kind="regression", metric="pearson"))
         assert unknown(found, PREDICTION_MEASURES)
-        assert found.last("sd").value > 0
-        assert any("regression" in note for note in found.notes)
+        names = [value.measure for value in found.values]
+        assert names == ["sd", *REGRESSION_MEASURES, *REPRESENTATION_MEASURES]
+        numbers = logits[..., 0]
+        expected = pair_mean(prediction_rmse(numbers)), pair_mean(correlation_distance(numbers))
+        assert [found.last(name).value for name in REGRESSION_MEASURES] == pytest.approx(
+            [*expected, 1 - intraclass_correlation(numbers)]
+        )
+        for name in REGRESSION_MEASURES:
+            value = found.last(name)
+            assert 0 < value.low < value.value < value.high
+        assert any("stand in the place of" in note for note in found.notes)
+
+    def test_equal_predictions_of_a_regression_are_zero_without_interval(self, make_cohort):
+        logits = np.tile(np.arange(10.0)[:, None], (3, 1, 1))
+        found = profile(make_cohort(scores=[0.7, 0.7, 0.7], logits=logits, kind="regression", metric="pearson"))
+        for name in REGRESSION_MEASURES:
+            assert found.last(name).value == pytest.approx(0, abs=1e-12)
+            assert math.isnan(found.last(name).low)
+
+    def test_a_constant_run_of_a_regression_is_named(self, make_cohort):
+        logits = np.random.default_rng(0).standard_normal((3, 10, 1))
+        logits[1] = 0.3
+        found = profile(make_cohort(scores=[0.7, 0.0, 0.8], logits=logits, kind="regression", metric="pearson"))
+        assert found.distances["prediction_correlation"][0, 1] == 1
+        assert any("one single number" in note and "1" in note.split("predicts")[0] for note in found.notes)
+
+    def test_a_regression_whose_scores_alone_are_known_says_that_the_rest_is_missing(self, make_cohort):
+        found = profile(make_cohort(scores=[0.7, 0.8, 0.85], kind="regression", metric="pearson"))
+        assert unknown(found, REGRESSION_MEASURES)
+        assert any(note.startswith("No predictions were recorded") for note in found.notes)
 
     def test_scores_alone_leave_the_rest_unknown_and_say_why(self, make_cohort):
         found = profile(make_cohort(scores=[0.7, 0.8]))

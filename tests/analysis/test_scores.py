@@ -52,6 +52,14 @@ def test_weights_count_how_often_an_example_is_there(case, seed):
 
 
 @pytest.mark.parametrize(("kind", "metric", "outputs"), METRICS)
+def test_weights_are_relative(kind, metric, outputs):
+    # Halves of the examples add up to half of their number, drawn ones to all of it.
+    scores = weighted_scores(make_cohort(kind, metric, outputs, seed=4))
+    weights = np.random.default_rng(0).integers(0, 3, size=(5, 12)).astype(float)
+    assert scores(weights / 7) == pytest.approx(scores(weights), abs=1e-12)
+
+
+@pytest.mark.parametrize(("kind", "metric", "outputs"), METRICS)
 def test_a_single_example_drawn_throughout_scores_as_the_registry_defines_it(kind, metric, outputs):
     cohort = make_cohort(kind, metric, outputs, seed=3)
     weights = 12.0 * np.eye(12)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from steadytune.analysis.tables import PairTable, pair_tables
-from steadytune.measures import disagreement, jensen_shannon
+from steadytune.measures import correlation_distance, disagreement, jensen_shannon, prediction_rmse
+from steadytune.measures.pairs import square
 from steadytune.measures.text import chrf_distance, text_disagreement
 from steadytune.measures.tokens import token_jensen_shannon
 from steadytune.records import Cohort
@@ -42,6 +43,17 @@ def test_an_example_without_tokens_counts_for_nothing():
     assert pair_tables(cohort)["jensen_shannon"].distances() == pytest.approx(token_jensen_shannon(states))
 
 
+def test_tables_of_a_regression_give_its_measures_on_examples_of_any_weight():
+    numbers = np.random.default_rng(0).normal(size=(4, 9))
+    tables = pair_tables(Cohort(logits=numbers[..., None], kind="regression"))
+    assert set(tables) == {"prediction_rmse", "prediction_correlation"}
+    weights = np.array([2, 0, 1, 1, 0, 3, 1, 1, 0])
+    repeated = np.repeat(numbers, weights, axis=1)
+    for name, measure in (("prediction_rmse", prediction_rmse), ("prediction_correlation", correlation_distance)):
+        assert tables[name].distances() == pytest.approx(measure(numbers))
+        assert square(tables[name].means(weights[None].astype(float))[0]) == pytest.approx(measure(repeated))
+
+
 def test_weights_multiply_the_sizes_of_the_examples():
     table = PairTable(np.array([[0.0, 1.0]]), np.array([1.0, 3.0]))
     assert table.means(np.array([[1.0, 1.0], [2.0, 0.0], [3.0, 1.0]])) == pytest.approx(np.array([[0.75], [0], [0.5]]))
@@ -49,8 +61,8 @@ def test_weights_multiply_the_sizes_of_the_examples():
 
 @pytest.mark.parametrize(
     "fields",
-    [{"scores": [0.5, 0.6]}, {"logits": np.zeros((1, 4, 2))}, {"logits": np.zeros((2, 4, 1)), "kind": "regression"}],
-    ids=["scores alone", "one run", "a regression"],
+    [{"scores": [0.5, 0.6]}, {"logits": np.zeros((1, 4, 2))}, {"scores": [0.5, 0.6], "kind": "regression"}],
+    ids=["scores alone", "one run", "a regression of which the scores alone are known"],
 )
 def test_cohorts_without_pairs_or_classes_have_no_table(fields):
     assert pair_tables(Cohort(**fields)) == {}

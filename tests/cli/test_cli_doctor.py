@@ -27,7 +27,10 @@ def test_a_study_without_fault_has_nothing_to_mend(tiny_model, tmp_path):
     file = tmp_path / "study.yaml"
     task = {"name": "acceptability", "validation_examples": 4900}
     file.write_text(yaml.safe_dump({"model": str(tiny_model), "task": task, "seeds": 10, "training": {"epochs": 20}}))
-    assert command("doctor", file).out == f"{file}: nothing found\n"
+    lines = command("doctor", file).out.splitlines()
+    assert lines[0] == f"{file}: nothing found"
+    assert all(line.startswith("  acceptability: ") for line in lines[1:])
+    assert "4900 measured" in lines[1]
 
 
 def test_the_arguments_of_a_script_are_judged(tmp_path):

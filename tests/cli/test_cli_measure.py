@@ -1,3 +1,4 @@
+import csv
 import pickle
 import zipfile
 
@@ -41,6 +42,27 @@ def test_they_are_measured_without_representations_and_by_another_metric(tmp_pat
     result = command("measure", tmp_path / "0.npz", tmp_path / "1.npz", "--metric", "matthews")
     assert result.code == 0, result.err
     assert "matthews" in result.out
+
+
+def test_tables_of_predicted_numbers_are_measured_as_a_regression(tmp_path):
+    # The predictions of a are those of b and c plus 1.5: RMSE 1.5, 1.5 and 0 are 1 on average.
+    labels = [0.25, 1.5, 3.75, 2.5, 8.25, 4.5, 6.75, 5.5]
+    for name, shift in (("a", 1.5), ("b", 0.0), ("c", 0.0)):
+        rows = "".join(f"{label},{label + 0.25 * (n % 2) + shift}\n" for n, label in enumerate(labels))
+        (tmp_path / f"{name}.csv").write_text(f"label,prediction\n{rows}")
+    result = command("measure", tmp_path, "--metric", "rmse", "--out", tmp_path / "report")
+    assert result.code == 0, result.err
+    for word in ("RMSE", "1 − r", "1 − ICC", "the predictions of two runs differ by 1 (RMSE)"):
+        assert word in " ".join(result.out.split())
+    assert "JSD" not in result.out
+    with (tmp_path / "report" / "measures.csv").open(encoding="utf-8") as file:
+        found = {row["measure"]: row["value"] for row in csv.DictReader(file)}
+    assert float(found["prediction_rmse"]) == pytest.approx(1)
+    assert float(found["prediction_correlation"]) == pytest.approx(0, abs=1e-12)
+    # Mean squared difference 2 * 2.25 / 3 beside the variance of what is predicted, which all three share.
+    shared = np.var([label + 0.25 * (n % 2) for n, label in enumerate(labels)], ddof=1)
+    assert float(found["icc"]) == pytest.approx(1.5 / (1.5 + 2 * shared))
+    assert "disagreement" not in found
 
 
 def test_formats_may_be_mixed_or_lie_in_a_folder(runs, tmp_path):
@@ -143,14 +165,21 @@ def test_a_metric_that_is_unknown_or_means_nothing_here_is_refused(runs):
             {"logits": np.zeros((0, 2)), "labels": np.zeros(0, int), "ids": np.zeros(0)},
             "logits must be (examples, two or more classes)",
         ),
-        ({"logits": np.full((EXAMPLES, CLASSES), np.nan)}, "logits hold NaN or infinity, first in row 0: a diverged"),
+        (
+            {"logits": np.array([[np.nan, 0]] + [[1, 2]] * 19)},
+            "logits hold NaN or infinity, first in row 0: a diverged",
+        ),
         ({"logits": np.full((EXAMPLES, CLASSES), "x")}, "logits must be real numbers, got the type <U1"),
         ({"labels": np.zeros(EXAMPLES - 1, int)}, "labels must be (20,), one for each row of logits, not (19,)"),
         ({"labels": np.full(EXAMPLES, 2)}, "labels must be 0 to 1, the columns of logits, but row 0 holds 2"),
-        ({"labels": np.full(EXAMPLES, -1)}, "labels must be 0 to 1, the columns of logits"),
+        ({"labels": np.full(EXAMPLES, -2)}, "labels must be 0 to 1, the columns of logits"),
         ({"labels": np.full(EXAMPLES, 0.5)}, "labels must be 0 to 1, the columns of logits"),
-        ({"labels": np.full(EXAMPLES, "yes")}, "labels must be real numbers, got the type <U3"),
         ({"labels": np.zeros(EXAMPLES, int)}, "labels differ from those of"),
+        ({"labels": np.full(EXAMPLES, -1)}, " has no labels, but"),
+        (
+            {"labels": np.full(EXAMPLES, "yes")},
+            ", row 0: 'labels' is 'yes', which is no number; for labels in words give",
+        ),
         ({"representations": np.zeros((2, 19, 4))}, "representations must be (layers, 20, width), with a row for each"),
         ({"representations": np.zeros((2, 0, 4))}, "representations must be (layers, 20, width), with a row for each"),
         ({"representations": np.zeros(EXAMPLES)}, "representations must be (layers, examples, width), not (20,)"),
@@ -168,21 +197,21 @@ def test_a_metric_that_is_unknown_or_means_nothing_here_is_refused(runs):
         ({"ids": np.zeros(EXAMPLES, int)}, "ids must tell the examples apart, but rows 0 and 1 are both '0'"),
         ({"texts": np.full(EXAMPLES + 1, "x")}, "20 rows of logits but 21 texts: one per example is needed"),
         ({"label_names": ["a", "b", "c"]}, "3 label_names but 2 columns of logits: one per class is needed"),
-        ({"ids": np.arange(EXAMPLES)[::-1]}, "ids differ from those of"),
+        ({"ids": np.arange(EXAMPLES)[::-1]}, "the rows are in another order than in"),
     ],
 )
 def test_a_file_that_is_wrong_or_does_not_fit_the_others_is_named(runs, changes, said):
     shared = {"examples": "f1", "ids": np.arange(EXAMPLES), "representations": np.zeros((2, EXAMPLES, 4))}
     np.savez(runs[0], **arrays(0, **shared))
     np.savez(runs[1], **arrays(1, **{**shared, **changes}))
-    assert refused("measure", *runs).startswith(f"error: {runs[1]}: {said}")
+    assert refused("measure", *runs).startswith(f"error: {runs[1]}{said if said[0] in ' ,' else f': {said}'}")
 
 
 def test_a_file_without_predictions_is_named_with_what_it_holds(runs):
     np.savez(runs[1], other=np.zeros(2), labels=np.zeros(EXAMPLES))
-    assert refused("measure", *runs) == (
-        f"error: {runs[1]}: no 'logits', 'probabilities', 'representations' or 'generations'; it holds other, labels"
-    )
+    said = refused("measure", *runs)
+    assert said.startswith(f"error: {runs[1]}: no 'logits', 'probabilities', 'predictions', 'representations' or")
+    assert said.endswith("it holds labels, other")
 
 
 class Bomb:

@@ -21,6 +21,12 @@ from steadytune.records import RunStore
 FAST = ["--set", "training.epochs=1", "--set", "training.learning_rate=1e-2", "--set", "training.batch_size=8"]
 
 
+def from_the_sweep_on(result):
+    """Return the lines after those that say what was read."""
+    lines = result.out.splitlines()
+    return lines[next(n for n, line in enumerate(lines) if " to train" in line) :]
+
+
 @pytest.fixture
 def words(tiny_model, tiny_task):
     return ["run", "--model", tiny_model, "--task", tiny_task, "--workers", 1, *FAST]
@@ -30,7 +36,7 @@ def test_a_study_given_in_words_is_trained_compared_and_reported(words, tmp_path
     out = tmp_path / "out"
     result = command(*words, "--recipe", "standard", "--recipe", "mmr", "--seeds", 2, "--out", out)
     assert result.code == 0, result.err
-    lines = result.out.splitlines()
+    lines = from_the_sweep_on(result)
     assert lines[0] == "4 runs to train"
     for n, name in enumerate(["standard, seed 0", "mmr, seed 0", "standard, seed 1", "mmr, seed 1"]):
         left = r"; about \d+ (s|min) left" if n < 3 else ""
@@ -42,7 +48,7 @@ def test_a_study_given_in_words_is_trained_compared_and_reported(words, tmp_path
     assert {record.spec.training.learning_rate for record in store.records()} == {0.01}
     again = command(*words, "--recipe", "standard", "--recipe", "mmr", "--seeds", 2, "--out", out)
     assert again.code == 0
-    assert again.out.splitlines()[0] == "0 runs to train, 4 already there"
+    assert from_the_sweep_on(again)[0] == "0 runs to train, 4 already there"
     more = command(*words, "--recipe", "surt", "--seeds", 1, "--out", out)
     assert more.code == 0
     assert list(RunStore(out).study.recipes) == ["standard", "mmr", "surt"]
@@ -68,7 +74,7 @@ def test_a_grid_of_seeds_is_trained_and_its_sources_of_luck_told_apart(words, tm
     assert command(*words, "--vary", "init, order", "--seeds", 2, "--out", out).code == 0
     done = command(*words, "--vary", "order,init", "--seeds", 3, "--out", out)
     assert done.code == 0, done.err
-    assert done.out.splitlines()[0] == "5 runs to train, 4 already there"
+    assert from_the_sweep_on(done)[0] == "5 runs to train, 4 already there"
     store = RunStore(out)
     assert store.study.to_dict()["seeds"] == {"vary": ["init", "order"], "values": 3}
     cohort = store.cohort("standard")
@@ -186,9 +192,10 @@ def test_the_command_that_redoes_a_corrupted_run_works_as_it_is_printed(words, t
     whole, broken = (out / "runs" / run_id for run_id in before)
     kept = (whole / "run.json").stat().st_ino
     (broken / "arrays.safetensors").write_bytes(b"")
-    text = refused("report", out)
-    assert f"run {broken.name} in {out} is corrupted" in text
-    redo = text.partition("Redo it: ")[2]
+    said = command("report", out)
+    assert said.code == 0
+    assert f"run {broken.name} in {out} is corrupted" in said.err
+    redo = said.err.partition("Redo it: ")[2]
     environment = {**os.environ, "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(redo, shell=True, env=environment, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
@@ -208,7 +215,7 @@ def test_a_full_disk_ends_a_sweep_in_two_lines_and_keeps_the_finished_runs(words
     more = [*words, "--seeds", 4, "--out", out]
     result = Started(*more, folder=tmp_path, file_bytes=room).wait()
     assert result.code == 2, result.out
-    lines = result.out.splitlines()
+    lines = from_the_sweep_on(result)
     assert lines[0] == "2 runs to train, 2 already there"
     assert len(lines) == 2
     assert lines[1].startswith(f"error: no room on the disk while writing {out / 'runs'}")
@@ -253,3 +260,37 @@ def test_run_json_is_plain_and_says_everything_about_the_run(words, tmp_path):
     assert {"loss", "step", "learning_rate"} <= content["curves"].keys()
     assert "distance_from_start" in content["measurements"]
     assert shlex.split(content["spec"]["model"]) == [content["spec"]["model"]]
+
+
+def test_the_first_lines_say_what_was_read_and_what_is_wrong_with_it(tiny_model, tmp_path):
+    rows = [{"sentence": f"anna sees the hat {n}", "fine": f"f{n % 4}", "label": n % 2} for n in range(16)]
+    for name in ("train", "validation"):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = ["--set", "training.max_length=6", "--set", "training.setting=head"]
+    result = command(
+        "run", "--model", tiny_model, "--task", tmp_path, "--seeds", 2, *FAST, *given, "--out", tmp_path / "o"
+    )
+    assert result.code == 0, result.err
+    read, aside, trained, cut, runs = result.out.splitlines()[:5]
+    for word in ("text (sentence)", "label 'label': '0', '1'", "16 trained on, 16 measured", "accuracy"):
+        assert word in read
+    assert aside.endswith("columns left aside: fine")
+    assert "16 of the 16 measured examples (100 %)" in trained
+    assert "100 % of the measured ones are longer than 6 tokens" in cut
+    assert runs == "2 runs to train"
+    page = (tmp_path / "o" / "report.html").read_text()
+    for word in ("columns left aside: fine", "16 of the 16 measured examples", "longer than 6 tokens"):
+        assert word in page
+
+
+def test_groups_of_a_task_reach_the_cohort(tiny_model, tmp_path):
+    rows = [{"sentence": f"anna sees hat {n}", "doc": f"d{n // 4}", "label": n % 2} for n in range(16)]
+    for name in ("train", "validation"):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["run", "--model", tiny_model, "--task", tmp_path, "--seeds", 2, *FAST, "--set", "task.group=doc"]
+    for setting in ("head", "full"):
+        out = tmp_path / setting
+        result = command(*words, "--set", f"training.setting={setting}", "--out", out)
+        assert result.code == 0, result.err
+        cohort = RunStore(out).cohort("standard")
+        assert cohort.groups.tolist() == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 4

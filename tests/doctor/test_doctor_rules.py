@@ -173,6 +173,8 @@ def test_the_error_of_few_examples_is_that_of_a_coin():
     assert "4802 examples" in finding.advice
     assert found(rules.evaluation_size, measured_examples=4801)
     assert found(rules.evaluation_size, measured_examples=4802) is None
+    # 60 passages of 100 questions are no 6000 examples: sqrt(.25 / 60) is 6.5 points.
+    assert "6.5 points" in found(rules.evaluation_size, measured_examples=6000, measured_groups=60).why
     assert found(rules.evaluation_size, measured_examples=None) is None
 
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import made_record, made_specs, made_study
 
-from steadytune.doctor.runs import chance_loss, run_findings, stuck_since, vanished_since
+from steadytune.analysis.learned import chance_loss
+from steadytune.doctor.runs import run_findings, stuck_since, vanished_since
 
 LN2 = math.log(2)
 STEPS = list(range(10, 110, 10))
@@ -167,3 +168,23 @@ def test_runs_that_diverged_and_crashed_are_told_apart_with_their_reasons(specs)
 def test_a_failed_regression_is_not_explained(specs):
     (finding,) = run_findings([failed(specs[0], loss=[0.7] * 10)], "here", None)
     assert finding.rule == "unexplained"
+
+
+def test_a_training_whose_loss_stays_near_guessing_had_hardly_begun(specs):
+    # Of ln 6 = 1.792: four fifths are 1.433; of ln 7 1.557.
+    losses = [1.76, *[1.6] * 18, 1.54], [1.76, *[1.52] * 18, 1.42]
+    steps = list(range(1, 21))
+    begun = [made_record(spec, curves={"step": steps, "loss": one}) for spec, one in zip(specs, losses, strict=False)]
+    # The first and the last tenth are two points each.
+    assert begun[0].loss_ends == (pytest.approx(1.68), pytest.approx(1.57))
+    (finding,) = run_findings(begun, "recipe", math.log(6))
+    assert (finding.rule, finding.severity) == ("hardly-begun", "medium")
+    assert finding.found.startswith("2 of 2 runs: loss from 1.66 to 1.52, guessing has 1.79")
+    assert run_findings(begun, "recipe", None) == []
+    assert run_findings(begun[1:], "recipe", math.log(7)) == []
+
+
+def test_the_loss_with_a_penalty_is_not_held_against_guessing():
+    (spec,) = made_specs(made_study(recipes=["mmr"], seeds=1))
+    assert all(map(math.isnan, made_record(spec, curves={"step": [1], "loss": [9.0]}).loss_ends))
+    assert made_record(spec, curves={"step": [1], "loss": [9.0], "task_loss": [0.5]}).loss_ends == (0.5, 0.5)

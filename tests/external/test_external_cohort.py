@@ -5,6 +5,7 @@ from scipy.special import softmax
 from sklearn.metrics import f1_score
 
 import steadytune as st
+from steadytune.analysis.comparison.verdict import describe
 from steadytune.errors import UserError
 
 SHUFFLED = np.random.default_rng(5).permutation(EXAMPLES)
@@ -28,11 +29,11 @@ def test_files_of_several_formats_are_one_cohort(write, tmp_path):
 
 
 def test_a_metric_is_taken_from_the_files_or_else_from_the_predictions(write):
-    paths = [write(name, seed, **{"scores.mine": 0.1 * seed, "scores.f1_macro": 0.5}) for seed, name in enumerate("ab")]
+    paths = [write(name, seed, **{"scores.mine": 0.1 * seed, "scores.loss": 0.5}) for seed, name in enumerate("ab")]
     assert (st.read_runs(paths).metric, st.read_runs(paths).scores.tolist()) == ("mine", [0.0, 0.1])
-    recorded = st.read_runs(paths, "f1_macro")
+    recorded = st.read_runs(paths, "loss")
     assert recorded.scores.tolist() == [0.5, 0.5]
-    assert recorded.majority_score is None
+    assert (recorded.majority_score, recorded.failed) == (None, None)
     plain = st.read_runs([write("c", 0), write("d", 1)], "f1_macro")
     expected = [f1_score(arrays(s)["labels"], arrays(s)["logits"].argmax(1), average="macro") for s in (0, 1)]
     np.testing.assert_allclose(plain.scores, expected)
@@ -56,17 +57,21 @@ def test_without_labels_the_score_is_the_recorded_one_or_unknown(write):
     cohort = st.read_runs(unknown)
     assert not cohort.scored
     assert np.isfinite(st.profile(cohort).last("jensen_shannon").value)
-    with pytest.raises(UserError, match=r"a\.npz: no labels and no score 'accuracy'"):
+    with pytest.raises(UserError, match=r"a\.npz: metric 'accuracy' needs labels"):
         st.read_runs(unknown, "accuracy")
     scored = [write(name, seed, labels=None, scores=0.5 + seed) for seed, name in enumerate("cd")]
     assert st.read_runs(scored).scores.tolist() == [0.5, 1.5]
 
 
 def test_one_column_of_logits_is_a_regression_only_if_that_is_said(write):
-    fields = {"logits": np.arange(EXAMPLES)[:, None] * 1.0, "labels": np.arange(EXAMPLES) ** 2 / 7}
-    paths = [write("a", **fields), write("b", **fields)]
+    outputs = np.arange(EXAMPLES)[:, None] * 1.0
+    classes = [write(name, logits=outputs, labels=np.arange(EXAMPLES) % 2) for name in "ef"]
     with pytest.raises(UserError, match=r"not \(12, 1\); for two classes put a column of zeros before them"):
-        st.read_runs(paths)
+        st.read_runs(classes)
+    fields = {"logits": outputs, "labels": np.arange(EXAMPLES) ** 2 / 7}
+    paths = [write("a", **fields), write("b", **fields)]
+    # Labels with fractions are no classes.
+    assert st.read_runs(paths).kind == "regression"
     cohort = st.read_runs(paths, "spearman")
     assert (cohort.kind, cohort.scores.tolist()) == ("regression", [1.0, 1.0])
     stated = [write(name, kind="regression", **fields) for name in "cd"]
@@ -94,7 +99,8 @@ def test_runs_are_named_by_seeds_or_by_as_much_of_the_path_as_tells_them_apart(t
     paths = [tmp_path / "3/run.safetensors", tmp_path / "4/run.safetensors"]
     assert st.read_runs(paths).seeds == ("3", "4")
     st.record_run(paths[1], **arrays(4))
-    assert st.read_runs(paths).seeds == tuple(map(str, paths))
+    # Folders tell apart what has one name.
+    assert st.read_runs(paths).seeds == ("3", "4")
 
 
 @pytest.mark.parametrize(
@@ -137,8 +143,13 @@ def test_runs_are_named_by_seeds_or_by_as_much_of_the_path_as_tells_them_apart(t
             {"ids": np.where(np.arange(EXAMPLES) == 5, 99, np.arange(EXAMPLES))},
             r"b.npz: ids differ from those of .*a.npz, first in row 5 \(5, not 99\): the runs measured other examples",
         ),
-        ({"ids": SHUFFLED}, {"ids": np.arange(EXAMPLES)}, "ids differ .* the same in another order, so sort the rows"),
-        ({"label_names": ["a", "b", "c"]}, {"label_names": ["a", "c", "b"]}, "label_names differ .* another order"),
+        # Matched by their names, the examples have other labels.
+        ({"ids": SHUFFLED}, {"ids": np.arange(EXAMPLES)}, "labels differ .* the runs measured other examples"),
+        (
+            {"label_names": ["a", "b", "c"]},
+            {"label_names": ["a", "c", "b"]},
+            "label_names name the classes in another order .* while the labels are the same numbers",
+        ),
         ({"kind": "choice"}, {"kind": "classification"}, "kind differ"),
     ],
 )
@@ -195,5 +206,38 @@ def test_tokens_without_texts_have_no_score_though_there_are_references(write):
     fields = {"logits": None, "labels": None, "references": ["a", "b"], "token_counts": [1, 2]}
     paths = [write(name, **fields, token_logits=np.full((3, 2), seed)) for seed, name in enumerate("ab")]
     assert not st.read_runs(paths).scored
-    with pytest.raises(UserError, match=r"a\.npz: no generations and no score 'chrf'"):
+    with pytest.raises(UserError, match=r"a\.npz: metric 'chrf' needs texts"):
         st.read_runs(paths, "chrf")
+
+
+def test_a_score_is_shown_in_its_own_unit(write):
+    paths = [write(name, seed, labels=None, **{"scores.bleu": 31.5 + seed}) for seed, name in enumerate("abc")]
+    cohort = st.read_runs(paths)
+    assert (cohort.scale.unit, cohort.scale.higher_is_better, cohort.failed) == ("", True, None)
+    said = describe(st.profile(cohort))
+    assert "bleu 32.5 on average, score SD 1 [" in said
+    assert "points" not in said
+
+
+def test_a_run_with_one_answer_is_named_though_nobody_knows_what_it_scores(write):
+    logits = [np.eye(CLASSES)[np.arange(EXAMPLES) % CLASSES], np.eye(CLASSES)[[2] * EXAMPLES]]
+    paths = [write(name, labels=None, logits=one) for name, one in zip("ab", logits, strict=True)]
+    cohort = st.read_runs(paths)
+    assert cohort.failed is None
+    assert "run b collapsed to one class" in describe(st.profile(cohort))
+
+
+def test_the_positive_class_of_named_classes_is_in_the_name_of_the_metric(write):
+    names = ["hate", "none"]
+    labels = np.array([0, 1] * 6)
+    right = np.eye(2)[labels]
+    wrong = np.eye(2)[np.where(np.arange(12) < 2, 1 - labels, labels)]
+    paths = [
+        write(name, labels=labels, logits=one, label_names=names)
+        for name, one in zip("ab", (right, wrong), strict=True)
+    ]
+    # One of 6 missed, one of 6 found wrongly.
+    assert st.read_runs(paths, "f1").scores.tolist() == pytest.approx([1, 10 / 12])
+    assert st.read_runs(paths, "f1").metric_name == "f1 of 'hate'"
+    assert st.read_runs(paths, "f1", positive="none").metric_name == "f1 of 'none'"
+    assert any("--positive" in note for note in st.profile(st.read_runs(paths, "f1")).notes)

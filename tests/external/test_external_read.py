@@ -1,3 +1,6 @@
+import os
+import zipfile
+
 import numpy as np
 import pytest
 from external_runs import EXAMPLES
@@ -30,7 +33,7 @@ def test_what_other_tools_put_into_a_file_does_not_matter(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"logits": None}, "no 'logits', 'probabilities', 'representations' or 'generations'; it holds labels"),
+        ({"logits": None}, "no 'logits', 'probabilities', 'predictions', 'representations' or 'generations'; it holds"),
         ({"logits": np.full((EXAMPLES, 2), "x")}, "logits must be real numbers, got the type <U1"),
         ({"scores": [0.5, 0.6]}, "'scores' must be one finite number, the score of the run"),
         ({"scores.f1": np.nan}, "'scores.f1' must be one finite number"),
@@ -64,7 +67,6 @@ def test_files_that_are_no_runs_to_compare_are_named(tmp_path, write):
     a, b = write("a"), write("b")
     (tmp_path / "empty").mkdir()
     for paths, said in (
-        ([a], f"{a} is one run: instability needs at least two"),
         ([], "no run is given"),
         ([tmp_path / "none"], f"no file or folder {tmp_path / 'none'}"),
         ([a, b, a.parent / "." / "a.npz"], "is given twice"),
@@ -77,3 +79,28 @@ def test_files_that_are_no_runs_to_compare_are_named(tmp_path, write):
     (tmp_path / "a.pt").touch()
     with pytest.raises(UserError, match=r"a\.pt: files of runs end in \.npz, \.safetensors, \.csv"):
         read_run(tmp_path / "a.pt")
+
+
+def test_an_archive_that_would_fill_the_memory_is_refused_before_it_is_unpacked(tmp_path):
+    file = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("logits.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": (35_000_000, 2)})
+        for _ in range(560):
+            member.write(bytes(1_000_000))
+    assert file.stat().st_size < 1_000_000
+    with pytest.raises(UserError, match=r"would take 534 MiB of memory: .* at most 512 MiB"):
+        read_run(file)
+
+
+def test_texts_that_are_nested_too_deep_are_refused(tmp_path):
+    file = tmp_path / "deep.safetensors"
+    save_file({"logits": np.zeros((2, 2), np.float32)}, file, {"ids": "[" * 50_000})
+    with pytest.raises(UserError, match="'ids' in its metadata is not a list"):
+        read_run(file)
+
+
+def test_what_is_no_file_is_not_read(tmp_path):
+    pipe = tmp_path / "run.npz"
+    os.mkfifo(pipe)
+    with pytest.raises(UserError, match=f"{pipe} is a pipe: a file is needed"):
+        read_run(pipe)

@@ -13,7 +13,7 @@ def test_logits_of_runs_become_one_array_and_what_is_unknown_has_a_default():
     assert cohort.logits.shape == (2, 3, 2)
     assert cohort.scores.dtype == np.float64
     assert cohort.seeds == ("0", "1")
-    assert cohort.failed.tolist() == [False, False]
+    assert cohort.failed is None
     assert len(cohort) == 2
     assert cohort.name == ""
 
@@ -155,7 +155,10 @@ def test_its_name_says_what_is_known():
         ({"generations": [["a", 3]], "kind": "generation"}, "run 0: generations must be texts, but row 1 holds 3"),
         ({"generations": [["a"]], "references": ["a", "b"]}, "1 generations but 2 references"),
         ({"generations": [[]]}, "generations must be one text per example, and there are none"),
-        ({"logits": np.zeros((1, 3, 2)), "labels": [0, 1, 1], "metric": "f1"}, "give the scores of metric 'f1'"),
+        (
+            {"logits": np.zeros((1, 3, 2)), "labels": [0, 1, 1], "metric": "pearson"},
+            "metric 'pearson' needs a regression task",
+        ),
         (
             {"scores": [0.5], "logits": np.zeros((1, 3, 2)), "labels": np.zeros(4)},
             r"run 0: labels must be \(3,\), one for each row of logits, not \(4,\)",

@@ -3,13 +3,14 @@ import itertools
 import json
 import os
 import shlex
+import shutil
 
 import numpy as np
 import pytest
 from made_runs import EXAMPLES, VERSIONS, made_arrays, made_record, made_specs, made_store, made_study
 
 from steadytune import files
-from steadytune.errors import UserError
+from steadytune.errors import FolderWarning, UserError
 from steadytune.records import RunStore
 from steadytune.study import Seeds, Study
 
@@ -28,10 +29,11 @@ def refused(*arguments):
 
 
 def corrupted(call):
-    """Return (what is wrong, the command that redoes it) as it is said of a corrupted run."""
-    with pytest.raises(UserError) as caught:
+    """Return (what is wrong, the command that redoes it) as it is said of a damaged run that is left out."""
+    with pytest.warns(FolderWarning) as caught:
         call()
-    wrong, _, command = str(caught.value).partition("\nRedo it: ")
+    (warning,) = caught
+    wrong, _, command = str(warning.message).removeprefix("left out: ").partition("\nRedo it: ")
     assert "\n" not in command
     return wrong, command
 
@@ -259,9 +261,61 @@ def test_a_corrupted_run_is_named_with_the_command_that_redoes_it(store, damage,
     damage(store.path / "runs" / run_id)
     wrong, command = corrupted(store.cohorts)
     assert wrong.startswith(f"run {run_id} in {store.path} is corrupted: {said}")
-    remove, _, run = command.partition(" && ")
-    assert shlex.split(remove) == ["rm", "-r", str(store.path / "runs" / run_id)]
-    assert shlex.split(run) == ["steadytune", "run", str(store.path / "study.yaml"), "--out", str(store.path)]
+    run = ["steadytune", "run", str(store.path / "study.yaml"), "--out", str(store.path), "--retry-failed"]
+    assert shlex.split(command) == run
+
+
+@pytest.mark.filterwarnings("ignore::steadytune.errors.FolderWarning")
+@pytest.mark.parametrize("damage", [change_score, flip_bit])
+def test_a_damaged_run_is_left_out_and_all_others_are_read(store, damage):
+    whole = store.cohort("mmr")
+    run_id = store.records()[0].spec.id
+    damage(store.path / "runs" / run_id)
+    read = RunStore(store.path)
+    standard, mmr = read.cohorts()
+    assert standard.seeds == ("1",)
+    np.testing.assert_array_equal(mmr.logits, whole.logits)
+    assert [record.spec.id for record in read.records()] == [record.spec.id for record in store.records()[-3:]]
+    (said,) = read.skipped
+    assert run_id in said
+
+
+@pytest.mark.filterwarnings("ignore::steadytune.errors.FolderWarning")
+def test_what_failed_or_is_damaged_is_forgotten_to_be_trained_again_and_nothing_else(tmp_path):
+    study = made_study(seeds=5)
+    store = made_store(tmp_path / "out", study)
+    specs = made_specs(study)
+    for spec, status in zip(specs[:2], ("failed", "diverged"), strict=True):
+        shutil.rmtree(store.path / "runs" / spec.id)
+        store.write(made_record(spec, status=status, reason="FileExistsError", score=None), {})
+    flip_bit(store.path / "runs" / specs[2].id)
+    # Whole, but of a version to come.
+    later = store.path / "runs" / specs[3].id / "run.json"
+    content = {**json.loads(later.read_text()), "format": 99}
+    del content["sha256"]
+    later.write_text(json.dumps(files.sealed(content)))
+    store.forget_failed(spec.id for spec in specs[:4])
+    assert [spec.id in store for spec in specs] == [False, False, False, True, True]
+    assert len(os.listdir(store.path / "runs")) == 2
+
+
+def test_runs_that_another_process_trains_are_not_forgotten(tmp_path):
+    study = made_study(seeds=1)
+    store = RunStore.create(tmp_path / "out", study, VERSIONS)
+    (spec,) = made_specs(study)
+    with store.claim(spec.id):
+        store.write(made_record(spec, status="failed", score=None), {})
+        store.forget_failed([spec.id])
+    assert spec.id in store
+
+
+def test_runs_of_one_name_that_were_trained_in_two_ways_are_no_cohort(tmp_path):
+    store = made_store(tmp_path / "out", made_study(seeds=[0]))
+    other = made_store(tmp_path / "other", made_study(seeds=[1], training={"epochs": 9}))
+    (run,) = (other.path / "runs").iterdir()
+    shutil.copytree(run, store.path / "runs" / run.name)
+    with pytest.raises(UserError, match=r"differ in training\.epochs of recipe 'standard'"):
+        store.cohorts()
 
 
 def test_the_command_survives_a_path_with_spaces_and_quotes(tmp_path):
@@ -269,15 +323,21 @@ def test_the_command_survives_a_path_with_spaces_and_quotes(tmp_path):
     folder = store.path / "runs" / store.records()[0].spec.id
     (folder / "run.json").unlink()
     _, command = corrupted(store.records)
-    assert shlex.split(command.partition(" && ")[0]) == ["rm", "-r", str(folder)]
+    assert shlex.split(command)[4:] == [str(store.path), "--retry-failed"]
 
 
 def test_a_run_under_another_name_is_corrupted_under_that_name(store):
     run_id = store.records()[0].spec.id
-    (store.path / "runs" / run_id).rename(store.path / "runs" / "0000")
-    wrong, command = corrupted(store.records)
-    assert wrong == f"run 0000 in {store.path} is corrupted: run.json is that of run {run_id}."
-    assert command.startswith(f"rm -r {store.path}/runs/0000 && ")
+    other = "0" * 16
+    (store.path / "runs" / run_id).rename(store.path / "runs" / other)
+    assert corrupted(store.records)[0] == f"run {other} in {store.path} is corrupted: run.json is that of run {run_id}."
+
+
+def test_a_stray_folder_is_named_and_left_out(store):
+    (store.path / "runs" / "old runs").mkdir()
+    with pytest.warns(FolderWarning, match="old runs is no run"):
+        assert len(store.records()) == 4
+    assert len(store.cohorts()) == 2
 
 
 def test_what_the_desktop_leaves_in_a_folder_is_no_run(store):
@@ -316,8 +376,25 @@ def test_what_a_killed_process_left_of_a_run_is_gone_when_the_run_is_there(tmp_p
 
 def test_the_texts_of_the_examples_are_kept_in_any_script(store):
     spec = store.records()[0].spec
-    store.write_examples(spec, "choice", ["東京 – 'naïve'"], ["a", "b"])
-    assert store.examples(spec) == {"kind": "choice", "texts": ["東京 – 'naïve'"], "labels": ["a", "b"]}
+    store.write_examples(spec, "choice", ["東京 – 'naïve'"], ["a", "b"], ["読んだ"])
+    assert store.examples(spec) == {
+        "kind": "choice",
+        "texts": ["東京 – 'naïve'"],
+        "labels": ["a", "b"],
+        "data": ["読んだ"],
+    }
+
+
+def test_texts_that_were_changed_are_not_shown_and_those_of_older_versions_are(store):
+    spec = store.records()[0].spec
+    (file,) = (store.path / "examples").iterdir()
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, "labels": ["yes", "no"]}))
+    with pytest.raises(UserError, match=f"{file.name} is missing or unreadable"):
+        store.examples(spec)
+    del content["sha256"]
+    file.write_text(json.dumps(content))
+    assert store.examples(spec)["labels"] == ["no", "yes"]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"kind": "classification"}'])

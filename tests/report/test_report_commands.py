@@ -35,7 +35,7 @@ def test_ls_prints_a_line_per_run_with_a_mark_for_failed_ones(study_folder: RunS
     runs = [line for line in lines if re.match(r"[0-9a-f]{16} ", line)]
     assert len(runs) == 15
     assert [line for line in runs if "FAILED" in line] == [runs[3], runs[7]]
-    assert runs[3].endswith("FAILED at or below the majority class")
+    assert runs[3].endswith("FAILED no better than one answer")
     assert re.search(r"mmr +2 +diverged +- +3\.5  FAILED the loss is <NaN> from step 12$", runs[7])
 
 

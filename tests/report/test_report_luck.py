@@ -12,6 +12,7 @@ from report_samples import Sample, make_store
 
 from steadytune.analysis.comparison.compare import compare
 from steadytune.analysis.evaluation import BestOf, EvaluationError
+from steadytune.metrics import Scale
 from steadytune.records import RunStore
 from steadytune.report import write_report
 from steadytune.report.luck import evaluation_sentence
@@ -23,6 +24,9 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
     store = make_store(tmp_path_factory.mktemp("grid") / "study", sample)
     write_report(store)
     return store
+
+
+ACCURACY = Scale("accuracy", "points")
 
 
 def page_of(store: RunStore) -> Page:
@@ -63,13 +67,17 @@ def test_the_best_of_n_runs_is_drawn_from_the_expected_to_the_best_score(study_f
 
 def test_the_error_of_the_evaluation_set_is_said_beside_that_of_the_seeds() -> None:
     best = (BestOf(1, 0.6, 0.6), BestOf(2, 0.65, 0.61))
-    words = evaluation_sentence(EvaluationError(200, 0.034, 0.05, 0.6, best))
+    words = evaluation_sentence(EvaluationError(200, 0.034, 0.05, 0.6, best), ACCURACY)
     assert "200 examples would move the mean score by 3.4 points" in words
     assert "another seed would move one run by 5.0 (SD)" in words
     assert "The best of 2 runs reports 65.0" in words
     assert "ensemble" not in words
-    assert "an ensemble, scores 66.0" in evaluation_sentence(EvaluationError(200, 0.034, 0.05, 0.6, best, 0.66))
-    assert evaluation_sentence(EvaluationError(0, float("nan"), 0.05, 0.6, best)) == ""
+    assert "an ensemble, scores 66.0" in evaluation_sentence(
+        EvaluationError(200, 0.034, 0.05, 0.6, best, 0.66), ACCURACY
+    )
+    assert evaluation_sentence(EvaluationError(0, float("nan"), 0.05, 0.6, best), ACCURACY) == ""
+    loss = evaluation_sentence(EvaluationError(200, 0.034, 0.05, 0.6, best), Scale("loss"))
+    assert "mean score by 0.034 (standard error)" in loss
 
 
 def test_differences_stand_in_the_page_and_in_a_table_of_their_own(study_folder: RunStore) -> None:

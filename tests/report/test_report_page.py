@@ -11,10 +11,11 @@ from report_samples import HOSTILE, Sample, make_store
 
 from steadytune.analysis.comparison.compare import compare
 from steadytune.analysis.comparison.verdict import verdict
+from steadytune.analysis.profile import REGRESSION_MEASURES
 from steadytune.errors import UserError
 from steadytune.records import Cohort, RunStore
 from steadytune.report import render, write_report
-from steadytune.report.words import MEASURES, TEXTS_ALONE
+from steadytune.report.words import MEASURES
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,8 @@ def test_the_verdict_is_said_in_full(study_folder: RunStore, page: Page) -> None
 
 def test_the_table_has_mean_sd_failed_runs_seven_measures_and_time(study_folder: RunStore, page: Page) -> None:
     for name, definition in MEASURES.items():
-        assert page.text.count(definition.title) >= (1 if name in TEXTS_ALONE else 2)
+        # In the table and in the definitions; those of texts and of regressions in the latter alone.
+        assert page.text.count(definition.title) >= (1 if name in ("chrf", *REGRESSION_MEASURES) else 2)
         assert definition.meaning in page.text
     row = compare(study_folder).rows()[0]
     assert f"{100 * row.mean.value:.1f} [{100 * row.mean.low:.1f}, {100 * row.mean.high:.1f}]" in page.text
@@ -139,7 +141,7 @@ def test_every_run_is_a_point_whose_hover_names_seed_score_and_status(study_fold
     hover = [text for trace in page.data["figures"]["s1-scores"]["data"] for text in trace.get("hovertext", ())]
     for record in study_folder.records():
         if record.score is not None:
-            status = "failed: no better than the majority class" if record.failed else "finished"
+            status = "failed: no better than one answer throughout" if record.failed else "finished"
             wanted = f"<b>{record.spec.recipe}</b><br>seed {record.spec.seeds.label}<br>accuracy "
             wanted += f"{100 * record.score:.1f}<br>{status}"
             assert wanted in hover
@@ -232,6 +234,10 @@ def test_a_regression_has_layers_but_no_flips(tmp_path: Path) -> None:
     page = page_of(tmp_path, Sample(kind="regression", collapsed=(), seeds=3))
     assert "There are no answers of two or more runs to compare." in page.text
     assert "s1-cka" in page.data["figures"]
+    shown = [matrix["key"] for matrix in page.data["distances"]["s1"][0]["matrices"]]
+    assert shown[:2] == ["prediction_rmse:1", "prediction_correlation:1"]
+    # Those of classes stand in the definitions alone.
+    assert page.text.count("Fleiss’ κ") < page.text.count("1 − ICC")
     assert "pearson, points" in str(page.data["figures"]["s1-scores"]["layout"])
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from steadytune.analysis.comparison.compare import compare
 from steadytune.records import Cohort, RunStore
 from steadytune.report import comparison_table, measures_csv, write_report
+from steadytune.report.tables import csv_text
 
 
 def read(store: RunStore, name: str) -> list[dict[str, str]]:
@@ -124,3 +125,20 @@ def test_runs_without_recipe_time_or_spread_are_printed() -> None:
     text = printed(compare([Cohort(scores=np.array([0.5]))]), 80)
     assert "these runs" in text
     assert str(math.nan) not in text
+
+
+def test_cells_that_a_spreadsheet_would_compute_are_text_and_numbers_stay_numbers():
+    texts = {
+        "=1+1": "'=1+1",
+        "+cmd": "'+cmd",
+        "-x": "'-x",
+        "@sum": "'@sum",
+        "\tx": "'\tx",
+        "\rx": "'\nx",
+        "-inf": "'-inf",
+    }
+    others = {"-1.5": "-1.5", "+3": "+3", "plain": "plain", "a=b": "a=b", -2.5: "-2.5", None: "", True: "true"}
+    cells, wanted = [*texts, *others], [*texts.values(), *others.values()]
+    names = [f"c{n}" for n in range(len(cells))]
+    text = csv_text(names, [dict(zip(names, cells, strict=True))])
+    assert list(csv.reader(io.StringIO(text, newline="")))[1] == wanted

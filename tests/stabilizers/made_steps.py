@@ -17,7 +17,7 @@ def make_step(head, features, labels, kind="classification", forward=None, input
     """A step on which the head's logits are the model's."""
     logits = head(features)
     return Step(
-        features=features,
+        encoded=features,
         labels=labels,
         classes=None if kind == "regression" else labels,
         head=head,

@@ -32,6 +32,17 @@ def test_it_climbs_by_a_step_along_the_gradient_of_each_row_and_stays_in_the_bal
     assert attack.delta.grad is None
 
 
+def test_padding_is_not_climbed_and_takes_no_part_of_the_step():
+    # Models that pool over all positions have a gradient there, too.
+    attack = Perturbation(1.0, torch.tensor([[1, 0]]), seed=0)
+    attack.delta = torch.zeros(1, 2, 2).requires_grad_()
+    (attack(torch.zeros(1, 2, 2)) * torch.tensor([[[3.0, 0.0], [0.0, 4.0]]])).sum().backward()
+
+    attack.climb(0.5)
+
+    assert attack.delta.detach().flatten().tolist() == pytest.approx([0.5, 0.0, 0.0, 0.0])
+
+
 def test_a_row_without_gradient_stays_where_it_is():
     attack = Perturbation(1.0, None, seed=0)
     before = attack(torch.zeros(1, 1, 2)).detach().clone()

@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint, entry_points
 import pytest
 
 from steadytune import stabilizers
-from steadytune.errors import UserError
+from steadytune.errors import FolderWarning, UserError
 from steadytune.stabilizers import ENTRY_POINTS, Stabilizer, check_together, parse_stabilizer, stabilizer_names
 from steadytune.stabilizers.mhloss import MHLoss
 from steadytune.stabilizers.mmr import MMR
@@ -82,20 +82,40 @@ def test_another_packages_method_is_found_by_its_entry_point(other_package):
     assert study.recipes["mmr+shrink"].stabilizers == (MMR(), Shrink())
 
 
-@pytest.mark.parametrize(
-    ("name", "values", "owners"),
-    [
-        ("mmr", "test_registry:Shrink", "steadytune and by test_registry:Shrink"),
-        ("shrink", "test_registry:Shrink other:Shrink", "test_registry:Shrink and by other:Shrink"),
-    ],
-)
-def test_a_name_that_two_packages_give_is_an_error_that_names_both(other_package, name, values, owners):
-    other_package(**{name: values})
+def test_a_name_that_two_other_packages_give_is_an_error_that_names_both(other_package):
+    other_package(shrink="test_registry:Shrink other:Shrink")
 
-    assert stabilizer_names().count(name) == 1
-    with pytest.raises(UserError, match=f"stabilizer '{name}' is given by {owners}: only one package can"):
-        parse_stabilizer(name)
+    assert stabilizer_names().count("shrink") == 1
+    owners = "test_registry:Shrink and by other:Shrink"
+    with pytest.raises(UserError, match=f"stabilizer 'shrink' is given by {owners}: only one package can"):
+        parse_stabilizer("shrink")
     assert parse_stabilizer("mhloss") == MHLoss()
+
+
+def test_a_package_that_takes_a_built_in_name_changes_no_run_and_is_named(other_package):
+    other_package(mmr="test_registry:Shrink", standard="test_registry:Shrink")
+
+    assert stabilizer_names().count("mmr") == 1
+    with pytest.warns(FolderWarning, match="'mmr' is steadytune's own; that of test_registry:Shrink"):
+        assert type(parse_stabilizer("mmr")) is MMR
+    with pytest.raises(UserError, match="unknown stabilizer 'standard'"):
+        parse_stabilizer("standard")
+
+
+def test_a_package_that_calls_sys_exit_is_an_error_that_names_it(other_package, monkeypatch, tmp_path):
+    (tmp_path / "leaves_at_import.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "leaves_when_made.py").write_text(
+        "import sys\nfrom pydantic import model_validator\nfrom steadytune import Stabilizer\n"
+        "class Made(Stabilizer):\n    name = 'made'\n"
+        "    @model_validator(mode='before')\n    @classmethod\n    def leave(cls, content): sys.exit(0)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    other_package(imported="leaves_at_import:X", made="leaves_when_made:Made")
+    for name in ("imported", "made"):
+        with pytest.raises(
+            ValueError, match=f"stabilizer '{name}': .*{'SystemExit' if name == 'imported' else 'sys.exit'}"
+        ):
+            parse_stabilizer(name)
 
 
 def test_a_package_is_told_by_its_name_and_what_it_gives():

@@ -1,6 +1,8 @@
+import errno
 import os
 import random
 import shutil
+import sys
 
 import pytest
 from commands import Started, runs_in
@@ -109,6 +111,43 @@ def test_a_run_that_raises_is_recorded_with_its_reason_and_the_sweep_goes_on(
     # It is a result like any other: the next start does not try it again.
     monkeypatch.setattr(training_run, "train_full", None)
     assert len(run(study(seeds=3), tmp_path / "out").records()) == 3
+    # Unless it is asked for, and then it alone.
+    monkeypatch.setattr(training_run, "train_full", train_full)
+    heard = Heard()
+    check_whole(run(study(seeds=3), tmp_path / "out", listener=heard, retry_failed=True).path, study(seeds=3))
+    assert heard.total == (3, 1)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.EIO, errno.EROFS, errno.ENOENT])
+def test_what_the_machine_refuses_stops_the_sweep_and_is_no_fate_of_a_run(study, tmp_path, monkeypatch, number):
+    def fail(spec, cache, progress):
+        raise RuntimeError("wrapped") from OSError(number, os.strerror(number), "some/file")
+
+    monkeypatch.setattr(training_run, "train_full", fail)
+    with pytest.raises(UserError, match=f"^some/file: {os.strerror(number)}.*no run is recorded.*\n.*start the same"):
+        run(study(seeds=2), tmp_path / "out")
+    assert RunStore(tmp_path / "out").records() == []
+    monkeypatch.undo()
+    check_whole(run(study(seeds=2), tmp_path / "out").path, study(seeds=2))
+
+
+@pytest.mark.parametrize("setting", ["full", "head"])
+def test_a_file_in_the_place_of_the_cache_stops_the_sweep_until_it_is_gone(study, tmp_path, setting):
+    surt = {"stabilizers": [{"surt": {"epochs": 1, "head_epochs": 1}}]}
+    given = study(seeds=1, training={"setting": setting}, recipes={"surt": surt})
+    store = RunStore.create(tmp_path / "out", given, {})
+    store.cache.write_text("in the way")
+    with pytest.raises(UserError, match=f"{store.cache}: File exists"):
+        run(given, store.path)
+    assert store.records() == []
+    store.cache.unlink()
+    assert [record.status for record in run(given, store.path).records()] == ["done"]
+
+
+def test_a_method_that_calls_sys_exit_is_the_fate_of_its_run(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_run, "train_full", lambda *arguments: sys.exit(0))
+    (record,) = run(study(seeds=1), tmp_path / "out").records()
+    assert (record.status, record.reason) == ("failed", "SystemExit: 0")
 
 
 @pytest.mark.parametrize("setting", ["full", "head"])

@@ -6,16 +6,18 @@ from pathlib import Path
 
 import psutil
 import pytest
-from commands import PATIENCE, Started, runs_in, wait_for
+from commands import PATIENCE, Started, command, runs_in, wait_for
 from made_runs import VERSIONS, made_specs, made_store, made_study
 from sweeps import FAST, Heard, check_whole, run_files, same_results, tiny_study
 
+from steadytune.cli import main as cli_main
 from steadytune.errors import UserError
 from steadytune.records import RunStore
 from steadytune.sweep import workers
 from steadytune.sweep.execute import run
 from steadytune.sweep.workers import work_in_processes
 
+NUMBERS = [signal.SIGTERM, signal.SIGHUP]
 NAME = "STARTED_BY_THIS_TEST"
 TESTS = Path(__file__).parents[1]
 PRETENDING = (sys.executable, str(TESTS / "sweep" / "pretending_worker.py"))
@@ -188,6 +190,38 @@ def test_killed_with_its_workers_orphaned_and_started_again_it_trains_what_is_mi
     store = check_whole(out, given)
     # How many trained at the same time is no part of a result.
     same_results(store, run(given, tmp_path / "alone"))
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_ends_a_sweep_and_its_workers_at_once(tiny_model, tiny_task, tmp_path, name):
+    number, out = getattr(signal, name), tmp_path / "out"
+    words = ["run", "--model", tiny_model, "--task", tiny_task, "--seeds", 50, "--workers", 2, "--out", out]
+    process = Started(*words, folder=tmp_path)
+    process.wait_for_runs(out, 1)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) == 2
+    os.kill(process.pid, number)
+    result = process.wait()
+    assert [child for child in children if not ended(child)] == [], "they end before the command does"
+    assert result.code == 128 + number
+    assert result.out.splitlines()[-2:] == [
+        "stopped; finished runs are kept, and the same command goes on from here",
+        f"stopped by {name}",
+    ]
+    assert "Traceback" not in result.out
+
+
+def test_a_command_that_was_started_to_ignore_the_end_of_its_terminal_goes_on_ignoring_it(monkeypatch):
+    seen = []
+    monkeypatch.setattr(cli_main, "_run", lambda words: seen.append([signal.getsignal(one) for one in NUMBERS]) or 0)
+    held = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        command("ls")
+    finally:
+        signal.signal(signal.SIGHUP, held)
+    command("ls")
+    assert seen == [[cli_main._stop, signal.SIG_IGN], [cli_main._stop, cli_main._stop]]
+    assert [signal.getsignal(one) for one in NUMBERS] == [signal.SIG_DFL, held]
 
 
 def test_an_interrupt_ends_a_sweep_in_a_line_and_keeps_what_is_done(tiny_model, tiny_task, tmp_path):

@@ -13,7 +13,7 @@ def test_examples_are_selected_in_the_given_order():
     chosen = EXAMPLES.select(np.array([2, 0]))
     assert chosen.candidates == ((("c", None),), (("a", None),))
     assert chosen.labels.tolist() == [1, 0]
-    assert chosen.groups.tolist() == [1, 0]
+    assert chosen.questions.tolist() == [1, 0]
     assert chosen.credit is None
 
 
@@ -29,7 +29,7 @@ def test_a_fingerprint_depends_on_the_content_and_not_on_the_name():
         {"extra_metrics": ("f1",)},
         {"train": EXAMPLES.select(np.array([0, 1]))},
         {"validation": replace(EXAMPLES, labels=np.array([0, 1, 0]))},
-        {"validation": replace(EXAMPLES, groups=None)},
+        {"validation": replace(EXAMPLES, questions=None)},
         {"validation": replace(EXAMPLES, credit=np.array([0.0, 1.0, 0.5]))},
         {"train": replace(EXAMPLES, candidates=((("a", None),), (("b", None),), (("c", ""),)))},
     ],

@@ -146,8 +146,12 @@ def check(name, task):
     assert len(task.validation) == (4 if name.endswith("mismatched") else rows)
     if not {"stsb", "record"} & set(name.split("/")):
         assert task.train.labels.tolist() == [i % len(classes) for i in range(6)]
-    perfect = task.validation.labels[:, None] if task.kind == "regression" else np.eye(3)[task.validation.labels]
-    scores = evaluate(metrics, task.kind, perfect[:, :2] if "copa" in name else perfect, task.validation)
+    perfect = (
+        task.validation.labels[:, None]
+        if task.kind == "regression"
+        else np.eye(max(2, len(classes)))[task.validation.labels]
+    )
+    scores = evaluate(metrics, task.kind, perfect, task.validation)
     assert scores == pytest.approx(dict.fromkeys(metrics, 1.0))
 
 
@@ -174,9 +178,10 @@ def test_the_groups_and_credit_of_reading_comprehension_are_kept(tmp_path):
     multirc = load_benchmark(
         TaskSpec(name="super_glue/multirc", path=str(lay_out(tmp_path / "a", "super_glue/multirc")))
     )
-    assert multirc.validation.groups.tolist() == [0, 0, 1, 1, 2, 2]
+    assert multirc.validation.questions.tolist() == [0, 0, 1, 1, 2, 2]
+    assert multirc.validation.groups.tolist() == [0, 0, 0, 0, 1, 1]
     record = load_benchmark(TaskSpec(name="super_glue/record", path=str(lay_out(tmp_path / "b", "super_glue/record"))))
-    assert record.validation.groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert record.validation.questions.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert record.train.labels[:4].tolist() == [1, 0, 0, 1]
     assert record.train.credit[:4].tolist() == pytest.approx([1.0, 2 / 3, 2 / 3, 1.0])
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steadytune.errors import UserError
-from steadytune.tasks.labels import infer_labels, match_labels
+from steadytune.tasks.labels import infer_labels, labelled, match_labels
 from steadytune.tasks.tables import Table
 
 
@@ -87,7 +87,11 @@ def test_integers_can_be_taken_as_targets_but_words_and_booleans_cannot():
     [
         ([1, 1], None, "train.jsonl: every 'label' is 1; there is nothing to learn"),
         ([0.5, 0.5], None, "train.jsonl: every 'label' is 0.5"),
-        ([0, None, 1], None, "train.jsonl, line 2: no label in column 'label'$"),
+        (
+            [0, None, 1],
+            None,
+            "train.jsonl, line 2: no label in column 'label'; leave such rows out with --set task.no_label=nan",
+        ),
         ([0, 1], [0, float("nan"), None], r"validation.jsonl, line 2: no label in column 'label' \(nor in 1 more\)"),
         ([0, 1], [0, 2], "validation.jsonl, line 2: label 2 is not in train.jsonl, which has 0, 1$"),
         ([0, 1], [-1, -1], "validation.jsonl: every label is -1"),
@@ -166,3 +170,78 @@ def test_the_name_of_each_number_is_the_label_that_it_stands_for(values):
         return
     names, train, _ = infer(values)
     assert [int(names[number]) for number in train] == values
+
+
+def keep(train, validation=None, no_label=None, known=None, typed=True):
+    """Return what remains of the labels of both splits, and the notes of the first."""
+    validation = train if validation is None else validation
+    tables = [
+        Table(n, {"label": v, "row": list(range(len(v)))}, typed=typed) for n, v in (("t", train), ("v", validation))
+    ]
+    found = labelled(*tables, "label", no_label, known)
+    return found[0].columns["label"], found[1].columns["label"], found[0].notes
+
+
+@pytest.mark.parametrize("mark", [-1, -1.0])
+def test_minus_one_beside_three_classes_is_no_label(mark):
+    train, validation, notes = keep([0, 1, 2, mark, 0], [2, 1, 0])
+    assert train == [0, 1, 2, 0]
+    assert validation == [2, 1, 0]
+    assert "1 of 5 rows left aside, whose label is -1" in notes[0]
+
+
+@pytest.mark.parametrize("labels", [[-1, 1], [-2, -1, 0, 1, 2], [-1, 1, 2], [-1, 0]])
+def test_minus_one_may_be_a_class(labels):
+    assert keep(labels)[0] == labels
+
+
+def test_minus_one_beside_zero_and_one_is_a_question():
+    with pytest.raises(UserError, match=r"a third class .*\n.*task.no_label=-1"):
+        keep([0, 1, -1])
+    assert keep([0, 1, -1], no_label="-1")[0] == [0, 1]
+    assert keep([0, 1, -1], no_label="never")[0] == [0, 1, -1]
+
+
+def test_a_dash_among_words_is_no_label_but_beside_a_plus_a_class():
+    assert keep(["a", "-", "b"])[0] == ["a", "b"]
+    assert keep(["+", "-", "+"])[0] == ["+", "-", "+"]
+
+
+def test_rows_keep_their_names_when_others_are_left_aside():
+    table = Table("t.jsonl", {"label": [0, 1, -1, 2]}, [3, 5, 7, 9], "line")
+    assert labelled(table, table, "label")[0].where(2) == "t.jsonl, line 9"
+
+
+def test_white_space_is_no_part_of_a_label():
+    train, _, notes = keep(["pos", "pos ", "neg", "\u00a0pos"], typed=False)
+    assert train == ["pos", "pos", "neg", "pos"]
+    assert "2 labels" in notes[0]
+
+
+def test_labels_that_differ_in_capitals_alone_are_refused():
+    with pytest.raises(UserError, match=r"train.jsonl, line 3: label 'Pos' is also spelled 'pos'"):
+        infer(["pos", "neg", "Pos"])
+
+
+@pytest.mark.parametrize("null", ["nan", "NaN", "null", ""])
+def test_what_other_programs_write_for_nothing_is_no_class(null):
+    train = keep(["a", null, "b"], typed=False)[0]
+    assert train == ["a", None, "b"]
+    assert keep(["a", null, "b"], typed=False, no_label="nan")[0] == ["a", "b"]
+
+
+def test_decimal_commas_of_a_semicolon_file_are_numbers_and_others_are_refused():
+    tables = [Table("t", {"label": ["0,5", "1,0", "2"]}, typed=False, delimiter=";") for _ in range(2)]
+    assert infer_labels(*tables, "label")[1].tolist() == [0.5, 1.0, 2.0]
+    with pytest.raises(UserError, match="decimal comma"):
+        infer(["0,5", "1,0"])
+
+
+def test_digits_with_an_underscore_are_words():
+    assert infer(["1_0", "2_0"], typed=False)[0] == ("1_0", "2_0")
+
+
+def test_the_likely_label_is_suggested():
+    table = Table("t", {"text": ["a"], "gold_label": ["x"]})
+    with pytest.raises(UserError, match=r"no column 'label'.*task.label=gold_label"):
+        labelled(table, table, "label")

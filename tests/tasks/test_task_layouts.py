@@ -1,7 +1,8 @@
 import pytest
 
 from steadytune.errors import UserError
-from steadytune.tasks.layouts import COPA, WIC, WSC, infer_layout, named_layout, pair, single
+from steadytune.tasks.inputs import infer_layout, named_layout
+from steadytune.tasks.layouts import COPA, WIC, WSC, pair, single
 from steadytune.tasks.tables import Table
 
 
@@ -18,7 +19,7 @@ def columns(*names):
     [
         (["idx", "sentence"], ("sentence",)),
         (["text", "label_text"], ("text",)),
-        (["sentence2", "word", "sentence1"], ("sentence1", "sentence2")),
+        (["sentence2", "word", "sentence1"], ("word", "sentence1", "sentence2")),
         (["span1_text", "span2_text", "sentence1", "sentence2"], ("sentence1", "sentence2")),
         (["hypothesis", "premise"], ("premise", "hypothesis")),
         (["question", "sentence"], ("question", "sentence")),

@@ -40,7 +40,7 @@ def test_token_f1_is_symmetric_and_at_most_one(first, second):
 
 
 def test_record_makes_a_row_per_entity_with_its_label_and_credit():
-    table, groups, credit = group_record(RECORD, "label")
+    table, questions, credit, groups = group_record(RECORD, "label")
     assert table.columns["query"] == [
         "Fans of U.S. cheered.",
         "Fans of Mexico City cheered.",
@@ -48,7 +48,7 @@ def test_record_makes_a_row_per_entity_with_its_label_and_credit():
         "It was Ann Lee, not the other Ann Lee.",
     ]
     assert table.columns["label"] == [1, 0, 0, 0]
-    assert groups.tolist() == [0, 0, 1, 1]
+    assert questions.tolist() == groups.tolist() == [0, 0, 1, 1]
     # "ann lee" shares one word with "ann" and one with "lee": 2 * 1 / (2 + 1) with either.
     assert credit.tolist() == pytest.approx([1.0, 0.0, 0.0, 2 / 3])
 
@@ -73,9 +73,13 @@ def test_record_needs_its_columns():
 def test_multirc_answers_are_grouped_by_paragraph_and_question():
     index = [{"paragraph": p, "question": q, "answer": a} for p, q, a in [(0, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1)]]
     table = Table("multirc", {"paragraph": ["p"] * 4, "question": ["q"] * 4, "answer": ["a"] * 4, "idx": index})
-    assert group_multirc(table, "label").groups.tolist() == [0, 1, 2, 0]
+    found = group_multirc(table, "label")
+    assert found.questions.tolist() == [0, 1, 2, 0]
+    assert found.groups.tolist() == [0, 0, 1, 0]
 
 
 def test_multirc_answers_without_indices_are_grouped_by_their_texts():
     table = Table("multirc", {"paragraph": ["p", "p", "r", "p"], "question": ["q", "s", "q", "q"], "answer": ["a"] * 4})
-    assert group_multirc(table, "label").groups.tolist() == [0, 1, 2, 0]
+    found = group_multirc(table, "label")
+    assert found.questions.tolist() == [0, 1, 2, 0]
+    assert found.groups.tolist() == [0, 0, 1, 0]

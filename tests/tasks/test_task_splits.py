@@ -3,7 +3,7 @@ import pytest
 
 from steadytune.errors import UserError
 from steadytune.study import Training
-from steadytune.tasks.base import Examples, Task
+from steadytune.tasks.base import Examples, Reading, Task
 from steadytune.tasks.splits import split
 
 
@@ -89,7 +89,7 @@ def test_examples_that_are_scored_together_stay_together():
 
     splits = split(_task(validation=_examples(21, groups)), Training(select_checkpoint=True))
 
-    assert not set(splits.select.groups) & set(splits.measure.groups)
+    assert not set(splits.select.questions) & set(splits.measure.questions)
     assert len(splits.select) + len(splits.measure) == 21
 
 
@@ -118,3 +118,62 @@ def test_a_subset_of_one_class_is_refused():
 
     with pytest.raises(UserError, match="one class"):
         split(_task(train=_examples(30, labels=labels)), Training(train_size=2))
+
+
+def _rare():
+    """Return a task with 5 of 100 examples in one class and 20 in another."""
+    labels = [2] * 5 + [1] * 20 + [0] * 75
+    validation = _examples(30, labels=[0, 1, 2] * 10)
+    return Task("t", "classification", ("a", "b", "c"), "accuracy", _examples(100, labels=labels), validation)
+
+
+@pytest.mark.parametrize(
+    ("size", "counts"), [(3, [1, 1, 1]), (20, [15, 4, 1]), (40, [30, 8, 2]), (100, [75, 20, 5]), (99, [74, 20, 5])]
+)
+def test_a_stratified_draw_has_every_class_in_proportion(size, counts):
+    # By hand: shares of .75, .2 and .05, of 99 for example 74.25, 19.8 and 4.95.
+    for seed in range(5):
+        splits = split(_rare(), Training(train_size=size, split="stratified"), 0 if size == 100 else seed)
+        assert np.bincount(splits.train.labels).tolist() == counts
+        assert len(set(splits.train.candidates)) == size
+
+
+def test_a_stratified_draw_depends_on_the_data_seed_and_is_in_a_random_order():
+    training = Training(train_size=20, split="stratified")
+    draws = [split(_rare(), training, seed).train for seed in range(4)]
+    assert len({draw.candidates for draw in draws}) == 4
+    assert draws[0].candidates == split(_rare(), training).train.candidates
+    assert all(draw.labels.tolist() != sorted(draw.labels) for draw in draws)
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({}, "train_size examples are drawn, which is not set"),
+        ({"train_size": 2}, "train_size is 2, but 't' has 3 classes"),
+    ],
+)
+def test_a_stratified_draw_that_means_nothing_is_refused(training, message):
+    with pytest.raises(UserError, match=message):
+        split(_rare(), Training(split="stratified", **training))
+
+
+def test_a_regression_has_no_classes_to_draw_from():
+    task = Task("t", "regression", (), "pearson", _examples(9, labels=np.arange(9.0)), _examples(3))
+    with pytest.raises(UserError, match="'t' is a regression"):
+        split(task, Training(train_size=4, split="stratified"))
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_draw_without_a_class_is_named_with_its_data_seed_and_the_way_out(seed):
+    with pytest.raises(UserError, match=rf"by data seed {seed} never show the label 'c'.*training.split=stratified"):
+        split(_rare(), Training(train_size=4, split_seed=1), seed)
+
+
+def test_groups_that_a_user_named_are_not_halved():
+    groups = np.repeat(np.arange(7), 3)
+    examples = Examples(_examples(21).candidates, np.arange(21) % 2, groups=groups)
+    task = Task("t", "classification", ("a", "b"), "accuracy", _examples(30), examples, reading=Reading(group="doc"))
+    splits = split(task, Training(select_checkpoint=True))
+    assert not set(splits.select.groups) & set(splits.measure.groups)
+    assert len(splits.select) + len(splits.measure) == 21

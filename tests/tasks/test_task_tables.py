@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from steadytune.errors import UserError
-from steadytune.tasks.tables import TRAIN_NAMES, VALIDATION_NAMES, read_split
+from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
 
 ROWS = {"text": ['a, "b"', "tab\there", "line\nbreak", "ünï"], "label": [0, 1, 0, 1]}
 
@@ -100,7 +100,7 @@ def test_blank_lines_and_unusual_line_separators_do_not_split_json(tmp_path):
     ("name", "content", "message"),
     [
         ("train.jsonl", '{"a": 1}\n{"a": 2\n', "train.jsonl, line 2: not JSON"),
-        ("train.jsonl", '[{"a": 1}]', "line 1: not a JSON object"),
+        ("train.jsonl", '[{"a": 1}, 2]', "row 2: not a JSON object"),
         ("train.jsonl", "\n \n", "train.jsonl is empty"),
         ("train.jsonl", b'{"a": 1}\n{"a": "\xff"}', r"line 2: not UTF-8 text \(byte 0xff\)"),
         ("train.csv", "", "train.csv is empty"),
@@ -109,7 +109,7 @@ def test_blank_lines_and_unusual_line_separators_do_not_split_json(tmp_path):
         ("train.csv", 'text,label\na,0\n"b,1\n', "train.csv, line 3: unexpected end of data"),
         ("train.csv", "text,text\na,0\n", "a column name stands twice in text, text"),
         ("train.tsv", "text\tlabel\na\n", "line 2: 1 field, but the first line has 2 fields"),
-        ("train.parquet", "no parquet", "train.parquet is not a parquet file"),
+        ("train.parquet", "no parquet", "train.parquet is not a whole parquet file"),
     ],
 )
 def test_what_cannot_be_parsed_is_named_with_its_line(tmp_path, name, content, message):

@@ -8,8 +8,10 @@ from torch import nn
 from steadytune.errors import UserError
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
+from steadytune.tasks.base import Examples
 from steadytune.training import features as features_module
-from steadytune.training.head import fit_heads, train_heads
+from steadytune.training.head import _EpochPicker, fit_heads, train_heads
+from steadytune.training.linear.problems import Heads
 from steadytune.training.seeds import spread
 
 
@@ -202,3 +204,15 @@ def test_features_that_are_not_finite_are_refused(head_specs, tmp_path, monkeypa
 
     with pytest.raises(UserError, match="not finite"):
         train_heads(head_specs(), tmp_path, lambda share: None)
+
+
+def test_of_several_epochs_that_score_best_each_head_keeps_its_first():
+    # Two heads, three epochs: scores .5, 1, 1 and 1, .5, 1; the bias says which epoch a head is of.
+    examples = Examples(tuple((("", None),) for _ in range(2)), np.array([0, 1]))
+    picker = _EpochPicker(torch.eye(2), examples, "classification", "accuracy")
+    right, wrong = torch.eye(2), torch.tensor([[1.0, 1.0], [0.0, 0.0]])
+    for epoch, pair in enumerate([(wrong, right), (right, wrong), (right, right)], start=1):
+        picker(epoch, Heads(torch.stack(pair), torch.full((2, 2), float(epoch)), torch.zeros(1, 2)))
+    assert picker.best is not None
+    assert picker.best.bias[:, 0].tolist() == [2, 1]
+    assert [picker.measurements(k)["selected_epoch"] for k in range(2)] == [2, 1]

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 import transformers
@@ -6,12 +8,13 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from steadytune.errors import UserError
 from steadytune.stabilizers.layers import MultiHeadLinear
 from steadytune.stabilizers.mhloss import MHLoss
-from steadytune.study import Study
+from steadytune.study import Study, TaskSpec, Training
 from steadytune.sweep.plan import plan
+from steadytune.tasks import load_task
 from steadytune.training.data import run_data
 from steadytune.training.features import frozen_features
 from steadytune.training.full import train_full
-from steadytune.training.models import find_head, is_decoder, load_encoder, pool
+from steadytune.training.models import build_model, find_head, is_decoder, load_encoder, pool
 
 _SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 _LLAMA = {**_SMALL, "num_key_value_heads": 2, "max_position_embeddings": 64}
@@ -158,6 +161,17 @@ def test_weights_of_another_architecture_are_refused(model_of, tmp_path):
 
     with pytest.raises(UserError, match="do not belong together"):
         load_encoder(str(folder))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "native"])
+def test_a_checkpoint_with_more_blocks_than_its_configuration_is_refused(model_of, pooling, tiny_task):
+    folder = model_of("bert")
+    config = json.loads((folder / "config.json").read_text())
+    fewer = config["num_hidden_layers"] - 1
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": fewer}))
+    task, training = load_task(TaskSpec(name=str(tiny_task))), Training(pooling=pooling)
+    with pytest.raises(UserError, match=rf"do not belong together: .*blocks.*layer\.{fewer}\."):
+        build_model(str(folder), task, training, None)
 
 
 def test_all_heads_of_mhloss_differ_from_each_other_on_a_native_head(model_of, tiny_task, tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -265,8 +266,16 @@ class TestPlainLoop:
         run = read_run(tmp_path / "run.safetensors")
         assert (run.kind, run.logits.shape) == ("regression", (20, 1))
         for labels in (self.Y, self.Y.float()):
-            with pytest.raises(UserError, match="all labels are 0 or 1: return two logits"):
+            with pytest.raises(UserError, match="all labels are 0 or 1: for two classes return two logits"):
                 st.record_model(tmp_path / "no.safetensors", model, self.loader(self.X, labels))
+        st.record_model(tmp_path / "said.safetensors", model, self.loader(self.X, self.Y), kind="regression")
+        assert read_run(tmp_path / "said.safetensors").kind == "regression"
+
+    def test_a_config_of_one_label_with_classes_0_and_1_is_asked_about(self, tmp_path):
+        model = nn.Sequential(nn.Linear(3, 1), nn.Flatten(0))
+        model.config = SimpleNamespace(num_labels=1)
+        with pytest.raises(UserError, match="kind='regression'"):
+            st.record_model(tmp_path / "no.safetensors", model, self.loader(self.X, self.Y))
 
     @pytest.mark.parametrize(
         ("model", "batches", "position", "said"),

@@ -12,6 +12,10 @@ with a table of N columns and then a quadratic form in the counts.
 Rows of a representation cannot be drawn twice (see `halves`). Its measures draw runs in the same way, and on top a
 random combination sum_b g_b d_b / sqrt(S) of their deviations d_b between halves of the examples, g_b standard normal.
 
+**Groups.** Examples that belong together, `Cohort.groups`, are drawn together: G - 1 groups of the G, each with all its
+examples, since G of them would show (G - 1)/G of the variance (Rao & Wu, "Resampling inference with complex survey
+data", Journal of the American Statistical Association 83, 1988; recalled). One group says nothing of others.
+
 What shares examples shares v and g, and what shares seeds shares c. So the difference of two recipes in every resample
 is a difference of two arrays, in which what both have in common cancels.
 
@@ -32,9 +36,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from steadytune.analysis.grouping import count_groups, example_groups, one_group
 from steadytune.analysis.intervals import Draws
-from steadytune.analysis.scores import Scores, count_examples, weighted_scores
-from steadytune.analysis.tables import PairTable
+from steadytune.analysis.scores import count_examples, weighted_scores
+from steadytune.analysis.tables import Correlations, Pairs
+from steadytune.measures.regression import icc_distance
+from steadytune.metrics import Scores
 from steadytune.records import Cohort
 
 RESAMPLES = 10_000
@@ -72,7 +79,7 @@ class Resamples(NamedTuple):
 
 def resample(
     cohort: Cohort,
-    tables: Mapping[str, PairTable],
+    tables: Mapping[str, Pairs],
     distances: Mapping[str, Array],
     deviations: Mapping[str, Array],
     *,
@@ -87,13 +94,15 @@ def resample(
         distances: Measure -> (L, K, K) of the representation measures.
         deviations: Measure -> (S, L), see `halves`; a measure without them draws runs alone.
         resamples: R.
-        seed: Seed of the draws. Cohorts of the same N share the weights of the examples, cohorts with the same names of
-            seeds in the same order the counts of the runs.
+        seed: Seed of the draws. Cohorts of the same N and groups share the weights of the examples, cohorts with the
+            same names of seeds in the same order the counts of the runs.
 
     Returns:
-        "mean", "sd", the measures of `tables`, "kappa" (1 - kappa) where there are classes, and those of `distances`;
-        only "mean" for a single run, nothing for none, and neither "mean" nor "sd" for unknown scores. Where scores do
-        not follow from what the runs predict (see `scores.weighted_scores`), "mean" and "sd" draw runs alone.
+        "mean", "sd", the measures of `tables`, "kappa" (1 - kappa) where there are classes, "icc" (1 - ICC) where
+        numbers are predicted, and those of `distances`; only "mean" for a single run, nothing for none, and neither
+        "mean" nor "sd" for unknown scores. Where scores do not follow from what the runs predict (see
+        `scores.weighted_scores`), "mean" and "sd" draw runs alone. NaN with drawn examples where all of these are one
+        group.
     """
     runs = len(cohort)
     if not runs:
@@ -103,7 +112,7 @@ def resample(
     plain = on_examples.weigh(np.ones((1, on_examples.examples)))
     parts: list[tuple[Resampled, Resampled, Resampled]] = []
     rows = max(1, _CHUNK // max(on_examples.examples, runs * (runs - 1) // 2))
-    for at, weights in example_weights(on_examples.examples, resamples, rows, seed):
+    for at, weights in example_weights(on_examples.examples, resamples, rows, seed, groups=example_groups(cohort)):
         drawn, weighed = counts[at : at + len(weights)], on_examples.weigh(weights)
         parts.append((_measure(weighed, drawn), _measure(plain, drawn), _measure(weighed, every)))
     both, alone, examples = (
@@ -111,9 +120,13 @@ def resample(
     )
     for name, matrices in distances.items():
         alone[name] = resampled_pair_means(matrices, counts)
-        moved = _combinations(deviations.get(name), on_examples.examples, resamples, seed)
+        moved = _combinations(deviations.get(name), count_groups(cohort), resamples, seed)
         both[name] = alone[name] + moved
         examples[name] = resampled_pair_means(matrices, every) + np.zeros_like(both[name]) + moved
+    if one_group(cohort):
+        both, examples = (
+            {name: np.full_like(found, np.nan) for name, found in drawn.items()} for drawn in (both, examples)
+        )
     return Resamples(both, alone, examples)
 
 
@@ -139,7 +152,9 @@ def run_counts(seeds: tuple[str, ...], resamples: int = RESAMPLES, seed: int = 0
     return _count(picks, runs)
 
 
-def example_weights(examples: int, resamples: int, rows: int, seed: int = 0) -> Iterator[tuple[int, Array]]:
+def example_weights(
+    examples: int, resamples: int, rows: int, seed: int = 0, groups: NDArray[np.int64] | None = None
+) -> Iterator[tuple[int, Array]]:
     """Draw how often each example counts in each resample.
 
     Args:
@@ -147,13 +162,23 @@ def example_weights(examples: int, resamples: int, rows: int, seed: int = 0) -> 
         resamples: R.
         rows: How many resamples are drawn at a time, which does not change them.
         seed: Seed of the draws.
+        groups: (N,) the group of each example, 0 .. G - 1, see `grouping.example_groups`; None where each stands for
+            itself.
 
     Yields:
-        The number of the first resample, and weights (rows, N) that sum to N in every row.
+        The number of the first resample, and weights (rows, N). They sum to N in every row without groups; of G groups
+        G - 1 are drawn, and a single one is kept as it is.
     """
-    generator = np.random.default_rng([seed, examples])
+    choices = examples if groups is None else int(groups.max()) + 1
+    picks = examples if groups is None else choices - 1
+    generator = np.random.default_rng([seed, choices])
     for at in range(0, resamples, rows):
-        yield at, _count(generator.integers(examples, size=(min(rows, resamples - at), examples)), examples)
+        size = min(rows, resamples - at)
+        if not picks:
+            yield at, np.ones((size, examples))
+            continue
+        counts = _count(generator.integers(choices, size=(size, picks)), choices)
+        yield at, counts if groups is None else counts[:, groups]
 
 
 def resampled_pair_means(distances: Array, counts: Array) -> Array:
@@ -181,17 +206,19 @@ class _Weighed(NamedTuple):
         scores: (R, K), or None where they are unknown.
         pairs: Measure -> (R, P) over the pairs i < j.
         classes: For each class (R, K), the share of the examples that a run puts there.
+        covariances: (R, P) of the numbers that are predicted, or None where there are none.
     """
 
     scores: Array | None
     pairs: dict[str, Array]
     classes: list[Array]
+    covariances: Array | None
 
 
 class _OnExamples:
     """What runs, and pairs of runs, do on single examples."""
 
-    def __init__(self, cohort: Cohort, tables: Mapping[str, PairTable]) -> None:
+    def __init__(self, cohort: Cohort, tables: Mapping[str, Pairs]) -> None:
         self._scores: Scores | None = None
         if np.isfinite(cohort.scores).all():
             self._scores = weighted_scores(cohort) or (lambda weights: np.tile(cohort.scores, (len(weights), 1)))
@@ -199,6 +226,8 @@ class _OnExamples:
         self._classes: list[Array] = []
         if tables and (predictions := cohort.predictions) is not None:
             self._classes = [np.equal(predictions, label).astype(np.float64) for label in np.unique(predictions)]
+        correlations = tables.get("prediction_correlation")
+        self._moments = correlations.moments if isinstance(correlations, Correlations) else None
         self.examples = count_examples(cohort)
 
     def weigh(self, weights: Array) -> _Weighed:
@@ -207,6 +236,7 @@ class _OnExamples:
             None if self._scores is None else self._scores(weights),
             {name: table.means(weights) for name, table in self._tables.items()},
             [shares @ runs.T for runs in self._classes],
+            None if self._moments is None else self._moments.covariances(weights),
         )
 
 
@@ -221,6 +251,9 @@ def _measure(weighed: _Weighed, counts: Array) -> Resampled:
     if weighed.pairs:
         shares = _pair_shares(counts)
         result |= {name: (shares * pairs).sum(axis=1) for name, pairs in weighed.pairs.items()}
+        if weighed.covariances is not None:
+            squares = (shares * weighed.pairs["prediction_rmse"] ** 2).sum(axis=1)
+            result["icc"] = icc_distance(squares, (shares * weighed.covariances).sum(axis=1))
     if weighed.classes:
         by_class = [(counts * table).sum(axis=1) / runs for table in weighed.classes]
         by_chance = np.sum(np.square(by_class), axis=0)

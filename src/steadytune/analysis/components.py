@@ -16,9 +16,10 @@ import numpy as np
 
 from steadytune.analysis.anova import Component, Factors, decompose
 from steadytune.analysis.intervals import Interval
-from steadytune.analysis.wording import listed, percent, points, points_range
+from steadytune.analysis.wording import listed, percent, score_range, score_unit, scored
 from steadytune.measures import disagreement
 from steadytune.measures.text import text_disagreement
+from steadytune.metrics import Scale
 from steadytune.records import Cohort
 from steadytune.seeds import FACTORS, Seeds
 
@@ -40,12 +41,13 @@ class Components:
     """Where one measure of one cohort comes from.
 
     Attributes:
-        measure: "score", whose components are variances in squares of a fraction, or "disagreement", whose components
+        measure: "score", whose components are variances in squares of its unit, or "disagreement", whose components
             are shares of the examples and add up to the mean disagreement of runs that share no varying seed.
         sources: The sources, main effects first; empty where the runs do not tell them apart.
         values: Factor -> how many values it takes; "init+order" is one factor whose seeds always move together.
         runs: K, the finished runs.
         lost: How many further runs did not finish.
+        scale: Of the score.
     """
 
     measure: str
@@ -53,6 +55,7 @@ class Components:
     values: dict[str, int]
     runs: int
     lost: int
+    scale: Scale
 
 
 class ComponentRow(NamedTuple):
@@ -102,6 +105,7 @@ def variance_components(cohort: Cohort) -> tuple[Components, ...]:
             values={name: len(set(values)) for name, values in levels.items()},
             runs=len(finished),
             lost=len(cohort.lost),
+            scale=cohort.scale,
         )
         for measure, matrix in distances.items()
     )
@@ -152,7 +156,8 @@ def _described(found: Components) -> str:
         alone = f"With all else fixed, {_named(found.sources[0].factors)} alone"
         if score:
             sd = Interval(*np.sqrt(variance).tolist())
-            return f"{alone} can make for a score SD of {points(sd.value)} points{points_range(sd)}"
+            amount = f"{scored(sd.value, found.scale)}{score_unit(found.scale)}{score_range(sd, found.scale)}"
+            return f"{alone} can make for a score SD of {amount}"
         return f"{alone} can make two runs disagree on {_percents(variance)} of the examples"
     ranked = sorted(found.sources, key=lambda source: -source.share.value)
     minor = [source for source in ranked if len(source.factors) > 1 and source.share.value < _MINOR]
@@ -164,7 +169,9 @@ def _described(found: Components) -> str:
         parts.append(f"less than {percent(_MINOR)} from each other interaction, at most {percent(most)}")
     words = f"Of the {'variance of the score' if score else 'disagreement'}, {listed(parts)}"
     if ranked[0].share.low <= max(source.share.high for source in ranked[1:]):
-        words += f"; {found.runs} runs do not tell which is the largest"
+        # First: the numbers that follow look like a ranking.
+        measure = "score's" if score else "disagreement's"
+        words = f"{found.runs} runs do not tell which of the {measure} sources is the largest. {words}"
     return words
 
 

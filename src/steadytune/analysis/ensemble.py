@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, islice
 from math import comb
 
@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
+from steadytune.metrics import find_metric, plain_name
 from steadytune.records import Cohort
-from steadytune.tasks.base import Examples
-from steadytune.tasks.metrics import evaluate, find_metric
 
 Split = tuple[Sequence[int], Sequence[int]]
 
@@ -99,16 +98,18 @@ def ensemble_score(cohort: Cohort) -> float:
     """
     probabilities, labels = _probabilities(cohort), cohort.labels
     assert labels is not None
-    assert cohort.kind != "generation"
-    examples = Examples(((),) * len(labels), labels)
-    return evaluate([cohort.metric], cohort.kind, probabilities.mean(axis=0), examples)[cohort.metric]
+    together = replace(cohort.answers, logits=None, given_probabilities=probabilities.mean(axis=0, keepdims=True))
+    metric = find_metric(plain_name(cohort.metric), cohort.kind)
+    if (missing := metric.missing(together)) is not None:
+        raise UserError(f"{cohort.name or 'cohort'}: {metric.name} needs {missing}")
+    return float(metric.plain(together, len(labels))[0])
 
 
 def _probabilities(cohort: Cohort) -> NDArray[np.float64]:
     name, probabilities = cohort.name or "cohort", cohort.probabilities
     if cohort.kind == "generation" or probabilities is None or cohort.labels is None:
         raise UserError(f"{name}: an ensemble needs the logits and labels of a task with classes")
-    if find_metric(cohort.metric).grouped:
+    if find_metric(plain_name(cohort.metric), cohort.kind).grouped:
         raise UserError(f"{name}: {cohort.metric} reads groups of examples, which are not recorded with the logits")
     return probabilities
 

@@ -11,6 +11,7 @@ from scipy.special import comb
 
 from steadytune.analysis.bootstrap import RESAMPLES, example_weights
 from steadytune.analysis.ensemble import ensemble_score
+from steadytune.analysis.grouping import count_groups, example_groups, one_group
 from steadytune.analysis.scores import count_examples, weighted_scores
 from steadytune.errors import UserError
 from steadytune.records import Cohort
@@ -23,7 +24,7 @@ _CHUNK = 1000
 
 @dataclass(frozen=True)
 class BestOf:
-    """What somebody gets who trains n runs and keeps the best. Scores are fractions.
+    """What somebody gets who trains n runs and keeps the best, by the direction of the metric.
 
     Attributes:
         runs: n.
@@ -39,15 +40,17 @@ class BestOf:
 
 @dataclass(frozen=True)
 class EvaluationError:
-    """How much of a score is due to the evaluation set, which no number of runs reduces. Scores are fractions.
+    """How much of a score is due to the evaluation set, which no number of runs reduces, in units of the score.
 
     Attributes:
         examples: N; 0 where scores do not follow from what the runs predict.
-        standard_error: Of the mean score, for other examples and the same runs; NaN for N = 0.
+        standard_error: Of the mean score, for other examples and the same runs; NaN for N = 0, and where all examples
+            are one group.
         seed_sd: SD of the score over runs, for other seeds and the same examples; NaN for a single run.
         expected: Mean score, which is what a single run is expected to have.
-        best_of: For n = 1 .. K.
+        best_of: For n = 1 .. K; empty where nobody knows whether a higher score is better.
         ensemble: Score of the mean of the runs' probabilities; NaN where there are no probabilities, or one run.
+        groups: How many groups the examples form; None where each stands for itself.
     """
 
     examples: int
@@ -56,13 +59,15 @@ class EvaluationError:
     expected: float
     best_of: tuple[BestOf, ...]
     ensemble: float = math.nan
+    groups: int | None = None
 
 
 def evaluation_error(cohort: Cohort, *, resamples: int = RESAMPLES, seed: int = 0) -> EvaluationError:
     """Set the error of the evaluation set beside the spread over seeds, and best-of-n against the expected score.
 
     The standard error is that of the bootstrap over examples alone, for a single run's accuracy a that of the binomial
-    distribution, sqrt(a (1 - a) / N). The seed SD contains the examples only in so far as runs differ on them.
+    distribution, sqrt(a (1 - a) / N). Examples that form groups are drawn in groups. The seed SD contains the examples
+    only in so far as runs differ on them.
 
     The best of n runs is exact over all subsets of n of the K runs: with scores in decreasing order the r-th is the
     best of a subset with probability C(K - r, n - 1) / C(K, n); runs of equal score share their places. What is
@@ -81,24 +86,27 @@ def evaluation_error(cohort: Cohort, *, resamples: int = RESAMPLES, seed: int = 
     if not runs or not np.isfinite(cohort.scores).all():
         return EvaluationError(0, math.nan, math.nan, math.nan, ())
     examples = 0 if scores is None else count_examples(cohort)
+    sign = {True: 1, False: -1, None: 0}[cohort.scale.higher_is_better]
     error, obtained = math.nan, np.full(runs, math.nan)
-    if scores is not None:
-        drawn = [scores(weights).mean(axis=1) for _, weights in example_weights(examples, resamples, _CHUNK, seed)]
-        error = float(np.concatenate(drawn).std())
-    if scores is not None and examples > 1:
-        halves = _halves(examples, seed)
+    groups = example_groups(cohort)
+    if scores is not None and not one_group(cohort):
+        draws = example_weights(examples, resamples, _CHUNK, seed, groups)
+        error = float(np.concatenate([scores(weights).mean(axis=1) for _, weights in draws]).std())
+    if scores is not None and (units := count_groups(cohort)) > 1:
+        halves = _halves(units, seed) if groups is None else _halves(units, seed)[:, groups]
         chosen_by, scored_by = scores(halves), scores(1 - halves)
         both_ways = ((chosen_by, scored_by), (scored_by, chosen_by))
         pairs = [pair for ways in both_ways for pair in zip(*ways, strict=True)]
-        obtained = np.mean([expected_of_best(by, score) for by, score in pairs], axis=0)
-    reported = expected_of_best(cohort.scores, cohort.scores)
+        obtained = np.mean([expected_of_best(sign * by, score) for by, score in pairs], axis=0)
+    reported = expected_of_best(sign * cohort.scores, cohort.scores) if sign else np.empty(0)
     return EvaluationError(
         examples=examples,
         standard_error=error,
         seed_sd=float(cohort.scores.std(ddof=1)) if runs > 1 else math.nan,
         expected=float(cohort.scores.mean()),
-        best_of=tuple(BestOf(n, *map(float, pair)) for n, pair in enumerate(zip(reported, obtained, strict=True), 1)),
+        best_of=tuple(BestOf(n, *map(float, pair)) for n, pair in enumerate(zip(reported, obtained, strict=False), 1)),
         ensemble=_ensemble(cohort) if runs > 1 else math.nan,
+        groups=None if groups is None else count_groups(cohort),
     )
 
 
@@ -130,7 +138,7 @@ def expected_of_best(chosen_by: Array, scores: Array) -> Array:
 
 
 def _halves(examples: int, seed: int) -> Array:
-    """Return weights (S, N): 1 for the examples of a random half, the smaller of an odd number, and 0 for the rest."""
+    """Return weights (S, N): 1 for the examples, or groups, of a random half, the smaller of an odd number, else 0."""
     generator = np.random.default_rng([seed, examples])
     ranks = generator.permuted(np.tile(np.arange(examples), (SPLITS, 1)), axis=1)
     return (ranks < examples // 2).astype(np.float64)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
-from steadytune.analysis.wording import named_runs, points
+from steadytune.analysis.intervals import LEVEL
+from steadytune.analysis.wording import named_runs, percent, runs_noun, scored
 from steadytune.records import Cohort
 
 # A collapsed run gives one answer, or one but for a handful of examples.
 _ONE_ANSWER = 0.98
+# Twenty runs without a failure leave up to 14 % open.
+_MANY_RUNS = 20
 
 
 def failure_clauses(cohort: Cohort) -> list[str]:
@@ -22,11 +29,13 @@ def failure_clauses(cohort: Cohort) -> list[str]:
         clauses.append(f"{named_runs(seeds, every)} {verb}{f' ({reason})' if reason else ''}")
     failed = failed_runs(cohort)
     answer, share = _favourite_answers(cohort)
-    collapsed = failed & (share >= _ONE_ANSWER)
+    # Where it is unknown which runs failed, one answer throughout is told all the same.
+    collapsed = (share >= _ONE_ANSWER) & (failed | (cohort.failed is None))
     majority = _majority_class(cohort)
     for chosen, what in (
         (collapsed & (answer == majority), "collapsed to the majority class"),
-        (collapsed & (answer != majority), "collapsed to one class"),
+        (collapsed & (answer != majority) & (answer >= 0), "collapsed to one class"),
+        (collapsed & (answer < 0), "collapsed to one answer"),
     ):
         if chosen.any():
             clauses.append(f"{_named(cohort, chosen)} {what} ({_scores(cohort, chosen)})")
@@ -38,8 +47,36 @@ def failure_clauses(cohort: Cohort) -> list[str]:
     return clauses
 
 
+def failure_limit(cohort: Cohort) -> float:
+    """Return the upper end of the exact one-sided 95 % interval of the share of runs that go wrong (Clopper-Pearson).
+
+    Without a failure in K runs it is 1 - .05^(1/K). NaN where no runs are there, or nobody knows which failed.
+    """
+    wrong, total = wrong_runs(cohort)
+    if not total or (cohort.failed is None and not wrong):
+        return math.nan
+    return float(stats.beta.ppf(LEVEL, wrong + 1, total - wrong)) if wrong < total else 1.0
+
+
+def failure_words(cohort: Cohort) -> str:
+    """Say how many runs may fail, given how many did; "" for so many runs that it need not be said, or fewer than two.
+
+    Where no run failed, no interval can know of those that do.
+    """
+    wrong, total = wrong_runs(cohort)
+    if not 1 < total <= _MANY_RUNS:
+        return ""
+    noun = runs_noun(cohort.seeds)
+    limit = failure_limit(cohort)
+    if math.isnan(limit):
+        limit = 1 - (1 - LEVEL) ** (1 / total)
+        return f"which runs failed is unknown: what none of {total} {noun}s did, up to {percent(limit)} may do (95 %)"
+    seen = f"{wrong} failure{'' if wrong == 1 else 's'}" if wrong else "no failure"
+    return f"{seen} in {total} {noun}s: up to {percent(limit)} of runs may fail (95 %)"
+
+
 def failed_runs(cohort: Cohort) -> NDArray[np.bool_]:
-    """Return (K,) which finished runs are at or below the majority class."""
+    """Return (K,) which finished runs are known to be no better than always giving one answer."""
     return np.zeros(len(cohort), dtype=bool) if cohort.failed is None else cohort.failed
 
 
@@ -58,17 +95,32 @@ def _named(cohort: Cohort, chosen: NDArray[np.bool_]) -> str:
 
 
 def _scores(cohort: Cohort, chosen: NDArray[np.bool_]) -> str:
-    ends = [points(cohort.scores[chosen].min()), points(cohort.scores[chosen].max())]
+    if not np.isfinite(cohort.scores[chosen]).all():
+        return "of unknown score"
+    ends = [scored(cohort.scores[chosen].min(), cohort.scale), scored(cohort.scores[chosen].max(), cohort.scale)]
     return " to ".join(dict.fromkeys(ends))
 
 
 def _favourite_answers(cohort: Cohort) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return each run's most frequent prediction and its share; no answer has a share where there are no classes."""
     if cohort.predictions is None:
-        return np.full(len(cohort), -1), np.zeros(len(cohort))
+        return np.full(len(cohort), -1), _constant_shares(cohort)
     counts = np.stack([np.bincount(run, minlength=int(cohort.predictions.max()) + 1) for run in cohort.predictions])
     shares: NDArray[np.float64] = counts.max(axis=1) / counts.sum(axis=1)
     return counts.argmax(axis=1), shares
+
+
+def _constant_shares(cohort: Cohort) -> NDArray[np.float64]:
+    """Return 1 for runs of a regression that hardly vary, and of texts the share of the most frequent one."""
+    if cohort.kind == "regression" and cohort.logits is not None and cohort.logits.shape[1] > 1:
+        spreads = cohort.logits[..., 0].astype(np.float64).std(axis=1)
+        reference = float(spreads.max() if cohort.labels is None else np.std(cohort.labels))
+        limit = max((1 - _ONE_ANSWER) * reference, 1e-6 * float(np.abs(cohort.logits).max()))
+        return np.asarray(spreads <= limit, dtype=np.float64)
+    if cohort.generations is not None and len(cohort.generations[0]) > 1:
+        counts = [Counter(text.strip() for text in run) for run in cohort.generations]
+        return np.array([run.most_common(1)[0][1] / run.total() for run in counts], dtype=np.float64)
+    return np.zeros(len(cohort))
 
 
 def _majority_class(cohort: Cohort) -> int | None:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
 from steadytune.analysis.scores import count_examples
+from steadytune.measures.text import several
 from steadytune.records import Cohort
 
 COIN_TOSS = 0.4
@@ -197,7 +198,7 @@ def _rows(cohort: Cohort, votes: Votes, stored: Mapping[str, Any]) -> list[FlipR
                 texts[n] if n < len(texts) else "",
                 "" if known is None else answer_name(cohort, known[n], stored),
                 answer_name(cohort, majority[n], stored),
-                None if known is None else bool(majority[n] == known[n]),
+                None if known is None else is_right(majority[n], known[n]),
                 float(rates[n]),
                 float(entropy[n]),
                 ", ".join(f"{answer_name(cohort, answer, stored)}: {count}" for answer, count in votes.of(n)),
@@ -211,16 +212,26 @@ def answer_name(cohort: Cohort, answer: Any, stored: Mapping[str, Any]) -> str:
     """Return a text as it is, and the name of a class or choice, or its number where it has none."""
     if isinstance(answer, str):
         return str(answer)
+    if isinstance(answer, tuple):
+        return " or ".join(answer)
     names = stored.get("labels", ())
     if 0 <= answer < len(names):
         return str(names[answer])
     return f"{'choice' if cohort.kind == 'choice' else 'class'} {answer}"
 
 
+def is_right(answer: Any, right: Any) -> bool:
+    """Tell whether an answer is the right one, or one of several."""
+    return bool(answer in right if isinstance(right, tuple) else answer == right)
+
+
 def right_answers(cohort: Cohort) -> list[Any] | None:
-    """Return (N,) right classes, choices or texts, or None where they are unknown."""
+    """Return (N,) right classes, choices or texts, or tuples of texts of which any is right; None where unknown."""
     if cohort.predictions is None:
-        return None if cohort.references is None else [text.strip() for text in cohort.references]
+        if cohort.references is None:
+            return None
+        every = [tuple(text.strip() for text in several(reference)) for reference in cohort.references]
+        return [texts if len(texts) > 1 else texts[0] for texts in every]
     return None if cohort.labels is None else cohort.labels.astype(np.int64).tolist()
 
 

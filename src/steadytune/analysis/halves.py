@@ -32,6 +32,7 @@ def half_deviations(
     representations: Sequence[NDArray[Any]],
     rows_per_example: int = 1,
     *,
+    groups: NDArray[np.int64] | None = None,
     splits: int = SPLITS,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
@@ -48,6 +49,8 @@ def half_deviations(
     Args:
         representations: K arrays (L, rows, D) or (rows, D).
         rows_per_example: How many successive rows belong together: the candidates of a multiple-choice task.
+        groups: (N,) the group of each example, 0 .. G - 1, see `grouping.example_groups`: both halves then hold whole
+            groups, equally many and about equally large ones. None where each example stands for itself.
         splits: S.
         seed: Seed of the splits: the same for the same number of examples.
         progress: Called with the share of the work that is done.
@@ -57,18 +60,33 @@ def half_deviations(
         where a half has too few examples for the measure.
     """
     examples = representations[0].shape[-2] // rows_per_example
-    generator = np.random.default_rng([seed, examples])
+    members = np.arange(examples) if groups is None else groups
+    generator = np.random.default_rng([seed, int(members.max()) + 1])
     found: list[dict[str, NDArray[np.float64]]] = []
     for split in range(splits):
-        order = generator.permutation(examples)
         halves = [
-            _pair_means(representations[:_RUNS], np.sort(half), rows_per_example)
-            for half in (order[: examples // 2], order[examples // 2 : 2 * (examples // 2)])
+            _pair_means(representations[:_RUNS], np.flatnonzero(np.isin(members, half)), rows_per_example)
+            for half in _random_halves(np.bincount(members), generator)
         ]
         found.append({name: (halves[0][name] - halves[1][name]) / 2 for name in halves[0]})
         if progress is not None:
             progress((split + 1) / splits)
     return {name: np.stack([deviations[name] for deviations in found]) for name in found[0]}
+
+
+def _random_halves(
+    sizes: NDArray[np.int64], generator: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Deal groups of these sizes to two halves; an odd number leaves one out."""
+    order = generator.permutation(len(sizes))
+    half = len(sizes) // 2
+    if np.ptp(sizes) == 0:
+        return order[:half], order[half : 2 * half]
+    # What a measure owes to the number of examples cancels between halves of one size alone: large to one and next to
+    # the other, then the other way round.
+    order = order[np.argsort(-sizes[order], kind="stable")][: 2 * half]
+    first = np.isin(np.arange(2 * half) % 4, (0, 3))
+    return order[first], order[~first]
 
 
 def _pair_means(

@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.analysis.components import forms_grid
+from steadytune.analysis.failures import failure_words
+from steadytune.analysis.grouping import count_groups, one_group, size_words
 from steadytune.analysis.intervals import varies
 from steadytune.analysis.scores import weighted_scores
+from steadytune.analysis.tables import predicted_numbers
 from steadytune.analysis.value import Value
 from steadytune.analysis.wording import capital, counted, listed, named_runs, runs_noun
 from steadytune.records import Cohort
@@ -19,6 +22,7 @@ NEAR_NULL = 0.8
 
 _TITLES = {"svcca": "SVCCA", "procrustes": "Procrustes", "cka": "CKA"}
 _HALF_PRECISION_LIMIT = 65504
+_FEW_GROUPS = 10
 
 
 def run_notes(cohort: Cohort) -> list[str]:
@@ -30,11 +34,7 @@ def run_notes(cohort: Cohort) -> list[str]:
     elif runs == 1:
         notes.append("One run: instability needs at least two.")
     elif runs == 2:
-        notes.append("Two runs: pairwise measures have no interval, which needs three, and that of SD is very wide.")
-    if cohort.groups is not None and len(np.unique(cohort.groups)) < len(cohort.groups):
-        notes.append(
-            "Examples belong together in groups, but intervals and tests take each for itself: they are too narrow."
-        )
+        notes.append("Two runs: no measure has an interval, which needs three.")
     if not cohort.scored:
         notes.append("The runs have no score, nor labels to take one from: mean and SD are unknown.")
     elif runs > 1 and not varies(cohort.scores):
@@ -48,7 +48,8 @@ def run_notes(cohort: Cohort) -> list[str]:
     if runs > 1 and forms_grid(cohort):
         notes.append(
             "The seeds form a grid: runs share seeds, and the intervals of the measures, which take runs as "
-            "independent, are too narrow. Those of the sources of luck know of the grid."
+            "independent, are too narrow. Those of the sources of luck know of the grid, and take effects as normal: "
+            "with heavy-tailed ones that of an interaction holds the truth in 57 to 75 % of cases, not in 95."
         )
     if cohort.lost and runs:
         noun = runs_noun([lost.seed for lost in cohort.lost])
@@ -56,7 +57,21 @@ def run_notes(cohort: Cohort) -> list[str]:
             f"{capital(counted(len(cohort.lost), noun))} did not finish and {'is' if len(cohort.lost) == 1 else 'are'} "
             "not counted: the measures speak of the finished runs alone."
         )
+    if runs > 1 and (words := failure_words(cohort)):
+        notes.append(f"{capital(words)}. The intervals know of no failure but those that were seen.")
+    if cohort.groups is not None and runs:
+        notes.append(_group_note(cohort))
     return notes
+
+
+def _group_note(cohort: Cohort) -> str:
+    """Say that examples belong together, and what that leaves unknown."""
+    size = size_words(cohort)
+    if one_group(cohort):
+        return f"{size}: nothing is known of other groups, so no measure has an interval."
+    few = count_groups(cohort) < _FEW_GROUPS
+    doubt = f"; fewer than {_FEW_GROUPS} groups say little of others" if few else ""
+    return f"{size}: intervals and tests draw whole groups{doubt}."
 
 
 def score_notes(cohort: Cohort) -> list[str]:
@@ -67,7 +82,7 @@ def score_notes(cohort: Cohort) -> list[str]:
         f"The {cohort.metric} of drawn examples is unknown: the intervals of the mean score and its SD speak of other "
         "seeds on the same examples."
     ]
-    if cohort.predictions is not None:
+    if cohort.predictions is not None and cohort.groups is None:
         notes[0] += (
             " Those of the prediction measures take examples as independent, and are too narrow where a metric reads "
             "groups of them."
@@ -80,7 +95,7 @@ def prediction_notes(cohort: Cohort) -> list[str]:
     if len(cohort) < 2:
         return []
     if cohort.kind == "regression":
-        return ["A regression predicts no classes: disagreement, kappa and Jensen-Shannon do not apply."]
+        return _regression_notes(cohort)
     if cohort.kind == "generation":
         return ["Generated texts have no classes: kappa does not apply, and disagreement counts texts that differ."]
     if cohort.predictions is None:
@@ -88,6 +103,27 @@ def prediction_notes(cohort: Cohort) -> list[str]:
     if np.ptp(cohort.predictions) == 0:
         return ["All runs give one single answer to all examples: kappa is 0/0 and counts as full agreement."]
     return []
+
+
+def _regression_notes(cohort: Cohort) -> list[str]:
+    """Say what a regression has in the place of the measures of classes, or why it has nothing."""
+    numbers = predicted_numbers(cohort)
+    instead = "pairwise RMSE, 1 - Pearson and 1 - ICC"
+    if numbers is None:
+        return [f"No predictions were recorded: {instead} are unknown."]
+    notes = [
+        f"A regression predicts no classes: {instead} stand in the place of disagreement, kappa and Jensen-Shannon."
+    ]
+    constant = [seed for seed, run in zip(cohort.seeds, numbers, strict=True) if np.ptp(run) == 0]
+    if constant:
+        verb = "predicts" if len(constant) == 1 else "predict"
+        notes.append(
+            f"{capital(named_runs(constant, cohort.seeds))} {verb} one single number for all examples: its correlation "
+            "with others is 0/0 and counts as none, but as full agreement with a run that predicts the same."
+        )
+    if numbers.shape[1] < 2:
+        notes.append("ICC needs at least two examples, there is 1.")
+    return notes
 
 
 def representation_notes(

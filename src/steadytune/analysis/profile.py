@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,14 +13,16 @@ from threadpoolctl import threadpool_limits
 
 from steadytune.analysis.bootstrap import Resamples, resample
 from steadytune.analysis.evaluation import EvaluationError, evaluation_error
+from steadytune.analysis.grouping import count_groups, example_groups
 from steadytune.analysis.halves import SPLITS, half_deviations
 from steadytune.analysis.intervals import UNKNOWN, mean_interval, pair_interval, spread_interval, varies
 from steadytune.analysis.notes import prediction_notes, representation_notes, run_notes, score_notes
-from steadytune.analysis.scores import count_examples
-from steadytune.analysis.tables import PairTable, pair_tables
+from steadytune.analysis.scores import count_examples, possible_scores
+from steadytune.analysis.suspicion import copies, suspicious
+from steadytune.analysis.tables import Pairs, pair_tables, predicted_numbers
 from steadytune.analysis.value import Value
 from steadytune.errors import UserError
-from steadytune.measures import fleiss_kappa, layer_distances, pair_mean, score_spread
+from steadytune.measures import fleiss_kappa, intraclass_correlation, layer_distances, pair_mean, score_spread
 from steadytune.records import Cohort
 
 PREDICTION_MEASURES = ("disagreement", "kappa", "jensen_shannon")
@@ -30,14 +32,21 @@ MEASURES = ("sd", *PREDICTION_MEASURES, *REPRESENTATION_MEASURES)
 TEXT_MEASURES = ("chrf",)
 """What generated texts have besides."""
 
-_LARGEST = {
+REGRESSION_MEASURES = ("prediction_rmse", "prediction_correlation", "icc")
+"""What a regression, which predicts no classes, has in the place of `PREDICTION_MEASURES`."""
+
+LARGEST = {
     "disagreement": 1.0,
     "jensen_shannon": math.log(2),
     "chrf": 1.0,
+    "prediction_rmse": math.inf,
+    "prediction_correlation": 2.0,
     "svcca": 1.0,
     "procrustes": 1.0,
     "cka": 2.0,
 }
+"""Largest value of each; that of kappa depends on the number of runs, that of icc on the number of examples too."""
+
 _LIBRARY_NAMES = {"svcca": "svcca", "procrustes": "procrustes", "cka": "linear_cka"}
 # Share of the time for the representations of a cohort that goes into measuring them; the rest is for the intervals.
 _MEASURING = 0.7
@@ -52,13 +61,15 @@ class Profile:
     Attributes:
         cohort: The runs.
         mean: Mean score with its interval, as measure "mean".
-        values: The seven measures in the order of `MEASURES`, of generated texts "chrf" behind "jensen_shannon"; a
-            representation measure once per layer, or once with layer None where no representations were compared.
+        values: The seven measures in the order of `MEASURES`, of generated texts "chrf" behind "jensen_shannon", of a
+            regression `REGRESSION_MEASURES` in the place of `PREDICTION_MEASURES`; a representation measure once per
+            layer, or once with layer None where no representations were compared.
         distances: Measure -> (K, K), or (L, K, K) for a representation measure; those that were compared only.
         evaluation: What the evaluation set adds to the luck, and what the best of n runs is worth.
         resampled: The measures on resampled runs and examples; see `bootstrap.Resamples`. Entry r of
             two cohorts with the same examples, or the same seeds, shares what was drawn.
         notes: What a reader must know before trusting a value, one sentence each.
+        first_notes: Those of them that come before any number: how files were read, copies, classes in another order.
     """
 
     cohort: Cohort
@@ -68,14 +79,15 @@ class Profile:
     evaluation: EvaluationError
     resampled: Resamples
     notes: tuple[str, ...]
+    first_notes: tuple[str, ...] = ()
 
     def last(self, measure: str) -> Value:
-        """Return a measure's value, of a representation measure that at the last layer."""
-        return [value for value in self.values if value.measure == measure][-1]
+        """Return a measure's value, of a representation measure that at the last layer; NaN of one it does not have."""
+        return next((one for one in reversed(self.values) if one.measure == measure), Value(measure, None, *UNKNOWN))
 
 
 def profile(cohort: Cohort) -> Profile:
-    """Measure a cohort: seven measures, each with a 95 % interval.
+    """Measure a cohort: seven measures, see `Profile.values`, each with a 95 % interval.
 
     Only finished runs count. A cohort of one run or none has no instability: every measure is NaN, and a note says so.
 
@@ -125,14 +137,21 @@ def _profile(cohort: Cohort, report: Callable[[float], None]) -> Profile:
     resamples = resample(cohort, tables, states.distances, states.deviations)
     representations = _representation_values(cohort, states, resamples)
     predictions = _prediction_values(cohort, tables, resamples)
+    first_notes = (*cohort.notes, *suspicious(cohort))
+    mean, *values = _mean(cohort, resamples), _spread(cohort, resamples), *predictions, *representations
+    if copies(cohort):
+        # Runs that are one are no sample of runs.
+        mean, *values = (replace(value, low=math.nan, high=math.nan) for value in (mean, *values))
     return Profile(
         cohort=cohort,
-        mean=_mean(cohort, resamples),
-        values=(_spread(cohort, resamples), *predictions, *representations),
+        mean=mean,
+        values=tuple(values),
         distances={name: table.distances() for name, table in tables.items()} | states.distances,
         evaluation=evaluation_error(cohort),
         resampled=resamples,
+        first_notes=first_notes,
         notes=(
+            *first_notes,
             *run_notes(cohort),
             *score_notes(cohort),
             *prediction_notes(cohort),
@@ -150,14 +169,14 @@ def _measured(cohort: Cohort, measure: Callable[[Any], Any], arrays: Any) -> Any
 
 
 def _freedom(cohort: Cohort) -> int:
-    return max(1, count_examples(cohort) - 1)
+    return max(1, count_groups(cohort) - 1)
 
 
 def _mean(cohort: Cohort, resamples: Resamples) -> Value:
     if "mean" not in resamples.both:
         return Value("mean", None, *UNKNOWN)
     draws = resamples.of("mean", _freedom(cohort))
-    return Value("mean", None, *mean_interval(cohort.scores, draws))
+    return Value("mean", None, *mean_interval(cohort.scores, draws, *possible_scores(cohort)))
 
 
 def _spread(cohort: Cohort, resamples: Resamples) -> Value:
@@ -166,25 +185,34 @@ def _spread(cohort: Cohort, resamples: Resamples) -> Value:
     sd = _measured(cohort, score_spread, cohort.scores)
     if len(cohort) < 2 or not varies(cohort.scores):
         return Value("sd", None, 0.0 if len(cohort) > 1 else sd, math.nan, math.nan)
-    return Value("sd", None, *spread_interval(sd, len(cohort), resamples.of("sd", _freedom(cohort))))
+    lowest, highest = possible_scores(cohort)
+    draws = resamples.of("sd", _freedom(cohort))
+    return Value("sd", None, *spread_interval(sd, len(cohort), draws, (highest - lowest) / 2))
 
 
-def _prediction_values(cohort: Cohort, tables: Mapping[str, PairTable], resamples: Resamples) -> list[Value]:
+def _prediction_values(cohort: Cohort, tables: Mapping[str, Pairs], resamples: Resamples) -> list[Value]:
     runs, freedom = len(cohort), _freedom(cohort)
     measured = {name: float(pair_mean(table.distances())) for name, table in tables.items()}
     if "kappa" in resamples.both and cohort.predictions is not None:
         measured["kappa"] = 1 - fleiss_kappa(cohort.predictions)
-    names = (*PREDICTION_MEASURES, *(TEXT_MEASURES if cohort.kind == "generation" else ()))
+    if "icc" in resamples.both and (numbers := predicted_numbers(cohort)) is not None:
+        measured["icc"] = 1 - intraclass_correlation(numbers)
+    by_kind = {"generation": (*PREDICTION_MEASURES, *TEXT_MEASURES), "regression": REGRESSION_MEASURES}
+    names = by_kind.get(cohort.kind, PREDICTION_MEASURES)
     return [
-        Value(name, None, *pair_interval(measured[name], runs, _largest(name, runs), resamples.of(name, freedom)))
+        Value(name, None, *pair_interval(measured[name], runs, _largest(name, cohort), resamples.of(name, freedom)))
         if name in measured
         else Value(name, None, *UNKNOWN)
         for name in names
     ]
 
 
-def _largest(measure: str, runs: int) -> float:
-    return runs / (runs - 1) if measure == "kappa" else _LARGEST[measure]
+def _largest(measure: str, cohort: Cohort) -> float:
+    runs, examples = len(cohort), count_examples(cohort)
+    if measure == "icc":
+        least = examples * (runs - 1) - runs
+        return runs * (examples - 1) / least if least > 0 else math.inf
+    return runs / (runs - 1) if measure == "kappa" else LARGEST[measure]
 
 
 class _States(NamedTuple):
@@ -207,7 +235,10 @@ def _representation_distances(cohort: Cohort, report: Callable[[float], None]) -
     found = _measured(cohort, measure, layered)
     per_example = layered[0].shape[1] // count_examples(cohort) if cohort.kind == "choice" else 1
     deviations = half_deviations(
-        layered, per_example, progress=lambda share: report(_MEASURING + (1 - _MEASURING) * share)
+        layered,
+        per_example,
+        groups=example_groups(cohort),
+        progress=lambda share: report(_MEASURING + (1 - _MEASURING) * share),
     )
     return _States(
         *(
@@ -220,11 +251,12 @@ def _representation_distances(cohort: Cohort, report: Callable[[float], None]) -
 def _representation_values(cohort: Cohort, states: _States, resamples: Resamples) -> list[Value]:
     if not states.distances:
         return [Value(measure, None, *UNKNOWN) for measure in REPRESENTATION_MEASURES]
+    freedom = SPLITS if cohort.groups is None else min(SPLITS, _freedom(cohort))
     return [
         Value(
             measure,
             layer + 1,
-            *pair_interval(float(value), len(cohort), _LARGEST[measure], resamples.of(measure, SPLITS, layer)),
+            *pair_interval(float(value), len(cohort), LARGEST[measure], resamples.of(measure, freedom, layer)),
             null=float(states.nulls[measure][layer]),
         )
         for measure in REPRESENTATION_MEASURES

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from steadytune.analysis.intervals import Interval
+from steadytune.metrics import Scale
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _SEED = re.compile(r"\d+(/\d+)*")
@@ -56,19 +57,36 @@ def points(value: float) -> str:
     return f"{value:.2f}" if 0 < abs(value) < 0.095 else f"{value:.1f}"
 
 
-def signed_points(value: float) -> str:
-    """Write a difference of fractions in points, with its sign."""
-    return f"{'+' if value > 0 else ''}{points(value)}"
+def scored(value: float, scale: Scale) -> str:
+    """Write a score, its SD or an end of their intervals: a fraction in points, anything else as it is."""
+    return points(value) if scale.unit == "points" else f"{value:.4g}"
 
 
-def in_points(value: float) -> str:
-    """Write "1 point", "0.5 points"."""
-    return f"{100 * value:g} point{'' if 100 * value == 1 else 's'}"
+def signed_score(value: float, scale: Scale) -> str:
+    """Write a difference of scores, with its sign."""
+    return f"{'+' if value > 0 else ''}{scored(value, scale)}"
 
 
-def points_range(interval: Interval) -> str:
-    """Write " [2.9, 6.6]" in points, or nothing where there is no interval."""
-    return f" [{points(interval.low)}, {points(interval.high)}]" if interval.low == interval.low else ""
+def score_unit(scale: Scale) -> str:
+    """Return what stands behind a difference or an SD of scores: " points", or nothing."""
+    return f" {scale.unit}" if scale.unit else ""
+
+
+def score_step(value: float, scale: Scale) -> str:
+    """Write a difference that somebody looks for: "1 point", "0.5 points", "0.02"."""
+    shown = f"{scale.factor * value:.4g}"
+    return shown if not scale.unit else f"{shown} point{'' if shown == '1' else 's'}"
+
+
+def score_range(interval: Interval, scale: Scale) -> str:
+    """Write " [2.9, 6.6]", or nothing where there is no interval."""
+    ends = (scored(end, scale) for end in (interval.low, interval.high))
+    return f" [{', '.join(ends)}]" if interval.low == interval.low else ""
+
+
+def times(ratio: float) -> str:
+    """Write a ratio as "0.75", one beyond a thousand as "over 1000"."""
+    return "over 1000" if ratio > 1000 else f"{ratio:.2f}"
 
 
 def chance(p: float) -> str:

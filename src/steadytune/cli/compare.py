@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,10 +14,12 @@ from steadytune.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Console
     from rich.table import Table
 
-    from steadytune.analysis.comparison.compare import Row
+    from steadytune.analysis.comparison.compare import Comparison, Row
     from steadytune.analysis.comparison.difference import Difference
+    from steadytune.metrics import Scale
     from steadytune.records import Cohort
 
 # A ratio of SDs that matters, and a width of its interval that leaves no doubt about its size.
@@ -25,56 +28,115 @@ _WIDTH = 0.5
 
 
 def compare(
-    folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run'.", metavar="RUNS")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="The --out folder of a 'steadytune run'; or folders of files, one per recipe; or two single files.",
+            metavar="RUNS...",
+            show_default=False,
+        ),
+    ],
     baseline: Annotated[
         str | None,
         typer.Option(help="Recipe that the others are compared with; by default 'standard' or the first one."),
     ] = None,
     detect: Annotated[
-        float, typer.Option(metavar="POINTS", help="Difference of mean scores for which the seeds needed are told.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            metavar="AMOUNT",
+            help="Difference of mean scores for which the seeds needed are told: in points, or for a metric without "
+            "points in its own unit.",
+            show_default="1 point, or without points one SD",
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="What scores the runs in files, as in 'steadytune measure'.", show_default=False)
+    ] = None,
+    positive: Annotated[
+        str | None, typer.Option(help="Class that F1 speaks of, of runs in files.", show_default=False)
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Which column is what, of runs in files, as in 'steadytune measure'. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report.html and tables, of runs in files.", show_default=False)
+    ] = None,
 ) -> None:
-    """Compare the recipes of a study with a baseline: differences, p-values, and how many seeds it would take.
+    """Compare recipes with a baseline: differences, p-values, and how many seeds it would take.
 
     Nothing is trained. All p-values are two-sided; the adjusted ones (Holm) allow for the number of recipes.
+
+    Runs that were trained elsewhere are compared by their files, see `steadytune measure --help`: folders are recipes,
+    and two single files are compared example by example, which says nothing about recipes.
 
     **Example**
 
     `steadytune compare runs/rte`
 
+    `steadytune compare old/ new/`
+
+    `steadytune compare old.csv new.csv`
+
     `steadytune compare runs/rte --baseline standard --detect 0.5`
     """
-    if not 0 < detect < math.inf:
-        raise UserError(f"--detect must be a positive number of points, not {detect:g}")
-    from rich.console import Console
-    from rich.text import Text
-
+    if detect is not None and not 0 < detect < math.inf:
+        raise UserError(f"--detect must be a positive number, not {detect:g}")
     from steadytune.analysis.comparison.compare import compare
-    from steadytune.analysis.comparison.verdict import verdict
+    from steadytune.cli.console import Console
     from steadytune.cli.progress import bar
     from steadytune.records import RunStore
-    from steadytune.report.tables import grouped
 
     console = Console()
+    if len(paths) > 1 or paths[0].is_file():
+        from steadytune.cli.measure import key_values
+        from steadytune.cli.sides import compare_files
+
+        compare_files(console, paths, baseline, detect, metric, key_values(settings or []), positive, out)
+        return
+    (folder,) = paths
+    if metric or positive or settings or out:
+        see = shlex.join(["steadytune", "report", str(folder)])
+        raise UserError(
+            f"--metric, --positive, --set and --out are for runs in files; the page of a study is made by {see}"
+        )
     cohorts = RunStore(folder).cohorts()
     _check(cohorts, folder)
     with bar(console, "measuring") as progress:
         comparison = compare(cohorts, baseline, progress)
-        groups = grouped(comparison)
-    words = verdict(comparison, detect / 100)
-    for (model, task), rows in groups.items():
+    show_differences(console, comparison, detect)
+
+
+def show_differences(console: Console, comparison: Comparison, detect: float | None) -> None:
+    """Print by what recipes differ from their baseline, what that means, and how many seeds would tell more."""
+    from rich.text import Text
+
+    from steadytune.analysis.comparison.verdict import verdict
+    from steadytune.cli.report import show_sources
+    from steadytune.report.tables import grouped, limits
+
+    words = verdict(comparison, detect)
+    for (model, task), rows in grouped(comparison).items():
         name = " on ".join(filter(None, (model, task)))
-        console.print(
-            Text(f"\n{name}: difference from {rows[0].baseline} [95 % interval], scores in points", style="bold")
-        )
+        unit = ", scores in points" if rows[0].scale.unit else ""
+        title = f"difference from {rows[0].baseline} [95 % interval, adjusted]{unit}"
+        console.print(Text(f"\n{f'{name}: ' if name else ''}{title}", style="bold"))
         if len(rows) == 1:
             console.print("there is no other recipe", highlight=False)
             continue
         console.print(_table(rows))
+        for line in (*limits(rows), *_same_seed_lines(rows)):
+            console.print(line, markup=False, highlight=False)
         for sentence in words[model, task]:
             console.print(f"\n{sentence}", markup=False, highlight=False)
         for line in _seeds_needed(rows, detect):
             console.print(line, markup=False, highlight=False)
+    show_sources(console, comparison)
 
 
 def _check(cohorts: Sequence[Cohort], folder: Path) -> None:
@@ -101,6 +163,7 @@ def _table(rows: Sequence[Row]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
+    from steadytune.analysis.comparison.difference import HERE
     from steadytune.analysis.comparison.significance import SIGNIFICANT
     from steadytune.report.words import called
 
@@ -113,16 +176,30 @@ def _table(rows: Sequence[Row]) -> Table:
         if row.is_baseline:
             continue
         table.add_row(f"[bold]{escape(called(row.recipe))}[/]")
-        for found in row.differences.values():
-            if not math.isnan(found.interval.value):
+        for name, found in row.differences.items():
+            # A second p-value beside the one that decides would only be misread; differences.csv has it.
+            if not math.isnan(found.interval.value) and not name.endswith(HERE):
                 table.add_row(
                     f"  {_title(row, found)}",
-                    escape(_amount(found)),
+                    escape(_amount(found, row.scale)),
                     *(_probability(p) for p in (found.significance.p, found.p_adjusted)),
                     found.significance.test,
                     style="bold" if found.p_adjusted < SIGNIFICANT else None,
                 )
     return table
+
+
+def _same_seed_lines(rows: Sequence[Row]) -> list[str]:
+    """Say what each recipe changes at the same seed, but for those of which the verdict says so."""
+    from steadytune.analysis.comparison.same_seed import changed_at_same_seed
+
+    lines = []
+    for row in rows:
+        found = row.same_seed
+        if found is not None and not found.next_to_nothing:
+            value, beside = changed_at_same_seed(found)
+            lines.append(f"{row.recipe} at the same seed, {found.of} changed: {value} ({beside})")
+    return lines
 
 
 def _title(row: Row, found: Difference) -> str:
@@ -132,10 +209,15 @@ def _title(row: Row, found: Difference) -> str:
     return names.get(found.measure) or MEASURES[found.measure].short
 
 
-def _amount(found: Difference) -> str:
-    value, low, high = found.interval
+def _amount(found: Difference, scale: Scale) -> str:
+    from steadytune.analysis.wording import times
+    from steadytune.report.words import SCALES
+
+    value, low, high = found.interval.value, found.adjusted.low, found.adjusted.high
     if found.measure == "sd_ratio":
-        written = [f"{number:.2f}" for number in (value, low, high)]
+        written = [times(number) for number in (value, low, high)]
+    elif (found.measure == "mean" and not scale.unit) or found.measure in SCALES:
+        written = [f"{number:+.4g}" for number in (value, low, high)]
     elif found.measure in ("mean", "failed"):
         written = [f"{100 * number:+.1f}" for number in (value, low, high)]
     else:
@@ -149,18 +231,22 @@ def _probability(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _seeds_needed(rows: Sequence[Row], detect: float) -> list[str]:
+def _seeds_needed(rows: Sequence[Row], detect: float | None) -> list[str]:
     """Say what it would take, whatever has been found, in four cases of five."""
     from steadytune.analysis.comparison.power import seeds_to_pin_sd
-    from steadytune.analysis.wording import in_points
+    from steadytune.analysis.grouping import size_words
+    from steadytune.analysis.wording import score_step
 
     lines = ["", "seeds a recipe that would be needed, from the SDs seen here:"]
     for row in rows:
-        if row.is_baseline or not max(row.sd.value, row.reference.last("sd").value) > 0:
+        if row.is_baseline or row.differences["mean"].estimate is None:
             continue
-        needed = row.seeds_to_detect(detect / 100)
-        lines.append(
-            f"  {row.recipe} against {row.baseline}: {needed} to see a difference of {in_points(detect / 100)}"
-        )
+        step = row.step(detect)
+        what = f"to see a difference of {score_step(step, row.scale)}"
+        if (needed := row.seeds_to_detect(step)) is None:
+            size = size_words(row.profile.cohort)
+            lines.append(f"  {row.recipe} against {row.baseline}: no number {what}, for the error of {size}")
+        else:
+            lines.append(f"  {row.recipe} against {row.baseline}: {needed} {what}")
     lines.append(f"  {rows[0].seeds_to_detect_ratio(_RATIO)} to see an SD twice another")
     return [*lines, f"  {seeds_to_pin_sd(_WIDTH)} to know an SD to about a quarter either way"]

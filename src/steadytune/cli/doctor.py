@@ -42,15 +42,16 @@ def doctor(
 
     `python -c "print(args.to_json_string())" > args.json` in your own script, then `steadytune doctor args.json`
     """
+    from steadytune.cli.terminal import say
     from steadytune.doctor import diagnose
 
-    typer.echo("\n".join(_lines(diagnose(target), target)))
+    say("\n".join(_lines(diagnose(target), target)))
 
 
 def _lines(diagnosis: Diagnosis, target: Path) -> list[str]:
     findings = diagnosis.findings
     count = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}" if findings else "nothing found"
-    lines = [f"{target}: {count}"]
+    lines = [f"{target}: {count}", *(_wrapped("  ", line) for line in diagnosis.data)]
     shown = ""
     for finding in findings:
         if finding.severity != shown:

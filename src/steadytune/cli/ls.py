@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from steadytune.records import RunRecord
+    from collections.abc import Sequence
+
+    from steadytune.records import RunRecord, RunStore
 
 
 _HEADINGS = ("run", "recipe", "seed", "status", "score", "seconds", "")
@@ -24,35 +26,47 @@ def ls(folder: Annotated[Path, typer.Argument(help="The --out folder of a 'stead
 
     `steadytune ls runs/rte | grep FAILED`
     """
+    from steadytune.cli.terminal import on_one_line, say
     from steadytune.records import RunStore
 
     store = RunStore(folder)
     records = store.records()
     # Model and task would be the same words in every line of most folders.
     named = len({record.spec.cohort[:2] for record in records}) > 1
-    for line in _aligned([_HEADINGS, *(_line(record, named) for record in records)]):
-        typer.echo(line)
-    typer.echo()
+    lines = [_HEADINGS, *(tuple(map(on_one_line, _line(record, named))) for record in records)]
+    for line in _aligned(lines):
+        say(line)
+    say()
     asked = len(store.study.seeds)
     groups: dict[tuple[str, str, str], list[RunRecord]] = {}
     for record in records:
         groups.setdefault(record.spec.cohort, []).append(record)
     for cohort, members in groups.items():
-        typer.echo(_summary(" / ".join(cohort), members, asked))
-    missing = sum(1 for _ in store.study.grid()) - len(records)
+        say(on_one_line(_summary(" / ".join(cohort), members, asked)))
+    missing = sum(1 for _ in store.study.grid()) - len(records) - len(store.skipped)
     if missing > 0:
-        typer.echo(
-            f"{missing} of the study's runs are not there yet: steadytune run {folder}/study.yaml --out {folder}"
-        )
+        say(f"{missing} of the study's runs are not there yet: {store.resume}")
+    if hint := retry_hint(store, records):
+        say(hint)
+
+
+def retry_hint(store: RunStore, records: Sequence[RunRecord]) -> str:
+    """Say how many runs failed or diverged, and how they are trained again; empty if none did."""
+    lost = sum(record.status != "done" for record in records)
+    runs = f"{lost} run{'' if lost == 1 else 's'} failed or diverged"
+    return f"{runs}; to train {'it' if lost == 1 else 'them'} again: {store.retry}" if lost else ""
 
 
 def _line(record: RunRecord, named: bool) -> tuple[str, ...]:
+    from steadytune.analysis.wording import scored
+    from steadytune.metrics import recorded
+
     recipe = " / ".join(record.spec.cohort) if named else record.spec.recipe
-    score = "-" if record.score is None else f"{100 * record.score:.1f}"
+    score = "-" if record.score is None else scored(record.score, recorded(record.metric))
     if record.status != "done":
         mark = f"FAILED {record.reason or ''}".rstrip()
     else:
-        mark = "FAILED at or below the majority class" if record.failed else ""
+        mark = "FAILED no better than one answer" if record.failed else ""
     return record.spec.id, recipe, record.spec.seeds.label, record.status, score, f"{record.seconds:.1f}", mark
 
 
@@ -68,11 +82,15 @@ def _aligned(lines: list[tuple[str, ...]]) -> list[str]:
 
 
 def _summary(name: str, records: list[RunRecord], asked: int) -> str:
+    from steadytune.analysis.wording import scored
+    from steadytune.metrics import recorded
+
     scores = [record.score for record in records if record.score is not None]
     parts = [f"{len(records)} of {asked} runs"]
     if scores:
         metric = next(record.metric for record in records if record.score is not None)
-        span = f"{100 * min(scores):.1f} to {100 * max(scores):.1f}" if len(scores) > 1 else f"{100 * scores[0]:.1f}"
+        ends = dict.fromkeys(scored(score, recorded(metric)) for score in (min(scores), max(scores)))
+        span = " to ".join(ends)
         parts.append(f"{metric} {span}")
     if failed := sum(record.failed for record in records):
         parts.append(f"{failed} failed")

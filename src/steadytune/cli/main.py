@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -14,9 +19,10 @@ from steadytune.cli.ls import ls
 from steadytune.cli.measure import measure
 from steadytune.cli.report import report
 from steadytune.cli.run import run
+from steadytune.cli.terminal import complain, show_warning
 from steadytune.cli.theory import theory
 from steadytune.cli.validate import validate
-from steadytune.errors import UserError
+from steadytune.errors import FolderWarning, UserError, machine_fault
 
 app = typer.Typer(
     help="Measure how much a fine-tuned model owes to luck, and make it owe less.",
@@ -32,19 +38,69 @@ app.add_typer(theory, name="theory")
 _UsageError: Any = typer.BadParameter.__base__
 
 
-def main() -> None:
-    """Run the command line; say a user's mistake in a line or two and leave with exit code 2."""
+_received: list[int] = []
+"""Signals that asked this process to end."""
+
+
+def _stop(number: int, frame: object) -> None:
+    _received.append(number)
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _listening_to_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, unless it was started to ignore them, as by nohup."""
+    _received.clear()
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    mine = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        mine = []
+    for number in mine:
+        signal.signal(number, _stop)
     try:
-        sys.exit(app(sys.argv[1:] or ["--help"], prog_name="steadytune", standalone_mode=False))
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code.
+
+    A user's mistake is said in a line or two, and so is what the machine refuses: exit code 2. A command that was
+    stopped by a signal leaves with 128 and the number of the signal. What is raised beside these is a bug of ours.
+    """
+    with _listening_to_signals(), warnings.catch_warnings():
+        warnings.showwarning = show_warning
+        warnings.simplefilter("always", FolderWarning)
+        code = _run(sys.argv[1:] or ["--help"])
+    sys.exit(code)
+
+
+def _run(words: list[str]) -> int:
+    code = 2
+    try:
+        # Without standalone mode an exit code is what comes back, 130 after an interrupt.
+        given: object = app(words, prog_name="steadytune", standalone_mode=False)
+        code = given if isinstance(given, int) else 0
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
     except _UsageError as error:
         command = error.ctx.command_path if error.ctx else "steadytune"
-        print(f"error: {error.format_message()}\nSee {command} --help", file=sys.stderr)
+        complain(f"error: {error.format_message()}\nSee {command} --help")
+    except MemoryError as error:
+        complain(f"error: there is not enough memory ({str(error) or 'none is left'})")
     except OSError as error:
-        if error.filename is None:
-            raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        # A command whose terminal is gone can write no more; that is no fault of the disk.
+        if not _received:
+            complain(f"error: {machine_fault(error)}")
     except KeyboardInterrupt:
-        sys.exit(130)
-    sys.exit(2)
+        code = 128 + signal.SIGINT
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            raise
+        complain(f"error: the code of another package ended the command: sys.exit({end.code!r})")
+    if _received:
+        complain(f"stopped by {signal.Signals(_received[0]).name}")
+        code = 128 + _received[0]
+    return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,8 @@ import typer
 from steadytune.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from steadytune.analysis.comparison.compare import Comparison
@@ -25,7 +28,24 @@ def measure(
         str | None,
         typer.Option(
             help="What scores the runs in files: a score that they hold, or a metric of predictions and labels.",
-            show_default="a score that the files hold, or accuracy",
+            show_default="the most natural score that the files hold, or accuracy",
+        ),
+    ] = None,
+    positive: Annotated[
+        str | None,
+        typer.Option(
+            help="Name or number of the class that F1, average precision and the like speak of.",
+            show_default="class 1; of named classes the one that denies nothing, or the rarer",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Which column is what, where its name does not say: group=passage, label=gold, ignore=a,b; "
+            "kind=regression; axes=examples-first. May be repeated.",
+            show_default=False,
         ),
     ] = None,
     out: Annotated[
@@ -50,53 +70,86 @@ def measure(
 
     `steadytune measure runs/rte`
     """
-    from rich.console import Console
-
     from steadytune.analysis.comparison.compare import compare
+    from steadytune.cli.console import Console
     from steadytune.cli.progress import bar
     from steadytune.cli.report import show
     from steadytune.records import RunStore
 
     console = Console()
     if len(paths) == 1 and (paths[0] / "study.yaml").is_file():
-        if out or metric:
-            raise UserError(f"{paths[0]} is a study, which has a metric of its own: see steadytune report {paths[0]}")
+        if out or metric or settings or positive:
+            see = shlex.join(["steadytune", "report", str(paths[0])])
+            raise UserError(f"{paths[0]} is a study, which has a metric of its own: see {see}")
         with bar(console, "measuring") as progress:
             comparison = compare(RunStore(paths[0]), progress=progress)
         show(console, comparison)
         return
     if out and out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: --out names a folder")
-    runs, comparison = _measure_files(console, paths, metric)
-    show(console, comparison, _write(out, comparison, runs) if out else None)
+    runs, comparison = _measure_files(console, paths, metric, positive, key_values(settings or []))
+    _show_read(console, comparison)
+    show(console, comparison, write_page(out, comparison, runs) if out else None)
 
 
-def _measure_files(console: Console, paths: list[Path], metric: str | None) -> tuple[list[ExternalRun], Comparison]:
+def key_values(settings: list[str]) -> dict[str, str]:
+    """Take options of the form KEY=VALUE apart."""
+    for setting in settings:
+        if "=" not in setting:
+            raise UserError(f"--set {setting} must be KEY=VALUE, as in --set group=passage")
+    return {key.strip(): value.strip() for key, value in (setting.split("=", 1) for setting in settings)}
+
+
+def _measure_files(
+    console: Console, paths: list[Path], metric: str | None, positive: str | None, columns: dict[str, str]
+) -> tuple[list[ExternalRun], Comparison]:
     from steadytune.analysis.comparison.compare import compare
     from steadytune.cli.progress import bar
-    from steadytune.external import cohort_of, read_run, run_files
+    from steadytune.external import Choices, cohort_of, read_source, run_files, runs_of
 
+    choices = Choices.parse(columns)
     files = run_files(paths)
-    runs = []
+    sources = []
     with console.status("reading") as status:
         for number, path in enumerate(files, start=1):
-            status.update(f"reading run {number} of {len(files)}")
-            runs.append(read_run(path))
+            status.update(f"reading file {number} of {len(files)}")
+            sources.append(read_source(path))
+    runs = runs_of(sources, choices, metric)
+    cohort = cohort_of(runs, metric, choices, positive)
     with bar(console, "measuring") as progress:
-        return runs, compare([cohort_of(runs, metric)], progress=progress)
+        return runs, compare([cohort], progress=progress)
 
 
-def _write(out: Path, comparison: Comparison, runs: list[ExternalRun]) -> Path:
-    """Write report.html and its tables into a folder; return the path of the page."""
+def _show_read(console: Console, comparison: Comparison) -> None:
+    """Print what was read of the files, and what must be known before any number."""
+    for found in comparison.profiles:
+        for name, value in found.cohort.read.items():
+            console.print(f"{name}: {value}", markup=False, highlight=False)
+        for note in found.first_notes:
+            console.print(f"note: {note}", markup=False, highlight=False)
+
+
+def write_page(out: Path, comparison: Comparison, runs: Sequence[ExternalRun], words: list[str] | None = None) -> Path:
+    """Write report.html and its tables into a folder; return the path of the page.
+
+    Args:
+        out: The folder.
+        comparison: Of the runs.
+        runs: As they were read.
+        words: What the page says first; left out, the verdict on the comparison.
+    """
     from steadytune.analysis.comparison.verdict import verdict
     from steadytune.external import texts_of
     from steadytune.files import write_text
     from steadytune.report import REPORT, render
-    from steadytune.report.tables import flips_csv, measures_csv
+    from steadytune.report.tables import differences_csv, flips_csv, measures_csv
 
     texts = {found.cohort.examples: texts_of(runs) for found in comparison.profiles}
     tables = {"measures.csv": measures_csv(comparison), "flips.csv": flips_csv(comparison, texts)}
+    if len(comparison.profiles) > 1:
+        tables["differences.csv"] = differences_csv(comparison)
     for name, content in tables.items():
         write_text(out / name, content)
-    write_text(out / REPORT, render(comparison, verdict(comparison), texts=texts, tables=tuple(tables)))
+    said = verdict(comparison) if words is None else dict.fromkeys(comparison.baselines, words)
+    write_text(out / REPORT, render(comparison, said, texts=texts, tables=tuple(tables)))
     return out / REPORT

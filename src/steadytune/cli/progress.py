@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import (
@@ -103,8 +103,13 @@ class ConsoleListener(Listener):
         if run_id in self.bars:
             self.progress.remove_task(self.bars.pop(run_id))
         self.progress.update(self.sweep, completed=self.done + sum(self.shares.values()))
+        from steadytune.analysis.wording import scored
+        from steadytune.metrics import recorded
+
         if record.status == "done" and record.score is not None:
-            outcome = f"{record.metric} {100 * record.score:.1f}" + (" (failed run)" if record.failed else "")
+            outcome = f"{record.metric} {scored(record.score, recorded(record.metric))}" + (
+                " (failed run)" if record.failed else ""
+            )
         else:
             outcome = f"{record.status}: {record.reason}"
         line = f"[{self.done}/{self.missing}] {self.names[run_id]}: {outcome}, {record.seconds:.0f} s{remark}"
@@ -114,8 +119,10 @@ class ConsoleListener(Listener):
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def ended(self) -> None:
-        """Take the bars away."""
-        self.progress.stop()
+        """Take the bars away, and show the cursor again."""
+        # The terminal may be gone, and with it the reason why the sweep was stopped would be.
+        with suppress(OSError):
+            self.progress.stop()
 
 
 def about_left(begun: float, share: float) -> str:

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from steadytune.analysis.comparison.compare import Comparison
 
 
-def report(folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run'.")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run'.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report instead, if the runs' own is not to be written into.")
+    ] = None,
+) -> None:
     """Compare the runs that a folder holds, and write report.html and the tables into it.
 
     Nothing is trained; runs that are still missing are left out.
@@ -22,31 +27,50 @@ def report(folder: Annotated[Path, typer.Argument(help="The --out folder of a 's
 
     `steadytune report runs/rte`
     """
-    from rich.console import Console
-
+    from steadytune.cli.console import Console
     from steadytune.cli.progress import bar
     from steadytune.records import RunStore
     from steadytune.report import write_report
 
     console = Console()
     with bar(console, "measuring") as progress:
-        page, comparison = write_report(RunStore(folder), progress=progress)
+        page, comparison = write_report(RunStore(folder), progress=progress, out=out)
     show(console, comparison, page)
 
 
 def show(console: Console, comparison: Comparison, page: Path | None = None) -> None:
     """Print the verdict on the baseline and the table, then where the report lies or, without one, its notes."""
-    from steadytune.analysis.comparison.verdict import verdict
+    from steadytune.analysis.comparison.verdict import must_know, verdict
     from steadytune.report import comparison_table
+    from steadytune.report.words import called
 
     console.print()
     for sentences in verdict(comparison).values():
         # The first speaks of the baseline; all of them would push the table off the screen.
         console.print(f"{sentences[0]}\n", markup=False, highlight=False)
     console.print(comparison_table(comparison))
+    show_sources(console, comparison)
+    for row in comparison.rows():
+        # The sentences of the other recipes are not printed; this much must not be missed beside their numbers.
+        for words in () if row.is_baseline else must_know(row):
+            console.print(f"{called(row.recipe)}: {words}", markup=False, highlight=False)
     if page:
         # Not wrapped, so that the path can be copied or clicked.
         console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
         return
-    for note in dict.fromkeys(note for profile in comparison.profiles for note in profile.notes):
+    said = {note for profile in comparison.profiles if profile.cohort.read for note in profile.first_notes}
+    for note in dict.fromkeys(note for profile in comparison.profiles for note in profile.notes if note not in said):
         console.print(f"note: {note}", markup=False, highlight=False)
+
+
+def show_sources(console: Console, comparison: Comparison) -> None:
+    """Print where the luck of each cohort comes from; nothing where no seeds form a grid."""
+    from steadytune.report.luck import source_sentences, sources
+
+    several = len(comparison.profiles) > 1
+    for number, profile in enumerate(found for found in comparison.profiles if sources([found])):
+        if number == 0:
+            console.print("where the luck comes from:", style="bold")
+        name = f"{profile.cohort.name}: " if several else ""
+        for _, words in source_sentences(sources([profile])):
+            console.print(f"{name}{words}", markup=False, highlight=False)

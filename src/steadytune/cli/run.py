@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,6 +47,9 @@ def run(
     workers: Annotated[
         int, typer.Option(min=0, help="Runs trained at the same time; 0 means what the machine has room for.")
     ] = 0,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Train runs that failed, diverged or are damaged again, too.")
+    ] = False,
 ) -> None:
     """Train the runs of a study that its folder does not hold yet, then measure, compare and report.
 
@@ -66,13 +70,17 @@ def run(
     content = study_content(study, options, settings, vary=vary)
     if out is None:
         raise UserError("no output folder given: name one with --out, such as --out runs/x")
-    execute(Study.parse(content, str(study or "command line")), out, workers)
+    execute(Study.parse(content, str(study or "command line")), out, workers, retry_failed)
 
 
-def execute(study: Study, out: Path, workers: int) -> None:
-    """Run a study with a progress display, print the comparison and write the report."""
-    from rich.console import Console
+def execute(study: Study, out: Path, workers: int, retry_failed: bool = False) -> None:
+    """Run a study with a progress display, print the comparison and write the report.
 
+    Raises:
+        Exit: With code 1 if no run of the study finished; with 130 if it was interrupted.
+    """
+    from steadytune.cli.console import Console
+    from steadytune.cli.ls import retry_hint
     from steadytune.cli.progress import ConsoleListener, bar
     from steadytune.cli.report import show
     from steadytune.files import room_on_disk
@@ -86,12 +94,41 @@ def execute(study: Study, out: Path, workers: int) -> None:
             console.print(
                 f"{model} is stored in {stored}; it is loaded in float32", markup=False, highlight=False, soft_wrap=True
             )
+    for line in data_lines(study):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     with room_on_disk(out):
         try:
-            store = run_study(study, out, workers=workers, listener=ConsoleListener(console))
+            store = run_study(study, out, workers=workers, listener=ConsoleListener(console), retry_failed=retry_failed)
         except KeyboardInterrupt:
-            console.print("stopped; finished runs are kept, and the same command goes on from here")
+            # The terminal may be gone.
+            with suppress(OSError):
+                console.print("stopped; finished runs are kept, and the same command goes on from here")
             raise typer.Exit(130) from None
         with bar(console, "measuring") as progress:
             page, comparison = write_report(store, progress=progress)
     show(console, comparison, page)
+    records = store.records()
+    if hint := retry_hint(store, records):
+        console.print(hint, markup=False, highlight=False, soft_wrap=True)
+    if not any(record.status == "done" for record in records):
+        raise typer.Exit(1)
+
+
+def data_lines(study: Study) -> list[str]:
+    """Say what was read of the data that a study trains on and measures, and what is wrong with it."""
+    from steadytune.tasks import load_task
+    from steadytune.tasks.data_facts import data_facts
+    from steadytune.tasks.splits import split
+    from steadytune.training.data import with_cut
+
+    lines: dict[str, None] = {}
+    for spec in study.task:
+        task = load_task(spec)
+        # All recipes are measured on the same examples; the training subset is that of the first seeds and recipe.
+        training = study.recipe_training(next(iter(study.recipes)))
+        splits = split(task, training, study.seeds[0].data)
+        facts = data_facts(task, splits)
+        for model in study.model:
+            for line in with_cut(facts, splits, model, training.max_length).lines():
+                lines[line] = None
+    return list(lines)

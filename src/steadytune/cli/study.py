@@ -59,13 +59,16 @@ def put(content: dict[str, Any], setting: str) -> None:
     """
     import yaml
 
+    from steadytune.config import parse_yaml
+
     key, equals, text = setting.partition("=")
     if not equals or not key:
         raise UserError(f"--set takes KEY=VALUE, such as training.learning_rate=5e-5, not '{setting}'")
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
-        raise UserError(f"--set {key}: '{text}' is not a YAML value") from None
+        value = parse_yaml(text)
+    except (yaml.YAMLError, ValueError, LookupError, TypeError) as error:
+        why = f" ({error.problem})" if isinstance(error, yaml.MarkedYAMLError) and error.problem else ""
+        raise UserError(f"--set {key:.60}: '{text:.60}' is not a YAML value{why}") from None
     *path, last = key.split(".")
     place = content
     for part in path:
@@ -80,6 +83,6 @@ def put(content: dict[str, Any], setting: str) -> None:
                 inner = {"name": inner}
             place[part] = inner
         if not isinstance(inner, dict):
-            raise UserError(f"--set {key}: '{part}' holds {inner!r}, which has no keys")
+            raise UserError(f"--set {key}: '{part}' holds {inner!r:.60}, which has no keys")
         place = inner
     place[last] = value

@@ -10,7 +10,12 @@ import typer
 from steadytune.errors import UserError
 
 
-def validate(folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run'.")]) -> None:
+def validate(
+    folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run'.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report instead, if the runs' own is not to be written into.")
+    ] = None,
+) -> None:
     """Examine the validity and the consistency of the measures, and say which of them to report.
 
     Nothing is trained. The report is written again with what was found, and all numbers go into validity.csv.
@@ -19,10 +24,9 @@ def validate(folder: Annotated[Path, typer.Argument(help="The --out folder of a 
 
     `steadytune validate runs/rte`
     """
-    from rich.console import Console
-
     from steadytune.analysis.comparison.compare import compare
     from steadytune.analysis.validity.validate import validate
+    from steadytune.cli.console import Console
     from steadytune.cli.progress import bar
     from steadytune.records import RunStore
     from steadytune.report import validity_table, write_report
@@ -36,6 +40,6 @@ def validate(folder: Annotated[Path, typer.Argument(help="The --out folder of a 
     with bar(console, "measuring on fewer examples") as progress:
         validations = validate(comparison.profiles, layers="all", progress=lambda done, total: progress(done / total))
     console.print(validity_table(validations))
-    page, _ = write_report(store, comparison, validations)
+    page, _ = write_report(store, comparison, validations, out=out)
     # Not wrapped, so that the path can be copied or clicked.
     console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from steadytune.analysis.learned import chance_loss
+from steadytune.doctor.data import data_findings
 from steadytune.doctor.findings import Diagnosis, Finding, Remedy, in_order
 from steadytune.doctor.remedies import remedies, usage
 from steadytune.doctor.rules import RULES
-from steadytune.doctor.runs import chance_loss, run_findings
+from steadytune.doctor.runs import run_findings
 from steadytune.doctor.setup import Setup, arguments_setup, study_setups
 from steadytune.errors import UserError
 from steadytune.external.read import ARRAY_SUFFIXES
 from steadytune.records import RunRecord, RunStore
+from steadytune.records.trained import as_trained
 from steadytune.study import Study
 
 __all__ = ["Diagnosis", "Finding", "Remedy", "Setup", "diagnose"]
@@ -32,14 +35,16 @@ def diagnose(target: str | Path) -> Diagnosis:
     if target.is_dir():
         store = RunStore(target)
         groups: dict[tuple[str, str, str], list[RunRecord]] = {}
-        for record in store.records():
+        records = store.records()
+        for record in records:
             groups.setdefault(record.spec.cohort, []).append(record)
-        named, unknown = study_setups(store.study, {names: _accuracies(runs) for names, runs in groups.items()})
+        study = as_trained(store.study, records)[0]
+        named, unknown = study_setups(study, {names: _accuracies(runs) for names, runs in groups.items()})
         setups = list(named.values())
         for names, runs in groups.items():
             where = named[names].where if names in named else " / ".join(names)
             recorded += run_findings(runs, where, _chance(store, runs))
-        if missing := sum(1 for _ in store.study.grid()) - sum(map(len, groups.values())):
+        if (missing := sum(1 for _ in study.grid()) - len(records) - len(store.skipped)) > 0:
             unknown = (*unknown, f"{missing} of the study's runs, which are not there yet")
     elif target.suffix == ".json":
         setups = [arguments_setup(target)]
@@ -50,9 +55,11 @@ def diagnose(target: str | Path) -> Diagnosis:
         named, unknown = study_setups(Study.from_yaml(target), {})
         setups = list(named.values())
     found = (rule(setup) for rule in RULES for setup in setups)
-    findings = [*recorded, *filter(None, found)]
+    about_data = [finding for setup in setups for finding in data_findings(setup)]
+    findings = [*about_data, *recorded, *filter(None, found)]
     chosen = remedies(findings, setups)
-    return Diagnosis(in_order(findings), unknown, chosen, usage(chosen, setups[0].stock))
+    read = dict.fromkeys(line for setup in setups if setup.data for line in setup.data.described())
+    return Diagnosis(in_order(findings), unknown, chosen, usage(chosen, setups[0].stock), tuple(read))
 
 
 def _refuse_recordings(target: Path) -> None:

@@ -58,12 +58,14 @@ class Diagnosis:
         unknown: What the target does not say, one sentence each.
         remedies: The two or three stabilizers most worth trying; none where nothing calls for one.
         usage: How to try them.
+        data: What was read of the data, a sentence each.
     """
 
     findings: tuple[Finding, ...]
     unknown: tuple[str, ...]
     remedies: tuple[Remedy, ...]
     usage: str
+    data: tuple[str, ...] = ()
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -243,10 +243,15 @@ def evaluation_size(setup: Setup) -> Finding | None:
         return None
     accuracy = fmean(setup.accuracies) if setup.accuracies else 0.5
     spread = math.sqrt(accuracy * (1 - accuracy))
-    error, visible = spread / math.sqrt(size), _NORMAL * math.sqrt(2) * spread / math.sqrt(size)
+    # Examples of one group share what makes them hard: at worst a group says no more than one of them.
+    fewest = setup.measured_groups or size
+    error, visible = (factor * spread / math.sqrt(fewest) for factor in (1, _NORMAL * math.sqrt(2)))
     if visible <= _WANTED:
         return None
-    at = f"{'' if setup.accuracies else 'at most '}{points(error)} points"
+    at = f"{'' if setup.accuracies and fewest == size else 'at most '}{points(error)} points"
+    if fewest < size:
+        at += f", and of {points(spread / math.sqrt(size))} if those of one group had nothing in common"
+    of_groups, about, unit = (f" in {fewest} groups", "up to", "groups") if fewest < size else ("", "about", "examples")
     seeds = ""
     if len(setup.accuracies) > 1:
         by_seeds = stdev(setup.accuracies) / math.sqrt(len(setup.accuracies))
@@ -258,15 +263,15 @@ def evaluation_size(setup: Setup) -> Finding | None:
         "medium",
         "evaluation-size",
         "evaluation set too small to see the difference",
-        found=f"{size} measured examples"
+        found=f"{size} measured examples{of_groups}"
         + (f", mean accuracy {points(accuracy)} over {len(setup.accuracies)} runs" if setup.accuracies else ""),
         why=(
-            f"The choice of {size} examples alone gives an accuracy a standard error of {at}.{seeds} Two recipes "
-            f"must differ by about {points(visible)} points to be told apart on other examples, less where they err on "
-            "the same ones."
+            f"The choice of {size} examples{of_groups} alone gives an accuracy a standard error of {at}.{seeds} Two "
+            f"recipes must differ by {about} {points(visible)} points to be told apart on other examples, less where "
+            "they err on the same ones."
         ),
         source="binomial error, computed: sqrt(p (1 - p) / n), and 1.96 sqrt(2) times that for a difference",
-        advice=f"measure on about {needed} examples to see {points(_WANTED)} points, or claim larger differences alone",
+        advice=f"measure on about {needed} {unit} to see {points(_WANTED)} points, or claim larger differences alone",
     )
 
 

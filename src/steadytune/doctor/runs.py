@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from steadytune.analysis.wording import listed, points
+from steadytune.analysis.learned import HARDLY_BEGUN, hardly_begun, loss_story
+from steadytune.analysis.wording import listed, scored
 from steadytune.doctor.findings import Finding
+from steadytune.metrics import recorded
 from steadytune.records import RunRecord
 
 Curve = list[float | None]
@@ -19,17 +21,6 @@ _VANISHED = 0.01
 _TAIL = 0.1
 _THRESHOLD = f"thresholds are ours: mean loss above {_NEAR_CHANCE} of chance"
 _THRESHOLDS = f"{_THRESHOLD}, gradients below {_VANISHED:.0%} of the first ones"
-
-
-def chance_loss(labels: ArrayLike) -> float:
-    """Return the cross-entropy of always giving the labels' own frequencies, in nats: ln C where classes are balanced.
-
-    Args:
-        labels: (N,) classes of the measured examples, which stand for those of training.
-    """
-    _, counts = np.unique(np.asarray(labels), return_counts=True)
-    shares = counts / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
 
 
 def stuck_since(curve: Curve, steps: Curve, chance: float) -> float | None:
@@ -90,7 +81,7 @@ def run_findings(records: Sequence[RunRecord], where: str, chance: float | None)
         if record.failed:
             kind, story = _story(record, chance)
             stories.setdefault(kind, []).append(f"seed {record.spec.seeds.label}: {story}")
-    return [
+    findings = [
         Finding(
             severity="high",
             where=where,
@@ -99,6 +90,29 @@ def run_findings(records: Sequence[RunRecord], where: str, chance: float | None)
             rule=kind,
         )
         for kind, told in stories.items()
+    ]
+    return [*findings, *_hardly_begun([record for record in records if not record.failed], where, chance)]
+
+
+def _hardly_begun(records: Sequence[RunRecord], where: str, chance: float | None) -> list[Finding]:
+    """Say which of the runs that did not fail had learned next to nothing of their training set."""
+    if chance is None or not records:
+        return []
+    losses = np.array([record.loss_ends for record in records])
+    chosen = hardly_begun(losses, chance)
+    if not chosen.any():
+        return []
+    return [
+        Finding(
+            rule="hardly-begun",
+            severity="medium",
+            title="training had hardly begun",
+            where=where,
+            found=f"{np.count_nonzero(chosen)} of {len(records)} runs: {loss_story(losses[chosen], chance)}",
+            why="Such runs differ as their random heads do, or hardly at all; both say little of the recipe.",
+            source=f"ours: the training loss of the last tenth is above {HARDLY_BEGUN} of that of guessing",
+            advice="more epochs or a higher learning rate, until the training loss has fallen; then measure again",
+        )
     ]
 
 
@@ -151,8 +165,8 @@ _FROZEN = {
 def _story(record: RunRecord, chance: float | None) -> tuple[str, str]:
     if record.status != "done":
         return "diverged" if record.status == "diverged" else "crashed", record.reason or "no reason recorded"
-    score = f"{record.metric} {points(record.score or 0.0)}"
-    steps, losses = record.curves.get("step", []), _task_loss(record)
+    score = f"{record.metric} {scored(record.score or 0.0, recorded(record.metric))}"
+    steps, losses = record.curves.get("step", []), record.task_loss
     if chance is None or not losses:
         return "unexplained", score
     since = stuck_since(losses, steps, chance)
@@ -161,13 +175,6 @@ def _story(record: RunRecord, chance: float | None) -> tuple[str, str]:
     place = f"from step {since:g} of {steps[-1]:g} on" if since != steps[0] else "throughout"
     story = f"{score}, loss at chance ({chance:.3f}) {place}"
     return "collapsed", story if record.spec.training.setting == "head" else f"{story}; {_gradients(record)}"
-
-
-def _task_loss(record: RunRecord) -> Curve:
-    """Return the plain task loss at each logged step; nothing where it was not recorded and is not the loss itself."""
-    methods = record.spec.stabilizers
-    other = any(method.has(hook) for method in methods for hook in ("task_loss", "penalty", "train_step"))
-    return record.curves.get("task_loss", [] if other else record.curves.get("loss", []))
 
 
 def _gradients(record: RunRecord) -> str:

@@ -6,14 +6,20 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from steadytune.errors import UserError
+from steadytune.files import LARGEST_SETTINGS, parse_json, read_content
 from steadytune.study import Study, TaskSpec, Training
 from steadytune.tasks import load_task
+from steadytune.tasks.data_facts import DataFacts, data_facts
 from steadytune.tasks.splits import split
+from steadytune.training.data import with_cut
 from steadytune.training.weights import half_precision, model_folder
 
 _IGNORE_WARMUP = {"constant", "reduce_lr_on_plateau", "greedy"}
@@ -45,7 +51,9 @@ class Setup:
         half: "float16" or "bfloat16" where the checkpoint is stored so.
         train_examples: Size of the training set.
         measured_examples: Size of the measured set; None for a regression, which has no accuracy.
+        measured_groups: How many groups these examples form; None where each stands for itself, or nobody said.
         accuracies: Of recorded runs that finished.
+        data: What is known of the task's data.
     """
 
     where: str
@@ -67,7 +75,9 @@ class Setup:
     half: str | None = None
     train_examples: int | None = None
     measured_examples: int | None = None
+    measured_groups: int | None = None
     accuracies: tuple[float, ...] = ()
+    data: DataFacts | None = None
 
     def unsaid(self) -> tuple[str, ...]:
         """Return what is not known and has to be, one phrase each."""
@@ -123,7 +133,7 @@ def study_setups(
             stabilizers=stabilizers,
             accuracies=accuracies.get(names, ()),
             **known(_model, model),
-            **known(_sizes, task, training),
+            **known(_data, model, task, training, study.seeds[0].data),
         )
     return setups, tuple(unknown)
 
@@ -135,11 +145,21 @@ def _model(name: str) -> dict[str, Any]:
     return {"layers": layers, "half": half_precision(name)}
 
 
-def _sizes(spec: TaskSpec, training: Training) -> dict[str, Any]:
+def _data(model: str, spec: TaskSpec, training: Training, data_seed: int) -> dict[str, Any]:
     task = load_task(spec)
-    splits = split(task, training)
+    splits = split(task, training, data_seed)
+    facts = data_facts(task, splits)
+    # Where the model is not here that is said of its depth.
+    with suppress(UserError, OSError):
+        facts = with_cut(facts, splits, model, training.max_length)
     measured = None if task.kind == "regression" else len(splits.measure)
-    return {"train_examples": len(splits.train), "measured_examples": measured}
+    groups = None if splits.measure.groups is None else len(np.unique(splits.measure.groups))
+    return {
+        "train_examples": len(splits.train),
+        "measured_examples": measured,
+        "measured_groups": groups,
+        "data": facts,
+    }
 
 
 def arguments_setup(path: Path) -> Setup:
@@ -148,11 +168,10 @@ def arguments_setup(path: Path) -> Setup:
     Raises:
         UserError: The file cannot be read, is not JSON, or holds something else.
     """
+    text = read_content(path, LARGEST_SETTINGS)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+        content = parse_json(text.decode("utf-8"))
+    except ValueError as error:
         raise UserError(f"{path}: not JSON ({' '.join(str(error).split()):.100})") from None
     if not isinstance(content, dict) or not {"learning_rate", "num_train_epochs"} <= set(content):
         raise UserError(f"{path} holds no TrainingArguments: write it with args.to_json_string()")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,46 +11,89 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from steadytune.errors import UserError, unknown_name
-from steadytune.external.read import check, read_run, run_files, run_name
+from steadytune.errors import UserError
+from steadytune.external.aligning import align, drop_unlabelled, orient_states, unify_classes
+from steadytune.external.columns import Choices
+from steadytune.external.outputs import probabilities_called_logits
+from steadytune.external.read import check, read_source, run_files, run_name
 from steadytune.external.run import ExternalRun, check_same_examples
-from steadytune.measures.text import chrf
-from steadytune.records import Cohort
+from steadytune.external.said import seed_notes, summary
+from steadytune.external.source import Source
+from steadytune.external.understand import understand
+from steadytune.metrics import METRICS, Answers, Scored, score
+from steadytune.records import Cohort, LostRun
 from steadytune.records.checks import Kind, inferred_kind
-from steadytune.tasks.base import Examples
-from steadytune.tasks.metrics import METRICS, TARGETS, check_metric, evaluate, majority_score
 
 EXAMPLES = "these examples"
 """Name of the texts of a cohort's examples, where the runs have them."""
 
-_DEFAULT_METRICS: dict[Kind, str] = {
-    "classification": "accuracy",
-    "choice": "accuracy",
-    "regression": "pearson",
-    "generation": "exact_match",
-}
-_TEXT_METRICS = ("exact_match", "chrf")
 
-
-def read_runs(paths: str | Path | Iterable[str | Path], metric: str | None = None) -> Cohort:
+def read_runs(
+    paths: str | Path | Iterable[str | Path],
+    metric: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    positive: str | int | None = None,
+) -> Cohort:
     """Read runs that were trained elsewhere, one file each, into a cohort.
 
     Args:
-        paths: Two or more files .npz, .safetensors, .csv, .tsv, .jsonl or .parquet, or one folder of them.
+        paths: Two or more files .npz, .safetensors, .csv, .tsv, .jsonl or .parquet, or one folder of them; one file of
+            several runs, whose column `seed` names them.
         metric: What scores the runs: a score that every file holds, or else a metric that follows from predictions and
-            labels. Left out, it is the first score that every file holds, or else accuracy (of a regression, Pearson's
-            correlation; of texts, the share that equals the reference).
+            labels. Left out, it is the most natural of the scores that every file holds, never a loss where there is
+            more, or else accuracy (of a regression, Pearson's correlation; of texts, the share that equals the
+            reference). Recorded scores that contradict predictions and labels are said to do so, and not taken.
+        columns: Which column is what, where its name does not say: {"group": "passage"}. Keys are "label",
+            "prediction", "logits", "probability" (of class 1), "id", "group", "seed", "text", "generation", "reference"
+            and "states"; "ignore" for columns to leave aside, "kind" for a task kind, and "axes" for "layers-first" or
+            "examples-first" states.
+        positive: Name or number of the class that a metric such as F1 speaks of; by default of two classes the second,
+            or where they have names as `metrics.positive` says.
 
     Raises:
-        UserError: A file cannot be read, is not what a run must be, or does not fit the others; names file and axis.
+        UserError: A file cannot be read, is not what a run must be, does not fit the others, or may be read in several
+            ways; names file and axis, or the setting that tells.
     """
     listed = [paths] if isinstance(paths, (str, Path)) else paths
-    return cohort_of([read_run(file) for file in run_files([Path(path) for path in listed])], metric)
+    choices = Choices.parse(columns or {})
+    sources = [read_source(file) for file in run_files([Path(path) for path in listed])]
+    return cohort_of(runs_of(sources, choices, metric), metric, choices, positive)
 
 
-def cohort_of(runs: Sequence[ExternalRun], metric: str | None = None) -> Cohort:
+def runs_of(sources: Sequence[Source], choices: Choices | None = None, metric: str | None = None) -> list[ExternalRun]:
+    """Give what files hold its meaning.
+
+    Raises:
+        UserError: As `read_runs`, or there is one run alone.
+    """
+    of_targets = metric in METRICS and METRICS[metric].kinds == ("regression",)
+    runs = understand(sources, choices or Choices(), of_targets)
+    if len(runs) < 2:
+        raise UserError(f"{runs[0].origin} is one run: instability needs at least two that differ in their seed")
+    return runs
+
+
+def cohort_of(
+    runs: Sequence[ExternalRun],
+    metric: str | None = None,
+    choices: Choices | None = None,
+    positive: str | int | None = None,
+) -> Cohort:
     """Make a cohort of two or more runs, as `read_runs` does of files."""
+    every, names = runs, run_names(runs)
+    lost = tuple(
+        LostRun(name, run.status, run.reason) for name, run in zip(names, every, strict=True) if run.status is not None
+    )
+    seeds = tuple(name for name, run in zip(names, every, strict=True) if run.status is None)
+    runs, notes = _prepared([run for run in every if run.status is None], choices or Choices())
+    notes = [*seed_notes(every, names), *_own_notes(every), *notes]
+    if not runs:
+        nothing = Cohort(scores=np.empty(0), recipe="these runs", lost=lost)
+        return replace(nothing, notes=tuple(notes), read=summary(every, nothing))
     kind = _kind(runs, metric)
+    if kind != "regression":
+        runs, found = drop_unlabelled(runs, kind)
+        notes += found
     for run in runs:
         check(run, kind)
     check_same_examples(runs)
@@ -57,32 +101,90 @@ def cohort_of(runs: Sequence[ExternalRun], metric: str | None = None) -> Cohort:
     labels = first.labels
     if labels is not None and kind != "regression":
         labels = labels.astype(np.int64)
-    metric, scores, majority = _scores(runs, kind, labels, metric)
 
-    def every(name: str) -> Any:
+    def each(name: str) -> Any:
         return None if getattr(first, name) is None else [getattr(run, name) for run in runs]
 
     as_logits = all(run.logits is not None for run in runs)
-    return Cohort(
-        scores=scores,
-        logits=every("logits") if as_logits else None,
-        probabilities=None if as_logits or first.outputs is None else [_probabilities(run) for run in runs],
-        predictions=every("predictions"),
+    outputs: dict[str, Any] = {
+        "logits": each("logits") if as_logits else None,
+        "probabilities": None if as_logits or first.outputs is None else [_probabilities(run) for run in runs],
+        "predictions": each("predictions") if all(run.predictions is not None for run in runs) else None,
+    }
+    label_names = texts_of(runs).get("labels")
+    scored = _scored(runs, kind, labels, outputs, metric, positive, label_names)
+    cohort = Cohort(
+        scores=scored.values,
+        **outputs,
         labels=labels,
         groups=first.groups,
-        representations=every("representations"),
-        seeds=_names(runs),
-        failed=None if majority is None else scores <= majority,
-        majority_score=majority,
+        representations=each("representations"),
+        seeds=seeds,
+        failed=scored.failed,
+        majority_score=scored.constant,
         recipe="these runs",
-        metric=metric,
+        metric=scored.metric,
         kind=kind,
+        lost=lost,
         examples=EXAMPLES if texts_of(runs) else "",
-        generations=every("generations"),
+        generations=each("generations"),
         references=first.references,
-        token_logits=every("token_logits"),
+        token_logits=each("token_logits"),
         token_counts=first.token_counts,
+        notes=tuple(dict.fromkeys((*notes, *scored.notes))),
+        positive=scored.positive,
+        label_names=label_names,
     )
+    object.__setattr__(cohort, "read", summary([*runs, *(run for run in every if run.status is not None)], cohort))
+    return cohort
+
+
+def _scored(
+    runs: Sequence[ExternalRun],
+    kind: Kind,
+    labels: NDArray[Any] | None,
+    outputs: Mapping[str, Any],
+    metric: str | None,
+    positive: str | int | None,
+    label_names: Sequence[str] | None,
+) -> Scored:
+    """Score runs by what they recorded and by what follows from their outputs."""
+    stacked = {name: None if value is None else np.stack(value) for name, value in outputs.items()}
+    answers = Answers(
+        kind=kind,
+        logits=stacked["logits"],
+        given_probabilities=stacked["probabilities"],
+        given_predictions=stacked["predictions"],
+        labels=labels,
+        texts=None if runs[0].generations is None else [run.generations or () for run in runs],
+        references=runs[0].references,
+    )
+    shared = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
+    held = {name: [run.scores[name] for run in runs] for name in shared}
+    names = [run.origin for run in runs]
+    return score(answers, names, held, metric=metric, positive=positive, label_names=label_names)
+
+
+def _prepared(runs: list[ExternalRun], choices: Choices) -> tuple[list[ExternalRun], list[str]]:
+    """Give runs one order of examples and one numbering of classes, and outputs and states their meaning."""
+    if not runs:
+        return [], []
+    runs, notes = probabilities_called_logits(runs)
+    runs, found = align(runs)
+    notes += found
+    runs, found = unify_classes(runs)
+    notes += found
+    turned = [orient_states(run, choices.axes) for run in runs]
+    return [run for run, _ in turned], [*notes, *(note for _, said in turned for note in said)]
+
+
+def _own_notes(runs: Sequence[ExternalRun]) -> list[str]:
+    """Return what the reading of single files gave to say, with the file where not all say it."""
+    notes = []
+    for note in dict.fromkeys(note for run in runs for note in run.notes):
+        saying = [run for run in runs if note in run.notes]
+        notes.append(note if len(saying) == len(runs) else f"{saying[0].origin}: {note}")
+    return notes
 
 
 def texts_of(runs: Sequence[ExternalRun]) -> dict[str, list[str]]:
@@ -95,13 +197,20 @@ def texts_of(runs: Sequence[ExternalRun]) -> dict[str, list[str]]:
     return found
 
 
-def _names(runs: Sequence[ExternalRun]) -> tuple[str, ...]:
-    """Return the seeds if they tell the runs apart, else names of files, as long as needed for that."""
-    files = [Path(run.origin) for run in runs]
-    for names in ([run.seed or "" for run in runs], list(map(run_name, files))):
+def run_names(runs: Sequence[ExternalRun]) -> tuple[str, ...]:
+    """Return the seeds if they tell the runs apart, else what in their paths does."""
+    files = [Path(run.file or run.origin) for run in runs]
+    stems = [run_name(path) for path in files]
+    parts = [(*path.parts[:-1], stem) for path, stem in zip(files, stems, strict=True)]
+    same = [len(set(at)) == 1 for at in zip(*((*part[::-1],) for part in parts), strict=False)]
+    # From the end of the paths back to where they differ, without the parts that all share.
+    apart = ["/".join(part for part, shared in zip(one[::-1], same, strict=False) if not shared) for one in parts]
+    seeded = [run.seed or "" for run in runs]
+    both = [f"{stem} seed {seed}" for stem, seed in zip(stems, seeded, strict=True)]
+    for names in (seeded, stems, ["/".join(one.split("/")[::-1]) for one in apart], both):
         if all(names) and len(set(names)) == len(runs):
             return tuple(names)
-    return tuple(map(str, files))
+    return tuple(run.origin for run in runs)
 
 
 def _kind(runs: Sequence[ExternalRun], metric: str | None) -> Kind:
@@ -113,74 +222,13 @@ def _kind(runs: Sequence[ExternalRun], metric: str | None) -> Kind:
     for run in runs:
         if run.logits is None or run.logits.ndim != 2 or run.logits.shape[1] != 1:
             continue
-        if metric in METRICS and METRICS[metric].kinds == TARGETS:
+        if metric in METRICS and METRICS[metric].kinds == ("regression",):
             return "regression"
         raise UserError(
             f"{run.origin}: logits must be (examples, two or more classes), not {run.logits.shape}; "
             "for two classes put a column of zeros before them, for a regression give --metric pearson"
         )
     return "classification"
-
-
-def _scores(
-    runs: Sequence[ExternalRun], kind: Kind, labels: NDArray[Any] | None, metric: str | None
-) -> tuple[str, NDArray[np.float64], float | None]:
-    """Return the metric, the scores, and what always giving one answer scores where that is known."""
-    recorded = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
-    asked = metric
-    metric = metric or next(iter(recorded), _DEFAULT_METRICS[kind])
-    if kind == "generation":
-        return _text_scores(runs, metric, metric in recorded, asked)
-    held = np.array([run.scores[metric] for run in runs]) if metric in recorded else None
-    if labels is None or any(run.outputs is None and run.predictions is None for run in runs):
-        if held is None and asked:
-            raise UserError(f"{runs[0].origin}: no labels and no score '{metric}', so the runs cannot be scored by it")
-        return (metric, held, None) if held is not None else ("score", np.full(len(runs), np.nan), None)
-    outputs = _outputs(runs, labels)
-    examples = Examples(tuple((("", None),) for _ in labels), labels)
-    classes = 0 if kind == "regression" else outputs[0].shape[1]
-    if held is not None and not (metric in METRICS and METRICS[metric].fits(kind, classes, examples)):
-        return metric, held, None
-    check_metric(metric, kind, classes, examples)
-    computed = np.array([evaluate([metric], kind, output, examples)[metric] for output in outputs])
-    if held is not None and not np.allclose(held, computed, rtol=0, atol=1e-6):
-        # The score is another one of that name, so what a constant answer gets is unknown.
-        return metric, held, None
-    return metric, computed, majority_score(metric, kind, examples)
-
-
-def _outputs(runs: Sequence[ExternalRun], labels: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return logits or probabilities (N, C), in the place of which a predicted class alone has all the weight."""
-    if all(run.outputs is not None for run in runs):
-        return [np.asarray(run.outputs) for run in runs]
-    predicted = [np.asarray(run.predictions, dtype=np.int64) for run in runs]
-    classes = max(2, 1 + int(labels.max()), *(1 + int(one.max()) for one in predicted))
-    return [np.eye(classes)[one] for one in predicted]
-
-
-def _text_scores(
-    runs: Sequence[ExternalRun], metric: str, held: bool, asked: str | None
-) -> tuple[str, NDArray[np.float64], None]:
-    if held:
-        return metric, np.array([run.scores[metric] for run in runs]), None
-    if metric not in _TEXT_METRICS:
-        raise unknown_name("metric", metric, _TEXT_METRICS)
-    missing = [name for name in ("generations", "references") if getattr(runs[0], name) is None]
-    if missing:
-        if asked:
-            raise UserError(
-                f"{runs[0].origin}: no {missing[-1]} and no score '{metric}', so the runs cannot be scored by it"
-            )
-        return "score", np.full(len(runs), np.nan), None
-    return metric, np.array([_text_score(metric, run) for run in runs]), None
-
-
-def _text_score(metric: str, run: ExternalRun) -> float:
-    generations, references = run.generations or (), run.references or ()
-    if metric == "chrf":
-        return float(chrf(generations, references).mean())
-    pairs = zip(generations, references, strict=True)
-    return float(np.mean([text.strip() == reference.strip() for text, reference in pairs]))
 
 
 def _probabilities(run: ExternalRun) -> NDArray[np.float64]:

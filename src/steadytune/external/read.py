@@ -6,67 +6,119 @@ that they are stored in.
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from steadytune.errors import UserError
+from steadytune.external.building import is_score_field
+from steadytune.external.columns import Choices, is_known
 from steadytune.external.run import ExternalRun
-from steadytune.external.table import read_columns
-from steadytune.files import CorruptFile, map_arrays
-from steadytune.records.checks import Kind, check_finite, check_kind, check_run, read_array
+from steadytune.external.source import Source
+from steadytune.external.understand import understand
+from steadytune.files import CorruptFile, check_regular, map_arrays, parse_json
+from steadytune.records.checks import Kind, check_finite, check_run
+from steadytune.tasks.table import NoNumber, Table
+from steadytune.tasks.tables import read_table
 
 ARRAY_SUFFIXES = (".npz", ".safetensors")
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 _LISTED = ", ".join((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
 
-_ARRAYS = (
-    "logits",
-    "probabilities",
-    "predictions",
-    "labels",
-    "groups",
-    "representations",
-    "token_logits",
-    "token_counts",
-)
+# Metadata of .safetensors that are lists, in JSON, and words.
 _TEXTS = ("label_names", "ids", "texts", "generations", "references")
-_WORDS = ("kind", "examples", "seed")
-_CONTENT = ("logits", "probabilities", "predictions", "representations", "generations", "token_logits")
+_WORDS = ("kind", "examples", "seed", "status", "reason")
+
+# Arrays that are all alike pack to a fiftieth; half a GiB is what any run may take.
+_PACKED, _ALWAYS_UNPACKED = 50, 2**29
 
 Fields = Mapping[str, Any]
 
 
 def run_files(paths: list[Path]) -> list[Path]:
-    """Return the files of the runs: those given, or those in the one folder given, numbers in their names in order.
+    """Return the files of the runs: those given, or those in the folders given, numbers in their names in order.
+
+    A folder holds files of runs or, if it has none, folders of which each holds one.
 
     Raises:
-        UserError: A path is not there, a folder stands among files or holds none, there are fewer than two runs, or one
-            is given twice.
+        UserError: A path is not there, a folder holds no run or one in any of several files, or a file is given twice.
     """
     if not paths:
         raise UserError("no run is given: instability needs at least two that differ in their seed")
     for path in paths:
         _check_exists(path)
     if len(paths) == 1 and paths[0].is_dir():
-        folder = paths[0]
-        paths = sorted((path for path in folder.iterdir() if _suffix(path) and path.name[0] != "."), key=_in_order)
-        if not paths:
-            raise UserError(f"{folder} holds no study.yaml and no files of runs ({_LISTED})")
-    for path in paths:
-        if path.is_dir():
-            raise UserError(f"{path} is a folder: measure one folder alone, or files ({_LISTED})")
+        paths = folder_files(paths[0])
+    else:
+        paths = [_file_of(path) if path.is_dir() else path for path in paths]
     resolved = [path.resolve() for path in paths]
     if twice := [path for path, place in zip(paths, resolved, strict=True) if resolved.count(place) > 1]:
         raise UserError(f"{twice[0]} is given twice: a run is at distance 0 from itself")
-    if len(paths) < 2:
-        raise UserError(f"{paths[0]} is one run: instability needs at least two that differ in their seed")
     return paths
+
+
+def folder_files(folder: Path) -> list[Path]:
+    """Return the files of runs in a folder, or one file of each folder in it, numbers in their names in order.
+
+    Raises:
+        UserError: It holds none, or one of several files of a run.
+    """
+    if files := _runs_in(folder):
+        return files
+    folders = sorted((path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."), key=_in_order)
+    holding = [(path, files) for path in folders if (files := _runs_in(path))]
+    if not holding:
+        raise UserError(f"{folder} holds no study.yaml and no files of runs ({_LISTED})")
+    names = set.intersection(*({file.name for file in files} for _, files in holding))
+    for path, files in holding:
+        if len(files) > 1 and len(names) != 1:
+            listed = ", ".join(file.name for file in files[:4])
+            raise UserError(
+                f"{path} holds {len(files)} files that may be the run ({listed}{', ...' if len(files) > 4 else ''}): "
+                f"give them by name, as in {folder}/*/{files[0].name}"
+            )
+    return [next((file for file in files if file.name in names), files[0]) for _, files in holding]
+
+
+def _file_of(folder: Path) -> Path:
+    """Return the one run in a folder that stands among others."""
+    files = _runs_in(folder)
+    if len(files) != 1:
+        raise UserError(f"{folder} is a folder: measure one folder alone, or files ({_LISTED})")
+    return files[0]
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    return sorted(
+        (path for path in folder.iterdir() if _suffix(path) and path.name[0] != "." and path.is_file()), key=_in_order
+    )
+
+
+def read_source(path: Path) -> Source:
+    """Read what a file holds, without asking what it means.
+
+    Raises:
+        UserError: The file cannot be read; names it.
+    """
+    _check_exists(path)
+    check_regular(path)
+    suffix = _suffix(path)
+    if suffix is None:
+        raise UserError(f"{path}: files of runs end in {_LISTED}; the tables also in .gz")
+    if suffix not in ARRAY_SUFFIXES:
+        table = read_table(path)
+        if not len(table):
+            raise UserError(f"{path} has no rows")
+        table = replace(table, columns={name: _figures(table, name) for name in table.columns})
+        return Source(path, table.columns, table)
+    fields = (_npz if suffix == ".npz" else _safetensors)(path)
+    unread = tuple(name for name, values in fields.items() if values is None)
+    return Source(path, {name: values for name, values in fields.items() if values is not None}, unread=unread)
 
 
 def read_run(path: Path) -> ExternalRun:
@@ -75,12 +127,18 @@ def read_run(path: Path) -> ExternalRun:
     Raises:
         UserError: The file cannot be read, or its arrays are not what they must be; names the file and the axis.
     """
-    _check_exists(path)
-    suffix = _suffix(path)
-    if suffix is None:
-        raise UserError(f"{path}: files of runs end in {_LISTED}; the tables also in .gz")
-    fields = {".npz": _npz, ".safetensors": _safetensors}.get(suffix, read_columns)(path)
-    return _run(str(path), fields)
+    return understand([read_source(path)], Choices())[0]
+
+
+def _figures(table: Table, name: str) -> list[Any]:
+    """Return a column, as numbers where decimal commas spell them."""
+    cells = table.columns[name]
+    if table.typed or not any(cell is not None and "," in cell for cell in cells):
+        return cells
+    try:
+        return list(table.figures(name))
+    except NoNumber:
+        return cells
 
 
 def _check_exists(path: Path) -> None:
@@ -110,13 +168,28 @@ def _npz(path: Path) -> Fields:
     if not zipfile.is_zipfile(path):
         raise UserError(f"{wrong}: it is no whole archive of arrays, as numpy.savez writes it")
     try:
+        _check_unpacked(path)
         with np.load(path, allow_pickle=False) as file:
             # What is not known is not read: it may be large.
             return {name: file[name] if _known(name) else None for name in file}
+    except UserError:
+        raise
     except Exception as error:  # a file from anywhere can break the reader of zip archives in many ways
         reason = " ".join(str(error).split())[:120]
         reason = "it holds Python objects" if "allow_pickle" in reason else reason
         raise UserError(f"{wrong}: {reason}") from None
+
+
+def _check_unpacked(path: Path) -> None:
+    """Refuse an archive that unpacks to far more than arrays of a run ever pack to; the reader stops at these sizes."""
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist() if _known(entry.filename.removesuffix(".npy")))
+    limit = max(_ALWAYS_UNPACKED, _PACKED * path.stat().st_size)
+    if unpacked > limit:
+        raise UserError(
+            f"{path} would take {unpacked / 2**20:,.0f} MiB of memory: of a file of this size at most "
+            f"{limit / 2**20:,.0f} MiB are unpacked; store large arrays as .safetensors, which stay on disk"
+        )
 
 
 def _safetensors(path: Path) -> Fields:
@@ -131,30 +204,14 @@ def _safetensors(path: Path) -> Fields:
     for name in _TEXTS:
         if name in metadata:
             try:
-                fields[name] = json.loads(metadata[name])
+                fields[name] = parse_json(metadata[name])
             except ValueError:
                 raise UserError(f"{path}: '{name}' in its metadata is not a list in JSON") from None
     return fields
 
 
 def _known(name: str) -> bool:
-    return name in (*_ARRAYS, *_TEXTS, *_WORDS, "scores") or name.startswith("scores.")
-
-
-def _run(origin: str, fields: Fields) -> ExternalRun:
-    if not any(name in fields for name in _CONTENT):
-        raise UserError(
-            f"{origin}: no 'logits', 'probabilities', 'representations' or 'generations'; "
-            f"it holds {', '.join(fields) or 'nothing'}"
-        )
-    arrays: dict[str, Any] = {name: read_array(fields[name], f"{origin}: {name}") for name in _ARRAYS if name in fields}
-    texts: dict[str, Any] = {name: _texts(origin, name, fields[name]) for name in _TEXTS if name in fields}
-    words: dict[str, Any] = {name: str(fields[name]) for name in _WORDS if name in fields}
-    if "kind" in words:
-        check_kind(origin, words["kind"])
-    if "representations" in arrays and arrays["representations"].ndim == 2:
-        arrays["representations"] = arrays["representations"][None]
-    return ExternalRun(origin, scores=read_scores(origin, fields), **arrays, **texts, **words)
+    return is_known(name) or is_score_field(name)
 
 
 def check(run: ExternalRun, kind: Kind) -> None:
@@ -166,26 +223,3 @@ def check(run: ExternalRun, kind: Kind) -> None:
     check_run(run, kind)
     if run.representations is not None:
         check_finite(run.origin, run.representations)
-
-
-def _texts(origin: str, name: str, values: Any) -> tuple[str, ...]:
-    listed = values.tolist() if isinstance(values, np.ndarray) else values
-    if not isinstance(listed, list) or any(isinstance(value, (list, dict)) for value in listed):
-        raise UserError(f"{origin}: '{name}' must be one text per example")
-    return tuple(map(str, listed))
-
-
-def read_scores(origin: str, fields: Fields) -> dict[str, float]:
-    """Read the score of a run, or several by name, from "scores" and "scores.NAME".
-
-    Raises:
-        UserError: One is not a single finite number; names the file.
-    """
-    scores = {}
-    for name in fields:
-        if name == "scores" or name.startswith("scores."):
-            value = read_array(fields[name], f"{origin}: '{name}'")
-            if value.size != 1 or not np.isfinite(value).all():
-                raise UserError(f"{origin}: '{name}' must be one finite number, the score of the run")
-            scores[name.removeprefix("scores.") if name != "scores" else "score"] = float(value.item())
-    return scores

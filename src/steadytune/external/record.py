@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from steadytune.errors import UserError
-from steadytune.external.read import check, read_scores
+from steadytune.errors import UserError, unknown_name
+from steadytune.external.building import read_scores
+from steadytune.external.read import check
 from steadytune.external.run import ExternalRun
-from steadytune.files import Arrays, write_arrays
+from steadytune.files import Arrays, CorruptFile, map_arrays, write_arrays
 from steadytune.records.checks import Kind, inferred_kind, read_array, read_list
 
 
@@ -33,10 +34,13 @@ def record_run(
     texts: Sequence[str] | None = None,
     examples: str | None = None,
     seed: int | None = None,
+    status: str | None = None,
+    reason: str | None = None,
     generations: Sequence[str] | None = None,
-    references: Sequence[str] | None = None,
+    references: Sequence[str | Sequence[str]] | None = None,
     token_logits: Any = None,
     token_mask: Any = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write one run into a .safetensors file, whole or not at all.
 
@@ -58,16 +62,22 @@ def record_run(
         texts: N texts that a report may show.
         examples: Digest of the examples, in the place of ids.
         seed: What the run was trained with; names it in tables.
+        status: "diverged" of a run that ended without outputs, which then counts as lost.
+        reason: Why it did.
         generations: N texts that the model wrote.
-        references: N texts that it should write.
+        references: N texts that it should write, or for an example several of which any will do.
         token_logits: (N, T, V) logits over the next token, all runs reading the same references (teacher forcing).
         token_mask: (N, T), true at tokens that are no padding.
+        overwrite: Whether a file of another seed, or of other examples, may be replaced; one of the same may.
 
     Raises:
-        UserError: Arrays do not fit together, or are not what they must be; names the axis.
+        UserError: The file is there with another run, or arrays do not fit together, or are not what they must be;
+            names the axis.
     """
     path = Path(path)
     check_place(path)
+    if not overwrite and (other := another_run(path, seed, examples)):
+        raise UserError(other)
     given = {
         "logits": logits,
         "probabilities": probabilities,
@@ -84,7 +94,10 @@ def record_run(
     if token_logits is not None:
         arrays |= _tokens(token_logits, token_mask)
     named = scores if isinstance(scores, Mapping) else {} if scores is None else {"score": scores}
+    if status not in (None, "diverged"):
+        raise unknown_name("status", str(status), ("diverged",))
     words: dict[str, Any] = {"kind": kind, "examples": examples, "seed": None if seed is None else str(seed)}
+    words |= {"status": status, "reason": reason}
     lists = {
         "label_names": label_names,
         "ids": ids,
@@ -93,12 +106,16 @@ def record_run(
         "references": references,
     }
     listed: dict[str, Any] = {
-        name: tuple(map(str, read_list(value, f"{path}: {name}"))) for name, value in lists.items() if value is not None
+        name: tuple(map(_text, read_list(value, f"{path}: {name}")))
+        for name, value in lists.items()
+        if value is not None
     }
     fields = {"scores" if name == "score" else f"scores.{name}": value for name, value in named.items()}
-    run = ExternalRun(str(path), scores=read_scores(str(path), fields), **arrays, **listed, **words)
+    given_words = {name: value for name, value in words.items() if value is not None}
+    run = ExternalRun(str(path), scores=read_scores(str(path), fields), **arrays, **listed, **given_words)
     if (
-        run.outputs is None
+        status is None
+        and run.outputs is None
         and run.predictions is None
         and run.representations is None
         and run.generations is None
@@ -107,12 +124,17 @@ def record_run(
         raise UserError(
             f"{path}: nothing to record: give logits, probabilities, predictions, representations or generations"
         )
-    check(run, inferred_kind(generations, token_logits) if kind is None else kind)
+    if status is None:
+        check(run, inferred_kind(generations, token_logits) if kind is None else kind)
     metadata = {name: json.dumps(value, ensure_ascii=False) for name, value in listed.items()}
-    metadata |= {name: value for name, value in words.items() if value is not None}
+    metadata |= given_words
     stored = {"scores" if name == "score" else f"scores.{name}": np.float64(v) for name, v in run.scores.items()}
     write_arrays(path, arrays | {name: np.asarray(value) for name, value in stored.items()}, metadata or None)
     return path
+
+
+def _text(value: Any) -> str | tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def check_place(path: Path) -> None:
@@ -128,6 +150,30 @@ def check_place(path: Path) -> None:
         raise UserError(f"{path}: cannot write into {folder}")
     if path.is_dir():
         raise UserError(f"{path} is a folder: a run is recorded into a file")
+
+
+def another_run(path: Path, seed: int | None, examples: str | None) -> str | None:
+    """Say that a file holds another run than the one that is to be written there, if it does.
+
+    Args:
+        path: The file; it may be missing.
+        seed: Of the run, or None where nobody says.
+        examples: Digest of its examples, or None.
+    """
+    if not path.is_file():
+        return None
+    way_out = "give each run a path of its own, or overwrite=True"
+    try:
+        _, metadata = map_arrays(path)
+    except CorruptFile:
+        return f"{path} is there and holds no run: {way_out}"
+    held = metadata.get("seed")
+    if held is not None and seed is not None and held != str(seed):
+        return f"{path} holds the run with seed {held}, and this one has seed {seed}: {way_out}"
+    held = metadata.get("examples")
+    if held is not None and examples is not None and held != examples:
+        return f"{path} holds a run on other examples: {way_out}"
+    return None
 
 
 def _tokens(token_logits: Any, token_mask: Any) -> Arrays:

@@ -20,12 +20,28 @@ class ExternalRun(RunArrays):
         scores: Metric -> value; "score" for one without a name.
         examples: Digest of the model's inputs and labels, as the recorders make it.
         seed: The seed that the run was trained with.
+        status: "diverged" of a run that left no outputs, else None.
+        reason: Why.
+        file: The file's path, which of a file with several runs is not the whole `origin`.
+        numbered: The file numbers its classes itself; False where they were named and we numbered them.
+        columns: What was read -> from which columns or arrays of the file.
+        aside: Columns that were not read.
+        marks: Column that was not read -> its cells, where they may tell the order of the examples.
+        notes: What a reader should know of how the file was read.
     """
 
     kind: Kind | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
     examples: str | None = None
     seed: str | None = None
+    status: str | None = None
+    reason: str = ""
+    file: str = ""
+    numbered: bool = True
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    aside: Sequence[str] = ()
+    marks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 _WHY = "the runs measured other examples"
@@ -51,6 +67,8 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
             "token_logits",
             "groups",
         ):
+            if name == "predictions" and first.outputs is not None and run.outputs is not None:
+                continue
             if (getattr(run, name) is None) != (getattr(first, name) is None):
                 has, lacks = (first, run) if getattr(run, name) is None else (run, first)
                 what = "logits or probabilities" if name == "outputs" else name
@@ -73,7 +91,7 @@ def _difference(mine: Any, others: Any) -> str | None:
     if not wrong:
         return None
     row = wrong[0]
-    if isinstance(mine, tuple) and sorted(mine) == sorted(others):
+    if isinstance(mine, tuple) and sorted(map(str, mine)) == sorted(map(str, others)):
         return f", first in row {row}: the same in another order, so sort the rows of all files alike"
     return f", first in row {row} ({_shown(mine[row])}, not {_shown(others[row])}): {_WHY}"
 

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from .inputs import Float64Array
 from .pairs import square
 
+Reference = str | tuple[str, ...]
+"""What a text should be, or several texts of which any will do."""
+
 _ORDERS = 6
 _RECALL_WEIGHT = 2.0**2
 
@@ -115,16 +118,32 @@ def pair_chrf_distances(generations: Any) -> Float64Array:
     return np.clip(np.stack(columns, axis=1), 0, 1)
 
 
-def chrf(generations: Sequence[str], references: Sequence[str]) -> Float64Array:
-    """Return the sentence chrF of texts against their references, as fractions: (N,), see `chrf_distance`.
-
-    Here 1 is best. An empty text scores 0, whatever the reference.
+def matches(generations: Sequence[str], references: Sequence[Reference]) -> NDArray[np.bool_]:
+    """Tell which texts equal their reference, or one of several: (N,). White space at both ends does not count.
 
     Raises:
         ValueError: If their numbers differ.
     """
     pairs = zip(generations, references, strict=True)
-    return np.array([_chrf([text, reference])[0, 1] for text, reference in pairs])
+    return np.array([text.strip() in {one.strip() for one in several(reference)} for text, reference in pairs], bool)
+
+
+def several(reference: Reference) -> tuple[str, ...]:
+    """Return the texts of which any will do."""
+    return (reference,) if isinstance(reference, str) else tuple(reference)
+
+
+def chrf(generations: Sequence[str], references: Sequence[Reference]) -> Float64Array:
+    """Return the sentence chrF of texts against their references, as fractions: (N,), see `chrf_distance`.
+
+    Here 1 is best. An empty text scores 0, whatever the reference. Of several references the best counts, as in
+    sacrebleu.
+
+    Raises:
+        ValueError: If their numbers differ.
+    """
+    pairs = zip(generations, references, strict=True)
+    return np.array([max(_chrf([text, one])[0, 1] for one in several(reference)) for text, reference in pairs])
 
 
 def _chrf(texts: Sequence[str]) -> Float64Array:

@@ -24,7 +24,7 @@ class RunArrays:
         labels: (N,), class numbers or for a regression targets.
         representations: (L, rows, D) or (rows, D); a row is an example, for "choice" a candidate.
         generations: N texts.
-        references: N texts.
+        references: N texts, or tuples of texts of which any will do.
         token_logits: (T, V), see `Cohort`.
         token_counts: (N,).
         label_names: Name of each class.
@@ -40,7 +40,7 @@ class RunArrays:
     labels: NDArray[Any] | None = None
     representations: NDArray[Any] | None = None
     generations: Sequence[str] | None = None
-    references: Sequence[str] | None = None
+    references: Sequence[str | tuple[str, ...]] | None = None
     token_logits: NDArray[Any] | None = None
     token_counts: NDArray[np.int64] | None = None
     label_names: Sequence[str] | None = None

@@ -219,13 +219,19 @@ def _check_probabilities(probabilities: NDArray[Any]) -> None:
         )
 
 
-def _check_texts(generations: Sequence[str], references: Sequence[str] | None) -> None:
+def _check_texts(generations: Sequence[str], references: Sequence[str | tuple[str, ...]] | None) -> None:
     if not len(generations):
         raise ValueError("generations must be one text per example, and there are none")
     for name, texts in (("generations", generations), ("references", references or ())):
-        wrong = [row for row, text in enumerate(texts) if not isinstance(text, str)]
+        wrong = [row for row, text in enumerate(texts) if not _is_text(text, several=name == "references")]
         if wrong:
             raise ValueError(f"{name} must be texts, but row {wrong[0]} holds {texts[wrong[0]]!r}")
+
+
+def _is_text(text: Any, several: bool) -> bool:
+    if several and isinstance(text, tuple):
+        return len(text) > 0 and all(isinstance(one, str) for one in text)
+    return isinstance(text, str)
 
 
 def _check_tokens(logits: NDArray[Any] | None, counts: NDArray[Any] | None) -> None:

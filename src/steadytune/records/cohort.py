@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from steadytune.errors import UserError
+from steadytune.metrics import Answers, Metric, Scale, recorded, score
+from steadytune.metrics.positive import find_positive
+from steadytune.metrics.scoring import UNNAMED, computable, constant_score, in_fractions
 from steadytune.records.arrays import RunArrays, check_same_shapes
 from steadytune.records.checks import Kind, check_kind, check_run, inferred_kind, read_array, read_list
 
@@ -69,20 +72,23 @@ class Cohort:
     or torch, on any device; large ones are not copied.
 
     Attributes:
-        scores: (K,) task metric, fractions; NaN throughout where it is unknown. Left out, it is the accuracy of the
-            predictions, or for texts the share that equals the reference.
+        scores: (K,) task metric; NaN throughout where it is unknown. Shares are fractions, and those in per cent are
+            read as such. Left out, they are computed by `metric`, or where there is none by accuracy, of a regression
+            by Pearson's correlation, of texts as the share that equals the reference.
         logits: (K, N, C), or None.
         labels: (N,), or None.
         representations: K arrays (L, rows, D) of hidden states after each block, or None; a row is an example, and of a
             multiple-choice task a candidate.
         seeds: K names of the runs, all different.
-        failed: (K,) whether a run is at or below `majority_score`; False throughout when that is unknown.
-        majority_score: Score of always answering the most frequent label.
+        failed: (K,) whether a run scores no better than `majority_score`; None when that is unknown.
+        majority_score: What always giving one answer scores, or None.
         seconds: (K,) wall-clock seconds per run, or None.
+        losses: (K, 2) the plain task loss over the first and over the last tenth of each training, NaN where a run did
+            not record it, or None.
         model: Model name.
         task: Task name.
         recipe: Recipe name.
-        metric: What the scores mean.
+        metric: What the scores mean, see `scale`.
         kind: Task kind; the prediction measures need classes, so a regression has none. Left out, it is "generation"
             where there are generations or token_logits, else "classification".
         frozen_encoder: All runs share one encoder (head tuning), so that there are no representations to compare.
@@ -93,12 +99,19 @@ class Cohort:
         predictions: (K, N) predicted classes or choices: the highest of the outputs or, without outputs, what is given
             here. None for a regression and for texts.
         groups: (N,) whole numbers, or None: examples of one number belong together, such as questions on one passage or
-            tokens of one sentence. Kept alone: intervals and tests still take each example for itself, and say so.
+            tokens of one sentence, and are resampled together. None where each stands for itself, or nobody said.
         generations: K sequences of N texts, for the kind "generation", or None.
-        references: N texts that the generations should equal, or None.
+        references: N texts that the generations should equal, or for an example a tuple of texts of which any will do;
+            or None.
         token_logits: K arrays (T, V) over the next token, all reading the same T tokens of all examples in a row
             (teacher forcing), or None.
         token_counts: (N,) how many of the T tokens belong to each example; token_logits need them.
+        notes: What a reader must know of where the arrays and scores come from, one sentence each; a profile's notes
+            begin with them.
+        read: What was read of files -> in words.
+        positive: Number of the class that a metric such as F1 speaks of; its name will do, where classes have names.
+            None for a metric without such a class, and where nobody chose it.
+        label_names: Name of each class, or None.
 
     Raises:
         UserError: Arrays do not fit together, labels are out of range, probabilities do not sum to 1, logits are not
@@ -125,9 +138,14 @@ class Cohort:
     predictions: _Predictions = _Predictions()
     groups: NDArray[np.int64] | None = None
     generations: Sequence[Sequence[str]] | None = None
-    references: Sequence[str] | None = None
+    references: Sequence[str | tuple[str, ...]] | None = None
     token_logits: Sequence[NDArray[Any]] | None = None
     token_counts: NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
+    positive: int | str | None = None
+    label_names: Sequence[str] | None = None
+    read: Mapping[str, str] = field(default_factory=dict)
+    losses: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if self.kind is None:
@@ -157,9 +175,16 @@ class Cohort:
             self._set(token_counts=self.token_counts.astype(np.int64))
         if self.groups is not None:
             self._set(groups=self.groups.astype(np.int64))
-        self._set(failed=np.zeros(runs, bool) if self.failed is None else np.asarray(self.failed, bool))
+        if self.losses is not None:
+            self._set(losses=_losses(self.losses, runs))
+        if self.label_names is not None:
+            self._set(label_names=tuple(map(str, self.label_names)))
         if self.scores is None:
-            self._score(runs)
+            self._score()
+        else:
+            self._check_scores()
+        if self.failed is not None:
+            self._set(failed=np.asarray(self.failed, bool))
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -215,26 +240,71 @@ class Cohort:
             shared["references"] = tuple(read_list(self.references, "references"))
         return shared
 
-    def _score(self, runs: int) -> None:
+    def _score(self) -> None:
         """Fill in the scores that follow from the predictions, and with them which runs failed."""
-        predictions, labels = self.predictions, self.labels
-        if predictions is not None and labels is not None:
-            self._set(scores=(predictions == labels).mean(axis=1), metric=self._named("accuracy"))
-            majority = float(np.bincount(labels.astype(np.int64)).max() / len(labels))
-            self._set(majority_score=majority, failed=self.scores <= majority)
-        elif self.generations is not None and self.references is not None:
-            right = [
-                [text.strip() == reference.strip() for text, reference in zip(run, self.references, strict=True)]
-                for run in self.generations
-            ]
-            self._set(scores=np.array(right).mean(axis=1), metric=self._named("exact_match"))
-        else:
-            self._set(scores=np.full(runs, np.nan))
+        metric = None if self.metric == UNNAMED else self.metric
+        found = score(
+            self.answers, self._run_names(), metric=metric, positive=self.positive, label_names=self.label_names
+        )
+        failed = found.failed if self.failed is None else self.failed
+        constant = found.constant if self.majority_score is None else self.majority_score
+        self._set(scores=found.values, metric=found.metric, failed=failed, majority_score=constant)
+        self._set(positive=found.positive, notes=(*self.notes, *found.notes))
 
-    def _named(self, metric: str) -> str:
-        if self.metric not in ("score", metric):
-            raise UserError(f"a cohort computes {metric} alone: give the scores of metric '{self.metric}', one per run")
-        return metric
+    def _check_scores(self) -> None:
+        """Turn per cent into fractions, and say which runs failed where that is known."""
+        scores, notes = in_fractions(self.scale, self.scores, self._run_names())
+        self._set(scores=scores, notes=(*self.notes, *notes))
+        if not len(self):
+            return
+        if isinstance(self.positive, str):
+            self._set(positive=find_positive(self.positive, self.label_names, self.answers.classes))
+        metric = computable(self.metric, self.answers)
+        if metric is not None and metric.binary and self.positive is None:
+            self._set(positive=self.answers.positive_class)
+        if metric is not None and self.majority_score is None and self._computed(metric):
+            self._set(majority_score=constant_score(metric, self.answers))
+        if self.failed is None and self.majority_score is not None:
+            self._set(failed=self.scale.no_better(scores, self.majority_score))
+
+    def _computed(self, metric: Metric) -> bool:
+        """Tell whether the scores are those of the answers."""
+        answers = self.answers
+        examples = len(self.references or ()) if answers.labels is None else len(answers.labels)
+        return bool(np.allclose(metric.plain(answers, examples), self.scores, rtol=0, atol=1e-6))
+
+    def _run_names(self) -> list[str]:
+        return [f"run {seed}" for seed in self.seeds]
+
+    @property
+    def answers(self) -> Answers:
+        """What the runs answered, for `steadytune.metrics`."""
+        return Answers(
+            kind=self.kind,
+            logits=self.logits,
+            given_probabilities=self.__dict__["given_probabilities"],
+            given_predictions=self.__dict__["given_predictions"],
+            labels=self.labels,
+            texts=self.generations,
+            references=self.references,
+            positive=self.positive if isinstance(self.positive, int) else None,
+        )
+
+    @property
+    def scale(self) -> Scale:
+        """Unit, range and direction of the scores."""
+        return recorded(self.metric, self.kind)
+
+    @property
+    def metric_name(self) -> str:
+        """The metric, and the class that it speaks of: "f1 of 'hate'"."""
+        if self.positive is None:
+            return self.metric
+        known = self.label_names is not None and int(self.positive) < len(self.label_names)
+        name = (
+            repr(str(self.label_names[int(self.positive)])) if known and self.label_names else f"class {self.positive}"
+        )
+        return f"{self.metric} of {name}"
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -255,6 +325,13 @@ def _scores(values: Any) -> NDArray[np.float64]:
     if scores.ndim != 1:
         raise UserError(f"scores must be one number per run, not an array of shape {scores.shape}")
     return scores
+
+
+def _losses(values: Any, runs: int) -> NDArray[np.float64]:
+    losses = read_array(values, "losses").astype(np.float64)
+    if losses.shape != (runs, 2):
+        raise UserError(f"losses must be two numbers per run, ({runs}, 2), not of shape {losses.shape}")
+    return losses
 
 
 def _read(name: str, values: list[Any], seeds: tuple[str, ...]) -> tuple[Any, ...]:

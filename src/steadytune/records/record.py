@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+import math
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
 from steadytune.config import Config
-from steadytune.files import CorruptFile, canonical_json, sha256
+from steadytune.files import CorruptFile, check_seal, parse_json, sealed
+from steadytune.metrics import recorded
 from steadytune.study import RunSpec
 
 Status = Literal["done", "failed", "diverged"]
 FORMAT = 1
+
+
+class NotUnderstood(CorruptFile):
+    """A file that is whole, but not one that this version can read."""
 
 
 class RunRecord(Config):
@@ -23,9 +29,9 @@ class RunRecord(Config):
         status: "done"; "diverged" if the loss became NaN or infinite; "failed" if it raised.
         reason: Why it is not done, in one line.
         metric: What `score` means.
-        score: Task metric on the measured examples, a fraction; None unless done.
+        score: Task metric on the measured examples, see `metrics.recorded`; None unless done.
         scores: All metrics of the task.
-        majority_score: What always answering the most frequent label scores.
+        majority_score: What always giving one answer scores.
         curves: Values over training, each a list; "step" (or "epoch") holds their place.
         measurements: Single numbers about the training, such as the distance travelled from the pre-trained weights.
         timings: Seconds, by phase, and their "total".
@@ -52,10 +58,26 @@ class RunRecord(Config):
 
     @property
     def failed(self) -> bool:
-        """Whether the run did not finish, or scores no better than always answering the most frequent label."""
+        """Whether the run did not finish, or scores no better than always giving one answer."""
         if self.score is None or self.majority_score is None:
             return True
-        return self.score <= self.majority_score
+        return bool(recorded(self.metric).no_better(self.score, self.majority_score))
+
+    @property
+    def task_loss(self) -> list[float | None]:
+        """The plain task loss at each logged step; empty where it was not recorded and is not the loss itself."""
+        methods = self.spec.stabilizers
+        other = any(method.has(hook) for method in methods for hook in ("task_loss", "penalty", "train_step"))
+        return self.curves.get("task_loss", [] if other else self.curves.get("loss", []))
+
+    @property
+    def loss_ends(self) -> tuple[float, float]:
+        """Mean of the plain task loss over the first and over the last tenth of what was logged; NaN where unknown."""
+        known = [loss for loss in self.task_loss if loss is not None]
+        if not known:
+            return math.nan, math.nan
+        tenth = max(1, math.ceil(len(known) / 10))
+        return math.fsum(known[:tenth]) / tenth, math.fsum(known[-tenth:]) / tenth
 
     @property
     def seconds(self) -> float:
@@ -65,31 +87,34 @@ class RunRecord(Config):
     def to_json(self) -> str:
         """Return the text of run.json, which carries a checksum of itself."""
         content = {"format": FORMAT, "id": self.spec.id, **self.model_dump(mode="json")}
-        return json.dumps({**content, "sha256": sha256(canonical_json(content))}, indent=1, allow_nan=False)
+        return json.dumps(sealed(content), indent=1, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> RunRecord:
         """Read run.json.
 
         Raises:
+            NotUnderstood: It is whole, and of another version or with a method of a package that is not here.
             CorruptFile: It is not what was written.
         """
         try:
-            content: dict[str, Any] = json.loads(text)
-            checksum = content.pop("sha256")
-            intact = checksum == sha256(canonical_json(content))
-            run_id = content.pop("id")
-            version = content.pop("format")
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            content = parse_json(text)
+            sealed_content = isinstance(content, dict) and {"sha256", "id", "format"} <= content.keys()
+        except ValueError as error:
             raise CorruptFile("run.json cannot be read") from error
-        if not intact:
-            raise CorruptFile("run.json does not match its checksum")
+        if not sealed_content:
+            raise CorruptFile("run.json cannot be read")
+        try:
+            content = check_seal(content)
+        except CorruptFile:
+            raise CorruptFile("run.json does not match its checksum") from None
+        run_id, version = content.pop("id"), content.pop("format")
         if version != FORMAT:
-            raise CorruptFile(f"run.json has format {version}, this version reads {FORMAT}")
+            raise NotUnderstood(f"run.json has format {version}, this version reads {FORMAT}")
         try:
             record = cls.model_validate(content)
         except ValidationError:
             record = None
         if record is None or record.spec.id != run_id:
-            raise CorruptFile("run.json was written by a version of steadytune that this one does not understand")
+            raise NotUnderstood("run.json was written by a version of steadytune that this one does not understand")
         return record

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,13 +20,28 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from steadytune.config import read_yaml
-from steadytune.errors import UserError, unknown_name
-from steadytune.files import Arrays, CorruptFile, read_arrays, room_on_disk, write_arrays, write_bytes, write_text
+from steadytune.errors import FolderWarning, UserError, unknown_name
+from steadytune.files import (
+    Arrays,
+    CorruptFile,
+    check_seal,
+    parse_json,
+    read_arrays,
+    room_on_disk,
+    sealed,
+    write_arrays,
+    write_bytes,
+    write_text,
+)
 from steadytune.records.cohort import Cohort, LostRun
-from steadytune.records.record import RunRecord
+from steadytune.records.record import NotUnderstood, RunRecord
+from steadytune.records.trained import as_trained, difference
 from steadytune.study import RunSpec, Study
 
 ARRAYS = "arrays.safetensors"
+_RUN_ID = re.compile("[0-9a-f]{16}")
+# What file managers leave wherever they look.
+_LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
 class RunStore:
@@ -43,6 +61,8 @@ class RunStore:
             UserError: There is no study in it.
         """
         self.path = Path(path)
+        self._skipped: dict[str, str] = {}
+        self._otherwise: tuple[str, ...] = ()
         if not (self.path / "study.yaml").is_file():
             raise UserError(f"{self.path} holds no study.yaml: give the --out folder of a 'steadytune run'")
 
@@ -61,7 +81,7 @@ class RunStore:
             with room_on_disk(path):
                 path.mkdir(parents=True, exist_ok=True)
             # Looked at before anything is written: a folder that is not ours stays as it is.
-            strangers = [entry for entry in path.iterdir() if not entry.name.startswith(".study.")]
+            strangers = [name for name in os.listdir(path) if not name.startswith(".study.") and name not in _LITTER]
             if strangers and not file.exists():
                 raise UserError(f"{path} is not empty and holds no study: choose another --out")
             with room_on_disk(path), FileLock(path / ".study.lock"):
@@ -79,7 +99,12 @@ class RunStore:
     @property
     def study(self) -> Study:
         """The study as it stands in study.yaml."""
-        return Study.parse(read_yaml(self.path / "study.yaml"), str(self.path / "study.yaml"))
+        return Study.parse(read_yaml(self.path / "study.yaml"), str(self.path / "study.yaml"), held=True)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """What stands in runs/ and was left out as it was read: damaged runs, and what is no run."""
+        return tuple(self._skipped.values())
 
     @property
     def cache(self) -> Path:
@@ -93,15 +118,25 @@ class RunStore:
         return self.path / "runs" / run_id
 
     def _corrupt(self, run_id: str, error: CorruptFile) -> UserError:
-        return UserError(
-            f"run {run_id} in {self.path} is corrupted: {error}.\n"
-            f"Redo it: rm -r {shlex.quote(str(self._folder(run_id)))} && {self._resume}"
-        )
+        if isinstance(error, NotUnderstood):
+            return UserError(f"run {run_id} in {self.path} cannot be used: {error}")
+        return UserError(f"run {run_id} in {self.path} is corrupted: {error}.\nRedo it: {self.retry}")
+
+    def _skip(self, name: str, why: str) -> None:
+        """Leave an entry of runs/ out, and say so once."""
+        if name not in self._skipped:
+            self._skipped[name] = why
+            warnings.warn(f"left out: {why}", FolderWarning, stacklevel=2)
 
     @property
-    def _resume(self) -> str:
+    def resume(self) -> str:
         """The command that does what is missing."""
         return shlex.join(["steadytune", "run", str(self.path / "study.yaml"), "--out", str(self.path)])
+
+    @property
+    def retry(self) -> str:
+        """The command that also trains again what failed, diverged or is damaged."""
+        return f"{self.resume} --retry-failed"
 
     @contextmanager
     def claim(self, run_id: str) -> Iterator[bool]:
@@ -109,6 +144,11 @@ class RunStore:
 
         The operating system drops the claim when the process dies, however it dies.
         """
+        with self._lock(run_id) as mine:
+            yield mine and run_id not in self
+
+    @contextmanager
+    def _lock(self, run_id: str) -> Iterator[bool]:
         with room_on_disk(self.path):
             (self.path / "claims").mkdir(exist_ok=True)
         lock = FileLock(self.path / "claims" / f"{run_id}.lock")
@@ -118,9 +158,34 @@ class RunStore:
             yield False
             return
         try:
-            yield run_id not in self
+            yield True
         finally:
             lock.release()
+
+    def forget_failed(self, run_ids: Iterable[str]) -> None:
+        """Take out those of these runs that failed, diverged or are damaged, so that they are missing again.
+
+        A run that is whole, but was written by another version, stays.
+        """
+        for run_id in run_ids:
+            if run_id in self and self._redone(run_id):
+                with self._lock(run_id) as mine:
+                    if mine:
+                        # By one rename: what is left of it when this process is killed is removed with the next write.
+                        remains = self.path / "runs" / f".{run_id}-forgotten"
+                        shutil.rmtree(remains, ignore_errors=True)
+                        self._folder(run_id).rename(remains)
+                        shutil.rmtree(remains, ignore_errors=True)
+                        self._skipped.pop(run_id, None)
+
+    def _redone(self, run_id: str) -> bool:
+        try:
+            record = self._read(run_id)
+            return record.status != "done" or self._read_arrays(record) is None
+        except NotUnderstood:
+            return False
+        except CorruptFile:
+            return True
 
     def write(self, record: RunRecord, arrays: Mapping[str, NDArray[Any]]) -> RunRecord:
         """Store a run; return the record with checksums. The caller holds the claim."""
@@ -150,22 +215,36 @@ class RunStore:
             UserError: The run is corrupted; names it and the command that redoes it.
         """
         try:
-            text = (self._folder(run_id) / "run.json").read_text(encoding="utf-8")
-            record = RunRecord.from_json(text)
-            if record.spec.id != run_id:
-                raise CorruptFile(f"run.json is that of run {record.spec.id}")
-        except (OSError, UnicodeDecodeError):
-            raise self._corrupt(run_id, CorruptFile("run.json cannot be read")) from None
+            return self._read(run_id)
         except CorruptFile as error:
             raise self._corrupt(run_id, error) from error
+
+    def _read(self, run_id: str) -> RunRecord:
+        try:
+            text = (self._folder(run_id) / "run.json").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise CorruptFile("run.json cannot be read") from None
+        record = RunRecord.from_json(text)
+        if record.spec.id != run_id:
+            raise CorruptFile(f"run.json is that of run {record.spec.id}")
         return record
 
     def records(self) -> list[RunRecord]:
-        """Read all runs, in the order of the study: model, task, recipe, seeds."""
+        """Read all runs, in the order of the study: model, task, recipe, seeds.
+
+        Damaged runs and what is no run are left out with a `FolderWarning`, and named in `skipped`. Where study.yaml
+        says otherwise of runs than they do, they count, with a warning.
+        """
         study = self.study
-        folder = self.path / "runs"
-        entries = sorted(folder.iterdir()) if folder.exists() else []
-        records = [self.record(entry.name) for entry in entries if entry.is_dir() and entry.name[0] != "."]
+        records = list(filter(None, map(self._readable, self._names())))
+        if (said := as_trained(study, records)[1]) and said != self._otherwise:
+            self._otherwise = said
+            what = ", ".join(said)
+            warnings.warn(
+                f"{self.path / 'study.yaml'} says otherwise than the runs, which count: {what}",
+                FolderWarning,
+                stacklevel=2,
+            )
         models, tasks, recipes = list(study.model), [task.name for task in study.task], list(study.recipes)
 
         def place(record: RunRecord) -> tuple[int, int, int, int, int, int, int]:
@@ -183,26 +262,47 @@ class RunStore:
 
         return sorted(records, key=place)
 
+    def _names(self) -> list[str]:
+        folder = self.path / "runs"
+        if not folder.is_dir():
+            return []
+        # A file is no run, whoever left it there.
+        return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+
+    def _readable(self, name: str) -> RunRecord | None:
+        if name in self._skipped:
+            return None
+        if not _RUN_ID.fullmatch(name):
+            self._skip(name, f"{self.path / 'runs' / name} is no run")
+            return None
+        try:
+            return self.record(name)
+        except UserError as error:
+            self._skip(name, str(error))
+            return None
+
     def arrays(self, record: RunRecord) -> Arrays:
         """Read the arrays of a run, checked; empty for a run that left none.
 
         Raises:
             UserError: The file is corrupted; names the run and the command that redoes it.
         """
+        try:
+            return self._read_arrays(record)
+        except CorruptFile as error:
+            raise self._corrupt(record.spec.id, error) from error
+
+    def _read_arrays(self, record: RunRecord) -> Arrays:
         if not record.checksums:
             return {}
-        run_id = record.spec.id
-        try:
-            return read_arrays(self._folder(run_id) / ARRAYS, record.checksums[ARRAYS])
-        except CorruptFile as error:
-            raise self._corrupt(run_id, error) from error
+        return read_arrays(self._folder(record.spec.id) / ARRAYS, record.checksums[ARRAYS])
 
     def cohorts(self) -> list[Cohort]:
-        """Return every cohort of the folder, in the order of the study."""
+        """Return every cohort of the folder, in the order of the study; damaged runs are left out as in `records`."""
         groups: dict[tuple[str, str, str], list[RunRecord]] = {}
         for record in self.records():
             groups.setdefault(record.spec.cohort, []).append(record)
-        return [self._cohort(records) for records in groups.values()]
+        return [cohort for records in groups.values() if (cohort := self._cohort(records)) is not None]
 
     def cohort(self, recipe: str, model: str | None = None, task: str | None = None) -> Cohort:
         """Return one cohort; model and task may be left out where the study has one.
@@ -221,11 +321,30 @@ class RunStore:
                 f"{len(matches)} cohorts answer to recipe '{recipe}', model {model}, task {task}: "
                 f"name one of {', '.join(' / '.join(key) for key in groups if key[2] == recipe)}"
             )
-        return self._cohort(groups[matches[0]])
+        cohort = self._cohort(groups[matches[0]])
+        if cohort is None:
+            raise UserError(f"{self.path}: every run of recipe '{recipe}' is damaged: {self.retry}")
+        return cohort
 
-    def _cohort(self, records: list[RunRecord]) -> Cohort:
-        done = [record for record in records if record.status == "done"]
-        arrays = [self.arrays(record) for record in done]
+    def _cohort(self, records: list[RunRecord]) -> Cohort | None:
+        """Return the cohort of some runs; None where all of them are damaged."""
+        for record in records[1:]:
+            if differs := difference(records[0].spec, record.spec):
+                raise UserError(
+                    f"{self.path}: runs {records[0].spec.id} and {record.spec.id} differ in {differs}, so they are no "
+                    "runs of one recipe: take out those that do not belong there"
+                )
+        done, arrays = [], []
+        for record in records:
+            if record.status == "done":
+                try:
+                    arrays.append(self.arrays(record))
+                    done.append(record)
+                except UserError as error:
+                    self._skip(record.spec.id, str(error))
+        records = [record for record in records if record.spec.id not in self._skipped]
+        if not records:
+            return None
         first = records[0].spec
         representations = [run["representations"] for run in arrays if "representations" in run]
         model, task, recipe = first.cohort
@@ -233,12 +352,13 @@ class RunStore:
             scores=np.array([record.score for record in done], dtype=np.float64),
             logits=np.stack([run["logits"] for run in arrays]) if arrays else None,
             labels=arrays[0]["labels"] if arrays else None,
-            groups=arrays[0].get("groups") if arrays else None,
+            groups=next((run["groups"] for run in arrays if "groups" in run), None),
             representations=representations or None,
             seeds=tuple(record.spec.seeds.label for record in done),
             failed=np.array([record.failed for record in done], dtype=bool),
             majority_score=done[0].majority_score if done else None,
             seconds=np.array([record.seconds for record in done]),
+            losses=np.array([record.loss_ends for record in done]).reshape(-1, 2),
             model=model,
             task=task,
             recipe=recipe,
@@ -251,27 +371,41 @@ class RunStore:
                 if record.status != "done"
             ),
             examples=_examples_name(first),
+            label_names=self.examples(first)["labels"] or None,
         )
 
-    def write_examples(self, spec: RunSpec, kind: str, texts: list[str], labels: list[str]) -> None:
-        """Keep the texts and label names of the measured examples, so that a report can show what flips."""
+    def write_examples(
+        self, spec: RunSpec, kind: str, texts: list[str], labels: list[str], data: Sequence[str] = ()
+    ) -> None:
+        """Keep the texts and label names of the measured examples, so that a report can show what flips.
+
+        Args:
+            spec: A run that measures them.
+            kind: The task's kind.
+            texts: N texts.
+            labels: Class names.
+            data: What there is to say of the task's data, a sentence each.
+        """
         file = self.path / "examples" / f"{_examples_name(spec)}.json"
-        content = json.dumps({"kind": kind, "texts": texts, "labels": labels}).encode()
+        content = json.dumps(sealed({"kind": kind, "texts": texts, "labels": labels, "data": list(data)})).encode()
         if not file.is_file() or file.read_bytes() != content:
             write_bytes(file, content)
 
     def examples(self, spec: RunSpec) -> dict[str, Any]:
-        """Return {"kind", "texts" (N), "labels" (class names)} of the measured examples of a run."""
+        """Return {"kind", "texts" (N), "labels" (names of classes), "data" (sentences)} of what a run measures."""
         return self.examples_named(_examples_name(spec))
 
     def examples_named(self, name: str) -> dict[str, Any]:
         """Return what `examples` does, by a cohort's `examples` name."""
         file = self.path / "examples" / f"{name}.json"
         try:
-            content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            return {key: content[key] for key in ("kind", "texts", "labels")}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{file} is missing or unreadable. Write it again: {self._resume}") from error
+            content = parse_json(file.read_text(encoding="utf-8"))
+            # Older versions wrote no checksum.
+            content = check_seal(content) if "sha256" in content else content
+            # Older versions wrote nothing of the data.
+            return {**{key: content[key] for key in ("kind", "texts", "labels")}, "data": content.get("data", [])}
+        except (OSError, ValueError, KeyError, TypeError, CorruptFile) as error:
+            raise UserError(f"{file} is missing or unreadable. Write it again: {self.resume}") from error
 
 
 def _examples_name(spec: RunSpec) -> str:

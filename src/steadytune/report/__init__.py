@@ -8,8 +8,10 @@ from pathlib import Path
 from steadytune.analysis.comparison.compare import Comparison, compare
 from steadytune.analysis.comparison.verdict import verdict
 from steadytune.analysis.validity.validate import Validation, validate
+from steadytune.errors import UserError
 from steadytune.files import write_text
 from steadytune.records import RunStore
+from steadytune.records.trained import as_trained
 from steadytune.report.facts import facts
 from steadytune.report.html import render
 from steadytune.report.tables import (
@@ -34,6 +36,7 @@ def write_report(
     comparison: Comparison | None = None,
     validations: Mapping[tuple[str, str], Validation] | None = None,
     progress: Callable[[float], None] | None = None,
+    out: Path | None = None,
 ) -> tuple[Path, Comparison]:
     """Compare the runs of a folder and write report.html and the CSV files into it.
 
@@ -42,12 +45,13 @@ def write_report(
         comparison: What `compare(store)` gave, if it is there already.
         validations: What `validate(comparison.profiles)` gave, if it is there already.
         progress: Called with the share of the work that is done.
+        out: Another folder to write into; nothing is then written into the runs' own.
 
     Returns:
         The path of report.html, and the comparison that it shows.
 
     Raises:
-        UserError: There are no runs yet, one of them is corrupted, or there is no room on the disk.
+        UserError: There are no runs yet, or the folder cannot be written into.
     """
     report = progress or (lambda share: None)
     if comparison is None:
@@ -58,6 +62,7 @@ def write_report(
             comparison.profiles, progress=lambda done, total: report(_MEASURING + rest * done / total)
         )
     texts = {name: store.examples_named(name) for name in {found.cohort.examples for found in comparison.profiles}}
+    data = dict.fromkeys(line for entry in texts.values() for line in entry["data"])
     records = store.records()
     tables = {
         "runs.csv": runs_csv(records),
@@ -67,8 +72,20 @@ def write_report(
         "components.csv": components_csv(comparison),
         "validity.csv": validity_csv(validations),
     }
-    for name, content in tables.items():
-        write_text(store.path / name, content)
-    page = render(comparison, verdict(comparison), facts(store.study, records), texts, tuple(tables), validations)
-    write_text(store.path / REPORT, page)
-    return store.path / REPORT, comparison
+    study, otherwise = as_trained(store.study, records)
+    page = render(
+        comparison,
+        verdict(comparison),
+        facts(study, records, left_out=store.skipped, otherwise=otherwise, data=data),
+        texts,
+        tuple(tables),
+        validations,
+    )
+    folder = out or store.path
+    try:
+        for name, content in {**tables, REPORT: page}.items():
+            write_text(folder / name, content)
+    except OSError as error:
+        where = "" if out else "; another folder may be named with --out"
+        raise UserError(f"no report can be written into {folder}: {error.strerror}{where}") from error
+    return folder / REPORT, comparison

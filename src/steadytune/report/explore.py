@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from steadytune.analysis.failures import failed_runs
-from steadytune.analysis.flips import FlipSummary, answer_name, cohort_votes, right_answers, summarize_flips
+from steadytune.analysis.flips import FlipSummary, answer_name, cohort_votes, is_right, right_answers, summarize_flips
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.wording import runs_noun
 from steadytune.report.words import MEASURES, called, number, shortened
@@ -62,7 +62,7 @@ def _distances(profile: Profile) -> Data:
         "recipe": called(cohort.recipe),
         "noun": runs_noun(cohort.seeds),
         "runs": [
-            {"seed": cohort.seeds[i], "score": number(cohort.scores[i], points=True), "failed": bool(failed[i])}
+            {"seed": cohort.seeds[i], "score": number(cohort.scores[i], cohort.scale), "failed": bool(failed[i])}
             for i in order
         ],
         "matrices": matrices,
@@ -79,6 +79,7 @@ class FlippingExample:
         label: The right answer, or "".
         votes: Answers with the number of runs that give them, most frequent first.
         share: Share of the runs that do not give the most frequent answer.
+        right: Whether the most frequent answer is the right one; None where that is unknown.
     """
 
     index: int
@@ -86,11 +87,7 @@ class FlippingExample:
     label: str
     votes: tuple[tuple[str, int], ...]
     share: float
-
-    @property
-    def right(self) -> bool | None:
-        """Whether the most frequent answer is the label; None where the label is unknown."""
-        return self.votes[0][0] == self.label if self.label else None
+    right: bool | None
 
 
 @dataclass(frozen=True)
@@ -138,6 +135,7 @@ def flips(profile: Profile, texts: Texts) -> Flips | None:
                 (shortened(answer_name(cohort, answer, stored), _ANSWER), runs) for answer, runs in votes.of(index)
             ),
             share=float(rates[index]),
+            right=None if right is None else is_right(votes.of(index)[0][0], right[index]),
         )
 
     order = np.argsort(-rates, kind="stable")[: min(summary.examples - summary.never, DRAWN_EXAMPLES)]

@@ -11,7 +11,7 @@ from steadytune.report.words import count, shortened
 from steadytune.seeds import Seeds, spelled
 from steadytune.study import Recipe, Study, TaskSpec, Training
 
-_TASK_OPTIONS = ("path", "columns", "metric")
+_TASK_OPTIONS = ("path", "columns", "group", "no_label", "metric")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Facts:
         recipes: The recipes.
         training: Hyper-parameters that all recipes share, by name.
         versions: Libraries and device, by name; several values where runs differ.
+        data: What was read of the tasks' data, and what is wrong with it.
         notes: What the records say a reader should know.
     """
 
@@ -51,18 +52,39 @@ class Facts:
     recipes: tuple[RecipeFacts, ...]
     training: dict[str, str]
     versions: dict[str, str]
+    data: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def facts(study: Study, records: Sequence[RunRecord]) -> Facts:
-    """Say what was run, from what was asked for and what the runs recorded."""
+def facts(
+    study: Study,
+    records: Sequence[RunRecord],
+    *,
+    left_out: Sequence[str] = (),
+    otherwise: Sequence[str] = (),
+    data: Iterable[str] = (),
+) -> Facts:
+    """Say what was run, from what was asked for and what the runs recorded.
+
+    Args:
+        study: The study as its runs were trained.
+        records: The runs.
+        left_out: What the folder holds beside them, a sentence each.
+        otherwise: What study.yaml says otherwise than the runs.
+        data: What there is to say of the tasks' data, a sentence each.
+    """
     asked = sum(1 for _ in study.grid())
     done = sum(record.status == "done" for record in records)
     runs = f"{done} of {count(asked, 'run')} finished"
-    if waiting := asked - len(records):
+    if (waiting := asked - len(records) - len(left_out)) > 0:
         runs += f", {waiting} not started yet"
     if lost := len(records) - done:
-        runs += f", {lost} lost"
+        runs += f", {lost} lost (steadytune run --retry-failed trains them again)"
+    if left_out:
+        runs += f", {len(left_out)} left out"
+    aside = [f"left out: {reason.partition(chr(10))[0]}" for reason in left_out]
+    if otherwise:
+        aside.append(f"study.yaml says otherwise than the runs, of which this page speaks: {', '.join(otherwise)}")
     return Facts(
         models=study.model,
         tasks=tuple(map(_task, study.task)),
@@ -71,7 +93,8 @@ def facts(study: Study, records: Sequence[RunRecord]) -> Facts:
         recipes=tuple(_recipe(name, recipe, study) for name, recipe in study.recipes.items()),
         training=_training(study, records),
         versions=_merged(record.versions for record in records),
-        notes=_notes(records),
+        data=tuple(data),
+        notes=(*aside, *_notes(records)),
     )
 
 

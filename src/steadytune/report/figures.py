@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 
 from steadytune.analysis.profile import REPRESENTATION_MEASURES, Profile
 from steadytune.analysis.value import Value
+from steadytune.metrics import Scale
 from steadytune.report.words import MEASURES, called, interval, known, number
 
 Figure = dict[str, Any]
@@ -149,9 +150,9 @@ def _by_layer(profile: Profile, measure: str) -> list[Value]:
     return sorted((value for value in values if known(value.value)), key=lambda value: value.layer or 0)
 
 
-def described(value: Value, points: bool = False) -> str:
+def described(value: Value, scale: Scale | None = None) -> str:
     """Write a value with its interval."""
-    return f"{number(value.value, points)} {interval(value.low, value.high, points)}".strip()
+    return f"{number(value.value, scale)} {interval(value.low, value.high, scale)}".strip()
 
 
 def _rounded(values: Sequence[float]) -> list[float | None]:

@@ -12,13 +12,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from steadytune.analysis.comparison.compare import Comparison, Row
+from steadytune.analysis.grouping import size_words
 from steadytune.analysis.validity.validate import Validation
 from steadytune.report import explore
 from steadytune.report.facts import Facts
 from steadytune.report.figures import Figure, Look, layer_figures, looks
 from steadytune.report.luck import best_figure, evaluation_sentence, source_sentences, sources, sources_figure
 from steadytune.report.strip import scores_figure
-from steadytune.report.tables import Cell, comparison_lines, difference_lines, grouped
+from steadytune.report.tables import Cell, comparison_lines, difference_lines, grouped, limits
 from steadytune.report.validity import convergent_remark, overall_remark, ranking_remark, validity_figures
 from steadytune.report.validity_table import number_tables
 from steadytune.report.words import MEASURES, called, count
@@ -38,6 +39,7 @@ class Section:
         name: Model and task.
         verdict: Recipe (or "") and what is said of it; the baseline comes first.
         size: Runs and examples, in words.
+        limits: What the intervals cannot know, see `tables.limits`.
         rows: The comparison, an entry per recipe.
         compared: Column headings of the comparison table, and a line of cells per recipe.
         differences: Column headings of the table of differences from the baseline, and recipes with their cells.
@@ -59,6 +61,7 @@ class Section:
     name: str
     verdict: Sequence[tuple[str, str]]
     size: str
+    limits: list[str]
     rows: Sequence[Row]
     compared: tuple[list[str], list[list[Cell]]]
     differences: tuple[list[str], list[tuple[Row, list[Cell]]]]
@@ -81,6 +84,17 @@ class Section:
         return self.rows[0].metric
 
     @property
+    def unit(self) -> str:
+        """What follows "mean score": that it is in points, or nothing where it is shown as it is."""
+        return " in points" if self.rows[0].scale.unit else ""
+
+    @property
+    def better(self) -> str:
+        """Which way is better, where that is not a matter of course."""
+        direction = self.rows[0].scale.higher_is_better
+        return "" if direction else ", lower is better" if direction is False else ", better direction unknown"
+
+    @property
     def bands(self) -> bool:
         """Whether the figures over the blocks show intervals; those of many recipes would cover one another."""
         return any(trace.get("fill") for figure in self.layers.values() for trace in figure["data"])
@@ -89,6 +103,16 @@ class Section:
     def lost(self) -> list[tuple[str, Any]]:
         """Recipe and lost run, for each run that did not finish."""
         return [(row.recipe, run) for row in self.rows for run in row.profile.cohort.lost]
+
+    @property
+    def read(self) -> Mapping[str, str]:
+        """What was read of files, where the runs were trained elsewhere."""
+        return self.rows[0].profile.cohort.read
+
+    @property
+    def first_notes(self) -> list[str]:
+        """What must be known before any number: how files were read, copies, classes in another order."""
+        return list(dict.fromkeys(note for row in self.rows for note in row.profile.first_notes))
 
     @property
     def notes(self) -> dict[str, list[str]]:
@@ -195,13 +219,17 @@ def _section(
 ) -> Section:
     profiles = [row.profile for row in rows]
     grid = sources(profiles)
-    said = [(called(profile.cohort.recipe), evaluation_sentence(profile.evaluation)) for profile in profiles]
+    said = [
+        (called(profile.cohort.recipe), evaluation_sentence(profile.evaluation, profile.cohort.scale))
+        for profile in profiles
+    ]
     flips = [found for profile in profiles if (found := explore.flips(profile, texts))]
     return Section(
         key=key,
         name=" on ".join(filter(None, (rows[0].model, rows[0].task))) or "these runs",
         verdict=[_spoken(sentence, [called(row.recipe) for row in rows]) for sentence in verdict],
         size=_size(rows),
+        limits=limits(rows),
         rows=rows,
         compared=comparison_lines(rows),
         differences=difference_lines(rows),
@@ -230,8 +258,9 @@ def _spoken(sentence: str, recipes: Sequence[str]) -> tuple[str, str]:
 
 def _size(rows: Sequence[Row]) -> str:
     runs = count(sum(row.runs + row.lost for row in rows), "run")
-    sizes = {len(row.profile.cohort.labels) for row in rows if row.profile.cohort.labels is not None}
-    measured = f", each measured on {' or '.join(map(str, sorted(sizes)))} examples" if sizes else ""
+    cohorts = [row.profile.cohort for row in rows]
+    sizes = dict.fromkeys(size_words(one) for one in cohorts if one.labels is not None or one.groups is not None)
+    measured = f", each measured on {' or '.join(sizes)}" if sizes else ""
     return f"{count(len(rows), 'recipe')}, {runs}{measured}"
 
 

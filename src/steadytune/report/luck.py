@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 from steadytune.analysis.components import Components, describe_components, variance_components
 from steadytune.analysis.evaluation import EvaluationError
 from steadytune.analysis.profile import Profile
-from steadytune.analysis.wording import points
+from steadytune.analysis.wording import score_unit, scored
+from steadytune.metrics import Scale
 from steadytune.report.figures import Figure, Look, axis_title, escaped, frame, looks, plain, whiskers
 from steadytune.report.words import called, known, number
 
@@ -73,25 +74,26 @@ def sources_figure(found: Sequence[tuple[str, Components]]) -> Figure | None:
     return plain(figure)
 
 
-def evaluation_sentence(found: EvaluationError) -> str:
+def evaluation_sentence(found: EvaluationError, scale: Scale) -> str:
     """Say what the evaluation set adds to the luck, or "" where nothing is known."""
     if not known(found.standard_error):
         return ""
+    size = f"{found.examples} examples" + (f" in {found.groups} groups" if found.groups else "")
     words = (
-        f"Another evaluation set of {found.examples} examples would move the mean score by "
-        f"{points(found.standard_error)} points (standard error), however many runs there are"
+        f"Another evaluation set of {size} would move the mean score by "
+        f"{scored(found.standard_error, scale)}{score_unit(scale)} (standard error), however many runs there are"
     )
     if known(found.seed_sd):
-        words += f"; another seed would move one run by {points(found.seed_sd)} (SD)"
+        words += f"; another seed would move one run by {scored(found.seed_sd, scale)} (SD)"
     if len(found.best_of) > 1 and known(found.best_of[-1].obtained):
         best = found.best_of[-1]
         words += (
-            f". The best of {best.runs} runs reports {points(best.reported)}; chosen on one half of the examples it "
-            f"scores {points(best.obtained)} on the other half, where a single run is expected to score "
-            f"{points(found.expected)}"
+            f". The best of {best.runs} runs reports {scored(best.reported, scale)}; chosen on one half of the "
+            f"examples it scores {scored(best.obtained, scale)} on the other half, where a single run is expected to "
+            f"score {scored(found.expected, scale)}"
         )
     if known(found.ensemble):
-        words += f". The mean of all runs' probabilities, an ensemble, scores {points(found.ensemble)}"
+        words += f". The mean of all runs' probabilities, an ensemble, scores {scored(found.ensemble, scale)}"
     return f"{words}."
 
 
@@ -103,7 +105,7 @@ def best_figure(profiles: Sequence[Profile], styles: dict[str, Look]) -> Figure 
     """
     figure = go.Figure()
     for profile in profiles:
-        recipe, best_of = profile.cohort.recipe, profile.evaluation.best_of
+        recipe, best_of, scale = profile.cohort.recipe, profile.evaluation.best_of, profile.cohort.scale
         if len(best_of) < 3:
             continue
         for what, dash in (("reported", "solid"), ("obtained", "dash")):
@@ -112,12 +114,12 @@ def best_figure(profiles: Sequence[Profile], styles: dict[str, Look]) -> Figure 
                 continue
             figure.add_scatter(
                 x=[best.runs for best in best_of],
-                y=[round(100 * value, 3) for value in values],
+                y=[float(f"{scale.factor * value:.5g}") for value in values],
                 mode="lines+markers",
                 line={"color": styles[recipe].colour, "dash": dash, "width": 2},
                 marker={"symbol": styles[recipe].symbol, "size": 7 if what == "reported" else 4},
                 hovertext=[
-                    f"<b>{escaped(called(recipe))}</b>, best of {best.runs}<br>{what} {number(value, points=True)}"
+                    f"<b>{escaped(called(recipe))}</b>, best of {best.runs}<br>{what} {number(value, scale)}"
                     for best, value in zip(best_of, values, strict=True)
                 ],
                 hoverinfo="text",
@@ -130,6 +132,12 @@ def best_figure(profiles: Sequence[Profile], styles: dict[str, Look]) -> Figure 
     figure.update_layout(
         frame(height=300, top=12),
         xaxis={"title": axis_title("best of n runs"), "zeroline": False, "dtick": 1 if most <= 12 else 5},
-        yaxis={"title": axis_title("score, points"), "zeroline": False, "automargin": True},
+        yaxis={
+            "title": axis_title(
+                f"{profiles[0].cohort.metric_name}{', points' if profiles[0].cohort.scale.unit else ''}"
+            ),
+            "zeroline": False,
+            "automargin": True,
+        },
     )
     return plain(figure)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from steadytune.analysis.failures import failed_runs
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.wording import runs_noun
+from steadytune.metrics import Scale
 from steadytune.report.figures import Figure, Look, axis_title, described, escaped, frame, plain
 from steadytune.report.words import called, count, known, number, shortened
 
@@ -43,15 +44,15 @@ def scores_figure(profiles: Sequence[Profile], styles: dict[str, Look]) -> Figur
         places = row + _swarm(cohort.scores, width)
         hover = [
             f"<b>{escaped(called(cohort.recipe))}</b><br>{noun} {escaped(seed)}<br>"
-            f"{escaped(cohort.metric)} {number(score, points=True)}<br>"
-            + ("failed: no better than the majority class" if bad else "finished")
+            f"{escaped(cohort.metric_name)} {number(score, cohort.scale)}<br>"
+            + ("failed: no better than one answer throughout" if bad else "finished")
             for seed, score, bad in zip(cohort.seeds, cohort.scores, failed, strict=True)
         ]
         for bad, symbol, size in ((False, "circle", 9), (True, "x", 10)):
             chosen = np.flatnonzero(failed == bad)
             if len(chosen):
                 figure.add_scatter(
-                    x=_points(cohort.scores[chosen]),
+                    x=_places(cohort.scores[chosen], cohort.scale),
                     y=[round(float(place), 3) for place in places[chosen]],
                     mode="markers",
                     marker={"color": look.colour, "symbol": symbol, "size": size, "opacity": 0.85},
@@ -63,7 +64,13 @@ def scores_figure(profiles: Sequence[Profile], styles: dict[str, Look]) -> Figur
         _draw_mean(figure, row, profile, look)
     figure.update_layout(
         frame(height=height * len(profiles) + 78, top=26),
-        xaxis={"title": axis_title(f"{profiles[0].cohort.metric}, points"), "zeroline": False, "automargin": True},
+        xaxis={
+            "title": axis_title(
+                f"{profiles[0].cohort.metric_name}{', points' if profiles[0].cohort.scale.unit else ''}"
+            ),
+            "zeroline": False,
+            "automargin": True,
+        },
         yaxis={
             "tickvals": list(range(len(profiles))),
             "ticktext": labels,
@@ -85,7 +92,7 @@ def _draw_majority(figure: go.Figure, profiles: Sequence[Profile]) -> None:
         score = profile.cohort.majority_score
         if score is None or not known(score):
             continue
-        place = round(100 * score, 3)
+        place = float(f"{profile.cohort.scale.factor * score:.5g}")
         if x and x[-1] != place:
             x, y = [*x, None], [*y, None]
         x, y = [*x, place, place], [*y, row - 0.5, row + 0.5]
@@ -95,12 +102,15 @@ def _draw_majority(figure: go.Figure, profiles: Sequence[Profile]) -> None:
             y=y,
             mode="lines",
             line={"dash": "dash", "width": 1.5, "color": "#767C84"},
-            hovertemplate="always the most frequent label: %{x:.1f}<extra></extra>",
+            hovertemplate="always one answer: %{x:.4g}<extra></extra>",
             name="majority class",
         )
         # Anchored by the side on which there is room: an annotation does not widen the axis.
         scores = np.concatenate([profile.cohort.scores for profile in profiles])
-        right = bool(len(scores)) and float(x[0] or 0) > 100 * float(scores.min() + scores.max()) / 2
+        right = (
+            bool(len(scores))
+            and float(x[0] or 0) > profiles[0].cohort.scale.factor * float(scores.min() + scores.max()) / 2
+        )
         figure.add_annotation(
             x=x[0],
             y=1,
@@ -117,17 +127,18 @@ def _draw_mean(figure: go.Figure, row: int, profile: Profile, look: Look) -> Non
     spread = next((value.value for value in profile.values if value.measure == "sd"), float("nan"))
     if not known(profile.mean.value):
         return
-    text = f"<b>{escaped(called(profile.cohort.recipe))}</b><br>mean {described(profile.mean, points=True)}"
+    scale = profile.cohort.scale
+    text = f"<b>{escaped(called(profile.cohort.recipe))}</b><br>mean {described(profile.mean, scale)}"
     if known(spread):
-        text += f"<br>SD {number(spread, points=True)} (the bar)"
+        text += f"<br>SD {number(spread, scale)} (the bar)"
     figure.add_scatter(
-        x=[round(100 * profile.mean.value, 3)],
+        x=[float(f"{scale.factor * profile.mean.value:.5g}")],
         y=[row + 0.36],
         mode="markers",
         marker={"symbol": "line-ns-open", "size": 12, "color": look.colour, "line": {"width": 3}},
         error_x={
             "type": "constant",
-            "value": round(100 * spread, 3) if known(spread) else 0,
+            "value": float(f"{scale.factor * spread:.5g}") if known(spread) else 0,
             "color": look.colour,
             "thickness": 2.5,
             "width": 0,
@@ -161,5 +172,5 @@ def _swarm(scores: NDArray[np.float64], width: float) -> NDArray[np.float64]:
     return offsets - 0.08
 
 
-def _points(scores: NDArray[np.float64]) -> list[float]:
-    return [round(100 * float(score), 3) for score in scores]
+def _places(scores: NDArray[np.float64], scale: Scale) -> list[float]:
+    return [float(f"{scale.factor * float(score):.5g}") for score in scores]

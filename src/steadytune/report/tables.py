@@ -14,15 +14,21 @@ from rich.text import Text
 
 from steadytune.analysis.comparison.compare import Comparison, DifferenceRow, MeasureRow, Row
 from steadytune.analysis.comparison.difference import Difference
+from steadytune.analysis.comparison.same_seed import SameSeed, changed_at_same_seed
 from steadytune.analysis.comparison.significance import SIGNIFICANT
 from steadytune.analysis.components import ComponentRow, component_rows
+from steadytune.analysis.failures import failure_words
 from steadytune.analysis.flips import FlipRow, flip_rows
+from steadytune.analysis.grouping import size_words
 from steadytune.analysis.value import Value
+from steadytune.analysis.wording import times
+from steadytune.metrics import Scale
 from steadytune.records import RunRecord
 from steadytune.report.explore import Texts
-from steadytune.report.words import MEASURES, MISSING, PAIRWISE, TEXTS_ALONE, called, interval, known, number, seconds
+from steadytune.report.words import MEASURES, MISSING, PAIRWISE, SCALES, called, interval, known, number, seconds
 
 _TERMINAL_NAME = 26
+_FORMULAS = ("=", "+", "-", "@", "\t", "\n")
 
 
 class Cell(NamedTuple):
@@ -49,8 +55,8 @@ def grouped(comparison: Comparison) -> dict[tuple[str, str], list[Row]]:
 
 def pairwise(rows: Sequence[Row]) -> list[str]:
     """Return the measures that compare runs with one another and belong into a table of these cohorts."""
-    texts = any(row.profile.cohort.kind == "generation" for row in rows)
-    return [name for name in PAIRWISE if texts or name not in TEXTS_ALONE]
+    there = {value.measure for row in rows for value in row.profile.values}
+    return [name for name in PAIRWISE if name in there]
 
 
 def comparison_lines(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
@@ -62,17 +68,21 @@ def comparison_lines(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
 
 def _cells(row: Row, names: Sequence[str]) -> list[Cell]:
     return [
-        Cell(number(row.mean.value, points=True), _lines(interval(row.mean.low, row.mean.high, points=True))),
-        Cell(number(row.sd.value, points=True), _lines(interval(row.sd.low, row.sd.high, points=True))),
-        Cell(f"{row.failed} of {row.runs}", _lines(f"and {row.lost} lost" if row.lost else "")),
+        Cell(number(row.mean.value, row.scale), _lines(interval(row.mean.low, row.mean.high, row.scale))),
+        Cell(number(row.sd.value, row.scale), _lines(interval(row.sd.low, row.sd.high, row.scale))),
+        Cell(
+            MISSING if row.failed is None else f"{row.failed} of {row.runs}",
+            _lines(f"and {row.lost} lost" if row.lost else ""),
+        ),
         *(_measure_cell(row.profile.last(name)) for name in names),
         Cell(seconds(row.seconds)),
     ]
 
 
 def _measure_cell(value: Value) -> Cell:
-    share = _null_share(value)
-    return Cell(number(value.value), _lines(interval(value.low, value.high), share and f"{share} of null"))
+    share, scale = _null_share(value), SCALES.get(value.measure)
+    ends = interval(value.low, value.high, scale)
+    return Cell(number(value.value, scale), _lines(ends, share and f"{share} of null"))
 
 
 def _null_share(value: Value) -> str:
@@ -81,7 +91,8 @@ def _null_share(value: Value) -> str:
 
 def _with_share(value: Value) -> str:
     share = _null_share(value)
-    return f"{number(value.value)} ({share})" if share else number(value.value)
+    written = number(value.value, SCALES.get(value.measure))
+    return f"{written} ({share})" if share else written
 
 
 def difference_lines(rows: Sequence[Row]) -> tuple[list[str], list[tuple[Row, list[Cell]]]]:
@@ -89,26 +100,42 @@ def difference_lines(rows: Sequence[Row]) -> tuple[list[str], list[tuple[Row, li
     names = pairwise(rows)
     headings = ["Mean score", "Score SD", "Failed runs", *(MEASURES[name].title for name in names)]
     keys = ("mean", "sd_ratio", "failed", *names)
-    others = [row for row in rows if not row.is_baseline]
-    return headings, [(row, [_difference_cell(row.differences.get(key)) for key in keys]) for row in others]
+    lines = [
+        (row, [_difference_cell(row.differences.get(key), row.scale) for key in keys])
+        for row in rows
+        if not row.is_baseline
+    ]
+    if any(row.same_seed for row, _ in lines):
+        headings.append("Changed at the same seed")
+        lines = [(row, [*cells, _same_seed_cell(row.same_seed)]) for row, cells in lines]
+    return headings, lines
 
 
-def _difference_cell(found: Difference | None) -> Cell:
+def _same_seed_cell(found: SameSeed | None) -> Cell:
+    if found is None:
+        return Cell(MISSING)
+    value, beside = changed_at_same_seed(found)
+    return Cell(value, (beside, *(("next to nothing",) if found.next_to_nothing else ())))
+
+
+def _difference_cell(found: Difference | None, scale: Scale) -> Cell:
     if found is None or not known(found.interval.value):
         return Cell(MISSING)
-    value, low, high = found.interval
+    value, low, high = found.interval.value, found.adjusted.low, found.adjusted.high
     if found.measure == "sd_ratio":
-        written, ends = f"{value:.2f}×", f"[{low:.2f}, {high:.2f}]" if known(low) else ""
+        written, ends = f"{value:.2f}×", f"[{times(low)}, {times(high)}]" if known(low) else ""
     elif found.measure in ("mean", "failed"):
-        written, ends = _signed(value, points=True), interval(low, high, points=True)
+        unit = scale if found.measure == "mean" else Scale("failed", "points")
+        written, ends = _signed(value, unit), interval(low, high, unit)
     else:
-        written, ends = _signed(value), interval(low, high)
+        own = SCALES.get(found.measure)
+        written, ends = _signed(value, own), interval(low, high, own)
     p = f"p = {found.p_adjusted:.2g}" if known(found.p_adjusted) else ""
     return Cell(written, _lines(ends, p), marked=found.p_adjusted < SIGNIFICANT)
 
 
-def _signed(value: float, points: bool = False) -> str:
-    written = number(abs(value), points)
+def _signed(value: float, scale: Scale | None = None) -> str:
+    written = number(abs(value), scale)
     # What rounds to nothing has no sign to speak of.
     if written.startswith("<") or not float(written):
         return written
@@ -125,14 +152,36 @@ def comparison_table(comparison: Comparison) -> Table:
     for (model, task), rows in grouped(comparison).items():
         name = " on ".join(filter(None, (model, task)))
         titles = (
-            f"{f'{name}: ' if name else ''}{rows[0].metric} in points [95 % interval]",
+            f"{f'{name}: ' if name else ''}{rows[0].metric}{_unit(rows[0].scale)} [95 % interval]",
             f"instability, 0 is stable (representations: {_of_states(rows)})",
         )
         # Lines of their own: as a table's title they would be wrapped to its width.
         for title, table in zip(titles, (_scores(rows), _measures(rows)), strict=True):
             for line in (Text(title, style="bold"), table, ""):
                 layout.add_row(line)
+        for line in limits(rows):
+            layout.add_row(Text(line))
     return layout
+
+
+def limits(rows: Sequence[Row]) -> list[str]:
+    """Say what the intervals cannot know: how many runs may fail, and that examples belong together."""
+    named = [(called(row.recipe), failure_words(row.profile.cohort)) for row in rows]
+    by_words: dict[str, list[str]] = {}
+    for recipe, words in named:
+        if words:
+            by_words.setdefault(words, []).append(recipe)
+    lines = [words if len(by_words) == 1 else f"{', '.join(recipes)}: {words}" for words, recipes in by_words.items()]
+    grouped_examples = dict.fromkeys(
+        size_words(row.profile.cohort) for row in rows if row.profile.cohort.groups is not None and row.runs
+    )
+    return lines + [f"{words}, which intervals draw as wholes" for words in grouped_examples]
+
+
+def _unit(scale: Scale) -> str:
+    """Say how scores are written, and which way is better where that is not a matter of course."""
+    direction = {True: "", False: ", lower is better", None: ", better direction unknown"}[scale.higher_is_better]
+    return f"{' in points' if scale.unit else ''}{direction}"
 
 
 def _of_states(rows: Sequence[Row]) -> str:
@@ -147,11 +196,13 @@ def _scores(rows: Sequence[Row]) -> Table:
     for heading in ("mean", "SD", "failed", "time/run"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        failed = f"{row.failed}/{row.runs}" + (f" +{row.lost} lost" if row.lost else "")
+        failed = (MISSING if row.failed is None else f"{row.failed}/{row.runs}") + (
+            f" +{row.lost} lost" if row.lost else ""
+        )
         table.add_row(
             escape(called(row.recipe)),
-            f"{number(row.mean.value, points=True)} {interval(row.mean.low, row.mean.high, points=True)}".strip(),
-            f"{number(row.sd.value, points=True)} {interval(row.sd.low, row.sd.high, points=True)}".strip(),
+            f"{number(row.mean.value, row.scale)} {interval(row.mean.low, row.mean.high, row.scale)}".strip(),
+            f"{number(row.sd.value, row.scale)} {interval(row.sd.low, row.sd.high, row.scale)}".strip(),
             f"[bold red]{failed}[/]" if row.failed or row.lost else failed,
             seconds(row.seconds),
         )
@@ -233,7 +284,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
     """Return rows as CSV with a line of column names; what is unknown is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([_field(name) for name in columns])
     for row in rows:
         writer.writerow([_field(row.get(name)) for name in columns])
     return text.getvalue()
@@ -242,4 +293,16 @@ def csv_text(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
 def _field(value: Any) -> Any:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
+    if isinstance(value, str):
+        # The writer does not quote a carriage return, which readers take for the end of a line.
+        value = value.replace("\r\n", "\n").replace("\r", "\n")
+        # A spreadsheet would compute it, and may be made to send it somewhere: the apostrophe says that it is text.
+        return f"'{value}" if value.startswith(_FORMULAS) and not _is_number(value) else value
     return str(value).lower() if isinstance(value, bool) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from steadytune.analysis.wording import points as in_points
+from steadytune.analysis.wording import scored
+from steadytune.metrics import Scale
 
 
 class Definition(NamedTuple):
@@ -29,7 +30,7 @@ MEASURES = {
         "Score SD",
         "SD",
         "score",
-        "Standard deviation of the score over the runs, in points (hundredths). 0: every run scores the same, which "
+        "Standard deviation of the score over the runs, in its unit. 0: every run scores the same, which "
         "does not mean that they answer alike.",
     ),
     "disagreement": Definition(
@@ -60,6 +61,29 @@ MEASURES = {
         "One minus the overlap of the character n-grams of two runs’ texts (chrF), averaged over examples and pairs. "
         "0: the same texts; 1: no n-gram in common. Of generated texts alone.",
     ),
+    "prediction_rmse": Definition(
+        "Pairwise RMSE",
+        "RMSE",
+        "prediction",
+        "Root mean square difference between the predictions of two runs, averaged over all pairs of runs, in the unit "
+        "of the target: set it beside the SD of the labels. 0: the same predictions. Of regressions alone.",
+    ),
+    "prediction_correlation": Definition(
+        "1 − Pearson’s r",
+        "1 − r",
+        "prediction",
+        "One minus the correlation between the predictions of two runs, averaged over all pairs of runs. 0: one is a "
+        "rising linear function of the other, though it may be shifted or scaled; 1: unrelated; 2: reversed. Of "
+        "regressions alone.",
+    ),
+    "icc": Definition(
+        "1 − ICC",
+        "1 − ICC",
+        "prediction",
+        "One minus the intraclass correlation ICC(2,1): the differences between runs, shifts among them, relative to "
+        "the spread of the predictions. 0: the same predictions; 1: which example it is explains nothing. Of "
+        "regressions alone.",
+    ),
     "svcca": Definition(
         "SVCCA",
         "SVCCA",
@@ -85,8 +109,8 @@ MEASURES = {
 PAIRWISE = tuple(name for name in MEASURES if name != "sd")
 """The measures that compare runs with one another."""
 
-TEXTS_ALONE = frozenset({"chrf"})
-"""Those of generated texts alone, which other tables leave out."""
+SCALES = {"prediction_rmse": Scale("prediction_rmse")}
+"""The measures that have a unit, which are shown as they are."""
 
 MISSING = "–"
 _ELLIPSIS = "…"
@@ -97,19 +121,19 @@ def known(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def number(value: float | None, points: bool = False) -> str:
-    """Write a measure with three decimals, or a score in points."""
+def number(value: float | None, scale: Scale | None = None) -> str:
+    """Write a measure with three decimals, or on its scale a score, or a measure that has one."""
     if value is None or not math.isfinite(value):
         return MISSING
-    if points:
-        return in_points(value)
+    if scale is not None:
+        return scored(value, scale)
     # Plus zero, which has no sign once it is rounded.
     return "<0.001" if 0 < value < 0.0005 else f"{round(value, 3) + 0.0:.3f}"
 
 
-def interval(low: float, high: float, points: bool = False) -> str:
+def interval(low: float, high: float, scale: Scale | None = None) -> str:
     """Write an interval, or nothing where there is none."""
-    return f"[{number(low, points)}, {number(high, points)}]" if known(low) and known(high) else ""
+    return f"[{number(low, scale)}, {number(high, scale)}]" if known(low) and known(high) else ""
 
 
 def seconds(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import import_module
@@ -11,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from steadytune.config import first_problem
-from steadytune.errors import UserError, unknown_name
+from steadytune.errors import FolderWarning, UserError, unknown_name
 from steadytune.stabilizers.base import EXCLUSIVE, Stabilizer
 from steadytune.stabilizers.context import Backward, Changes, Forward, Parts, Pretraining, Run, Step
 
@@ -65,6 +66,8 @@ _CLASSES = {
     "wd_pre": "WDPre",
 }
 
+# What a recipe's name means without any method.
+_RESERVED = {"standard"}
 _NO_STABILIZERS = {
     "soup": "soups are made of finished runs, by st.uniform_soup(states) or st.greedy_soup(states, score)",
     "ensemble": "ensembles are made of finished runs, by st.ensemble(cohort)",
@@ -74,7 +77,7 @@ _NO_STABILIZERS = {
 
 def stabilizer_names() -> list[str]:
     """Return the names of all stabilizers, this package's own first."""
-    return [*_CLASSES, *(name for name in _others() if name not in _CLASSES)]
+    return [*_CLASSES, *(name for name in _others() if name not in _CLASSES and name not in _RESERVED)]
 
 
 @lru_cache
@@ -106,19 +109,27 @@ def stabilizer_class(name: str) -> type[Stabilizer]:
         UserError: There is none of this name or more than one, or another package's cannot be imported or is none.
     """
     others = _others().get(name, ())
-    owners = [*(["steadytune"] if name in _CLASSES else []), *map(_package, others)]
-    if len(owners) > 1:
-        raise UserError(f"stabilizer '{name}' is given by {' and by '.join(owners)}: only one package can")
     if name in _CLASSES:
+        # Runs that were trained with the built-in method must not become another package's.
+        if others:
+            owners = " and ".join(map(_package, others))
+            warnings.warn(
+                f"stabilizer '{name}' is steadytune's own; that of {owners} needs another name",
+                FolderWarning,
+                stacklevel=2,
+            )
         own: type[Stabilizer] = getattr(import_module(f"steadytune.stabilizers.{name}"), _CLASSES[name])
         return own
-    if not others:
+    if not others or name in _RESERVED:
         raise unknown_stabilizer(name)
+    if len(others) > 1:
+        owners = " and by ".join(map(_package, others))
+        raise UserError(f"stabilizer '{name}' is given by {owners}: only one package can")
     (point,) = others
     try:
         cls: Any = point.load()
-    except Exception as error:  # it is another package's code
-        raise UserError(f"stabilizer '{name}': {point.value} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:  # it is another package's code
+        raise UserError(f"stabilizer '{name}': {point.value} cannot be imported: {error!r:.200}") from error
     if not (isinstance(cls, type) and issubclass(cls, Stabilizer) and getattr(cls, "name", None) == name):
         raise UserError(f"stabilizer '{name}': {point.value} is not a Stabilizer with name = {name!r}")
     return cls
@@ -145,6 +156,8 @@ def parse_stabilizer(entry: Any) -> Stabilizer:
     cls = stabilizer_class(name)
     try:
         return cls.model_validate(dict(parameters or {}))
+    except SystemExit as error:
+        raise ValueError(f"stabilizer '{name}': its package called sys.exit({error.code!r})") from error
     except ValidationError as error:
         raise ValueError(f"stabilizer '{name}': {first_problem(error, cls)}") from error
 

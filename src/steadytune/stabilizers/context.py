@@ -70,6 +70,16 @@ class Parts:
             raise UserError(f"{method} needs transformer blocks, and {type(self.encoder).__name__} has no list of any")
         return self.blocks
 
+    def need_head(self, method: str) -> tuple[nn.Module, ...]:
+        """Return the modules outside the pre-trained part.
+
+        Raises:
+            UserError: There are none.
+        """
+        if not self.head:
+            raise UserError(f"{method} needs a head outside an encoder, and {type(self.model).__name__} has none")
+        return self.head
+
     def need_pretrained(self, method: str) -> dict[str, nn.Parameter]:
         """Return the pre-trained weights that are trained, by name.
 
@@ -149,27 +159,40 @@ class Step:
     """What a loss hook sees of one training batch of b examples with c candidates each (c = 1 but for choice tasks).
 
     Attributes:
-        features: (b * c, d) tensor that entered the last linear layer, in the graph.
+        encoded: `features`, or None where the model has no last linear layer that gives its logits.
         labels: (b,) class or choice index, or regression target.
         classes: (b * c,) class of each row of `features`; for a choice task whether the row is the right choice; None
             for a regression.
-        head: The last layer, as the stabilizers left it.
+        head: The last layer, as the stabilizers left it, or None.
         criterion: (logits (b * c, outputs), labels) -> mean task loss of the batch.
         logits: (b, outputs) of the model; (b, c) for a choice task, (b, 1) for a regression. In the graph.
         forward: Runs the model on the batch once more.
         inputs: The batch without its labels, as the model takes it.
         run: The training, and what this method keeps for it.
+        why: Why there are no features.
     """
 
-    features: Tensor
+    encoded: Tensor | None
     labels: Tensor
     classes: Tensor | None
-    head: nn.Module
+    head: nn.Module | None
     criterion: Callable[[Tensor, Tensor], Tensor]
     logits: Tensor
     forward: Forward
     inputs: Mapping[str, Any]
     run: Run
+    why: str = ""
+
+    @property
+    def features(self) -> Tensor:
+        """(b * c, d) tensor that entered the last linear layer, in the graph.
+
+        Raises:
+            UserError: The model has no such layer, or it does not give the logits.
+        """
+        if self.encoded is None:
+            raise UserError(f"{self.run.name} acts on what enters the last layer: {self.why}")
+        return self.encoded
 
 
 @dataclass(frozen=True)

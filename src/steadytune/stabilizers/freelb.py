@@ -39,7 +39,7 @@ class FreeLB(Stabilizer):
     name: ClassVar[str] = "freelb"
     wrong_setting: ClassVar[str] = "freelb perturbs the encoder, which setting 'head' freezes: use setting 'full'"
 
-    steps: Annotated[int, Field(ge=1)] = 3
+    steps: Annotated[int, Field(ge=1, le=1000)] = 3
     step_size: Annotated[float, Field(gt=0)] = 0.1
     radius: Annotated[float, Field(ge=0)] = 0.15
 

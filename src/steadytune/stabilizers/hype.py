@@ -10,9 +10,7 @@ from steadytune.stabilizers.base import Stabilizer
 from steadytune.stabilizers.context import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
 class HyPe(Stabilizer):
@@ -46,10 +44,10 @@ class HyPe(Stabilizer):
         from steadytune.stabilizers.surgery import change_input
 
         for block in run.parts.need_blocks(self.name):
-            run.undo.callback(change_input(block, self._perturber(block)).remove)
+            run.undo.callback(change_input(block, self._perturb, training_only=True).remove)
 
-    def _perturber(self, block: nn.Module) -> Callable[[Tensor], Tensor]:
-        return lambda states: perturb(states, self.eps, self.noise) if block.training else states
+    def _perturb(self, states: Tensor) -> Tensor:
+        return perturb(states, self.eps, self.noise)
 
 
 def perturb(states: Tensor, eps: float, noise: str) -> Tensor:

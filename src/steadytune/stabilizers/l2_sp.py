@@ -47,7 +47,8 @@ class L2SP(Stabilizer):
         weights, start = step.run.parts.trained(), step.run.state
         head = [weight for name, weight in weights.items() if name not in start]
         moved = squared_norm(weights[name] - start[name] for name in weights if name in start)
-        return self.alpha / 2 * moved + self.beta / 2 * squared_norm(head)
+        penalty = self.alpha / 2 * moved
+        return penalty + self.beta / 2 * squared_norm(head) if head else penalty
 
 
 def squared_norm(tensors: Iterable[Tensor]) -> Tensor:

@@ -76,13 +76,14 @@ class LargeMargin(Stabilizer):
         own = logits[right, scored]
         if self.form == "logit":
             smaller = own - self.margin
-        elif isinstance(step.head, nn.Linear):
-            weight, bias = step.head.weight[scored], 0 if step.head.bias is None else step.head.bias[scored]
-            smaller = widened(step.features[right], weight, self.margin) + bias
         else:
-            raise UserError(
-                "large_margin by angle needs a plain last layer: leave out what replaces it, or use 'logit'"
-            )
+            features = step.features[right]
+            if not isinstance(step.head, nn.Linear):
+                raise UserError(
+                    "large_margin by angle needs a plain last layer: leave out what replaces it, or use 'logit'"
+                )
+            weight, bias = step.head.weight[scored], 0 if step.head.bias is None else step.head.bias[scored]
+            smaller = widened(features, weight, self.margin) + bias
         return step.criterion(logits.index_put((right, scored), smaller.to(logits.dtype)), step.labels)
 
 

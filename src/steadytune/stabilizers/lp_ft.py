@@ -37,12 +37,15 @@ class LPFT(Stabilizer):
     name: ClassVar[str] = "lp_ft"
     wrong_setting: ClassVar[str] = "lp_ft goes on with the whole model after its head: in setting 'head' leave it out"
 
-    epochs: Annotated[int, Field(ge=0)] = 3
+    epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 3
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
 
     def equip(self, run: Run) -> None:
         """Check that the head is trained."""
-        if self.epochs and not any(weight.requires_grad for module in run.parts.head for weight in module.parameters()):
+        if not self.epochs:
+            return
+        head = run.parts.need_head(self.name)
+        if not any(weight.requires_grad for module in head for weight in module.parameters()):
             raise UserError("lp_ft tunes the head, and this model's is frozen: unfreeze it")
 
     def begin(self, run: Run, batches: Batches, loss: Loss) -> None:

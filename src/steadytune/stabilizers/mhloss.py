@@ -35,7 +35,7 @@ class MHLoss(Stabilizer):
     name: ClassVar[str] = "mhloss"
     settings: ClassVar[frozenset[str]] = frozenset({"full", "head"})
 
-    heads: Annotated[int, Field(ge=1)] = 50
+    heads: Annotated[int, Field(ge=1, le=10_000)] = 50
     reduction: Literal["sum", "mean"] = "sum"
 
     def wrap_head(self, head: nn.Linear) -> nn.Module:

@@ -31,14 +31,16 @@ def _change_output(change: Change, module: nn.Module, inputs: Any, output: Any) 
     return change(output) if isinstance(output, Tensor) else (change(output[0]), *output[1:])
 
 
-def change_input(module: nn.Module, change: Change) -> RemovableHandle:
-    """Change the hidden states that a block takes, whenever it runs."""
-    return module.register_forward_pre_hook(partial(_change_input, change), with_kwargs=True)
+def change_input(module: nn.Module, change: Change, training_only: bool = False) -> RemovableHandle:
+    """Change the hidden states that a block takes, whenever it runs, or runs in training mode."""
+    return module.register_forward_pre_hook(partial(_change_input, change, training_only), with_kwargs=True)
 
 
 def _change_input(
-    change: Change, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]
+    change: Change, training_only: bool, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if training_only and not module.training:
+        return inputs, named
     if inputs:
         return (change(inputs[0]), *inputs[1:]), named
     return inputs, {**named, "hidden_states": change(named["hidden_states"])}

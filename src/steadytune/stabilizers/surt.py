@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from filelock import FileLock
 from pydantic import Field, model_validator
 
+from steadytune.cache import cached_arrays
 from steadytune.errors import UserError
-from steadytune.files import CorruptFile, canonical_json, read_arrays, sha256, sha256_file, write_arrays, write_text
+from steadytune.files import Arrays, canonical_json, check_regular, read_content, sha256, sha256_file
 from steadytune.stabilizers.base import Stabilizer
 from steadytune.stabilizers.context import Pretraining
 
@@ -47,9 +45,9 @@ class SURT(Stabilizer):
     name: ClassVar[str] = "surt"
     settings: ClassVar[frozenset[str]] = frozenset({"full", "head"})
 
-    epochs: Annotated[int, Field(ge=1)] = 3
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 3
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
-    head_epochs: Annotated[int, Field(ge=0)] = 3
+    head_epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 3
     head_learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     texts: str | None = None
     texts_sha256: str | None = None
@@ -60,6 +58,7 @@ class SURT(Stabilizer):
         if isinstance(content, Mapping) and isinstance(content.get("texts"), str) and not content.get("texts_sha256"):
             path = Path(content["texts"]).expanduser()
             try:
+                check_regular(path)
                 return {**content, "texts_sha256": sha256_file(path)}
             except OSError as error:
                 raise ValueError(f"texts: {path} cannot be read: {error.strerror}") from None
@@ -84,25 +83,18 @@ class SURT(Stabilizer):
 
         from steadytune.stabilizers.language_model import Phase, retrain
 
+        def train() -> tuple[Arrays, dict[str, Any]]:
+            trained, measured = retrain(
+                encoder,
+                context if self.texts is None else replace(context, inputs=self._read(context)),
+                Phase(self.epochs, self.learning_rate),
+                Phase(self.head_epochs, self.head_learning_rate),
+            )
+            return {name: tensor.numpy() for name, tensor in trained.items()}, dict(measured)
+
         key = sha256(canonical_json([context.key, self.entry()]))[:16]
-        weights, about = context.cache / f"surt-{key}.safetensors", context.cache / f"surt-{key}.json"
-        context.cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(context.cache / f"surt-{key}.lock"):
-            try:
-                record = json.loads(about.read_text(encoding="utf-8"))
-                state = read_arrays(weights, record["sha256"])
-            except (OSError, ValueError, KeyError, CorruptFile):
-                trained, measured = retrain(
-                    encoder,
-                    context if self.texts is None else replace(context, inputs=self._read(context)),
-                    Phase(self.epochs, self.learning_rate),
-                    Phase(self.head_epochs, self.head_learning_rate),
-                )
-                state = {name: tensor.numpy() for name, tensor in trained.items()}
-                record = {"sha256": write_arrays(weights, state), "measured": measured}
-                write_text(about, json.dumps(record))
+        state, measurements = cached_arrays(context.cache, f"surt-{key}", train)
         encoder.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
-        measurements: dict[str, Any] = record["measured"]
         return measurements
 
     def _read(self, context: Pretraining) -> list[list[int]]:
@@ -110,11 +102,12 @@ class SURT(Stabilizer):
         assert self.texts is not None
         path = Path(self.texts).expanduser()
         try:
-            content = path.read_bytes()
-            if sha256(content) != self.texts_sha256:
+            if sha256_file(path) != self.texts_sha256:
                 raise UserError(f"surt: {path} is not the file that the study named: its content has changed")
-            lines = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8").split("\n")
-        except (OSError, EOFError, ValueError) as error:
+            lines = read_content(path).decode("utf-8").split("\n")
+        except UserError:
+            raise
+        except (OSError, ValueError) as error:
             raise UserError(f"surt: {path} cannot be read as text, a text per line: {error}") from None
         texts = [line for line in lines if line.strip()]
         if not texts:

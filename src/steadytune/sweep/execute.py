@@ -15,7 +15,9 @@ from steadytune.sweep.plan import jobs, plan, prepare_store
 _POLL_SECONDS = 0.5
 
 
-def run(study: Study, out: str | Path, *, workers: int = 1, listener: Listener | None = None) -> RunStore:
+def run(
+    study: Study, out: str | Path, *, workers: int = 1, listener: Listener | None = None, retry_failed: bool = False
+) -> RunStore:
     """Train every run of a study that its folder does not hold yet. The main job.
 
     A run that diverges or raises becomes a record, and the sweep goes on. Several processes may work on one folder.
@@ -25,17 +27,20 @@ def run(study: Study, out: str | Path, *, workers: int = 1, listener: Listener |
         out: Folder of the study; made if it is not there.
         workers: Processes that train at the same time; 1 trains in this process, 0 means what the machine has room for.
         listener: Hears of progress.
+        retry_failed: Train runs again that failed, diverged or are damaged.
 
     Returns:
         The folder, with all runs of the study in it.
 
     Raises:
-        UserError: The input is at fault, or the disk is full. Finished runs are kept.
+        UserError: The input is at fault, or the machine: the disk is full, say. Finished runs are kept.
     """
     from steadytune.training.versions import versions
 
     specs = plan(study)
     store = RunStore.create(out, study, versions())
+    if retry_failed:
+        store.forget_failed(spec.id for spec in specs)
     prepare_store(store, specs)
     missing = [spec for spec in specs if spec.id not in store]
     if any(spec.stabilizers for spec in missing):

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 
 from steadytune.errors import UserError
 from steadytune.records import RunStore
+from steadytune.records.trained import difference
 from steadytune.study import RunSpec, Study
 from steadytune.tasks import load_task
+from steadytune.tasks.data_facts import data_facts
 from steadytune.tasks.splits import split
 from steadytune.training.weights import half_precision, weights_fingerprint
 
@@ -58,18 +60,6 @@ def _check(spec: RunSpec) -> None:
             raise UserError(f"recipe '{spec.recipe}' on task '{task.name}': {error}") from error
 
 
-def _change(held: RunSpec, asked: RunSpec) -> str:
-    """Say what differs, apart from the seeds, between two runs of one cohort; empty if nothing does."""
-    if held.data != asked.data:
-        return f"the data of task '{asked.task.name}'"
-    if held.weights != asked.weights:
-        return f"the files of model '{asked.model}'"
-    if held.stabilizers != asked.stabilizers:
-        return f"the stabilizers of recipe '{asked.recipe}'"
-    mine, theirs = held.training.model_dump(), asked.training.model_dump()
-    return next((f"training.{key} of recipe '{asked.recipe}'" for key in mine if mine[key] != theirs[key]), "")
-
-
 def jobs(specs: Iterable[RunSpec]) -> list[Job]:
     """Group runs that are trained together: the heads of a cohort on one training set, or one full fine-tuning."""
     groups: dict[object, list[RunSpec]] = {}
@@ -83,18 +73,25 @@ def prepare_store(store: RunStore, specs: Iterable[RunSpec]) -> None:
     """Check what the folder holds against what shall be added, and keep the texts of the measured examples.
 
     Raises:
-        UserError: A held run is corrupted, or was trained on other data or from other weights.
+        UserError: One of these runs is corrupted, or a held one was trained on other data or from other weights.
     """
-    first = {spec.cohort: spec for spec in specs}
+    first: dict[tuple[str, str, str], RunSpec] = {}
+    for spec in specs:
+        first.setdefault(spec.cohort, spec)
+        if spec.id in store:
+            # A damaged run counts neither as done nor as missing: what to do is the user's to say.
+            store.record(spec.id)
     for record in store.records():
-        spec = first.get(record.spec.cohort)
-        if spec is not None and (changed := _change(record.spec, spec)):
+        asked = first.get(record.spec.cohort)
+        if asked is not None and (changed := difference(record.spec, asked)):
             raise UserError(
                 f"{changed} changed since {store.path} was begun: its runs cannot be compared with new ones.\n"
                 "Choose another --out, or undo the change."
             )
-    for spec in first.values():
+    # Recipes are measured on the same examples, whatever part of the training set they use.
+    for spec in {spec.task: spec for spec in reversed(first.values())}.values():
         task = load_task(spec.task)
-        measured = split(task, spec.training).measure
-        texts = [" | ".join(text for segment in one for text in segment if text) for one in measured.candidates]
-        store.write_examples(spec, task.kind, texts, list(task.label_names))
+        splits = split(task, spec.training, spec.seeds.data)
+        measured = splits.measure.candidates
+        texts = [" | ".join(text for segment in one for text in segment if text) for one in measured]
+        store.write_examples(spec, task.kind, texts, list(task.label_names), data_facts(task, splits).lines())

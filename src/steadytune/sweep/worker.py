@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from typing import Any
 
-from steadytune.errors import UserError
+from steadytune.errors import UserError, machine_fault
 from steadytune.records import RunRecord, RunStore
 from steadytune.study import RunSpec
 from steadytune.sweep.execute import work
 from steadytune.sweep.listener import Listener
 
 _TELL_SECONDS = 0.2
+_LOOK_SECONDS = 0.2
 
 
 class _Teller(Listener):
@@ -28,8 +30,8 @@ class _Teller(Listener):
         try:
             print(json.dumps(message), file=self.stream, flush=True)
         except BrokenPipeError:
-            # The watching process is gone. No Exception, which would be recorded as the fate of the run at hand.
-            sys.exit(1)
+            # The watching process is gone. Nothing is raised: it would be recorded as the fate of the run at hand.
+            os._exit(1)
 
     def started(self, run_id: str) -> None:
         self.tell(event="started", run=run_id)
@@ -44,11 +46,20 @@ class _Teller(Listener):
         self.tell(event="finished", run=record.spec.id)
 
 
+def _end_with_watcher() -> None:
+    """End when the watching process is gone, however it went: another process then is the parent of this one."""
+    watcher = os.getppid()
+    while os.getppid() == watcher:
+        time.sleep(_LOOK_SECONDS)
+    os._exit(1)
+
+
 def main() -> int:
     """Work until nothing is left; 2 if the input is at fault."""
     # Whatever a library prints must not mix with the messages: they keep the pipe, everything else goes to stderr.
     teller = _Teller(os.fdopen(os.dup(1), "w"))
     os.dup2(2, 1)
+    threading.Thread(target=_end_with_watcher, daemon=True).start()
     specs = [RunSpec.model_validate(entry) for entry in json.load(sys.stdin)]
     try:
         work(RunStore(sys.argv[1]), specs, teller)
@@ -56,9 +67,7 @@ def main() -> int:
         teller.tell(event="error", text=str(error))
         return 2
     except OSError as error:
-        if error.filename is None:
-            raise
-        teller.tell(event="error", text=f"{error.filename}: {error.strerror}")
+        teller.tell(event="error", text=str(machine_fault(error)))
         return 2
     return 0
 

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,11 +96,9 @@ class _Crew:
         self.workers.append(worker)
         threading.Thread(target=self._listen, args=[worker], daemon=True).start()
         assert process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):  # it died at once, which `hear` will hear
             json.dump([spec.model_dump(mode="json") for spec in self.specs], process.stdin)
             process.stdin.close()
-        except BrokenPipeError:
-            pass  # it died at once, which `hear` will hear
 
     def _listen(self, worker: _Worker) -> None:
         try:
@@ -133,6 +132,7 @@ class _Crew:
         """Kill what lives."""
         for worker in self.workers:
             worker.process.kill()
+        for worker in self.workers:
             worker.process.wait()
 
     def _replace(self, worker: _Worker, code: int) -> None:

@@ -11,7 +11,7 @@ from steadytune.errors import UserError, unknown_name
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Kind, Segment, Task
 from steadytune.tasks.metrics import METRICS, evaluate, find_metric, majority_score
-from steadytune.tasks.tables import TRAIN_NAMES, VALIDATION_NAMES
+from steadytune.tasks.split_files import file_stamp
 
 __all__ = [
     "BUILT_IN",
@@ -28,7 +28,6 @@ __all__ = [
 
 BUILT_IN = "acceptability"
 _SIZES = ("train_examples", "validation_examples")
-_Stamp = tuple[tuple[str, int, int], ...]
 
 
 def task_names() -> list[str]:
@@ -48,11 +47,11 @@ def load_task(spec: TaskSpec) -> Task:
         UserError: There is no such task or folder, or its data cannot be had or used.
     """
     _check_options(spec)
-    return _load(spec, _stamp(spec))
+    return _load(spec, file_stamp(Path(spec.path or spec.name).expanduser().absolute()))
 
 
 @lru_cache(maxsize=8)
-def _load(spec: TaskSpec, stamp: _Stamp) -> Task:
+def _load(spec: TaskSpec, stamp: tuple[tuple[str, int, int], ...]) -> Task:
     from steadytune.tasks.builtin import load_acceptability
     from steadytune.tasks.files import load_folder
     from steadytune.tasks.hub import load_benchmark
@@ -89,16 +88,3 @@ def _check_options(spec: TaskSpec) -> None:
             f"task.{given[0]} is for the generated task '{BUILT_IN}'; to train '{spec.name}' on fewer examples, "
             "set training.train_size"
         )
-
-
-def _stamp(spec: TaskSpec) -> _Stamp:
-    """Return names, times and sizes of the files that a task may be read from."""
-    folder = Path(spec.path or spec.name).expanduser().absolute()
-    names = (*TRAIN_NAMES, *VALIDATION_NAMES)
-    found = [
-        path
-        for pattern in ("*", "*/*")
-        for path in sorted(folder.glob(pattern))
-        if path.name.startswith(names) and path.is_file()
-    ]
-    return tuple((str(path), (stat := path.stat()).st_mtime_ns, stat.st_size) for path in found)

@@ -26,26 +26,54 @@ class Examples:
         candidates: For each of N examples the encoder inputs that it consists of: one, or for a multiple-choice task
             one per choice (the same number for every example).
         labels: (N,) int64 class or choice index, or float64 target of a regression.
-        groups: (N,) int64 or None. Examples that the metric reads together (the answers to one MultiRC question).
-        credit: (N,) float64 or None. What choosing this example in its group is worth to the metric (ReCoRD's F1).
+        questions: (N,) int64 or None. Examples that the metric reads together (the answers to one MultiRC question).
+        credit: (N,) float64 or None. What choosing this example for its question is worth to the metric (ReCoRD's F1).
+        groups: (N,) int64 or None. Examples that are not independent of one another, such as those on one passage.
     """
 
     candidates: tuple[tuple[Segment, ...], ...]
     labels: NDArray[Any]
-    groups: NDArray[np.int64] | None = None
+    questions: NDArray[np.int64] | None = None
     credit: NDArray[np.float64] | None = None
+    groups: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.candidates)
+
+    def answers(self) -> dict[str, NDArray[Any]]:
+        """Return what a run keeps of its measured examples: "labels", and "groups" where they are known."""
+        return {"labels": self.labels} if self.groups is None else {"labels": self.labels, "groups": self.groups}
 
     def select(self, indices: NDArray[np.int64]) -> Examples:
         """Return the examples at `indices`, in that order."""
         return Examples(
             tuple(self.candidates[i] for i in indices),
             self.labels[indices],
-            None if self.groups is None else self.groups[indices],
+            None if self.questions is None else self.questions[indices],
             None if self.credit is None else self.credit[indices],
+            None if self.groups is None else self.groups[indices],
         )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read of a task's files, for people.
+
+    Attributes:
+        columns: The columns that the texts come from.
+        label: The column of the labels.
+        group: The column that the user named to say which examples belong together, or "".
+        left_aside: Columns that were not read.
+        notes: How files were read where that was found out, and which rows were left aside.
+        warnings: What is probably wrong.
+    """
+
+    columns: tuple[str, ...] = ()
+    label: str = ""
+    group: str = ""
+    left_aside: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,8 +84,9 @@ class Task:
         name: As the user wrote it.
         kind: "classification", "regression", or "choice" (one label per example, one score per candidate).
         label_names: Name of each class; of each choice position for "choice"; empty for a regression.
-        metric: The metric that `score` means, a name in `tasks.metrics`.
+        metric: The metric that `score` means, a name in `metrics.METRICS`.
         extra_metrics: Further official metrics, recorded beside it.
+        reading: What was read of its files.
         train: Training examples.
         validation: Evaluation examples.
     """
@@ -69,6 +98,7 @@ class Task:
     train: Examples
     validation: Examples
     extra_metrics: tuple[str, ...] = ()
+    reading: Reading = Reading()
 
     @property
     def num_outputs(self) -> int:
@@ -81,6 +111,9 @@ class Task:
         digest = hashlib.sha256(canonical_json([self.kind, self.label_names, self.metric, self.extra_metrics]))
         for split in (self.train, self.validation):
             digest.update(sha256(canonical_json(split.candidates)).encode())
-            for array in (split.labels, split.groups, split.credit):
+            for array in (split.labels, split.questions, split.credit):
                 digest.update(b"-" if array is None else array.tobytes())
+        # Only where the user gave them: otherwise they are no choice.
+        if self.reading.group and self.validation.groups is not None:
+            digest.update(self.validation.groups.tobytes())
         return digest.hexdigest()

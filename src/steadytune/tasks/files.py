@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.errors import UserError
+from steadytune.metrics import find_metric
 from steadytune.study import TaskSpec
-from steadytune.tasks.base import Examples, Kind, Task
-from steadytune.tasks.labels import Encoded, infer_labels, match_labels
-from steadytune.tasks.layouts import infer_layout, named_layout
-from steadytune.tasks.metrics import METRICS, check_metric
-from steadytune.tasks.tables import TRAIN_NAMES, VALIDATION_NAMES, Table, read_split
+from steadytune.tasks.base import Examples, Kind, Reading, Task
+from steadytune.tasks.inputs import infer_layout, named_layout, telling
+from steadytune.tasks.labels import Encoded, infer_labels, labelled, match_labels
+from steadytune.tasks.metrics import check_metric
+from steadytune.tasks.official import group_numbers, nested_benchmark, unnested
+from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
+from steadytune.tasks.table import Table
+from steadytune.tasks.tables import Format
 
 DEFAULT_METRICS: dict[Kind, tuple[str, ...]] = {
     "classification": ("accuracy",),
@@ -21,14 +29,25 @@ DEFAULT_METRICS: dict[Kind, tuple[str, ...]] = {
 def load_folder(spec: TaskSpec) -> Task:
     """Read a task from the folder `spec.name`.
 
-    Columns are `spec.columns` and `spec.label`, or else recognised by their names and types (`infer_layout`,
-    `infer_labels`). A metric for regressions makes a regression of integer labels.
+    Columns are `spec.columns` and `spec.label`, or else recognised by their names (`infer_layout`, `infer_labels`). A
+    metric for regressions makes a regression of integer labels.
 
     Raises:
         UserError: Something is missing or cannot be parsed, at a file and line that the message names.
     """
     folder = Path(spec.name).expanduser()
-    return task_from_tables(spec, read_split(folder, TRAIN_NAMES), read_split(folder, VALIDATION_NAMES))
+    train, validation = (read_split(folder, names, known_format(spec)) for names in (TRAIN_NAMES, VALIDATION_NAMES))
+    if spec.columns is None and (benchmark := nested_benchmark(train)) is not None:
+        raise UserError(
+            f"{train.origin} holds questions in passages, as {benchmark} is distributed: "
+            f"say --task {benchmark} --set task.path={spec.name}"
+        )
+    return task_from_tables(spec, train, validation)
+
+
+def known_format(spec: TaskSpec) -> Format:
+    """Return what a user said of the files."""
+    return Format(spec.encoding, "task.encoding")
 
 
 def task_from_tables(
@@ -37,6 +56,7 @@ def task_from_tables(
     validation: Table,
     names: tuple[str, ...] | None = None,
     metrics: tuple[str, ...] | None = None,
+    texts: int | None = None,
 ) -> Task:
     """Turn the rows of two splits into a task.
 
@@ -46,26 +66,66 @@ def task_from_tables(
         validation: Evaluation rows.
         names: The classes of a known benchmark, () for a regression; None to find them in the rows.
         metrics: Its metrics, the main one first; None for the kind's default.
+        texts: How many texts an example of it has.
 
     Raises:
         UserError: As `load_folder`.
     """
-    layout = named_layout(spec.columns, spec.label) if spec.columns is not None else infer_layout(train, spec.label)
+    train, validation = unnested(train), unnested(validation)
+    layout = infer_layout(train, spec.label) if spec.columns is None else named_layout(spec.columns, spec.label)
+    if spec.columns is None and texts is not None and min(len(layout.fields), 2) != texts:
+        raise UserError(
+            f"{train.origin}: an example of {spec.name} has {texts} text{'s' if texts > 1 else ''}, but only "
+            f"{', '.join(layout.fields)} was found among {', '.join(train.columns)}: name them with --set task.columns"
+        )
     known = layout.choices or names
+    metric = find_metric(spec.metric) if spec.metric is not None else None
+    wanted = metric is not None and "regression" in metric.kinds
+    train, validation = labelled(
+        train, validation, spec.label, spec.no_label, () if known is None and wanted else known
+    )
     labels: Encoded
     if known is None:
-        wanted = spec.metric in METRICS and "regression" in METRICS[spec.metric].kinds
         labels = infer_labels(train, validation, spec.label, regression=wanted)
     else:
         labels = match_labels(train, validation, spec.label, known)
+    groups = groups_of(spec, train, validation)
     kind: Kind = "choice" if layout.choices else "classification" if labels[0] else "regression"
     return make_task(
         spec,
         labels[0],
         metrics or DEFAULT_METRICS[kind],
         kind=kind,
-        train=Examples(layout.candidates(train), labels[1]),
-        validation=Examples(layout.candidates(validation), labels[2]),
+        train=Examples(layout.candidates(train), labels[1], groups=groups[0]),
+        validation=Examples(layout.candidates(validation), labels[2], groups=groups[1]),
+        reading=reading_of(spec, layout.fields, train, validation),
+    )
+
+
+def groups_of(spec: TaskSpec, train: Table, validation: Table) -> list[NDArray[np.int64] | None]:
+    """Return the number of each row's group in both splits, where the user named a column that says so."""
+    if spec.group is None:
+        return [None, None]
+    return [np.array(numbers, dtype=np.int64) for numbers in group_numbers(train, validation, spec.group)]
+
+
+def reading_of(spec: TaskSpec, fields: tuple[str, ...], train: Table, validation: Table) -> Reading:
+    """Say what was read of two tables."""
+    used = {*fields, spec.label, spec.group, ""}
+    notes = [f"{Path(table.origin).name}: {note}" for table in (train, validation) for note in table.notes]
+    told = telling(train, [field for field in fields if field in train.columns], spec.label)
+    warnings = [
+        f"column '{field}', which you named as an input, tells the label: a model needs nothing else to be right"
+        for field in told
+        if spec.columns is not None
+    ]
+    return Reading(
+        columns=fields,
+        label=spec.label,
+        group=spec.group or "",
+        left_aside=tuple(name for name in train.columns if name not in used),
+        notes=tuple(dict.fromkeys(notes)),
+        warnings=tuple(warnings),
     )
 
 
@@ -77,6 +137,7 @@ def make_task(
     kind: Kind,
     train: Examples,
     validation: Examples,
+    reading: Reading | None = None,
 ) -> Task:
     """Assemble a task; a metric that the user chose goes before the official ones, which are still recorded.
 
@@ -94,4 +155,5 @@ def make_task(
         train=train,
         validation=validation,
         extra_metrics=tuple(name for name in metrics if name != chosen),
+        reading=reading or Reading(),
     )

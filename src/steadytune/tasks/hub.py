@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from steadytune.errors import UserError
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Kind, Task
-from steadytune.tasks.files import make_task, task_from_tables
-from steadytune.tasks.labels import match_labels
+from steadytune.tasks.files import groups_of, known_format, make_task, reading_of, task_from_tables
+from steadytune.tasks.labels import labelled, match_labels
 from steadytune.tasks.layouts import COPA, MULTIRC, WIC, WSC, Layout, pair, single
+from steadytune.tasks.official import COLA_HEADER, renamed, unnested
 from steadytune.tasks.reading import Grouped, group_multirc, group_record, ungrouped
-from steadytune.tasks.tables import TRAIN_NAMES, VALIDATION_NAMES, Table, read_split
+from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
+from steadytune.tasks.table import Table
 
 REPOSITORIES = {"glue": "nyu-mll/glue", "super_glue": "aps/super_glue"}
 PROBE_SECONDS = 5.0
@@ -35,6 +38,9 @@ class Benchmark:
         config: The hub's name of it.
         validation: The hub's name of its evaluation split.
         group: For reading comprehension: turns rows into one per answer, grouped by question. Takes the label's name.
+        columns: Names of columns in the makers' own files -> the hub's.
+        header: Names of the columns of these files where they have no header.
+        short_rows: Whether these files have rows that break off.
     """
 
     layout: Layout
@@ -43,6 +49,9 @@ class Benchmark:
     metrics: tuple[str, ...] = ("accuracy",)
     validation: str = "validation"
     group: Callable[[Table, str], Grouped] = ungrouped
+    columns: Mapping[str, str] = field(default_factory=dict)
+    header: tuple[str, ...] = ()
+    short_rows: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -57,18 +66,34 @@ class Benchmark:
 
 _SENTENCES = pair("sentence1", "sentence2")
 _PREMISE = pair("premise", "hypothesis")
-_MNLI = Benchmark(_PREMISE, _NLI, "mnli", validation="validation_matched")
+_NLI_COLUMNS = {"sentence1": "premise", "sentence2": "hypothesis", "gold_label": "label"}
+_MNLI = Benchmark(_PREMISE, _NLI, "mnli", validation="validation_matched", columns=_NLI_COLUMNS)
 _WSC = Benchmark(WSC, _BOOLEAN, "wsc.fixed")
 
 BENCHMARKS: dict[str, Benchmark] = {
-    "glue/cola": Benchmark(single("sentence"), ("unacceptable", "acceptable"), "cola", ("matthews",)),
+    "glue/cola": Benchmark(
+        single("sentence"), ("unacceptable", "acceptable"), "cola", ("matthews",), header=COLA_HEADER
+    ),
     "glue/sst2": Benchmark(single("sentence"), ("negative", "positive"), "sst2"),
-    "glue/mrpc": Benchmark(_SENTENCES, ("not_equivalent", "equivalent"), "mrpc", ("f1", "accuracy")),
-    "glue/qqp": Benchmark(pair("question1", "question2"), ("not_duplicate", "duplicate"), "qqp", ("f1", "accuracy")),
-    "glue/stsb": Benchmark(_SENTENCES, (), "stsb", ("pearson", "spearman")),
+    "glue/mrpc": Benchmark(
+        _SENTENCES,
+        ("not_equivalent", "equivalent"),
+        "mrpc",
+        ("f1", "accuracy"),
+        columns={"Quality": "label", "#1 String": "sentence1", "#2 String": "sentence2"},
+    ),
+    "glue/qqp": Benchmark(
+        pair("question1", "question2"),
+        ("not_duplicate", "duplicate"),
+        "qqp",
+        ("f1", "accuracy"),
+        columns={"is_duplicate": "label"},
+        short_rows=True,
+    ),
+    "glue/stsb": Benchmark(_SENTENCES, (), "stsb", ("pearson", "spearman"), columns={"score": "label"}),
     "glue/mnli": _MNLI,
     "glue/mnli_matched": _MNLI,
-    "glue/mnli_mismatched": Benchmark(_PREMISE, _NLI, "mnli", validation="validation_mismatched"),
+    "glue/mnli_mismatched": replace(_MNLI, validation="validation_mismatched"),
     "glue/qnli": Benchmark(pair("question", "sentence"), _ENTAILMENT, "qnli"),
     "glue/rte": Benchmark(_SENTENCES, _ENTAILMENT, "rte"),
     "glue/wnli": Benchmark(_SENTENCES, ("not_entailment", "entailment"), "wnli"),
@@ -104,27 +129,69 @@ def load_benchmark(spec: TaskSpec) -> Task:
             f"(its classes are those of {DIAGNOSTICS[spec.name]})"
         )
     benchmark = BENCHMARKS[spec.name]
-    train, validation = _from_hub(spec.name, benchmark) if spec.path is None else _from_copy(spec.path, benchmark)
-    as_on_hub = all(field in train.columns for field in benchmark.layout.fields)
+    train, validation = _from_hub(spec.name, benchmark) if spec.path is None else _from_copy(spec, benchmark)
+    if spec.columns is None:
+        train, validation = (_as_on_hub(table, benchmark, spec.label) for table in (train, validation))
+    as_on_hub = all(name in train.columns for name in benchmark.layout.fields)
     if benchmark.renamable and (spec.columns is not None or not as_on_hub):
-        return task_from_tables(spec, train, validation, benchmark.labels, benchmark.metrics)
-    splits = [benchmark.group(table, spec.label) for table in (train, validation)]
+        texts = min(len(benchmark.layout.fields), 2)
+        return task_from_tables(spec, train, validation, benchmark.labels, benchmark.metrics, texts)
+    splits = [_labelled(benchmark.group(table, spec.label), spec, benchmark) for table in (train, validation)]
     names, *labels = match_labels(splits[0].table, splits[1].table, spec.label, benchmark.labels)
+    groups = groups_of(spec, splits[0].table, splits[1].table)
     examples = [
-        Examples(benchmark.layout.candidates(split.table, allow_blank=True), numbers, split.groups, split.credit)
-        for split, numbers in zip(splits, labels, strict=True)
+        Examples(
+            benchmark.layout.candidates(split.table, allow_blank=True),
+            numbers,
+            split.questions,
+            split.credit,
+            split.groups if spec.group is None else group,
+        )
+        for split, numbers, group in zip(splits, labels, groups, strict=True)
     ]
-    return make_task(spec, names, benchmark.metrics, kind=benchmark.kind, train=examples[0], validation=examples[1])
+    return make_task(
+        spec,
+        names,
+        benchmark.metrics,
+        kind=benchmark.kind,
+        train=examples[0],
+        validation=examples[1],
+        reading=reading_of(spec, benchmark.layout.fields, splits[0].table, splits[1].table),
+    )
 
 
-def _from_copy(path: str, benchmark: Benchmark) -> tuple[Table, Table]:
-    folder = Path(path).expanduser()
+def _as_on_hub(table: Table, benchmark: Benchmark, label: str) -> Table:
+    """Give a table of the makers' own files the columns that the hub has."""
+    names = {old: new for old, new in benchmark.columns.items() if new != "label" or label == "label"}
+    if all(new in table.columns for new in benchmark.layout.fields):
+        # The label alone may have another name.
+        names = {old: new for old, new in names.items() if new == "label"}
+    return renamed(unnested(table), names)
+
+
+def _labelled(split: Grouped, spec: TaskSpec, benchmark: Benchmark) -> Grouped:
+    """Return a split without the rows that have no label; what reads answers together needs all of them."""
+    if split.questions is not None:
+        return split
+    return Grouped(labelled(split.table, split.table, spec.label, spec.no_label, benchmark.labels)[0])
+
+
+def _from_copy(spec: TaskSpec, benchmark: Benchmark) -> tuple[Table, Table]:
+    folder = Path(spec.path or ".").expanduser()
+    below = sorted(folder.iterdir()) if folder.is_dir() else []
     for name in (benchmark.config, benchmark.config.partition(".")[0]):
-        if (folder / name).is_dir():
-            folder = folder / name
+        # Their makers call them SST-2, CoLA, WiC.
+        found = [path for path in below if path.is_dir() and _plain(path.name) == name]
+        if found:
+            folder = next((path for path in found if path.name == name), found[0])
             break
-    names = tuple(dict.fromkeys((benchmark.validation, *VALIDATION_NAMES)))
-    return read_split(folder, TRAIN_NAMES), read_split(folder, names)
+    names = [benchmark.validation, benchmark.validation.replace("validation", "dev"), *VALIDATION_NAMES]
+    known = replace(known_format(spec), short_rows=benchmark.short_rows, header=benchmark.header)
+    return read_split(folder, TRAIN_NAMES, known), read_split(folder, tuple(dict.fromkeys(names)), known)
+
+
+def _plain(name: str) -> str:
+    return re.sub("[^a-z0-9.]", "", name.lower())
 
 
 def _from_hub(name: str, benchmark: Benchmark) -> tuple[Table, Table]:

@@ -3,20 +3,129 @@
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
-from steadytune.tasks.tables import Table, is_missing, other_rows
+from steadytune.tasks.table import NoNumber, Table, is_missing, other_rows
 
 # A rating that happens to be written 1.0 to 5.0 is a class; a score with more steps than that is a quantity.
 MAX_FLOAT_CLASSES = 20
-# What other programs write for "none". In a column of words these may be classes, in a column of numbers they are not.
-_NULLS = {"na", "n/a", "nan", "null", "none", "<na>"}
+# What other programs write for "none". In a column of words some may be classes, in a column of numbers they are not.
+_NULLS = {"", "na", "n/a", "nan", "null", "none", "<na>"}
+_NEVER_CLASSES = {"", "nan", "null", "<na>"}
+_LABEL_NAMES = (
+    *("labels", "gold_label", "gold", "y", "class", "category", "target", "sentiment", "quality", "is_duplicate"),
+    *("score", "coarse_label", "fine_label", "intent", "emotion", "rating", "stars", "class index"),
+)
+_COMMA = re.compile(r"[+-]?[0-9]*(,[0-9]+)?")
+
+EVERY = "never"
+"""In the place of a label that means "none": there is no such label."""
 
 Encoded = tuple[tuple[str, ...], NDArray[Any], NDArray[Any]]
+
+
+def labelled(
+    train: Table, validation: Table, column: str, no_label: str | None = None, known: Sequence[str] | None = None
+) -> tuple[Table, Table]:
+    """Return the rows that have a label, spelled alike, and note how many were left aside.
+
+    A "-" among words, and a -1 beside the classes 0, 1 and 2 and so on, mean "no gold label", as in SNLI and MNLI.
+
+    Args:
+        train: Training rows.
+        validation: Evaluation rows.
+        column: The label column.
+        no_label: What means "none", where it was said; "never" if every label is one.
+        known: The classes of a benchmark, where they are known.
+
+    Raises:
+        UserError: There is no such column, no row has a label, or a -1 beside 0 and 1 could be a class or none.
+    """
+    tables = [_trimmed(table, column) for table in (train, validation)]
+    if no_label is None:
+        no_label = _found_mark(tables, column, known)
+    if no_label == EVERY:
+        return tables[0], tables[1]
+    return _with_label(tables[0], column, no_label), _with_label(tables[1], column, no_label)
+
+
+def _trimmed(table: Table, column: str) -> Table:
+    """Strip labels of white space at their ends; of rows of text "nan" is no label."""
+    values = table.column(column, f"task.label={_likely_label(table)}")
+    trimmed = [unicodedata.normalize("NFC", value.strip()) if isinstance(value, str) else value for value in values]
+    changed = sum(value != other for value, other in zip(values, trimmed, strict=True) if isinstance(value, str))
+    if any(isinstance(value, str) for value in values):
+        trimmed = [None if isinstance(v, str) and v.lower() in _NEVER_CLASSES else v for v in trimmed]
+    notes = (f"white space at the ends of {changed} labels was removed",) if changed else ()
+    return replace(table, columns={**table.columns, column: trimmed}, notes=(*table.notes, *notes))
+
+
+def _likely_label(table: Table) -> str:
+    return next((name for name in table.columns if name.lower() in _LABEL_NAMES), "NAME")
+
+
+def _found_mark(tables: Sequence[Table], column: str, known: Sequence[str] | None) -> str:
+    """Return what means "no gold label" in the rows, or ""."""
+    values = {_written(value) for table in tables for value in table.columns[column]} - {None}
+    if known is None:
+        words = values - {"-"}
+        if "-" in values and "+" not in values and len(words) > 1 and not all(_is_whole(word) for word in words):
+            return "-"
+        if "-1" not in values or not all(_is_whole(value) for value in values):
+            return ""
+        others = {int(value) for value in values if value} - {-1}
+        if len(others) < 2 or others != set(range(len(others))):
+            return ""
+        if others == {0, 1}:
+            row = next(
+                table.where(row)
+                for table in tables
+                for row, value in enumerate(table.columns[column])
+                if _written(value) == "-1"
+            )
+            raise UserError(
+                f"{row}: is -1 a third class beside 0 and 1, or does it mean that there is no label?\n"
+                "Say --set task.no_label=-1 to leave these rows aside, or --set task.no_label=never for three classes"
+            )
+        return "-1"
+    marks = {"-", "-1"} & values - set(known)
+    return next(iter(sorted(marks)), "") if known and values - marks else ""
+
+
+def _written(value: Any) -> str | None:
+    if is_missing(value) or isinstance(value, bool):
+        return None
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _is_whole(word: str | None) -> bool:
+    return word is not None and re.fullmatch("-?[0-9]+", word) is not None
+
+
+def _with_label(table: Table, column: str, mark: str) -> Table:
+    if not mark:
+        return table
+    if mark.lower() in _NULLS:
+        kept = [row for row, value in enumerate(table.columns[column]) if not is_missing(value) and value != ""]
+        kept = [row for row in kept if str(table.columns[column][row]).lower() != mark.lower()]
+    else:
+        kept = [row for row, value in enumerate(table.columns[column]) if _written(value) != mark]
+    if not kept:
+        if mark == "-1":
+            return table
+        raise UserError(f"{table.origin}: every label is {mark!r}, which means that there is none")
+    if left := len(table) - len(kept):
+        note = f"{left} of {len(table)} rows left aside, whose label is {mark} (no label)"
+        return replace(table.select(kept), notes=(*table.notes, note))
+    return table
 
 
 def infer_labels(train: Table, validation: Table, column: str, regression: bool = False) -> Encoded:
@@ -101,26 +210,49 @@ def _read(train: Table, validation: Table, column: str) -> list[list[Any]]:
     tables = train, validation
     splits = [table.column(column, "task.label=NAME") for table in tables]
     if not train.typed and not validation.typed:
-        splits = _spelled_numbers(splits)
+        splits = _spelled_numbers(tables, column)
     else:
-        splits = [v if table.typed else _spelled_numbers([v])[0] for table, v in zip(tables, splits, strict=True)]
+        splits = [
+            values if table.typed else _spelled_numbers((table,), column)[0]
+            for table, values in zip(tables, splits, strict=True)
+        ]
     for table, values in zip(tables, splits, strict=True):
-        missing = [row for row, value in enumerate(values) if is_missing(value)]
+        missing = [row for row, value in enumerate(values) if is_missing(value) or value == ""]
         if missing:
-            raise UserError(f"{table.where(missing[0])}: no label in column '{column}'{other_rows(missing)}")
+            raise UserError(
+                f"{table.where(missing[0])}: no label in column '{column}'{other_rows(missing)}; "
+                "leave such rows out with --set task.no_label=nan"
+            )
     first = splits[0][0]
     for table, values in zip(tables, splits, strict=True):
         for row, value in enumerate(values):
             if not isinstance(value, (bool, int, float, str)) or (isinstance(value, float) and math.isinf(value)):
-                raise UserError(f"{table.where(row)}: {value!r} in column '{column}' is no label")
+                raise UserError(f"{table.where(row)}: {value!r:.80} in column '{column}' is no label")
             if _type(value) != _type(first):
                 raise UserError(
                     f"{table.where(row)}: label {value!r} is a {_type(value)}, "
                     f"but {train.where(0)} has {first!r}, a {_type(first)}"
                 )
+    if isinstance(first, str):
+        _check_spelling(tables, splits)
     if any(isinstance(value, float) for values in splits for value in values):
         splits = [[float(value) for value in values] for values in splits]
     return splits
+
+
+def _check_spelling(tables: Iterable[Table], splits: list[list[Any]]) -> None:
+    """Refuse words that differ in capitals alone, and numbers that are spelled in a way that was not read."""
+    spelled: dict[str, str] = {}
+    for table, values in zip(tables, splits, strict=True):
+        for row, value in enumerate(values):
+            other = spelled.setdefault(value.casefold(), value)
+            if other != value:
+                raise UserError(f"{table.where(row)}: label {value!r} is also spelled {other!r}: write both alike")
+    if all(map(_COMMA.fullmatch, spelled)) and any("," in word for word in spelled):
+        raise UserError(
+            f"{next(iter(tables)).origin}: labels such as {splits[0][0]!r} look like numbers with a decimal comma: "
+            "write them with a decimal point"
+        )
 
 
 def _type(value: Any) -> str:
@@ -129,17 +261,22 @@ def _type(value: Any) -> str:
     return "number" if isinstance(value, (int, float)) else "string"
 
 
-def _spelled_numbers(splits: list[list[Any]]) -> list[list[Any]]:
+def _spelled_numbers(tables: Sequence[Table], column: str) -> list[list[Any]]:
     """Turn strings into numbers if all of them, beside the missing ones, spell numbers."""
-    for cast in (int, float):
-        try:
-            return [
-                [None if value is None or value.lower() in _NULLS else cast(value) for value in values]
-                for values in splits
-            ]
-        except ValueError:
-            continue
-    return splits
+    cleaned = [
+        replace(table, columns={column: [None if _is_null(value) else value for value in table.columns[column]]})
+        for table in tables
+    ]
+    if all(value is None for table in cleaned for value in table.columns[column]):
+        return [table.columns[column] for table in tables]
+    try:
+        return [list(table.figures(column)) for table in cleaned]
+    except NoNumber:
+        return [table.columns[column] for table in tables]
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or value.strip().lower() in _NULLS
 
 
 def _check_hidden(train: Table, validation: Table, splits: list[list[Any]]) -> None:

@@ -1,17 +1,19 @@
-"""Reading comprehension as classification: MultiRC's and ReCoRD's rows, one per answer, grouped by question."""
+"""Reading comprehension as classification: MultiRC's and ReCoRD's rows, one per answer, with question and passage."""
 
 from __future__ import annotations
 
 import re
 import string
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steadytune.tasks.tables import Table
+from steadytune.tasks.official import flat_multirc, flat_record
+from steadytune.tasks.table import Table
 
 _PLACEHOLDER = "@placeholder"
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -19,17 +21,19 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 class Grouped(NamedTuple):
-    """Rows that a classifier reads one by one and a metric by groups.
+    """Rows that a classifier reads one by one and a metric by questions.
 
     Attributes:
         table: The rows.
-        groups: (N,) group of each row, or None.
-        credit: (N,) what choosing the row in its group is worth, or None.
+        questions: (N,) question of each row, or None.
+        credit: (N,) what choosing the row for its question is worth, or None.
+        groups: (N,) passage of each row, or None: rows on one passage are not independent.
     """
 
     table: Table
-    groups: NDArray[np.int64] | None = None
+    questions: NDArray[np.int64] | None = None
     credit: NDArray[np.float64] | None = None
+    groups: NDArray[np.int64] | None = None
 
 
 def ungrouped(table: Table, label: str) -> Grouped:
@@ -38,14 +42,20 @@ def ungrouped(table: Table, label: str) -> Grouped:
 
 
 def group_multirc(table: Table, label: str) -> Grouped:
-    """Group answers by their question: by the hub's indices, or where a file has none by the texts."""
-    keys: list[Hashable]
+    """Group answers by their question and paragraph: by the hub's indices, or where a file has none by the texts."""
+    table = flat_multirc(table, label)
+    paragraphs: list[Hashable] = list(table.column("paragraph"))
+    questions: list[Hashable] = list(table.column("question"))
     if "idx" in table.columns and all(isinstance(index, dict) for index in table.columns["idx"]):
-        keys = [(index.get("paragraph"), index.get("question")) for index in table.columns["idx"]]
-    else:
-        keys = list(zip(table.column("paragraph"), table.column("question"), strict=True))
-    number = {key: group for group, key in enumerate(dict.fromkeys(keys))}
-    return Grouped(table, np.array([number[key] for key in keys], dtype=np.int64))
+        paragraphs = [index.get("paragraph") for index in table.columns["idx"]]
+        questions = [index.get("question") for index in table.columns["idx"]]
+    pairs = list(zip(paragraphs, questions, strict=True))
+    return Grouped(table, _numbered(pairs), groups=_numbered(paragraphs))
+
+
+def _numbered(keys: Sequence[Hashable]) -> NDArray[np.int64]:
+    number = {key: position for position, key in enumerate(dict.fromkeys(keys))}
+    return np.array([number[key] for key in keys], dtype=np.int64)
 
 
 def group_record(table: Table, label: str) -> Grouped:
@@ -58,6 +68,7 @@ def group_record(table: Table, label: str) -> Grouped:
         table: Columns `passage`, `query`, `entities` and `answers`.
         label: Name of the label column to make.
     """
+    table = flat_record(table)
     columns: dict[str, list[Any]] = {"passage": [], "query": [], label: []}
     source: list[int] = []
     credit: list[float] = []
@@ -73,7 +84,10 @@ def group_record(table: Table, label: str) -> Grouped:
             source.append(row)
     numbers = [row + 1 if table.numbers is None else table.numbers[row] for row in source]
     return Grouped(
-        Table(table.origin, columns, numbers, table.unit), np.array(source, dtype=np.int64), np.array(credit)
+        replace(table, columns=columns, numbers=numbers),
+        np.array(source, dtype=np.int64),
+        np.array(credit),
+        _numbered(columns["passage"]),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from steadytune.errors import UserError
 from steadytune.study import Training
@@ -31,26 +32,9 @@ def split(task: Task, training: Training, data_seed: int = 0) -> Splits:
     Raises:
         UserError: The subset is larger than the training set, or lacks a class, or there is none to draw again.
     """
-    train = task.train
-    if training.train_size is not None:
-        if training.train_size > len(train):
-            raise UserError(
-                f"training.train_size is {training.train_size}, "
-                f"but task '{task.name}' has {len(train)} training examples"
-            )
-        # NumPy pads entropy with zeros, so that data seed 0 draws what split_seed alone would.
-        order = np.random.default_rng([training.split_seed, 0, data_seed]).permutation(len(train))
-        train = train.select(order[: training.train_size])
-        unseen = set(task.validation.labels.tolist()) - set(train.labels.tolist())
-        drawn = f"the {training.train_size} training examples drawn from '{task.name}'"
-        drawn += f" by data seed {data_seed}" if data_seed else ""
-        if task.kind == "classification" and len(np.unique(train.labels)) < 2:
-            raise UserError(f"{drawn} are of one class: raise training.train_size or change training.split_seed")
-        if task.kind == "classification" and unseen:
-            missing = ", ".join(f"'{task.label_names[label]}'" for label in sorted(unseen))
-            raise UserError(
-                f"{drawn} never show the label {missing}: raise training.train_size or change training.split_seed"
-            )
+    train = task.train if training.train_size is None else _drawn(task, training, training.train_size, data_seed)
+    if training.split == "stratified" and training.train_size is None:
+        raise UserError("training.split: stratified says how training.train_size examples are drawn, which is not set")
     if data_seed and len(train) == len(task.train):
         raise UserError(
             f"a data seed draws the training subset again, but all {len(train)} training examples of "
@@ -58,8 +42,10 @@ def split(task: Task, training: Training, data_seed: int = 0) -> Splits:
         )
     if not training.select_checkpoint:
         return Splits(train, None, task.validation)
-    # Examples that the metric reads together stay together.
-    groups = np.arange(len(task.validation)) if task.validation.groups is None else task.validation.groups
+    # Examples that the metric reads together stay together, and those that a user says belong together.
+    groups = task.validation.groups if task.reading.group else task.validation.questions
+    if groups is None:
+        groups = np.arange(len(task.validation))
     order = np.random.default_rng([training.split_seed, 1]).permutation(np.unique(groups))
     if len(order) < 2:
         raise UserError(
@@ -67,3 +53,55 @@ def split(task: Task, training: Training, data_seed: int = 0) -> Splits:
         )
     picks = np.isin(groups, order[: len(order) // 2])
     return Splits(train, task.validation.select(np.flatnonzero(picks)), task.validation.select(np.flatnonzero(~picks)))
+
+
+def _drawn(task: Task, training: Training, size: int, data_seed: int) -> Examples:
+    """Draw a training subset of which every class that is measured is part."""
+    train = task.train
+    if size > len(train):
+        raise UserError(f"training.train_size is {size}, but task '{task.name}' has {len(train)} training examples")
+    # NumPy pads entropy with zeros, so that data seed 0 draws what split_seed alone would.
+    rng = np.random.default_rng([training.split_seed, 0, data_seed])
+    drawn = f"the {size} training examples drawn from '{task.name}' by data seed {data_seed}"
+    if training.split == "stratified":
+        return train.select(_stratified(task, size, rng))
+    subset = train.select(rng.permutation(len(train))[:size])
+    if task.kind == "regression":
+        return subset
+    # Positions of a choice are no classes: a model scores each candidate.
+    unseen = set(task.validation.labels.tolist()) - set(subset.labels.tolist())
+    ways = "raise training.train_size, change training.split_seed"
+    if data_seed:
+        ways = "raise training.train_size, choose other data seeds"
+    if task.kind == "classification" and len(np.unique(subset.labels)) < 2:
+        raise UserError(f"{drawn} are of one class: {ways}, or draw from each class: training.split=stratified")
+    if task.kind == "classification" and unseen:
+        missing = ", ".join(f"'{task.label_names[label]}'" for label in sorted(unseen))
+        raise UserError(
+            f"{drawn} never show the label {missing}: {ways}, or draw from each class: training.split=stratified"
+        )
+    return subset
+
+
+def _stratified(task: Task, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw examples of each class in proportion, one of each at least, in a random order."""
+    if task.kind == "regression":
+        raise UserError(f"training.split: stratified draws from each class, and task '{task.name}' is a regression")
+    labels = task.train.labels
+    classes, counts = np.unique(labels, return_counts=True)
+    if size < len(classes):
+        raise UserError(
+            f"training.train_size is {size}, but '{task.name}' has {len(classes)} classes, of which each is drawn from"
+        )
+    # Shares rounded by largest remainders; a class that would be left out takes the place of the most favoured one's.
+    shares = size * counts / len(labels)
+    wanted = np.floor(shares).astype(np.int64)
+    for index in np.argsort(wanted - shares, kind="stable")[: size - int(wanted.sum())]:
+        wanted[index] += 1
+    for index in np.flatnonzero(wanted == 0):
+        wanted[np.argmax(np.where(wanted > 1, wanted - shares, -np.inf))] -= 1
+        wanted[index] = 1
+    picks = [
+        rng.permutation(np.flatnonzero(labels == one))[:number] for one, number in zip(classes, wanted, strict=True)
+    ]
+    return rng.permutation(np.concatenate(picks))

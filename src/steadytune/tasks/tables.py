@@ -1,4 +1,4 @@
-"""Tables: a split's files, read into columns that remember where each row stood.
+"""Files into tables, by their suffix.
 
 Rows are read with the standard library rather than pandas: it keeps a text such as "12" or "NA" what it is, and it
 knows the line of whatever is wrong.
@@ -6,154 +6,151 @@ knows the line of whatever is wrong.
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import json
-import math
-import re
-import zlib
+import codecs
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from steadytune.errors import UserError
+from steadytune.files import LARGEST_TEXT, parse_json, read_content
+from steadytune.tasks.delimited import read_delimited
+from steadytune.tasks.table import Table, is_missing, other_rows, read_number
 
-TRAIN_NAMES = ("train",)
-VALIDATION_NAMES = ("validation", "valid", "val", "dev")
-_FORMATS = ("jsonl", "json", "csv", "tsv", "parquet")
+__all__ = ["SUFFIXES", "Format", "Table", "is_missing", "other_rows", "read_number", "read_table"]
+
+SUFFIXES = ("jsonl", "json", "ndjson", "csv", "tsv", "parquet", "arrow")
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows of one split.
+class Format:
+    """What is known of files beforehand.
 
     Attributes:
-        origin: Where they come from, as an error names it.
-        columns: Name -> values, all of one length; a missing value is None.
-        numbers: What each row is called: the line or row of the file where it begins; None to count rows.
-        unit: "line", or "row" where a file has no lines.
-        typed: False where every value is a string whatever it stands for (csv).
+        encoding: Of their text, where it is not UTF-8.
+        option: The setting that says so, for an error.
+        short_rows: Leave rows of csv and tsv files aside that have too few fields, and say so.
+        header: Names of the columns of tsv and csv files that have no header.
     """
 
-    origin: str
-    columns: dict[str, list[Any]]
-    numbers: list[int] | None = None
-    unit: str = "row"
-    typed: bool = True
-
-    def __len__(self) -> int:
-        return len(next(iter(self.columns.values()), ()))
-
-    def where(self, row: int) -> str:
-        """Name a row for an error."""
-        return f"{self.origin}, {self.unit} {row + 1 if self.numbers is None else self.numbers[row]}"
-
-    def column(self, name: str, option: str = "") -> list[Any]:
-        """Return a column.
-
-        Args:
-            name: The column.
-            option: The setting that names another column, if there is one.
-
-        Raises:
-            UserError: There is no such column.
-        """
-        if name not in self.columns:
-            hint = f"; name another one with --set {option}" if option else ""
-            raise UserError(f"{self.origin} has no column '{name}', only {', '.join(filter(None, self.columns))}{hint}")
-        return self.columns[name]
+    encoding: str | None = None
+    option: str = ""
+    short_rows: bool = False
+    header: tuple[str, ...] = ()
 
 
-def is_missing(value: Any) -> bool:
-    """Tell whether a value says that there is none: None or NaN."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
+def read_table(path: Path, known: Format | None = None) -> Table:
+    """Read one file by its suffix: csv, tsv, parquet, arrow or else JSON, each also gzipped.
 
-
-def other_rows(rows: list[int]) -> str:
-    """Say how many rows beside the first have the same fault, for the end of an error."""
-    return f" (nor in {len(rows) - 1} more)" if len(rows) > 1 else ""
-
-
-def read_split(folder: Path, names: tuple[str, ...]) -> Table:
-    """Read a split from a folder.
+    JSON is an object per line, an array of objects, or an object of columns. Text is UTF-8, or UTF-16 that is marked.
 
     Args:
-        folder: Where its file lies: jsonl (or json lines), csv, tsv or parquet, whole or in parts as the hub names them
-            ("train-00000-of-00002.parquet"), gzipped or not.
-        names: What the file may be called, without suffixes.
+        path: The file.
+        known: What is known of it.
 
     Raises:
-        UserError: There is no such folder, no such file, several, or one that cannot be parsed or has no rows.
+        UserError: It cannot be read or parsed, is too large or is empty.
     """
-    paths = _find(folder, names)
-    tables = [read_table(path) for path in paths]
-    merged = tables[0]
-    if len(tables) > 1:
-        columns = {name: [v for t in tables for v in t.columns.get(name, [None] * len(t))] for name in merged.columns}
-        merged = Table(f"{paths[0]} and {len(paths) - 1} more", columns, typed=merged.typed)
-    if not len(merged):
-        raise UserError(f"{merged.origin} has no rows")
-    return merged
-
-
-def _find(folder: Path, names: tuple[str, ...]) -> list[Path]:
-    if not folder.exists():
-        raise UserError(f"there is no folder {folder}")
-    if not folder.is_dir():
-        raise UserError(f"{folder} is a file; a task is a folder with a train and a validation file")
-    pattern = re.compile(
-        rf"(?P<split>{'|'.join(map(re.escape, names))})(-(?P<part>\d+)-of-(?P<parts>\d+))?\.(?P<format>"
-        rf"({'|'.join(_FORMATS)})(\.gz)?)"
-    )
-    found = [(match, path) for path in sorted(folder.iterdir()) if (match := pattern.fullmatch(path.name))]
-    if not found:
-        raise UserError(
-            f"no {names[0]} file in {folder}: looked for {' or '.join(names)} with one of the suffixes "
-            f".{', .'.join(_FORMATS)} (.gz too)"
-        )
-    paths = [path for _, path in found]
-    if len({(match["split"], match["format"], match["parts"]) for match, _ in found}) > 1:
-        raise UserError(f"{folder} has {', '.join(path.name for path in paths)}: keep one of them for {names[0]}")
-    if (parts := found[0][0]["parts"]) and int(parts) != len(found):
-        raise UserError(f"{folder} has {len(found)} of the {int(parts)} parts of {found[0][0]['split']}")
-    return paths
-
-
-def read_table(path: Path) -> Table:
-    """Read one file by its suffix: csv, tsv, parquet or else JSON lines, each also gzipped.
-
-    Raises:
-        UserError: It cannot be read or parsed, or is empty.
-    """
-    try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path} is not a whole gzip file ({error})") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror or error})") from error
-    name = path.name.removesuffix(".gz")
-    if name.endswith(".parquet"):
-        return _parquet(path, content)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {line}: not UTF-8 text (byte {content[error.start]:#04x})") from None
+    known = known or Format()
+    content = read_content(path)
+    suffix = path.name.lower().removesuffix(".gz").rpartition(".")[2]
+    if suffix in {"parquet", "arrow"}:
+        return _columnar(path, content, suffix)
+    text, notes = _decode(path, content, known.encoding, known.option)
     if not text.strip():
         raise UserError(f"{path} is empty")
-    if name.endswith(".csv"):
-        return _delimited(str(path), text, ",", csv.QUOTE_MINIMAL)
-    if name.endswith(".tsv"):
+    if suffix in _DELIMITERS:
+        table = read_delimited(str(path), text, _DELIMITERS[suffix], known.short_rows, known.header)
+    else:
+        table = _json(str(path), text)
+    return Table(**{**vars(table), "notes": (*notes, *table.notes)})
+
+
+def _decode(path: Path, content: bytes, encoding: str | None, option: str) -> tuple[str, tuple[str, ...]]:
+    found = next((name for mark, name in _MARKS if content.startswith(mark)), None)
+    if found is None and encoding is None and b"\0" in content[:400]:
+        # Half of the bytes of Latin letters in UTF-16.
+        found = "utf-16-le" if content[1:400:2].count(0) > content[0:400:2].count(0) else "utf-16-be"
+    name = encoding or found or "utf-8"
+    try:
+        text = content.decode(name)
+    except LookupError:
+        raise UserError(f"{path}: there is no encoding '{name}'; utf-8, utf-16, latin-1, cp1252 are some") from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = content[error.start]
+        if encoding is not None or found is not None:
+            raise UserError(f"{path}, line {line}: not {name} text (byte {byte:#04x})") from None
+        way = f", or say --set {option}=latin-1" if option else ""
+        raise UserError(
+            f"{path}, line {line}: not UTF-8 text (byte {byte:#04x}), perhaps Latin-1 (Windows-1252): "
+            f"save it as UTF-8{way}"
+        ) from None
+    return text.removeprefix("\ufeff"), (f"it is {name} text",) if name not in {"utf-8", "utf-8-sig"} else ()
+
+
+def _json(origin: str, text: str) -> Table:
+    if text.lstrip().startswith("["):
+        return _from_rows(origin, _whole(origin, text))
+    try:
+        table = _json_lines(origin, text)
+    except UserError:
+        # An object that spans lines.
         try:
-            return _delimited(str(path), text, "\t", csv.QUOTE_MINIMAL)
-        except UserError:
-            # Tab-separated corpora such as GLUE's own files quote nothing: a quotation mark may open and never close.
-            return _delimited(str(path), text, "\t", csv.QUOTE_NONE)
-    return _json_lines(str(path), text)
+            content = parse_json(text)
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise
+        table = _from_rows(origin, [content])
+    if len(table) == 1:
+        only = {name: values[0] for name, values in table.columns.items()}
+        if list(only) == ["data"] and isinstance(only["data"], list):
+            return _from_rows(origin, only["data"])
+        if (columns := _as_columns(only)) is not None:
+            return Table(origin, columns)
+    return table
+
+
+def _whole(origin: str, text: str) -> list[Any]:
+    try:
+        content: list[Any] = parse_json(text)
+    except ValueError as error:
+        line = getattr(error, "lineno", None)
+        where = f"{origin}, line {line}" if line else origin
+        raise UserError(f"{where}: not JSON ({getattr(error, 'msg', error)})") from None
+    return content
+
+
+def _from_rows(origin: str, rows: list[Any]) -> Table:
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise UserError(f"{origin}, row {number}: not a JSON object; each entry holds one example such as {{...}}")
+    names = dict.fromkeys(name for row in rows for name in row)
+    return Table(origin, {name: [row.get(name) for row in rows] for name in names})
+
+
+def _as_columns(content: dict[str, Any]) -> dict[str, list[Any]] | None:
+    """Return the columns of an object that holds a list, or numbered values as pandas writes them, per column."""
+    columns = list(content.values())
+    if len(columns) < 2:
+        return None
+    if all(isinstance(column, dict) for column in columns):
+        if any(list(column) != list(map(str, range(len(columns[0])))) for column in columns):
+            return None
+        columns = [list(column.values()) for column in columns]
+    if not all(isinstance(column, list) and len(column) == len(columns[0]) > 1 for column in columns):
+        return None
+    return dict(zip(content, columns, strict=True))
 
 
 def _json_lines(origin: str, text: str) -> Table:
@@ -164,8 +161,8 @@ def _json_lines(origin: str, text: str) -> Table:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            row = parse_json(line)
+        except ValueError as error:
             raise UserError(f"{origin}, line {number}: not JSON ({getattr(error, 'msg', error)})") from None
         if not isinstance(row, dict):
             raise UserError(f"{origin}, line {number}: not a JSON object; each line holds one example such as {{...}}")
@@ -175,42 +172,42 @@ def _json_lines(origin: str, text: str) -> Table:
     return Table(origin, {name: [row.get(name) for row in rows] for name in names}, lines, "line")
 
 
-def _delimited(origin: str, text: str, delimiter: str, quoting: Any) -> Table:
-    # The limit is the process's, and below what one text may have.
-    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    start = 1
-    try:
-        for row in reader:
-            if row:
-                rows.append(row)
-                lines.append(start)
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise UserError(f"{origin}, line {start}: {error}") from None
-    header = rows[0]
-    if len(set(header)) < len(header):
-        raise UserError(f"{origin}, line 1: a column name stands twice in {', '.join(header)}")
-    for row, line in zip(rows, lines, strict=True):
-        if len(row) != len(header):
-            raise UserError(f"{origin}, line {line}: {_fields(row)}, but the first line has {_fields(header)}")
-    columns = {name: [row[i] or None for row in rows[1:]] for i, name in enumerate(header)}
-    return Table(origin, columns, lines[1:], "line", typed=False)
-
-
-def _fields(row: Iterable[str]) -> str:
-    count = len(list(row))
-    return f"{count} field{'s' if count > 1 else ''}"
-
-
-def _parquet(path: Path, content: bytes) -> Table:
+def _columnar(path: Path, content: bytes, suffix: str) -> Table:
     import pyarrow as pa
     import pyarrow.parquet
 
     try:
-        with pa.parquet.ParquetFile(pa.BufferReader(content)) as file:
-            return Table(str(path), file.read().to_pydict())
-    except pa.ArrowException as error:
-        raise UserError(f"{path} is not a parquet file ({str(error).splitlines()[0]})") from error
+        if suffix == "arrow":
+            source = pa.BufferReader(content)
+            # Version 2 files begin so; what `datasets` writes is a stream.
+            reader = pa.ipc.open_file(source) if content.startswith(b"ARROW1") else pa.ipc.open_stream(source)
+            if isinstance(reader, pa.RecordBatchFileReader):
+                return _collect(path, (reader.get_batch(i) for i in range(reader.num_record_batches)))
+            return _collect(path, reader)
+        with pa.parquet.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
+            table = _collect(path, file.iter_batches(_ROWS_AT_ONCE))
+            if len(table) != file.metadata.num_rows:
+                raise UserError(f"{path} holds {len(table)} rows and says {file.metadata.num_rows}: it is damaged")
+            return table
+    except UserError:
+        raise
+    except Exception as error:  # the library has no one type for bytes that it cannot read
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{path} is not a whole {suffix} file ({reason})") from error
+
+
+def _collect(path: Path, batches: Iterable[Any]) -> Table:
+    columns: dict[str, list[Any]] = {}
+    size = 0
+    for batch in batches:
+        # Before its values are touched: damaged offsets would point anywhere.
+        batch.validate(full=True)
+        size += batch.nbytes
+        if size > LARGEST_TEXT:
+            raise UserError(f"{path} is larger than {LARGEST_TEXT // 2**30} GiB when it is read: no more is read")
+        names = batch.schema.names
+        if len(set(names)) < len(names):
+            raise UserError(f"{path}: a column name stands twice in {', '.join(names)}")
+        for name, values in batch.to_pydict().items():
+            columns.setdefault(name, []).extend(values)
+    return Table(str(path), columns)

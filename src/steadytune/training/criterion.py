@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from steadytune.errors import UserError
 from steadytune.training.models import plain_model
+from steadytune.training.predicting import evaluating
 from steadytune.training.seeds import preserved_random_state
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -53,31 +54,95 @@ def kind_of(model: nn.Module) -> str:
     return "regression" if outputs == 1 else "classification"
 
 
-def check_labels(kind: str, logits: Tensor, labels: Tensor) -> None:
-    """Check that a batch has one class, choice or number per example.
+def check_labels(kind: str, labels: Tensor, examples: str = "training set") -> int | None:
+    """Check that a batch has one class, choice or number per example, before a model or a loss sees them.
 
     Args:
         kind: One of `KINDS`.
-        logits: As the model gives them.
         labels: As the batch holds them.
+        examples: Where they stand, as an error names it.
+
+    Returns:
+        The largest class; None for a regression.
 
     Raises:
         UserError: It has something else.
     """
-    outputs = {
+    if kind == "regression":
+        if not bool(torch.isfinite(labels).all()):
+            raise UserError(f"a target is not a finite number: take such examples out of the {examples}")
+        return None
+    if labels.dim() != 1:
+        raise UserError(
+            f"stabilizers speak of one label per example: the labels of a {kind} are ({len(labels)},), and these are "
+            f"{tuple(labels.shape)}"
+        )
+    if labels.is_floating_point():
+        raise UserError(f"the labels of a {kind} are integers, and these are {labels.dtype}: several per example?")
+    if not len(labels):
+        return None
+    # In one transfer from the device, as it happens in every step.
+    lowest, highest = torch.stack(torch.aminmax(labels)).tolist()
+    if lowest < 0:
+        raise UserError(f"a label is {lowest}: take examples without a class out of the {examples}")
+    return int(highest)
+
+
+def check_outputs(kind: str, logits: Tensor, labels: Tensor, highest: int | None) -> None:
+    """Check that a model's outputs fit the labels of a batch.
+
+    Args:
+        kind: One of `KINDS`.
+        logits: As the model gives them.
+        labels: As `check_labels` let them pass.
+        highest: What it returned.
+
+    Raises:
+        UserError: There are too few outputs, or they are of another shape.
+    """
+    if not len(labels):
+        return
+    rows = {
         "classification": logits.dim() == 2,
         "choice": logits.dim() <= 2 and logits.numel() % len(labels) == 0,
         "regression": logits.numel() == labels.numel(),
     }
-    if (labels.dim() != 1 and kind != "regression") or not outputs[kind]:
+    if not rows[kind]:
         raise UserError(
             f"stabilizers speak of one label per example: for a {kind} the labels are {tuple(labels.shape)} "
             f"and the model's output is {tuple(logits.shape)}"
         )
-    if kind != "regression" and labels.is_floating_point():
-        raise UserError(f"the labels of a {kind} are integers, and these are {labels.dtype}: several per example?")
-    if kind != "regression" and bool((labels < 0).any()):
-        raise UserError(f"a label is {int(labels.min())}: take examples without a class out of the training set")
+    outputs = logits.numel() // len(labels)
+    if highest is not None and highest >= outputs:
+        raise UserError(
+            f"a label is {highest}, and the model has {outputs} outputs, for the labels 0 to {outputs - 1}: "
+            "give it num_labels, or number the classes from 0"
+        )
+
+
+def classes_in(kind: str, logits: Tensor, labels: Tensor) -> Tensor | None:
+    """Return the class of each row that entered the last layer, as `Step.classes` has it."""
+    if kind == "regression":
+        return None
+    if kind == "choice":
+        return nn.functional.one_hot(labels, logits.numel() // len(labels)).flatten()
+    return labels
+
+
+def logits_in(outputs: Any) -> Tensor:
+    """Return the logits of what a model returns: a tensor, a mapping, or a tuple, in which a loss of None is skipped.
+
+    Raises:
+        UserError: There are none.
+    """
+    found = outputs
+    if isinstance(found, Mapping):
+        found = found.get("logits")
+    if isinstance(found, (tuple, list)):
+        found = next((one for one in found if isinstance(one, Tensor)), None)
+    if not isinstance(found, Tensor) or not found.dim():
+        raise UserError(f"the model returns {type(outputs).__name__} without logits when it is given no labels")
+    return found
 
 
 def check_own_loss(model: nn.Module, inputs: Mapping[str, Any], kind: str) -> None:
@@ -90,18 +155,16 @@ def check_own_loss(model: nn.Module, inputs: Mapping[str, Any], kind: str) -> No
     """
     if "labels" not in signature(plain_model(model).forward).parameters:
         return
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad(), preserved_random_state():
-            outputs = model(**inputs)
-    finally:
-        model.train(training)
-    own, logits = (outputs.get("loss"), outputs["logits"]) if isinstance(outputs, dict) else outputs[:2]
-    check_labels(kind, logits, inputs["labels"])
-    ours = float(task_criterion(kind)(logits, inputs["labels"]))
+    labels = inputs["labels"]
+    with torch.no_grad(), preserved_random_state(), evaluating(model):
+        # First without them: with labels that do not fit, what a model raises says little.
+        logits = logits_in(model(**{name: value for name, value in inputs.items() if name != "labels"}))
+        check_outputs(kind, logits, labels, check_labels(kind, labels))
+        outputs = model(**inputs)
+    own = outputs.get("loss") if isinstance(outputs, Mapping) else outputs[0] if isinstance(outputs, tuple) else None
+    ours = float(task_criterion(kind)(logits, labels))
     rounding = 0.02 if logits.element_size() < 4 else 1e-4
-    if own is not None and abs(float(own) - ours) > rounding * (abs(ours) + 0.1):
+    if isinstance(own, Tensor) and own.numel() == 1 and abs(float(own) - ours) > rounding * (abs(ours) + 0.1):
         raise UserError(
             f"the model's own loss of a batch is {float(own):.4g}, and that of a {kind} is {ours:.4g}: give the loss "
             "that you mean, to StableTrainer as compute_loss_func, to Stabilization as criterion"

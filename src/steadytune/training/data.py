@@ -16,6 +16,7 @@ from steadytune.errors import UserError
 from steadytune.study import RunSpec, TaskSpec, Training
 from steadytune.tasks import load_task
 from steadytune.tasks.base import Examples, Task
+from steadytune.tasks.data_facts import DataFacts, cut_sentence
 from steadytune.tasks.splits import Splits, split
 from steadytune.training.models import load_tokenizer
 
@@ -27,6 +28,7 @@ class Encoded(torch.utils.data.Dataset[Row]):
 
     Attributes:
         rows: For each example {"inputs": [{input_ids, ...} per candidate], "labels": label}.
+        cut: Share of examples of which an input is longer than the limit; None where the tokenizer does not say.
     """
 
     def __init__(self, examples: Examples, tokenizer: Any, max_length: int) -> None:
@@ -48,6 +50,11 @@ class Encoded(torch.utils.data.Dataset[Row]):
             {"inputs": [next(rows) for _ in candidates], "labels": label}
             for candidates, label in zip(examples.candidates, examples.labels.tolist(), strict=True)
         ]
+        self.cut: float | None = None
+        if encoded.encodings:
+            over = np.array([bool(one.overflowing) for one in encoded.encodings])
+            starts = np.cumsum([0, *map(len, examples.candidates[:-1])])
+            self.cut = float(np.logical_or.reduceat(over, starts).mean())
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -102,6 +109,23 @@ def in_order(results: NDArray[Any], dataset: Encoded) -> NDArray[Any]:
     return results[np.argsort(dataset.shortest_first)]
 
 
+_LOOKED_AT = 1000
+"""Examples of a split that are tokenized to see how many are cut."""
+
+
+def with_cut(facts: DataFacts, splits: Splits, model: str, max_length: int) -> DataFacts:
+    """Return facts of a task's data that know which share of the inputs a model's tokenizer cuts.
+
+    Of a large split some examples stand for all.
+    """
+    tokenizer = load_tokenizer(model)
+    shares = []
+    for examples in (splits.train, splits.measure):
+        step = max(1, len(examples) // _LOOKED_AT)
+        shares.append(Encoded(examples.select(np.arange(0, len(examples), step)), tokenizer, max_length).cut)
+    return facts.cut(max_length, *shares)
+
+
 @dataclass(frozen=True)
 class RunData:
     """Everything that runs of one study share on one task and training subset."""
@@ -114,10 +138,15 @@ class RunData:
     measure: Encoded
     collate: Collator
 
+    def notes(self, max_length: int) -> tuple[str, ...]:
+        """Say what a reader of the run should know of its inputs."""
+        sentence = cut_sentence(max_length, self.train.cut, self.measure.cut)
+        return (sentence,) if sentence else ()
+
 
 def run_data(spec: RunSpec) -> RunData:
     """Load, split and tokenize the task of a run; runs that share all this get the same object."""
-    shared = spec.training.model_dump(include={"train_size", "select_checkpoint", "split_seed", "max_length"})
+    shared = spec.training.model_dump(include={"train_size", "split", "select_checkpoint", "split_seed", "max_length"})
     training = Training.model_validate(shared)
     return _run_data(spec.model, spec.weights, spec.task, spec.data, training, spec.seeds.data)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
+from steadytune.cache import cached_arrays
 from steadytune.errors import UserError
-from steadytune.files import CorruptFile, canonical_json, read_arrays, sha256, write_arrays, write_text
+from steadytune.files import canonical_json, sha256
 from steadytune.study import RunSpec
 from steadytune.training.data import Encoded, RunData, batches, in_order
 from steadytune.training.models import initial_scale, load_encoder, pool
@@ -56,17 +55,9 @@ def frozen_features(spec: RunSpec, data: RunData, cache: Path, progress: Callabl
     Raises:
         UserError: A feature is not finite.
     """
-    key = features_key(spec)
-    stored, about = cache / f"features-{key}.safetensors", cache / f"features-{key}.json"
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / f"features-{key}.lock"):
-        try:
-            record = json.loads(about.read_text(encoding="utf-8"))
-            arrays = read_arrays(stored, record["sha256"])
-        except (OSError, ValueError, KeyError, CorruptFile):
-            arrays, record = _compute(spec, data, cache, progress)
-            record["sha256"] = write_arrays(stored, arrays)
-            write_text(about, json.dumps(record))
+    arrays, record = cached_arrays(
+        cache, f"features-{features_key(spec)}", lambda: _compute(spec, data, cache, progress)
+    )
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return Features(
         tensors["train"], tensors.get("select"), tensors["measure"], record["scale"], record["measurements"]
@@ -79,6 +70,8 @@ def features_key(spec: RunSpec) -> str:
     shared = spec.training.model_dump(
         include={"train_size", "select_checkpoint", "split_seed", "max_length", "pooling", "precision", "threads"}
     )
+    if spec.training.split != "random":
+        shared["split"] = spec.training.split
     # The batches matter to a stabilizer that trains the encoder, and to nothing else here.
     batch_size = spec.training.batch_size if changes else 0
     return sha256(canonical_json([spec.weights, spec.data, spec.seeds.data, shared, changes, batch_size]))[:16]

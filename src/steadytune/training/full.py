@@ -52,7 +52,7 @@ def train_full(spec: RunSpec, cache: Path, progress: Callable[[float], None]) ->
     trained, model = time.perf_counter(), trainer.model
     device, bf16 = trainer.args.device, spec.training.precision == "bf16"
     logits, states = outputs_of(model, data.measure, data.collate, device, bf16, _position(spec))
-    arrays: Arrays = {"logits": logits, "labels": data.splits.measure.labels}
+    arrays: Arrays = {"logits": logits, **data.splits.measure.answers()}
     if states is not None:
         arrays["representations"] = stored(states, spec.training.representation_dtype)
     done = time.perf_counter()
@@ -71,6 +71,7 @@ def train_full(spec: RunSpec, cache: Path, progress: Callable[[float], None]) ->
             "shared": trainer.shared_seconds,
             "total": done - started - trainer.shared_seconds,
         },
+        told=data.notes(spec.training.max_length),
     )
     return record, arrays
 
@@ -206,7 +207,7 @@ class RunTrainer(StableTrainer):
         seen = bool(self.shape) and self.shape[-1]["geometry_step"] == self.state.global_step
         if model.training and not seen and self.state.global_step % self.args.logging_steps == 0:
             features, classes = self.stabilization.encoded_batch()
-            if classes is not None and len(classes):
+            if features is not None and classes is not None and len(classes):
                 values = geometry(features, classes, self.stabilization.head)
                 self.shape.append({"geometry_step": self.state.global_step, **values})
         return result

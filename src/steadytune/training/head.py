@@ -189,11 +189,12 @@ def train_heads(
                 curves={"step": list(range(1, len(trained.losses) + 1)), "loss": trained.losses[:, k].tolist()},
                 measurements={**features.measurements, **picker.measurements(k)},
                 timings=share,
+                told=data.notes(one.training.max_length),
             )
         except Diverged as error:
             results.append((lost(one, error, share["total"]), {}))
         else:
-            results.append((record, {"logits": logits[k], "labels": data.splits.measure.labels}))
+            results.append((record, {"logits": logits[k], **data.splits.measure.answers()}))
     return results
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import logging
 
@@ -17,6 +26,8 @@ from steadytune.errors import UserError
 from steadytune.study import Training
 from steadytune.tasks.base import Task
 from steadytune.training.weights import model_folder
+
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 @contextmanager
@@ -33,16 +44,55 @@ def quiet() -> Iterator[None]:
 
 
 def load_tokenizer(name: str) -> Any:
-    """Load a model's tokenizer, padding on the right and with a padding token."""
+    """Load a model's tokenizer with a padding token, padding where the model does not read."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_folder(name), trust_remote_code=False)
     except (ValueError, OSError, KeyError, TypeError) as error:
         reason = str(error).strip().partition("\n")[0][:200]
         raise UserError(f"model '{name}': its tokenizer cannot be loaded: {reason}") from error
-    tokenizer.padding_side = "right"
+    # XLNet reads its head at the last place, whatever stands there.
+    tokenizer.padding_side = "left" if type(tokenizer).__name__.startswith("XLNet") else "right"
     if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise UserError(f"model '{name}': its tokenizer has neither a padding token nor one that ends a text")
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def align_padding(model: nn.Module, tokenizer: Any) -> str | None:
+    """Set the padding id of a model's configuration to the tokenizer's, which is what stands in the batches.
+
+    A decoder classifier takes its logits from the last token that is not the configuration's.
+
+    Returns:
+        What was said before, in a sentence, if it was another id; None if there was none to contradict.
+    """
+    places, used = configs_of(model), tokenizer.pad_token_id
+    said = contradicted_padding(places, used)
+    if used is not None:
+        for place in places:
+            if place is places[-1] or hasattr(place, "pad_token_id"):
+                place.pad_token_id = used
+    return said
+
+
+def contradicted_padding(configs: Sequence[Any], used: int | None) -> str | None:
+    """Say that configurations name another padding id than the tokenizer's, if they do."""
+    said = (getattr(config, "pad_token_id", None) for config in configs)
+    other = next((one for one in said if one not in (None, used)), None)
+    if used is None or other is None:
+        return None
+    return (
+        f"the model's configuration takes id {other} for padding and its tokenizer pads with {used}: "
+        "the tokenizer's is used"
+    )
+
+
+@lru_cache
+def padding_note(name: str) -> str | None:
+    """Say what `align_padding` changes in a model, if anything."""
+    config = AutoConfig.from_pretrained(model_folder(name), trust_remote_code=False)
+    return contradicted_padding([config, config.get_text_config()], load_tokenizer(name).pad_token_id)
 
 
 def load_encoder(name: str) -> nn.Module:
@@ -72,10 +122,9 @@ def build_model(name: str, task: Task, training: Training, tokenizer: Any) -> nn
         nn.init.normal_(head.weight, std=initial_scale(model.config))
         if head.bias is not None:
             nn.init.zeros_(head.bias)
-        if model.config.pad_token_id is None:
-            model.config.pad_token_id = tokenizer.pad_token_id
     else:
         model = PooledClassifier(load_encoder(name), task.num_outputs, training.pooling)
+    align_padding(model, tokenizer)
     return ChoiceModel(model) if task.kind == "choice" else model
 
 
@@ -95,6 +144,11 @@ def _load(auto_class: Any, folder: Path, **options: Any) -> Any:
         reason = str(error).strip().partition("\n")[0][:200]
         raise UserError(f"{folder} cannot be loaded as a {auto_class.__name__}: {reason}") from error
     names = [*loading["missing_keys"], *(entry[0] for entry in loading["mismatched_keys"])]
+    if beyond := _beyond_config(loading["unexpected_keys"], model):
+        raise UserError(
+            f"{folder}: config.json and the weights do not belong together: the weights hold blocks that config.json "
+            f"does not have, such as {beyond[0]}"
+        )
     prefix = "" if auto_class is AutoModel else f"{model.base_model_prefix}."
     wrong = sorted(name for name in names if name.startswith(prefix) and "pooler" not in name)
     if wrong:
@@ -103,6 +157,23 @@ def _load(auto_class: Any, folder: Path, **options: Any) -> Any:
             f"{len(wrong)} pre-trained tensors are missing or of another shape, such as {wrong[0]}"
         )
     return model
+
+
+def _beyond_config(unexpected: Iterable[str], model: nn.Module) -> list[str]:
+    """Return the names of weights that would belong to one more of the blocks that the model has."""
+    # The names in the file may lack the prefix of the pre-trained part, or have it where the model's do not.
+    held = {_unnumbered(name) for name in model.state_dict() if _NUMBER.search(name)}
+    held |= {name.partition(".")[2] for name in held}
+    found = []
+    for name in unexpected:
+        general = _unnumbered(name)
+        if general != name and (general in held or general.partition(".")[2] in held):
+            found.append(name)
+    return sorted(found)
+
+
+def _unnumbered(name: str) -> str:
+    return _NUMBER.sub("#", name)
 
 
 def is_decoder(name: str) -> bool:
@@ -202,13 +273,35 @@ def plain_model(model: nn.Module) -> nn.Module:
     return inner
 
 
+def configs_of(model: nn.Module) -> list[Any]:
+    """Return a model's configuration, and that of its texts, which may be the same; none of one that has none."""
+    plain = plain_model(model)
+    config: Any = getattr(plain, "config", None) or getattr(encoder_of(plain), "config", None)
+    return [config, config.get_text_config()] if isinstance(config, PreTrainedConfig) else []
+
+
 def encoder_of(model: nn.Module) -> nn.Module:
-    """Return the pre-trained part of a model that `build_model`, transformers or PEFT made."""
+    """Return the pre-trained part of a model that `build_model`, transformers or PEFT made.
+
+    Of a model of somebody's own that is the one model of transformers within it, and without one the whole.
+    """
     model = plain_model(model)
     if isinstance(model, ChoiceModel):
         return encoder_of(model.scorer)
-    encoder: nn.Module = getattr(model, "encoder" if isinstance(model, PooledClassifier) else "base_model", model)
-    return encoder
+    encoder: nn.Module | None = getattr(model, "encoder" if isinstance(model, PooledClassifier) else "base_model", None)
+    if encoder is not None:
+        return encoder
+    inside = list(_pretrained_in(model))
+    return encoder_of(inside[0]) if len(inside) == 1 else model
+
+
+def _pretrained_in(model: nn.Module) -> Iterator[nn.Module]:
+    """Yield the outermost models of transformers or PEFT within a model of somebody's own."""
+    for child in model.children():
+        if isinstance(child, PreTrainedModel) or hasattr(child, "get_base_model"):
+            yield child
+        else:
+            yield from _pretrained_in(child)
 
 
 def _resting(model: nn.Module) -> Iterator[nn.Module]:
@@ -230,11 +323,16 @@ def adapters_in(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
                 yield layer, added
 
 
+class NoHead(UserError):
+    """A model has no last layer that could be told from the rest."""
+
+
 def find_head(model: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
     """Return (parent, attribute name, layer) of the last linear layer outside the pre-trained part.
 
     Raises:
-        UserError: There is none, or PEFT has put an adapter beside it.
+        NoHead: There is none.
+        UserError: PEFT has put an adapter beside it.
     """
     inside = set(encoder_of(model).modules())
     inside.update(_resting(model))
@@ -247,7 +345,7 @@ def find_head(model: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
         if isinstance(module, nn.Linear) and module not in inside
     ]
     if not heads:
-        raise UserError(f"{type(model).__name__} has no linear layer outside its encoder: it is no classifier")
+        raise NoHead(f"{type(model).__name__} has no linear layer outside an encoder of transformers")
     name, head = heads[-1]
     path, _, attribute = name.rpartition(".")
     parent = model.get_submodule(path)

@@ -14,6 +14,7 @@ from steadytune.records import RunRecord
 from steadytune.study import RunSpec
 from steadytune.tasks.base import Examples, Task
 from steadytune.tasks.metrics import evaluate, majority_score
+from steadytune.training.models import padding_note
 from steadytune.training.versions import versions
 from steadytune.training.weights import half_precision
 
@@ -29,8 +30,9 @@ def device_name(device: str) -> str:
 
 def notes(spec: RunSpec) -> tuple[str, ...]:
     """Return what a reader of this run should know."""
-    half = half_precision(spec.model)
-    return (f"the checkpoint is stored in {half} and was loaded in float32",) if half else ()
+    half, padding = half_precision(spec.model), padding_note(spec.model)
+    stored = f"the checkpoint is stored in {half} and was loaded in float32" if half else None
+    return tuple(note for note in (stored, padding) if note)
 
 
 def finished(
@@ -43,8 +45,9 @@ def finished(
     curves: Mapping[str, Sequence[float | None]],
     measurements: Mapping[str, float],
     timings: Mapping[str, float],
+    told: Sequence[str] = (),
 ) -> RunRecord:
-    """Score a finished run.
+    """Score a finished run; `told` is what a reader should know of its inputs.
 
     Raises:
         Diverged: A logit is not finite.
@@ -56,14 +59,14 @@ def finished(
         spec=spec,
         status="done",
         metric=task.metric,
-        score=scores[task.metric],
+        score=_number(scores[task.metric]),
         scores={name: _number(value) for name, value in scores.items()},
-        majority_score=majority_score(task.metric, task.kind, measured),
+        majority_score=_number(majority_score(task.metric, task.kind, measured)),
         curves={name: [_number(value) for value in values] for name, values in curves.items()},
         measurements={name: _number(value) for name, value in measurements.items()},
         timings=dict(timings),
         versions={**versions(), "device": device_name(device), "threads": str(spec.training.threads)},
-        notes=notes(spec),
+        notes=(*notes(spec), *told),
     )
 
 

@@ -62,6 +62,8 @@ def _is_encoder_decoder(encoder: Any) -> bool:
 def _outside(model: nn.Module, encoder: nn.Module) -> Iterator[nn.Module]:
     """Yield the largest modules with weights that neither are in the encoder nor contain it."""
     inner = plain_model(model)
+    if inner is encoder:
+        return
     for child in inner.children():
         if child is encoder:
             continue

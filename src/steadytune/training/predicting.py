@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 
 from steadytune.errors import UserError, unknown_name
 from steadytune.records.checks import Kind
-from steadytune.training.models import pool
+from steadytune.training.models import find_head, pool
+from steadytune.training.padding import read_token
 from steadytune.training.recording import hidden_states, stored
 from steadytune.training.seeds import preserved_random_state
 
@@ -33,13 +35,16 @@ def check_position(position: str | None) -> None:
 
 
 @torch.inference_mode()
-def fields_of(model: nn.Module, batches: Iterable[Any], position: Position | None) -> dict[str, Any]:
+def fields_of(
+    model: nn.Module, batches: Iterable[Any], position: Position | None, kind: Kind | None = None
+) -> dict[str, Any]:
     """Return what `record_run` writes of a model: logits, labels, representations, kind and digest of the examples.
 
     Args:
         model: As in `record_model`.
         batches: As in `record_model`.
         position: As in `record_model`.
+        kind: As in `record_model`.
 
     Raises:
         UserError: As `record_model`.
@@ -52,17 +57,21 @@ def fields_of(model: nn.Module, batches: Iterable[Any], position: Position | Non
     choice = False
     first = next(model.parameters(), None)
     device = torch.device("cpu") if first is None else first.device
-    with preserved_random_state(), evaluating(model):
+    with preserved_random_state(), evaluating(model), _padding_checked(model) as check_padding:
         for batch in batches:
             positional, named, answers = _split(batch)
             inputs = {**{str(place): value for place, value in enumerate(positional)}, **named}
             _update(digest, inputs, answers)
             moved = {name: value.to(device) for name, value in named.items()}
             asked = {} if position is None else {"output_hidden_states": True}
-            outputs = model(*(value.to(device) for value in positional), **moved, **asked)
+            arguments = [value.to(device) for value in positional]
+            outputs = model(*arguments, **moved, **asked)
+            check_padding(moved)
             logits.append(_logits(outputs))
+            if len(logits) == 1:
+                _say_restless(logits[0], _logits(model(*arguments, **moved, **asked)))
             if answers is not None:
-                labels.append(_checked(answers, len(logits[-1])))
+                labels.append(_checked(answers, *logits[-1].shape))
             if position is not None:
                 states.append(_states(outputs, moved.get("attention_mask"), position))
             choice |= "input_ids" in named and named["input_ids"].ndim == 3
@@ -73,8 +82,63 @@ def fields_of(model: nn.Module, batches: Iterable[Any], position: Position | Non
         fields["labels"] = torch.cat(labels).numpy()
     if states:
         fields["representations"] = stored(torch.cat(states, dim=1).numpy(), "float16")
-    fields["kind"] = "choice" if choice else _kind(model, fields["logits"], fields.get("labels"))
+    if not np.isfinite(fields["logits"]).all():
+        row = int(np.argwhere(~np.isfinite(fields["logits"]))[0][0])
+        fields |= {"status": "diverged", "reason": f"the model's outputs are not finite, first in row {row}"}
+    if not np.isfinite(fields.get("representations", np.zeros(0))).all():
+        # Nothing can be measured of them, and the rest can.
+        del fields["representations"]
+        if "status" not in fields:
+            warnings.warn("hidden states are not finite and are left out", stacklevel=3)
+    fields["kind"] = kind or ("choice" if choice else _kind(fields["logits"], fields.get("labels")))
     return fields
+
+
+@contextmanager
+def _padding_checked(model: nn.Module) -> Iterator[Callable[[Mapping[str, Tensor]], None]]:
+    """Look at what enters the last layer, and give a check of whether a decoder reads it at a padding token."""
+    entered: list[Tensor] = []
+    try:
+        handle = find_head(model)[2].register_forward_pre_hook(lambda _, inputs: entered.extend(inputs[:1]))
+    except UserError:
+        handle = None
+
+    def check(inputs: Mapping[str, Tensor]) -> None:
+        if entered and entered[-1].dim() == 3:
+            try:
+                read_token(model, entered[-1], inputs.get("input_ids"), inputs.get("attention_mask"))
+            except UserError as error:  # its training is over, perhaps, and what it says is what it says
+                warnings.warn(str(error), stacklevel=4)
+        entered.clear()
+
+    try:
+        yield check
+    finally:
+        if handle is not None:
+            handle.remove()
+
+
+def _say_restless(first: Tensor, again: Tensor) -> None:
+    """Warn of a model that answers otherwise when it is asked again in evaluation mode."""
+    finite = torch.isfinite(first) & torch.isfinite(again)
+    if not bool(finite.any()):
+        return
+    difference = (first - again)[finite].abs().max()
+    if bool(difference > 1e-3 * first[finite].abs().max()):
+        warnings.warn(
+            f"asked twice about one batch in evaluation mode, the model answers otherwise (by up to {difference:.2g}): "
+            "some dropout never rests, and will count as luck of the seed; nn.functional.dropout needs "
+            "training=self.training",
+            stacklevel=3,
+        )
+
+
+def group_numbers(groups: Any) -> NDArray[np.int64]:
+    """Return whole numbers for groups: those given, or names numbered in the order of the alphabet."""
+    values = np.asarray(groups.cpu() if isinstance(groups, Tensor) else groups)
+    if values.dtype.kind in "iu":
+        return values.astype(np.int64)
+    return np.unique(values.astype(str), return_inverse=True)[1].astype(np.int64)
 
 
 @contextmanager
@@ -87,6 +151,11 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def labels_in(batch: Any) -> Tensor | None:
+    """Return the labels of a batch, as `record_model` finds them."""
+    return _split(batch)[2]
 
 
 def _split(batch: Any) -> tuple[tuple[Tensor, ...], dict[str, Tensor], Tensor | None]:
@@ -123,7 +192,8 @@ def _logits(outputs: Any) -> Tensor:
     if isinstance(found, Mapping):
         found = found.get("logits")
     if isinstance(found, (tuple, list)):
-        found = found[0]
+        # In training scripts the loss stands first, and is None without labels.
+        found = next((one for one in found if isinstance(one, Tensor)), None)
     if not isinstance(found, Tensor):
         raise UserError(f"the model returns {type(outputs).__name__}, which holds no logits")
     found = found.float().cpu()
@@ -135,8 +205,9 @@ def _logits(outputs: Any) -> Tensor:
     return found[:, None] if found.ndim == 1 else found
 
 
-def _checked(labels: Tensor, examples: int) -> Tensor:
+def _checked(labels: Tensor, examples: int, outputs: int) -> Tensor:
     labels = labels.cpu()
+    check_labels(labels, classes=outputs > 1)
     flat = labels.flatten()
     if len(flat) != examples or len(labels) != examples:
         raise UserError(
@@ -144,6 +215,18 @@ def _checked(labels: Tensor, examples: int) -> Tensor:
             "with several labels per example are not recorded"
         )
     return flat.float() if flat.is_floating_point() else flat.long()
+
+
+def check_labels(labels: Tensor, classes: bool) -> None:
+    """Refuse labels that are no class, or no target.
+
+    Raises:
+        UserError: One is not a finite number, or a class is negative.
+    """
+    if labels.is_floating_point() and not bool(torch.isfinite(labels).all()):
+        raise UserError("a label to record is not a finite number: take such examples out")
+    if classes and bool((labels < 0).any()):
+        raise UserError(f"a label to record is {int(labels.min())}: take examples without a class out")
 
 
 def _states(outputs: Any, mask: Tensor | None, position: Position) -> Tensor:
@@ -158,13 +241,13 @@ def _states(outputs: Any, mask: Tensor | None, position: Position) -> Tensor:
     return torch.stack([pool(layer, mask, position).float().cpu() for layer in layers])
 
 
-def _kind(model: nn.Module, logits: NDArray[Any], labels: NDArray[Any] | None) -> Kind:
+def _kind(logits: NDArray[Any], labels: NDArray[Any] | None) -> Kind:
     if logits.shape[1] > 1:
         return "classification"
-    # A transformers model with one label is a regression; elsewhere 0 and 1 may be two classes.
-    stated = getattr(getattr(model, "config", None), "num_labels", None) == 1
-    if stated or labels is None or not np.isin(labels, (0, 1)).all():
+    # One output may be a target, or the logit of class 1: num_labels=1 says neither.
+    if labels is None or not np.isin(labels, (0, 1)).all():
         return "regression"
     raise UserError(
-        "the model returns one number per example and all labels are 0 or 1: return two logits, 0 and that number"
+        "the model returns one number per example and all labels are 0 or 1: for two classes return two logits, 0 and "
+        "that number; for a regression say so with kind='regression'"
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from itertools import count, islice
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ from transformers import EvalPrediction, Trainer, TrainerCallback
 
 from steadytune.errors import UserError
 from steadytune.external import record_run
-from steadytune.external.record import check_place
-from steadytune.training.predicting import Position, check_position, fields_of
+from steadytune.external.record import another_run, check_place
+from steadytune.records.checks import Kind
+from steadytune.training.padding import say_padding, tokenizer_in
+from steadytune.training.predicting import Position, check_labels, check_position, fields_of, group_numbers, labels_in
+from steadytune.training.seeds import preserved_random_state
 
 
 class StabilityRecorder(TrainerCallback):
@@ -27,7 +32,9 @@ class StabilityRecorder(TrainerCallback):
 
     What is recorded: logits, labels, hidden states in half precision, a digest of the evaluation examples, the seed,
     and what `compute_metrics` says. The model of the end is used, under `load_best_model_at_end` the best one. Its mode
-    and all random states stay as they are. One batch is tried as training begins, so that a mistake costs no training.
+    and all random states stay as they are. As training begins one batch is tried, twice, and all labels are looked at,
+    so that a mistake costs no training. A training whose outputs are not finite is recorded as diverged. What
+    `compute_metrics` gives beside numbers is left out.
     Under torchrun the main process alone predicts and writes.
 
     Args:
@@ -36,14 +43,27 @@ class StabilityRecorder(TrainerCallback):
         eval_dataset: What to predict, the same for every run; by default the trainer's. A name, if that has several.
         position: Where hidden states are taken: "cls" the first token, "mean" over tokens, "last" for decoders. None
             for no hidden states.
+        groups: What each example belongs to, by number or name, such as the passage of a question; or the name of the
+            dataset's column that says so. Examples that belong together are resampled together.
+        overwrite: Whether the file of another seed may be replaced.
+        kind: "regression" or "classification", where one output and labels 0 and 1 do not tell.
 
     Raises:
         UserError: There is nothing to predict, the path cannot be written to, the position is unknown, the model lies
-            in parts over several processes, or, as training begins, it is no classifier or regression.
+            in parts over several processes, or, as training begins, it is no classifier or regression, an example has
+            no class, or the file holds the run of another seed.
     """
 
     def __init__(
-        self, trainer: Trainer, path: str | Path, eval_dataset: Any = None, position: Position | None = "cls"
+        self,
+        trainer: Trainer,
+        path: str | Path,
+        eval_dataset: Any = None,
+        position: Position | None = "cls",
+        *,
+        groups: Any = None,
+        overwrite: bool = False,
+        kind: Kind | None = None,
     ) -> None:
         dataset = trainer.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(dataset, str):
@@ -69,15 +89,40 @@ class StabilityRecorder(TrainerCallback):
             check_place(self.path)
         self.dataset = dataset
         self.position = position
+        self.overwrite = overwrite
+        given = dataset[groups] if isinstance(groups, str) else groups
+        self.groups = None if given is None else group_numbers(given)
+        self.kind = kind
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Try one batch."""
-        self._run(self._batches(1))
+        """Try one batch, look at all labels, and at the file that is there."""
+        say_padding(self.trainer.model, tokenizer_in(self.trainer.processing_class, self.trainer.data_collator))
+        fields = self._run(self._batches(1))
+        if "status" in fields and not state.global_step:
+            raise UserError("StabilityRecorder: before the first step the model's outputs are not finite")
+        if isinstance(self.dataset, Sized):
+            with preserved_random_state():
+                for batch in self._batches():
+                    if (labels := labels_in(batch)) is None:
+                        break
+                    check_labels(labels, classes=fields["kind"] != "regression")
+            if self.groups is not None and len(self.groups) != len(self.dataset):
+                raise UserError(f"StabilityRecorder: {len(self.groups)} groups for {len(self.dataset)} examples")
+        if state.is_world_process_zero and not self.overwrite and (other := another_run(self.path, args.seed, None)):
+            raise UserError(f"StabilityRecorder: {other}")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Predict and write, in the main process."""
-        if state.is_world_process_zero:
-            record_run(self.path, seed=args.seed, **self._run(self._batches()))
+        if not state.is_world_process_zero:
+            return
+        fields, path = self._run(self._batches()), self.path
+        other = None if self.overwrite else another_run(path, args.seed, fields["examples"])
+        if other:
+            # A training is over, and nothing of it shall be lost.
+            taken = path
+            path = next(one for n in count(1) if not (one := taken.with_stem(f"{taken.stem}-{n}")).exists())
+            warnings.warn(f"StabilityRecorder: {other}; this run is in {path}", stacklevel=2)
+        record_run(path, seed=args.seed, groups=self.groups, overwrite=True, **fields)
 
     def _batches(self, limit: int | None = None) -> Iterator[Any]:
         # It knows the collator and which columns the model takes, but may sort or split the examples.
@@ -88,7 +133,7 @@ class StabilityRecorder(TrainerCallback):
 
     def _run(self, batches: Iterable[Any]) -> dict[str, Any]:
         model: nn.Module = self.trainer.model
-        fields = fields_of(model, batches, self.position)
+        fields = fields_of(model, batches, self.position, self.kind)
         if "labels" not in fields:
             raise UserError(
                 "StabilityRecorder records classifiers and regressions, and the batches hold no 'labels': "
@@ -97,8 +142,18 @@ class StabilityRecorder(TrainerCallback):
         names = getattr(model.config, "id2label", None) or {}
         if fields["kind"] == "classification" and len(names) == fields["logits"].shape[1]:
             fields["label_names"] = [str(names[number]) for number in sorted(names)]
-        if self.trainer.compute_metrics is not None and not self.trainer.args.batch_eval_metrics:
-            fields["scores"] = self._metrics(fields)
+        if (
+            self.trainer.compute_metrics is not None
+            and not self.trainer.args.batch_eval_metrics
+            and "status" not in fields
+        ):
+            try:
+                fields["scores"] = self._metrics(fields)
+            except Exception as error:  # of anybody's function, after a training that shall not be lost
+                warnings.warn(
+                    f"StabilityRecorder: compute_metrics raised {type(error).__name__}: {error}; without scores",
+                    stacklevel=2,
+                )
         return fields
 
     def _metrics(self, fields: Mapping[str, Any]) -> dict[str, float]:
@@ -106,8 +161,15 @@ class StabilityRecorder(TrainerCallback):
         if self.trainer.preprocess_logits_for_metrics is not None:
             logits = self.trainer.preprocess_logits_for_metrics(torch.as_tensor(logits), torch.as_tensor(labels))
         metrics = self.trainer.compute_metrics(EvalPrediction(predictions=np.asarray(logits), label_ids=labels))
-        numbers = {name.removeprefix("eval_"): value for name, value in metrics.items() if np.ndim(value) == 0}
-        return {name: float(value) for name, value in numbers.items() if np.isfinite(value)}
+        named = metrics if isinstance(metrics, Mapping) else {"score": metrics}
+        numbers = {str(name).removeprefix("eval_"): _number(value) for name, value in named.items()}
+        return {name: number for name, number in numbers.items() if number is not None}
+
+
+def _number(value: Any) -> float | None:
+    """Return one finite number; None of a text, a list, a mapping or anything else."""
+    value = value.item() if isinstance(value, (torch.Tensor, np.ndarray)) and value.ndim == 0 else value
+    return float(value) if isinstance(value, Real | np.number) and np.isfinite(float(value)) else None
 
 
 def record_model(
@@ -118,6 +180,10 @@ def record_model(
     position: Position | None = None,
     seed: int | None = None,
     scores: float | Mapping[str, float] | None = None,
+    groups: Any = None,
+    tokenizer: Any = None,
+    overwrite: bool = False,
+    kind: Kind | None = None,
 ) -> Path:
     """Predict with a trained model and write the run into a file, for `steadytune measure`, after any training loop.
 
@@ -136,10 +202,21 @@ def record_model(
         position: Where to take the hidden states of a transformers model: "cls", "mean" or "last"; None for none.
         seed: What the run was trained with; names it in tables.
         scores: The run's score, or several by name.
+        groups: What each example belongs to, by number or name; see `StabilityRecorder`.
+        tokenizer: Has padded the batches; found in the loader's collator where that keeps it. A decoder then reads by
+            its padding id.
+        overwrite: Whether the file of another seed, or on other examples, may be replaced.
+        kind: "regression" or "classification", where one output and labels 0 and 1 do not tell.
 
     Raises:
-        UserError: The path cannot be written to, the position is unknown, the model is no classifier or regression, or
-            the labels are not one per example.
+        UserError: The file holds another run, the path cannot be written to, the position is unknown, the model is no
+            classifier or regression, or the labels are not one per example.
     """
-    check_place(Path(path))
-    return record_run(path, seed=seed, scores=scores, **fields_of(model, batches, position))
+    path = Path(path)
+    check_place(path)
+    if not overwrite and (other := another_run(path, seed, None)):
+        raise UserError(other)
+    say_padding(model, tokenizer_in(tokenizer, batches))
+    numbers = None if groups is None else group_numbers(groups)
+    fields = fields_of(model, batches, position, kind)
+    return record_run(path, seed=seed, scores=scores, groups=numbers, overwrite=overwrite, **fields)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from steadytune.errors import UserError
+from steadytune.errors import UserError, machine_fault
 from steadytune.files import Arrays
 from steadytune.records import RunRecord
 from steadytune.study import RunSpec
@@ -25,7 +25,8 @@ def train(specs: Sequence[RunSpec], cache: Path, progress: Callable[[float], Non
         progress: Called with the share that is done, 0 to 1.
 
     Raises:
-        UserError: The input is at fault, so that no other run can go better.
+        UserError: The input is at fault, so that no other run can go better; or the machine is, and all of them can go
+            better once it is mended.
     """
     started = time.perf_counter()
     try:
@@ -33,7 +34,13 @@ def train(specs: Sequence[RunSpec], cache: Path, progress: Callable[[float], Non
             return _train(specs, cache, progress)
     except UserError:
         raise
-    except Exception as error:  # whatever it is, it is this run's fate and not the sweep's
+    except (Exception, SystemExit) as error:  # whatever else it is, it is this run's fate and not the sweep's
+        fault = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(fault, OSError):
+            raise UserError(
+                f"{machine_fault(fault)}. It is the machine's fault, and no run is recorded as failed for it.\n"
+                "Finished runs are kept: mend it, and start the same command again."
+            ) from error
         seconds = (time.perf_counter() - started) / len(specs)
         return [(lost(spec, error, seconds), {}) for spec in specs]
 

@@ -18,9 +18,21 @@ from steadytune.stabilizers import Changes, Forward, Pretraining, Run, Stabilize
 from steadytune.stabilizers.base import Batches
 from steadytune.stabilizers.surgery import changed_outputs
 from steadytune.training.checkpoint import load_state, save_state
-from steadytune.training.criterion import KINDS, Criterion, check_own_loss, kind_of, task_criterion
-from steadytune.training.models import encoder_of, find_head, pool
+from steadytune.training.criterion import (
+    KINDS,
+    Criterion,
+    check_labels,
+    check_outputs,
+    check_own_loss,
+    classes_in,
+    kind_of,
+    logits_in,
+    task_criterion,
+)
+from steadytune.training.last_layer import LastLayer
+from steadytune.training.models import encoder_of
 from steadytune.training.parts import find_parts
+from steadytune.training.readiness import check_precision, say_frozen_head
 from steadytune.training.seeds import RandomState, preserved_random_state
 
 
@@ -33,7 +45,9 @@ class Stabilization:
     `StableTrainer` does so.
 
     Args:
-        model: Returns `logits`, from inputs without labels; as it is before anything is wrapped around it.
+        model: Returns logits, as `logits`, as a tensor or as the first of a tuple, from inputs without labels; as it is
+            before anything is wrapped around it. A model of one's own gets every method that does not need what the
+            model lacks.
         stabilizers: Methods to apply together.
         kind: "classification", "regression" or "choice"; taken from the model's configuration unless given.
         seed: Of new weights.
@@ -43,6 +57,7 @@ class Stabilization:
         pretraining: (model) -> what a method that retrains the encoder sees.
         average: Mean of a tensor over the processes of a distributed training.
         arguments_are_set: Whether a Trainer has taken over the `TrainingArguments` that methods set.
+        float32_masters: Whether the optimizer steps on copies of half-precision weights in float32.
 
     Attributes:
         measurements: What the methods recorded before training.
@@ -67,6 +82,7 @@ class Stabilization:
         pretraining: Callable[[nn.Module], Pretraining] | None = None,
         average: Callable[[Tensor], Tensor] = lambda tensor: tensor,
         arguments_are_set: bool = False,
+        float32_masters: bool = False,
     ) -> None:
         self.model = model
         self.kind = kind or kind_of(model)
@@ -77,8 +93,7 @@ class Stabilization:
         self.measurements: dict[str, Any] = {}
         self.shared_seconds = 0.0
         self.equipped, self.resumed = True, False
-        self._features: Tensor | None = None
-        self._seen: tuple[Tensor, Tensor | None] | None = None
+        self._seen: tuple[Tensor | None, Tensor | None] | None = None
         self.task_loss: Tensor | None = None
         self._changes: Changes | None = None
         self._share = 1.0
@@ -92,35 +107,52 @@ class Stabilization:
                     )
         except ValueError as error:
             raise UserError(str(error)) from error
+        if not float32_masters:
+            check_precision(model)
         self._retrain(pretraining)
-        parent, name, head = self._place = find_head(model)
+        self._last = LastLayer(model)
         parts = find_parts(model)
+        say_frozen_head(parts)
         seed_of_noise = seed if noise_seed is None else noise_seed
         self.runs = {
             method.name: Run(method.name, parts, self.kind, seed_of_noise, average=average)
             for method in self.stabilizers
         }
-        self.head: nn.Module = head
         try:
             self._equip(seed)
         except BaseException:
             self._take_back()
-            setattr(parent, name, head)
+            if self._last.module is not None:
+                self._last.put(self._last.found)
             raise
-        self._watch = self.head.register_forward_pre_hook(self._keep_features)
+        self._last.watch()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Stabilization:
+        """Return itself: of a model a copy is wanted, not of its training."""
+        return self
+
+    @property
+    def head(self) -> nn.Module:
+        """The last layer, as the methods left it.
+
+        Raises:
+            UserError: The model has none that could be told from the rest.
+        """
+        return self._last.need("this")
 
     def _equip(self, seed: int) -> None:
-        parent, name, head = self._place
         # New weights come from a stream of their own: the global one may stand where it stood before the first head.
         with preserved_random_state():
             torch.manual_seed(seed)
             for method, run in self._with("initialise"):
                 method.initialise(run)
             for method, _ in self._with("wrap_head"):
-                self.head = method.wrap_head(head)
-                if self.head is not head and not head.weight.requires_grad:
+                self._last.need(method.name)
+                head = self._last.found
+                wrapped = method.wrap_head(head)
+                if wrapped is not head and not head.weight.requires_grad:
                     raise UserError(f"{method.name} trains the last layer, and this model's is frozen: unfreeze it")
-            setattr(parent, name, self.head)
+                self._last.put(wrapped)
             parts = find_parts(self.model)
             for run in self.runs.values():
                 run.parts = parts
@@ -146,9 +178,6 @@ class Stabilization:
                 with preserved_random_state():
                     self.measurements |= method.before_training(encoder_of(self.model), pretraining(self.model))
                 self.shared_seconds += time.perf_counter() - started
-
-    def _keep_features(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._features = inputs[0]
 
     def prepare_optimizer(self, optimizer: Optimizer) -> Optimizer:
         """Return the optimizer to use, made from one that has taken no step. Make schedules from what is returned.
@@ -195,7 +224,13 @@ class Stabilization:
         self.model.train(training)
 
     def _plain_loss(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        return self.criterion(_logits_in(self.model(**_without_labels(inputs))), inputs["labels"])
+        highest = self._check(inputs, "training set")
+        return self._task_loss(logits_in(self.model(**_without_labels(inputs))), inputs["labels"], highest)
+
+    def _task_loss(self, logits: Tensor, labels: Tensor, highest: int | None) -> Tensor:
+        if not self._own_criterion:
+            check_outputs(self.kind, logits, labels, highest)
+        return self.criterion(logits, labels)
 
     def loss(self, model: nn.Module, inputs: Mapping[str, Any]) -> tuple[Tensor, Any]:
         """Return a batch's loss and the model's outputs: the task loss, with what the methods make of it in training.
@@ -204,27 +239,34 @@ class Stabilization:
             model: This model, or what a Trainer or Accelerate has wrapped around it.
             inputs: The batch, with labels.
         """
-        self._check(inputs)
+        highest = self._check(inputs, "training set" if model.training else "evaluation set")
         labels, rest = inputs["labels"], _without_labels(inputs)
         if not (model.training and self.equipped):
             outputs = model(**rest)
-            return self.criterion(_logits_in(outputs), labels), outputs
+            return self._task_loss(logits_in(outputs), labels, highest), outputs
         state = RandomState.now(labels.device)
         with changed_outputs(self._changes):
             with self._main_pass():
                 outputs = model(**rest)
-            self._seen = self._encoded(inputs)
-            loss = self._stabilized(labels, rest, _logits_in(outputs), partial(self._again, model, rest, state))
+            logits = logits_in(outputs)
+            plain = self._task_loss(logits, labels, highest)
+            self._seen = self._last.take(rest, logits), classes_in(self.kind, logits, labels)
+            if self._last.why and (owner := self._owner("wrap_head")):
+                raise UserError(f"{owner[0].name} acts on the last layer: {self._last.why}")
+            loss = self._stabilized(plain, labels, rest, logits, partial(self._again, model, rest, state))
         return loss if self._share == 1 else loss * self._share, outputs
 
-    def _check(self, inputs: Mapping[str, Any]) -> None:
-        if not self._unchecked:
-            return
-        self._unchecked = False
+    def _check(self, inputs: Mapping[str, Any], examples: str) -> int | None:
+        """Check the labels of a batch, and in the first one the model's own loss; return the largest class."""
         if "labels" not in inputs:
             raise UserError("a batch has no 'labels': stabilizers need those that the model is trained on")
-        if not self._own_criterion:
+        if self._own_criterion:
+            return None
+        highest = check_labels(self.kind, inputs["labels"], examples)
+        if self._unchecked:
+            self._unchecked = False
             check_own_loss(self.model, inputs, self.kind)
+        return highest
 
     @contextmanager
     def _main_pass(self) -> Iterator[None]:
@@ -236,18 +278,18 @@ class Stabilization:
             for run in self.runs.values():
                 run.main_pass = False
 
-    def _stabilized(self, labels: Tensor, inputs: Mapping[str, Any], logits: Tensor, forward: Forward) -> Tensor:
-        features, classes = self.encoded_batch()
-        loss = None
+    def _stabilized(
+        self, plain: Tensor, labels: Tensor, inputs: Mapping[str, Any], logits: Tensor, forward: Forward
+    ) -> Tensor:
+        (features, classes), last = self.encoded_batch(), self._last
+        self.task_loss, loss = plain.detach(), plain
         steps = {
-            name: Step(features, labels, classes, self.head, self.criterion, logits, forward, inputs, run)
+            name: Step(features, labels, classes, last.module, self.criterion, logits, forward, inputs, run, last.why)
             for name, run in self.runs.items()
         }
         if owner := self._owner("task_loss"):
-            loss = owner[0].task_loss(steps[owner[0].name])
-        plain = self.criterion(logits if loss is None else logits.detach(), labels)
-        self.task_loss = plain.detach()
-        loss = plain if loss is None else loss
+            replaced = owner[0].task_loss(steps[owner[0].name])
+            loss = plain if replaced is None else replaced
         for method, _ in self._with("penalty"):
             if (penalty := method.penalty(steps[method.name])) is not None:
                 loss = loss + penalty
@@ -265,35 +307,19 @@ class Stabilization:
         if same_dropout:
             state.restore()
         with changed_outputs(changes):
-            logits = _logits_in(model(**inputs))
+            logits = logits_in(model(**inputs))
         if same_dropout:
             here.restore()
         return logits
 
-    def encoded_batch(self) -> tuple[Tensor, Tensor | None]:
+    def encoded_batch(self) -> tuple[Tensor | None, Tensor | None]:
         """Return (rows, d) what entered the last layer for the batch seen last in training, and each row's class.
 
-        Classes are None for a regression; for a choice task they say whether the row is the right choice.
+        The former is None for a model whose last layer is not known. Classes are None for a regression; for a choice
+        task they say whether the row is the right choice.
         """
         assert self._seen is not None
         return self._seen
-
-    def _encoded(self, inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
-        features, labels = self._features, inputs["labels"]
-        self._features = None
-        assert features is not None
-        if features.dim() == 3:
-            # A decoder classifier scores every token and reads the last one that is no padding, by its id.
-            tokens, padding = inputs.get("input_ids"), getattr(self.model.config, "pad_token_id", None)
-            if tokens is None or padding is None:
-                features = features[:, -1]
-            else:
-                features = pool(features, (tokens.flatten(0, -2) != padding).long(), "last")
-        if self.kind == "regression":
-            return features, None
-        if self.kind == "choice":
-            return features, nn.functional.one_hot(labels, len(features) // len(labels)).flatten()
-        return features, labels
 
     def backward(self, model: nn.Module, inputs: Mapping[str, Any], share: float = 1.0) -> Tensor:
         """Add the gradient of a batch's loss to what the weights have; return the loss.
@@ -301,7 +327,7 @@ class Stabilization:
         Args:
             model: This model, or what Accelerate has wrapped around it.
             inputs: The batch, with labels.
-            share: 1 / n where the gradients of n batches add up to one step.
+            share: Share of the step's examples, where the gradients of several batches add up to one step.
         """
 
         def once() -> Tensor:
@@ -418,18 +444,17 @@ class Stabilization:
     @contextmanager
     def plain(self) -> Iterator[None]:
         """Have the model for a while as `finish` would leave it, but for hooks that act in training alone."""
-        head = self.head
+        owner = self._owner("wrap_head")
         with self.final_weights():
-            if owner := self._owner("wrap_head"):
-                self._put_head(owner[0].unwrap_head(head))
+            if owner is None:
+                yield
+                return
+            head = self.head
+            self._last.put(owner[0].unwrap_head(head))
             try:
                 yield
             finally:
-                self._put_head(head)
-
-    def _put_head(self, head: nn.Module) -> None:
-        parent, name, _ = self._place
-        setattr(parent, name, head)
+                self._last.put(head)
 
     def finish(self) -> None:
         """Keep the weights that a method averaged, if one did, and make the model plain."""
@@ -445,12 +470,11 @@ class Stabilization:
         if not self.equipped:
             return
         self.equipped = False
-        self._watch.remove()
-        self._features = self._seen = None
+        self._last.unwatch()
+        self._seen = None
         self._take_back()
         for method, _ in self._with("unwrap_head"):
-            self.head = method.unwrap_head(self.head)
-        self._put_head(self.head)
+            self._last.put(method.unwrap_head(self.head))
 
     def save(self, folder: Path) -> None:
         """Write what the methods need to go on into the folder of a checkpoint."""
@@ -468,8 +492,3 @@ class Stabilization:
 
 def _without_labels(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in inputs.items() if name != "labels"}
-
-
-def _logits_in(outputs: Any) -> Tensor:
-    logits: Tensor = outputs["logits"] if isinstance(outputs, dict) else outputs[0]
-    return logits

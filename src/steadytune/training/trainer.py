@@ -18,8 +18,11 @@ from steadytune.errors import UserError
 from steadytune.files import canonical_json, sha256
 from steadytune.stabilizers import Pretraining, Stabilizer, as_stabilizers
 from steadytune.training.checkpoint import check_state
+from steadytune.training.criterion import task_criterion
 from steadytune.training.models import encoder_of
-from steadytune.training.seeds import spread
+from steadytune.training.own_loss import OwnLoss, overriding
+from steadytune.training.padding import say_padding, tokenizer_in
+from steadytune.training.seeds import preserved_random_state, spread
 from steadytune.training.stabilization import Stabilization
 
 
@@ -27,10 +30,16 @@ class StableTrainer(Trainer):
     """`transformers.Trainer` that carries stabilizers.
 
     The model is made ready as it arrives and made plain after `train`, so that the model that is saved is a plain one;
-    checkpoints of a training that goes on have beside them what the stabilizers need to resume it. The loss is a
-    per-batch mean, also under gradient accumulation. It is computed here from the logits: a model that computes another
-    loss by itself, with class weights for one, is refused unless `compute_loss_func` says which; that is called with
-    the logits, the labels and `num_items_in_batch=None`, and must return a mean.
+    checkpoints of a training that goes on have beside them what the stabilizers need to resume it. Evaluation keeps the
+    random states, so that a training is the same with it and without.
+
+    The loss is the mean over the examples of a step, also where it is accumulated over passes of uneven size. It is
+    computed here from the logits: a model that computes another loss by itself, with class weights for one, is refused
+    unless `compute_loss_func` says which. That is called with the logits, the labels and, as `num_items_in_batch`, the
+    number of examples of the pass, and must return a mean. One that divides by something else, as class weights under
+    reduction="mean" do, does so pass by pass; a sum divided by `num_items_in_batch` accumulates exactly. A subclass
+    that overrides `compute_loss` may call `super().compute_loss`; another override is asked for the loss of logits and
+    labels, and is refused if it needs more.
 
     Args:
         stabilizers: Methods to apply together, or their names.
@@ -47,6 +56,8 @@ class StableTrainer(Trainer):
     """
 
     loss_is_scaled_for_ga = False
+    _step_sizes: Sequence[int] = ()
+    _weight = 1.0
     args: TrainingArguments
     optimizer: Any
     stabilization: Stabilization
@@ -63,6 +74,7 @@ class StableTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self._complete = True
         self._refuse_what_does_not_work()
+        self._own_loss = self._overriding_loss()
         self.args = _with_arguments(self.args, self.stabilizers)
         self.add_callback(_Hooks(self))
         # Others look at the model when training ends: a recorder, a logger that uploads it.
@@ -87,6 +99,19 @@ class StableTrainer(Trainer):
         """Seed of what the stabilizers draw while training."""
         return int(self.args.seed)
 
+    def _overriding_loss(self) -> OwnLoss | None:
+        """Return the loss of a subclass that overrides `compute_loss`, and have the stabilized one in its place."""
+        own = overriding(self, StableTrainer) if self.stabilizers else None
+        if own is None:
+            return None
+        if self.compute_loss_func is not None:
+            raise UserError("compute_loss is overridden and compute_loss_func is given: which of them is meant?")
+        self.__dict__["compute_loss"] = partial(StableTrainer.compute_loss, self)
+        return OwnLoss(own, self._default_loss)
+
+    def _default_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return task_criterion(self.stabilization.kind, self.args.label_smoothing_factor)(logits, labels)
+
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """Make a model as `Trainer` does, and equip it."""
         model: nn.Module = super().call_model_init(trial)
@@ -96,23 +121,27 @@ class StableTrainer(Trainer):
 
     def equip(self, model: nn.Module) -> None:
         """Let the stabilizers make a fresh model ready, in place."""
+        say_padding(model, tokenizer_in(self.processing_class, self.data_collator))
         self.stabilization = Stabilization(
             model,
             self.stabilizers,
             kind=self.task_kind,
             seed=spread("heads", self.args.seed),
             noise_seed=self.noise_seed,
-            criterion=self._given_loss if self.compute_loss_func is not None else None,
+            criterion=self._given_loss if self.compute_loss_func is not None else self._own_loss,
             label_smoothing=self.args.label_smoothing_factor,
             pretraining=self.pretraining,
             average=partial(self.accelerator.reduce, reduction="mean"),
             arguments_are_set=True,
+            float32_masters=self.is_fsdp_enabled or self.is_deepspeed_enabled,
         )
         self.measurements = self.stabilization.measurements
         self.shared_seconds = self.stabilization.shared_seconds
 
     def _given_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        loss: Tensor = self.compute_loss_func(SequenceClassifierOutput(logits=logits), labels, num_items_in_batch=None)
+        # A sum that it divides by this number is a mean, and with class weights one that adds up over passes.
+        outputs, count = SequenceClassifierOutput(logits=logits), torch.tensor(len(labels), device=labels.device)
+        loss: Tensor = self.compute_loss_func(outputs, labels, num_items_in_batch=count)
         return loss
 
     def pretraining(self, model: nn.Module) -> Pretraining:
@@ -155,8 +184,17 @@ class StableTrainer(Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """Return the mean task loss of the batch, or what the stabilizers make of it while the model trains."""
+        self._stabilized = True
         with self.accelerator.autocast():
+            if self._own_loss is not None:
+                if not isinstance(model, nn.Module):  # an override that reaches this method on other ways
+                    raise UserError(
+                        f"{type(self).__name__}.compute_loss: call super().compute_loss(model, inputs, ...)"
+                    )
+                inputs = self._own_loss.inputs(model, inputs)
             loss, outputs = self.stabilization.loss(model, inputs)
+        if model.training and self._weight != 1:
+            loss = loss * self._weight
         if isinstance(outputs, tuple):
             outputs = (loss, *outputs)  # where the Trainer looks for it, in models without named outputs
         return (loss, outputs) if return_outputs else loss
@@ -165,10 +203,35 @@ class StableTrainer(Trainer):
         """Train on one batch, in one pass or in as many as a stabilizer makes."""
         inputs = self._prepare_inputs(inputs)
         once = partial(super().training_step, model, inputs, num_items_in_batch)
-        loss = self.stabilization.passes(once, inputs)
+        self._stabilized, self._weight = False, self._weight_of(inputs)
+        try:
+            loss = self.stabilization.passes(once, inputs)
+        finally:
+            self._weight = 1.0
+        if self.stabilizers and not self._stabilized:
+            raise UserError(
+                f"{type(self).__name__}.compute_loss leaves out the stabilizers: call super().compute_loss in it, or "
+                "give the loss as compute_loss_func"
+            )
         if self.accelerator.sync_gradients:
             self.stabilization.after_backward()
         return loss
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the batches of a step as `Trainer` does, and remember how many examples they have."""
+        batches, items = super().get_batch_samples(*args, **kwargs)
+        self._step_sizes = [len(batch["labels"]) for batch in batches if "labels" in batch]
+        return batches, items
+
+    def _weight_of(self, inputs: Mapping[str, Any]) -> float:
+        """Return what a batch's mean is multiplied by, before it is divided by the number of passes of its step.
+
+        Of an uneven last step the passes then count by their examples, as those of one large batch do.
+        """
+        sizes = self._step_sizes
+        if len(set(sizes)) < 2 or "labels" not in inputs:
+            return 1.0
+        return len(inputs["labels"]) * len(sizes) / sum(sizes)
 
     def _clip_grad_norm(self, model: nn.Module) -> Any:
         if not self.stabilization.clips:
@@ -190,7 +253,19 @@ class StableTrainer(Trainer):
         if not hasattr(self.train_dataset, "__len__"):
             raise UserError("a stabilizer reads the whole training set before the first step: give one with a length")
         batches: Iterable[Any] = self.get_train_dataloader()
-        return (self._prepare_inputs(batch) for batch in batches)
+        for batch in batches:
+            inputs = self._prepare_inputs(batch)
+            yield inputs if self._own_loss is None else self._own_loss.inputs(self.model, inputs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate as `Trainer` does; the random states stay as they are, so that training goes on as without it."""
+        with preserved_random_state():
+            return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Predict as `Trainer` does; the random states stay as they are."""
+        with preserved_random_state():
+            return super().predict(*args, **kwargs)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluate as `Trainer` does, on the weights that would be kept."""

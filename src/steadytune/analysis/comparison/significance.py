@@ -1,5 +1,8 @@
 """Tests of whether two recipes differ in mean score, in spread and in how often runs fail, and Holm's correction.
 
+Those of mean and spread take the examples as they are, and so speak of these alone. What is claimed of recipes follows
+from `difference`, which has Fisher's test and Brown and Forsythe's of these.
+
 What a permutation test takes for chance is what remains possible once exchangeable things are swapped; the p-value is
 the share of arrangements at least as extreme as the one seen. Few runs have few arrangements: `Significance.smallest`
 is the smallest p-value that any result could have had.
@@ -63,11 +66,13 @@ class Significance(NamedTuple):
         p: Two-sided p-value; NaN where the runs allow no test.
         test: Its name.
         smallest: The smallest p-value that so many runs could have given; 1 where they allow no test.
+        attainable: The smallest one given what says nothing of a difference: how many runs failed in all.
     """
 
     p: float
     test: str
     smallest: float
+    attainable: float = 0.0
 
 
 def mean_test(scores: Array, baseline: Array, pairs: NDArray[np.int64] | None, comparisons: int = 1) -> Significance:
@@ -154,10 +159,16 @@ def failure_test(failed: int, runs: int, failed_baseline: int, runs_baseline: in
     """
     name = "Fisher"
     if not min(runs, runs_baseline):
-        return Significance(math.nan, name, 1.0)
+        return Significance(math.nan, name, 1.0, 1.0)
     table = np.array([[failed, runs - failed], [failed_baseline, runs_baseline - failed_baseline]])
     smallest = stats.fisher_exact(np.diag([runs, runs_baseline])).pvalue
-    return Significance(float(stats.fisher_exact(table).pvalue), name, float(smallest))
+    total = failed + failed_baseline
+    extremes = (min(total, runs), max(0, total - runs_baseline))
+    attainable = min(
+        float(stats.fisher_exact(np.array([[one, runs - one], [total - one, runs_baseline - total + one]])).pvalue)
+        for one in extremes
+    )
+    return Significance(float(stats.fisher_exact(table).pvalue), name, float(smallest), attainable)
 
 
 def shared_runs(seeds: Sequence[str], baseline: Sequence[str]) -> NDArray[np.int64] | None:

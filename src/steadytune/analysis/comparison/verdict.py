@@ -1,7 +1,8 @@
 """The words that come first in a report: what happened, what luck did to the score, and what that allows to claim.
 
-A difference between recipes is claimed only where its p-value, adjusted for the number of recipes, is below .05. Every
-other is reported as what it is: too few runs to tell, and how many it would take.
+A difference between recipes is claimed only where its p-value, adjusted for all tests of the paragraph, is below .05,
+which is where its interval, adjusted likewise, excludes equality. Every other is reported as what it is: too few runs
+to tell, and how many it would take.
 """
 
 from __future__ import annotations
@@ -11,22 +12,29 @@ import math
 import numpy as np
 
 from steadytune.analysis.comparison.compare import Comparison, Row
+from steadytune.analysis.comparison.same_seed import describe_same_seed
 from steadytune.analysis.comparison.significance import SIGNIFICANT
 from steadytune.analysis.failures import failed_runs, failure_clauses, wrong_runs
+from steadytune.analysis.grouping import size_words
+from steadytune.analysis.intervals import FEWEST
+from steadytune.analysis.learned import describe_learned
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.wording import (
     capital,
     chance,
     counted,
-    in_points,
     listed,
     percent,
-    points,
-    points_range,
     runs_noun,
-    signed_points,
+    score_range,
+    score_step,
+    score_unit,
+    scored,
+    signed_score,
     spelled,
+    times,
 )
+from steadytune.metrics import Scale
 from steadytune.records import Cohort
 
 # Below five runs the upper end of the SD's interval is more than five times its lower end.
@@ -34,14 +42,16 @@ _FEW_RUNS = 5
 # Disagreement is worth a word of its own where it is notable and an order of magnitude above what the scores show.
 _NOTABLE_DISAGREEMENT = 0.05
 _HIDDEN = 10
+# Predictions of a regression have the unit of the target, whatever that of the score is.
+_TARGET = Scale("prediction_rmse")
 
 
-def verdict(comparison: Comparison, detect: float = 0.01) -> dict[tuple[str, str], list[str]]:
+def verdict(comparison: Comparison, detect: float | None = None) -> dict[tuple[str, str], list[str]]:
     """Put a comparison into words.
 
     Args:
         comparison: Profiles of all cohorts.
-        detect: Difference of mean scores for which the seeds needed are told, as a fraction.
+        detect: Difference of mean scores for which the seeds needed are told, see `Row.step`.
 
     Returns:
         (model, task) -> sentences: one entry for the baseline, which comes first, one for every other recipe, and where
@@ -56,19 +66,25 @@ def verdict(comparison: Comparison, detect: float = 0.01) -> dict[tuple[str, str
 def describe(profile: Profile) -> str:
     """Say in one sentence which runs went wrong, what the rest score, and how far they agree."""
     cohort = profile.cohort
-    clauses = [*failure_clauses(cohort), *_score_clauses(profile), *_agreement_clauses(profile)]
+    learned = filter(None, [describe_learned(cohort)])
+    clauses = [*failure_clauses(cohort), *learned, *_score_clauses(profile), *_agreement_clauses(profile)]
     return f"{cohort.recipe or 'these runs'}: {'; '.join(clauses)}."
 
 
-def _group(rows: list[Row], detect: float) -> list[str]:
+def must_know(row: Row) -> list[str]:
+    """Say what a reader of a recipe's numbers must not miss: that it, or its training, did next to nothing."""
+    return list(filter(None, (describe_same_seed(row.same_seed), describe_learned(row.profile.cohort))))
+
+
+def _group(rows: list[Row], detect: float | None) -> list[str]:
     reference = next(row for row in rows if row.is_baseline)
     others = [row for row in rows if row is not reference]
     sentences = [describe(reference.profile)]
     sentences += [f"{describe(row.profile)} {_against(row, detect)}" for row in others]
-    if len(others) > 1:
+    if reference.comparisons > 1:
         sentences.append(
-            f"{spelled(len(others)).capitalize()} recipes were compared with {reference.recipe}: p-values are adjusted "
-            "for that, each measure on its own (Holm)."
+            f"p-values and intervals of differences are adjusted for the {spelled(reference.comparisons)} tests made "
+            "here (Holm): the chance of any false claim is at most about 5 %."
         )
     return sentences
 
@@ -77,21 +93,21 @@ def _score_clauses(profile: Profile) -> list[str]:
     cohort, sd = profile.cohort, profile.last("sd").interval
     noun = runs_noun(cohort.seeds)
     runs = counted(len(cohort), noun)
-    mean = points(profile.mean.value)
+    mean = scored(profile.mean.value, cohort.scale)
     if not len(cohort):
         return ["no run finished, so there is nothing to measure"]
     if len(cohort) == 1:
-        return [f"{runs} with {cohort.metric} {mean}: instability needs at least two"]
+        return [f"{runs} with {cohort.metric_name} {mean}: instability needs at least two"]
     if not cohort.scored:
         return ["the score is unknown"]
     if sd.value == 0:
         every = f"both {noun}s" if len(cohort) == 2 else f"all {runs}"
-        return [f"{every} score the same, {cohort.metric} {mean}"]
+        return [f"{every} score the same, {cohort.metric_name} {mean}"]
     clause = (
-        f"{cohort.metric} {mean} on average, "
-        f"score SD {points(sd.value)} points{points_range(sd)}{_without_failed(cohort)}"
+        f"{cohort.metric_name} {mean} on average, score SD {scored(sd.value, cohort.scale)}"
+        f"{score_unit(cohort.scale)}{score_range(sd, cohort.scale)}{_without_failed(cohort)}"
     )
-    if len(cohort) < _FEW_RUNS:
+    if len(cohort) < _FEW_RUNS and sd.high == sd.high:
         clause += f", which {runs} leave uncertain by a factor of {sd.high / sd.low:.0f}"
     return [clause]
 
@@ -100,10 +116,12 @@ def _without_failed(cohort: Cohort) -> str:
     rest = cohort.scores[~failed_runs(cohort)]
     if len(rest) < 2 or len(rest) == len(cohort):
         return ""
-    return f" ({points(float(rest.std(ddof=1)))} without the failed)"
+    return f" ({scored(float(rest.std(ddof=1)), cohort.scale)} without the failed)"
 
 
 def _agreement_clauses(profile: Profile) -> list[str]:
+    if profile.cohort.kind == "regression":
+        return _distance_clauses(profile)
     disagreement = profile.last("disagreement").value
     if math.isnan(disagreement):
         return []
@@ -111,32 +129,52 @@ def _agreement_clauses(profile: Profile) -> list[str]:
     if disagreement == 0:
         return ["no two runs disagree on any example"]
     clause = f"on average two runs disagree on {percent(disagreement)} of the examples"
-    if not profile.cohort.scored or disagreement < max(_NOTABLE_DISAGREEMENT, _HIDDEN * sd):
+    scale = profile.cohort.scale
+    # Only a share of the examples can be held against another.
+    if not profile.cohort.scored or not scale.unit or disagreement < max(_NOTABLE_DISAGREEMENT, _HIDDEN * sd):
         return [clause]
-    return [f"{f'the scores agree within {points(float(np.ptp(scores)))} points, ' if sd else ''}yet {clause}"]
+    within = f"the scores agree within {scored(float(np.ptp(scores)), scale)}{score_unit(scale)}, " if sd else ""
+    return [f"{within}yet {clause}"]
 
 
-def _against(row: Row, detect: float) -> str:
+def _distance_clauses(profile: Profile) -> list[str]:
+    """Say how far the predictions of two runs of a regression are apart, beside how far the labels are."""
+    rmse, labels = profile.last("prediction_rmse").value, profile.cohort.labels
+    if math.isnan(rmse):
+        return []
+    if rmse == 0:
+        return ["no two runs differ in any prediction"]
+    clause = f"on average the predictions of two runs differ by {scored(rmse, _TARGET)} (RMSE)"
+    spread = float(np.std(labels, ddof=1)) if labels is not None and len(labels) > 1 else 0.0
+    return [f"{clause}, {percent(rmse / spread)} of the labels' SD" if spread else clause]
+
+
+def _against(row: Row, detect: float | None) -> str:
     """Say how a recipe differs from the baseline, and how many seeds would be needed to say more."""
     ours, theirs = row.profile.cohort, row.reference.cohort
-    failures = _failure_words(row)
-    start = f"Against {row.baseline}: {f'{failures}. ' if failures else ''}"
+    # First what the recipe did at all: "higher" must not be read without it.
+    first = [capital(words) if place else words for place, words in enumerate(filter(None, _first_words(row)))]
+    start = f"Against {row.baseline}: {''.join(f'{words}. ' for words in first)}"
     if min(len(ours), len(theirs)) < 2:
-        return f"{start}{'Too' if failures else 'too'} few finished runs to compare."
+        return f"{start}{'Too' if first else 'too'} few finished runs to compare."
     if not (ours.scored and theirs.scored):
-        return f"{start}{'Without' if failures else 'without'} scores there are none to compare."
+        return f"{start}{'Without' if first else 'without'} scores there are none to compare."
     scores = f"{_mean_words(row)}, {_spread_words(row)}{_agreement_words(row)}{_conclusion(row, detect)}"
-    return f"{start}{capital(scores) if failures else scores}"
+    return f"{start}{capital(scores) if first else scores}"
+
+
+def _first_words(row: Row) -> tuple[str, str]:
+    return describe_same_seed(row.same_seed), _failure_words(row)
 
 
 def claimed(row: Row, measure: str) -> bool:
-    """Tell whether a difference is claimed: its adjusted p-value is below .05."""
-    return row.differences[measure].p_adjusted < SIGNIFICANT
+    """Tell whether there is such a difference and it is claimed: its adjusted p-value is below .05."""
+    return measure in row.differences and row.differences[measure].p_adjusted < SIGNIFICANT
 
 
 def _impossible(row: Row, measure: str) -> bool:
     """Tell whether so few runs could not have shown any difference, whatever their scores."""
-    return row.differences[measure].significance.smallest * row.comparisons >= SIGNIFICANT
+    return row.differences[measure].significance.smallest * max(1, row.comparisons) >= SIGNIFICANT
 
 
 def _failure_words(row: Row) -> str:
@@ -156,45 +194,50 @@ def _failure_words(row: Row) -> str:
 
 
 def _mean_words(row: Row) -> str:
-    words = _points_words(row, "mean")
+    words, scale = _points_words(row, "mean", row.scale), row.scale
     if not claimed(row, "mean"):
         return f"{row.metric} {words}"
-    return f"{row.metric} is {'higher' if row.mean_difference.value > 0 else 'lower'}, {words}"
+    higher = row.mean_difference.value > 0
+    # That a higher accuracy is better needs no word.
+    better = "" if scale.higher_is_better is not False else " (worse)" if higher else " (better)"
+    return f"{row.metric} is {'higher' if higher else 'lower'}{better}, {words}"
 
 
 def _agreement_words(row: Row) -> str:
+    if claimed(row, "prediction_rmse"):
+        less = row.differences["prediction_rmse"].interval.value < 0
+        words = _points_words(row, "prediction_rmse", _TARGET)
+        return f", and the predictions of two runs differ by {'less' if less else 'more'}, RMSE {words}"
     if not claimed(row, "disagreement"):
         return ""
     fewer = row.differences["disagreement"].interval.value < 0
-    words = _points_words(row, "disagreement")
+    words = _points_words(row, "disagreement", Scale("disagreement", "points"))
     return f", and two runs disagree on {'fewer' if fewer else 'more'} examples, {words}"
 
 
-def _points_words(row: Row, measure: str) -> str:
-    interval = row.differences[measure].interval
-    return f"{signed_points(interval.value)} points{points_range(interval)}{_test_words(row, measure, 0)}"
+def _points_words(row: Row, measure: str, scale: Scale) -> str:
+    found = row.differences[measure]
+    amount = f"{signed_score(found.interval.value, scale)}{score_unit(scale)}{score_range(found.adjusted, scale)}"
+    return f"{amount}{_test_words(row, measure)}"
 
 
 def _spread_words(row: Row) -> str:
     ratio = row.sd_ratio
+    adjusted = row.differences["sd_ratio"].adjusted
     if math.isnan(ratio.value):
         same = row.profile if row.sd.value == 0 else row.reference
         return f"SD cannot be compared since all runs of {same.cohort.recipe} score the same"
-    ends = f" [{ratio.low:.2f}, {ratio.high:.2f}]" if ratio.low == ratio.low else ""
-    words = f"{ratio.value:.2f}x{ends}{_test_words(row, 'sd_ratio', 1)}"
+    ends = f" [{times(adjusted.low)}, {times(adjusted.high)}]" if adjusted.low == adjusted.low else ""
+    words = f"{ratio.value:.2f}x{ends}{_test_words(row, 'sd_ratio')}"
     return f"SD is {'lower' if ratio.value < 1 else 'higher'}, {words}" if claimed(row, "sd_ratio") else f"SD {words}"
 
 
-def _test_words(row: Row, measure: str, equal: int) -> str:
-    found = row.differences[measure]
-    if not (p := chance(found.p_adjusted)):
-        return ""
-    # The tests take the examples as they are, and the intervals do not.
-    doubt = claimed(row, measure) and found.interval.low <= equal <= found.interval.high
-    return f" ({p}{f', but the interval holds {equal}' if doubt else ''})"
+def _test_words(row: Row, measure: str) -> str:
+    p = chance(row.differences[measure].p_adjusted)
+    return f" ({p})" if p else ""
 
 
-def _conclusion(row: Row, detect: float) -> str:
+def _conclusion(row: Row, detect: float | None) -> str:
     """Say what the runs cannot tell apart, and how many could."""
     cohorts = row.profile.cohort, row.reference.cohort
     sizes = list(dict.fromkeys(map(len, cohorts)))
@@ -204,13 +247,19 @@ def _conclusion(row: Row, detect: float) -> str:
     open_ = [measure for measure in compared if not claimed(row, measure)]
     if not open_:
         return "."
-    needed = {}
-    if "mean" in open_ and max(row.sd.value, row.reference.last("sd").value) > 0:
-        needed[f"a difference of {in_points(detect)}"] = row.seeds_to_detect(detect)
+    needed: dict[str, int] = {}
+    hidden = ""
+    if "mean" in open_ and row.differences["mean"].estimate is not None:
+        step = row.step(detect)
+        asked, seeds = f"a difference of {score_step(step, row.scale)}", row.seeds_to_detect(step)
+        if seeds is None:
+            hidden = asked
+        else:
+            needed[asked] = seeds
     if "sd_ratio" in open_:
         needed["an SD ratio of 2"] = row.seeds_to_detect_ratio(2)
     out_of_reach = {what: seeds for what, seeds in needed.items() if seeds > min(sizes)}
-    verb = "are too few to" if out_of_reach else "do not"
+    verb = "are too few to" if out_of_reach or min(sizes) < FEWEST else "do not"
     everything = open_ == list(compared) and len(open_) == 2 and not _agreement_words(row)
     what = "them" if everything else f"the {listed([compared[measure] for measure in open_])}"
     words = f"{':' if everything else ';'} {runs} {verb} tell {what} apart."
@@ -219,6 +268,10 @@ def _conclusion(row: Row, detect: float) -> str:
     if out_of_reach:
         takes = [f"{what} about {seeds} {noun}s a recipe" for what, seeds in out_of_reach.items()]
         words += f" To see {listed(takes)} would be needed."
+    if hidden:
+        words += (
+            f" No number of {noun}s would show {hidden} on {size_words(row.profile.cohort)}: their own error hides it."
+        )
     if seen := [what for what in needed if what not in out_of_reach]:
         words += f" {capital(listed(seen))} would most likely have shown."
     return words

@@ -87,6 +87,8 @@ def known_groups(profile: Profile, seed: int = 0) -> KnownGroups:
     failed = failed_runs(profile.cohort)
     wrong, right = int(np.count_nonzero(failed)), int(np.count_nonzero(~failed))
     recipe = profile.cohort.recipe
+    if profile.cohort.failed is None:
+        return KnownGroups(recipe, "which runs failed is unknown", ())
     if min(wrong, right) < 2:
         reason = f"{counted(wrong, 'failed run')} and {right} successful: two of each are needed"
         return KnownGroups(recipe, reason, ())

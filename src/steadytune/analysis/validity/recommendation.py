@@ -7,7 +7,7 @@ are stable: so report several, above all for stable models), and one for each wa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,11 +94,8 @@ def _fault(measure: str, evidence: Evidence) -> str:
     """Say what is wrong with a measure on its own, or "" if nothing is known to be."""
     values = [profile.last(measure) for profile in evidence.profiles]
     known = [value for value in values if math.isfinite(value.value)]
-    constant = [profile.cohort.frozen_encoder for profile in evidence.profiles if measure in REPRESENTATION_MEASURES]
-    if constant and all(constant):
-        return "the runs share one frozen encoder, so it does not apply"
     if not known:
-        return "it was not measured"
+        return _absence(measure, evidence.profiles)
     if measure == "svcca" and (sizes := _sizes(evidence.profiles)):
         return f"with fewer examples ({sizes[0]}) than dimensions ({sizes[1]}) it scores unrelated runs near 0"
     near = [value.value / value.null for value in known if value.value > NEAR_NULL * value.null > 0]
@@ -107,6 +104,19 @@ def _fault(measure: str, evidence: Evidence) -> str:
     if change := _systematic_change(measure, evidence):
         return f"it changes by {100 * change:+.0f} % on half of the examples, so it speaks of their number"
     return ""
+
+
+def _absence(measure: str, profiles: Sequence[Profile]) -> str:
+    """Say why nothing is known of a measure."""
+    if measure in REPRESENTATION_MEASURES and all(profile.cohort.frozen_encoder for profile in profiles):
+        return "the runs share one frozen encoder, so it does not apply"
+    if measure in PREDICTION_MEASURES and all(map(_regression, profiles)):
+        return "a regression predicts no classes, so it does not apply"
+    return "it was not measured"
+
+
+def _regression(profile: Profile) -> bool:
+    return profile.cohort.kind == "regression"
 
 
 def _redundancy(measure: str, kept: Iterable[str], evidence: Evidence) -> str:
@@ -165,6 +175,8 @@ def _sentences(report: tuple[str, ...], left_out: dict[str, str], evidence: Evid
         yield "Whether score SD goes with the others cannot be told: the scores do not vary, or there are two runs."
     if change := _systematic_change("sd", evidence):
         yield f"Compare score SD at equal numbers of examples only: half of them change it by {100 * change:+.0f} %."
+    if any(map(_regression, evidence.profiles)):
+        yield "Pairwise RMSE, 1 - Pearson and 1 - ICC of a regression are measured, but not judged here."
     yield from _group_sentences(report, evidence.groups)
     fewest = min(len(profile.cohort) for profile in evidence.profiles)
     if fewest < _FEW_RUNS:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from steadytune.analysis.grouping import example_groups
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.scores import weighted_scores
 from steadytune.measures import (
@@ -47,7 +48,7 @@ class Subsample:
         measure: Its name.
         layer: Block, counted from 1, or None.
         share: Share of the examples that a subset holds.
-        examples: Their number.
+        examples: Their number, of groups of different sizes the mean.
         full: The measure on all examples.
         values: The measure on each subset.
     """
@@ -78,6 +79,7 @@ def subsample(
 
     All seven measures, in so far as the cohort has them: SD only where the scores follow from the logits. Cohorts of
     equally many examples are measured on the same subsets. A share that holds fewer than four examples is left out.
+    Where examples form groups, a share of the groups is drawn, each as a whole.
 
     Args:
         profile: A measured cohort.
@@ -90,15 +92,20 @@ def subsample(
     """
     cohort = profile.cohort
     full = _full_values(profile, layers)
-    total = _examples(cohort)
-    generator = np.random.default_rng([seed, total])
+    members = example_groups(cohort)
+    if members is None:
+        members = np.arange(_examples(cohort))
+    groups = len(np.unique(members))
+    generator = np.random.default_rng([seed, groups])
     found = []
     for share in SHARES:
-        size = round(share * total)
+        drawn = [generator.permutation(groups)[: round(share * groups)] for _ in range(DRAWS)]
+        subsets = [np.flatnonzero(np.isin(members, chosen)) for chosen in drawn]
+        size = round(float(np.mean([len(subset) for subset in subsets])))
+        enough = full and min(map(len, subsets)) >= _LEAST_EXAMPLES
         draws = []
-        for _ in range(DRAWS):
-            chosen = np.sort(generator.permutation(total)[:size])
-            draws.append(_measure(cohort, chosen, full) if full and size >= _LEAST_EXAMPLES else {})
+        for chosen in subsets:
+            draws.append(_measure(cohort, chosen, full) if enough else {})
             step()
         found += [
             Subsample(cohort.recipe, measure, layer, share, size, value, tuple(draw[measure, layer] for draw in draws))

@@ -49,8 +49,7 @@ def bound(
 
     `steadytune theory bound study.yaml --left-out 4 --out runs/bound`
     """
-    from rich.console import Console
-
+    from steadytune.cli.console import Console
     from steadytune.cli.progress import bar
     from steadytune.cli.study import study_content
     from steadytune.files import room_on_disk

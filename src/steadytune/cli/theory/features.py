@@ -47,8 +47,7 @@ def features(
 
     `steadytune theory features --task path/to/folder --size 50 --size 800 --draws 4 --out runs/theory`
     """
-    from rich.console import Console
-
+    from steadytune.cli.console import Console
     from steadytune.cli.progress import bar
     from steadytune.cli.study import study_content
     from steadytune.files import room_on_disk

@@ -81,8 +81,7 @@ def loo(
 
     `steadytune theory loo study.yaml --examples 4 --out runs/loo`
     """
-    from rich.console import Console
-
+    from steadytune.cli.console import Console
     from steadytune.cli.study import study_content
     from steadytune.files import room_on_disk
     from steadytune.study import OFFLINE_MODEL, Study

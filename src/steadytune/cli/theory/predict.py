@@ -27,8 +27,7 @@ def predict(
 
     `steadytune theory predict runs/cola runs/sst2 runs/rte --out runs/predicted`
     """
-    from rich.console import Console
-
+    from steadytune.cli.console import Console
     from steadytune.cli.progress import bar
     from steadytune.files import room_on_disk
     from steadytune.records import RunStore

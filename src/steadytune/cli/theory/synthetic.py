@@ -32,8 +32,7 @@ def synthetic(
 
     `steadytune theory synthetic --small --out runs/theory`
     """
-    from rich.console import Console
-
+    from steadytune.cli.console import Console
     from steadytune.cli.progress import bar
     from steadytune.files import room_on_disk
     from steadytune.report.theory.page import write_synthetic_report

@@ -196,12 +196,14 @@ def _bound_claims(one: TaskBound) -> list[Claim]:
         )
     table = pd.DataFrame({"value": one.distances, "bound": one.sums})
     each = bounded(
-        "Leaving an example out moves the end by at most that example's own sum over the path.",
+        "Leaving an example out hardly ever moves the end by more than that example's own sum over the path: an "
+        "estimate and no bound, as the path is measured at a few points and without the example not at all.",
         "estimate",
         table,
         "value",
         "bound",
         "left-out examples",
+        what="estimate",
     )
     return [Claim(prediction, "derived", verdict, measured + status), each]
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotly.graph_objects as go
 
-from steadytune.analysis.wording import listed
+from steadytune.analysis.wording import listed, percent
 from steadytune.report.figures import Look, axis_title, escaped, frame, looks, plain
 from steadytune.report.theory.claims import ABSTRACT, OURS
 from steadytune.report.theory.figures import Line, Panel, draw
 from steadytune.report.theory.full_series import longest, series
 from steadytune.report.theory.page import Section
-from steadytune.report.theory.trends import Claim, Way, claim, ranked, trend
+from steadytune.report.theory.trends import FLAT, Claim, Trend, Way, claim, ranked, trend
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 QUANTITIES = {
     "loo_weights": "leave-one-out instability of the weights",
     "seed_weights": "seed instability of the weights",
+    "loo_relative": "leave-one-out instability of the weights over the distance travelled",
+    "seed_relative": "seed instability of the weights over the distance travelled",
     "loo_predictions": "leave-one-out instability of the predictions",
     "seed_predictions": "seed instability of the predictions",
 }
@@ -73,13 +75,19 @@ def _section(table: pd.DataFrame, *, key: str, title: str, x: str, free: Sequenc
             f"{prediction}: {name} {expected}{with_it}.",
             source,
             expected,
-            trend(rows, x, column),
+            _trend(rows, x, column),
             _SETTINGS[x],
             "series of cohorts",
         )
         for column, name in QUANTITIES.items()
     ]
     return Section(key, title, f"{lead} {_LONGEST}", _panels(rows, x, _AXES[x]), claims)
+
+
+def _trend(rows: pd.DataFrame, x: str, column: str) -> Trend:
+    """Follow a quantity, with its standard error where it has one."""
+    error = f"{column}_error"
+    return trend(rows, x, column, error=error if error in rows else None)
 
 
 _LONGEST = "A line is the longest series of a task; the claims are about all series."
@@ -113,10 +121,10 @@ _TOLD = {"travelled": f"the distance {_TRAVELLED}"} | QUANTITIES
 def _distance(table: pd.DataFrame) -> Section | None:
     """Distance from w_0 against stability, over all cohorts and with SURT beside the same recipe without."""
     rows = series(table, "retrained")
-    ranks = _ranks(table)
-    if rows.empty and not len(ranks):
+    if rows.empty and not len(_ranks(table, "loo_weights", _TASK)):
         return None
-    panels, claims = [_scatter(table)], [_rank_claim(ranks)]
+    panels = [_scatter(table)]
+    claims = [_rank_claim(table, rows, column) for column in ("loo_weights", "loo_predictions")]
     if not rows.empty:
         texts = _texts(rows)
         rows = rows.assign(text=rows["retrained"].map(list(texts).index))
@@ -127,7 +135,8 @@ def _distance(table: pd.DataFrame) -> Section | None:
         "distance",
         "Distance from w_0",
         f"{_TRAVELLED} is how far the encoder's weights travel; the bound speaks of the distance to a solution, which "
-        "is not known. SURT goes on with pre-training before fine-tuning starts. "
+        "is not known. Rate and steps set that distance, and change much else: what it does by itself only recipes of "
+        "the same rate and steps can tell. SURT goes on with pre-training before fine-tuning starts. "
         "A point of the first figure is a cohort; its name is shown when it is pointed at.",
         panels,
         claims,
@@ -165,34 +174,52 @@ def _surt_claims(rows: pd.DataFrame, texts: dict[str, str]) -> list[Claim]:
             else:
                 said = f"Pre-training on the task's texts, {name}, makes fine-tuning more stable: {quantity} falls."
             source = OURS if "texts" in spelling else ABSTRACT
-            claims.append(claim(said, source, expected, trend(pairs, "text", column), "SURT =", "pairs of cohorts"))
+            claims.append(claim(said, source, expected, _trend(pairs, "text", column), "SURT =", "pairs of cohorts"))
     return claims
 
 
-def _ranks(table: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return Spearman's correlation of distance and leave-one-out instability in each task at each n."""
-    both = ["travelled", "loo_weights"]
+_TASK = ("model", "task", "n")
+_SAME_WAY = (*_TASK, "learning_rate", "steps", "frozen")
+"""What sets the distance by itself, so that cohorts which differ in it say nothing of the distance."""
+
+
+def _ranks(table: pd.DataFrame, column: str, by: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return Spearman's correlation of the distance with a column, in each group that has enough cohorts."""
+    both = ["travelled", column]
     known = table.dropna(subset=both)
-    groups = [
-        group[both] for _, group in known.groupby(["model", "task", "n"]) if group[both].nunique().min() >= _RANKED
-    ]
+    groups = [group[both] for _, group in known.groupby(list(by)) if group[both].nunique().min() >= _RANKED]
     return np.array([group.corr(method="spearman").iloc[0, 1] for group in groups])
 
 
-def _rank_claim(ranks: np.ndarray[Any, np.dtype[np.float64]]) -> Claim:
+def _rank_claim(table: pd.DataFrame, pairs: pd.DataFrame, column: str) -> Claim:
+    """Rank the cohorts that differ in the distance but not in what sets it; where there are none, say what was seen."""
     prediction = (
-        "A smaller distance from w_0 makes fine-tuning more stable: of the cohorts of one task and n, those that "
-        f"travel less have the smaller {QUANTITIES['loo_weights']}."
+        "A smaller distance from w_0 makes fine-tuning more stable: of the cohorts of one task, n, rate and number of "
+        f"steps, those that travel less have the smaller {QUANTITIES[column]}."
     )
-    if not len(ranks):
-        return Claim(prediction, ABSTRACT, "not to be told", f"No task has {_RANKED} cohorts of one n to rank.")
-    return Claim(
-        prediction,
-        ABSTRACT,
-        ranked(ranks),
-        f"Spearman's ρ is {np.median(ranks):.2f} in the median over {len(ranks)} groups, from {ranks.min():.2f} to "
-        f"{ranks.max():.2f}. The recipes differ in more than the distance.",
-    )
+    ranks = _ranks(table, column, _SAME_WAY)
+    if len(ranks):
+        return Claim(
+            prediction,
+            ABSTRACT,
+            ranked(ranks),
+            f"Spearman's ρ is {np.median(ranks):.2f} in the median over {len(ranks)} groups, from {ranks.min():.2f} to "
+            f"{ranks.max():.2f}. The recipes differ in more than the distance.",
+        )
+    said = f"No task has {_RANKED} cohorts that differ in the distance but not in rate, steps or frozen blocks."
+    found = _ranks(table, column, _TASK)
+    longer = table.assign(product=table["learning_rate"] * table["steps"])
+    products = _ranks(longer, "product", _TASK)
+    if len(found) and len(products):
+        said += (
+            f" Over all of them ρ is {np.median(found):.2f} in the median; but the distance itself goes with rate × "
+            f"steps (ρ = {np.median(products):.2f}), which change much else."
+        )
+    if not pairs.empty:
+        moved = np.abs(trend(pairs.assign(text=(pairs["retrained"] != "").astype(int)), "text", "travelled").ratios - 1)
+        if len(moved) and np.median(moved) < FLAT:
+            said += f" SURT, which is meant to change the distance, changes it by {percent(float(np.median(moved)))}."
+    return Claim(prediction, ABSTRACT, "untested", said)
 
 
 def _scatter(table: pd.DataFrame) -> Panel:

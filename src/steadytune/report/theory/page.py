@@ -41,8 +41,8 @@ DEFINITIONS = {
 }
 _LEGEND = (
     f"Seen: in 90 % of the data sets or series, or more; mostly seen: in 60 %. No effect: in 60 % the change is below "
-    f"{percent(FLAT)}. Fewer than {FEWEST} do not tell. A bound is seen if it is never exceeded. The abstract speaks "
-    "of stability; here each claim is held against both instabilities."
+    f"{percent(FLAT)}. Fewer than {FEWEST} do not tell; untested is what nothing varies by itself. A bound is seen if "
+    "it is never exceeded. The abstract speaks of stability; here each claim is held against both instabilities."
 )
 _SURPRISES = ("the opposite is seen", "not seen")
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Way = Literal["falls", "rises", "stays"]
-Verdict = Literal["seen", "mostly seen", "mixed", "no effect", "the opposite is seen", "not seen", "not to be told"]
+Verdict = Literal[
+    "seen", "mostly seen", "mixed", "no effect", "the opposite is seen", "not seen", "not to be told", "untested"
+]
 
 FLAT = 0.05
 """A relative change below this is none."""
@@ -24,6 +26,8 @@ SEEN, MOSTLY = 0.9, 0.6
 """Shares of the groups from which on a prediction is seen, or mostly."""
 FEWEST = 5
 """Fewer groups than this tell nothing."""
+CLEAR = 2.0
+"""A change of so many of its standard errors is more than the drawing of examples makes."""
 CORRELATED = 0.2
 """A rank correlation below this is none."""
 NOTHING = 1e-9
@@ -59,6 +63,7 @@ class Trend:
             not count.
         last: The smallest and the largest setting at which a group ends.
         separable: (groups,) whether the data of a group are; None where that is not known or not the same throughout.
+        clear: In how many groups the change is more than `CLEAR` of its standard errors; None where these are unknown.
     """
 
     ends: tuple[float, float]
@@ -66,6 +71,7 @@ class Trend:
     between: tuple[float, str] | None = None
     last: tuple[float, float] | None = None
     separable: NDArray[np.bool_] | None = None
+    clear: int | None = None
 
     def share(self, way: Way, some: NDArray[np.bool_] | None = None) -> float:
         """Return the share of the groups, or of some of them, that go this way; NaN without groups."""
@@ -102,9 +108,12 @@ class Trend:
             high = f"{self.last[0]:g}–{self.last[1]:g}"
         between = f" It is {self.between[1]} in between, at {setting} {self.between[0]:g}." if self.between else ""
         few = "" if len(self.ratios) >= FEWEST else f" Fewer than {FEWEST} do not tell."
+        clear = (
+            "" if self.clear is None else f" It is more than {CLEAR:g} of its standard errors in {self.clear} of them."
+        )
         return (
             f"From {setting} {low} to {high} it {', '.join(ways)} of {len(self.ratios)} {groups}; the median ratio "
-            f"is {np.median(self.ratios):.2g}.{between}{few}"
+            f"is {np.median(self.ratios):.2g}.{clear}{between}{few}"
         )
 
     def where(self, expected: Way) -> str:
@@ -115,7 +124,7 @@ class Trend:
         return f" It {expected} in {with_it} of those that are separable, and in {without} of the others."
 
 
-def trend(table: pd.DataFrame, x: str, y: str, by: Sequence[str] = ("dataset",)) -> Trend:
+def trend(table: pd.DataFrame, x: str, y: str, by: Sequence[str] = ("dataset",), error: str | None = None) -> Trend:
     """Compare the value y at the ends of the setting x.
 
     Args:
@@ -123,6 +132,7 @@ def trend(table: pd.DataFrame, x: str, y: str, by: Sequence[str] = ("dataset",))
         x: Column of the setting.
         y: Column of the value, at least 0. From 0 to 0 is no change, from 0 to more a ratio without limit.
         by: Columns that make a group.
+        error: Column of the standard error of y, if it has one.
     """
     known = table.dropna(subset=[x, y]).sort_values(x, kind="stable")
     known = known.assign(**{y: known[y].where(known[y] >= NOTHING, 0.0)})
@@ -143,7 +153,16 @@ def trend(table: pd.DataFrame, x: str, y: str, by: Sequence[str] = ("dataset",))
         found = relative["separable"][ending].to_numpy(np.bool_)
         separable = found if found.any() and not found.all() else None
     between = _between(medians) if len(medians) else None
-    return Trend(ends, ratios, between, (float(ended.min()), float(ended.max())), separable)
+    last_ones = (float(ended.min()), float(ended.max()))
+    clear = None if error is None else _clear(grouped[[y, error]].first(), grouped[[y, error]].last(), y, error)
+    return Trend(ends, ratios, between, last_ones, separable, clear)
+
+
+def _clear(first: pd.DataFrame, last: pd.DataFrame, y: str, error: str) -> int | None:
+    """Count the groups whose change is more than chance of drawing; None where no group has both errors."""
+    errors = (first[error] ** 2 + last[error] ** 2) ** 0.5
+    known = errors.notna()
+    return int(((last[y] - first[y]).abs() > CLEAR * errors)[known].sum()) if known.any() else None
 
 
 def _between(medians: pd.Series[float]) -> tuple[float, str] | None:
@@ -162,7 +181,9 @@ def claim(prediction: str, source: str, expected: Way, found: Trend, setting: st
     return Claim(prediction, source, found.verdict(expected), words)
 
 
-def bounded(prediction: str, source: str, table: pd.DataFrame, value: str, bound: str, rows: str) -> Claim:
+def bounded(
+    prediction: str, source: str, table: pd.DataFrame, value: str, bound: str, rows: str, what: str = "bound"
+) -> Claim:
     """Set a bound beside the values of the rows in which both are known.
 
     Args:
@@ -172,6 +193,7 @@ def bounded(prediction: str, source: str, table: pd.DataFrame, value: str, bound
         value: Column of the values.
         bound: Column of their bounds.
         rows: What the rows are called.
+        what: What the bound is called where it is none.
     """
     known = table.dropna(subset=[value, bound])
     if not len(known):
@@ -183,7 +205,7 @@ def bounded(prediction: str, source: str, table: pd.DataFrame, value: str, bound
         prediction,
         source,
         "not seen" if above else "seen",
-        f"It is above the bound in {above} of {len(known)} {rows}, {percent(share.median())} of it in the median and "
+        f"It is above the {what} in {above} of {len(known)} {rows}, {percent(share.median())} of it in the median and "
         f"{percent(share.max())} at most.",
     )
 

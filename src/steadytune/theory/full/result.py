@@ -43,8 +43,10 @@ class FullTuningBound:
             above 1/beta. See `proved`.
         example_paths: (n,) the sum in the first line of the proof for each example, (eta/n) sum_t ||grad f_i(w_t)||,
             each summand grown by the steps after it as `path.path_sums` says. It asks for no convexity, but takes the
-            curvature measured on the path for that between this path and the one without the example: an estimate,
-            not a bound.
+            curvature measured on the path for that between this path and the one without the example, and between the
+            measured points it interpolates: an estimate, not a bound. In 60 convex problems it was never exceeded with
+            every step measured, at rates up to 1.9/beta (0 of 1,904 examples), nor with 5 points at 1/beta (0 of 952);
+            with 5 points at 1.9/beta, where gradients swing between the points, 3 of 952 lay above it, by up to 39 %.
         lipschitz: L, the largest norm of a grad f_i.
         mean_gradient: The largest mean over i of these norms; the bound holds with it in place of L, too.
         beta: Largest Hessian eigenvalue, with its margin.
@@ -176,7 +178,7 @@ class FullTuningBound:
         if self.proved:
             status = "As far as the terms were measured, leave-one-out stability is at most"
         return [
-            f"{status} {forms}; the sum over the path gives {self.path:.3g}.",
+            f"{status} {forms}; the sum over the path, an estimate, gives {self.path:.3g}.",
             f"L = {self.lipschitz:.3g} (mean over examples: {self.mean_gradient:.3g}), beta = {self.beta:.3g} (of "
             f"single examples: {self.example_beta:.3g}), ||w_0 - w_T|| = {self.distance:.3g}, n = {self.n}, "
             f"eta = {self.learning_rate:.3g}, T = {self.steps}.",

@@ -49,6 +49,23 @@ class Influence:
     residuals: Float64Array
     steps: int
 
+    def describe(self) -> list[str]:
+        """Return sentences: what was predicted, and how right such predictions were where it was tried."""
+        weights, loss = (float(np.mean(part)) for part in (self.differences.weights, self.differences.loss))
+        return [
+            f"Influence functions, for {len(self.examples)} examples: without one of them the weights move by "
+            f"{weights:.3g} and the loss on it by {loss:.3g} in the mean. Nothing was trained again.",
+            self._accuracy,
+        ]
+
+    @property
+    def _accuracy(self) -> str:
+        return (
+            "Beside exact retraining of a small network the predicted order of the losses was right (rank correlation "
+            "0.75 to 0.98), that of the weights roughly (0.26 to 0.81). The sizes are not to be relied on: predicted "
+            "changes of the loss were 0.00 to 0.52 of the true ones, of the weights 0.08 to 1.35."
+        )
+
 
 @dataclass(frozen=True)
 class HeadInfluence(Influence):
@@ -59,6 +76,14 @@ class HeadInfluence(Influence):
     """
 
     left_out_weights: Float64Array
+
+    @property
+    def _accuracy(self) -> str:
+        return (
+            "Beside exact retraining of linear heads the predicted order was right (rank correlation 0.96 to 0.99), "
+            "and the distances were too small: a half to 0.7 of the true ones where classes overlap, down to 0.15 "
+            "where they are separable."
+        )
 
 
 def head_influence(
@@ -158,6 +183,20 @@ def model_influence(
     """Predict how far the weights of any model move, and its loss on an example, when the example is left out.
 
     The Hessian of a network is indefinite away from a minimum: the damping must exceed its most negative eigenvalue.
+
+    The order of the examples is right for the loss and rough for the weights; sizes are not to be relied on. Measured
+    against exact retraining without each of 40 examples (three Gaussian classes, shift 0.7 and 2, a tanh network of 43
+    weights, gradient descent with 200 steps at 0.3, damping the larger of 1 / (learning rate x steps) and 1.1 of the
+    most negative curvature; six draws each, median and range):
+
+                                     shift 0.7               shift 2
+        weights: rank correlation    0.70 (0.40 to 0.81)     0.54 (0.39 to 0.71)
+        weights: predicted / true    1.09 (0.13 to 1.35)     0.17 (0.11 to 0.80)
+        loss: rank correlation       0.93 (0.75 to 0.96)     0.93 (0.84 to 0.98)
+        loss: predicted / true       0.41 (0.06 to 0.52)     0.24 (0.07 to 0.32)
+
+    The longer the training, the more is missed: after 2,000 steps at shift 0.7 the four medians are 0.53, 0.16, 0.84
+    and 0.03.
 
     Without `probes` one linear system is solved per example. With K probes it is K systems for all n examples at once:
     for a standard normal v, (v . A^-1 g)^2 has the mean ||A^-1 g||^2 and (v . g)(v . A^-1 g) the mean g . A^-1 g. The

@@ -28,7 +28,9 @@ def frozen_spec(spec: RunSpec) -> RunSpec:
     run reads the model class's own head, features are means over the tokens.
     """
     training = spec.training
-    kept = training.model_dump(include={"train_size", "select_checkpoint", "split_seed", "max_length", "precision"})
+    kept = training.model_dump(
+        include={"train_size", "split", "select_checkpoint", "split_seed", "max_length", "precision"}
+    )
     pooling = "auto" if training.pooling == "native" else training.pooling
     head = Training.model_validate({**kept, "pooling": pooling, "setting": "head", "threads": training.threads})
     return spec.model_copy(

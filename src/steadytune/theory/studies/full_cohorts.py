@@ -82,10 +82,13 @@ class CohortStability:
         "travelled" is the mean over seeds of ||w_0 - w_T||, of the encoder. "loo_..._error" is the standard error that
         the drawing of the left-out examples leaves in a mean over all examples: of the means over seeds, with the
         correction for a finite population, so 0 where every example is left out, and NaN for a single one.
+
+        "loo_relative" and "seed_relative" are the differences of the weights over the distance travelled: a recipe that
+        moves twice as far has weights that lie twice as far apart, without being less stable in any other sense.
         """
         model, task, recipe = self.spec.cohort
         training, exact = self.spec.training, self.exact
-        row = {"model": model, "task": task, "recipe": recipe, "n": self.n}
+        row: dict[str, Any] = {"model": model, "task": task, "recipe": recipe, "n": self.n}
         row |= {"epochs": training.epochs, "steps": self.steps, "learning_rate": training.learning_rate}
         row |= {"batch_size": training.batch_size, "frozen": self.frozen}
         row |= {"left_out": len(exact.examples) if exact else 0, "seeds": len(exact.seeds) if exact else 0}
@@ -94,10 +97,22 @@ class CohortStability:
         for name, kind in product(QUANTITIES, ("leave_one_out", "seed")):
             column = f"{kind.replace('leave_one_out', 'loo')}_{name}"
             row[column] = math.nan if means is None else float(means[kind][name])
+        relative = self._relative()
+        row["loo_relative"] = math.nan if relative is None else float(relative.mean())
+        row["seed_relative"] = row["seed_weights"] / row["travelled"] if relative is not None else math.nan
         for name in WITH_ERROR:
-            values = None if exact is None else getattr(exact.leave_one_out, name).mean(axis=0)
+            values = relative if name == "relative" else None
+            if exact is not None and name != "relative":
+                values = getattr(exact.leave_one_out, name).mean(axis=0)
             row[f"loo_{name}_error"] = math.nan if values is None else standard_error(values, self.n)
         return {**row, "status": self.status, "reason": self.reason}
+
+    def _relative(self) -> NDArray[np.float64] | None:
+        """Return (m,) the leave-one-out differences of the weights over the distance travelled, a mean over seeds."""
+        if self.exact is None or not self.exact.travelled.all():
+            return None
+        relative: NDArray[np.float64] = (self.exact.leave_one_out.weights / self.exact.travelled[:, None]).mean(axis=0)
+        return relative
 
     def examples(self) -> list[dict[str, Any]]:
         """Return a row per seed and left-out example."""
@@ -114,7 +129,7 @@ class CohortStability:
         return found
 
 
-WITH_ERROR = ("weights", "predictions")
+WITH_ERROR = ("weights", "relative", "predictions")
 """Quantities whose leave-one-out mean stands with its standard error."""
 
 

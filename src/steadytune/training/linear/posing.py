@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -15,6 +16,9 @@ from steadytune.errors import UserError, unknown_name
 from steadytune.tasks.base import Kind
 from steadytune.training.linear.problems import Loss, Problems, Reduction
 from steadytune.training.seeds import spread
+
+# Weights, gradients, two moments, and the best so far.
+_COPIES = 5
 
 Numbers = Sequence[float] | NDArray[Any] | Tensor
 
@@ -121,6 +125,10 @@ def _starts(
         return starts, torch.arange(count, device=device).clamp(max=len(starts) - 1)
     if seeds is None:
         return torch.zeros(1, *shape, dtype=dtype, device=device), torch.zeros(count, dtype=torch.int64, device=device)
+    needed = len(set(seeds)) * math.prod(shape) * features.element_size() * _COPIES
+    if needed > psutil.virtual_memory().available:
+        what = f"{len(set(seeds)):,} seeds of {heads:,} heads need {needed / 2**30:,.1f} GiB of memory"
+        raise UserError(f"{what}, more than there is: train fewer at a time")
     distinct = {seed: place for place, seed in enumerate(dict.fromkeys(seeds))}
     draws = [torch.randn(*shape, dtype=dtype, generator=generator("init", seed)) for seed in distinct]
     return (torch.stack(draws) * scale).to(device), torch.tensor([distinct[seed] for seed in seeds], device=device)

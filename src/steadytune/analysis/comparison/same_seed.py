@@ -1,0 +1,128 @@
+"""What a recipe changes at the same seed, beside what another seed changes.
+
+A recipe that does next to nothing gives, seed by seed, the answers of the baseline, while another seed moves far more.
+A paired test may still tell the two apart, and "higher" then means very little: this says so.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.analysis.wording import percent
+from steadytune.records import Cohort
+
+NEXT_TO_NOTHING = 0.1
+"""Below this share of what another seed changes a recipe did next to nothing; the threshold is ours."""
+
+
+class SameSeed(NamedTuple):
+    """What a recipe changes, and what a seed changes.
+
+    Attributes:
+        recipe: Mean change from the baseline's run of a seed to the recipe's run of that seed.
+        seed: Mean change between two runs of one recipe, over the pairs of shared seeds and both recipes.
+        pairs: How many seeds are shared.
+        of: "answers" for the share of examples that are answered differently; "outputs" for the root mean square
+            difference of a regression's outputs.
+        identical: Whether the outputs of every shared seed are equal to the last bit.
+    """
+
+    recipe: float
+    seed: float
+    pairs: int
+    of: Literal["answers", "outputs"]
+    identical: bool
+
+    @property
+    def share(self) -> float:
+        """What the recipe changes as a share of what a seed changes; NaN where neither changes anything."""
+        if self.seed > 0:
+            return self.recipe / self.seed
+        return float("nan") if self.recipe == 0 else float("inf")
+
+    @property
+    def next_to_nothing(self) -> bool:
+        """Whether the recipe changed less than a tenth of what another seed changes, or nothing at all."""
+        return self.recipe == 0 or self.share < NEXT_TO_NOTHING
+
+
+def same_seed(cohort: Cohort, baseline: Cohort) -> SameSeed | None:
+    """Compare two recipes seed by seed.
+
+    Args:
+        cohort: A recipe's runs.
+        baseline: The baseline's, on the same examples.
+
+    Returns:
+        None unless two seeds or more are shared and what the runs answer is known.
+    """
+    pairs = [(place, baseline.seeds.index(seed)) for place, seed in enumerate(cohort.seeds) if seed in baseline.seeds]
+    mine, others = _answers(cohort), _answers(baseline)
+    if len(pairs) < 2 or mine is None or others is None or mine.shape[1] != others.shape[1]:
+        return None
+    ours, theirs = (mine[[place for place, _ in pairs]], others[[place for _, place in pairs]])
+    changed = _rms if cohort.kind == "regression" else _share
+    by_seed = [changed(side[i], side[j]) for side in (ours, theirs) for i, j in combinations(range(len(pairs)), 2)]
+    return SameSeed(
+        recipe=float(np.mean([changed(one, other) for one, other in zip(ours, theirs, strict=True)])),
+        seed=float(np.mean(by_seed)),
+        pairs=len(pairs),
+        of="outputs" if cohort.kind == "regression" else "answers",
+        identical=_identical(cohort, baseline, pairs),
+    )
+
+
+def describe_same_seed(found: SameSeed | None) -> str:
+    """Say that a recipe did nothing, or next to nothing; "" where it did more, or nothing is known."""
+    if found is None or not found.next_to_nothing:
+        return ""
+    if found.identical:
+        return "with the same seed it gives the same outputs to the last bit: it changed nothing at all"
+    if found.recipe == 0:
+        return f"with the same seed it gives the same answers throughout{_by_seed(found)}: it changed next to nothing"
+    if found.of == "outputs":
+        return (
+            f"with the same seed it moves the outputs by {found.share:.0%} of what another seed moves them by: "
+            "it changed next to nothing"
+        )
+    changes = f"with the same seed it changes {percent(found.recipe)} of the answers"
+    return f"{changes}{_by_seed(found)}: it changed next to nothing"
+
+
+def changed_at_same_seed(found: SameSeed) -> tuple[str, str]:
+    """Return for a table what the recipe changes at the same seed, and what another seed changes."""
+    if found.of == "answers":
+        return percent(found.recipe), f"another seed: {percent(found.seed)}"
+    return f"{found.recipe:.3g}", f"another seed: {found.seed:.3g}, RMS of outputs"
+
+
+def _by_seed(found: SameSeed) -> str:
+    return f", where another seed changes {percent(found.seed)}" if found.of == "answers" and found.seed > 0 else ""
+
+
+def _answers(cohort: Cohort) -> NDArray[Any] | None:
+    """Return (K, N) classes, outputs or texts, or None where they are unknown."""
+    if cohort.kind == "regression":
+        return None if cohort.logits is None else np.asarray(cohort.logits, dtype=np.float64)[..., 0]
+    if cohort.predictions is not None:
+        return cohort.predictions
+    return None if cohort.generations is None else np.array([list(run) for run in cohort.generations], dtype=object)
+
+
+def _share(one: NDArray[Any], other: NDArray[Any]) -> float:
+    return float(np.mean(one != other))
+
+
+def _rms(one: NDArray[Any], other: NDArray[Any]) -> float:
+    return float(np.sqrt(np.mean(np.square(one - other))))
+
+
+def _identical(cohort: Cohort, baseline: Cohort, pairs: list[tuple[int, int]]) -> bool:
+    for ours, theirs in ((cohort.logits, baseline.logits), (cohort.probabilities, baseline.probabilities)):
+        if ours is not None and theirs is not None:
+            return all(np.array_equal(ours[one], theirs[other]) for one, other in pairs)
+    return False

@@ -1,0 +1,259 @@
+"""The same examples in the same order, and the same classes under the same numbers, in all runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.errors import UserError
+from steadytune.external.run import ExternalRun
+from steadytune.records.checks import Kind
+
+_BY_EXAMPLE = ("logits", "probabilities", "predictions", "labels", "groups", "token_counts")
+_TEXTS_BY_EXAMPLE = ("ids", "texts", "generations", "references")
+
+
+def align(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
+    """Put the examples of all runs into the order of the first, by their names or else by their texts.
+
+    Raises:
+        UserError: Examples are in another order, and nothing tells them apart.
+    """
+    aligned = list(runs)
+    notes: list[str] = []
+    for what, keys in _orders(runs):
+        having = [at for at, key in enumerate(keys) if key is not None]
+        if len(having) < 2:
+            continue
+        first = keys[having[0]]
+        assert first is not None
+        others = [at for at in having[1:] if keys[at] != first]
+        if any(len(keys[at] or ()) != len(first) or sorted(keys[at] or ()) != sorted(first) for at in others):
+            # Other examples: what checks the runs says so.
+            continue
+        if not others:
+            return aligned, notes
+        if len(set(first)) < len(first):
+            raise UserError(
+                f"{runs[others[0]].origin}: the rows are in another order than in {runs[having[0]].origin} ({what}), "
+                "and nothing tells all of them apart: give a column id"
+            )
+        if len(having) < len(runs):
+            without = next(run for at, run in enumerate(runs) if at not in having)
+            raise UserError(
+                f"{runs[others[0]].origin}: the rows are in another order than in {runs[having[0]].origin} ({what}), "
+                f"and {without.origin} does not say in which its own are"
+            )
+        place = {name: row for row, name in enumerate(first)}
+        for at in others:
+            key = keys[at]
+            assert key is not None
+            order = np.empty(len(first), dtype=np.int64)
+            order[[place[name] for name in key]] = np.arange(len(first))
+            aligned[at] = select(aligned[at], order)
+        notes.append(f"The rows of {len(others)} of {len(runs)} runs were in another order and are matched by {what}.")
+        return aligned, notes
+    return aligned, notes
+
+
+def _orders(runs: Sequence[ExternalRun]) -> list[tuple[str, list[tuple[str, ...] | None]]]:
+    """Return what may tell the order, the best first: names of the examples, texts, and columns that were not read."""
+
+    def named(field: str) -> str:
+        columns = next((run.columns[field] for run in runs if field in run.columns), [field])
+        return " and ".join(f"'{column}'" if column else "a column without a name" for column in columns)
+
+    def tuples(field: str) -> list[tuple[str, ...] | None]:
+        return [None if (held := getattr(run, field)) is None else tuple(map(str, held)) for run in runs]
+
+    ids = tuples("ids")
+    # Names that stand twice in a run are refused elsewhere.
+    orders = [(named("ids"), ids)] if all(one is None or len(set(one)) == len(one) for one in ids) else []
+    if any(one is not None for one in ids):
+        return orders
+    shared = [name for name in runs[0].marks if all(name in run.marks for run in runs)]
+    same = [name for name in shared if len({tuple(sorted(run.marks[name])) for run in runs}) == 1]
+    texts = tuples("texts")
+    if all(texts):
+        orders.append((named("texts"), texts))
+    orders += [(f"'{name}'", [tuple(run.marks[name]) for run in runs]) for name in same]
+    # The columns that tell all rows apart first.
+    return sorted(orders, key=lambda order: len(set(order[1][0] or ())) < len(order[1][0] or ()))
+
+
+def select(run: ExternalRun, rows: NDArray[np.int64]) -> ExternalRun:
+    """Return the examples of a run at `rows`, in that order.
+
+    Raises:
+        UserError: The run has token_logits, whose rows are tokens.
+    """
+    if run.token_logits is not None:
+        raise UserError(
+            f"{run.origin}: token_logits must be in the order of the other runs: sort the rows of all alike"
+        )
+    changes: dict[str, Any] = {}
+    for name in _BY_EXAMPLE:
+        if (values := getattr(run, name)) is not None:
+            changes[name] = values[rows]
+    for name in _TEXTS_BY_EXAMPLE:
+        if (texts := getattr(run, name)) is not None:
+            changes[name] = tuple(texts[row] for row in rows)
+    if (states := run.representations) is not None and states.ndim == 3:
+        examples = size(run)
+        if examples and states.shape[1] % examples:
+            return replace(run, **changes)
+        each = states.shape[1] // examples if examples else 1
+        chosen = (rows[:, None] * each + np.arange(each)).reshape(-1)
+        changes["representations"] = states[:, chosen]
+    return replace(run, **changes, marks={})
+
+
+def size(run: ExternalRun) -> int:
+    """Return the number of examples of a run, 0 where only representations could tell."""
+    for name in (*_BY_EXAMPLE, *_TEXTS_BY_EXAMPLE):
+        if (values := getattr(run, name)) is not None:
+            return len(values)
+    return 0
+
+
+def drop_unlabelled(runs: Sequence[ExternalRun], kind: Kind) -> tuple[list[ExternalRun], list[str]]:
+    """Leave out the examples without a label, of all runs alike.
+
+    Raises:
+        UserError: Runs differ in which examples have a label.
+    """
+    unlabelled = [_unlabelled(run) for run in runs]
+    if not any(rows is not None and rows.any() for rows in unlabelled):
+        return list(runs), []
+    first = unlabelled[0]
+    for run, rows in zip(runs, unlabelled, strict=True):
+        if rows is None or first is None or not np.array_equal(rows, first):
+            raise UserError(f"{run.origin}: other examples have a label than in {runs[0].origin}")
+    assert first is not None
+    kept = np.flatnonzero(~first)
+    note = f"{len(first) - len(kept)} of {len(first)} examples have no label and are left out."
+    return [select(run, kept) for run in runs], [note]
+
+
+def _unlabelled(run: ExternalRun) -> NDArray[np.bool_] | None:
+    if run.labels is None or run.labels.ndim != 1 or run.labels.dtype.kind != "f":
+        return None
+    return np.asarray(np.isnan(run.labels))
+
+
+def unify_classes(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
+    """Give the classes of all runs one numbering: by their names, or by labels where some files number them.
+
+    Raises:
+        UserError: The runs have other classes, or what is a class in one cannot be told in another.
+    """
+    named = [run for run in runs if run.label_names is not None]
+    if not named:
+        return list(runs), []
+    hard = all(run.outputs is None for run in runs)
+    if hard and not any(run.numbered for run in named):
+        names = tuple(sorted({name for run in named for name in run.label_names or ()}))
+    else:
+        names = tuple(named[0].label_names or ())
+    notes: list[str] = []
+    unified = []
+    for run in runs:
+        if run.label_names is None:
+            if all(other.numbered for other in named):
+                unified.append(run)
+            else:
+                unified.append(_by_labels(run, named[0], names))
+                notes.append(f"{run.origin} numbers its classes: they are matched to the names by the labels.")
+        elif tuple(run.label_names) == names:
+            unified.append(run)
+        elif not set(run.label_names) <= set(names) or (not hard and set(run.label_names) != set(names)):
+            raise UserError(
+                f"{run.origin}: the classes {', '.join(run.label_names)} are not those of {named[0].origin}: "
+                f"{', '.join(names)}"
+            )
+        else:
+            new = np.array([names.index(name) for name in run.label_names])
+            unified.append(_renumbered(run, new, names))
+            if run.numbered:
+                _check_renamed(run, unified[-1], named[0], names)
+                notes.append(f"{run.origin} has the classes in another order: they are matched by their names.")
+    return unified, list(dict.fromkeys(notes))
+
+
+def _check_renamed(run: ExternalRun, moved: ExternalRun, first: ExternalRun, names: Sequence[str]) -> None:
+    if moved.labels is None or first.labels is None or len(moved.labels) != len(first.labels):
+        return
+    if not np.array_equal(moved.labels, first.labels, equal_nan=moved.labels.dtype.kind == "f"):
+        same = run.labels is not None and np.array_equal(run.labels, first.labels)
+        but = ", while the labels are the same numbers" if same else ""
+        raise UserError(
+            f"{run.origin}: label_names name the classes in another order than {first.origin} "
+            f"({', '.join(run.label_names or ())}; not {', '.join(names)}){but}: one of the two is wrong"
+        )
+
+
+def _renumbered(
+    run: ExternalRun,
+    new: NDArray[np.int64],
+    names: Sequence[str],
+) -> ExternalRun:
+    """Give class c of a run the number new[c]."""
+    changes: dict[str, Any] = {"label_names": tuple(names)}
+    for name in ("logits", "probabilities"):
+        values = getattr(run, name)
+        if values is not None and values.ndim == 2 and values.shape[1] == len(new):
+            changes[name] = values[:, np.argsort(new)]
+    for name in ("labels", "predictions"):
+        if (values := getattr(run, name)) is not None:
+            known = np.isfinite(values)
+            moved = np.asarray(values, dtype=np.float64).copy()
+            moved[known] = new[moved[known].astype(np.int64)]
+            changes[name] = moved
+    return replace(run, **changes)
+
+
+def _by_labels(run: ExternalRun, named: ExternalRun, names: Sequence[str]) -> ExternalRun:
+    """Match numbered classes to names: the same example has the same label."""
+    wrong = (
+        f"{run.origin} numbers its classes, but {named.origin} names them ({', '.join(names)}), and the labels do not "
+        "tell which is which: name the classes in all files, or in none"
+    )
+    mine, others = run.labels, named.labels
+    classes = 0 if run.outputs is None or run.outputs.ndim != 2 else run.outputs.shape[1]
+    if mine is None or others is None or len(mine) != len(others) or classes not in (0, len(names)):
+        raise UserError(wrong)
+    known = np.isfinite(np.asarray(mine, dtype=np.float64)) & np.isfinite(np.asarray(others, dtype=np.float64))
+    pairs = {(int(one), int(other)) for one, other in zip(mine[known], others[known], strict=True)}
+    match = dict(pairs)
+    if len(match) != len(pairs) or len(set(match.values())) != len(pairs) or set(match) != set(range(len(names))):
+        raise UserError(wrong)
+    new = np.array([match[at] for at in range(len(names))])
+    return replace(_renumbered(run, new, names), numbered=False)
+
+
+def orient_states(run: ExternalRun, axes: str | None) -> tuple[ExternalRun, list[str]]:
+    """Put representations into (layers, examples, width), which labels or outputs tell, or else the user.
+
+    Raises:
+        UserError: Nothing tells, and there are more layers than examples.
+    """
+    states = run.representations
+    if states is None or states.ndim != 3 or run.status is not None:
+        return run, []
+    turned = replace(run, representations=np.swapaxes(states, 0, 1))
+    examples = size(run)
+    if axes is not None:
+        return (turned, []) if axes == "examples-first" else (run, [])
+    first, second = states.shape[:2]
+    if examples and first == examples and second % examples:
+        return turned, [f"Representations are (examples, layers, width): {first} examples, {second} layers."]
+    if not examples and first > second:
+        raise UserError(
+            f"{run.origin}: representations of shape {states.shape} are {first} layers of {second} examples, or "
+            f"{first} examples with {second} layers: say which with --set axes=layers-first or axes=examples-first"
+        )
+    return run, []

@@ -1,0 +1,240 @@
+"""From a draft to a run: names of the examples, groups, texts and scores beside what the model said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.errors import UserError
+from steadytune.external.columns import squashed
+from steadytune.external.draft import Draft
+from steadytune.external.outputs import diverged
+from steadytune.external.run import ExternalRun
+from steadytune.external.source import is_nothing, number, spelled
+from steadytune.records.checks import read_array
+from steadytune.tasks.table import is_missing
+
+# Fewer groups than this, of many examples each, are rather properties of examples than what was sampled.
+_FEW_GROUPS, _MANY_EACH = 10, 10
+# By these names examples are told apart and nothing else is meant: one that stands twice is a mistake.
+_STRICT_IDS = ("id", "ids")
+_CONTENT = ("logits", "probabilities", "predictions", "representations", "generations", "token_logits")
+
+
+def build(found: Draft) -> ExternalRun:
+    """Return the run of a draft.
+
+    Raises:
+        UserError: There is nothing to measure, or an array is none.
+    """
+    source = found.source
+    arrays: dict[str, Any] = {
+        name: tuple(values) if isinstance(values, list) else values for name, values in found.arrays.items()
+    }
+    arrays |= _more_arrays(found)
+    if (labels := arrays.get("labels")) is not None and labels.dtype.kind == "f" and not np.isfinite(labels).any():
+        found.notes.append(f"'{found.columns['labels'][0]}' names no class in any row: there are no labels.")
+        arrays.pop("labels")
+    ids, id_columns = _ids(found)
+    run = ExternalRun(
+        origin=source.origin,
+        label_names=None if found.names is None else tuple(found.names),
+        ids=ids,
+        groups=_groups(found, id_columns),
+        texts=_texts(found),
+        kind=found.kind,
+        scores=_scores(found),
+        examples=found.word("examples"),
+        seed=_seed(found),
+        status=found.word("status"),
+        reason=found.word("reason") or "",
+        file=str(source.path),
+        numbered=found.numbered,
+        columns=found.columns,
+        **arrays,
+    )
+    run = replace(run, aside=found.aside, marks=_marks(found), notes=tuple(found.notes))
+    if run.status in (None, "done"):
+        lost = diverged(run) or found.diverged
+        run = replace(run, status="diverged" if lost else None, reason="its outputs are NaN throughout" if lost else "")
+    if run.status is None and not any(getattr(run, name) is not None for name in _CONTENT):
+        held = ", ".join(name or "(no name)" for name in source.names) or "nothing"
+        if source.table is not None:
+            raise UserError(
+                f"{source.origin} has no columns logit_0, logit_1 ... or prob_0, prob_1 ..., nor 'prediction' or "
+                f"'generation': {held}"
+            )
+        raise UserError(
+            f"{source.origin}: no 'logits', 'probabilities', 'predictions', 'representations' or 'generations'; "
+            f"it holds {held}"
+        )
+    return run
+
+
+def _more_arrays(found: Draft) -> dict[str, Any]:
+    """Return what only files of arrays have."""
+    source, fields = found.source, found.taken.fields
+    arrays: dict[str, Any] = {}
+    if source.table is not None:
+        return arrays
+    for name in ("representations", "token_logits", "token_counts"):
+        if name in fields:
+            arrays[name] = read_array(source.columns[fields[name]], f"{source.origin}: {name}")
+            found.use(name, fields[name])
+    if "representations" in arrays and arrays["representations"].ndim == 2:
+        arrays["representations"] = arrays["representations"][None]
+    if "references" in fields and "references" not in found.arrays:
+        arrays["references"] = tuple(map(str, source.cells(fields["references"])))
+        found.use("references", fields["references"])
+    return arrays
+
+
+def _scores(found: Draft) -> dict[str, float]:
+    source = found.source
+    if source.table is not None:
+        return {}
+    for name in source.columns:
+        if is_score_field(name):
+            found.use(name, name)
+    return read_scores(source.origin, source.columns)
+
+
+def _seed(found: Draft) -> str | None:
+    source, column = found.source, found.taken.fields.get("seed")
+    if column is not None:
+        found.use("seed", column)
+    if source.seed is not None:
+        return source.seed
+    if column is None:
+        return None
+    if source.table is None:
+        return spelled(found.word("seed"))
+    cells = [cell for cell in source.cells(column) if not is_nothing(cell)]
+    words = dict.fromkeys(map(spelled, cells))
+    if len(words) == 1:
+        return next(iter(words))
+    found.columns.pop("seed")
+    return None
+
+
+def _ids(found: Draft) -> tuple[tuple[str, ...] | None, list[str]]:
+    """Return names of the examples that tell them apart, of one column or of several together, and the columns.
+
+    Names that stand twice are those of something else, such as a document; then the rows keep the order that they have.
+    """
+    source, column = found.source, found.taken.fields.get("ids")
+    if column is None:
+        return None, []
+    if column in found.choices.columns.values() or squashed(column) in _STRICT_IDS or source.table is None:
+        values = source.columns[column]
+        listed = values.tolist() if isinstance(values, np.ndarray) else values
+        if not isinstance(listed, list) or (source.table is None and any(isinstance(v, (list, dict)) for v in listed)):
+            raise UserError(f"{source.origin}: '{column}' must be one text per example")
+        found.use("ids", column)
+        return tuple(_id(value) for value in listed), [column]
+    columns = [column, *found.taken.rivals.get("ids", [])]
+    cells = {one: tuple(_id(cell) for cell in source.columns[one]) for one in columns}
+    for one in columns:
+        if len(set(cells[one])) == len(cells[one]):
+            found.use("ids", one)
+            return cells[one], [one]
+    together = tuple(" / ".join(parts) for parts in zip(*cells.values(), strict=True))
+    if len(columns) > 1 and len(set(together)) == len(together):
+        found.use("ids", *columns)
+        return together, columns
+    found.notes.append(
+        f"'{column}' does not tell the examples apart. If examples of one {column} belong together: "
+        f"--set group={column}."
+    )
+    return None, []
+
+
+def _id(value: Any) -> str:
+    return "" if is_missing(value) else spelled(value) if isinstance(value, float) else str(value)
+
+
+def _groups(found: Draft, ids: Sequence[str]) -> NDArray[np.int64] | None:
+    source, column = found.source, found.taken.fields.get("groups")
+    if column is None or column in ids:
+        return None
+    if source.table is None:
+        values = np.asarray(source.columns[column])
+        if values.dtype.kind in "fiub" and column not in found.choices.columns.values():
+            found.use("groups", column)
+            return read_array(values, f"{source.origin}: {column}")
+    cells = list(map(_id, source.cells(column)))
+    names = sorted(set(cells))
+    if column not in found.choices.columns.values():
+        if len(names) in (1, len(cells)):
+            return None
+        if len(names) < _FEW_GROUPS and len(cells) > _MANY_EACH * len(names):
+            raise UserError(
+                f"{source.origin}: '{column}' has {len(names)} values in {len(cells)} rows. Are examples of one value "
+                f"parts of one whole, such as questions on one passage (--set group={column}), or not "
+                f"(--set ignore={column})?"
+            )
+    number_of = {name: at for at, name in enumerate(names)}
+    found.use("groups", column)
+    return np.array([number_of[cell] for cell in cells], dtype=np.int64)
+
+
+def _texts(found: Draft) -> tuple[str, ...] | None:
+    source, column = found.source, found.taken.fields.get("texts")
+    if column is None:
+        return None
+    values = source.columns[column]
+    listed = values.tolist() if isinstance(values, np.ndarray) else values
+    plain = isinstance(listed, list) and not any(isinstance(value, (list, dict)) for value in listed)
+    if not plain:
+        if squashed(column) not in ("text", "texts"):
+            return None
+        raise UserError(f"{source.origin}: '{column}' must be one text per example")
+    if source.table is None and isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
+        return None
+    found.use("texts", column)
+    return tuple("" if is_missing(value) else str(value) for value in listed)
+
+
+def _marks(found: Draft) -> dict[str, tuple[str, ...]]:
+    """Return columns in words that were not read, and in which hardly two rows are alike: they may tell the order."""
+    source = found.source
+    if source.table is None:
+        return {}
+    # Names that stand twice still tell that rows are in another order.
+    marks: dict[str, tuple[str, ...]] = {
+        name: tuple(map(_id, source.columns[name]))
+        for name in (found.taken.fields.get("ids", ""), *found.taken.rivals.get("ids", []))
+        if name in found.aside and name in source.columns
+    }
+    for name in found.aside:
+        cells = source.columns.get(name)
+        if not isinstance(cells, list) or not all(isinstance(cell, str) for cell in cells):
+            continue
+        if 2 * len(set(cells)) > len(cells) and any(number(cell) is None for cell in cells):
+            marks[name] = tuple(cells)
+    return marks
+
+
+def read_scores(origin: str, fields: Mapping[str, Any]) -> dict[str, float]:
+    """Read the score of a run, or several by name, from "scores" and "scores.NAME".
+
+    Raises:
+        UserError: One is not a single finite number; names the file.
+    """
+    scores = {}
+    for name in fields:
+        if is_score_field(name):
+            value = read_array(fields[name], f"{origin}: '{name}'")
+            if value.size != 1 or not np.isfinite(value).all():
+                raise UserError(f"{origin}: '{name}' must be one finite number, the score of the run")
+            scores[name.removeprefix("scores.") if name != "scores" else "score"] = float(value.item())
+    return scores
+
+
+def is_score_field(name: str) -> bool:
+    """Tell whether a field of a file is a score of the run."""
+    return name == "scores" or name.startswith("scores.")

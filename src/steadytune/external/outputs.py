@@ -1,0 +1,180 @@
+"""What the outputs of runs are: logits or probabilities, of which class, rounded, in per cent, contradicting, NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from steadytune.errors import UserError
+from steadytune.external.draft import Draft
+from steadytune.external.run import ExternalRun
+
+# Beyond what single precision and the printing of a few decimals can do to a softmax.
+_SAME = 0.011
+_EXACT = 1e-3
+_MOST_DECIMALS = 4
+
+
+def settle_singles(drafts: Sequence[Draft]) -> None:
+    """Turn single columns of probabilities into those of two classes, where all runs together tell of which class.
+
+    A column named after a class is that class's. Otherwise a column below 1/2 anywhere cannot be the probability of the
+    predicted class, since that of two classes is never below; and predictions tell which class lies above 1/2.
+
+    Raises:
+        UserError: Nothing tells, and there is nothing else to measure.
+    """
+    having = [draft for draft in drafts if draft.single is not None]
+    if not having:
+        return
+    meaning = _meaning(having)
+    for draft in having:
+        single = draft.single
+        assert single is not None
+        if meaning is None:
+            if "predictions" not in draft.arrays:
+                raise UserError(
+                    f"{draft.source.origin}: '{single.column}' may be the probability of class 1 or of the predicted "
+                    f"class. Give --set probability={single.column} for class 1, or columns prob_0 and prob_1"
+                )
+            continue
+        values = single.values
+        if meaning == "predicted":
+            chosen = draft.arrays["predictions"] == 1
+            draft.notes.append(f"'{single.column}' is taken as the probability of the predicted class.")
+        else:
+            chosen = np.full(len(values), meaning == 1)
+            named = f"'{draft.names[meaning == 1]}'" if draft.names else str(meaning)
+            draft.notes.append(f"'{single.column}' is taken as the probability of class {named}, of two classes.")
+        first = np.where(chosen, 1 - values, values)
+        draft.arrays["probabilities"] = np.stack([first, 1 - first], axis=1)
+        draft.use("probabilities", single.column)
+
+
+def _meaning(drafts: Sequence[Draft]) -> int | str | None:
+    """Return the class, 0 or 1, that the columns are of; "predicted"; or None for what cannot be told."""
+    named = {draft.single.positive for draft in drafts if draft.single}
+    classes = {tuple(draft.names) for draft in drafts if draft.names}
+    labels = [draft.arrays[name] for draft in drafts for name in ("labels", "predictions") if name in draft.arrays]
+    numbers = {float(one) for array in labels for one in np.unique(array[np.isfinite(array)])}
+    if len(classes) > 1 or any(len(names) != 2 for names in classes) or not numbers <= {0.0, 1.0}:
+        return None
+    if len(named) == 1 and (positive := next(iter(named))) is not None:
+        names = next(iter(classes)) if classes else ("0", "1")
+        words = [name.casefold() for name in names]
+        if positive.casefold() in words:
+            return words.index(positive.casefold())
+        return int(positive) if positive in ("0", "1") and classes == set() else None
+    values = np.concatenate([draft.single.values for draft in drafts if draft.single])
+    values_known = np.isfinite(values)
+    low = bool((values[values_known] < 0.5).any())
+    if all("predictions" in draft.arrays for draft in drafts):
+        predicted = np.concatenate([draft.arrays["predictions"] for draft in drafts])
+        if len(predicted) != len(values):
+            return None
+        fits: list[int | str] = [
+            at for at in (0, 1) if np.all(np.where(predicted == at, values >= 0.5, values <= 0.5)[values_known])
+        ]
+        if not low:
+            fits.append("predicted")
+        return fits[0] if len(fits) == 1 else None
+    # Names of classes in words have no order that tells which of them is meant.
+    return 1 if low and not classes and _is_probability(drafts) else None
+
+
+def _is_probability(drafts: Sequence[Draft]) -> bool:
+    """Tell whether the column's name says that it is a probability, which "score" does not."""
+    return all("score" not in draft.single.column.lower() for draft in drafts if draft.single)
+
+
+def probabilities_called_logits(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
+    """Take logits as probabilities where they are such in every row of every run: in [0, 1] and with the sum 1."""
+    having = [run for run in runs if run.logits is not None and run.status is None]
+    if not having or not all(_are_probabilities(run.logits) for run in having if run.logits is not None):
+        return list(runs), []
+    if any(run.probabilities is not None for run in having) or any(run.kind == "regression" for run in having):
+        return list(runs), []
+    note = (
+        "The logits of every run lie between 0 and 1 and sum to 1 in every row: they are taken as probabilities, "
+        "without another softmax."
+    )
+    return [
+        replace(run, logits=None, probabilities=np.asarray(run.logits, dtype=np.float64))
+        if run.logits is not None and run.status is None
+        else run
+        for run in runs
+    ], [note]
+
+
+def _are_probabilities(logits: NDArray[np.floating]) -> bool:
+    values = np.asarray(logits, dtype=np.float64)
+    if values.ndim != 2 or values.shape[1] < 2 or not values.size or not np.isfinite(values).all():
+        return False
+    sums = np.abs(values.sum(axis=1) - 1)
+    return bool(((values >= 0) & (values <= 1)).all() and (sums <= max(_EXACT, _rounding(values))).all())
+
+
+def settle_probabilities(run: ExternalRun) -> tuple[ExternalRun, list[str]]:
+    """Make probabilities sum to 1 where they are in per cent or rounded, and drop them where logits say the same.
+
+    Raises:
+        UserError: Logits and probabilities contradict each other; names the first row.
+    """
+    values, notes = run.probabilities, []
+    if values is None or values.ndim != 2 or run.status is not None or not np.isfinite(values).all():
+        return run, []
+    values = np.asarray(values, dtype=np.float64)
+    sums = values.sum(axis=1)
+    if (values >= 0).all() and len(values) and (np.abs(sums - 100) <= max(0.5, 100 * _rounding(values / 100))).all():
+        values, sums = values / 100, sums / 100
+        notes.append("The probabilities are in per cent (rows sum to 100): divided by 100.")
+    off = np.abs(sums - 1)
+    if (values >= 0).all() and (off > _EXACT).any() and (off <= _rounding(values)).all():
+        values = values / sums[:, None]
+        notes.append(
+            f"The probabilities are rounded, so that rows sum to {sums.min():.3g} to {sums.max():.3g}: they are "
+            "divided by their sums."
+        )
+    if notes:
+        run = replace(run, probabilities=values)
+    # What are no probabilities is refused as such.
+    if run.logits is not None and (values >= 0).all() and (np.abs(values.sum(axis=1) - 1) <= _SAME).all():
+        _check_agreement(run, values)
+    return run, notes
+
+
+def _rounding(values: NDArray[np.float64]) -> float:
+    """Return how far a row's sum may be off if its values are rounded to the decimals that they show; 0 without end."""
+    for decimals in range(1, _MOST_DECIMALS + 1):
+        if np.all(np.abs(values - np.round(values, decimals)) < 1e-9):
+            return float(values.shape[1] * 0.5 * 10.0**-decimals + 1e-9)
+    return 0.0
+
+
+def _check_agreement(run: ExternalRun, probabilities: NDArray[np.float64]) -> None:
+    logits = np.asarray(run.logits, dtype=np.float64)
+    if logits.shape != probabilities.shape or not np.isfinite(logits).all():
+        return
+    away = np.abs(softmax(logits, axis=1) - probabilities).max(axis=1)
+    if (away > _SAME).any():
+        row = int(np.argmax(away > _SAME))
+        raise UserError(
+            f"{run.origin}: logits and probabilities contradict each other, first in row {row}: the softmax of the "
+            f"logits is {_row(softmax(logits[row]))}, not {_row(probabilities[row])}. Leave one of the two aside "
+            "(--set ignore=NAME,NAME)"
+        )
+
+
+def _row(values: NDArray[np.float64]) -> str:
+    shown = ", ".join(f"{value:.3g}" for value in values[:4])
+    return f"({shown}{', ...' if len(values) > 4 else ''})"
+
+
+def diverged(run: ExternalRun) -> bool:
+    """Tell whether a run's outputs are NaN or infinite throughout, as those of diverged weights are."""
+    outputs = run.outputs
+    return outputs is not None and outputs.dtype.kind == "f" and outputs.size > 0 and not np.isfinite(outputs).any()

@@ -1,0 +1,132 @@
+"""Runs from elsewhere that are compared with one another: files and folders become cohorts on the same examples.
+
+All files are read as one set first, so that examples, classes and metric are the same on all sides or refused, and then
+parted.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steadytune.errors import UserError
+from steadytune.external.cohort import cohort_of, run_names, runs_of
+from steadytune.external.columns import Choices
+from steadytune.external.read import folder_files, read_source, run_name
+from steadytune.external.run import ExternalRun
+from steadytune.external.said import seed_notes
+from steadytune.records import Cohort, LostRun
+
+_OF_RUN = ("logits", "probabilities", "predictions")
+_LISTS = ("generations", "representations", "token_logits")
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """What stands beside what.
+
+    Attributes:
+        cohorts: One per path, named after it.
+        runs: All runs as they were read.
+    """
+
+    cohorts: tuple[Cohort, ...]
+    runs: tuple[ExternalRun, ...]
+
+
+def read_sides(
+    paths: Sequence[str | Path],
+    metric: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    positive: str | int | None = None,
+) -> Sides:
+    """Read what is to be compared: files of one run each, or folders of runs.
+
+    Args:
+        paths: Two files; or two or more of which at least one is a folder of runs.
+        metric: As in `read_runs`.
+        columns: As in `read_runs`.
+        positive: As in `read_runs`.
+
+    Raises:
+        UserError: As `read_runs`; or a path is the folder of a study, stands there twice, or what is one recipe cannot
+            be told.
+    """
+    places = [Path(path) for path in paths]
+    if len(places) < 2:
+        raise UserError(f"{places[0] if places else 'nothing'} stands alone: give two files, or two folders of runs")
+    files = [_files(place) for place in places]
+    if len(places) > 2 and all(place.is_file() for place in places):
+        raise UserError(
+            f"{len(places)} single runs: put the runs of each recipe into a folder of their own and compare the "
+            "folders, or give two files"
+        )
+    resolved = [file.resolve() for side in files for file in side]
+    for file in (file for side in files for file in side):
+        if resolved.count(file.resolve()) > 1:
+            raise UserError(f"{file} is given twice: a run does not differ from itself")
+    choices = Choices.parse(columns or {})
+    runs = runs_of([read_source(file) for side in files for file in side], choices, metric)
+    sides = [[run for run in runs if Path(run.file or run.origin) in side] for side in files]
+    return Sides(part(sides, _names(places), metric, choices, positive), tuple(run for side in sides for run in side))
+
+
+def part(
+    sides: Sequence[Sequence[ExternalRun]],
+    names: Sequence[str],
+    metric: str | None = None,
+    choices: Choices | None = None,
+    positive: str | int | None = None,
+) -> tuple[Cohort, ...]:
+    """Make a cohort of each side, all on the same examples and scored alike."""
+    every = [run for side in sides for run in side]
+    joint = cohort_of(every, metric, choices, positive)
+    # One seed on both sides is what pairs them, and no fault.
+    repeated = seed_notes(every, run_names(every))
+    cohorts, at = [], 0
+    for name, side in zip(names, sides, strict=True):
+        named = list(zip(run_names(side), side, strict=True))
+        seeds = tuple(called for called, run in named if run.status is None)
+        lost = tuple(LostRun(called, run.status, run.reason) for called, run in named if run.status is not None)
+        notes = [note for note in joint.notes if note not in repeated]
+        own = {"seeds": seeds, "lost": lost, "recipe": name, "notes": (*seed_notes(side, run_names(side)), *notes)}
+        cohorts.append(_rows(joint, list(range(at, at + len(seeds))), **own))
+        at += len(seeds)
+    return tuple(cohorts)
+
+
+def _rows(joint: Cohort, rows: list[int], **own: Any) -> Cohort:
+    def some(values: Any) -> Any:
+        return None if values is None else [values[row] for row in rows]
+
+    outputs = {name: getattr(joint, name) for name in _OF_RUN}
+    # Probabilities and predictions follow from what comes before them.
+    given = next((name for name in _OF_RUN if outputs[name] is not None), None)
+    parts: dict[str, Any] = {name: some(outputs[name]) if name == given else None for name in _OF_RUN}
+    parts |= {name: some(getattr(joint, name)) for name in _LISTS}
+    failed = None if joint.failed is None else np.asarray(joint.failed)[rows]
+    return replace(joint, scores=joint.scores[rows], failed=failed, **(parts | own))
+
+
+def _files(place: Path) -> list[Path]:
+    if (place / "study.yaml").is_file():
+        raise UserError(
+            f"{place} is the folder of a study, which is not compared with files: its recipes are, by "
+            f"{shlex.join(['steadytune', 'compare', str(place)])}"
+        )
+    return folder_files(place) if place.is_dir() else [place]
+
+
+def _names(places: Sequence[Path]) -> list[str]:
+    """Name each side after its file or folder, by as many parts of the path as tell them apart."""
+    parts = [(*place.resolve().parts[1:-1], run_name(place.resolve())) for place in places]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(one[-length:]) for one in parts]
+        if len(set(names)) == len(names):
+            return names
+    return list(map(str, places))

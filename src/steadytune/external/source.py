@@ -1,0 +1,182 @@
+"""What a file holds before anything is known of what it means: named columns or arrays, and how cells are read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.errors import UserError
+from steadytune.records.checks import read_array
+from steadytune.tasks.table import Table, is_missing, read_number
+
+_NOTHING = frozenset({"", "nan", "na", "n/a", "null", "none", "<na>", "-"})
+# Among words, "none" and "na" are rather classes.
+_NO_WORD = frozenset({"", "nan", "<na>", "-"})
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One run's part of a file.
+
+    Attributes:
+        path: The file.
+        columns: Name -> a list with a cell per row, or an array.
+        table: The table that the columns are of, or None for a file of arrays.
+        unread: Names of arrays that are nothing known, and were not read.
+        seed: What the run is called in a file that holds several, or None.
+    """
+
+    path: Path
+    columns: Mapping[str, Any]
+    table: Table | None = None
+    unread: tuple[str, ...] = ()
+    seed: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all that the file holds."""
+        return (*self.columns, *self.unread)
+
+    @property
+    def origin(self) -> str:
+        """The file, and which of its runs, as an error names it."""
+        return str(self.path) if self.seed is None else f"{self.path} (seed {self.seed})"
+
+    def where(self, row: int) -> str:
+        """Name a row for an error."""
+        return self.table.where(row) if self.table is not None else f"{self.origin}, row {row}"
+
+    def select(self, rows: NDArray[np.int64], seed: str) -> Source:
+        """Return the rows of one seed of a table."""
+        assert self.table is not None
+        table = self.table.select(rows.tolist())
+        return replace(self, columns=table.columns, table=table, seed=seed)
+
+    def cells(self, name: str) -> list[Any]:
+        """Return a column as a list; what is missing is None, and text has no space at its ends."""
+        values = self.columns[name]
+        listed = values.tolist() if isinstance(values, np.ndarray) else values
+        if not isinstance(listed, list):
+            raise UserError(f"{self.origin}: '{name}' must be one value per example, not {listed!r:.60}")
+        return [None if is_missing(cell) else cell.strip() if isinstance(cell, str) else cell for cell in listed]
+
+    def empty(self, name: str) -> bool:
+        """Tell whether a column of a table holds nothing throughout."""
+        values = self.columns[name]
+        return isinstance(values, list) and all(is_nothing(cell) for cell in values)
+
+    def is_matrix(self, name: str) -> bool:
+        """Tell whether a row of a column is several values rather than one."""
+        values = self.columns[name]
+        if isinstance(values, np.ndarray):
+            return values.ndim >= 2
+        first = next((cell for cell in values if not is_missing(cell)), None)
+        return isinstance(first, (list, tuple, np.ndarray)) or _list_of_numbers(first) is not None
+
+    def numeric(self, name: str) -> bool:
+        """Tell whether every cell of a column that is there is a number, or true or false."""
+        values = self.columns[name]
+        if isinstance(values, np.ndarray):
+            return values.dtype.kind in "fiub"
+        return all(is_nothing(cell) or number(cell) is not None for cell in values)
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """Return a column as numbers (N,); NaN where a cell is missing, true and false as 1 and 0.
+
+        Raises:
+            UserError: A cell is no number; names the row.
+        """
+        values = self.columns[name]
+        if isinstance(values, np.ndarray):
+            return read_array(values, f"{self.origin}: {name}").astype(np.float64)
+        found = []
+        for row, cell in enumerate(values):
+            value = np.nan if is_nothing(cell) else number(cell)
+            if value is None:
+                raise UserError(f"{self.where(row)}: '{name}' is {cell!r}, which is no number")
+            found.append(value)
+        return np.array(found, dtype=np.float64)
+
+    def array(self, name: str) -> NDArray[Any]:
+        """Return a column of lists as a matrix (N, C), or an array as it is.
+
+        Raises:
+            UserError: Rows are of different lengths, or hold no numbers.
+        """
+        values = self.columns[name]
+        if isinstance(values, np.ndarray) or self.table is None:
+            return read_array(values, f"{self.origin}: {name}")
+        rows: list[Any] = []
+        for row, cell in enumerate(values):
+            listed = _list_of_numbers(cell) if isinstance(cell, str) else cell
+            if listed is None or np.ndim(listed) != 1:
+                raise UserError(f"{self.where(row)}: '{name}' is {str(cell)[:60]!r}, which is no list of numbers")
+            rows.append([np.nan if one is None else one for one in listed])
+            if len(rows[-1]) != len(rows[0]):
+                raise UserError(
+                    f"{self.where(row)}: '{name}' has {len(rows[-1])} numbers, but {len(rows[0])} in the first row"
+                )
+        return read_array(rows, f"{self.origin}: {name}").astype(np.float64)
+
+
+def number(cell: Any) -> float | None:
+    """Return a cell as a number, true and false as 1 and 0, or None for what is none."""
+    if isinstance(cell, (bool, int, float, np.number, np.bool_)):
+        try:
+            return float(cell)
+        except OverflowError:
+            return None
+    if not isinstance(cell, str):
+        return None
+    text = cell.strip()
+    if text.lower() in ("true", "false"):
+        return float(text.lower() == "true")
+    try:
+        return float(read_number(text))
+    except (ValueError, OverflowError):
+        return None
+
+
+def is_nothing(cell: Any) -> bool:
+    """Tell whether a cell says that there is no value: empty, "nan", "-"."""
+    return is_missing(cell) or (isinstance(cell, str) and cell.strip().lower() in _NOTHING)
+
+
+def is_no_word(cell: Any) -> bool:
+    """Tell whether a cell among words says that there is none."""
+    return is_missing(cell) or (isinstance(cell, str) and cell.strip().lower() in _NO_WORD)
+
+
+def spelled(cell: Any) -> str:
+    """Return a label as it is compared: "1.0" and 1 are "1"; true is "True"."""
+    if isinstance(cell, (bool, np.bool_)):
+        return str(bool(cell))
+    if isinstance(cell, (float, np.floating)) and float(cell).is_integer():
+        return str(int(cell))
+    text = str(cell).strip()
+    if re.fullmatch(r"[+-]?\d+\.0*", text):
+        return str(int(float(text)))
+    return text.capitalize() if text.lower() in ("true", "false") else text
+
+
+def _list_of_numbers(cell: Any) -> list[float] | None:
+    """Return the numbers of a text such as "[0.1, 0.9]", "[0.1 0.9]", "(0.1, 0.9)" or "tensor([0.1, 0.9])"."""
+    if not isinstance(cell, str):
+        return None
+    match = re.fullmatch(r"(?:(?:array|tensor)\()?\s*[\[(]([^\[\]()]*)[\])]\s*(?:,\s*[a-z]+=[^()]*)?\)?", cell.strip())
+    if match is None:
+        return None
+    parts = [part for part in re.split(r"[,;\s]+", match[1].strip()) if part]
+    values = [number(part) for part in parts]
+    return None if len(values) < 1 or any(value is None for value in values) else [v for v in values if v is not None]
+
+
+def listed_rows(rows: Sequence[int]) -> str:
+    """Say how many rows have a fault beside the first."""
+    return f" (and in {len(rows) - 1} more)" if len(rows) > 1 else ""

@@ -1,0 +1,100 @@
+"""From what files hold to runs: every column is given its meaning, by all files together where one cannot tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from steadytune.errors import UserError
+from steadytune.external.building import build
+from steadytune.external.columns import Choices, squashed
+from steadytune.external.drafting import draft
+from steadytune.external.outputs import settle_probabilities, settle_singles
+from steadytune.external.run import ExternalRun
+from steadytune.external.source import Source, is_nothing, spelled
+
+
+def understand(sources: Sequence[Source], choices: Choices, regression: bool = False) -> list[ExternalRun]:
+    """Give the columns of sources their meaning; a file with the runs of several seeds becomes several.
+
+    Args:
+        sources: What the files hold.
+        choices: What the user said of them.
+        regression: The metric that is asked for is one of regressions.
+
+    Raises:
+        UserError: A file holds nothing to measure, a cell is wrong, or something may mean several things.
+    """
+    drafts = [draft(one, choices, regression) for source in sources for one in _by_seed(source, choices)]
+    settle_singles(drafts)
+    # Whole numbers in one run do not make it another kind than the rest.
+    if any(one.kind == "regression" for one in drafts):
+        for one in drafts:
+            if one.kind is None and "predictions" in one.arrays and "logits" not in one.arrays and one.names is None:
+                one.kind = "regression"
+                one.arrays["logits"] = one.arrays.pop("predictions")[:, None]
+    runs = []
+    for one in drafts:
+        run, notes = settle_probabilities(build(one))
+        runs.append(replace(run, notes=(*run.notes, *notes)))
+    return runs
+
+
+def _by_seed(source: Source, choices: Choices) -> list[Source]:
+    """Split a table that holds the rows of several seeds, and name the run of one that holds one."""
+    names = (
+        [choices.columns["seed"]]
+        if "seed" in choices.columns
+        else [
+            name
+            for name in source.columns
+            if name not in choices.ignore and squashed(name) in ("seed", "seeds", "run", "runid")
+        ]
+    )
+    if source.table is None:
+        return _stacked(source, names)
+    for name in names:
+        words = ["" if is_nothing(cell) else spelled(cell) for cell in source.cells(name)]
+        seeds = list(dict.fromkeys(words))
+        if len(seeds) == 1:
+            return [replace(source, seed=None)] if not seeds[0] else [source]
+        if "" in seeds:
+            raise UserError(f"{source.where(words.index(''))}: '{name}' is missing, but other rows name theirs")
+        if len(seeds) == len(words):
+            # A number of its own for every row names rows, not runs.
+            continue
+        rows = {seed: np.flatnonzero(np.array(words) == seed) for seed in seeds}
+        sizes = {seed: len(found) for seed, found in rows.items()}
+        if len(set(sizes.values())) > 1:
+            listed = ", ".join(f"{seed}: {size}" for seed, size in list(sizes.items())[:6])
+            raise UserError(
+                f"{source.origin}: '{name}' names {len(seeds)} runs with different numbers of rows ({listed}); "
+                f"--set ignore={name} if it does not name runs"
+            )
+        return [source.select(found, seed) for seed, found in rows.items()]
+    return [source]
+
+
+def _stacked(source: Source, names: list[str]) -> list[Source]:
+    """Split arrays whose first axis is that of the seeds that the file names."""
+    for name in names:
+        seeds = np.asarray(source.columns[name])
+        if seeds.ndim != 1 or len(seeds) < 2:
+            continue
+        words = [spelled(one) for one in seeds.tolist()]
+        parts = []
+        for at, word in enumerate(words):
+            columns: dict[str, Any] = {}
+            for other, values in source.columns.items():
+                if other == name:
+                    continue
+                array = np.asarray(values)
+                shared = squashed(other) in ("ids", "id", "texts", "labelnames") or array.ndim == 0
+                deep = 2 if squashed(other) in ("labels", "label", "labelids") else 1
+                columns[other] = values if shared or array.ndim < deep or len(array) != len(words) else array[at]
+            parts.append(replace(source, columns=columns, seed=word))
+        return parts
+    return [source]

@@ -1,0 +1,232 @@
+"""Instability of numbers that are predicted: how far two runs of a regression are apart on the same example.
+
+Every function takes the runs of one cohort on the same N examples. Higher values mean less stable, except for
+`intraclass_correlation`, which is an agreement: report 1 - ICC.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .inputs import Float64Array, to_float64
+from .pairs import square
+
+# What rounding leaves of a constant run is no spread: beside its size, and beside that of a sum in which it cancels.
+_OF_VALUES = 1e-14
+_OF_SQUARES = 1e-13
+
+
+def prediction_rmse(predictions: Any) -> Float64Array:
+    """Return the root mean square difference between the predictions of two runs, in the unit of the target.
+
+    Formula: D_ij = sqrt( (1/N) sum_n (y_in - y_jn)^2 ).
+
+    Range: at least 0, without an upper end. 0: the same number on every example. Two runs whose errors are independent
+    with the same mean and a root mean square of e differ by sqrt(2) e; runs that are off by a constant c, by c.
+
+    Do not compare it between tasks: it has a unit, so set it beside the standard deviation of the targets, or beside
+    the error of the runs. A few examples on which runs are far apart dominate it.
+
+    Source: root mean square error with another run in the place of the target; our choice for regressions, which Du &
+    Nguyen, "Measuring the Instability of Fine-Tuning", ACL 2023, leave out.
+
+    Args:
+        predictions: The prediction of every run and example, shape (K, N).
+
+    Returns:
+        Distances of shape (K, K), symmetric, with a zero diagonal; a single run gives one 0.
+
+    Raises:
+        ValueError: If the shape is another one, or a prediction is NaN or infinite.
+
+    Example:
+        >>> prediction_rmse([[1.0, 2.0], [4.0, 6.0]]).round(4)
+        array([[0.    , 3.5355],
+               [3.5355, 0.    ]])
+    """
+    return square(np.sqrt(pair_squared_differences(predictions).mean(axis=1)))
+
+
+def pair_squared_differences(predictions: Any) -> Float64Array:
+    """Return the squared difference of every pair of runs on every example.
+
+    The root of its mean over examples is `prediction_rmse`; a bootstrap over examples needs the single ones.
+
+    Args:
+        predictions: The prediction of every run and example, shape (K, N).
+
+    Returns:
+        Shape (P, N) over the P = K(K - 1)/2 pairs i < j, in the order of `numpy.triu_indices(K, 1)`.
+
+    Raises:
+        ValueError: As `prediction_rmse` does.
+
+    Example:
+        >>> pair_squared_differences([[1.0, 2.0], [4.0, 6.0]])
+        array([[ 9., 16.]])
+    """
+    values = to_float64(predictions, "predictions", "(K, N)")
+    return np.concatenate([(values[i + 1 :] - run) ** 2 for i, run in enumerate(values)])
+
+
+def correlation_distance(predictions: Any) -> Float64Array:
+    """Return 1 - Pearson's correlation between the predictions of two runs.
+
+    Formula: D_ij = 1 - cov(y_i, y_j) / (sd(y_i) sd(y_j)), over examples.
+
+    Range: [0, 2]. 0: one run is a rising linear function of the other. 1: no linear relation. 2: a falling one. A run
+    that predicts one number throughout has no correlation: it counts as at distance 1 from every other, but for one
+    that predicts the very same number, from which it is at distance 0.
+
+    Do not trust it alone: a shift or another scale of all predictions, which moves every error, leaves it at 0; see
+    `intraclass_correlation`. One example far from the rest can make it small whatever the others do.
+
+    Source: Pearson, "Note on regression and inheritance in the case of two parents", Proceedings of the Royal Society
+    of London 58, 1895; our choice for regressions.
+
+    Args:
+        predictions: The prediction of every run and example, shape (K, N).
+
+    Returns:
+        Distances of shape (K, K), symmetric, with a zero diagonal; a single run gives one 0.
+
+    Raises:
+        ValueError: If the shape is another one, or a prediction is NaN or infinite.
+
+    Example:
+        >>> correlation_distance([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
+        array([[0., 2.],
+               [2., 0.]])
+    """
+    moments = PairMoments(predictions)
+    return square(moments.correlation_distances(np.ones((1, moments.examples)))[0])
+
+
+def intraclass_correlation(predictions: Any) -> float:
+    """Return ICC(2,1), the absolute agreement of single runs in a two-way random model. Instability is 1 - ICC.
+
+    Formula, with the mean squares of a two-way analysis of variance without replication, MSR between the N examples,
+    MSC between the K runs, MSE of what is left:
+        ICC = (MSR - MSE) / (MSR + (K - 1) MSE + K (MSC - MSE) / N).
+    The same in pairs of runs, which is how it is computed: with D the mean squared difference of two runs and C their
+    covariance over examples (N - 1 in the denominator), both averaged over the pairs, 1 - ICC = D / (D + 2 C).
+
+    Range: ICC is 1 where all runs predict the same, 0 where examples explain nothing of what is predicted, and at least
+    -1/(K - 1 - K/N); so 1 - ICC lies within [0, K(N - 1)/(NK - N - K)], which is close to K/(K - 1). If all predictions
+    are one single number, ICC is 0/0 and defined as 1: there is no disagreement.
+
+    Do not compare it between tasks: it sets the differences of runs against the spread of the predictions, so the same
+    differences give a lower ICC where examples are more alike. With few examples, or few runs, it is hardly known.
+
+    Source: Shrout & Fleiss, "Intraclass correlations: uses in assessing rater reliability", Psychological Bulletin 86,
+    1979, case 2; ICC(A,1) of McGraw & Wong, "Forming inferences about some intraclass correlation coefficients",
+    Psychological Methods 1, 1996. Runs in the place of judges are our choice.
+
+    Args:
+        predictions: The prediction of every run and example, shape (K, N).
+
+    Returns:
+        ICC, not 1 - ICC. NaN for a single run or a single example, and where the formula divides by 0.
+
+    Raises:
+        ValueError: If the shape is another one, or a prediction is NaN or infinite.
+
+    Example:
+        >>> round(intraclass_correlation([[1.0, 2.0, 3.0], [2.0, 3.0, 4.0]]), 4)
+        0.6667
+    """
+    squares = pair_squared_differences(predictions).mean(axis=1)
+    if not squares.size:
+        return float("nan")
+    moments = PairMoments(predictions)
+    covariances = moments.covariances(np.ones((1, moments.examples)))[0]
+    return 1 - float(icc_distance(squares.mean(), covariances.mean()))
+
+
+def icc_distance(squares: Any, covariances: Any) -> NDArray[np.float64]:
+    """Return 1 - ICC(2,1) from the mean squared difference and the mean covariance of two runs.
+
+    Args:
+        squares: D of `intraclass_correlation`, any shape.
+        covariances: C, of the same shape.
+
+    Returns:
+        D / (D + 2 C); 0 where runs do not differ, NaN where D + 2 C is not above 0.
+    """
+    differ, shared = np.asarray(squares, dtype=np.float64), np.asarray(covariances, dtype=np.float64)
+    whole = differ + 2 * shared
+    known = whole > _OF_SQUARES * differ
+    found = np.where(known, differ / np.where(known, whole, 1), np.nan)
+    return np.where((differ == 0) & ~np.isnan(shared), 0.0, found)
+
+
+class PairMoments:
+    """Covariances and correlations of every pair of runs over weighted examples.
+
+    Weights are how often each example counts, so that whole numbers give what repeated examples would.
+
+    Attributes:
+        examples: N.
+    """
+
+    def __init__(self, predictions: Any) -> None:
+        """Take the predictions (K, N) of all runs.
+
+        Raises:
+            ValueError: If the shape is another one, or a prediction is NaN or infinite.
+        """
+        values = to_float64(predictions, "predictions", "(K, N)")
+        self.examples = values.shape[1]
+        self._first, self._second = np.triu_indices(len(values), 1)
+        # Around its mean a run loses no digits to its size; a mean of equal numbers may be off in the last digit.
+        self._means = np.where(np.ptp(values, axis=1) == 0, values[:, 0], values.mean(axis=1))
+        self._centred = values - self._means[:, None]
+        self._products = self._centred[self._first] * self._centred[self._second]
+        sizes, deviations = np.abs(values).max(axis=1), np.abs(self._centred).max(axis=1)
+        self._no_spread = np.maximum((_OF_VALUES * sizes) ** 2, _OF_SQUARES * deviations**2)
+        self._no_distance = _OF_SQUARES * sizes
+
+    def covariances(self, weights: Float64Array) -> Float64Array:
+        """Return the covariance of every pair, with one less than the sum of weights in the denominator.
+
+        Args:
+            weights: (R, N).
+
+        Returns:
+            (R, P) over the pairs i < j; NaN where weights sum to 1.
+        """
+        total = weights.sum(axis=1, keepdims=True)
+        shares = weights / total
+        shifts = shares @ self._centred.T
+        found: Float64Array = np.where(total > 1, total / np.where(total > 1, total - 1, 1), np.nan) * (
+            shares @ self._products.T - shifts[:, self._first] * shifts[:, self._second]
+        )
+        return found
+
+    def correlation_distances(self, weights: Float64Array) -> Float64Array:
+        """Return 1 - Pearson's correlation of every pair, see `correlation_distance`.
+
+        Args:
+            weights: (R, N).
+
+        Returns:
+            (R, P) over the pairs i < j.
+        """
+        first, second = self._first, self._second
+        shares = weights / weights.sum(axis=1, keepdims=True)
+        shifts = shares @ self._centred.T
+        variances = shares @ (self._centred**2).T - shifts**2
+        covariances = shares @ self._products.T - shifts[:, first] * shifts[:, second]
+        constant = variances <= self._no_spread
+        spreads = np.sqrt(np.where(constant, 0, variances))
+        spread = spreads[:, first] * spreads[:, second]
+        correlations = np.where(spread > 0, covariances / np.where(spread > 0, spread, 1), 0.0)
+        means = self._means + shifts
+        near = np.abs(means[:, first] - means[:, second]) <= np.maximum(*self._no_distance[[first, second]])
+        same = constant[:, first] & constant[:, second] & near
+        # Rounding alone leads out of the range.
+        found: Float64Array = np.where(same, 0.0, np.clip(1 - correlations, 0, 2))
+        return found

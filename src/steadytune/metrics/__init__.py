@@ -1,0 +1,36 @@
+"""Metrics: what a score means, its unit, range and direction, and one implementation of each, which takes weights.
+
+Shares (accuracy, F1, exact match) lie in [0, 1], correlations in [-1, 1], both are shown in points; errors and losses
+are shown as they are, and the lower the better. Outputs that are not finite make every score NaN.
+"""
+
+from steadytune.metrics.base import Answers, Metric, Scale, Scores
+from steadytune.metrics.scoring import Scored, constant_score, score
+from steadytune.metrics.table import (
+    METRICS,
+    NATURAL,
+    TEXT_METRICS,
+    find_metric,
+    is_score,
+    plain_name,
+    preferred,
+    recorded,
+)
+
+__all__ = [
+    "METRICS",
+    "NATURAL",
+    "TEXT_METRICS",
+    "Answers",
+    "Metric",
+    "Scale",
+    "Scored",
+    "Scores",
+    "constant_score",
+    "find_metric",
+    "is_score",
+    "plain_name",
+    "preferred",
+    "recorded",
+    "score",
+]

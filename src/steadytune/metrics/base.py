@@ -1,0 +1,223 @@
+"""What a score means, and the answers of runs that it is taken of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float64Array = NDArray[np.float64]
+Scores = Callable[[Float64Array], Float64Array]
+"""Weights (R, N), not all zero in a row -> scores (R, K)."""
+
+Unit = Literal["points", ""]
+_TINY = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What K runs answered to N examples, and what is right. What is not known is None.
+
+    Attributes:
+        kind: "classification", "choice", "regression" or "generation".
+        logits: (K, N, C), for a regression (K, N, 1).
+        given_probabilities: (K, N, C), where there are no logits.
+        given_predictions: (K, N) classes, where there are neither.
+        labels: (N,) classes, for a regression targets.
+        texts: K sequences of N texts.
+        references: N texts, or tuples of texts each of which is right.
+        questions: (N,) whole numbers: examples of one number are scored together by grouped metrics.
+        credit: (N,) what choosing this example in its question is worth.
+        positive: The class that F1, ROC AUC and average precision speak of, or None where nobody chose one.
+    """
+
+    kind: str
+    logits: NDArray[Any] | None = None
+    given_probabilities: NDArray[Any] | None = None
+    given_predictions: NDArray[Any] | None = None
+    labels: NDArray[Any] | None = None
+    texts: Sequence[Sequence[str]] | None = None
+    references: Sequence[str | tuple[str, ...]] | None = None
+    questions: NDArray[Any] | None = None
+    credit: NDArray[Any] | None = None
+    positive: int | None = None
+
+    @property
+    def outputs(self) -> NDArray[Any] | None:
+        """Logits, or else probabilities."""
+        return self.given_probabilities if self.logits is None else self.logits
+
+    @cached_property
+    def predictions(self) -> NDArray[np.int64] | None:
+        """(K, N) classes: the highest of the outputs."""
+        if self.kind == "regression":
+            return None
+        if self.outputs is not None:
+            return np.asarray(self.outputs.argmax(axis=-1), dtype=np.int64)
+        return None if self.given_predictions is None else np.asarray(self.given_predictions, dtype=np.int64)
+
+    @cached_property
+    def probabilities(self) -> Float64Array | None:
+        """(K, N, C)."""
+        if self.kind == "regression" or self.outputs is None:
+            return None
+        if self.logits is None:
+            return np.asarray(self.given_probabilities, dtype=np.float64)
+        from scipy.special import softmax
+
+        return np.asarray(softmax(self.logits.astype(np.float64), axis=-1))
+
+    @property
+    def log_probabilities(self) -> Float64Array | None:
+        """(K, N, C); of a probability given as 0, the logarithm of the smallest step at 1, as scikit-learn has it."""
+        if self.logits is not None:
+            from scipy.special import log_softmax
+
+            return np.asarray(log_softmax(self.logits.astype(np.float64), axis=-1))
+        if self.probabilities is None:
+            return None
+        shares = self.probabilities / self.probabilities.sum(axis=-1, keepdims=True)
+        return np.asarray(np.log(np.clip(shares, _TINY, 1 - _TINY)))
+
+    @property
+    def targets(self) -> tuple[Float64Array, Float64Array]:
+        """Of a regression, outputs (K, N) and targets (N,)."""
+        outputs: Any = self.logits
+        return outputs[..., 0].astype(np.float64), np.asarray(self.labels, dtype=np.float64)
+
+    @cached_property
+    def classes(self) -> int:
+        """C; without outputs, one more than the largest class that occurs; 0 for a regression and for texts."""
+        if self.kind not in ("classification", "choice"):
+            return 0
+        if self.outputs is not None:
+            return int(self.outputs.shape[-1])
+        found = [np.max(array) for array in (self.given_predictions, self.labels) if array is not None and array.size]
+        return max(2, int(max(found)) + 1) if found else 0
+
+    @property
+    def positive_class(self) -> int:
+        """The positive class, of two classes the second where nobody chose one."""
+        return 1 if self.positive is None else self.positive
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What is known of a score.
+
+    Attributes:
+        name: As the user wrote it.
+        unit: "points" for a fraction, which is shown times 100; "" for a number that is shown as it is.
+        lowest: Of its range, or None where that is not known.
+        highest: Of its range, or None where that is not known.
+        higher_is_better: None where nobody knows.
+    """
+
+    name: str
+    unit: Unit = ""
+    lowest: float | None = None
+    highest: float | None = None
+    higher_is_better: bool | None = None
+
+    @property
+    def factor(self) -> float:
+        """What a value is shown times."""
+        return 100.0 if self.unit == "points" else 1.0
+
+    @property
+    def share(self) -> bool:
+        """Whether 1 is the best that there is, so that larger values must be per cent."""
+        return self.unit == "points" and self.highest == 1
+
+    def better(self, one: float, other: float) -> bool | None:
+        """Tell whether one value is better than another; None where nobody knows which way is better."""
+        return None if self.higher_is_better is None else one > other if self.higher_is_better else one < other
+
+    def best(self, values: Any, axis: int | None = None) -> Any:
+        """Return the best of some values; NaN where nobody knows which way is better."""
+        if self.higher_is_better is None:
+            return np.full_like(np.max(values, axis=axis), np.nan)
+        return np.max(values, axis=axis) if self.higher_is_better else np.min(values, axis=axis)
+
+    def no_better(self, values: Any, limit: float) -> NDArray[np.bool_] | None:
+        """Tell which values are no better than a limit, up to rounding; None where nobody knows which way is better."""
+        if self.higher_is_better is None or not np.isfinite(limit):
+            return None
+        slack = 1e-12 * max(1.0, abs(limit))
+        found = np.asarray(values, dtype=np.float64)
+        worse: NDArray[np.bool_] = found <= limit + slack if self.higher_is_better else found >= limit - slack
+        return worse
+
+
+@dataclass(frozen=True)
+class Metric(Scale):
+    """A score that follows from answers.
+
+    Attributes:
+        function: Answers -> what scores them under weights on the examples. A weight counts how often an example was
+            drawn, so that a score equals the plain one of the examples repeated so often.
+        kinds: Kinds of answers that it is defined for.
+        needs: Attributes of `Answers` that it reads.
+        binary: It speaks of one class against the others: there are two, or one was chosen.
+        title: As a table has it.
+    """
+
+    function: Callable[[Answers], Scores] = lambda answers: lambda weights: weights
+    kinds: tuple[str, ...] = ("classification",)
+    needs: tuple[str, ...] = ()
+    binary: bool = False
+    title: str = ""
+
+    @property
+    def grouped(self) -> bool:
+        """Whether it scores questions: weights must then be the same within a question."""
+        return "questions" in self.needs
+
+    @property
+    def has_positive(self) -> bool:
+        """Whether a class is the positive one."""
+        return "positive_class" in self.needs
+
+    def missing(self, answers: Answers) -> str | None:
+        """Return what answers lack to be scored so, or None."""
+        if answers.kind not in self.kinds:
+            return f"a {' or '.join(self.kinds)} task, not {answers.kind}"
+        for name in self.needs:
+            if getattr(answers, name, None) is None:
+                return name
+        if self.binary and answers.classes != 2 and answers.positive is None:
+            return f"two classes, not {answers.classes}, or a class that is the positive one"
+        return None
+
+    def scores(self, answers: Answers) -> Scores:
+        """Return weights (R, N) -> scores (R, K).
+
+        Raises:
+            ValueError: The answers do not have what it needs.
+        """
+        if (missing := self.missing(answers)) is not None:
+            raise ValueError(f"metric '{self.name}' needs {missing}")
+        return self.function(answers)
+
+    def plain(self, answers: Answers, examples: int) -> Float64Array:
+        """Return the scores (K,) of N examples that count once each; NaN of runs with outputs that are not finite."""
+        values = np.array(self.scores(answers)(np.ones((1, examples)))[0], dtype=np.float64)
+        if answers.outputs is not None:
+            finite = np.isfinite(answers.outputs).all(axis=tuple(range(1, answers.outputs.ndim)))
+            values[~finite] = np.nan
+        return values
+
+
+def ratio(above: Float64Array, below: Float64Array) -> Float64Array:
+    """Divide, with 0/0 = 0."""
+    return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below > 0)
+
+
+def mean_of(worth: Any) -> Scores:
+    """Score by the mean of what each example is worth, (K, N)."""
+    table = np.asarray(worth, dtype=np.float64)
+    return lambda weights: weights @ table.T / weights.sum(axis=1, keepdims=True)

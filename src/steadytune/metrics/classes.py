@@ -1,0 +1,97 @@
+"""Metrics of predicted classes.
+
+Where a formula divides by zero its value is 0: an F1 where nothing is predicted and nothing is there, Matthews'
+coefficient where predictions or labels are constant.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.metrics.base import Answers, Float64Array, Scores, mean_of, ratio
+
+
+def accuracy(answers: Answers) -> Scores:
+    """Share of the examples that are answered right."""
+    return mean_of(np.asarray(answers.predictions) == np.asarray(answers.labels))
+
+
+def f1(answers: Answers) -> Scores:
+    """F1 of the positive class."""
+    return lambda weights: ratio(*_f1_parts(*_counts(answers, answers.positive_class, weights)))
+
+
+def f1_macro(answers: Answers) -> Scores:
+    """Mean of the F1 of the classes that are predicted or there, as in the official script of CB."""
+
+    def scores(weights: Float64Array) -> Float64Array:
+        total = present = np.zeros((1, 1))
+        for label in _classes(answers):
+            hits, sizes = _f1_parts(*_counts(answers, label, weights))
+            total, present = total + ratio(hits, sizes), present + (sizes > 0)
+        return ratio(total, present)
+
+    return scores
+
+
+def f1_weighted(answers: Answers) -> Scores:
+    """Mean of the F1 of the classes, each as often as it is there."""
+
+    def scores(weights: Float64Array) -> Float64Array:
+        total = np.zeros((1, 1))
+        for label in _classes(answers):
+            both, predicted, labelled = _counts(answers, label, weights)
+            total = total + labelled * ratio(*_f1_parts(both, predicted, labelled))
+        return ratio(total, weights.sum(axis=1, keepdims=True))
+
+    return scores
+
+
+def balanced_accuracy(answers: Answers) -> Scores:
+    """Mean recall of the classes that are there."""
+
+    def scores(weights: Float64Array) -> Float64Array:
+        total = present = np.zeros((1, 1))
+        for label in _classes(answers):
+            both, _, labelled = _counts(answers, label, weights)
+            total, present = total + ratio(both, labelled), present + (labelled > 0)
+        return ratio(total, present)
+
+    return scores
+
+
+def matthews(answers: Answers) -> Scores:
+    """Gorodkin's R_K for any number of classes, which is Matthews' coefficient for two."""
+
+    def scores(weights: Float64Array) -> Float64Array:
+        size = weights.sum(axis=1, keepdims=True)
+        correct = by_chance = predicted_squares = labelled_squares = np.zeros((1, 1))
+        for label in _classes(answers):
+            both, predicted, labelled = _counts(answers, label, weights)
+            correct = correct + both
+            by_chance = by_chance + predicted * labelled
+            predicted_squares = predicted_squares + predicted**2
+            labelled_squares = labelled_squares + labelled**2
+        spread = np.sqrt((size**2 - predicted_squares) * (size**2 - labelled_squares))
+        return ratio(correct * size - by_chance, spread)
+
+    return scores
+
+
+def _f1_parts(*counts: Float64Array) -> tuple[Float64Array, Float64Array]:
+    both, predicted, labelled = counts
+    return 2 * both, predicted + labelled
+
+
+def _classes(answers: Answers) -> NDArray[Any]:
+    return np.union1d(np.asarray(answers.predictions), np.asarray(answers.labels))
+
+
+def _counts(answers: Answers, label: int, weights: Float64Array) -> tuple[Float64Array, ...]:
+    """Weight of the examples that are of a class and predicted as such (R, K), predicted (R, K), labelled (R, 1)."""
+    predicted, labelled = np.asarray(answers.predictions) == label, np.asarray(answers.labels) == label
+    tables = (predicted & labelled, predicted, np.atleast_2d(labelled))
+    return tuple(weights @ table.T.astype(np.float64) for table in tables)

@@ -1,0 +1,274 @@
+"""Which score runs are given: recorded by somebody, computed from the answers, or both, which must then agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from steadytune.errors import UserError
+from steadytune.metrics.base import Answers, Float64Array, Metric, Scale
+from steadytune.metrics.positive import default_positive, find_positive
+from steadytune.metrics.table import METRICS, NATURAL, TEXT_METRICS, find_metric, plain_name, preferred, recorded
+
+UNNAMED = "score"
+"""Name of a score of which nobody says what it is."""
+
+_ROUNDING = 1e-5
+_MANY = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The scores of K runs.
+
+    Attributes:
+        metric: What they mean, "score" where nobody knows.
+        values: (K,), NaN throughout where they are unknown.
+        constant: What always giving one answer scores, or None where that is unknown.
+        failed: (K,) which runs score no better than that, or None where that is unknown.
+        positive: The class that the metric speaks of, or None for one without such.
+        notes: What a reader should know of how they came about, one sentence each.
+    """
+
+    metric: str
+    values: Float64Array
+    constant: float | None = None
+    failed: Any = None
+    positive: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def score(
+    answers: Answers,
+    runs: Sequence[str],
+    held: Mapping[str, Any] | None = None,
+    *,
+    metric: str | None = None,
+    positive: str | int | None = None,
+    label_names: Sequence[str] | None = None,
+) -> Scored:
+    """Score K runs.
+
+    Args:
+        answers: Of the runs, with no positive class chosen.
+        runs: Their names.
+        held: Recorded scores by name, K values each.
+        metric: What to score by: a recorded score or a metric. Left out, it is the most natural of the recorded scores
+            that is no loss, or else a metric that follows from predictions and labels, or else a recorded loss.
+        positive: Name or number of the positive class. Left out, see `default_positive`.
+        label_names: Name of each class.
+
+    Raises:
+        UserError: The metric is unknown or cannot be had, or a recorded score is out of its range; names the run.
+    """
+    held = {name: np.asarray(values, dtype=np.float64) for name, values in (held or {}).items()}
+    if positive is not None and answers.classes:
+        answers = replace(answers, positive=find_positive(positive, label_names, answers.classes))
+    name = _chosen(answers, runs, held, metric)
+    if name is None:
+        return Scored(UNNAMED, np.full(len(runs), np.nan))
+    notes = _other_scores(name, held, metric)
+    if name not in held:
+        answers, why = _with_positive(name, answers, label_names)
+        found = _computed(find_metric(name, answers.kind), answers)
+        return _with_notes(found, [*notes, *_named_positive(found, label_names, why)])
+    found = _agreed(name, held[name], answers, runs, label_names)
+    return _with_notes(found, [*notes, *found.notes])
+
+
+def constant_score(metric: Metric, answers: Answers) -> float | None:
+    """Return what the predictor scores that always gives the same answer, the best one that its kind knows.
+
+    The answer is the most frequent class, or position of a choice, among the labels themselves, for a log loss their
+    shares; of a regression the mean, for absolute errors the median, and 0 for correlations by definition. A grouped
+    metric that chooses one example per question chooses the first one, as all are equal. None for texts.
+    """
+    if answers.kind == "generation" or answers.labels is None:
+        return None
+    labels = np.asarray(answers.labels)
+    if answers.kind == "regression":
+        value = np.median(labels) if metric.name == "mae" else np.mean(labels)
+        one = replace(answers, logits=np.full((1, len(labels), 1), float(value)))
+        return 0.0 if metric.lowest == -1 else float(metric.plain(one, len(labels))[0])
+    counts = np.bincount(labels.astype(np.int64), minlength=max(2, answers.classes))
+    row = counts / counts.sum() if metric.name == "log_loss" else np.eye(len(counts))[counts.argmax()]
+    one = replace(answers, logits=None, given_predictions=None, given_probabilities=np.tile(row, (1, len(labels), 1)))
+    return float(metric.plain(one, len(labels))[0])
+
+
+def computable(name: str, answers: Answers) -> Metric | None:
+    """Return the metric of that name, whatever the prefix, where it follows from the answers; else None."""
+    found = (TEXT_METRICS if answers.kind == "generation" else METRICS).get(plain_name(name))
+    return found if found is not None and found.missing(answers) is None else None
+
+
+def _chosen(answers: Answers, runs: Sequence[str], held: Mapping[str, Any], asked: str | None) -> str | None:
+    natural = next((name for name in NATURAL.get(answers.kind, ()) if computable(name, answers)), None)
+    if asked is None:
+        best = preferred(list(held), answers.kind)
+        losing = best is None or recorded(best, answers.kind).higher_is_better is False
+        # Of a regression an error may be all that was recorded, but a loss of classes is no score where there is one.
+        return natural if natural is not None and losing else best
+    if asked in held:
+        return asked
+    if (same := [name for name in held if plain_name(name) == plain_name(asked)]) != []:
+        return same[0]
+    table = TEXT_METRICS if answers.kind == "generation" else METRICS
+    if asked not in table and plain_name(asked) in table:
+        asked = plain_name(asked)
+    if asked not in table and held:
+        raise UserError(f"no score '{asked}' is recorded in every run, only {', '.join(held)}")
+    missing = find_metric(asked, answers.kind).missing(answers)
+    if missing is not None:
+        fitting = [name for name in table if computable(name, answers)]
+        instead = f"; these can be had: {', '.join([*held, *fitting])}" if held or fitting else ""
+        where = f"{runs[0]}: " if runs else ""
+        raise UserError(f"{where}metric '{asked}' needs {missing}, and no score of that name is recorded{instead}")
+    return asked
+
+
+def _other_scores(name: str, held: Mapping[str, Any], asked: str | None) -> list[str]:
+    others = [other for other in held if other != name and plain_name(other) != "seed"]
+    if asked is not None or not others:
+        return []
+    shown = ", ".join(others[:_MANY]) + (", ..." if len(others) > _MANY else "")
+    origin = "recorded" if name in held else "computed from predictions and labels"
+    return [f"The score is {name}, {origin}; there {'is' if len(others) == 1 else 'are'} also {shown} (--metric NAME)."]
+
+
+def _with_positive(name: str, answers: Answers, names: Sequence[str] | None) -> tuple[Answers, str]:
+    metric = find_metric(name, answers.kind)
+    if not metric.has_positive or answers.positive is not None or answers.classes != 2:
+        return answers, ""
+    number, why = default_positive(names, answers.labels)
+    return replace(answers, positive=number), why
+
+
+def _computed(metric: Metric, answers: Answers) -> Scored:
+    labels: Any = answers.labels if answers.references is None or answers.labels is not None else answers.references
+    values = metric.plain(answers, len(labels))
+    constant = constant_score(metric, answers)
+    if constant is not None and np.isnan(constant):
+        constant = None
+    failed = None if constant is None else metric.no_better(values, constant)
+    positive = answers.positive if metric.has_positive and (metric.binary or answers.positive is not None) else None
+    return Scored(metric.name, values, constant, failed, positive)
+
+
+def _named_positive(found: Scored, names: Sequence[str] | None, why: str) -> list[str]:
+    if found.positive is None or not why:
+        return []
+    name = f"'{names[found.positive]}'" if names else str(found.positive)
+    return [f"{found.metric} is that of class {name} ({why}): --positive NAME chooses another."]
+
+
+def _with_notes(found: Scored, notes: Sequence[str]) -> Scored:
+    return replace(found, notes=tuple(notes))
+
+
+def _agreed(
+    name: str, values: Float64Array, answers: Answers, runs: Sequence[str], names: Sequence[str] | None
+) -> Scored:
+    """Return recorded scores, or the computed ones that they are, up to rounding."""
+    candidates = _candidates(name, answers, names)
+    for metric, given, why in candidates:
+        found = _computed(metric, given)
+        percent = not _same(values, found.values)
+        if not percent or _same(values, found.values, percent=True):
+            notes = _named_positive(found, names, why)
+            if percent:
+                notes.append(f"The recorded {name} is in per cent ({_listed(values)}) and is read so.")
+            if metric.name not in (plain_name(name), name):
+                notes.append(f"The recorded {name} is the {metric.name} of predictions and labels.")
+            return _with_notes(found, notes)
+    values, notes = in_fractions(recorded(name, answers.kind), values, runs)
+    if plain_name(name) == UNNAMED or not candidates or candidates[0][0].name != plain_name(name):
+        return Scored(name, values, notes=tuple(notes))
+    metric, given, why = candidates[0]
+    found = _computed(metric, given)
+    notes = [
+        f"The recorded {name} ({_listed(values)}) contradicts predictions and labels of the same runs, of which the "
+        f"{metric.name} is {_listed(found.values)}: the latter is shown. Record a score of other examples under a name "
+        "of its own.",
+        *_named_positive(found, names, why),
+    ]
+    return _with_notes(found, notes)
+
+
+def _candidates(name: str, answers: Answers, names: Sequence[str] | None) -> list[tuple[Metric, Answers, str]]:
+    """Return what a recorded score may be, the most likely first."""
+    short = plain_name(name)
+    tries: list[tuple[str, int | None]] = [(short, answers.positive)]
+    if short == "f1":
+        others = range(answers.classes) if answers.positive is None else ()
+        tries += [("f1", number) for number in others]
+        tries += [("f1_macro", None), ("f1_weighted", None), ("f1_micro", None)]
+    if short == UNNAMED:
+        tries = [(natural, None) for natural in NATURAL.get(answers.kind, ())[:1]]
+    found = []
+    for metric_name, positive in tries:
+        given = replace(answers, positive=positive)
+        why = "it gives the recorded scores" if positive is not None and answers.positive is None else ""
+        metric = (TEXT_METRICS if answers.kind == "generation" else METRICS).get(metric_name)
+        if metric is not None and positive is None:
+            given, why = _with_positive(metric_name, given, names)
+        if metric is not None and metric.missing(given) is None:
+            found.append((metric, given, why))
+    return found
+
+
+def _same(recorded_values: Float64Array, computed: Float64Array, percent: bool = False) -> bool:
+    """Tell whether recorded scores are the computed ones, rounded as they are."""
+    factor = 100.0 if percent else 1.0
+    decimals = max(0 if percent else 2, *map(_decimals, recorded_values), 0)
+    slack = max(_ROUNDING * factor, 0.6 * 10.0**-decimals)
+    return bool(np.allclose(recorded_values, factor * computed, rtol=0, atol=slack, equal_nan=True))
+
+
+def _decimals(value: float) -> int:
+    # Stored in single precision, 0.911 is 0.91100001.
+    single = np.float32(value)
+    text = np.format_float_positional(single if float(single) == value else value, trim="-")
+    return len(text.partition(".")[2])
+
+
+def in_fractions(scale: Scale, values: Float64Array, runs: Sequence[str]) -> tuple[Float64Array, list[str]]:
+    """Return recorded scores as fractions where they are shares in per cent, and a note that says so.
+
+    Raises:
+        UserError: A score is out of its range, or of some runs a fraction and of others per cent.
+    """
+    known = np.isfinite(values)
+    slack = 1e-6
+    if scale.unit == "points" and scale.highest == 1 and (np.abs(values[known]) > 1 + slack).any():
+        lowest = -100.0 if scale.lowest is None or scale.lowest < 0 else 0.0
+        _check_range(Scale(scale.name, "", lowest, 100.0), values, runs, " as a fraction [0, 1] or in per cent")
+        small = known & (np.abs(values) <= 1) & (values != 0)
+        if small.any():
+            one, other = int(np.flatnonzero(small)[0]), int(np.nanargmax(np.abs(values)))
+            raise UserError(
+                f"{scale.name} is {values[one]:g} in {runs[one]} but {values[other]:g} in {runs[other]}: "
+                "record fractions, or per cent, in all runs"
+            )
+        return values / 100, [f"The recorded {scale.name} is in per cent ({_listed(values)}) and is read so."]
+    _check_range(scale, values, runs, "")
+    if scale.unit == "points":
+        values = np.clip(values, scale.lowest, scale.highest)
+    return values, []
+
+
+def _check_range(scale: Scale, values: Float64Array, runs: Sequence[str], how: str) -> None:
+    lowest = -np.inf if scale.lowest is None else scale.lowest
+    highest = np.inf if scale.highest is None else scale.highest
+    for run, value in zip(runs, values, strict=True):
+        if value < lowest - 1e-6 or value > highest + 1e-6:
+            ends = f"at least {lowest:g}" if np.isinf(highest) else f"within {lowest:g} and {highest:g}"
+            raise UserError(f"{run}: {scale.name} is {value:g}, and must be {ends}{how}")
+
+
+def _listed(values: Float64Array) -> str:
+    shown = [f"{value:.4g}" for value in values[:_MANY]]
+    return ", ".join(shown) + (", ..." if len(values) > _MANY else "")

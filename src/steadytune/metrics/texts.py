@@ -1,0 +1,37 @@
+"""Metrics of generated texts against references. Of several references that are all right, the closest counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from steadytune.metrics.base import Answers, Scores, mean_of
+
+
+def exact_match(answers: Answers) -> Scores:
+    """Share of the texts that equal a reference, but for white space at both ends."""
+    allowed = [{one.strip() for one in alternatives} for alternatives in _references(answers)]
+    texts: Any = answers.texts
+    return mean_of([[text.strip() in right for text, right in zip(run, allowed, strict=True)] for run in texts])
+
+
+def chrf(answers: Answers) -> Scores:
+    """Mean sentence chrF, a fraction."""
+    texts: Any = answers.texts
+    return mean_of([_closest(run, _references(answers)) for run in texts])
+
+
+def _references(answers: Answers) -> list[tuple[str, ...]]:
+    references: Any = answers.references
+    return [(one,) if isinstance(one, str) else tuple(one) for one in references]
+
+
+def _closest(texts: Any, references: list[tuple[str, ...]]) -> Any:
+    # The measures need SciPy, which a study that is only read does not.
+    from steadytune.measures.text import chrf as sentence_chrf
+
+    most = max(map(len, references))
+    # A row with fewer references repeats its last one.
+    columns = [[one[min(place, len(one) - 1)] for one in references] for place in range(most)]
+    return np.max([sentence_chrf(texts, column) for column in columns], axis=0)

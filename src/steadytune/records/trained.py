@@ -1,0 +1,59 @@
+"""What a study's runs say of how they were trained, which counts where study.yaml says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from steadytune.records.record import RunRecord
+from steadytune.study import Recipe, RunSpec, Study, Training
+
+
+def difference(held: RunSpec, asked: RunSpec) -> str:
+    """Say what differs, apart from the seeds, between two runs of one cohort; empty if nothing does."""
+    if held.data != asked.data:
+        return f"the data of task '{asked.task.name}'"
+    if held.weights != asked.weights:
+        return f"the files of model '{asked.model}'"
+    if held.stabilizers != asked.stabilizers:
+        return f"the stabilizers of recipe '{asked.recipe}'"
+    mine, theirs = held.training.model_dump(), asked.training.model_dump()
+    return next((f"training.{key} of recipe '{asked.recipe}'" for key in mine if mine[key] != theirs[key]), "")
+
+
+def as_trained(study: Study, records: Sequence[RunRecord]) -> tuple[Study, tuple[str, ...]]:
+    """Return the study as its runs were trained, and what study.yaml says otherwise.
+
+    What has no runs is what study.yaml says.
+    """
+    tasks, recipes = {task.name: task for task in study.task}, dict(study.recipes)
+    said: dict[str, None] = {}
+    for spec in _one_of_each(records):
+        if tasks.get(spec.task.name, spec.task) != spec.task:
+            tasks[spec.task.name] = spec.task
+            said[f"task '{spec.task.name}'"] = None
+        recipe = study.recipes.get(spec.recipe)
+        if recipe is None:
+            recipes[spec.recipe] = Recipe.model_construct(training=_changes(study, spec), stabilizers=spec.stabilizers)
+            said[f"recipe '{spec.recipe}', which it does not name"] = None
+            continue
+        if recipe.stabilizers != spec.stabilizers:
+            said[f"the stabilizers of recipe '{spec.recipe}'"] = None
+        planned = study.recipe_training(spec.recipe).resolved(spec.model).model_dump()
+        used = spec.training.model_dump()
+        wrong = {key: value for key, value in used.items() if planned[key] != value}
+        said |= dict.fromkeys(f"training.{key} of recipe '{spec.recipe}'" for key in wrong)
+        if wrong or recipe.stabilizers != spec.stabilizers:
+            # Not validated: a recipe cannot say all that the study says for it.
+            training = {**recipe.training, **wrong}
+            recipes[spec.recipe] = Recipe.model_construct(training=training, stabilizers=spec.stabilizers)
+    trained = study.model_copy(update={"task": tuple(tasks.values()), "recipes": recipes})
+    return trained, tuple(said)
+
+
+def _one_of_each(records: Iterable[RunRecord]) -> Iterable[RunSpec]:
+    return {record.spec.cohort: record.spec for record in reversed(list(records))}.values()
+
+
+def _changes(study: Study, spec: RunSpec) -> dict[str, object]:
+    shared: Training = study.training.resolved(spec.model)
+    return {key: value for key, value in spec.training.model_dump().items() if getattr(shared, key) != value}

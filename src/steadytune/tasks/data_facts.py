@@ -1,0 +1,235 @@
+"""What a study should know of its data before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steadytune.tasks.base import Examples, Reading, Task
+from steadytune.tasks.splits import Splits
+
+_NAMED = 10
+_IMBALANCED = 0.8
+"""Share of one class from which on accuracy says little; a choice of ours."""
+_BALANCED_METRICS = {"matthews", "f1", "f1_macro", "f1_weighted", "balanced_accuracy", "roc_auc", "average_precision"}
+CUT = 0.1
+"""Share of inputs that are cut from which on it matters; a choice of ours."""
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What is known of a task's data, as one study splits it.
+
+    Texts are the same if they differ in white space alone.
+
+    Attributes:
+        task: Name of the task.
+        kind: Its kind.
+        reading: What was read of its files.
+        texts: "text", "text pair", "choice".
+        metric: What `score` means.
+        classes: Name of each class.
+        trained: How many examples of each class, or one number for a regression, are trained on.
+        measured: The same of those that are measured.
+        also_trained: Measured examples that are among the training examples, too.
+        groups: Groups of measured examples, where they are known.
+        shared_groups: Groups that are measured and trained on, too.
+        two_labels: Different texts that stand with more than one label, in either split.
+        repeated: Training examples that repeat an earlier one.
+        repeated_measured: Measured examples that do.
+        max_length: Tokens after which an input is cut.
+        cut_trained: Share of training examples that are cut; None where it is not known.
+        cut_measured: Share of measured examples that are.
+    """
+
+    task: str
+    kind: str
+    reading: Reading
+    texts: str
+    metric: str
+    classes: tuple[str, ...]
+    trained: tuple[int, ...]
+    measured: tuple[int, ...]
+    also_trained: int
+    groups: int | None
+    shared_groups: int
+    two_labels: int
+    repeated: int
+    repeated_measured: int
+    max_length: int | None = None
+    cut_trained: float | None = None
+    cut_measured: float | None = None
+
+    def cut(self, max_length: int, trained: float | None, measured: float | None) -> DataFacts:
+        """Return a copy that knows how many inputs are cut."""
+        return replace(self, max_length=max_length, cut_trained=trained, cut_measured=measured)
+
+    def lines(self) -> tuple[str, ...]:
+        """Say what was read, and then what is probably wrong with it, a sentence each."""
+        return (*self.described(), *(f"{self.task}: {title}: {found}" for _, _, title, found in self.problems()))
+
+    def described(self) -> tuple[str, ...]:
+        """Say what was read and what was left aside, a sentence each."""
+        columns = ", ".join(self.reading.columns)
+        what = f"{self.texts} ({columns})" if columns else self.texts
+        label = f"label '{self.reading.label}': " if self.reading.label else ""
+        kind = _some([f"'{name}'" for name in self.classes]) if self.classes else "numbers"
+        groups = "" if self.groups is None else f" in {self.groups} groups"
+        lines = [
+            f"{self.task}: {what}; {label}{kind}; {sum(self.trained)} trained on, {sum(self.measured)} measured"
+            f"{groups}; score: {self.metric}"
+        ]
+        if self.reading.left_aside:
+            lines.append(f"{self.task}: columns left aside: {_some(self.reading.left_aside)}")
+        return (*lines, *(f"{self.task}: {note}" for note in self.reading.notes))
+
+    def problems(self) -> tuple[tuple[str, str, str, str], ...]:
+        """Return what is probably wrong: a rule's name, how bad it is, what is wrong, and what was found."""
+        measured, trained = sum(self.measured), sum(self.trained)
+        found: list[tuple[str, str, str, str]] = []
+        found += [("label-leak", "high", "an input tells the label", warning) for warning in self.reading.warnings]
+        if self.also_trained:
+            share = _percent(self.also_trained, measured)
+            found.append(
+                (
+                    "trained-on-measured",
+                    "high" if self.also_trained >= 0.05 * measured else "medium",
+                    "measured examples are also trained on",
+                    f"{self.also_trained} of the {measured} measured examples ({share}) stand in the training set, too",
+                )
+            )
+        if self.shared_groups:
+            found.append(
+                (
+                    "shared-groups",
+                    "medium",
+                    "groups are trained on and measured",
+                    f"{self.shared_groups} of {self.groups} measured groups have examples in the training set, too",
+                )
+            )
+        if self.kind == "classification" and np.count_nonzero(self.measured) == 1:
+            name = self.classes[int(np.argmax(self.measured))]
+            found.append(
+                (
+                    "one-class",
+                    "high",
+                    "the measured examples are of one class",
+                    f"all {measured} are '{name}': the same answer to everything is always right",
+                )
+            )
+        elif self.kind == "classification" and max(self.measured) >= _IMBALANCED * measured:
+            name, most = self.classes[int(np.argmax(self.measured))], max(self.measured)
+            words = f"{_percent(most, measured)} of the measured examples are '{name}'"
+            if self.metric == "accuracy":
+                words += ", which is the accuracy of that answer to everything"
+            severity = "low" if self.metric in _BALANCED_METRICS else "medium"
+            found.append(("imbalance", severity, "one class outweighs the others", words))
+        absent = [name for name, seen in zip(self.classes, self.trained, strict=False) if not seen]
+        if self.kind == "classification" and absent:
+            found.append(("untrained-class", "medium", "a class is not trained on", f"no example of {_some(absent)}"))
+        if self.two_labels:
+            found.append(
+                (
+                    "two-labels",
+                    "medium" if self.two_labels >= 0.01 * (trained + measured) else "low",
+                    "texts with more than one label",
+                    f"{self.two_labels} texts stand with different labels: no model can be right about both",
+                )
+            )
+        if self.repeated + self.repeated_measured:
+            found.append(
+                (
+                    "duplicates",
+                    "medium" if self.repeated_measured >= 0.05 * measured else "low",
+                    "examples stand more than once",
+                    f"{self.repeated} of {trained} training examples and {self.repeated_measured} of {measured} "
+                    "measured ones repeat another: there are fewer independent ones than it seems",
+                )
+            )
+        if sentence := cut_sentence(self.max_length, self.cut_trained, self.cut_measured):
+            worst = max(self.cut_trained or 0, self.cut_measured or 0)
+            found.append(("cut-inputs", "high" if worst >= 0.5 else "medium", "inputs are cut", sentence))
+        return tuple(found)
+
+
+def cut_sentence(max_length: int | None, trained: float | None, measured: float | None) -> str:
+    """Say what share of inputs is cut, or nothing where it is unknown or little."""
+    if max_length is None or trained is None or measured is None or max(trained, measured) < CUT:
+        return ""
+    return (
+        f"{100 * trained:.0f} % of the training inputs and {100 * measured:.0f} % of the measured ones are longer than "
+        f"{max_length} tokens and lose their end"
+    )
+
+
+def data_facts(task: Task, splits: Splits) -> DataFacts:
+    """Look at a task's data, as it is split."""
+    train, measure = splits.train, splits.measure
+    trained, measured = _keys(train), _keys(measure)
+    seen = set(trained)
+    labels: dict[Any, set[Any]] = {}
+    # A text of a regression that is judged twice has two scores.
+    if task.kind == "classification":
+        for key, label in zip((*trained, *measured), (*train.labels.tolist(), *measure.labels.tolist()), strict=True):
+            labels.setdefault(key, set()).add(label)
+    groups = None if measure.groups is None else len(np.unique(measure.groups))
+    return DataFacts(
+        task=task.name if len(task.name) < 60 else Path(task.name).name,
+        kind=task.kind,
+        reading=task.reading,
+        texts=_texts(task),
+        metric=task.metric,
+        classes=task.label_names,
+        trained=_counts(task, train),
+        measured=_counts(task, measure),
+        also_trained=sum(key in seen for key in measured),
+        groups=groups,
+        shared_groups=_shared_groups(task, splits),
+        two_labels=sum(len(found) > 1 for found in labels.values()),
+        repeated=len(trained) - len(seen),
+        repeated_measured=len(measured) - len(set(measured)),
+    )
+
+
+def _keys(examples: Examples) -> list[tuple[tuple[str | None, ...], ...]]:
+    # Passages stand in many examples.
+    plain: dict[str | None, str | None] = {None: None}
+    for one in examples.candidates:
+        for segment in one:
+            for text in segment:
+                if text is not None and text not in plain:
+                    plain[text] = " ".join(text.split())
+    return [tuple((plain[first], plain[second]) for first, second in one) for one in examples.candidates]
+
+
+def _counts(task: Task, examples: Examples) -> tuple[int, ...]:
+    if task.kind == "regression":
+        return (len(examples),)
+    return tuple(np.bincount(examples.labels, minlength=len(task.label_names)).tolist())
+
+
+def _texts(task: Task) -> str:
+    if task.kind == "choice":
+        return f"choice of {len(task.label_names)}"
+    return "text" if task.train.candidates[0][0][1] is None else "text pair"
+
+
+def _shared_groups(task: Task, splits: Splits) -> int:
+    # Numbers that a benchmark gives to its passages mean another passage in each split.
+    if not task.reading.group or splits.train.groups is None or splits.measure.groups is None:
+        return 0
+    return len(np.intersect1d(splits.train.groups, splits.measure.groups))
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_NAMED])
+    return f"{shown} and {len(names) - _NAMED} more" if len(names) > _NAMED else shown
+
+
+def _percent(part: int, whole: int) -> str:
+    share = 100 * part / whole
+    return f"{share:.0f} %" if share >= 1 or not part else f"{share:.1g} %"

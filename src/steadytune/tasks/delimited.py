@@ -1,0 +1,169 @@
+"""Files of text with something between their columns: commas, tabs, semicolons; quoted or not."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import Any, NamedTuple
+
+from steadytune.errors import UserError
+from steadytune.tasks.table import Table, count_fields, count_rows
+
+_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
+_LINES = re.compile("\r\n|\n|\r")
+
+
+class _Rows(NamedTuple):
+    """Rows as they stand in a file: the header first; and the line where each begins."""
+
+    cells: list[list[str]]
+    lines: list[int]
+
+
+def read_delimited(
+    origin: str, text: str, delimiter: str, short_rows: bool = False, header: tuple[str, ...] = ()
+) -> Table:
+    """Split text into columns.
+
+    A file whose header has none of the delimiter but another one is read with that. A tab-separated file is quoted only
+    if its quotation marks enclose what needs it; GLUE's own files quote nothing, and texts in them begin with
+    quotation marks.
+
+    Args:
+        origin: The file, as an error names it.
+        text: What it holds.
+        delimiter: What its suffix promises.
+        short_rows: Leave rows aside that have fewer fields than the header, and say so, as GLUE's own QQP has.
+        header: Names of the columns where the first line has as many fields and none of these names.
+
+    Raises:
+        UserError: A row has another number of fields than the header, a quotation mark never closes, or a column's name
+            stands twice.
+    """
+    # The limit is the process's, and below what one text may have.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    first_line = text.lstrip("\r\n").partition("\n")[0]
+    present = [one for one in (delimiter, *(other for other in _NAMES if other != delimiter)) if one in first_line]
+    first: UserError | None = None
+    for one in present or [delimiter]:
+        try:
+            table = _table(origin, text, one, short_rows, header)
+        except UserError as error:
+            first = first or error
+            continue
+        if one == delimiter:
+            return table
+        note = f"its columns are separated by {_NAMES[one]}"
+        return Table(**{**vars(table), "notes": (*table.notes, note)})
+    assert first is not None
+    raise first
+
+
+def _table(origin: str, text: str, delimiter: str, short_rows: bool, default: tuple[str, ...]) -> Table:
+    rows, notes = _rows(origin, text, delimiter, short_rows), list[str]()
+    if len(rows.cells[0]) == len(default) and set(default).isdisjoint(rows.cells[0]):
+        rows = _Rows([list(default), *rows.cells], [0, *rows.lines])
+        notes.append(f"it has no header; its columns were read as {', '.join(default)}")
+    header = [name.strip() for name in rows.cells[0]]
+    kept = [i for i, name in enumerate(header) if name or any(i < len(row) and row[i] for row in rows.cells[1:])]
+    names = [header[i] for i in kept]
+    if len(set(names)) < len(names):
+        raise UserError(f"{origin}, line {rows.lines[0]}: a column name stands twice in {', '.join(names)}")
+    cells, lines = rows.cells[1:], rows.lines[1:]
+    if short_rows and (short := [i for i, row in enumerate(cells) if len(row) < len(header)]):
+        dropped = set(short)
+        notes.append(f"{count_rows(len(short))} with too few fields left aside, the first in line {lines[short[0]]}")
+        cells = [row for i, row in enumerate(cells) if i not in dropped]
+        lines = [line for i, line in enumerate(lines) if i not in dropped]
+    columns: dict[str, list[Any]] = {header[i]: [row[i] or None for row in cells] for i in kept}
+    return Table(origin, columns, lines, "line", typed=False, delimiter=delimiter, notes=tuple(notes))
+
+
+def _rows(origin: str, text: str, delimiter: str, short_rows: bool) -> _Rows:
+    if delimiter != "\t":
+        rows = _parse(origin, text, delimiter, csv.QUOTE_MINIMAL)
+        _check_fields(origin, rows)
+        if any("\n" in cell for row in rows.cells for cell in row):
+            _check_swallowed(origin, text, delimiter, rows)
+        return rows
+    plain = _parse(origin, text, delimiter, csv.QUOTE_NONE)
+    if not any(cell.startswith('"') for row in plain.cells for cell in row):
+        _check_fields(origin, plain, short_rows)
+        return plain
+    try:
+        _check_fields(origin, plain, short_rows)
+    except UserError as error:
+        try:
+            quoted = _parse(origin, text, delimiter, csv.QUOTE_MINIMAL)
+            _check_fields(origin, quoted)
+        except UserError:
+            raise error from None
+        return quoted
+    return plain if not _is_quoted(plain) else _parse(origin, text, delimiter, csv.QUOTE_MINIMAL)
+
+
+def _is_quoted(plain: _Rows) -> bool:
+    """Tell whether the quotation marks of rows that were split at every tab are the file's and not the texts'.
+
+    Programs that quote do so with everything, the header too, or with what needs it: here cells with quotation marks in
+    them, doubled. One cell that breaks the rule, and nothing is quoted.
+    """
+    opened = [cell for row in plain.cells for cell in row if cell.startswith('"')]
+    if not all(re.fullmatch('"([^"]|"")*"', cell) for cell in opened):
+        return False
+    return any(cell.startswith('"') for cell in plain.cells[0]) or all('""' in cell[1:-1] for cell in opened)
+
+
+def _parse(origin: str, text: str, delimiter: str, quoting: Any) -> _Rows:
+    skip = _spaced(text, delimiter)
+    strict = quoting != csv.QUOTE_NONE
+    stream = io.StringIO(text, newline="")
+    reader = csv.reader(stream, delimiter=delimiter, quoting=quoting, strict=strict, skipinitialspace=skip)
+    rows = _Rows([], [])
+    start = 1
+    try:
+        for row in reader:
+            if row:
+                rows.cells.append(row)
+                rows.lines.append(start)
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(f"{origin}, line {start}: {error}") from None
+    return rows
+
+
+def _spaced(text: str, delimiter: str) -> bool:
+    """Tell whether a space follows every delimiter of the header, as people type it."""
+    names = text.lstrip("\r\n").partition("\n")[0].split(delimiter)
+    return delimiter != "\t" and len(names) > 1 and all(name.startswith(" ") for name in names[1:])
+
+
+def _check_fields(origin: str, rows: _Rows, short_rows: bool = False) -> None:
+    header = rows.cells[0]
+    for row, line in zip(rows.cells, rows.lines, strict=True):
+        if len(row) > len(header) or (len(row) < len(header) and not short_rows):
+            raise UserError(
+                f"{origin}, line {line}: {count_fields(row)}, but the first line has {count_fields(header)}"
+            )
+
+
+def _check_swallowed(origin: str, text: str, delimiter: str, rows: _Rows) -> None:
+    """Refuse rows that span lines of which each would be a row: an unquoted text may begin with a quotation mark.
+
+    Such a row's other cells, read line by line, hold nothing but what the column holds.
+    """
+    width = len(rows.cells[0])
+    lines = [line for line in _LINES.split(text) if line]
+    if width < 2 or any(line.count(delimiter) != width - 1 for line in lines):
+        return
+    values = [{cell[i] for cell in rows.cells[1:]} for i in range(width)]
+    for row, start in zip(rows.cells, rows.lines, strict=True):
+        pieces = [line.split(delimiter) for line in _LINES.split(delimiter.join(row)) if line]
+        if len(pieces) < 2 or any(len(piece) != width for piece in pieces):
+            continue
+        if any(all(piece[i] and piece[i] in values[i] for piece in pieces) for i in range(width)):
+            raise UserError(
+                f"{origin}, line {start}: a quotation mark joins {len(pieces)} lines to one row, though each could be "
+                'a row. Write a text that begins with a quotation mark as """like this"", he said", or use JSON lines'
+            )

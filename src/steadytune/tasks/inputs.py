@@ -1,0 +1,167 @@
+"""Which columns of a table are a model's inputs: those of a known name, or those that a user names.
+
+A column of an unknown name is never an input beside a known one. It may be the label in other words, and a model that
+reads it is always right and always agrees with itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from steadytune.errors import UserError
+from steadytune.tasks.layouts import COPA, WIC, WSC, Layout, pair, single
+from steadytune.tasks.table import Table, read_number
+
+TELLING = 0.98
+"""Share of repeated values that stand with one label each, from which on a column tells the label."""
+MOST_TELLING_VALUES = 50
+_IDENTIFIERS = {"", "id", "idx", "index", "guid", "uid", "uuid", "pairid", "promptid", "captionid", "qid1", "qid2"}
+_IDENTIFIERS |= {"__index_level_0__", "unnamed: 0", "url", "link", "split", "source", "lang", "language", "domain"}
+_IDENTIFIERS |= {"genre", "author", "date", "timestamp", "user", "username", "filename", "old_index"}
+
+_PAIRS = (
+    COPA,
+    WSC,
+    WIC,
+    pair("sentence1", "sentence2"),
+    pair("premise", "hypothesis"),
+    pair("question", "sentence"),
+    pair("question1", "question2"),
+    pair("passage", "question"),
+    pair("question", "context"),
+    pair("question", "answer"),
+    pair("query", "passage"),
+    pair("query", "document"),
+    pair("text", "text_pair"),
+    pair("text1", "text2"),
+    pair("text_a", "text_b"),
+    pair("sentence_a", "sentence_b"),
+    pair("claim", "evidence"),
+)
+_TITLES = ("title", "headline", "subject", "review_title", "review_headline")
+_BODIES = (
+    *("sentence", "text", "review", "content", "tweet", "comment", "document", "body", "article", "message", "post"),
+    *("question", "query", "passage", "context", "abstract", "description", "review_body", "review_text", "reviewtext"),
+    *("utterance", "comment_text", "tweet_text", "sentence_text", "full_text", "selftext", "statement", "claim"),
+    *("premise", "hypothesis", "sms", "email", "short_description", "response", "reply", "summary", "caption"),
+    *("transcript", "dialogue", "conversation", "prompt", "evidence"),
+)
+
+
+def named_layout(columns: tuple[str, ...], label: str) -> Layout:
+    """Return the layout of the columns that a user named.
+
+    Raises:
+        UserError: There are not one or two, or the label is among them.
+    """
+    if label in columns:
+        raise UserError(f"task.columns: '{label}' is the label, not a text")
+    if len(columns) not in {1, 2}:
+        raise UserError(f"task.columns names one or two text columns, not {len(columns)}")
+    return single(*columns) if len(columns) == 1 else pair(*columns)
+
+
+def infer_layout(table: Table, label: str) -> Layout:
+    """Find the text columns of a table by their names; a single column of text may have any name.
+
+    Raises:
+        UserError: There is none, it could be several, or what was found tells the label; names the option.
+    """
+    texts = [name for name in table.columns if name != label and _holds_text(table, name)]
+    for layout in _PAIRS:
+        if label not in layout.fields and all(field in table.columns for field in layout.fields):
+            return layout if layout in (COPA, WSC, WIC) else _unless_telling(table, layout, label, texts)
+    known = [name for name in texts if name.lower() in (*_TITLES, *_BODIES)]
+    bodies = [name for name in known if name.lower() in _BODIES]
+    if len(known) == 1:
+        return _unless_telling(table, single(*known), label, texts)
+    if len(known) == 2 and len(bodies) == 1:
+        title = next(name for name in known if name not in bodies)
+        return _unless_telling(table, pair(title, *bodies), label, texts)
+    free = known or [name for name in texts if not is_identifier(name)]
+    if len(free) == 1:
+        return _unless_telling(table, single(*free), label, texts)
+    raise _question(table, label, free)
+
+
+def telling(table: Table, fields: Sequence[str], label: str) -> list[str]:
+    """Return which of some columns tell the label: few values, each of which stands with one label.
+
+    Texts that happen to stand twice tell nothing: a telling column has at most `MOST_TELLING_VALUES` values, each in
+    five rows on average, or is the label in other words, one to one.
+    """
+    labels = [_key(value) for value in table.columns.get(label, ())]
+    return [field for field in fields if labels and _tells([_key(v) for v in table.columns[field]], labels)]
+
+
+def is_identifier(name: str) -> bool:
+    """Tell whether a column is named like a number, a source or a property of an example rather than its text."""
+    return name.lower() in _IDENTIFIERS or name.lower().endswith(("_id", "_url", "_parse"))
+
+
+def _tells(values: list[Hashable], labels: list[Hashable]) -> bool:
+    seen: defaultdict[Hashable, Counter[Hashable]] = defaultdict(Counter)
+    for value, label in zip(values, labels, strict=True):
+        seen[value][label] += 1
+    classes = len(set(labels))
+    if not 2 <= len(seen) <= MOST_TELLING_VALUES or len(values) < 2 * len(seen) or classes < 2:
+        return False
+    if len(values) < 5 * len(seen) and len(seen) != classes:
+        return False
+    # Of a score with many values rarely two are the same, and so none tells the other.
+    repeated = [counts for counts in seen.values() if counts.total() > 1]
+    kept = sum(counts.total() for counts in repeated)
+    return 2 * kept >= len(values) and sum(max(counts.values()) for counts in repeated) >= TELLING * kept
+
+
+def _key(value: Any) -> Hashable:
+    return value.strip().lower() if isinstance(value, str) else value if isinstance(value, Hashable) else repr(value)
+
+
+def _unless_telling(table: Table, layout: Layout, label: str, texts: Sequence[str]) -> Layout:
+    """Return the layout, unless a column in it is probably the label in other words.
+
+    One column that is named like a text is no guess.
+    """
+    sure = len(layout.fields) == 1 and layout.fields[0].lower() in _BODIES
+    if not sure and (found := telling(table, layout.fields, label)):
+        others = [name for name in texts if name not in found]
+        example = ", ".join(others[:2] or ["a", "b"])
+        raise UserError(
+            f"{table.origin}: column '{found[0]}' tells the label '{label}': a model that reads it is right without "
+            f"the text.\nName what it shall read with --set task.columns='[{example}]'"
+        )
+    return layout
+
+
+def _question(table: Table, label: str, free: Sequence[str]) -> UserError:
+    names = [name for name in table.columns if name and name != label]
+    nested = [name for name in names if any(isinstance(value, (dict, list)) for value in table.columns[name][:20])]
+    likely = [name for name in free if name not in telling(table, free, label)]
+    example = ", ".join((likely or list(free) or names or ["a", "b"])[:2])
+    found = f"{len(free)} text columns ({', '.join(free)})" if free else f"no text column ({', '.join(names)})"
+    if free and (told := [name for name in free if name not in likely]):
+        found += f", of which {', '.join(told)} tells the label"
+    if nested:
+        found += f"; {', '.join(nested)} holds objects or lists, which are not read"
+    hint = f"name one or two with --set task.columns='[{example}]'"
+    if not table.typed and not table.has_header():
+        hint = "its first line looks like an example: give the file a header with the names of its columns"
+    return UserError(f"{table.origin} has {found}: {hint}")
+
+
+def _holds_text(table: Table, name: str) -> bool:
+    values = [value for value in table.columns[name] if value is not None]
+    if not values or not all(isinstance(value, str) for value in values):
+        return False
+    return table.typed or not all(_is_number(value) for value in values)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        read_number(text)
+    except ValueError:
+        return False
+    return True

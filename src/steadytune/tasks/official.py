@@ -1,0 +1,128 @@
+"""Benchmarks as their makers distribute them: other names of columns, nested fields, files without a header."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from steadytune.errors import UserError
+from steadytune.tasks.table import Table, is_missing, other_rows
+
+COLA_HEADER = ("source", "label", "mark", "sentence")
+_SPANS = ("span1_text", "span2_text")
+
+
+def renamed(table: Table, names: Mapping[str, str]) -> Table:
+    """Give columns the names that the hub has, where those are not taken."""
+    new = {old: name for old, name in names.items() if old in table.columns and name not in table.columns}
+    return replace(table, columns={new.get(name, name): values for name, values in table.columns.items()})
+
+
+def unnested(table: Table) -> Table:
+    """Take the spans of WSC out of the column `target`, in which SuperGLUE's own files have them."""
+    target = table.columns.get("target")
+    if not target or not all(isinstance(value, dict) and set(_SPANS) <= set(value) for value in target):
+        return table
+    columns = {name: values for name, values in table.columns.items() if name != "target"}
+    fields = dict.fromkeys(key for value in target for key in value)
+    spans = {key: [value.get(key) for value in target] for key in fields if key not in columns}
+    return replace(table, columns={**columns, **spans})
+
+
+def nested_benchmark(table: Table) -> str | None:
+    """Return the benchmark that a table of nested questions is one of, or None."""
+    if "qas" in table.columns:
+        return "super_glue/record"
+    first = table.columns.get("passage", [None])[0]
+    if "questions" in table.columns or (isinstance(first, dict) and "questions" in first):
+        return "super_glue/multirc"
+    return None
+
+
+def flat_multirc(table: Table, label: str) -> Table:
+    """Turn MultiRC's paragraphs, which hold questions, which hold answers, into one row per answer.
+
+    Raises:
+        UserError: A paragraph, question or answer lacks a part; names the line.
+    """
+    if "answer" in table.columns or nested_benchmark(table) != "super_glue/multirc":
+        return table
+    columns: dict[str, list[Any]] = {name: [] for name in ("paragraph", "question", "answer", label, "idx")}
+    source: list[int] = []
+
+    def add(row: int) -> None:
+        passage = table.columns["passage"][row] if "passage" in table.columns else None
+        if passage is None:
+            passage = {"text": table.columns["paragraph"][row], "questions": table.columns["questions"][row]}
+        for number, question in enumerate(passage["questions"]):
+            for answer in question["answers"]:
+                values = passage["text"], question["question"], answer["text"], answer.get("label")
+                for name, value in zip(columns, (*values, {"paragraph": row, "question": number}), strict=True):
+                    columns[name].append(value)
+                source.append(row)
+
+    _each(table, add, "a paragraph with text and questions, a question with its answers, an answer with its text")
+    return _flat(table, columns, source)
+
+
+def flat_record(table: Table) -> Table:
+    """Turn ReCoRD's passages, which hold entities as places in the text, into one row per query, as on the hub.
+
+    Raises:
+        UserError: A passage or query lacks a part, or a place is not in the text; names the line.
+    """
+    if "qas" not in table.columns:
+        return table
+    columns: dict[str, list[Any]] = {name: [] for name in ("passage", "query", "entities", "answers")}
+    source: list[int] = []
+
+    def add(row: int) -> None:
+        passage = table.column("passage")[row]
+        text = passage["text"]
+        # Both ends of a place belong to it.
+        entities = [text[place["start"] : place["end"] + 1] for place in passage["entities"]]
+        if not all(entities):
+            raise ValueError("a place outside of the text")
+        for question in table.columns["qas"][row]:
+            answers = [answer["text"] for answer in question["answers"]]
+            for name, value in zip(columns, (text, question["query"], entities, answers), strict=True):
+                columns[name].append(value)
+            source.append(row)
+
+    _each(table, add, "a passage with text and entities, and qas with query and answers")
+    return _flat(table, columns, source)
+
+
+def _each(table: Table, add: Callable[[int], None], wanted: str) -> None:
+    for row in range(len(table)):
+        try:
+            add(row)
+        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+            raise UserError(f"{table.where(row)}: {wanted} should stand here ({error!r:.100})") from None
+
+
+def _flat(table: Table, columns: dict[str, list[Any]], source: list[int]) -> Table:
+    numbers = [row + 1 if table.numbers is None else table.numbers[row] for row in source]
+    if not numbers:
+        raise UserError(f"{table.origin} has no questions")
+    return replace(table, columns=columns, numbers=numbers)
+
+
+def group_numbers(train: Table, validation: Table, name: str) -> list[list[int]]:
+    """Return a number for each row of both splits, equal where the values of a column are.
+
+    Raises:
+        UserError: There is no such column, or a value is missing.
+    """
+    number: dict[str, int] = {}
+    result = []
+    for table in (train, validation):
+        values = table.column(name, "task.group=NAME")
+        if missing := [row for row, value in enumerate(values) if is_missing(value)]:
+            raise UserError(
+                f"{table.where(missing[0])}: no group in column '{name}'{other_rows(missing)}: "
+                "it says which examples belong together"
+            )
+        result.append([number.setdefault(repr(value), len(number)) for value in values])
+    return result

@@ -1,0 +1,130 @@
+"""The loss of a subclass that overrides `compute_loss`, as a criterion that stabilizers can work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from steadytune.errors import UserError
+from steadytune.training.criterion import logits_in
+from steadytune.training.predicting import evaluating
+from steadytune.training.seeds import preserved_random_state
+
+_WAY_OUT = "give the loss as compute_loss_func, (outputs, labels, num_items_in_batch) -> mean"
+
+
+def overriding(trainer: object, base: type) -> Callable[..., Any] | None:
+    """Return the `compute_loss` of a trainer's class where it takes the place of `base`'s; None where it calls that."""
+    function: Any = getattr(type(trainer), "compute_loss", None)
+    code = getattr(function, "__code__", None)
+    if function is base.__dict__["compute_loss"] or code is None or "compute_loss" in code.co_names:
+        return None
+    bound: Callable[..., Any] = function.__get__(trainer)
+    return bound
+
+
+class OwnLoss:
+    """What an override makes of logits and labels: it is called with a stand-in that answers with these logits.
+
+    Args:
+        compute_loss: (model, inputs) -> loss; calls the model once, and takes nothing but logits from it.
+        task_loss: Of logits and labels, for an override that asks the model for its own loss.
+
+    Attributes:
+        batch: The inputs of the batch at work, with labels and whatever else the override reads.
+    """
+
+    def __init__(self, compute_loss: Callable[..., Any], task_loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self.compute_loss, self.task_loss = compute_loss, task_loss
+        self.batch: Mapping[str, Any] = {}
+        self._model: nn.Module | None = None
+        self._checked = False
+
+    def inputs(self, model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the override gives to the model, with the labels of the batch, which is at work from now on.
+
+        Raises:
+            UserError: It does not call the model, or makes something else of logits than of the model that gives them.
+        """
+        self.batch, self._model = batch, model
+        asked: dict[str, Any] = {}
+
+        def capture(*args: Any, **named: Any) -> Any:
+            if args:
+                raise UserError(f"compute_loss calls the model with positional arguments: name them, or {_WAY_OUT}")
+            asked.update(named)
+            raise _Captured
+
+        try:
+            self.compute_loss(_StandIn(model, capture), dict(batch))
+        except _Captured:
+            pass
+        else:
+            raise UserError(f"compute_loss does not call the model that it is given: {_WAY_OUT}")
+        inputs = {**asked, "labels": batch["labels"]} if "labels" in batch else asked
+        if not self._checked and "labels" in batch:
+            self._checked = True
+            self._check(model, inputs)
+        return inputs
+
+    def _check(self, model: nn.Module, inputs: Mapping[str, Any]) -> None:
+        rest = {name: value for name, value in inputs.items() if name != "labels"}
+        with torch.no_grad(), preserved_random_state(), evaluating(model):
+            real = _scalar(self.compute_loss(model, dict(self.batch)))
+            ours = float(self(logits_in(model(**rest)), inputs["labels"]))
+        if abs(real - ours) > 0.02 * (abs(real) + 0.1):
+            raise UserError(
+                f"compute_loss is {real:.4g} for a batch and {ours:.4g} for the logits of that batch alone, so that "
+                f"it needs more than logits: {_WAY_OUT}, or leave out the stabilizers"
+            )
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the override's loss of these logits."""
+        calls = 0
+
+        def answer(*args: Any, **named: Any) -> SequenceClassifierOutput:
+            nonlocal calls
+            calls += 1
+            loss = self.task_loss(logits, labels) if named.get("labels") is not None else None
+            return SequenceClassifierOutput(loss=loss, logits=logits)
+
+        try:
+            loss = self.compute_loss(_StandIn(self._model, answer), {**self.batch, "labels": labels})
+        except UserError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:120]
+            raise UserError(
+                f"compute_loss cannot be had from logits and labels alone ({type(error).__name__}: {reason}): "
+                f"{_WAY_OUT}, or leave out the stabilizers"
+            ) from error
+        if calls != 1 or not isinstance(loss, Tensor) or loss.dim():
+            raise UserError(f"compute_loss must call the model once and return one loss: {_WAY_OUT}")
+        return loss
+
+
+class _Captured(BaseException):
+    """The model was called: what with is known."""
+
+
+class _StandIn:
+    """Is called as a model is, and has its attributes."""
+
+    def __init__(self, model: nn.Module | None, answer: Callable[..., Any]) -> None:
+        self.__dict__["_model"], self.__dict__["_answer"] = model, answer
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        return self._answer(*args, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
+def _scalar(loss: Any) -> float:
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        raise UserError(f"compute_loss must return one loss, not {type(loss).__name__}: {_WAY_OUT}")
+    return float(loss.detach())

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+import steadytune as st
+from steadytune.analysis.suspicion import copies, suspicious
+
+EXAMPLES, CLASSES = 60, 3
+
+
+def made_logits(runs=3):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(CLASSES, size=EXAMPLES)
+    logits = rng.normal(size=(runs, EXAMPLES, CLASSES)) + 3 * np.eye(CLASSES)[labels]
+    return logits, labels
+
+
+def test_runs_that_are_the_same_to_the_last_bit_are_said_to_be_and_have_no_interval():
+    logits, labels = made_logits()
+    fine = st.profile(st.Cohort(logits=logits, labels=labels))
+    assert not fine.first_notes
+    assert np.isfinite(fine.last("disagreement").low)
+    copied = st.Cohort(logits=logits[[0, 1, 0]], labels=labels)
+    assert copies(copied) == [[0, 2]]
+    found = st.profile(copied)
+    assert "identical" in found.notes[0]
+    assert all(np.isnan([value.low, value.high]).all() for value in (found.mean, *found.values))
+    assert np.isfinite(found.last("disagreement").value)
+
+
+def test_equal_answers_without_outputs_are_copies_only_if_errors_are_shared():
+    labels = np.arange(EXAMPLES) % 2
+    wrong = np.where(np.arange(EXAMPLES) % 5 == 0, 1 - labels, labels)
+    assert copies(st.Cohort(predictions=[wrong, wrong, labels], labels=labels)) == [[0, 1]]
+    assert copies(st.Cohort(predictions=[labels, labels], labels=labels)) == []
+    # Runs that collapsed to one answer are alike for another reason.
+    assert copies(st.Cohort(predictions=[0 * labels, 0 * labels], labels=labels)) == []
+    constant = np.tile([0.5, 0.5], (2, EXAMPLES, 1))
+    assert copies(st.Cohort(probabilities=constant, labels=labels)) == []
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_run_whose_classes_are_in_another_order_is_named_with_the_order(labelled):
+    logits, labels = made_logits()
+    # What the others call 0, 1, 2 this run calls 1, 2, 0.
+    logits[2] = logits[2][:, [2, 0, 1]]
+    (note,) = suspicious(st.Cohort(logits=logits, labels=labels if labelled else None))
+    assert "0 -> 1 -> 2 -> 0" in note
+    assert ("far below chance" in note) == labelled
+
+
+def test_runs_that_collapsed_or_are_merely_bad_are_not_said_to_have_their_classes_turned():
+    logits, labels = made_logits(4)
+    logits[1] = [0.0, 5.0, 0.0]
+    logits[2] = np.random.default_rng(5).normal(size=(EXAMPLES, CLASSES))
+    assert not suspicious(st.Cohort(logits=logits, labels=labels))

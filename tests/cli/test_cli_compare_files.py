@@ -1,0 +1,111 @@
+"""`steadytune compare` of runs that were trained elsewhere: two files, two folders, one of each."""
+
+import csv
+
+import numpy as np
+import pytest
+from commands import command, refused
+from made_runs import made_store
+
+import steadytune as st
+
+LABELS = np.arange(40) % 2
+
+
+def write(path, wrong, *, order=None, ids=None, groups=None):
+    """A file of a run that is wrong on some of 40 examples."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    answers = np.where(np.isin(np.arange(40), list(wrong)), 1 - LABELS, LABELS)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["id", "label", "logit_0", "logit_1", *(["group"] if groups else [])])
+        for row in range(40) if order is None else order:
+            own = [groups[row]] if groups else []
+            writer.writerow([(ids or range(40))[row], LABELS[row], 1 - answers[row], 2.0 * answers[row] - 0.5, *own])
+    return path
+
+
+def said(result):
+    assert result.code == 0, result.err
+    return " ".join(result.out.split())
+
+
+def test_two_single_runs_are_compared_example_by_example(tmp_path):
+    old, new = write(tmp_path / "old.csv", range(12)), write(tmp_path / "new.csv", range(10, 14))
+    words = said(command("compare", old, new))
+    # 10 mended, 2 spoiled: 2 (1 + 12 + 66) / 2^12 = .0386.
+    for part in ("old 70.0 and new 90.0", "McNemar", "p = 0.039", "+20.0 points"):
+        assert part in words
+    assert "12 of 40 examples differently (30 %): 10 go from wrong to right, 2 from right to wrong" in words
+    assert "says nothing about the recipes" in words
+    assert st.compare_runs(old, new).p == pytest.approx(158 / 4096)
+
+
+def test_the_page_of_two_single_runs_says_the_same(tmp_path):
+    old, new = write(tmp_path / "old.csv", range(12)), write(tmp_path / "new.csv", range(10, 14))
+    words = said(command("compare", old, new, "--out", tmp_path / "out"))
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "report.html" in words
+    assert "10 go from wrong to right" in page
+    assert "says nothing about the recipes" in page
+
+
+def test_two_folders_are_recipes_that_are_named_after_them(tmp_path):
+    for seed in range(6):
+        write(tmp_path / "old" / f"{seed}.csv", range(seed, seed + 7 + seed % 3))
+        write(tmp_path / "new" / f"{seed}.csv", range(seed, seed + 2))
+    words = said(command("compare", tmp_path / "old", tmp_path / "new", "--out", tmp_path / "out"))
+    assert "difference from old" in words
+    assert "all six seeds score the same, accuracy 95.0" in words
+    assert "+15.0" in words
+    assert "runs of one name are taken for runs of one seed" in words
+    with (tmp_path / "out" / "differences.csv").open(encoding="utf-8") as stream:
+        mean = next(row for row in csv.DictReader(stream) if row["measure"] == "mean")
+    assert (mean["recipe"], mean["baseline"]) == ("new", "old")
+    assert float(mean["difference"]) == pytest.approx(0.15)
+    (row,) = (row for row in st.compare([tmp_path / "old", tmp_path / "new"]).rows() if not row.is_baseline)
+    assert row.mean_difference.value == pytest.approx(0.15)
+
+
+def test_one_run_and_a_folder_say_where_it_lies(tmp_path):
+    for seed in range(4):
+        write(tmp_path / "old" / f"{seed}.csv", range(4 + seed))
+    words = said(command("compare", tmp_path / "old", write(tmp_path / "new.csv", ())))
+    assert "new 100.0; four runs of old 82.5 to 90.0" in words
+    assert "One run says nothing about what another seed of new would give" in words
+
+
+def test_a_folder_of_one_file_is_a_single_run(tmp_path):
+    write(tmp_path / "old" / "a.csv", range(8))
+    write(tmp_path / "new" / "a.csv", range(6))
+    assert "old 80.0 and new 85.0" in said(command("compare", tmp_path / "old", tmp_path / "new"))
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    old, new = write(tmp_path / "old" / "p.csv", range(8)), write(tmp_path / "new" / "p.csv", range(6))
+    assert "old/p 80.0 and new/p 85.0" in said(command("compare", old, new))
+
+
+def test_what_cannot_be_compared_is_refused_in_a_line(tmp_path):
+    one, other = write(tmp_path / "a.csv", range(8)), write(tmp_path / "b.csv", range(6))
+    elsewhere = write(tmp_path / "c.csv", range(6), ids=[f"x{n}" for n in range(40)])
+    study = made_store(tmp_path / "study").path
+    assert "no file or folder" in refused("compare", one, tmp_path / "missing.csv")
+    assert "stands alone" in refused("compare", one)
+    assert "given twice" in refused("compare", one, one)
+    assert "3 single runs" in refused("compare", one, other, elsewhere)
+    assert "ids differ" in refused("compare", one, elsewhere) or "other examples" in refused("compare", one, elsewhere)
+    assert "folder of a study" in refused("compare", study, one)
+    assert "--baseline" in refused("compare", one, other, "--baseline", "a")
+    assert "for runs in files" in refused("compare", study, "--metric", "f1")
+    (tmp_path / "empty").mkdir()
+    assert "no files of runs" in refused("compare", one, tmp_path / "empty")
+
+
+def test_one_seed_on_both_sides_pairs_them_and_is_no_fault(tmp_path):
+    for place in ("old", "new"):
+        for seed in range(3):
+            path = write(tmp_path / place / f"{seed}.csv", range(seed, seed + 8 - 2 * (place == "new")))
+            lines = path.read_text().splitlines()
+            path.write_text("\n".join([f"seed,{lines[0]}", *(f"{seed},{line}" for line in lines[1:])]))
+    assert "record one seed" not in said(command("compare", tmp_path / "old", tmp_path / "new"))

@@ -1,0 +1,77 @@
+import pytest
+import yaml
+from made_runs import VERSIONS, made_store, made_study
+
+from steadytune.errors import FolderWarning
+from steadytune.records import RunStore
+from steadytune.records.trained import as_trained
+from steadytune.report.facts import facts
+
+RECIPES = {"standard": {}, "strong": {"stabilizers": [{"mmr": {"alpha": 0.3}}], "training": {"epochs": 7}}}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return made_store(tmp_path / "out", made_study(recipes=RECIPES))
+
+
+def edited(store, change):
+    """Change study.yaml as an editor would."""
+    file = store.path / "study.yaml"
+    content = yaml.safe_load(file.read_text())
+    change(content)
+    file.write_text(yaml.safe_dump(content))
+    return RunStore(store.path)
+
+
+def test_a_study_that_says_what_its_runs_do_is_what_it_was(store):
+    study, said = as_trained(store.study, store.records())
+    assert (study, said) == (store.study, ())
+
+
+def change_alpha(content):
+    content["recipes"]["strong"]["stabilizers"] = [{"mmr": {"alpha": 0.9}}]
+
+
+def change_epochs(content):
+    content["recipes"]["strong"]["training"]["epochs"] = 1
+
+
+def change_rate(content):
+    content["training"]["learning_rate"] = 1e-3
+
+
+def take_out(content):
+    del content["recipes"]["strong"]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (change_alpha, "the stabilizers of recipe 'strong'"),
+        (change_epochs, "training.epochs of recipe 'strong'"),
+        (change_rate, "training.learning_rate of recipe 'standard'"),
+        (take_out, "recipe 'strong', which it does not name"),
+    ],
+)
+def test_where_study_yaml_was_edited_the_runs_count_and_it_is_said(store, change, what):
+    before = facts(store.study, store.records())
+    store = edited(store, change)
+    with pytest.warns(FolderWarning, match=f"says otherwise than the runs, which count: .*{what}"):
+        records = store.records()
+    study, said = as_trained(store.study, records)
+    assert what in said
+    after = facts(study, records, otherwise=said)
+    assert any(what in note for note in after.notes)
+    strong = after.recipes[1]
+    assert "alpha 0.3" in strong.stabilizers
+    assert "epochs 7" in strong.changes
+    assert study.recipe_training("standard").resolved("a-model").learning_rate == 2e-5
+    assert before.recipes[1].stabilizers == strong.stabilizers
+
+
+def test_a_folder_of_an_older_version_is_read_whatever_its_recipes_are_called(tmp_path):
+    store = made_store(tmp_path / "out", made_study())
+    edited(store, lambda content: content.update(recipes={"\x1b[31mred": {}, "standard": {}}))
+    assert len(RunStore(store.path).records()) == 2
+    RunStore.create(store.path, made_study(), VERSIONS)

@@ -1,0 +1,111 @@
+"""What may be an input by itself, and what never is: the label in other words."""
+
+import pytest
+
+from steadytune.errors import UserError
+from steadytune.study import TaskSpec
+from steadytune.tasks.files import load_folder
+from steadytune.tasks.inputs import infer_layout, telling
+from steadytune.tasks.table import Table
+
+CLASSES = ("sport", "trade", "art")
+
+
+def rows(count=60, **columns):
+    """Return `count` rows of three classes; a column is a function of the row's number."""
+    return [{name: value(n) for name, value in columns.items()} | {"label": n % 3} for n in range(count)]
+
+
+def text(n):
+    return f"what happened on day {n}"
+
+
+def word(n):
+    return CLASSES[n % 3]
+
+
+def load(folder, **options):
+    return load_folder(TaskSpec(name=str(folder), **options))
+
+
+def table(content):
+    return Table("train.jsonl", {name: [row[name] for row in content] for name in content[0]})
+
+
+@pytest.mark.parametrize(
+    ("columns", "fields"),
+    [
+        ({"body": text, "label_text": word}, ("body",)),
+        ({"question": text, "fine": lambda n: f"fine {n % 6}"}, ("question",)),
+        ({"text": text, "label_name": word, "split": lambda n: "train"}, ("text",)),
+        ({"title": lambda n: f"title {n}", "text": text}, ("title", "text")),
+        ({"text": text, "headline": lambda n: f"title {n}"}, ("headline", "text")),
+        ({"content": text, "title": lambda n: f"title {n}"}, ("title", "content")),
+        ({"title": text, "category_name": word}, ("title",)),
+        ({"utt": text}, ("utt",)),
+        ({"utt": text, "annotator_id": word, "lang": lambda n: "en"}, ("utt",)),
+        (
+            {
+                "sentence1_parse": text,
+                "sentence2_binary_parse": text,
+                "sentence1": text,
+                "sentence2": lambda n: f"more {n}",
+                "captionID": text,
+                "pairID": text,
+            },
+            ("sentence1", "sentence2"),
+        ),
+    ],
+)
+def test_inputs_are_columns_of_a_known_name_and_the_rest_is_said_to_be_left_aside(write_splits, columns, fields):
+    reading = load(write_splits(rows(**columns))).reading
+    assert reading.columns == fields
+    assert set(reading.left_aside) == set(columns) - set(fields)
+    assert reading.label == "label"
+    assert not reading.warnings
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"utt": text, "reply_to": lambda n: f"because {n}"}, r"2 text columns \(utt, reply_to\)"),
+        ({"utt": text, "kind": word}, r"of which kind tells the label: name .*task.columns='\[utt\]'"),
+        ({"kind": word}, "'kind' tells the label"),
+        ({"title": word, "text": text}, "'title' tells the label"),
+        ({"question": text, "answer": word}, r"'answer' tells the label 'label'.*\n.*task.columns='\[question\]'"),
+        ({"sentence": text, "text": lambda n: f"other {n}"}, r"2 text columns \(sentence, text\)"),
+        ({"parts": lambda n: [text(n)]}, "parts holds objects or lists"),
+    ],
+)
+def test_what_could_be_several_or_the_label_is_a_question(columns, message):
+    with pytest.raises(UserError, match=message):
+        infer_layout(table(rows(**columns)), "label")
+
+
+def test_a_telling_column_that_a_user_names_is_read_and_said_loudly(write_splits):
+    task = load(write_splits(rows(body=text, label_text=word)), columns=("body", "label_text"))
+    assert task.train.candidates[0] == (("what happened on day 0", "sport"),)
+    assert "'label_text'" in task.reading.warnings[0]
+
+
+def test_a_column_tells_the_label_where_almost_every_value_stands_with_one_label():
+    def tells(values, labels):
+        return telling(Table("t", {"x": values, "label": labels}), ["x"], "label") == ["x"]
+
+    labels = [n % 2 for n in range(200)]
+    assert tells([("no", "yes")[label] for label in labels], labels)
+    assert tells([" Yes" if label else "no" for label in labels], labels)
+    wrong = [("no", "yes")[label] for label in labels]
+    wrong[0] = wrong[2] = "yes"
+    assert tells(wrong, labels)  # 198 of 200
+    wrong[4] = wrong[6] = wrong[8] = "yes"
+    assert not tells(wrong, labels)  # 195 of 200
+    assert not tells([f"text {n}" for n in range(200)], labels)
+    assert not tells(["same"] * 200, labels)
+    assert tells([f"topic {n % 10}" for n in range(200)], labels)
+    assert not tells([f"topic {n % 7}" for n in range(200)], labels)
+
+
+def test_repeated_texts_are_no_label(write_splits):
+    content = [{"text": f"text {n % 100}", "label": n % 2} for n in range(400)]
+    assert load(write_splits(content)).reading.columns == ("text",)

@@ -1,0 +1,72 @@
+import csv
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_runs import made_store, made_study
+
+from steadytune.external import record_run
+
+TESTS = Path(__file__).parent
+MUTATIONS = {"study": 150, "task": 130, "run": 120, "folder": 100}
+
+
+@pytest.fixture
+def parts(tiny_model, tiny_task, tmp_path):
+    """Whole files of every kind, to be mutated."""
+    rows = {
+        name: [json.loads(line) for line in (tiny_task / f"{name}.jsonl").read_text().splitlines()]
+        for name in ("train", "validation")
+    }
+    for suffix, delimiter in (("csv", ","), ("tsv", "\t")):
+        (tmp_path / suffix).mkdir()
+        for name, held in rows.items():
+            with (tmp_path / suffix / f"{name}.{suffix}").open("w", newline="") as file:
+                writer = csv.DictWriter(file, held[0].keys(), delimiter=delimiter)
+                writer.writeheader()
+                writer.writerows(held)
+    (tmp_path / "gz").mkdir()
+    for file in tiny_task.iterdir():
+        (tmp_path / "gz" / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+    for suffix in ("npz", "safetensors", "csv", "jsonl"):
+        (tmp_path / "files" / suffix).mkdir(parents=True)
+        for seed in range(2):
+            rng = np.random.default_rng(seed)
+            logits, labels = rng.normal(size=(12, 2)).astype(np.float32), np.arange(12) % 2
+            states, file = rng.normal(size=(2, 12, 4)).astype(np.float32), tmp_path / "files" / suffix / f"seed{seed}"
+            ids = [f"e{n}" for n in range(12)]
+            if suffix == "npz":
+                np.savez(f"{file}.npz", logits=logits, labels=labels, representations=states, ids=np.array(ids))
+            elif suffix == "safetensors":
+                record_run(f"{file}.safetensors", logits=logits, labels=labels, representations=states, ids=ids)
+            else:
+                lines = [
+                    {"id": name, "label": int(label), "logit_0": float(one), "logit_1": float(two)}
+                    for name, label, (one, two) in zip(ids, labels, logits, strict=True)
+                ]
+                if suffix == "jsonl":
+                    Path(f"{file}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+                else:
+                    text = "".join(",".join(map(str, line.values())) + "\n" for line in lines)
+                    Path(f"{file}.csv").write_text(",".join(lines[0]) + "\n" + text)
+    store = made_store(tmp_path / "store", made_study(recipes=["standard", "mmr"]))
+    places = {name: tmp_path / name for name in ("csv", "tsv", "gz", "files")}
+    return {"model": tiny_model, "task": tiny_task, "store": store.path, **places}
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the limit of memory is set from what Linux tells")
+@pytest.mark.parametrize("kind", MUTATIONS)
+def test_no_mutated_file_makes_the_command_line_fail_in_another_way_than_by_saying_what_is_wrong(kind, parts, tmp_path):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    paths = json.dumps({name: str(path) for name, path in parts.items()})
+    words = [sys.executable, str(TESTS / "fuzzing.py"), kind, "0", str(MUTATIONS[kind]), str(scratch), paths]
+    environment = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == []

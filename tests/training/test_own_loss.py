@@ -1,0 +1,117 @@
+import pytest
+import torch
+from architectures import batch, rows, tiny_classifier
+from transformers import Trainer, TrainingArguments, set_seed
+
+import steadytune as st
+from steadytune.errors import UserError
+
+WEIGHTS = torch.tensor([1.0, 9.0])
+
+
+def weighted(outputs, labels, num_items_in_batch=None):
+    return torch.nn.functional.cross_entropy(outputs.logits, labels, WEIGHTS)
+
+
+def weighted_sum(outputs, labels, num_items_in_batch):
+    return torch.nn.functional.cross_entropy(outputs.logits, labels, WEIGHTS, reduction="sum") / num_items_in_batch
+
+
+class Weighted(st.StableTrainer):
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        labels = inputs.pop("labels")
+        outputs = model(**inputs)
+        loss = torch.nn.functional.cross_entropy(outputs.logits.view(-1, model.config.num_labels), labels, WEIGHTS)
+        return (loss, outputs) if return_outputs else loss
+
+
+class Onward(st.StableTrainer):
+    def compute_loss(self, model, inputs, return_outputs=False, **named):
+        return super().compute_loss(model, inputs, return_outputs, **named)
+
+
+class Elsewhere(st.StableTrainer):
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        outputs = self.model(**inputs)
+        return (outputs.loss, outputs) if return_outputs else outputs.loss
+
+
+class States(st.StableTrainer):
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        outputs = model(**inputs, output_hidden_states=True)
+        return outputs.loss + outputs.hidden_states[-1].square().mean()
+
+
+class Past(st.StableTrainer):
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        return Trainer.compute_loss(self, model, inputs, return_outputs)
+
+
+def trained(folder, methods=(), cls=st.StableTrainer, count=16, size=8, passes=1, dropout=False, **options):
+    """Weights after plain gradient descent, and the trainer."""
+    arguments = {name: options.pop(name) for name in ("eval_strategy", "eval_steps") if name in options}
+    set_seed(0)
+    trainer = cls(
+        model=tiny_classifier("bert", dropout=dropout),
+        args=TrainingArguments(
+            str(folder),
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=passes,
+            max_grad_norm=0.0,
+            optim="sgd",
+            learning_rate=0.05,
+            num_train_epochs=1,
+            report_to="none",
+            save_strategy="no",
+            disable_tqdm=True,
+            use_cpu=True,
+            **arguments,
+        ),
+        train_dataset=rows(count),
+        eval_dataset=rows(6, seed=3),
+        data_collator=batch,
+        stabilizers=methods,
+        **options,
+    )
+    trainer.train()
+    return torch.cat([weight.detach().flatten() for weight in trainer.model.parameters()]), trainer
+
+
+@pytest.mark.parametrize("methods", [["mmr"], ["mhloss"], ["smart"]])
+def test_class_weights_in_compute_loss_are_those_of_compute_loss_func_and_keep_the_stabilizers(methods, tmp_path):
+    overridden, trainer = trained(tmp_path, methods, Weighted)
+    given, other = trained(tmp_path, methods, compute_loss_func=weighted)
+
+    assert torch.equal(overridden, given)
+    assert trainer.evaluate()["eval_loss"] == other.evaluate()["eval_loss"]
+    assert not torch.allclose(overridden, trained(tmp_path, [], Weighted)[0], atol=1e-5)
+    assert not torch.allclose(overridden, trained(tmp_path, methods)[0], atol=1e-3)
+
+
+def test_an_override_that_passes_on_is_left_alone(tmp_path):
+    assert torch.equal(trained(tmp_path, ["mmr"], Onward)[0], trained(tmp_path, ["mmr"])[0])
+
+
+@pytest.mark.parametrize("cls", [Elsewhere, States, Past])
+def test_an_override_that_stabilizers_cannot_work_with_is_refused_with_the_way_out(cls, tmp_path):
+    with pytest.raises(UserError, match="compute_loss_func"):
+        trained(tmp_path, ["mmr"], cls)
+
+
+def test_an_override_and_a_function_are_one_too_many(tmp_path):
+    with pytest.raises(UserError, match="which of them"):
+        trained(tmp_path, ["mmr"], Weighted, compute_loss_func=weighted)
+
+
+@pytest.mark.parametrize("options", [{}, {"methods": ["mhloss"]}, {"compute_loss_func": weighted_sum}])
+def test_an_uneven_last_step_in_passes_is_that_of_one_batch(options, tmp_path):
+    whole, _ = trained(tmp_path, count=15, size=8, **options)
+    passes, _ = trained(tmp_path, count=15, size=2, passes=4, **options)
+
+    assert torch.allclose(whole, passes, atol=1e-6)
+
+
+def test_evaluation_during_training_does_not_change_it(tmp_path):
+    plain, _ = trained(tmp_path, size=4, dropout=True)
+    for when in ({"eval_strategy": "epoch"}, {"eval_strategy": "steps", "eval_steps": 1}):
+        assert torch.equal(trained(tmp_path, size=4, dropout=True, **when)[0], plain)

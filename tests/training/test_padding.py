@@ -1,0 +1,61 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from architectures import END, tiny_classifier
+from torch import nn
+from transformers import AutoTokenizer, DataCollatorWithPadding
+
+import steadytune as st
+from steadytune.errors import UserError
+from steadytune.training.models import align_padding
+from steadytune.training.padding import padding_id, say_padding, tokenizer_in
+
+LONG, SHORT = [4, 10, 11, 12, 13, 14], [5, 20, 21, 22]
+
+
+def padded(used):
+    return {
+        "input_ids": torch.tensor([LONG, [*SHORT, used, used]]),
+        "attention_mask": torch.tensor([[1] * 6, [1] * 4 + [0] * 2]),
+    }
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2", "llama+lora"])
+@pytest.mark.parametrize("used", [7, END])
+def test_a_decoder_reads_a_padded_text_as_it_reads_it_alone(name, used):
+    model = tiny_classifier(name).eval()
+    with torch.no_grad():
+        alone = model(input_ids=torch.tensor([SHORT]), attention_mask=torch.ones(1, 4).long()).logits[0]
+        assert not torch.allclose(model(**padded(used)).logits[1], alone, atol=1e-3)
+        with pytest.warns(UserWarning, match=f"takes id 0 for padding and its tokenizer pads with {used}"):
+            say_padding(model, SimpleNamespace(pad_token_id=used))
+        assert torch.allclose(model(**padded(used)).logits[1], alone, atol=1e-5)
+    assert padding_id(model) == used
+
+
+def test_where_nothing_contradicts_nothing_is_said():
+    model = tiny_classifier("llama")
+    assert align_padding(model, SimpleNamespace(pad_token_id=0)) is None
+    assert align_padding(model, SimpleNamespace(pad_token_id=None)) is None
+    model.config.pad_token_id = None
+    assert align_padding(model, SimpleNamespace(pad_token_id=5)) is None
+    assert padding_id(model) == 5
+    assert align_padding(nn.Linear(2, 2), SimpleNamespace(pad_token_id=5)) is None
+
+
+def test_the_tokenizer_is_found_in_what_pads(tiny_model):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    collator = DataCollatorWithPadding(tokenizer)
+    loader = torch.utils.data.DataLoader([], collate_fn=collator)
+    assert tokenizer_in(None, loader) is tokenizer
+    assert tokenizer_in(None, len, nn.Linear(1, 1)) is None
+
+
+def test_a_batch_that_is_padded_otherwise_is_refused_in_training_and_said_in_a_recording(tmp_path):
+    model = tiny_classifier("llama")
+    inputs = {**padded(7), "labels": torch.tensor([0, 1])}
+    with pytest.raises(UserError, match="padded with id 7, and the model takes 0"):
+        st.Stabilization(model.train(), ["mmr"]).backward(model, inputs)
+    with pytest.warns(UserWarning, match="padded with id 7, and the model takes 0"):
+        st.record_model(tmp_path / "run.safetensors", tiny_classifier("llama"), [inputs])
