@@ -41,7 +41,7 @@ def sources(found):
     ],
 )
 def test_runs_whose_seeds_move_together_or_are_unknown_have_nothing_to_split(seeds):
-    assert variance_components(scored(range(len(seeds)), seeds)) == ()
+    assert variance_components(scored(np.arange(len(seeds)) / 10, seeds)) == ()
 
 
 def test_a_grid_is_split_into_the_seeds_that_vary_and_their_interaction():
@@ -78,7 +78,7 @@ def test_texts_disagree_where_they_are_not_equal():
 
 
 def test_a_regression_has_components_of_its_score_alone():
-    cohort = scored(range(9), GRID, logits=np.ones((9, 4, 1)), kind="regression")
+    cohort = scored(np.arange(9) / 10, GRID, logits=np.ones((9, 4, 1)), kind="regression")
     assert [found.measure for found in variance_components(cohort)] == ["score"]
 
 
@@ -140,6 +140,7 @@ def test_small_interactions_of_three_seeds_are_summed_up():
     rng = np.random.default_rng(3)
     seeds = list(itertools.product(range(4), repeat=3))
     scores = rng.normal(0, 1, (3, 4))[range(3), np.array(seeds)].sum(axis=1) + rng.normal(0, 0.01, 64)
+    scores = 0.5 + scores / 20
     (found,) = variance_components(scored(scores, ["/".join(map(str, one)) for one in seeds]))
     assert len(found.sources) == 7
     said = describe_components(found)
@@ -154,7 +155,7 @@ def test_unknown_scores_have_no_components():
 
 
 def test_rows_hold_every_source_of_every_cohort():
-    cohorts = [scored(np.arange(9.0) ** 2, GRID, model="m", task="t"), scored([1, 2], ["0", "1"])]
+    cohorts = [scored((np.arange(9) / 10) ** 2, GRID, model="m", task="t"), scored([0.1, 0.2], ["0", "1"])]
     rows = component_rows(cohorts)
     assert [(row.model, row.task, row.recipe, row.measure, row.source, row.freedom) for row in rows] == [
         ("m", "t", "standard", "score", "init", 2),

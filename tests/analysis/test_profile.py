@@ -41,6 +41,10 @@ def unknown(found, measures):
 
 
 class TestValues:
+    def test_a_measure_of_another_name_is_no_unknown_value(self, three_runs):
+        with pytest.raises(UserError, match="unknown measure 'dissagreement': did you mean 'disagreement'"):
+            profile(three_runs).last("dissagreement")
+
     def test_measures_come_in_order_with_representations_once_per_layer(self, three_runs):
         found = profile(three_runs)
         assert [value.measure for value in found.values] == [

@@ -27,6 +27,20 @@ def test_runs_that_are_the_same_to_the_last_bit_are_said_to_be_and_have_no_inter
     assert np.isfinite(found.last("disagreement").value)
 
 
+def test_copies_are_no_evidence_in_a_comparison_nor_of_runs_that_do_not_fail():
+    logits, labels = made_logits(12)
+    baseline = st.Cohort(logits=logits[:6], labels=labels, recipe="standard")
+    alone, copied = (st.Cohort(logits=logits[runs], labels=labels, recipe="mmr") for runs in (range(6, 12), [6] * 6))
+    for other, known in ((alone, True), (copied, False)):
+        comparison = st.compare([baseline, other])
+        (row,) = [row for row in comparison.rows() if row.recipe == "mmr"]
+        assert np.isfinite(row.differences["mean"].interval.value)
+        assert np.isfinite(row.differences["mean"].interval.low) == known
+        tested = [name for name, difference in row.differences.items() if np.isfinite(difference.significance.p)]
+        assert bool(tested) == known
+        assert any("may fail (95 %)" in note for note in row.profile.notes) == known
+
+
 def test_equal_answers_without_outputs_are_copies_only_if_errors_are_shared():
     labels = np.arange(EXAMPLES) % 2
     wrong = np.where(np.arange(EXAMPLES) % 5 == 0, 1 - labels, labels)

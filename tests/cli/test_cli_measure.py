@@ -141,9 +141,7 @@ def test_a_folder_of_a_study_is_measured(tmp_path):
 
 def test_a_metric_that_is_unknown_or_means_nothing_here_is_refused(runs):
     assert "unknown metric 'acuracy': did you mean 'accuracy'?" in refused("measure", *runs, "--metric", "acuracy")
-    assert "metric 'pearson' is not defined for a classification task" in refused(
-        "measure", *runs, "--metric", "pearson"
-    )
+    assert "metric 'pearson' needs a regression" in refused("measure", *runs, "--metric", "pearson")
 
 
 @pytest.mark.parametrize(
@@ -266,7 +264,7 @@ def test_a_file_that_is_not_npz_or_damaged_is_named(runs, how):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "said"), [("safetensors", "cannot be read as"), ("parquet", "is not a parquet file")]
+    ("suffix", "said"), [("safetensors", "cannot be read as"), ("parquet", "is not a whole parquet file")]
 )
 def test_a_file_of_another_format_that_is_damaged_is_named(runs, tmp_path, suffix, said):
     path = tmp_path / f"broken.{suffix}"

@@ -272,6 +272,29 @@ def test_semicolons_with_decimal_commas_are_read(tmp_path):
     check(st.read_runs(tmp_path), probable=True)
 
 
+def test_arrays_in_json_are_tables_beside_what_training_leaves(tmp_path):
+    for run in range(3):
+        rows = [
+            {"label": int(one), "prediction": int(other)} for one, other in zip(LABELS, PREDICTED[run], strict=True)
+        ]
+        (tmp_path / f"s{run}.json").write_text(json.dumps(rows, indent=1))
+    (tmp_path / "all_results.json").write_text('{"eval_accuracy": 1.0}')
+    (tmp_path / "trainer_state.json").write_text("{}")
+    check(st.read_runs(tmp_path), probable=False)
+
+
+def test_text_that_is_not_in_utf_8_is_read_in_the_encoding_that_is_named(tmp_path):
+    words = np.array(["nein", "für"])
+    for run in range(3):
+        frame = pd.DataFrame({"label": words[LABELS], "prediction": words[PREDICTED[run]]})
+        frame.to_csv(tmp_path / f"s{run}.csv", index=False, encoding="latin-1")
+    with pytest.raises(UserError, match="--set encoding=latin-1"):
+        st.read_runs(tmp_path)
+    cohort = st.read_runs(tmp_path, columns={"encoding": "latin-1"})
+    check(cohort, probable=False)
+    assert cohort.label_names == ("für", "nein")
+
+
 def test_a_column_that_may_be_several_things_is_asked_about(tmp_path):
     write(tmp_path, {"label": LABELS, "score": POSITIVE.__getitem__})
     with pytest.raises(UserError, match="--set probability=score"):

@@ -22,7 +22,7 @@ def test_predicted_classes_alone_make_a_cohort():
 
 @pytest.mark.parametrize("labels", [[0, 1, -1, 1], [0, 1, 0.5, 1]])
 def test_labels_of_predicted_classes_are_classes(labels):
-    with pytest.raises(UserError, match="labels must be class numbers"):
+    with pytest.raises(UserError, match="labels must be class numbers from 0, but row 2 holds"):
         st.Cohort(predictions=PREDICTIONS, labels=labels)
 
 

@@ -1,6 +1,7 @@
 import errno
 import os
 import random
+import re
 import shutil
 import sys
 
@@ -290,7 +291,7 @@ def test_two_processes_started_on_one_folder_share_the_work(study, start, tmp_pa
     results = [process.wait() for process in processes]
     assert [result.code for result in results] == [0, 0], results
     check_whole(out, given)
-    lines = [line for result in results for line in result.out.splitlines() if line.startswith("[")]
+    lines = [line for result in results for line in result.out.splitlines() if re.match(r"\[\d+/\d+\] ", line)]
     mine = [line.partition("] ")[2].partition(":")[0] for line in lines if "another process" not in line]
     assert sorted(mine) == [f"standard, seed {seed}" for seed in range(seeds)], "each run is trained once"
     for result in results:

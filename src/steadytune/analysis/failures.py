@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from steadytune.analysis.intervals import LEVEL
+from steadytune.analysis.suspicion import copies
 from steadytune.analysis.wording import named_runs, percent, runs_noun, scored
 from steadytune.records import Cohort
 
@@ -61,10 +62,11 @@ def failure_limit(cohort: Cohort) -> float:
 def failure_words(cohort: Cohort) -> str:
     """Say how many runs may fail, given how many did; "" for so many runs that it need not be said, or fewer than two.
 
-    Where no run failed, no interval can know of those that do.
+    Where no run failed, no interval can know of those that do. Of runs that are copies nothing is said: they are no
+    sample.
     """
     wrong, total = wrong_runs(cohort)
-    if not 1 < total <= _MANY_RUNS:
+    if not 1 < total <= _MANY_RUNS or copies(cohort):
         return ""
     noun = runs_noun(cohort.seeds)
     limit = failure_limit(cohort)

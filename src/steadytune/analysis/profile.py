@@ -21,7 +21,7 @@ from steadytune.analysis.scores import count_examples, possible_scores
 from steadytune.analysis.suspicion import copies, suspicious
 from steadytune.analysis.tables import Pairs, pair_tables, predicted_numbers
 from steadytune.analysis.value import Value
-from steadytune.errors import UserError
+from steadytune.errors import UserError, unknown_name
 from steadytune.measures import fleiss_kappa, intraclass_correlation, layer_distances, pair_mean, score_spread
 from steadytune.records import Cohort
 
@@ -70,6 +70,7 @@ class Profile:
             two cohorts with the same examples, or the same seeds, shares what was drawn.
         notes: What a reader must know before trusting a value, one sentence each.
         first_notes: Those of them that come before any number: how files were read, copies, classes in another order.
+        copied: Whether runs are copies of one another, so that they are no sample of runs, and nothing has an interval.
     """
 
     cohort: Cohort
@@ -80,9 +81,17 @@ class Profile:
     resampled: Resamples
     notes: tuple[str, ...]
     first_notes: tuple[str, ...] = ()
+    copied: bool = False
 
     def last(self, measure: str) -> Value:
-        """Return a measure's value, of a representation measure that at the last layer; NaN of one it does not have."""
+        """Return a measure's value, of a representation measure that at the last layer; NaN of one it does not have.
+
+        Raises:
+            UserError: There is no measure of that name.
+        """
+        every = (*MEASURES, *TEXT_MEASURES, *REGRESSION_MEASURES)
+        if measure not in every:
+            raise unknown_name("measure", measure, every)
         return next((one for one in reversed(self.values) if one.measure == measure), Value(measure, None, *UNKNOWN))
 
 
@@ -139,8 +148,8 @@ def _profile(cohort: Cohort, report: Callable[[float], None]) -> Profile:
     predictions = _prediction_values(cohort, tables, resamples)
     first_notes = (*cohort.notes, *suspicious(cohort))
     mean, *values = _mean(cohort, resamples), _spread(cohort, resamples), *predictions, *representations
-    if copies(cohort):
-        # Runs that are one are no sample of runs.
+    copied = bool(copies(cohort))
+    if copied:
         mean, *values = (replace(value, low=math.nan, high=math.nan) for value in (mean, *values))
     return Profile(
         cohort=cohort,
@@ -150,6 +159,7 @@ def _profile(cohort: Cohort, report: Callable[[float], None]) -> Profile:
         evaluation=evaluation_error(cohort),
         resampled=resamples,
         first_notes=first_notes,
+        copied=copied,
         notes=(
             *first_notes,
             *run_notes(cohort),

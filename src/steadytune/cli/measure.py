@@ -44,7 +44,7 @@ def measure(
             "--set",
             metavar="KEY=VALUE",
             help="Which column is what, where its name does not say: group=passage, label=gold, ignore=a,b; "
-            "kind=regression; axes=examples-first. May be repeated.",
+            "kind=regression; axes=examples-first; encoding=latin-1. May be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -54,13 +54,14 @@ def measure(
 ) -> None:
     """Measure how unstable runs are that differ in their seed alone, with 95 % intervals.
 
-    A file holds one run, the examples in the same order in every file:
+    A file holds one run, or several with a column `seed`. What was read is said first:
 
-    - .npz or .safetensors: arrays `logits` or `probabilities` (examples x classes), `labels` (examples), and if wanted
-    `representations` (layers x examples x width), `scores`, `ids`. `st.StabilityRecorder` and `st.record_run` write it.
+    - .npz or .safetensors: arrays `logits` or `probabilities` (examples x classes) or `predictions`, `labels`,
+    and if wanted `representations` (layers x examples x width), `scores`, `ids`, `groups`. `st.StabilityRecorder` and
+    `st.record_run` write it.
 
-    - .csv, .tsv, .jsonl or .parquet: a row per example with `label`, `logit_0`, `logit_1` ... (or `prob_0` ...), and if
-    wanted `id` and `text`; for generated text `generation` and `reference`.
+    - .csv, .tsv, .jsonl, .json or .parquet: a row per example with `label`, `logit_0`, `logit_1` ... (or `prob_0`
+    ..., or `prediction`), and if wanted `id`, `text`, `group`; for generated text `generation` and `reference`.
 
     **Example**
 
@@ -113,7 +114,7 @@ def _measure_files(
     with console.status("reading") as status:
         for number, path in enumerate(files, start=1):
             status.update(f"reading file {number} of {len(files)}")
-            sources.append(read_source(path))
+            sources.append(read_source(path, choices.encoding))
     runs = runs_of(sources, choices, metric)
     cohort = cohort_of(runs, metric, choices, positive)
     with bar(console, "measuring") as progress:

@@ -37,16 +37,16 @@ def read_runs(
     """Read runs that were trained elsewhere, one file each, into a cohort.
 
     Args:
-        paths: Two or more files .npz, .safetensors, .csv, .tsv, .jsonl or .parquet, or one folder of them; one file of
-            several runs, whose column `seed` names them.
+        paths: Two or more files .npz, .safetensors, .csv, .tsv, .jsonl, .json or .parquet, or one folder of them; one
+            file of several runs, whose column `seed` names them.
         metric: What scores the runs: a score that every file holds, or else a metric that follows from predictions and
             labels. Left out, it is the most natural of the scores that every file holds, never a loss where there is
             more, or else accuracy (of a regression, Pearson's correlation; of texts, the share that equals the
             reference). Recorded scores that contradict predictions and labels are said to do so, and not taken.
         columns: Which column is what, where its name does not say: {"group": "passage"}. Keys are "label",
             "prediction", "logits", "probability" (of class 1), "id", "group", "seed", "text", "generation", "reference"
-            and "states"; "ignore" for columns to leave aside, "kind" for a task kind, and "axes" for "layers-first" or
-            "examples-first" states.
+            and "states"; "ignore" for columns to leave aside, "kind" for a task kind, "axes" for "layers-first" or
+            "examples-first" states, and "encoding" of text that is not UTF-8.
         positive: Name or number of the class that a metric such as F1 speaks of; by default of two classes the second,
             or where they have names as `metrics.positive` says.
 
@@ -56,7 +56,7 @@ def read_runs(
     """
     listed = [paths] if isinstance(paths, (str, Path)) else paths
     choices = Choices.parse(columns or {})
-    sources = [read_source(file) for file in run_files([Path(path) for path in listed])]
+    sources = [read_source(file, choices.encoding) for file in run_files([Path(path) for path in listed])]
     return cohort_of(runs_of(sources, choices, metric), metric, choices, positive)
 
 

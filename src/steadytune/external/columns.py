@@ -82,12 +82,14 @@ class Choices:
         ignore: Columns that are left aside.
         kind: Task kind, or None.
         axes: "layers-first" or "examples-first", of states; None where sizes shall tell.
+        encoding: Of tables whose text is not UTF-8.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     ignore: frozenset[str] = frozenset()
     kind: Kind | None = None
     axes: str | None = None
+    encoding: str | None = None
 
     @staticmethod
     def parse(given: Mapping[str, str]) -> Choices:
@@ -99,7 +101,7 @@ class Choices:
         columns: dict[str, str] = {}
         ignore: frozenset[str] = frozenset()
         kind: Kind | None = None
-        axes = None
+        axes = encoding = None
         for key, value in given.items():
             if key == "ignore":
                 ignore = frozenset(part.strip() for part in value.split(",") if part.strip())
@@ -111,11 +113,13 @@ class Choices:
                 if value not in AXES:
                     raise unknown_name("axes", value, AXES)
                 axes = value
+            elif key == "encoding":
+                encoding = value
             elif key in _SETTINGS:
                 columns[_SETTINGS[key]] = value
             else:
-                raise unknown_name("setting", key, (*_SETTINGS, "ignore", "kind", "axes"))
-        return Choices(columns, ignore, kind, axes)
+                raise unknown_name("setting", key, (*_SETTINGS, "ignore", "kind", "axes", "encoding"))
+        return Choices(columns, ignore, kind, axes, encoding)
 
 
 @dataclass(frozen=True)

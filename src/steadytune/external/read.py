@@ -24,11 +24,17 @@ from steadytune.external.understand import understand
 from steadytune.files import CorruptFile, check_regular, map_arrays, parse_json
 from steadytune.records.checks import Kind, check_finite, check_run
 from steadytune.tasks.table import NoNumber, Table
-from steadytune.tasks.tables import read_table
+from steadytune.tasks.tables import Format, read_table
 
 ARRAY_SUFFIXES = (".npz", ".safetensors")
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _LISTED = ", ".join((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
+
+# What training leaves beside a run, and is none.
+_NO_RUN = re.compile(
+    r"(.*config|.*results|.*metrics|.*state|.*args|.*arguments|.*tokenizer|special_tokens_map|added_tokens|vocab|"
+    r".*index|dataset_info|run|args|summary|metadata)\.json"
+)
 
 # Metadata of .safetensors that are lists, in JSON, and words.
 _TEXTS = ("label_names", "ids", "texts", "generations", "references")
@@ -95,12 +101,20 @@ def _file_of(folder: Path) -> Path:
 
 def _runs_in(folder: Path) -> list[Path]:
     return sorted(
-        (path for path in folder.iterdir() if _suffix(path) and path.name[0] != "." and path.is_file()), key=_in_order
+        (path for path in folder.iterdir() if _suffix(path) and not _is_beside(path) and path.is_file()), key=_in_order
     )
 
 
-def read_source(path: Path) -> Source:
+def _is_beside(path: Path) -> bool:
+    return path.name[0] == "." or _NO_RUN.fullmatch(path.name.lower()) is not None
+
+
+def read_source(path: Path, encoding: str | None = None) -> Source:
     """Read what a file holds, without asking what it means.
+
+    Args:
+        path: The file.
+        encoding: Of its text, where it is not UTF-8.
 
     Raises:
         UserError: The file cannot be read; names it.
@@ -111,7 +125,7 @@ def read_source(path: Path) -> Source:
     if suffix is None:
         raise UserError(f"{path}: files of runs end in {_LISTED}; the tables also in .gz")
     if suffix not in ARRAY_SUFFIXES:
-        table = read_table(path)
+        table = read_table(path, Format(encoding, "encoding"))
         if not len(table):
             raise UserError(f"{path} has no rows")
         table = replace(table, columns={name: _figures(table, name) for name in table.columns})

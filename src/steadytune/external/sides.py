@@ -71,7 +71,7 @@ def read_sides(
         if resolved.count(file.resolve()) > 1:
             raise UserError(f"{file} is given twice: a run does not differ from itself")
     choices = Choices.parse(columns or {})
-    runs = runs_of([read_source(file) for side in files for file in side], choices, metric)
+    runs = runs_of([read_source(file, choices.encoding) for side in files for file in side], choices, metric)
     sides = [[run for run in runs if Path(run.file or run.origin) in side] for side in files]
     return Sides(part(sides, _names(places), metric, choices, positive), tuple(run for side in sides for run in side))
 

@@ -104,11 +104,13 @@ class LastLayer:
 def _gives(layer: nn.Module, features: Tensor, logits: Tensor) -> bool:
     if not logits.numel():
         return True
-    # Without its hooks: they have changed these features already.
-    given = layer.forward(features)
+    # Without its hooks: they have changed these features already. Under autocast they may be narrower than its weights.
+    weight = next(layer.parameters(), None)
+    given = layer.forward(features if weight is None else features.to(weight.dtype))
     if given.numel() != logits.numel():
         return False
     difference = (given.view_as(logits).float() - logits.float()).abs().max()
-    rounding = _HALF_ROUNDING if min(given.element_size(), logits.element_size()) < 4 else _ROUNDING
+    narrowest = min(features.element_size(), given.element_size(), logits.element_size())
+    rounding = _HALF_ROUNDING if narrowest < 4 else _ROUNDING
     # Logits that are not finite say nothing; the loss will not be finite either.
     return bool(difference <= rounding * logits.float().abs().max()) or not bool(torch.isfinite(logits).all())

@@ -99,7 +99,7 @@ def test_only_what_the_draws_of_the_largest_size_need_is_encoded(tiny_model, tmp
         table = feature_study(specs(tiny_model, task), cache, sizes=sizes, draws=draws, settings=FEWEST)
         (stored,) = cache.glob("features-*.safetensors")
         record = json.loads(stored.with_suffix(".json").read_text(encoding="utf-8"))
-        assert len(read_arrays(stored, record["sha256"])["train"]) == encoded
+        assert len(read_arrays(stored, record["arrays"])["train"]) == encoded
         assert table["dataset"].nunique() == draws * len(sizes)
 
 

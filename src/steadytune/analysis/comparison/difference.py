@@ -159,7 +159,8 @@ def differences(profile: Profile, baseline: Profile) -> dict[str, Difference]:
 
     Returns:
         "mean", "sd_ratio", "failed", and the measures but for "sd", those of representations at the last layer. What
-        permutation tests say of these examples is in "mean_here" and "sd_ratio_here", without interval.
+        permutation tests say of these examples is in "mean_here" and "sd_ratio_here", without interval. Where runs are
+        copies of one another nothing is tested: they are no sample.
     """
     cohort, other = profile.cohort, baseline.cohort
     pairs = shared_runs(cohort.seeds, other.seeds)
@@ -167,11 +168,13 @@ def differences(profile: Profile, baseline: Profile) -> dict[str, Difference]:
     found = {"mean": _difference("mean", profile.mean.value - baseline.mean.value, _mean(profile, baseline, pairs))}
     found["sd_ratio"] = _ratio(profile, baseline)
     found["failed"] = _failures(cohort, other)
+    if profile.copied or baseline.copied:
+        found["failed"] = Difference("failed", found["failed"].interval._replace(low=math.nan, high=math.nan), UNTESTED)
     for measure in dict.fromkeys(value.measure for value in profile.values):
         if measure != "sd" and measure in {value.measure for value in baseline.values}:
             value = profile.last(measure).value - baseline.last(measure).value
             found[measure] = _difference(measure, value, _estimate(value, measure, profile, baseline))
-    if scored:
+    if scored and not (profile.copied or baseline.copied):
         here = {"mean": mean_test(cohort.scores, other.scores, pairs)}
         here["sd_ratio"] = spread_tests(cohort.scores, other.scores, pairs)[0]
         for measure, test in here.items():
@@ -264,7 +267,7 @@ def _drawn(
     measure: str, profile: Profile, baseline: Profile
 ) -> tuple[tuple[NDArray[np.float64], ...], tuple[NDArray[np.float64], ...]] | None:
     """Return what was drawn of the two: runs and examples, runs, examples; None for too few runs."""
-    if min(len(profile.cohort), len(baseline.cohort)) < FEWEST:
+    if min(len(profile.cohort), len(baseline.cohort)) < FEWEST or profile.copied or baseline.copied:
         return None
     if not all(measure in found.resampled.both for found in (profile, baseline)):
         return None
