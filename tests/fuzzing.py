@@ -126,7 +126,7 @@ def study_files(rng: random.Random, folder: Path, parts: dict[str, Path]) -> str
 
 
 def task_folders(rng: random.Random, folder: Path, parts: dict[str, Path]) -> str:
-    task = shutil.copytree(parts[rng.choice(["task", "csv", "tsv", "gz"])], folder / "task")
+    task = shutil.copytree(parts[rng.choice(["task", "csv", "tsv", "parquet", "gz"])], folder / "task")
     file = rng.choice(sorted(task.iterdir()))
     file.write_bytes(mutated(rng, file.read_bytes()))
     words = ["--model", parts["model"], "--task", task, "--seeds", 1, "--out", folder / "out", "--workers", 1]
@@ -137,7 +137,7 @@ def run_files(rng: random.Random, folder: Path, parts: dict[str, Path]) -> str:
     from steadytune.errors import UserError
     from steadytune.external import read_runs
 
-    files = sorted((parts["files"] / rng.choice(["npz", "safetensors", "csv", "jsonl"])).iterdir())
+    files = sorted((parts["files"] / rng.choice(["npz", "safetensors", "csv", "jsonl", "json", "parquet"])).iterdir())
     copies = [Path(shutil.copy(file, folder)) for file in files]
     copies[0].write_bytes(mutated(rng, copies[0].read_bytes()))
     if rng.random() < 0.1:

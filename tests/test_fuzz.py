@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_runs import made_store, made_study
 
@@ -14,6 +15,25 @@ from steadytune.external import record_run
 
 TESTS = Path(__file__).parent
 MUTATIONS = {"study": 150, "task": 130, "run": 120, "folder": 100}
+
+
+def write_run(file, seed):
+    rng = np.random.default_rng(seed)
+    logits, labels = rng.normal(size=(12, 2)).astype(np.float32), np.arange(12) % 2
+    states, ids = rng.normal(size=(2, 12, 4)).astype(np.float32), [f"e{n}" for n in range(12)]
+    if file.suffix == ".npz":
+        np.savez(file, logits=logits, labels=labels, representations=states, ids=np.array(ids))
+        return
+    if file.suffix == ".safetensors":
+        record_run(file, logits=logits, labels=labels, representations=states, ids=ids)
+        return
+    table = pd.DataFrame({"id": ids, "label": labels, "logit_0": logits[:, 0], "logit_1": logits[:, 1]})
+    if file.suffix == ".parquet":
+        table.to_parquet(file)
+    elif file.suffix == ".csv":
+        table.to_csv(file, index=False)
+    else:
+        table.to_json(file, orient="records", lines=file.suffix == ".jsonl")
 
 
 @pytest.fixture
@@ -30,32 +50,18 @@ def parts(tiny_model, tiny_task, tmp_path):
                 writer = csv.DictWriter(file, held[0].keys(), delimiter=delimiter)
                 writer.writeheader()
                 writer.writerows(held)
+    (tmp_path / "parquet").mkdir()
+    for name, held in rows.items():
+        pd.DataFrame(held).to_parquet(tmp_path / "parquet" / f"{name}.parquet")
     (tmp_path / "gz").mkdir()
     for file in tiny_task.iterdir():
         (tmp_path / "gz" / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
-    for suffix in ("npz", "safetensors", "csv", "jsonl"):
+    for suffix in ("npz", "safetensors", "csv", "jsonl", "json", "parquet"):
         (tmp_path / "files" / suffix).mkdir(parents=True)
         for seed in range(2):
-            rng = np.random.default_rng(seed)
-            logits, labels = rng.normal(size=(12, 2)).astype(np.float32), np.arange(12) % 2
-            states, file = rng.normal(size=(2, 12, 4)).astype(np.float32), tmp_path / "files" / suffix / f"seed{seed}"
-            ids = [f"e{n}" for n in range(12)]
-            if suffix == "npz":
-                np.savez(f"{file}.npz", logits=logits, labels=labels, representations=states, ids=np.array(ids))
-            elif suffix == "safetensors":
-                record_run(f"{file}.safetensors", logits=logits, labels=labels, representations=states, ids=ids)
-            else:
-                lines = [
-                    {"id": name, "label": int(label), "logit_0": float(one), "logit_1": float(two)}
-                    for name, label, (one, two) in zip(ids, labels, logits, strict=True)
-                ]
-                if suffix == "jsonl":
-                    Path(f"{file}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-                else:
-                    text = "".join(",".join(map(str, line.values())) + "\n" for line in lines)
-                    Path(f"{file}.csv").write_text(",".join(lines[0]) + "\n" + text)
+            write_run(tmp_path / "files" / suffix / f"seed{seed}.{suffix}", seed)
     store = made_store(tmp_path / "store", made_study(recipes=["standard", "mmr"]))
-    places = {name: tmp_path / name for name in ("csv", "tsv", "gz", "files")}
+    places = {name: tmp_path / name for name in ("csv", "tsv", "parquet", "gz", "files")}
     return {"model": tiny_model, "task": tiny_task, "store": store.path, **places}
 
 
