@@ -209,7 +209,7 @@ def test_a_file_without_predictions_is_named_with_what_it_holds(runs):
     np.savez(runs[1], other=np.zeros(2), labels=np.zeros(EXAMPLES))
     said = refused("measure", *runs)
     assert said.startswith(f"error: {runs[1]}: no 'logits', 'probabilities', 'predictions', 'representations' or")
-    assert said.endswith("it holds labels, other")
+    assert said.endswith("it holds other, labels")
 
 
 class Bomb:

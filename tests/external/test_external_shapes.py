@@ -189,9 +189,13 @@ def test_recorded_classes_in_another_order_are_matched_by_name_or_refused(tmp_pa
 
 def test_examples_without_a_label_are_left_out_and_an_empty_column_is_no_labels(tmp_path):
     labels = np.where(np.arange(6) == 2, -1, LABELS)
-    cohort = st.read_runs(write(tmp_path, {"label": labels, "pred": PREDICTED.__getitem__}))
+    write(tmp_path, {"label": labels, "pred": PREDICTED.__getitem__})
+    with pytest.raises(UserError, match=r"--set no_label=-1 .* --set no_label=never"):
+        st.read_runs(tmp_path)
+    cohort = st.read_runs(tmp_path, columns={"no_label": "-1"})
     np.testing.assert_allclose(cohort.scores, [1, 4 / 5, 1])
     assert any("1 of 6" in note for note in cohort.notes)
+    np.testing.assert_allclose(st.read_runs(tmp_path, columns={"no_label": "never"}).scores, [5 / 6, 4 / 6, 5 / 6])
     empty = st.read_runs(write(tmp_path, {"label": [None] * 6, "pred": PREDICTED.__getitem__}))
     assert not empty.scored
     assert any("'label' is empty" in note for note in empty.notes)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from steadytune.errors import UserError
 from steadytune.external.run import ExternalRun
-from steadytune.records.checks import Kind
 
 _BY_EXAMPLE = ("logits", "probabilities", "predictions", "labels", "groups", "token_counts")
 _TEXTS_BY_EXAMPLE = ("ids", "texts", "generations", "references")
@@ -23,7 +22,6 @@ def align(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
     Raises:
         UserError: Examples are in another order, and nothing tells them apart.
     """
-    aligned = list(runs)
     notes: list[str] = []
     for what, keys in _orders(runs):
         having = [at for at, key in enumerate(keys) if key is not None]
@@ -36,7 +34,7 @@ def align(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
             # Other examples: what checks the runs says so.
             continue
         if not others:
-            return aligned, notes
+            return list(runs), notes
         if len(set(first)) < len(first):
             raise UserError(
                 f"{runs[others[0]].origin}: the rows are in another order than in {runs[having[0]].origin} ({what}), "
@@ -49,15 +47,44 @@ def align(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
                 f"and {without.origin} does not say in which its own are"
             )
         place = {name: row for row, name in enumerate(first)}
+        moved = list(runs)
         for at in others:
             key = keys[at]
             assert key is not None
             order = np.empty(len(first), dtype=np.int64)
             order[[place[name] for name in key]] = np.arange(len(first))
-            aligned[at] = select(aligned[at], order)
+            moved[at] = select(moved[at], order)
+        if what.strip("'") in runs[0].counters and not _tells_order(runs, moved, what):
+            continue
         notes.append(f"The rows of {len(others)} of {len(runs)} runs were in another order and are matched by {what}.")
-        return aligned, notes
-    return aligned, notes
+        return [replace(run, columns={**run.columns, "matched": [what]}) for run in moved], notes
+    return list(runs), notes
+
+
+def _tells_order(runs: Sequence[ExternalRun], moved: Sequence[ExternalRun], what: str) -> bool:
+    """Tell by the labels whether whole numbers tell the order of the examples, or are the rank of each in its run.
+
+    Raises:
+        UserError: The labels do not tell.
+    """
+    as_is, by_number = _same_labels(runs), _same_labels(moved)
+    if as_is is not None and as_is != by_number:
+        return not as_is
+    if as_is is False:
+        return False
+    name = what.strip("'")
+    raise UserError(
+        f"{runs[0].origin}: {what} holds the same numbers in all runs, but in another order. Does it tell the examples "
+        f"apart (--set id={name}), or are the rows in the same order (--set ignore={name})?"
+    )
+
+
+def _same_labels(runs: Sequence[ExternalRun]) -> bool | None:
+    """Tell whether all runs have the same labels row by row; None where they have none."""
+    labels = [run.labels for run in runs if run.labels is not None]
+    if len(labels) < len(runs):
+        return None
+    return all(np.array_equal(one, labels[0], equal_nan=one.dtype.kind == "f") for one in labels)
 
 
 def _orders(runs: Sequence[ExternalRun]) -> list[tuple[str, list[tuple[str, ...] | None]]]:
@@ -81,8 +108,12 @@ def _orders(runs: Sequence[ExternalRun]) -> list[tuple[str, list[tuple[str, ...]
     if all(texts):
         orders.append((named("texts"), texts))
     orders += [(f"'{name}'", [tuple(run.marks[name]) for run in runs]) for name in same]
-    # The columns that tell all rows apart first.
-    return sorted(orders, key=lambda order: len(set(order[1][0] or ())) < len(order[1][0] or ()))
+
+    def rank(order: tuple[str, list[tuple[str, ...] | None]]) -> tuple[bool, bool]:
+        # The columns that tell all rows apart first, numbers last.
+        return order[0].strip("'") in runs[0].counters, len(set(order[1][0] or ())) < len(order[1][0] or ())
+
+    return sorted(orders, key=rank)
 
 
 def select(run: ExternalRun, rows: NDArray[np.int64]) -> ExternalRun:
@@ -120,7 +151,7 @@ def size(run: ExternalRun) -> int:
     return 0
 
 
-def drop_unlabelled(runs: Sequence[ExternalRun], kind: Kind) -> tuple[list[ExternalRun], list[str]]:
+def drop_unlabelled(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
     """Leave out the examples without a label, of all runs alike.
 
     Raises:
@@ -249,6 +280,11 @@ def orient_states(run: ExternalRun, axes: str | None) -> tuple[ExternalRun, list
     if axes is not None:
         return (turned, []) if axes == "examples-first" else (run, [])
     first, second = states.shape[:2]
+    if examples == first == second:
+        raise UserError(
+            f"{run.origin}: representations of shape {states.shape} have as many layers as examples: say which axis "
+            "comes first with --set axes=layers-first or axes=examples-first"
+        )
     if examples and first == examples and second % examples:
         return turned, [f"Representations are (examples, layers, width): {first} examples, {second} layers."]
     if not examples and first > second:

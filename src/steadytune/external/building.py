@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from steadytune.external.draft import Draft
 from steadytune.external.outputs import diverged
 from steadytune.external.run import ExternalRun
 from steadytune.external.source import is_nothing, number, spelled
+from steadytune.metrics import METRICS, TEXT_METRICS, plain_name
 from steadytune.records.checks import read_array
 from steadytune.tasks.table import is_missing
 
@@ -57,11 +59,13 @@ def build(found: Draft) -> ExternalRun:
         columns=found.columns,
         **arrays,
     )
-    run = replace(run, aside=found.aside, marks=_marks(found), notes=tuple(found.notes))
+    _hint_at_groups(found, run)
+    marks, counters = _marks(found)
+    run = replace(run, aside=found.aside, marks=marks, counters=counters, notes=tuple(found.notes))
     if run.status in (None, "done"):
         lost = diverged(run) or found.diverged
         run = replace(run, status="diverged" if lost else None, reason="its outputs are NaN throughout" if lost else "")
-    if run.status is None and not any(getattr(run, name) is not None for name in _CONTENT):
+    if run.status is None and not run.scores and not any(getattr(run, name) is not None for name in _CONTENT):
         held = ", ".join(name or "(no name)" for name in source.names) or "nothing"
         if source.table is not None:
             raise UserError(
@@ -199,24 +203,62 @@ def _texts(found: Draft) -> tuple[str, ...] | None:
     return tuple("" if is_missing(value) else str(value) for value in listed)
 
 
-def _marks(found: Draft) -> dict[str, tuple[str, ...]]:
-    """Return columns in words that were not read, and in which hardly two rows are alike: they may tell the order."""
+def _hint_at_groups(found: Draft, run: ExternalRun) -> None:
+    """Note columns in words that were not read and hold the same in many rows: these may belong together."""
+    if run.groups is not None or found.source.table is None:
+        return
+    said = "\n".join(found.notes)
+    for name in found.aside:
+        cells = _cells(found, name)
+        if cells is None or f"'{name}'" in said or not all(isinstance(cell, str) for cell in cells):
+            continue
+        words = set(cells)
+        if len(words) >= _FEW_GROUPS and 2 * len(words) <= len(cells) and any(number(word) is None for word in words):
+            found.notes.append(
+                f"'{name}' has {len(words)} values in {len(cells)} rows. If examples of one {name} belong together: "
+                f"--set group={name}."
+            )
+
+
+def _cells(found: Draft, name: str) -> list[Any] | None:
+    values = found.source.columns.get(name)
+    if isinstance(values, np.ndarray):
+        return values.tolist() if values.ndim == 1 and values.dtype.kind in "iuUS" else None
+    return values if isinstance(values, list) else None
+
+
+def _marks(found: Draft) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """Return columns that were not read and may tell the order, as they tell rows apart, and which are whole numbers.
+
+    They are texts of which hardly two are alike, alone or together, and whole numbers of which no two are.
+    """
     source = found.source
-    if source.table is None:
-        return {}
     # Names that stand twice still tell that rows are in another order.
     marks: dict[str, tuple[str, ...]] = {
         name: tuple(map(_id, source.columns[name]))
         for name in (found.taken.fields.get("ids", ""), *found.taken.rivals.get("ids", []))
-        if name in found.aside and name in source.columns
+        if source.table is not None and name in found.aside and name in source.columns
     }
+    counters, texts = [], {}
     for name in found.aside:
-        cells = source.columns.get(name)
-        if not isinstance(cells, list) or not all(isinstance(cell, str) for cell in cells):
+        cells = _cells(found, name)
+        if cells is None or name in marks:
             continue
-        if 2 * len(set(cells)) > len(cells) and any(number(cell) is None for cell in cells):
-            marks[name] = tuple(cells)
-    return marks
+        if all(isinstance(cell, (str, dict, list)) for cell in cells):
+            words = tuple(cell if isinstance(cell, str) else json.dumps(cell, sort_keys=True) for cell in cells)
+            if any(number(word) is None for word in words):
+                texts[name] = words
+                continue
+        whole = [number(cell) for cell in cells]
+        if all(value is not None and value.is_integer() for value in whole) and len(set(whole)) == len(whole):
+            marks[name] = tuple(map(str, whole))
+            counters.append(name)
+    marks |= {name: words for name, words in texts.items() if 2 * len(set(words)) > len(words)}
+    if len(texts) > 1 and not any(name in marks for name in texts):
+        together = tuple(map("\0".join, zip(*texts.values(), strict=True)))
+        if 2 * len(set(together)) > len(together):
+            marks[" and ".join(texts)] = together
+    return marks, tuple(counters)
 
 
 def read_scores(origin: str, fields: Mapping[str, Any]) -> dict[str, float]:
@@ -236,5 +278,5 @@ def read_scores(origin: str, fields: Mapping[str, Any]) -> dict[str, float]:
 
 
 def is_score_field(name: str) -> bool:
-    """Tell whether a field of a file is a score of the run."""
-    return name == "scores" or name.startswith("scores.")
+    """Tell whether a field of a file is a score of the run: by what it is called, or by the name of a metric."""
+    return name == "scores" or name.startswith("scores.") or plain_name(name) in (METRICS | TEXT_METRICS)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
-from steadytune.external.columns import is_summary
+from steadytune.external.columns import Choices, is_bare, is_summary
 from steadytune.external.draft import Draft
 from steadytune.external.source import Source, is_no_word, is_nothing, number, spelled
 
 # Written for an example without a label: by many corpora, and by PyTorch where a loss shall not look.
 NO_LABEL = (-1, -100)
+# Of rows in which a class that no example has may be the highest.
+_OFTEN = 0.2
+# One of each says something about all classes elsewhere, see `is_summary`.
+_OPPOSITES = ({"true", "false"}, {"correct", "incorrect"})
 # For labels in words: in a file of arrays, and in a table.
-_WAYS = ("give label_names", "name the columns of logits by class (logit_yes)")
+_WAYS = ("give label_names", "name the columns of logits by class (logit_yes), or say --set classes=NAME,NAME")
 
 
 def annotated(found: Draft) -> None:
@@ -46,9 +52,8 @@ def name_words(found: Draft, cells: dict[str, list[Any]]) -> None:
         for name, listed in cells.items()
     }
     every = [cell for listed in given.values() for cell in listed]
-    numeric = {name: all(number(cell) is not None for cell in listed) for name, listed in given.items()}
-    predicted = {number(cell) for cell in given.get("predictions", [])}
-    if all(numeric.values()) and not any(value is not None and value < 0 for value in predicted):
+    numeric = {name: all(_class_number(cell) is not None for cell in listed) for name, listed in given.items()}
+    if all(numeric.values()):
         return
     if any(numeric.values()) and not all(numeric.values()):
         column = {name: found.columns.get(name, [found.taken.fields.get(name, name)])[0] for name in cells}
@@ -84,14 +89,16 @@ def encoded(found: Draft, name: str, column: str, cells: list[Any]) -> NDArray[A
             values.append(np.nan)
         elif word.casefold() in words and (not found.numbered or number(cell) is None):
             values.append(float(words[word.casefold()]))
-        elif found.numbered and (value := number(cell)) is not None:
+        elif found.numbered and (value := _class_number(cell)) is not None:
             values.append(value)
         elif names and not found.numbered:
             if number(cell) in NO_LABEL and name == "labels":
                 values.append(np.nan)
                 continue
+            listed = f"--set classes={','.join(names)} if they are numbered in that order"
+            hint = f": {listed}" if number(cell) is not None else ""
             raise UserError(
-                f"{source.where(row)}: '{column}' is {cell!r}, which is none of the classes {', '.join(names)}"
+                f"{source.where(row)}: '{column}' is {cell!r}, which is none of the classes {', '.join(names)}{hint}"
             )
         else:
             hint = "" if name != "labels" else "; for labels in words "
@@ -102,15 +109,82 @@ def encoded(found: Draft, name: str, column: str, cells: list[Any]) -> NDArray[A
     return numbers.astype(np.int64) if whole else numbers
 
 
-def drop_unlabelled_numbers(found: Draft, outputs: NDArray[Any] | None) -> None:
-    """Take -1 and -100 as no label, where no class is numbered so."""
+def check_counted_from_0(found: Draft, classes: int) -> None:
+    """Refuse labels of 1 to C for outputs of classes 0 to C - 1.
+
+    Raises:
+        UserError: Names the setting that tells them.
+    """
     labels = found.arrays.get("labels")
-    if labels is None or labels.ndim != 1 or (found.names and not found.numbered):
-        return
-    if outputs is None and "predictions" not in found.arrays:
-        return
-    if np.isin(labels, NO_LABEL).any():
-        found.arrays["labels"] = np.where(np.isin(labels, NO_LABEL), np.nan, labels)
+    if found.names is None and labels is not None and set(np.unique(labels)) == set(range(1, classes + 1)):
+        listed = ",".join(map(str, range(1, classes + 1)))
+        raise UserError(
+            f"{found.source.origin}: labels must be 0 to {classes - 1}, the columns, but are 1 to {classes}: "
+            f"if the first column is that of class 1, say --set classes={listed}"
+        )
+
+
+def _class_number(cell: Any) -> float | None:
+    """Return a class as a number, also of "LABEL_1", as transformers calls classes without names."""
+    match = re.fullmatch(r"LABEL_(\d+)", cell.strip()) if isinstance(cell, str) else None
+    return number(cell) if match is None else float(match[1])
+
+
+def settle_unlabelled(drafts: Sequence[Draft], choices: Choices) -> None:
+    """Take -100 as no label, and -1 as none or as a class, which all runs together tell.
+
+    Raises:
+        UserError: A label of -1 may be either.
+    """
+    numbered = [
+        found
+        for found in drafts
+        if found.kind != "regression" and not found.texts and (found.names is None or found.numbered)
+    ]
+    labels, predicted = (_numbers(numbered, name) for name in ("labels", "predictions"))
+    marks = labels & set(NO_LABEL)
+    if -1 in predicted or (-1 in marks and choices.no_label == "never"):
+        _number_anew(numbered, sorted((labels | predicted) - {-100}))
+        marks -= {-1}
+    elif -1 in marks and choices.no_label is None:
+        widths = {width for found in numbered if (width := _width(found)) is not None}
+        known = labels - set(NO_LABEL)
+        if widths == {len(known) + 1} or (not widths and predicted and known | predicted <= {0, 1}):
+            first = next(found for found in numbered if -1 in _numbers([found], "labels"))
+            raise UserError(
+                f"{first.source.origin}: is -1 a class, or does it mean that there is no label?\n"
+                "Say --set no_label=-1 to leave these examples out, or --set no_label=never if it is a class"
+            )
+    for found in numbered:
+        array = found.arrays.get("labels")
+        if array is not None and array.ndim == 1 and (none := np.isin(array, sorted(marks))).any():
+            found.arrays["labels"] = np.where(none, np.nan, array)
+            found.notes.append(f"A label of {' or '.join(f'{mark:g}' for mark in sorted(marks))} is taken as none.")
+
+
+def _numbers(drafts: Sequence[Draft], name: str) -> set[float]:
+    arrays = [found.arrays[name] for found in drafts if name in found.arrays and found.arrays[name].ndim == 1]
+    return {float(one) for array in arrays for one in np.unique(array) if np.isfinite(one)}
+
+
+def _width(found: Draft) -> int | None:
+    outputs = found.arrays.get("logits", found.arrays.get("probabilities"))
+    return 2 if found.single is not None else None if outputs is None or outputs.ndim != 2 else int(outputs.shape[1])
+
+
+def _number_anew(drafts: Sequence[Draft], classes: list[float]) -> None:
+    """Give classes such as -1, 0, 1 the numbers 0, 1, 2, and their own as names."""
+    for found in drafts:
+        if (width := _width(found)) not in (None, len(classes)):
+            listed = ", ".join(f"{one:g}" for one in classes)
+            raise UserError(f"{found.source.origin}: {width} columns of outputs, but {len(classes)} classes: {listed}")
+        found.names, found.numbered = [f"{one:g}" for one in classes], False
+        for name in ("labels", "predictions"):
+            array = found.arrays.get(name)
+            if array is not None and array.ndim == 1:
+                known = np.isin(array, classes)
+                moved = np.where(known, np.searchsorted(classes, np.where(known, array, classes[0])), np.nan)
+                found.arrays[name] = moved.astype(np.int64) if known.all() else moved
 
 
 def _label_words(found: Draft) -> set[str]:
@@ -125,9 +199,12 @@ def class_columns(found: Draft, name: str, pairs: list[tuple[str, str]]) -> list
     source = found.source
     numbered = sorted((pair for pair in pairs if pair[0].isdecimal()), key=lambda pair: int(pair[0]))
     named = sorted(pair for pair in pairs if not pair[0].isdecimal())
+    if any(number(rest) is not None for rest, _ in named):
+        # "prob_-1" and "prob_1".
+        numbered, named = [], sorted(pairs, key=lambda pair: (number(pair[0]) or 0, pair[0]))
     if numbered:
         numbers = [int(rest) for rest, _ in numbered]
-        if len(numbers) == 1 and name == "probabilities":
+        if len(numbers) == 1 and numbers[0] in (0, 1):
             return []
         if numbers == list(range(len(numbers))):
             return numbered
@@ -141,17 +218,53 @@ def class_columns(found: Draft, name: str, pairs: list[tuple[str, str]]) -> list
             f"{numbered[0][1][: -len(numbered[0][0])]}{len(numbers) - 1}"
         )
     labels = _label_words(found)
-    classes = [pair for pair in named if spelled(pair[0]) in labels or not is_summary(pair[0])]
-    if name == "probabilities" and len(classes) < len(named):
-        rows = np.stack([source.numbers(column) for _, column in named], axis=1)
-        if np.all(np.abs(np.nansum(rows, axis=1) - 1) < 0.02):
-            classes = named
-    if len(classes) < 2:
+    words = {label.casefold() for label in labels}
+    classes = [pair for pair in named if pair[0].strip().casefold() in words or not is_summary(pair[0])]
+    if {rest.strip().casefold() for rest, _ in named} in _OPPOSITES:
+        classes = named
+    whole = name == "probabilities" and len(named) > 1 and _sum_to_one(source, named)
+    if whole:
+        classes = named
+    if len(classes) < 2 or (not whole and all(is_bare(column) for _, column in classes)):
         return []
+    if order := [word.casefold() for word in found.choices.classes]:
+        if sorted(order) != sorted(rest.strip().casefold() for rest, _ in classes):
+            raise UserError(
+                f"{source.origin}: classes are {', '.join(rest for rest, _ in classes)}, not those of --set"
+            )
+        classes.sort(key=lambda pair: order.index(pair[0].strip().casefold()))
+        found.names, found.numbered = [spelled(rest) for rest, _ in classes], True
+        return classes
     _name_classes(found, [spelled(rest) for rest, _ in classes], source)
-    if unlabelled := [rest for rest, _ in classes if labels and spelled(rest) not in labels]:
-        found.notes.append(f"No example is labelled {' or '.join(map(repr, unlabelled))}.")
+    unlabelled = [pair for pair in classes if words and pair[0].strip().casefold() not in words]
+    if unlabelled:
+        _check_unlabelled(found, classes, unlabelled, whole)
     return classes
+
+
+def _sum_to_one(source: Source, pairs: list[tuple[str, str]]) -> bool:
+    rows = np.stack([source.numbers(column) for _, column in pairs], axis=1)
+    return bool(np.all(np.abs(np.nansum(rows, axis=1) - 1) < 0.02))
+
+
+def _check_unlabelled(
+    found: Draft, classes: list[tuple[str, str]], unlabelled: list[tuple[str, str]], whole: bool
+) -> None:
+    """Note columns that no example is labelled as, and ask about one that is often the highest: it may be no class."""
+    columns = ",".join(column for _, column in unlabelled)
+    rows = np.stack([found.source.numbers(column) for _, column in classes], axis=1)
+    odd = [at for at, pair in enumerate(classes) if pair in unlabelled]
+    known = np.isfinite(rows).all(axis=1)
+    share = float(np.isin(rows[known].argmax(axis=1), odd).mean()) if known.any() else 0.0
+    sure = whole or found.choices.kind == "classification"
+    if not sure and len(classes) - len(odd) > 1 and share > _OFTEN:
+        raise UserError(
+            f"{found.source.origin}: no example is labelled as {columns}, yet it is the highest of the outputs in "
+            f"{100 * share:.0f} % of the rows. Is it no class (--set ignore={columns}), or is it one "
+            "(--set kind=classification)?"
+        )
+    names = " or ".join(repr(rest) for rest, _ in unlabelled)
+    found.notes.append(f"No example is labelled {names}. If it is no class, say --set ignore={columns}.")
 
 
 def _name_classes(found: Draft, names: list[str], source: Source) -> None:

@@ -46,7 +46,8 @@ def read_runs(
         columns: Which column is what, where its name does not say: {"group": "passage"}. Keys are "label",
             "prediction", "logits", "probability" (of class 1), "id", "group", "seed", "text", "generation", "reference"
             and "states"; "ignore" for columns to leave aside, "kind" for a task kind, "axes" for "layers-first" or
-            "examples-first" states, and "encoding" of text that is not UTF-8.
+            "examples-first" states, "encoding" of text that is not UTF-8, "class" that a single probability is of,
+            "classes" in the order of their numbers, and "no_label" for what a label of -1 is, "-1" (none) or "never".
         positive: Name or number of the class that a metric such as F1 speaks of; by default of two classes the second,
             or where they have names as `metrics.positive` says.
 
@@ -91,9 +92,8 @@ def cohort_of(
         nothing = Cohort(scores=np.empty(0), recipe="these runs", lost=lost)
         return replace(nothing, notes=tuple(notes), read=summary(every, nothing))
     kind = _kind(runs, metric)
-    if kind != "regression":
-        runs, found = drop_unlabelled(runs, kind)
-        notes += found
+    runs, found = drop_unlabelled(runs)
+    notes += found
     for run in runs:
         check(run, kind)
     check_same_examples(runs)
@@ -220,13 +220,14 @@ def _kind(runs: Sequence[ExternalRun], metric: str | None) -> Kind:
     if "generation" in {inferred_kind(run.generations, run.token_logits) for run in runs}:
         return "generation"
     for run in runs:
-        if run.logits is None or run.logits.ndim != 2 or run.logits.shape[1] != 1:
+        if run.logits is None or run.logits.ndim > 2 or run.logits.shape[1:] not in ((), (1,)):
             continue
         if metric in METRICS and METRICS[metric].kinds == ("regression",):
             return "regression"
         raise UserError(
-            f"{run.origin}: logits must be (examples, two or more classes), not {run.logits.shape}; "
-            "for two classes put a column of zeros before them, for a regression give --metric pearson"
+            f"{run.origin}: logits must be (examples, two or more classes), not {run.logits.shape}; for two classes "
+            "put a column of zeros before them, or say --set kind=classification; for a regression say "
+            "--set kind=regression or give --metric pearson"
         )
     return "classification"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Any, get_args
 
 from steadytune.errors import UserError, unknown_name
 from steadytune.records.checks import Kind
@@ -24,10 +24,10 @@ _ALIASES: dict[str, str] = {
     "groups": "groups group groupid groupids cluster clusters clusterid clusterids passageid paragraphid",
     "ids": "id ids idx exampleid exampleids guid uid uuid qid docid questionid sampleid instanceid itemid rowid "
     "queryid pairid sentenceid index unnamed0 level0",
-    "seed": "seed seeds run runid runname trial replicate",
+    "seed": "seed seeds run runid runname trial replicate randomseed modelseed trainseed trainingseed seedid",
     "texts": "text texts sentence sentences input inputs inputtext prompt question",
     "generations": "generation generations generated generatedtext generatedtexts completion completions response "
-    "responses decoded filteredresps predictiontext predictedtext hypotheses outputtext",
+    "responses decoded filteredresps resps predictiontext predictedtext hypotheses outputtext",
     "references": "reference references ref refs referencetext expectedoutput targettext answers goldanswer "
     "goldanswers referenceanswer referenceanswers ideal",
     "representations": "representations representation hiddenstates hiddenstate states activations embeddings features",
@@ -42,13 +42,19 @@ _ALIASES: dict[str, str] = {
 _SINGLE = frozenset(
     ["prob", "probability", "p", "proba", "score", "yscore", "confidence", "yproba", "yprob", "scores", "probs"]
 )
+SEEDS = frozenset(_ALIASES["seed"].split()) - {"runname", "trial", "replicate"}
+"""Names of columns that part the rows of several runs."""
+
 _FIELD_OF = {alias: name for name, aliases in _ALIASES.items() for alias in aliases.split()}
 _RANK = {alias: rank for aliases in _ALIASES.values() for rank, alias in enumerate(aliases.split())}
 
 _PREFIX = re.compile(
-    r"(?P<kind>log[_ ]?probs?|logits?|probs?|probabilit(?:y|ies)|probas?|p)(?P<mark>[_ .:-]?)(?P<rest>.+)",
+    r"(?P<kind>log[_ ]?probs?|log[_ ]?softmax|logits?|probabilit(?:y|ies)|probas?|probs?|softmax|scores?|p)"
+    r"(?P<mark>[_ .:-]?)(?P<rest>.+)",
     re.IGNORECASE,
 )
+# After these only a number is a class: "score_f1", "p_value"; for bare p see `classes.class_columns`.
+_ONLY_NUMBERS = ("score", "scores")
 _SUMMARIES = """
 margin max min top top1 top2 gap diff difference delta entropy mean avg average median sum total std
 var norm range argmax logsumexp lse loss energy confidence score second best true correct gold pred
@@ -71,6 +77,8 @@ _SETTINGS = {
     "states": "representations",
 }
 AXES = ("layers-first", "examples-first")
+_NO_LABEL = ("-1", "never")
+_WORDS = {"encoding": "encoding", "class": "positive", "no_label": "no_label"}
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,9 @@ class Choices:
         kind: Task kind, or None.
         axes: "layers-first" or "examples-first", of states; None where sizes shall tell.
         encoding: Of tables whose text is not UTF-8.
+        positive: Name or number of the class that a single column of probabilities is of.
+        no_label: "-1" if a label of -1 means that there is none, "never" if it is a class; None where labels tell.
+        classes: Names of the classes in the order of their numbers, where columns name and labels number them.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -90,6 +101,9 @@ class Choices:
     kind: Kind | None = None
     axes: str | None = None
     encoding: str | None = None
+    positive: str | None = None
+    no_label: str | None = None
+    classes: tuple[str, ...] = ()
 
     @staticmethod
     def parse(given: Mapping[str, str]) -> Choices:
@@ -101,10 +115,13 @@ class Choices:
         columns: dict[str, str] = {}
         ignore: frozenset[str] = frozenset()
         kind: Kind | None = None
-        axes = encoding = None
+        words: dict[str, Any] = {}
+        axes = None
         for key, value in given.items():
             if key == "ignore":
                 ignore = frozenset(part.strip() for part in value.split(",") if part.strip())
+            elif key == "classes":
+                words["classes"] = tuple(part.strip() for part in value.split(","))
             elif key == "kind":
                 if value not in get_args(Kind):
                     raise unknown_name("kind", value, get_args(Kind))
@@ -113,13 +130,15 @@ class Choices:
                 if value not in AXES:
                     raise unknown_name("axes", value, AXES)
                 axes = value
-            elif key == "encoding":
-                encoding = value
+            elif key in _WORDS:
+                if key == "no_label" and value not in _NO_LABEL:
+                    raise unknown_name("no_label", value, _NO_LABEL)
+                words[_WORDS[key]] = value
             elif key in _SETTINGS:
                 columns[_SETTINGS[key]] = value
             else:
-                raise unknown_name("setting", key, (*_SETTINGS, "ignore", "kind", "axes", "encoding"))
-        return Choices(columns, ignore, kind, axes, encoding)
+                raise unknown_name("setting", key, (*_SETTINGS, *_WORDS, "ignore", "kind", "axes", "classes"))
+        return Choices(columns, ignore, kind, axes, **words)
 
 
 @dataclass(frozen=True)
@@ -144,8 +163,11 @@ class Taken:
 
 
 def squashed(name: str) -> str:
-    """Return a name in small letters and digits alone, so that "Gold Label" and "gold_label" are one."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    """Return a name in small letters and digits alone, so that "Gold Label" and "gold_label" are one.
+
+    A column without a name is what pandas makes of an index.
+    """
+    return "".join(filter(str.isalnum, name.casefold())) if name.strip() else "index"
 
 
 def is_known(name: str) -> bool:
@@ -168,15 +190,21 @@ def take(names: Iterable[str], choices: Choices, origin: str) -> Taken:
     classes: dict[str, list[tuple[str, str]]] = {}
     singles = []
     for name in free:
-        word = squashed(name) or "index"
+        word = squashed(name)
+        # First: "prob_A" and "logit_S" are columns of classes, though they are spelled like "proba" and "logits".
+        if pair := _class_column(name):
+            classes.setdefault(pair[0], []).append((pair[1], name))
+            continue
         if word in _SINGLE:
             singles.append(name)
         if known := _FIELD_OF.get(word):
             found.setdefault(known, []).append(name)
-        elif pair := _class_column(name):
-            classes.setdefault(pair[0], []).append((pair[1], name))
+    # One column "p_value" is none of a class, "p_no" and "p_yes" are.
+    bare = [pair for pair in classes.get("probabilities", []) if is_bare(pair[1])]
+    if len(bare) == 1 and not bare[0][0].isdecimal():
+        classes["probabilities"].remove(bare[0])
     for candidates in found.values():
-        candidates.sort(key=lambda name: _RANK[squashed(name) or "index"])
+        candidates.sort(key=lambda name: _RANK[squashed(name)])
     fields = {name: candidates[0] for name, candidates in found.items()} | dict(choices.columns)
     rivals = {
         name: [one for one in candidates if one != fields[name]] if name not in choices.columns else []
@@ -194,12 +222,30 @@ def _class_column(name: str) -> tuple[str, str] | None:
     if match is None:
         return None
     kind, rest = match["kind"].lower(), match["rest"].strip()
-    # "probe", "product", "p_value": without a mark between, or after a bare p, only a number is a class.
-    if (not match["mark"] or kind == "p") and not rest.isdecimal():
+    # "probe", "product": without a mark between only a number is a class.
+    if (not match["mark"] or kind in _ONLY_NUMBERS) and not rest.isdecimal():
         return None
-    if not rest or squashed(name) in _FIELD_OF:
+    if not rest:
         return None
-    return "logits" if kind.startswith("log") else "probabilities", rest
+    return "logits" if kind.startswith(("log", "score")) else "probabilities", rest
+
+
+def spread(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """Make of outputs that are objects in JSON, {"no": 0.9, "yes": 0.1}, a column for each class."""
+    found: dict[str, list[Any]] = {}
+    for name, cells in columns.items():
+        known = _FIELD_OF.get(squashed(name)) in ("logits", "probabilities")
+        if known and cells and all(isinstance(cell, dict) and cell.keys() == cells[0].keys() for cell in cells):
+            found |= {f"{name}_{key}": [cell[key] for cell in cells] for key in cells[0]}
+        else:
+            found[name] = cells
+    return found
+
+
+def is_bare(name: str) -> bool:
+    """Tell whether of a column's name "p" alone says that it holds probabilities."""
+    match = _PREFIX.fullmatch(name.strip())
+    return match is not None and match["kind"].lower() == "p"
 
 
 def is_summary(name: str) -> bool:

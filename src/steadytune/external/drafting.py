@@ -8,16 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
-from steadytune.external.classes import annotated, class_columns, drop_unlabelled_numbers, encoded, name_words, one_hot
+from steadytune.external.classes import (
+    annotated,
+    check_counted_from_0,
+    class_columns,
+    encoded,
+    name_words,
+    one_hot,
+)
 from steadytune.external.columns import Choices, is_summary, squashed, take
 from steadytune.external.draft import Draft, Single
-from steadytune.external.source import Source, is_nothing, spelled
+from steadytune.external.source import Source, is_nothing, read_list, spelled
 from steadytune.records.checks import Kind, check_kind
 from steadytune.tasks.table import is_missing
 
 _WEAK = frozenset(["answer", "y", "true", "actual", "target", "targets"])
 # More different texts than this, and nearly as many as examples, are no classes.
 _MOST_CLASSES = 50
+# More than this, and hardly two examples with the same, are none either.
+_FEW_CLASSES = 10
 
 
 def draft(source: Source, choices: Choices, regression: bool) -> Draft:
@@ -44,7 +53,7 @@ def _outputs(found: Draft) -> None:
     for name in ("logits", "probabilities"):
         pairs = taken.classes.get(name, [])
         column = taken.fields.get(name)
-        if column is not None and not _is_outputs(found, column):
+        if column is not None and not source.is_matrix(column):
             if name == "logits" and column not in found.choices.columns.values() and source.table is not None and pairs:
                 column = None
             elif name == "probabilities":
@@ -58,11 +67,8 @@ def _outputs(found: Draft) -> None:
         if column is not None:
             found.arrays[name] = _matrix(found, column)
             found.use(name, column)
-        elif pairs and (classes := class_columns(found, name, pairs)):
-            columns = [source.numbers(column) for _, column in classes]
-            _check_complete(source, [column for _, column in classes], columns)
-            found.arrays[name] = np.stack(columns, axis=1)
-            found.use(name, *(column for _, column in classes))
+        elif pairs:
+            _class_outputs(found, name, pairs)
     generic = taken.fields.get("predictions") or taken.fields.get("outputs")
     if not found.arrays.keys() & {"logits", "probabilities"}:
         for column in filter(None, (generic, *(one for one in taken.singles if squashed(one) in ("scores", "prob")))):
@@ -73,8 +79,17 @@ def _outputs(found: Draft) -> None:
                 break
 
 
-def _is_outputs(found: Draft, column: str) -> bool:
-    return found.source.is_matrix(column)
+def _class_outputs(found: Draft, name: str, pairs: list[tuple[str, str]]) -> None:
+    """Read outputs that stand in a column for each class, or the logit of class 1 of two."""
+    source = found.source
+    if name == "logits" and len(pairs) == 1 and pairs[0][0] == "1":
+        found.arrays[name] = source.numbers(pairs[0][1])[:, None]
+        found.use(name, pairs[0][1])
+    elif classes := class_columns(found, name, pairs):
+        columns = [source.numbers(column) for _, column in classes]
+        _check_complete(source, [column for _, column in classes], columns)
+        found.arrays[name] = np.stack(columns, axis=1)
+        found.use(name, *(column for _, column in classes))
 
 
 def _matrix(found: Draft, column: str) -> NDArray[Any]:
@@ -115,10 +130,19 @@ def _texts(found: Draft) -> None:
     found.use("generations", generated)
     reference = fields.get("references") or fields.get("labels")
     if reference is not None:
-        found.arrays["references"] = [
-            _any_text(source, reference, row) for row in range(len(source.columns[reference]))
-        ]
+        cells = _lists_in_text(found, reference)
+        found.arrays["references"] = [_any_text(source, reference, row, cell) for row, cell in enumerate(cells)]
         found.use("references", reference)
+
+
+def _lists_in_text(found: Draft, column: str) -> list[Any]:
+    """Return a column's cells, as lists where every one is the text of a list, as pandas writes them."""
+    cells = list(found.source.columns[column])
+    listed = [None if is_missing(cell) else read_list(cell) for cell in cells]
+    if all(is_missing(cell) or one is not None for cell, one in zip(cells, listed, strict=True)) and any(listed):
+        found.notes.append(f"'{column}' holds lists that are written as text: any of a list's texts will do.")
+        return [one or [""] for one in listed]
+    return cells
 
 
 def _free_text(found: Draft, column: str) -> bool:
@@ -146,9 +170,8 @@ def _one_text(source: Source, column: str, row: int) -> str:
     return "" if is_missing(cell) else str(cell)
 
 
-def _any_text(source: Source, column: str, row: int) -> str | tuple[str, ...]:
+def _any_text(source: Source, column: str, row: int, cell: Any) -> str | tuple[str, ...]:
     """Return a reference, or several of which any will do."""
-    cell = source.columns[column][row]
     if isinstance(cell, dict) and isinstance(cell.get("text"), (list, tuple)):
         cell = cell["text"]  # as SQuAD has its answers
     if isinstance(cell, (list, tuple, np.ndarray)):
@@ -190,11 +213,14 @@ def _answers(found: Draft) -> None:
     outputs = found.arrays.get("logits", found.arrays.get("probabilities"))
     if found.names is None and outputs is None:
         name_words(found, cells)
+    elif found.names is None and found.choices.classes:
+        found.names, found.numbered = list(found.choices.classes), False
     for name, column in (("labels", label), ("predictions", prediction)):
         if column is not None and name in cells:
             found.arrays[name] = encoded(found, name, column, cells[name])
             found.use(name, column)
-    drop_unlabelled_numbers(found, outputs)
+    if outputs is not None and outputs.ndim == 2:
+        check_counted_from_0(found, outputs.shape[1])
 
 
 def _settled(found: Draft, name: str, key: str) -> str | None:
@@ -206,18 +232,20 @@ def _settled(found: Draft, name: str, key: str) -> str | None:
     source, column = found.source, found.taken.fields.get(name)
     if column is None or source.is_matrix(column):
         return column
-    if squashed(column) in _WEAK:
-        return column
     used = {one for columns in found.columns.values() for one in columns}
-    rivals = [one for one in found.taken.rivals.get(name, []) if squashed(one) not in _WEAK and one not in used]
-    for rival in rivals:
+    for rival in [one for one in found.taken.rivals.get(name, []) if one not in used]:
         if source.is_matrix(rival) or source.empty(rival):
             continue
-        first, other = (list(map(spelled, source.cells(one))) for one in (column, rival))
+        first, other = ([spelled(cell).casefold() for cell in source.cells(one)] for one in (column, rival))
         pairs = set(zip(first, other, strict=False))
-        if len(first) != len(other) or max(len({a for a, _ in pairs}), len({b for _, b in pairs})) < len(pairs):
-            raise UserError(f"{source.origin}: '{column}' and '{rival}' differ: say which with --set {key}=NAME")
-        if len({a for a, _ in pairs}) != len(pairs) or len({b for _, b in pairs}) != len(pairs):
+        ours, theirs = {a for a, _ in pairs}, {b for _, b in pairs}
+        same = all(a == b for a, b in pairs)
+        if squashed(rival) in _WEAK and not (ours <= theirs or theirs <= ours):
+            # Such as the text of an answer beside a label.
+            continue
+        # In other words each stands for one; what shares some words and differs in others contradicts.
+        translated = not ours & theirs and len(ours) == len(pairs) == len(theirs)
+        if len(first) != len(other) or not (same or translated):
             raise UserError(f"{source.origin}: '{column}' and '{rival}' differ: say which with --set {key}=NAME")
         # Of a number and a name the one in which the outputs name their classes.
         if source.numeric(rival) != source.numeric(column) and source.numeric(rival) == found.numbered:
@@ -238,6 +266,11 @@ def _regresses(found: Draft, label: str | None, prediction: str | None) -> bool:
     asked = found.regression or found.kind == "regression"
     if logits is not None:
         single = logits.ndim == 1 or (logits.ndim == 2 and logits.shape[1] == 1)
+        if single and not (asked or real):
+            ones = logits.reshape(-1, 1)
+            # Of two classes with one logit, that of the other is 0. Nobody said so: `cohort._kind` asks.
+            two = found.kind == "classification"
+            found.arrays["logits"] = np.concatenate([np.zeros_like(ones), ones], axis=1) if two else logits
         if not single or not (asked or real):
             return False
         values = np.asarray(logits).reshape(-1, 1)
@@ -248,6 +281,7 @@ def _regresses(found: Draft, label: str | None, prediction: str | None) -> bool:
         whole = np.isfinite(values) & (values == np.floor(values))
         if not asked and not real:
             if np.all(whole | ~np.isfinite(values)):
+                _ask_of_many(found, prediction, targets)
                 return False
             binary = targets is None or set(targets[np.isfinite(targets)]) <= {0.0, 1.0}
             if binary:
@@ -267,6 +301,24 @@ def _regresses(found: Draft, label: str | None, prediction: str | None) -> bool:
     return True
 
 
+def _ask_of_many(found: Draft, prediction: str, targets: NDArray[np.float64] | None) -> None:
+    """Ask what whole numbers are of which there are many: classes, targets such as an age, or short answers.
+
+    Raises:
+        UserError: They may be either.
+    """
+    if found.kind == "classification":
+        return
+    column, numbers = (prediction, found.source.numbers(prediction)) if targets is None else ("the labels", targets)
+    different = len(np.unique(numbers[np.isfinite(numbers)]))
+    if different > _MOST_CLASSES or (different > _FEW_CLASSES and 2 * different > len(numbers)):
+        raise UserError(
+            f"{found.source.origin}: {column} hold {different} different whole numbers in {len(numbers)} rows. Are "
+            f"they classes (--set kind=classification), targets (--set kind=regression) or texts "
+            f"(--set generation={prediction})?"
+        )
+
+
 def _single(found: Draft) -> None:
     """Find a single column of probabilities where there are no others."""
     source, taken = found.source, found.taken
@@ -276,12 +328,13 @@ def _single(found: Draft) -> None:
     column = taken.fields.get("probabilities")
     pairs = [pair for pair in taken.classes.get("probabilities", []) if not is_summary(pair[0])]
     if column is not None:
-        positive = "1" if found.choices.columns.get("probabilities") == column else None
+        stated = "1" if found.choices.columns.get("probabilities") == column and not found.names else None
+        positive = found.choices.positive or stated
     elif len(pairs) == 1:
         positive, column = spelled(pairs[0][0]), pairs[0][1]
     else:
         known = [one for one in taken.singles if one not in used and not source.is_matrix(one)]
-        positive, column = None, known[0] if known else None
+        positive, column = found.choices.positive, known[0] if known else None
     if column is None or not source.numeric(column):
         return
     values = np.asarray(source.numbers(column), dtype=np.float64)

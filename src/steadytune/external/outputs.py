@@ -17,6 +17,7 @@ from steadytune.external.run import ExternalRun
 _SAME = 0.011
 _EXACT = 1e-3
 _MOST_DECIMALS = 4
+_SURE_ROWS = 5
 
 
 def settle_singles(drafts: Sequence[Draft]) -> None:
@@ -37,10 +38,7 @@ def settle_singles(drafts: Sequence[Draft]) -> None:
         assert single is not None
         if meaning is None:
             if "predictions" not in draft.arrays:
-                raise UserError(
-                    f"{draft.source.origin}: '{single.column}' may be the probability of class 1 or of the predicted "
-                    f"class. Give --set probability={single.column} for class 1, or columns prob_0 and prob_1"
-                )
+                raise UserError(_question(draft, single.column))
             continue
         values = single.values
         if meaning == "predicted":
@@ -53,6 +51,19 @@ def settle_singles(drafts: Sequence[Draft]) -> None:
         first = np.where(chosen, 1 - values, values)
         draft.arrays["probabilities"] = np.stack([first, 1 - first], axis=1)
         draft.use("probabilities", single.column)
+
+
+def _question(draft: Draft, column: str) -> str:
+    names = draft.names or ["0", "1"]
+    if len(names) != 2:
+        return (
+            f"{draft.source.origin}: '{column}' is one probability, but the labels have {len(names)} classes: {names}"
+        )
+    way = f"--set probability={column}" + (f" --set class={names[1]}" if draft.names else "")
+    return (
+        f"{draft.source.origin}: '{column}' may be the probability of class {names[1]} or of the predicted class. "
+        f"Give {way} for class {names[1]}, or columns prob_{names[0]} and prob_{names[1]}"
+    )
 
 
 def _meaning(drafts: Sequence[Draft]) -> int | str | None:
@@ -92,25 +103,31 @@ def _is_probability(drafts: Sequence[Draft]) -> bool:
 
 
 def probabilities_called_logits(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
-    """Take logits as probabilities where they are such in every row of every run: in [0, 1] and with the sum 1."""
-    having = [run for run in runs if run.logits is not None and run.status is None]
-    if not having or not all(_are_probabilities(run.logits) for run in having if run.logits is not None):
+    """Take logits as probabilities where they are such in every row of a run: in [0, 1] and with the sum 1.
+
+    Raises:
+        UserError: Those of some runs are, of others not, and the runs have too few rows to be sure.
+    """
+    having = [run for run in runs if run.logits is not None and run.status is None and run.kind != "regression"]
+    found = [run for run in having if run.probabilities is None and _are_probabilities(run.logits)]
+    if not found:
         return list(runs), []
-    if any(run.probabilities is not None for run in having) or any(run.kind == "regression" for run in having):
-        return list(runs), []
+    whose = "every run" if len(found) == len(having) else ", ".join(run.origin for run in found)
+    if len(found) < len(having) and min(len(np.asarray(run.logits)) for run in found) < _SURE_ROWS:
+        raise UserError(f"{whose}: the logits look like probabilities, unlike those of other runs: give all alike")
     note = (
-        "The logits of every run lie between 0 and 1 and sum to 1 in every row: they are taken as probabilities, "
+        f"The logits of {whose} lie between 0 and 1 and sum to 1 in every row: they are taken as probabilities, "
         "without another softmax."
     )
     return [
         replace(run, logits=None, probabilities=np.asarray(run.logits, dtype=np.float64))
-        if run.logits is not None and run.status is None
+        if any(run is one for one in found)
         else run
         for run in runs
     ], [note]
 
 
-def _are_probabilities(logits: NDArray[np.floating]) -> bool:
+def _are_probabilities(logits: NDArray[np.floating] | None) -> bool:
     values = np.asarray(logits, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] < 2 or not values.size or not np.isfinite(values).all():
         return False

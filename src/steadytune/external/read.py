@@ -17,7 +17,7 @@ import numpy as np
 
 from steadytune.errors import UserError
 from steadytune.external.building import is_score_field
-from steadytune.external.columns import Choices, is_known
+from steadytune.external.columns import Choices, is_known, spread
 from steadytune.external.run import ExternalRun
 from steadytune.external.source import Source
 from steadytune.external.understand import understand
@@ -42,6 +42,7 @@ _WORDS = ("kind", "examples", "seed", "status", "reason")
 
 # Arrays that are all alike pack to a fiftieth; half a GiB is what any run may take.
 _PACKED, _ALWAYS_UNPACKED = 50, 2**29
+_FEW_BYTES = 2**20
 
 Fields = Mapping[str, Any]
 
@@ -128,7 +129,7 @@ def read_source(path: Path, encoding: str | None = None) -> Source:
         table = read_table(path, Format(encoding, "encoding"))
         if not len(table):
             raise UserError(f"{path} has no rows")
-        table = replace(table, columns={name: _figures(table, name) for name in table.columns})
+        table = replace(table, columns=spread({name: _figures(table, name) for name in table.columns}))
         return Source(path, table.columns, table)
     fields = (_npz if suffix == ".npz" else _safetensors)(path)
     unread = tuple(name for name, values in fields.items() if values is None)
@@ -184,14 +185,20 @@ def _npz(path: Path) -> Fields:
     try:
         _check_unpacked(path)
         with np.load(path, allow_pickle=False) as file:
-            # What is not known is not read: it may be large.
-            return {name: file[name] if _known(name) else None for name in file}
+            # What is not known may be large. It is read where it is small, as it may tell the order of the examples.
+            small = _small(path)
+            return {name: file[name] if _known(name) or name in small else None for name in file}
     except UserError:
         raise
     except Exception as error:  # a file from anywhere can break the reader of zip archives in many ways
         reason = " ".join(str(error).split())[:120]
         reason = "it holds Python objects" if "allow_pickle" in reason else reason
         raise UserError(f"{wrong}: {reason}") from None
+
+
+def _small(path: Path) -> set[str]:
+    with zipfile.ZipFile(path) as archive:
+        return {entry.filename.removesuffix(".npy") for entry in archive.infolist() if entry.file_size <= _FEW_BYTES}
 
 
 def _check_unpacked(path: Path) -> None:

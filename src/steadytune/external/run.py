@@ -27,6 +27,7 @@ class ExternalRun(RunArrays):
         columns: What was read -> from which columns or arrays of the file.
         aside: Columns that were not read.
         marks: Column that was not read -> its cells, where they may tell the order of the examples.
+        counters: Those of them that hold whole numbers, which may as well be ranks or lengths.
         notes: What a reader should know of how the file was read.
     """
 
@@ -41,10 +42,12 @@ class ExternalRun(RunArrays):
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     aside: Sequence[str] = ()
     marks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    counters: Sequence[str] = ()
     notes: tuple[str, ...] = ()
 
 
 _WHY = "the runs measured other examples"
+_OR_ORDER = ", or the same in another order: then say which column tells them apart (--set id=NAME)"
 
 
 def check_same_examples(runs: Sequence[ExternalRun]) -> None:
@@ -78,7 +81,8 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
         holders = [run for run in runs if getattr(run, name) is not None]
         for run in holders[1:]:
             if (difference := _difference(getattr(run, name), getattr(holders[0], name))) is not None:
-                raise UserError(f"{run.origin}: {name} differ from those of {holders[0].origin}{difference}")
+                order = _OR_ORDER if name == "labels" and run.ids is None and difference.endswith(_WHY) else ""
+                raise UserError(f"{run.origin}: {name} differ from those of {holders[0].origin}{difference}{order}")
 
 
 def _difference(mine: Any, others: Any) -> str | None:

@@ -26,6 +26,8 @@ def summary(runs: Sequence[ExternalRun], cohort: Cohort) -> dict[str, str]:
     for name in _OUTPUTS:
         if name in first.columns:
             read[name] = _columns(measured, name)
+    if (states := first.representations) is not None:
+        read["representations"] = f"{read.get('representations', 'representations')}: {len(states)} layers"
     names = first.label_names
     if cohort.predictions is not None:
         classes = _class_count(cohort)
@@ -91,7 +93,8 @@ def _examples(run: ExternalRun) -> str:
         sizes = [run.representations.shape[-2]]
     number = f"{sizes[0]}" if sizes else "unknown"
     by = run.columns.get("ids")
-    return number + (f", told apart by {_some(list(by))}" if by else ", by their order")
+    matched = f", matched by {run.columns['matched'][0]}" if "matched" in run.columns else ", by their order"
+    return number + (f", told apart by {_some([name or '(no name)' for name in by])}" if by else matched)
 
 
 def _columns(runs: Sequence[ExternalRun], name: str) -> str:

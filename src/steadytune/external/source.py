@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
+from steadytune.files import parse_json
 from steadytune.records.checks import read_array
 from steadytune.tasks.table import Table, is_missing, read_number
 
+# As NumPy prints the numbers in a list.
+_SCALAR = re.compile(r"(?:np|numpy)\.(?:float|int)\d*\(([^()]*)\)")
 _NOTHING = frozenset({"", "nan", "na", "n/a", "null", "none", "<na>", "-"})
 # Among words, "none" and "na" are rather classes.
 _NO_WORD = frozenset({"", "nan", "<na>", "-"})
@@ -169,6 +173,7 @@ def _list_of_numbers(cell: Any) -> list[float] | None:
     """Return the numbers of a text such as "[0.1, 0.9]", "[0.1 0.9]", "(0.1, 0.9)" or "tensor([0.1, 0.9])"."""
     if not isinstance(cell, str):
         return None
+    cell = _SCALAR.sub(r"\1", cell)
     match = re.fullmatch(r"(?:(?:array|tensor)\()?\s*[\[(]([^\[\]()]*)[\])]\s*(?:,\s*[a-z]+=[^()]*)?\)?", cell.strip())
     if match is None:
         return None
@@ -177,6 +182,16 @@ def _list_of_numbers(cell: Any) -> list[float] | None:
     return None if len(values) < 1 or any(value is None for value in values) else [v for v in values if v is not None]
 
 
-def listed_rows(rows: Sequence[int]) -> str:
-    """Say how many rows have a fault beside the first."""
-    return f" (and in {len(rows) - 1} more)" if len(rows) > 1 else ""
+def read_list(cell: Any) -> list[str] | None:
+    """Return the texts of a list that is written as text, in JSON or as Python prints it; None for any other cell."""
+    text = cell.strip() if isinstance(cell, str) else ""
+    if not (text.startswith("[") and text.endswith("]")):
+        return None
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        try:
+            found = parse_json(text)
+        except ValueError:
+            return None
+    return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else None

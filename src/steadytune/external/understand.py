@@ -10,11 +10,15 @@ import numpy as np
 
 from steadytune.errors import UserError
 from steadytune.external.building import build
-from steadytune.external.columns import Choices, squashed
+from steadytune.external.classes import settle_unlabelled
+from steadytune.external.columns import SEEDS, Choices, squashed, take
 from steadytune.external.drafting import draft
 from steadytune.external.outputs import settle_probabilities, settle_singles
 from steadytune.external.run import ExternalRun
 from steadytune.external.source import Source, is_nothing, spelled
+
+# Rows of a block that hardly have the labels of another by chance.
+_BLOCK = 8
 
 
 def understand(sources: Sequence[Source], choices: Choices, regression: bool = False) -> list[ExternalRun]:
@@ -29,6 +33,7 @@ def understand(sources: Sequence[Source], choices: Choices, regression: bool = F
         UserError: A file holds nothing to measure, a cell is wrong, or something may mean several things.
     """
     drafts = [draft(one, choices, regression) for source in sources for one in _by_seed(source, choices)]
+    settle_unlabelled(drafts, choices)
     settle_singles(drafts)
     # Whole numbers in one run do not make it another kind than the rest.
     if any(one.kind == "regression" for one in drafts):
@@ -48,11 +53,7 @@ def _by_seed(source: Source, choices: Choices) -> list[Source]:
     names = (
         [choices.columns["seed"]]
         if "seed" in choices.columns
-        else [
-            name
-            for name in source.columns
-            if name not in choices.ignore and squashed(name) in ("seed", "seeds", "run", "runid")
-        ]
+        else [name for name in source.columns if name not in choices.ignore and squashed(name) in SEEDS]
     )
     if source.table is None:
         return _stacked(source, names)
@@ -75,7 +76,34 @@ def _by_seed(source: Source, choices: Choices) -> list[Source]:
                 f"--set ignore={name} if it does not name runs"
             )
         return [source.select(found, seed) for seed, found in rows.items()]
+    _ask_of_blocks(source, choices)
     return [source]
+
+
+def _ask_of_blocks(source: Source, choices: Choices) -> None:
+    """Ask about a column that parts the rows into blocks with the same labels: it may name runs.
+
+    Raises:
+        UserError: There is one; names the ways on.
+    """
+    taken = take(source.columns, choices, source.origin)
+    label = taken.fields.get("labels")
+    if label is None or source.is_matrix(label):
+        return
+    labels = [spelled(cell) for cell in source.cells(label)]
+    for name in source.columns:
+        if name in taken.used() or name in taken.singles or name in choices.ignore or source.is_matrix(name):
+            continue
+        blocks: dict[str, list[str]] = {}
+        for cell, one in zip(source.cells(name), labels, strict=True):
+            blocks.setdefault(str(cell), []).append(one)
+        first = next(iter(blocks.values()))
+        same = len(blocks) > 1 and all(block == first for block in blocks.values())
+        if same and len(first) >= _BLOCK and len(set(first)) > 1:
+            raise UserError(
+                f"{source.origin}: '{name}' has {len(blocks)} values, and the rows of each have the same labels. Does "
+                f"it name runs of the same examples (--set seed={name}), or not (--set ignore={name})?"
+            )
 
 
 def _stacked(source: Source, names: list[str]) -> list[Source]:
