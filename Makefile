@@ -4,6 +4,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 OUT ?= demo
 SEEDS ?= 5
+# Processes of the tests.
+JOBS ?= logical
 
 # One thread per process: waiting threads that spin slow each other down on a busy machine.
 export OMP_WAIT_POLICY := PASSIVE
@@ -20,7 +22,7 @@ demo: $(READY)
 	$(BIN)/steadytune demo --out $(OUT) --seeds $(SEEDS)
 
 test: $(READY)
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 style: $(READY)
 	$(BIN)/ruff format --check .
