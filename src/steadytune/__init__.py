@@ -1,6 +1,6 @@
 """Measure how much a fine-tuned model owes to luck, and make it owe less.
 
-Names are imported when they are used: `import steadytune` loads no torch.
+Names are imported when they are used: `import steadytune` loads no torch. `dir(steadytune)` lists them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+__version__: str
+"""Of the installed package."""
+
 if TYPE_CHECKING:
+    from steadytune import measures as measures
+    from steadytune import metrics as metrics
+    from steadytune import theory as theory
     from steadytune.analysis.comparison.compare import compare as compare
     from steadytune.analysis.comparison.power import seeds_to_detect_difference as seeds_to_detect_difference
     from steadytune.analysis.comparison.power import seeds_to_detect_ratio as seeds_to_detect_ratio
@@ -16,6 +22,7 @@ if TYPE_CHECKING:
     from steadytune.analysis.comparison.single import compare_runs as compare_runs
     from steadytune.analysis.ensemble import ensemble as ensemble
     from steadytune.analysis.profile import profile as profile
+    from steadytune.analysis.validity.validate import validate as validate
     from steadytune.errors import UserError as UserError
     from steadytune.external import read_runs as read_runs
     from steadytune.external import record_run as record_run
@@ -73,6 +80,7 @@ _PLACES = {
     "seeds_to_pin_sd": "analysis.comparison.power",
     "ensemble": "analysis.ensemble",
     "profile": "analysis.profile",
+    "validate": "analysis.validity.validate",
     "UserError": "errors",
     "read_runs": "external",
     "record_run": "external",
@@ -123,12 +131,25 @@ _PLACES = {
     "StableTrainer": "training.trainer",
 }
 
-__all__ = list(_PLACES)
+_ROOMS = ("measures", "metrics", "theory")
+
+__all__ = [*_PLACES, *_ROOMS, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("steadytune")
+    elif name in _ROOMS:
+        value = import_module(f"steadytune.{name}")
+    elif name in _PLACES:
+        value = getattr(import_module(f"steadytune.{_PLACES[name]}"), name)
+    else:
         raise AttributeError(f"module 'steadytune' has no attribute '{name}'")
-    value = getattr(import_module(f"steadytune.{_PLACES[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

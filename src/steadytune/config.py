@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -29,10 +29,31 @@ _WORDS = {
 }
 
 
-class Config(BaseModel):
-    """Data that refuses unknown keys and infinite numbers, and does not change."""
+class _Spoken(type(BaseModel)):  # type: ignore[misc]
+    """Has what is wrong in a call, such as `Study(sedes=3)`, said in one line, as of a file."""
+
+    def __call__(cls, *args: Any, **named: Any) -> Any:
+        if args:
+            known = ", ".join(getattr(cls, "model_fields", {}))
+            raise UserError(f"{cls.__name__} takes its parameters by name ({known or 'it has none'})")
+        try:
+            return super().__call__(**named)
+        except ValidationError as error:
+            raise UserError(f"{cls.__name__}: {first_problem(error, cls)}") from None
+
+
+class Config(BaseModel, metaclass=_Spoken):
+    """Data that refuses unknown keys and infinite numbers, and does not change.
+
+    Attributes:
+        sections: First part of the place of a key -> what should be there.
+
+    Raises:
+        UserError: A call names what is unknown or out of range; `model_validate` raises pydantic's ValidationError.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    sections: ClassVar[Mapping[str, type[Config]]] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -49,22 +70,19 @@ class Config(BaseModel):
         return content
 
 
-def first_problem(
-    error: ValidationError, model: type[Config], sections: Mapping[str, type[Config]] | None = None
-) -> str:
+def first_problem(error: ValidationError, model: type[Config]) -> str:
     """Say in one line what is wrong with data, as "key: what it should be, and what it is".
 
     Args:
         error: What pydantic found.
         model: What the data should be.
-        sections: First part of a key's place -> what should be there.
     """
     problems = error.errors()
     # A misspelt key is also a missing one; the misspelling is what helps.
     problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
     *path, last = map(str, problem["loc"]) if problem["loc"] else ("",)
     if problem["type"] == "extra_forbidden":
-        section = (sections or {}).get(path[0], model) if path else model
+        section = model.sections.get(path[0], model) if path else model
         message = str(unknown_name("key", last, section.model_fields))
         return f"{'.'.join(path)}: {message}" if path else message
     where = ".".join([*path, last])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -275,9 +275,6 @@ def _distinct(what: str, names: list[str]) -> None:
         raise ValueError(f"{what} '{repeated}' stands twice")
 
 
-_SECTIONS: dict[str, type[Config]] = {"training": Training, "task": TaskSpec, "recipes": Recipe, "seeds": Seeds}
-
-
 class Study(Config):
     """Models x tasks x recipes x seeds.
 
@@ -288,6 +285,13 @@ class Study(Config):
         training: Hyper-parameters that all recipes share.
         recipes: Name -> recipe. In Python a list of preset names works too.
     """
+
+    sections: ClassVar[Mapping[str, type[Config]]] = {
+        "training": Training,
+        "task": TaskSpec,
+        "recipes": Recipe,
+        "seeds": Seeds,
+    }
 
     model: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_models), Field(min_length=1)]
     task: Annotated[tuple[TaskSpec, ...], BeforeValidator(_tasks), Field(min_length=1)]
@@ -355,7 +359,7 @@ class Study(Config):
         try:
             return cls.model_validate(dict(content), context={"held": held})
         except ValidationError as error:
-            raise UserError(f"{source}: {first_problem(error, cls, _SECTIONS)}") from error
+            raise UserError(f"{source}: {first_problem(error, cls)}") from error
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Study:

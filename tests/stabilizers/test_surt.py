@@ -202,7 +202,7 @@ def test_a_file_without_text_is_refused(tiny_model, context, tmp_path, content, 
 
 
 def test_texts_that_are_not_there_are_refused_before_anything_is_trained(tmp_path):
-    with pytest.raises(ValidationError, match=r"gone\.txt cannot be read"):
+    with pytest.raises(UserError, match=r"gone\.txt cannot be read"):
         SURT(texts=str(tmp_path / "gone.txt"))
 
 

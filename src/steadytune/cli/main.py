@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -19,7 +19,7 @@ from steadytune.cli.ls import ls
 from steadytune.cli.measure import measure
 from steadytune.cli.report import report
 from steadytune.cli.run import run
-from steadytune.cli.terminal import complain, show_warning
+from steadytune.cli.terminal import complain, say, show_warning
 from steadytune.cli.theory import theory
 from steadytune.cli.validate import validate
 from steadytune.errors import FolderWarning, UserError, machine_fault
@@ -30,6 +30,25 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        say(f"steadytune {version('steadytune')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
 for command in (demo, run, measure, compare, validate, report, ls, doctor):
     app.command()(command)
 app.add_typer(theory, name="theory")
