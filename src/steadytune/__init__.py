@@ -133,7 +133,7 @@ _PLACES = {
 
 _ROOMS = ("measures", "metrics", "theory")
 
-__all__ = [*_PLACES, *_ROOMS, "__version__"]
+__all__ = [*_PLACES, *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:
@@ -152,4 +152,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "__version__"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -29,7 +29,13 @@ _WORDS = {
 }
 
 
-class _Spoken(type(BaseModel)):  # type: ignore[misc]
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
+
+
+class _Spoken(ModelMetaclass):
     """Has what is wrong in a call, such as `Study(sedes=3)`, said in one line, as of a file."""
 
     def __call__(cls, *args: Any, **named: Any) -> Any:
