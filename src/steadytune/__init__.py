@@ -133,7 +133,7 @@ _PLACES = {
 
 _ROOMS = ("measures", "metrics", "theory")
 
-__all__ = [*_PLACES, *_ROOMS]
+__all__ = list(_PLACES | dict.fromkeys(_ROOMS, ""))
 
 
 def __getattr__(name: str) -> Any:

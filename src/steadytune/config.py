@@ -38,14 +38,16 @@ else:
 class _Spoken(ModelMetaclass):
     """Has what is wrong in a call, such as `Study(sedes=3)`, said in one line, as of a file."""
 
-    def __call__(cls, *args: Any, **named: Any) -> Any:
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        model: Any = self
         if args:
-            known = ", ".join(getattr(cls, "model_fields", {}))
-            raise UserError(f"{cls.__name__} takes its parameters by name ({known or 'it has none'})")
+            raise UserError(
+                f"{model.__name__} takes its parameters by name ({', '.join(model.model_fields) or 'none'})"
+            )
         try:
             return super().__call__(**named)
         except ValidationError as error:
-            raise UserError(f"{cls.__name__}: {first_problem(error, cls)}") from None
+            raise UserError(f"{model.__name__}: {first_problem(error, model)}") from None
 
 
 class Config(BaseModel, metaclass=_Spoken):
