@@ -187,8 +187,8 @@ def _agreed(
     candidates = _candidates(name, answers, names)
     for metric, given, why in candidates:
         found = _computed(metric, given)
-        percent = not _same(values, found.values)
-        if not percent or _same(values, found.values, percent=True):
+        percent = not same(values, found.values)
+        if not percent or same(values, found.values, percent=True):
             notes = _named_positive(found, names, why)
             if percent:
                 notes.append(f"The recorded {name} is in per cent ({_listed(values)}) and is read so.")
@@ -216,7 +216,8 @@ def contradiction(name: str, values: Float64Array, metric: Metric, computed: Flo
         computed: (K,) what they score.
         shown: What is shown of the two; the computed ones where it is left out.
     """
-    other = "" if metric.name == plain_name(name) else f", and no other {plain_name(name)} is the recorded one"
+    short = plain_name(name)
+    other = "" if short in (metric.name, UNNAMED) else f", and no other {short} is the recorded one"
     return (
         f"The recorded {name} ({_listed(values)}) contradicts predictions and labels of the same runs, of which the "
         f"{metric.name} is {_listed(computed)}{other}: {shown or 'the latter is shown'}. Record a score of other "
@@ -246,7 +247,7 @@ def _candidates(name: str, answers: Answers, names: Sequence[str] | None) -> lis
     return found
 
 
-def _same(recorded_values: Float64Array, computed: Float64Array, percent: bool = False) -> bool:
+def same(recorded_values: Float64Array, computed: Float64Array, percent: bool = False) -> bool:
     """Tell whether recorded scores are the computed ones, rounded as they are."""
     factor = 100.0 if percent else 1.0
     decimals = max(0 if percent else 2, *map(_decimals, recorded_values), 0)
