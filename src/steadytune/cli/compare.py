@@ -237,7 +237,8 @@ def _seeds_needed(rows: Sequence[Row], detect: float | None) -> list[str]:
     from steadytune.analysis.grouping import size_words
     from steadytune.analysis.wording import score_step
 
-    lines = ["", "seeds a recipe that would be needed, from the SDs seen here:"]
+    tests = f", adjusted for {rows[0].planned} tests" if rows[0].planned > 1 else ""
+    lines = ["", f"seeds a recipe that would be needed, from the SDs seen here{tests}:"]
     for row in rows:
         if row.is_baseline or row.differences["mean"].estimate is None:
             continue

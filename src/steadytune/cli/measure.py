@@ -89,7 +89,7 @@ def measure(
     if out and out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: --out names a folder")
     runs, comparison = _measure_files(console, paths, metric, positive, key_values(settings or []))
-    _show_read(console, comparison)
+    show_read(console, comparison)
     show(console, comparison, write_page(out, comparison, runs) if out else None)
 
 
@@ -121,13 +121,24 @@ def _measure_files(
         return runs, compare([cohort], progress=progress)
 
 
-def _show_read(console: Console, comparison: Comparison) -> None:
+def show_read(console: Console, comparison: Comparison) -> None:
     """Print what was read of the files, and what must be known before any number."""
+    from steadytune.analysis.suspicion import describe_copied_between
+    from steadytune.analysis.wording import capital
+
+    read = dict.fromkeys(item for found in comparison.profiles for item in found.cohort.read.items())
+    notes: dict[str, list[str]] = {}
     for found in comparison.profiles:
-        for name, value in found.cohort.read.items():
-            console.print(f"{name}: {value}", markup=False, highlight=False)
         for note in found.first_notes:
-            console.print(f"note: {note}", markup=False, highlight=False)
+            notes.setdefault(note, []).append(found.cohort.recipe)
+    for row in comparison.rows():
+        if copied := describe_copied_between(row.profile.cohort, row.reference.cohort, row.shared_copies):
+            notes[f"{capital(copied)}."] = [found.cohort.recipe for found in comparison.profiles]
+    for name, value in read:
+        console.print(f"{name}: {value}", markup=False, highlight=False)
+    for note, recipes in notes.items():
+        whose = "" if len(recipes) == len(comparison.profiles) else f"{', '.join(recipes)}: "
+        console.print(f"note: {whose}{note}", markup=False, highlight=False)
 
 
 def write_page(out: Path, comparison: Comparison, runs: Sequence[ExternalRun], words: list[str] | None = None) -> Path:
