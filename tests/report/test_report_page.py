@@ -151,7 +151,7 @@ def test_failed_runs_are_drawn_with_another_symbol_and_the_majority_class_as_a_l
     traces = page.data["figures"]["s1-scores"]["data"]
     symbols = {trace["name"]: trace["marker"]["symbol"] for trace in traces if trace["name"] in ("failed", "finished")}
     assert symbols["failed"] != symbols["finished"]
-    assert any(trace["name"] == "majority class" and trace["line"]["dash"] == "dash" for trace in traces)
+    assert any(trace["name"] == "always one answer" and trace["line"]["dash"] == "dash" for trace in traces)
 
 
 def test_the_layers_are_drawn_with_intervals_and_the_permutation_null(page: Page) -> None:
@@ -238,6 +238,9 @@ def test_a_regression_has_layers_but_no_flips(tmp_path: Path) -> None:
     assert shown[:2] == ["prediction_rmse:1", "prediction_correlation:1"]
     # Those of classes stand in the definitions alone.
     assert page.text.count("Fleiss’ κ") < page.text.count("1 − ICC")
+    assert "failed runs and pairwise RMSE" in page.text
+    assert "root mean square difference between the outputs" in page.text
+    assert "majority class" not in page.text
     assert "pearson, points" in str(page.data["figures"]["s1-scores"]["layout"])
 
 

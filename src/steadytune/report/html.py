@@ -110,6 +110,11 @@ class Section:
         return self.rows[0].profile.cohort.read
 
     @property
+    def regression(self) -> bool:
+        """Whether numbers are predicted, so that there are no answers to share."""
+        return any(row.profile.cohort.kind == "regression" for row in self.rows)
+
+    @property
     def first_notes(self) -> list[str]:
         """What must be known before any number: how files were read, copies, classes in another order."""
         return list(dict.fromkeys(note for row in self.rows for note in row.profile.first_notes))
