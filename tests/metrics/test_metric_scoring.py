@@ -153,3 +153,8 @@ def test_constant_regressions_are_no_better_than_one_answer():
     errors = score(Answers("regression", logits, labels=np.array([1.0, 2, 3, 4])), RUNS, metric="rmse")
     assert errors.failed.tolist() == [False, True, True]
     assert errors.constant == pytest.approx(np.std([1, 2, 3, 4]))
+
+
+def test_a_positive_class_that_is_not_used_is_said_to_be():
+    assert "positive class 1 is not used: accuracy" in said(score(answers(), RUNS, positive=1))
+    assert "not used" not in said(score(answers(), RUNS, metric="f1", positive=1))

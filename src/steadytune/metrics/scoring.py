@@ -80,14 +80,26 @@ def score(
         answers = replace(answers, positive=find_positive(positive, label_names, answers.classes))
     name = _chosen(answers, runs, held, metric)
     if name is None:
-        return Scored(UNNAMED, np.full(len(runs), np.nan))
+        return Scored(UNNAMED, np.full(len(runs), np.nan), notes=tuple(_unused(positive)))
     notes = _other_scores(name, held, metric)
-    if name not in held:
+    if name in held:
+        found = _agreed(name, held[name], answers, runs, label_names)
+        notes += found.notes
+    else:
         answers, why = _with_positive(name, answers, label_names)
         found = _computed(find_metric(name, answers.kind), answers)
-        return _with_notes(found, [*notes, *_named_positive(found, label_names, why)])
-    found = _agreed(name, held[name], answers, runs, label_names)
-    return _with_notes(found, [*notes, *found.notes])
+        notes += _named_positive(found, label_names, why)
+    if found.positive is None:
+        notes += _unused(positive, found.metric)
+    return _with_notes(found, notes)
+
+
+def _unused(positive: str | int | None, metric: str = "") -> list[str]:
+    """Say that a class was chosen in vain."""
+    if positive is None:
+        return []
+    why = f"{metric} speaks of no single class" if metric else "there is no score"
+    return [f"The positive class {positive} is not used: {why}."]
 
 
 def constant_score(metric: Metric, answers: Answers) -> float | None:

@@ -95,8 +95,8 @@ class Cohort:
     Attributes:
         scores: (K,) task metric; NaN throughout where it is unknown. Shares are fractions, and those in per cent are
             read as such. Left out, they are computed by `metric`, or where there is none by accuracy, of a regression
-            by Pearson's correlation, of texts as the share that equals the reference. Given ones that contradict
-            predictions and labels are said to do so in `notes`.
+            by Pearson's correlation, of texts as the share that equals the reference. Given ones that are
+            those of the predictions, rounded, are made exact, and ones that contradict them are said to in `notes`.
         logits: (K, N, C), or None. Those that lie in [0, 1] and sum to 1 throughout become `probabilities`, and a note
             says so.
         labels: (N,), or None.
@@ -313,7 +313,7 @@ class Cohort:
         if metric is not None and self.majority_score is None and self.scored:
             self._check_computed(metric)
         if self.failed is None and self.majority_score is not None:
-            self._set(failed=self.scale.no_better(scores, self.majority_score))
+            self._set(failed=self.scale.no_better(self.scores, self.majority_score))
 
     def _check_computed(self, metric: Metric) -> None:
         """Hold scores against what the answers score: only where they agree is it known which runs failed."""
@@ -322,11 +322,8 @@ class Cohort:
         computed = metric.plain(answers, examples)
         if same(self.scores, computed):
             named = {"metric": metric.name} if self.metric == UNNAMED else {}
-            constant = constant_score(metric, answers)
-            # Rounded scores may lie on the wrong side of it.
-            if self.failed is None and constant is not None:
-                self._set(failed=metric.no_better(computed, constant))
-            self._set(majority_score=constant, **named)
+            # Rounded, they may lie on the wrong side of what always giving one answer scores.
+            self._set(scores=computed, majority_score=constant_score(metric, answers), **named)
         else:
             unknown = "" if self.failed is not None else ", and which runs failed is unknown"
             self._note(contradiction(self.metric, self.scores, metric, computed, f"the former is shown{unknown}"))

@@ -29,7 +29,7 @@ from scipy import stats
 from steadytune.analysis.bootstrap import RESAMPLES, example_weights
 from steadytune.analysis.grouping import count_groups, example_groups, one_group, size_words
 from steadytune.analysis.intervals import LEVEL, Interval
-from steadytune.analysis.scores import count_examples, weighted_scores
+from steadytune.analysis.scores import count_examples, unscored_words, weighted_scores
 from steadytune.analysis.suspicion import fingerprints, same_outputs
 from steadytune.analysis.wording import chance, counted, percent, score_range, score_unit, scored, signed_score
 from steadytune.errors import UserError
@@ -83,7 +83,7 @@ class RunComparison:
         one, other, scale = self.one, self.other, self.one.scale
         names = one.recipe, other.recipe
         if not (one.scored and other.scored):
-            return "The runs have no score, nor labels to take one from."
+            return f"{unscored_words(one)}."
         values = (scored(float(cohort.scores[0]), scale) for cohort in (one, other))
         where = " on ".join(["", size_words(one)]) if count_examples(one) > 1 else ""
         said = f"{one.metric_name}{where}: {' and '.join(f'{n} {v}' for n, v in zip(names, values, strict=True))}"
