@@ -313,3 +313,15 @@ def test_writing_again_replaces_the_files_and_leaves_nothing_else(study_folder: 
     page, _ = write_report(study_folder)
     assert page == study_folder.path / "report.html"
     assert sorted(entry.name for entry in study_folder.path.iterdir()) == before
+
+
+def test_what_comes_first_names_the_recipe_that_it_is_of_and_copies_across_recipes() -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 40)
+    runs = generator.normal(size=(6, 40, 2)) + 3 * np.eye(2)[labels]
+    old = Cohort(logits=runs[[0, 1, 2, 2]], labels=labels, recipe="old")
+    new = Cohort(logits=runs[[3, 4, 5, 0]], labels=labels, recipe="new", seeds=("7", "8", "9", "10"))
+    comparison = compare([old, new])
+    page = Page(render(comparison, verdict(comparison)))
+    assert "old: Seeds 2 and 3 are identical" in page.text
+    assert "Seed 10 of new and seed 0 of old are identical" in page.text

@@ -60,7 +60,7 @@ def _digest(cohort: Cohort, run: int) -> bytes:
     if arrays := _outputs(cohort, run):
         for array in arrays:
             # One file may hold in double precision what another has in single.
-            found.update(np.ascontiguousarray(array, dtype=np.float64))
+            found.update(np.ascontiguousarray(array, dtype=np.float64).data)
         return found.digest()
     if cohort.generations is not None:
         found.update("\0".join(cohort.generations[run]).encode())
@@ -69,9 +69,9 @@ def _digest(cohort: Cohort, run: int) -> bytes:
     given = cohort.predictions if cohort.predictions is not None else states
     if given is None:
         return b""
-    found.update(np.ascontiguousarray(given[run]))
+    found.update(np.ascontiguousarray(given[run]).data)
     # The same states may have heads of their own, and the same classes other outputs: scores that differ tell.
-    found.update(np.nan_to_num(cohort.scores[run : run + 1], nan=-np.inf))
+    found.update(np.nan_to_num(cohort.scores[run : run + 1], nan=-np.inf).data)
     return found.digest()
 
 

@@ -123,22 +123,14 @@ def _measure_files(
 
 def show_read(console: Console, comparison: Comparison) -> None:
     """Print what was read of the files, and what must be known before any number."""
-    from steadytune.analysis.suspicion import describe_copied_between
-    from steadytune.analysis.wording import capital
+    from steadytune.analysis.comparison.verdict import first_notes
 
     read = dict.fromkeys(item for found in comparison.profiles for item in found.cohort.read.items())
-    notes: dict[str, list[str]] = {}
-    for found in comparison.profiles:
-        for note in found.first_notes:
-            notes.setdefault(note, []).append(found.cohort.recipe)
-    for row in comparison.rows():
-        if copied := describe_copied_between(row.profile.cohort, row.reference.cohort, row.shared_copies):
-            notes[f"{capital(copied)}."] = [found.cohort.recipe for found in comparison.profiles]
-    for name, value in read:
-        console.print(f"{name}: {value}", markup=False, highlight=False)
-    for note, recipes in notes.items():
-        whose = "" if len(recipes) == len(comparison.profiles) else f"{', '.join(recipes)}: "
-        console.print(f"note: {whose}{note}", markup=False, highlight=False)
+    for line in (
+        *(f"{name}: {value}" for name, value in read),
+        *(f"note: {n}" for n in first_notes(comparison.rows())),
+    ):
+        console.print(line, markup=False, highlight=False)
 
 
 def write_page(out: Path, comparison: Comparison, runs: Sequence[ExternalRun], words: list[str] | None = None) -> Path:

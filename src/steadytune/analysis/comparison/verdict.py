@@ -8,6 +8,7 @@ to tell, and how many it would take.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -78,6 +79,17 @@ def must_know(row: Row) -> list[str]:
     """Say what a reader of a recipe's numbers must not miss: that it, or its training, did next to nothing."""
     copied = describe_copied_between(row.profile.cohort, row.reference.cohort, row.shared_copies)
     return list(filter(None, (copied, describe_same_seed(row.same_seed), describe_learned(row.profile.cohort))))
+
+
+def first_notes(rows: Sequence[Row]) -> list[str]:
+    """Say what comes before any number: how files were read, copies, turned classes; of which recipe, if not of all."""
+    notes: dict[str, list[str]] = {}
+    for row in rows:
+        for note in row.profile.first_notes:
+            notes.setdefault(note, []).append(row.recipe)
+    said = [note if len(of) == len(rows) else f"{', '.join(of)}: {note}" for note, of in notes.items()]
+    between = (describe_copied_between(row.profile.cohort, row.reference.cohort, row.shared_copies) for row in rows)
+    return said + [f"{capital(words)}." for words in between if words]
 
 
 def _group(rows: list[Row], detect: float | None) -> list[str]:
