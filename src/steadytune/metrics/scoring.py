@@ -229,7 +229,7 @@ def contradiction(name: str, values: Float64Array, metric: Metric, computed: Flo
         shown: What is shown of the two; the computed ones where it is left out.
     """
     short = plain_name(name)
-    other = "" if short in (metric.name, UNNAMED) else f", and no other {short} is the recorded one"
+    other = "" if short == metric.name else f", and no other {short} is the recorded one"
     return (
         f"The recorded {name} ({_listed(values)}) contradicts predictions and labels of the same runs, of which the "
         f"{metric.name} is {_listed(computed)}{other}: {shown or 'the latter is shown'}. Record a score of other "

@@ -320,12 +320,23 @@ class Cohort:
         answers = self.answers
         examples = len(self.references or ()) if answers.labels is None else len(answers.labels)
         computed = metric.plain(answers, examples)
-        if same(self.scores, computed):
-            named = {"metric": metric.name} if self.metric == UNNAMED else {}
+        unnamed = self.metric == UNNAMED
+        # Fractions of a known score were made of per cent before this.
+        percent = unnamed and not same(self.scores, computed) and same(self.scores, computed, percent=True)
+        if percent or same(self.scores, computed):
             # Rounded, they may lie on the wrong side of what always giving one answer scores.
-            self._set(scores=computed, majority_score=constant_score(metric, answers), **named)
+            self._set(scores=computed, majority_score=constant_score(metric, answers))
+            self._set(metric=metric.name if unnamed else self.metric)
+            if percent:
+                self._note(f"The scores are the {metric.name} in per cent, and are read so.")
+            return
+        unknown = "" if self.failed is not None else ", and which runs failed is unknown"
+        if unnamed:
+            self._note(
+                f"The scores have no name, and are not the {metric.name} of predictions and labels: what they mean is "
+                f"unknown{unknown}. Name them (metric=...), or leave them out."
+            )
         else:
-            unknown = "" if self.failed is not None else ", and which runs failed is unknown"
             self._note(contradiction(self.metric, self.scores, metric, computed, f"the former is shown{unknown}"))
 
     def _run_names(self) -> list[str]:
