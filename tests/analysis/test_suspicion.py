@@ -62,6 +62,12 @@ def test_a_run_whose_classes_are_in_another_order_is_named_with_the_order(labell
     assert ("far below chance" in note) == labelled
 
 
+def test_a_renaming_of_hardly_any_examples_each_is_no_finding():
+    answers = np.arange(EXAMPLES)
+    turned = np.roll(answers, 1)
+    assert not suspicious(st.Cohort(predictions=[answers, answers + (answers % 7 == 0), turned]))
+
+
 def test_runs_that_collapsed_or_are_merely_bad_are_not_said_to_have_their_classes_turned():
     logits, labels = made_logits(4)
     logits[1] = [0.0, 5.0, 0.0]

@@ -18,6 +18,8 @@ _NEARLY = 0.8
 # By how many standard errors of a share the renamed classes must agree better than those as they are.
 _CLEAR = 5.0
 _FEW_WRONG = 5
+# With fewer examples of a class than this, on average, a renaming fits by chance.
+_FEW_EACH = 5
 
 
 def suspicious(cohort: Cohort) -> list[str]:
@@ -134,7 +136,7 @@ def _renamed_notes(cohort: Cohort) -> list[str]:
     if predictions is None or len(cohort) < 2 or cohort.kind != "classification":
         return []
     classes = 1 + int(max(predictions.max(), cohort.labels.max() if cohort.labels is not None else 0))
-    if classes < 2:
+    if classes < 2 or classes * _FEW_EACH > predictions.shape[1]:
         return []
     notes = []
     for run in range(len(cohort)):

@@ -18,8 +18,8 @@ Kind = Literal["classification", "regression", "choice", "generation"]
 # Probabilities stored as bfloat16 are off by up to 2^-8 = .0039 in their sum.
 _SUM_TOLERANCE = 0.005
 # Beyond what single precision and the printing of a few decimals can do to a softmax.
-_SAME = 0.011
-_EXACT = 1e-3
+SAME = 0.011
+EXACT = 1e-3
 _MOST_DECIMALS = 4
 
 
@@ -85,7 +85,7 @@ def are_probabilities(logits: NDArray[Any]) -> bool:
     if values.ndim != 2 or values.shape[1] < 2 or not values.size or not np.isfinite(values).all():
         return False
     sums = np.abs(values.sum(axis=1) - 1)
-    return bool(((values >= 0) & (values <= 1)).all() and (sums <= max(_EXACT, rounding(values))).all())
+    return bool(((values >= 0) & (values <= 1)).all() and (sums <= max(EXACT, rounding(values))).all())
 
 
 def rounding(values: NDArray[np.float64]) -> float:
@@ -94,6 +94,30 @@ def rounding(values: NDArray[np.float64]) -> float:
         if np.all(np.abs(values - np.round(values, decimals)) < 1e-9):
             return float(values.shape[1] * 0.5 * 10.0**-decimals + 1e-9)
     return 0.0
+
+
+def check_agreement(logits: NDArray[Any] | None, probabilities: NDArray[Any]) -> None:
+    """Refuse probabilities that are not the softmax of the logits (N, C) beside them.
+
+    Raises:
+        ValueError: Naming the first row.
+    """
+    if logits is None or not np.isfinite(logits).all():
+        return
+    if logits.shape != probabilities.shape:
+        raise ValueError(f"logits are of shape {logits.shape}, but probabilities of shape {probabilities.shape}")
+    followed = softmax(logits.astype(np.float64), axis=1)
+    if (wrong := np.flatnonzero(np.abs(followed - probabilities).max(axis=1) > SAME)).size:
+        row = wrong[0]
+        raise ValueError(
+            f"logits and probabilities contradict each other, first in row {row}: the softmax of the logits is "
+            f"{_row(followed[row])}, not {_row(probabilities[row])}. Leave one of the two aside"
+        )
+
+
+def _row(values: NDArray[np.float64]) -> str:
+    shown = ", ".join(f"{value:.3g}" for value in values[:4])
+    return f"({shown}{', ...' if len(values) > 4 else ''})"
 
 
 def check_run(run: RunArrays, kind: Kind) -> None:
@@ -117,7 +141,7 @@ def check_run(run: RunArrays, kind: Kind) -> None:
                 _check_rows(name, outputs, run.representations, kind)
         if run.probabilities is not None:
             _check_probabilities(run.probabilities)
-            _check_agreement(run.logits, run.probabilities)
+            check_agreement(run.logits, run.probabilities)
         if run.predictions is not None:
             _check_predictions(run, kind)
         if run.groups is not None:
@@ -251,19 +275,6 @@ def _check_probabilities(probabilities: NDArray[Any]) -> None:
         raise ValueError(
             f"probabilities must sum to 1 over the classes (axis 1), but row {wrong[0]} sums to {sums[wrong[0]]:.4g}: "
             "are they logits?"
-        )
-
-
-def _check_agreement(logits: NDArray[Any] | None, probabilities: NDArray[Any]) -> None:
-    if logits is None:
-        return
-    if logits.shape != probabilities.shape:
-        raise ValueError(f"logits are of shape {logits.shape}, but probabilities of shape {probabilities.shape}")
-    followed = softmax(logits.astype(np.float64), axis=1)
-    if (wrong := np.flatnonzero(np.abs(followed - probabilities).max(axis=1) > _SAME)).size:
-        raise ValueError(
-            f"logits and probabilities contradict each other, first in row {wrong[0]}: the softmax of the logits is "
-            "another. Leave out one of the two"
         )
 
 
