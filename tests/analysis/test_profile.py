@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from steadytune import UserError
+from steadytune.analysis.failures import failure_clauses
 from steadytune.analysis.profile import (
     MEASURES,
     PREDICTION_MEASURES,
@@ -251,11 +252,21 @@ class TestNotes:
 
     def test_failed_runs_are_named(self, make_cohort, wrong_at):
         found = profile(make_cohort([wrong_at(), [0] * 10, wrong_at(1), [0] * 10], seeds=("0", "3", "5", "7")))
-        assert found.notes[0].startswith("Seeds 3 and 7 scored at or below the majority class")
+        assert found.notes[0].startswith("Seeds 3 and 7 scored no better than always giving one answer")
 
     def test_lost_runs_are_counted(self, make_cohort):
         found = profile(make_cohort(scores=[0.7, 0.8, 0.9], lost=(LostRun("3", "failed", "out of memory"),)))
         assert found.notes[0].startswith("One seed did not finish and is not counted")
+        lost = tuple(LostRun(seed, "diverged", "its outputs are NaN throughout") for seed in "34")
+        found = profile(make_cohort(scores=[0.7, 0.8, 0.9], lost=lost))
+        assert found.notes[0].startswith("Two seeds diverged and are not counted")
+        assert failure_clauses(found.cohort)[0] == "seeds 3 and 4 diverged (their outputs are NaN throughout)"
+
+    def test_what_is_missing_for_a_score_is_named(self):
+        states = np.random.default_rng(0).normal(size=(2, 1, 6, 3))
+        for given, missing in (({"labels": [0, 1] * 3}, "nor predictions"), ({}, "nor predictions and labels")):
+            notes = profile(Cohort(representations=states, **given)).notes
+            assert any(f"{missing} to take one from" in note for note in notes)
 
     def test_svcca_is_called_vacuous_with_fewer_examples_than_dimensions(self, make_cohort):
         states = np.random.default_rng(0).standard_normal((3, 1, 10, 40))

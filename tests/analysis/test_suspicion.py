@@ -62,8 +62,30 @@ def test_a_run_whose_classes_are_in_another_order_is_named_with_the_order(labell
     assert ("far below chance" in note) == labelled
 
 
+def test_a_renaming_of_hardly_any_examples_each_is_no_finding():
+    answers = np.arange(EXAMPLES)
+    turned = np.roll(answers, 1)
+    assert not suspicious(st.Cohort(predictions=[answers, answers + (answers % 7 == 0), turned]))
+
+
 def test_runs_that_collapsed_or_are_merely_bad_are_not_said_to_have_their_classes_turned():
     logits, labels = made_logits(4)
     logits[1] = [0.0, 5.0, 0.0]
     logits[2] = np.random.default_rng(5).normal(size=(EXAMPLES, CLASSES))
     assert not suspicious(st.Cohort(logits=logits, labels=labels))
+
+
+def test_the_same_states_with_other_scores_are_no_copies():
+    states = np.random.default_rng(0).normal(size=(1, 12, 4))
+    assert copies(st.Cohort(representations=[states] * 3, scores=[0.9, 0.9, 0.5])) == [[0, 1]]
+
+
+def test_runs_under_another_seed_of_another_recipe_are_copies_and_nothing_is_tested():
+    logits, labels = made_logits(8)
+    old = st.Cohort(logits=logits[:5], labels=labels, recipe="old")
+    for seeds, tested in ((tuple("abcde"), False), (tuple("01234"), True)):
+        new = st.Cohort(logits=logits[[0, 1, 5, 6, 7]], labels=labels, recipe="new", seeds=seeds)
+        row = st.compare([old, new]).rows()[1]
+        assert bool(row.shared_copies) != tested
+        assert np.isfinite(row.differences["mean"].significance.p) == tested
+        assert np.isfinite(row.differences["mean"].interval.value)

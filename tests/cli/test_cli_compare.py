@@ -44,6 +44,13 @@ def test_recipes_are_compared_in_a_table_with_p_values_a_verdict_and_the_seeds_n
         assert word in result.out, word
 
 
+def test_rows_that_are_adjusted_for_the_recipes_alone_are_marked_and_explained(tmp_path):
+    out = command("compare", scored_store(tmp_path / "out", MEANS).path).out
+    lines = {line.split("  ")[1].strip(): line for line in out.splitlines() if line.startswith("   ")}
+    assert {"1 − κ *", "JSD *", "disagree"} <= set(lines)
+    assert "* adjusted for the number of recipes alone" in out
+
+
 def test_the_baseline_and_the_difference_to_see_may_be_chosen(tmp_path):
     store = scored_store(tmp_path / "out", MEANS)
     result = command("compare", store.path, "--baseline", "mmr", "--detect", "0.5")

@@ -109,3 +109,40 @@ def test_one_seed_on_both_sides_pairs_them_and_is_no_fault(tmp_path):
             lines = path.read_text().splitlines()
             path.write_text("\n".join([f"seed,{lines[0]}", *(f"{seed},{line}" for line in lines[1:])]))
     assert "record one seed" not in said(command("compare", tmp_path / "old", tmp_path / "new"))
+
+
+def recorded(path, seeds, wrong):
+    """Files 0.csv, 1.csv, ... of runs that record their seeds."""
+    for number, (seed, places) in enumerate(zip(seeds, wrong, strict=True)):
+        lines = write(path / f"{number}.csv", places).read_text().splitlines()
+        (path / f"{number}.csv").write_text("\n".join([f"seed,{lines[0]}", *(f"{seed},{line}" for line in lines[1:])]))
+    return path
+
+
+def test_files_of_one_name_are_no_pairs_where_they_record_other_seeds(tmp_path):
+    wrong = [range(4, 12), range(9), range(2, 8), range(5)]
+    old = recorded(tmp_path / "old", [42] * 4, wrong)
+    new = recorded(tmp_path / "new", [42] * 4, [range(1, 1 + len(places)) for places in wrong])
+    words = said(command("compare", old, new))
+    assert "not compared in pairs" in words
+    assert "at the same seed" not in words
+    assert not any(row.same_seed for row in st.compare([old, new]).rows())
+
+
+def test_copies_and_turned_classes_are_said_before_the_numbers_with_their_folder(tmp_path):
+    for seed in range(4):
+        write(tmp_path / "old" / f"s{seed}.csv", range(seed, seed + 7))
+        write(tmp_path / "new" / f"s{seed}.csv", range(40) if seed == 2 else range(seed, seed + 3))
+    write(tmp_path / "old" / "s4.csv", range(3, 10))
+    words = said(command("compare", tmp_path / "old", tmp_path / "new"))
+    numbers = words.index("difference from old")
+    assert words.index("note: old: Runs s3 and s4 are identical") < numbers
+    assert words.index("note: new: Run s2 agrees with the others once classes are renamed") < numbers
+    assert "nothing is tested" in words[numbers:]
+
+
+def test_runs_of_one_name_are_listed_in_the_order_of_their_numbers(tmp_path):
+    for seed in (1, 2, 10):
+        for place in ("old", "new"):
+            write(tmp_path / place / f"seed{seed}.csv", range(seed, seed + 7 + (place == "new")))
+    assert "seed1, seed2 and seed10" in said(command("compare", tmp_path / "old", tmp_path / "new"))

@@ -34,6 +34,7 @@ def test_runs_that_were_trained_elsewhere_are_measured(runs):
     assert result.code == 0, result.err
     for word in ("these runs", "accuracy", "disagree", "JSD", "SVCCA", "CKA"):
         assert word in result.out
+    assert result.out.count("of runs may fail") == 1
 
 
 def test_they_are_measured_without_representations_and_by_another_metric(tmp_path):

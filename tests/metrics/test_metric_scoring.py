@@ -102,6 +102,23 @@ def test_a_recorded_f1_tells_which_f1_it_is():
     assert (found.positive, found.values.tolist()) == (0, pytest.approx(of_zero))
 
 
+def test_an_f1_that_contradicts_is_shown_of_no_class_that_nobody_chose():
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    three = Answers("classification", np.eye(3)[np.array([[0, 0, 1, 2, 2, 1], [0, 0, 0, 1, 2, 2]])], labels=labels)
+    found = score(three, RUNS[:2], {"eval_f1": [0.123, 0.321], "epoch": [3.0, 3.0]})
+    # Of the first run F1 is 1, 1/2, 1/2, of the second 4/5, 2/3, 1.
+    assert (found.metric, found.positive, found.values.tolist()) == ("f1_macro", None, pytest.approx([2 / 3, 37 / 45]))
+    assert "contradicts" in said(found)
+    assert "gives the recorded" not in said(found)
+
+
+def test_what_is_no_score_is_not_offered_as_one():
+    held = {"accuracy": [0.5] * 3, "bleu": [1.0, 2, 3], "epoch": [3.0] * 3, "eval_runtime": [1.0] * 3}
+    assert "bleu (--metric" in said(score(unlabelled(), RUNS, held))
+    with pytest.raises(UserError, match=r"only accuracy, bleu$"):
+        score(unlabelled(), RUNS, held, metric="rouge")
+
+
 def test_an_unnamed_score_that_is_the_accuracy_is_named_so():
     found = score(answers(), RUNS, {"score": TRUE})
     assert (found.metric, found.failed.tolist()) == ("accuracy", [False, True, True])
@@ -136,3 +153,8 @@ def test_constant_regressions_are_no_better_than_one_answer():
     errors = score(Answers("regression", logits, labels=np.array([1.0, 2, 3, 4])), RUNS, metric="rmse")
     assert errors.failed.tolist() == [False, True, True]
     assert errors.constant == pytest.approx(np.std([1, 2, 3, 4]))
+
+
+def test_a_positive_class_that_is_not_used_is_said_to_be():
+    assert "positive class 1 is not used: accuracy" in said(score(answers(), RUNS, positive=1))
+    assert "not used" not in said(score(answers(), RUNS, metric="f1", positive=1))

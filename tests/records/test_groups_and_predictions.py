@@ -27,9 +27,31 @@ def test_labels_of_predicted_classes_are_classes(labels):
 
 
 def test_new_logits_bring_new_predictions():
-    cohort = st.Cohort(logits=np.eye(2)[PREDICTIONS], labels=[0, 1, 1, 1])
-    swapped = dataclasses.replace(cohort, logits=cohort.logits[..., ::-1])
-    assert (swapped.predictions == 1 - np.array(PREDICTIONS)).all()
+    for scale in (1, 3):
+        logits = scale * np.eye(2)[PREDICTIONS]
+        cohort = st.Cohort(logits=logits, labels=[0, 1, 1, 1])
+        swapped = dataclasses.replace(cohort, logits=logits[..., ::-1])
+        assert (swapped.predictions == 1 - np.array(PREDICTIONS)).all()
+
+
+def test_predictions_or_probabilities_that_contradict_the_logits_are_refused_in_a_cohort_too():
+    logits = 3 * np.eye(2)[PREDICTIONS]
+    with pytest.raises(UserError, match=r"run 0: predictions contradict.*row 1"):
+        st.Cohort(logits=logits, predictions=np.zeros((3, 4), int))
+    shares = st.Cohort(logits=logits).probabilities
+    with pytest.raises(UserError, match=r"run 0: logits and probabilities contradict.*row 0"):
+        st.Cohort(logits=logits, probabilities=shares[..., ::-1])
+    assert st.Cohort(logits=logits, probabilities=np.array(shares), predictions=PREDICTIONS).logits is not None
+
+
+def test_logits_that_are_probabilities_are_taken_as_such_as_in_files():
+    shares = st.Cohort(logits=np.random.default_rng(0).normal(size=(3, 8, 2))).probabilities
+    cohort = st.Cohort(logits=shares)
+    assert cohort.logits is None
+    assert cohort.probabilities == pytest.approx(shares)
+    assert "taken as probabilities" in cohort.notes[0]
+    # Of one run alone they might be logits by chance.
+    assert st.Cohort(logits=[*shares, 2 * shares[0]]).notes == ()
 
 
 @pytest.mark.parametrize("wrong", [[[0, 1], [0, 0.5]], [[0, -1], [0, 1]], [[0, np.nan], [0, 1]], [[[0]], [[1]]]])
@@ -58,3 +80,8 @@ def test_groups_are_kept_from_a_file_to_the_cohort(tmp_path):
 def test_groups_are_one_whole_number_per_example(wrong):
     with pytest.raises(UserError, match="groups"):
         st.Cohort(predictions=PREDICTIONS, groups=wrong)
+
+
+def test_groups_with_names_are_numbered():
+    cohort = st.Cohort(predictions=PREDICTIONS, groups=["p7", "p7", "p3", "p7"])
+    assert cohort.groups.tolist() == [1, 1, 0, 1]

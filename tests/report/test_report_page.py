@@ -151,7 +151,7 @@ def test_failed_runs_are_drawn_with_another_symbol_and_the_majority_class_as_a_l
     traces = page.data["figures"]["s1-scores"]["data"]
     symbols = {trace["name"]: trace["marker"]["symbol"] for trace in traces if trace["name"] in ("failed", "finished")}
     assert symbols["failed"] != symbols["finished"]
-    assert any(trace["name"] == "majority class" and trace["line"]["dash"] == "dash" for trace in traces)
+    assert any(trace["name"] == "always one answer" and trace["line"]["dash"] == "dash" for trace in traces)
 
 
 def test_the_layers_are_drawn_with_intervals_and_the_permutation_null(page: Page) -> None:
@@ -238,6 +238,9 @@ def test_a_regression_has_layers_but_no_flips(tmp_path: Path) -> None:
     assert shown[:2] == ["prediction_rmse:1", "prediction_correlation:1"]
     # Those of classes stand in the definitions alone.
     assert page.text.count("Fleiss’ κ") < page.text.count("1 − ICC")
+    assert "failed runs and pairwise RMSE" in page.text
+    assert "root mean square difference between the outputs" in page.text
+    assert "majority class" not in page.text
     assert "pearson, points" in str(page.data["figures"]["s1-scores"]["layout"])
 
 
@@ -310,3 +313,15 @@ def test_writing_again_replaces_the_files_and_leaves_nothing_else(study_folder: 
     page, _ = write_report(study_folder)
     assert page == study_folder.path / "report.html"
     assert sorted(entry.name for entry in study_folder.path.iterdir()) == before
+
+
+def test_what_comes_first_names_the_recipe_that_it_is_of_and_copies_across_recipes() -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 40)
+    runs = generator.normal(size=(6, 40, 2)) + 3 * np.eye(2)[labels]
+    old = Cohort(logits=runs[[0, 1, 2, 2]], labels=labels, recipe="old")
+    new = Cohort(logits=runs[[3, 4, 5, 0]], labels=labels, recipe="new", seeds=("7", "8", "9", "10"))
+    comparison = compare([old, new])
+    page = Page(render(comparison, verdict(comparison)))
+    assert "old: Seeds 2 and 3 are identical" in page.text
+    assert "Seed 10 of new and seed 0 of old are identical" in page.text

@@ -27,7 +27,8 @@ def failure_clauses(cohort: Cohort) -> list[str]:
     for status, reason in dict.fromkeys((lost.status, lost.reason) for lost in cohort.lost):
         seeds = [lost.seed for lost in cohort.lost if (lost.status, lost.reason) == (status, reason)]
         verb = "diverged" if status == "diverged" else "crashed"
-        clauses.append(f"{named_runs(seeds, every)} {verb}{f' ({reason})' if reason else ''}")
+        why = f"their {reason[4:]}" if len(seeds) > 1 and reason.startswith("its ") else reason
+        clauses.append(f"{named_runs(seeds, every)} {verb}{f' ({why})' if why else ''}")
     failed = failed_runs(cohort)
     answer, share = _favourite_answers(cohort)
     # Where it is unknown which runs failed, one answer throughout is told all the same.

@@ -11,7 +11,7 @@ from steadytune.analysis.components import forms_grid
 from steadytune.analysis.failures import failure_words
 from steadytune.analysis.grouping import count_groups, one_group, size_words
 from steadytune.analysis.intervals import varies
-from steadytune.analysis.scores import weighted_scores
+from steadytune.analysis.scores import unscored_words, weighted_scores
 from steadytune.analysis.tables import predicted_numbers
 from steadytune.analysis.value import Value
 from steadytune.analysis.wording import capital, counted, listed, named_runs, runs_noun
@@ -36,14 +36,14 @@ def run_notes(cohort: Cohort) -> list[str]:
     elif runs == 2:
         notes.append("Two runs: no measure has an interval, which needs three.")
     if not cohort.scored:
-        notes.append("The runs have no score, nor labels to take one from: mean and SD are unknown.")
+        notes.append(f"{unscored_words(cohort)}: mean and SD are unknown.")
     elif runs > 1 and not varies(cohort.scores):
         notes.append("All runs score the same: the mean score and its SD have no interval.")
     if cohort.failed is not None and cohort.failed.any() and runs > 1:
         chosen = [seed for seed, failed in zip(cohort.seeds, cohort.failed, strict=True) if failed]
         notes.append(
-            f"{capital(named_runs(chosen, cohort.seeds))} scored at or below the majority class: failed runs shift "
-            "every measure, and the intervals, which assume runs of one kind, are then too narrow."
+            f"{capital(named_runs(chosen, cohort.seeds))} scored no better than always giving one answer: failed runs "
+            "shift every measure, and the intervals, which assume runs of one kind, are then too narrow."
         )
     if runs > 1 and forms_grid(cohort):
         notes.append(
@@ -54,14 +54,25 @@ def run_notes(cohort: Cohort) -> list[str]:
     if cohort.lost and runs:
         noun = runs_noun([lost.seed for lost in cohort.lost])
         notes.append(
-            f"{capital(counted(len(cohort.lost), noun))} did not finish and {'is' if len(cohort.lost) == 1 else 'are'} "
-            "not counted: the measures speak of the finished runs alone."
+            f"{capital(counted(len(cohort.lost), noun))} {_lost_words(cohort)} and "
+            f"{'is' if len(cohort.lost) == 1 else 'are'} not counted: the measures speak of the other runs alone."
         )
-    if runs > 1 and (words := failure_words(cohort)):
-        notes.append(f"{capital(words)}. The intervals know of no failure but those that were seen.")
+    notes += failure_notes(cohort)
     if cohort.groups is not None and runs:
         notes.append(_group_note(cohort))
     return notes
+
+
+def failure_notes(cohort: Cohort) -> list[str]:
+    """Say how many runs may fail, of which no interval knows; nothing where that need not be said."""
+    words = failure_words(cohort) if len(cohort) > 1 else ""
+    return [f"{capital(words)}. The intervals know of no failure but those that were seen."] if words else []
+
+
+def _lost_words(cohort: Cohort) -> str:
+    # Outputs that are NaN throughout are those of a run that went to its end.
+    diverged = [run.status == "diverged" for run in cohort.lost]
+    return "diverged" if all(diverged) else "diverged or did not finish" if any(diverged) else "did not finish"
 
 
 def _group_note(cohort: Cohort) -> str:

@@ -210,14 +210,15 @@ def _prediction_values(cohort: Cohort, tables: Mapping[str, Pairs], resamples: R
     by_kind = {"generation": (*PREDICTION_MEASURES, *TEXT_MEASURES), "regression": REGRESSION_MEASURES}
     names = by_kind.get(cohort.kind, PREDICTION_MEASURES)
     return [
-        Value(name, None, *pair_interval(measured[name], runs, _largest(name, cohort), resamples.of(name, freedom)))
+        Value(name, None, *pair_interval(measured[name], runs, largest(name, cohort), resamples.of(name, freedom)))
         if name in measured
         else Value(name, None, *UNKNOWN)
         for name in names
     ]
 
 
-def _largest(measure: str, cohort: Cohort) -> float:
+def largest(measure: str, cohort: Cohort) -> float:
+    """Return the largest value that a pairwise measure of a cohort of two runs or more can have."""
     runs, examples = len(cohort), count_examples(cohort)
     if measure == "icc":
         least = examples * (runs - 1) - runs

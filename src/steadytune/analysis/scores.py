@@ -56,3 +56,11 @@ def possible_scores(cohort: Cohort) -> tuple[float, float]:
     highest = math.inf if scale.highest is None else scale.highest
     within = (cohort.scores >= lowest) & (cohort.scores <= highest)
     return (lowest, highest) if within.all() else (-math.inf, math.inf)
+
+
+def unscored_words(cohort: Cohort) -> str:
+    """Say that runs have no score, and what is missing to take one from."""
+    answered = cohort.logits is not None or cohort.predictions is not None or cohort.generations is not None
+    asked = cohort.labels is not None or cohort.references is not None
+    missing = [name for name, known in (("predictions", answered), ("labels", asked)) if not known]
+    return f"The runs have no score, nor {' and '.join(missing) or 'a metric'} to take one from"

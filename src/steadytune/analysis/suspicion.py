@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,8 @@ _NEARLY = 0.8
 # By how many standard errors of a share the renamed classes must agree better than those as they are.
 _CLEAR = 5.0
 _FEW_WRONG = 5
-_ARRAYS = ("logits", "probabilities", "token_logits", "representations")
+# With fewer examples of a class than this, on average, a renaming fits by chance.
+_FEW_EACH = 5
 
 
 def suspicious(cohort: Cohort) -> list[str]:
@@ -30,32 +33,91 @@ def copies(cohort: Cohort) -> list[list[int]]:
     Runs of which all outputs are constant, or whose answers alone are known and hold hardly an error, may be equal by
     chance and are not counted.
     """
-    groups: dict[tuple[bytes, ...], list[int]] = {}
-    for run in range(len(cohort)):
-        if (key := _fingerprint(cohort, run)) is not None:
+    groups: dict[bytes, list[int]] = {}
+    for run, key in enumerate(fingerprints(cohort)):
+        if key is not None:
             groups.setdefault(key, []).append(run)
     return [runs for runs in groups.values() if len(runs) > 1]
 
 
-def _fingerprint(cohort: Cohort, run: int) -> tuple[bytes, ...] | None:
-    """Return what two runs have in common only if one is a copy of the other, or None if nothing tells."""
-    given = {"logits": cohort.logits, "token_logits": cohort.token_logits}
-    if cohort.logits is None:
-        given["probabilities"] = cohort.probabilities
-    arrays = [np.asarray(values[run]) for values in given.values() if values is not None]
-    if arrays:
-        # One row for all examples is what a collapsed run gives, whatever its seed, once it is rounded.
-        varied = any(np.ptp(array, axis=0).max(initial=0) > 0 for array in arrays)
-        return tuple(np.ascontiguousarray(array).tobytes() for array in arrays) if varied else None
+def fingerprints(cohort: Cohort) -> list[bytes | None]:
+    """Return of each run what another has too only if one is a copy of the other, or None if nothing tells."""
+    return [_digest(cohort, run) if _telling(cohort, run) else None for run in range(len(cohort))]
+
+
+def same_outputs(cohort: Cohort, run: int, other: Cohort, place: int) -> bool:
+    """Tell whether two runs have the same outputs or texts to the last bit; of classes alone nobody knows."""
+    known = _outputs(cohort, run) or cohort.generations is not None
+    return bool(known) and _digest(cohort, run) == _digest(other, place)
+
+
+def _outputs(cohort: Cohort, run: int) -> list[NDArray[Any]]:
+    given = (cohort.probabilities if cohort.logits is None else cohort.logits, cohort.token_logits)
+    return [np.asarray(values[run]) for values in given if values is not None]
+
+
+def _digest(cohort: Cohort, run: int) -> bytes:
+    """Return what a run gave as a checksum: outputs, or else texts, classes, states; empty where there is nothing."""
+    found = hashlib.blake2b()
+    if arrays := _outputs(cohort, run):
+        for array in arrays:
+            # One file may hold in double precision what another has in single.
+            found.update(np.ascontiguousarray(array, dtype=np.float64).data)
+        return found.digest()
     if cohort.generations is not None:
-        texts = list(cohort.generations[run])
-        return ("\0".join(texts).encode(),) if len(set(texts)) > _FEW_WRONG else None
+        found.update("\0".join(cohort.generations[run]).encode())
+        return found.digest()
+    states = None if cohort.frozen_encoder else cohort.representations
+    given = cohort.predictions if cohort.predictions is not None else states
+    if given is None:
+        return b""
+    found.update(np.ascontiguousarray(given[run]).data)
+    # The same states may have heads of their own, and the same classes other outputs: scores that differ tell.
+    found.update(np.nan_to_num(cohort.scores[run : run + 1], nan=-np.inf).data)
+    return found.digest()
+
+
+def _telling(cohort: Cohort, run: int) -> bool:
+    """Tell whether two runs that gave the same as this one would be copies, and not alike by chance."""
+    if arrays := _outputs(cohort, run):
+        # One row for all examples is what a collapsed run gives, whatever its seed, once it is rounded.
+        return any(np.ptp(array, axis=0).max(initial=0) > 0 for array in arrays)
+    if cohort.generations is not None:
+        return len(set(cohort.generations[run])) > _FEW_WRONG
     if cohort.predictions is not None:
         answers = cohort.predictions[run]
         wrong = 0 if cohort.labels is None else np.count_nonzero(answers != cohort.labels)
-        return (answers.tobytes(),) if wrong >= _FEW_WRONG and np.ptp(answers) > 0 else None
-    states = None if cohort.frozen_encoder else cohort.representations
-    return None if states is None else (np.ascontiguousarray(states[run]).tobytes(),)
+        return bool(wrong >= _FEW_WRONG and np.ptp(answers) > 0)
+    return cohort.representations is not None and not cohort.frozen_encoder
+
+
+def copied_between(cohort: Cohort, other: Cohort) -> list[tuple[int, int]]:
+    """Return which runs of two recipes are copies of one another, by number, but for those of one seed.
+
+    At one seed a recipe that changes nothing gives the same outputs, which is no suspicion, see `same_seed`.
+    """
+    places: dict[bytes, int] = {}
+    for place, key in enumerate(fingerprints(other)):
+        if key is not None:
+            places.setdefault(key, place)
+    if not places:
+        return []
+    found = [(run, places[key]) for run, key in enumerate(fingerprints(cohort)) if key in places]
+    return [(run, place) for run, place in found if cohort.seeds[run] != other.seeds[place]]
+
+
+def describe_copied_between(cohort: Cohort, other: Cohort, pairs: Sequence[tuple[int, int]]) -> str:
+    """Say which runs of two recipes are copies of one another; "" of none."""
+    if not pairs:
+        return ""
+    ours, theirs = (
+        named_runs(list(dict.fromkeys(side.seeds[pair[at]] for pair in pairs)), side.seeds)
+        for at, side in enumerate((cohort, other))
+    )
+    return (
+        f"{ours} of {cohort.recipe} and {theirs} of {other.recipe} are identical: these may be copies. They are no "
+        "evidence of a difference or of none, and nothing is tested between the two"
+    )
 
 
 def _copy_notes(cohort: Cohort) -> list[str]:
@@ -74,7 +136,7 @@ def _renamed_notes(cohort: Cohort) -> list[str]:
     if predictions is None or len(cohort) < 2 or cohort.kind != "classification":
         return []
     classes = 1 + int(max(predictions.max(), cohort.labels.max() if cohort.labels is not None else 0))
-    if classes < 2:
+    if classes < 2 or classes * _FEW_EACH > predictions.shape[1]:
         return []
     notes = []
     for run in range(len(cohort)):

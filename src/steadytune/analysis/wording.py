@@ -26,6 +26,11 @@ def listed(items: Sequence[object]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return what sorts names by the numbers in them: seed1, seed2, seed10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
 def runs_noun(seeds: Sequence[str]) -> str:
     """Return "seed" where runs are named by their seeds, "run" where they have other names or none."""
     return "seed" if seeds and all(map(_SEED.fullmatch, seeds)) else "run"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # A ratio of SDs that matters, and a width of its interval that leaves no doubt about its size.
 _RATIO = 2.0
 _WIDTH = 0.5
+_APART_NOTE = "* adjusted for the number of recipes alone; the other rows for all tests of which the verdict speaks"
 
 
 def compare(
@@ -130,6 +131,8 @@ def show_differences(console: Console, comparison: Comparison, detect: float | N
             console.print("there is no other recipe", highlight=False)
             continue
         console.print(_table(rows))
+        if any(_apart(found) for row in rows for found in row.differences.values()):
+            console.print(_APART_NOTE, markup=False, highlight=False)
         for line in (*limits(rows), *_same_seed_lines(rows)):
             console.print(line, markup=False, highlight=False)
         for sentence in words[model, task]:
@@ -180,13 +183,20 @@ def _table(rows: Sequence[Row]) -> Table:
             # A second p-value beside the one that decides would only be misread; differences.csv has it.
             if not math.isnan(found.interval.value) and not name.endswith(HERE):
                 table.add_row(
-                    f"  {_title(row, found)}",
+                    f"  {_title(row, found)}{' *' if _apart(found) else ''}",
                     escape(_amount(found, row.scale)),
                     *(_probability(p) for p in (found.significance.p, found.p_adjusted)),
                     found.significance.test,
                     style="bold" if found.p_adjusted < SIGNIFICANT else None,
                 )
     return table
+
+
+def _apart(found: Difference) -> bool:
+    """Tell whether a difference is tested beside those of which the verdict speaks, and adjusted apart from them."""
+    from steadytune.analysis.comparison.compare import VERDICT
+
+    return found.measure not in VERDICT and not math.isnan(found.p_adjusted)
 
 
 def _same_seed_lines(rows: Sequence[Row]) -> list[str]:
@@ -237,7 +247,8 @@ def _seeds_needed(rows: Sequence[Row], detect: float | None) -> list[str]:
     from steadytune.analysis.grouping import size_words
     from steadytune.analysis.wording import score_step
 
-    lines = ["", "seeds a recipe that would be needed, from the SDs seen here:"]
+    tests = f", adjusted for {rows[0].planned} tests" if rows[0].planned > 1 else ""
+    lines = ["", f"seeds a recipe that would be needed, from the SDs seen here{tests}:"]
     for row in rows:
         if row.is_baseline or row.differences["mean"].estimate is None:
             continue

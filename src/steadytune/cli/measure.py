@@ -89,7 +89,7 @@ def measure(
     if out and out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: --out names a folder")
     runs, comparison = _measure_files(console, paths, metric, positive, key_values(settings or []))
-    _show_read(console, comparison)
+    show_read(console, comparison)
     show(console, comparison, write_page(out, comparison, runs) if out else None)
 
 
@@ -121,13 +121,16 @@ def _measure_files(
         return runs, compare([cohort], progress=progress)
 
 
-def _show_read(console: Console, comparison: Comparison) -> None:
+def show_read(console: Console, comparison: Comparison) -> None:
     """Print what was read of the files, and what must be known before any number."""
-    for found in comparison.profiles:
-        for name, value in found.cohort.read.items():
-            console.print(f"{name}: {value}", markup=False, highlight=False)
-        for note in found.first_notes:
-            console.print(f"note: {note}", markup=False, highlight=False)
+    from steadytune.analysis.comparison.verdict import first_notes
+
+    read = dict.fromkeys(item for found in comparison.profiles for item in found.cohort.read.items())
+    for line in (
+        *(f"{name}: {value}" for name, value in read),
+        *(f"note: {n}" for n in first_notes(comparison.rows())),
+    ):
+        console.print(line, markup=False, highlight=False)
 
 
 def write_page(out: Path, comparison: Comparison, runs: Sequence[ExternalRun], words: list[str] | None = None) -> Path:

@@ -41,6 +41,7 @@ def report(
 def show(console: Console, comparison: Comparison, page: Path | None = None) -> None:
     """Print the verdict on the baseline and the table, then where the report lies or, without one, its notes."""
     from steadytune.analysis.comparison.verdict import must_know, verdict
+    from steadytune.analysis.notes import failure_notes
     from steadytune.report import comparison_table
     from steadytune.report.words import called
 
@@ -59,6 +60,8 @@ def show(console: Console, comparison: Comparison, page: Path | None = None) -> 
         console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
         return
     said = {note for profile in comparison.profiles if profile.cohort.read for note in profile.first_notes}
+    # How many runs may fail stands under the table.
+    said |= {note for profile in comparison.profiles for note in failure_notes(profile.cohort)}
     for note in dict.fromkeys(note for profile in comparison.profiles for note in profile.notes if note not in said):
         console.print(f"note: {note}", markup=False, highlight=False)
 

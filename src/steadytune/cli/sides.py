@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from steadytune.records import Cohort
 
+_MANY = 6
+
 
 def compare_files(
     console: Console,
@@ -26,9 +28,10 @@ def compare_files(
 ) -> None:
     """Compare runs that were trained elsewhere; the parameters are those of the command."""
     from steadytune.analysis.comparison.compare import compare
-    from steadytune.analysis.wording import listed
+    from steadytune.analysis.comparison.pairing import paired_by_seed
+    from steadytune.analysis.wording import listed, natural
     from steadytune.cli.compare import show_differences
-    from steadytune.cli.measure import write_page
+    from steadytune.cli.measure import show_read, write_page
     from steadytune.cli.progress import bar
     from steadytune.external.sides import read_sides
 
@@ -36,26 +39,26 @@ def compare_files(
         raise UserError(f"{out} is a file: --out names a folder")
     with console.status("reading"):
         sides = read_sides(paths, metric, columns, positive)
-    for name, value in sides.cohorts[0].read.items():
-        console.print(f"{name}: {value}", markup=False, highlight=False)
     words = _of_single_runs(sides.cohorts)
     if words is not None and (baseline or detect is not None):
         raise UserError("--baseline and --detect are for several runs on either side: one run has no spread over seeds")
+    cohorts = sides.cohorts if words is not None else paired_by_seed(sides)
     with bar(console, "measuring") as progress:
-        comparison = compare(sides.cohorts, baseline, progress)
+        comparison = compare(cohorts, baseline, progress)
+    show_read(console, comparison)
     if words is None:
+        if shared := set.intersection(*(set(cohort.seeds) for cohort in cohorts)):
+            names = sorted(shared, key=natural)
+            console.print(
+                "note: runs of one name are taken for runs of one seed, and compared in pairs: "
+                f"{listed(names[:_MANY])}{' and more' if len(names) > _MANY else ''}",
+                markup=False,
+                highlight=False,
+            )
         show_differences(console, comparison, detect)
     else:
         for sentence in words:
             console.print(f"\n{sentence}", markup=False, highlight=False)
-    notes = [note for cohort in sides.cohorts for note in cohort.notes]
-    if words is None and (shared := set.intersection(*(set(cohort.seeds) for cohort in sides.cohorts))):
-        notes.append(
-            f"runs of one name are taken for runs of one seed, and compared in pairs: {listed(sorted(shared)[:6])}"
-            f"{' and more' if len(shared) > 6 else ''}"
-        )
-    for note in dict.fromkeys(notes):
-        console.print(f"note: {note}", markup=False, highlight=False)
     if out:
         page = write_page(out, comparison, sides.runs, words)
         console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)

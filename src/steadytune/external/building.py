@@ -17,7 +17,7 @@ from steadytune.external.outputs import diverged
 from steadytune.external.run import ExternalRun
 from steadytune.external.source import is_nothing, number, spelled
 from steadytune.metrics import METRICS, TEXT_METRICS, plain_name
-from steadytune.records.checks import read_array
+from steadytune.records.checks import read_array, read_groups
 from steadytune.tasks.table import is_missing
 
 # Fewer groups than this, of many examples each, are rather properties of examples than what was sampled.
@@ -181,9 +181,8 @@ def _groups(found: Draft, ids: Sequence[str]) -> NDArray[np.int64] | None:
                 f"parts of one whole, such as questions on one passage (--set group={column}), or not "
                 f"(--set ignore={column})?"
             )
-    number_of = {name: at for at, name in enumerate(names)}
     found.use("groups", column)
-    return np.array([number_of[cell] for cell in cells], dtype=np.int64)
+    return read_groups(cells)
 
 
 def _texts(found: Draft) -> tuple[str, ...] | None:

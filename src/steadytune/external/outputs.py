@@ -6,17 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import softmax
 
 from steadytune.errors import UserError
 from steadytune.external.draft import Draft
 from steadytune.external.run import ExternalRun
+from steadytune.records.checks import EXACT, SAME, are_probabilities, check_agreement, rounding
 
-# Beyond what single precision and the printing of a few decimals can do to a softmax.
-_SAME = 0.011
-_EXACT = 1e-3
-_MOST_DECIMALS = 4
 _SURE_ROWS = 5
 
 
@@ -109,7 +104,7 @@ def probabilities_called_logits(runs: Sequence[ExternalRun]) -> tuple[list[Exter
         UserError: Those of some runs are, of others not, and the runs have too few rows to be sure.
     """
     having = [run for run in runs if run.logits is not None and run.status is None and run.kind != "regression"]
-    found = [run for run in having if run.probabilities is None and _are_probabilities(run.logits)]
+    found = [run for run in having if run.probabilities is None and are_probabilities(np.asarray(run.logits))]
     if not found:
         return list(runs), []
     whose = "every run" if len(found) == len(having) else ", ".join(run.origin for run in found)
@@ -127,14 +122,6 @@ def probabilities_called_logits(runs: Sequence[ExternalRun]) -> tuple[list[Exter
     ], [note]
 
 
-def _are_probabilities(logits: NDArray[np.floating] | None) -> bool:
-    values = np.asarray(logits, dtype=np.float64)
-    if values.ndim != 2 or values.shape[1] < 2 or not values.size or not np.isfinite(values).all():
-        return False
-    sums = np.abs(values.sum(axis=1) - 1)
-    return bool(((values >= 0) & (values <= 1)).all() and (sums <= max(_EXACT, _rounding(values))).all())
-
-
 def settle_probabilities(run: ExternalRun) -> tuple[ExternalRun, list[str]]:
     """Make probabilities sum to 1 where they are in per cent or rounded, and drop them where logits say the same.
 
@@ -146,11 +133,11 @@ def settle_probabilities(run: ExternalRun) -> tuple[ExternalRun, list[str]]:
         return run, []
     values = np.asarray(values, dtype=np.float64)
     sums = values.sum(axis=1)
-    if (values >= 0).all() and len(values) and (np.abs(sums - 100) <= max(0.5, 100 * _rounding(values / 100))).all():
+    if (values >= 0).all() and len(values) and (np.abs(sums - 100) <= max(0.5, 100 * rounding(values / 100))).all():
         values, sums = values / 100, sums / 100
         notes.append("The probabilities are in per cent (rows sum to 100): divided by 100.")
     off = np.abs(sums - 1)
-    if (values >= 0).all() and (off > _EXACT).any() and (off <= _rounding(values)).all():
+    if (values >= 0).all() and (off > EXACT).any() and (off <= rounding(values)).all():
         values = values / sums[:, None]
         notes.append(
             f"The probabilities are rounded, so that rows sum to {sums.min():.3g} to {sums.max():.3g}: they are "
@@ -159,36 +146,12 @@ def settle_probabilities(run: ExternalRun) -> tuple[ExternalRun, list[str]]:
     if notes:
         run = replace(run, probabilities=values)
     # What are no probabilities is refused as such.
-    if run.logits is not None and (values >= 0).all() and (np.abs(values.sum(axis=1) - 1) <= _SAME).all():
-        _check_agreement(run, values)
+    if run.logits is not None and (values >= 0).all() and (np.abs(values.sum(axis=1) - 1) <= SAME).all():
+        try:
+            check_agreement(run.logits, values)
+        except ValueError as error:
+            raise UserError(f"{run.origin}: {error} (--set ignore=NAME,NAME)") from None
     return run, notes
-
-
-def _rounding(values: NDArray[np.float64]) -> float:
-    """Return how far a row's sum may be off if its values are rounded to the decimals that they show; 0 without end."""
-    for decimals in range(1, _MOST_DECIMALS + 1):
-        if np.all(np.abs(values - np.round(values, decimals)) < 1e-9):
-            return float(values.shape[1] * 0.5 * 10.0**-decimals + 1e-9)
-    return 0.0
-
-
-def _check_agreement(run: ExternalRun, probabilities: NDArray[np.float64]) -> None:
-    logits = np.asarray(run.logits, dtype=np.float64)
-    if logits.shape != probabilities.shape or not np.isfinite(logits).all():
-        return
-    away = np.abs(softmax(logits, axis=1) - probabilities).max(axis=1)
-    if (away > _SAME).any():
-        row = int(np.argmax(away > _SAME))
-        raise UserError(
-            f"{run.origin}: logits and probabilities contradict each other, first in row {row}: the softmax of the "
-            f"logits is {_row(softmax(logits[row]))}, not {_row(probabilities[row])}. Leave one of the two aside "
-            "(--set ignore=NAME,NAME)"
-        )
-
-
-def _row(values: NDArray[np.float64]) -> str:
-    shown = ", ".join(f"{value:.3g}" for value in values[:4])
-    return f"({shown}{', ...' if len(values) > 4 else ''})"
 
 
 def diverged(run: ExternalRun) -> bool:

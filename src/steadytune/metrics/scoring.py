@@ -11,12 +11,23 @@ import numpy as np
 from steadytune.errors import UserError
 from steadytune.metrics.base import Answers, Float64Array, Metric, Scale
 from steadytune.metrics.positive import default_positive, find_positive
-from steadytune.metrics.table import METRICS, NATURAL, TEXT_METRICS, find_metric, plain_name, preferred, recorded
+from steadytune.metrics.table import (
+    METRICS,
+    NATURAL,
+    TEXT_METRICS,
+    find_metric,
+    is_score,
+    plain_name,
+    preferred,
+    recorded,
+)
 
 UNNAMED = "score"
 """Name of a score of which nobody says what it is."""
 
 _ROUNDING = 1e-5
+# Why a class is taken as the positive one that nobody chose.
+_FITS = "it gives the recorded scores"
 _MANY = 5
 
 
@@ -69,14 +80,26 @@ def score(
         answers = replace(answers, positive=find_positive(positive, label_names, answers.classes))
     name = _chosen(answers, runs, held, metric)
     if name is None:
-        return Scored(UNNAMED, np.full(len(runs), np.nan))
+        return Scored(UNNAMED, np.full(len(runs), np.nan), notes=tuple(_unused(positive)))
     notes = _other_scores(name, held, metric)
-    if name not in held:
+    if name in held:
+        found = _agreed(name, held[name], answers, runs, label_names)
+        notes += found.notes
+    else:
         answers, why = _with_positive(name, answers, label_names)
         found = _computed(find_metric(name, answers.kind), answers)
-        return _with_notes(found, [*notes, *_named_positive(found, label_names, why)])
-    found = _agreed(name, held[name], answers, runs, label_names)
-    return _with_notes(found, [*notes, *found.notes])
+        notes += _named_positive(found, label_names, why)
+    if found.positive is None:
+        notes += _unused(positive, found.metric)
+    return _with_notes(found, notes)
+
+
+def _unused(positive: str | int | None, metric: str = "") -> list[str]:
+    """Say that a class was chosen in vain."""
+    if positive is None:
+        return []
+    why = f"{metric} speaks of no single class" if metric else "there is no score"
+    return [f"The positive class {positive} is not used: {why}."]
 
 
 def constant_score(metric: Metric, answers: Answers) -> float | None:
@@ -119,19 +142,19 @@ def _chosen(answers: Answers, runs: Sequence[str], held: Mapping[str, Any], aske
     table = TEXT_METRICS if answers.kind == "generation" else METRICS
     if asked not in table and plain_name(asked) in table:
         asked = plain_name(asked)
-    if asked not in table and held:
-        raise UserError(f"no score '{asked}' is recorded in every run, only {', '.join(held)}")
+    if asked not in table and any(map(is_score, held)):
+        raise UserError(f"no score '{asked}' is recorded in every run, only {', '.join(filter(is_score, held))}")
     missing = find_metric(asked, answers.kind).missing(answers)
     if missing is not None:
-        fitting = [name for name in table if computable(name, answers)]
-        instead = f"; these can be had: {', '.join([*held, *fitting])}" if held or fitting else ""
+        offered = [*filter(is_score, held), *(name for name in table if computable(name, answers))]
+        instead = f"; these can be had: {', '.join(offered)}" if offered else ""
         where = f"{runs[0]}: " if runs else ""
         raise UserError(f"{where}metric '{asked}' needs {missing}, and no score of that name is recorded{instead}")
     return asked
 
 
 def _other_scores(name: str, held: Mapping[str, Any], asked: str | None) -> list[str]:
-    others = [other for other in held if other != name and plain_name(other) != "seed"]
+    others = [other for other in held if other != name and is_score(other)]
     if asked is not None or not others:
         return []
     shown = ", ".join(others[:_MANY]) + (", ..." if len(others) > _MANY else "")
@@ -176,8 +199,8 @@ def _agreed(
     candidates = _candidates(name, answers, names)
     for metric, given, why in candidates:
         found = _computed(metric, given)
-        percent = not _same(values, found.values)
-        if not percent or _same(values, found.values, percent=True):
+        percent = not same(values, found.values)
+        if not percent or same(values, found.values, percent=True):
             notes = _named_positive(found, names, why)
             if percent:
                 notes.append(f"The recorded {name} is in per cent ({_listed(values)}) and is read so.")
@@ -185,17 +208,33 @@ def _agreed(
                 notes.append(f"The recorded {name} is the {metric.name} of predictions and labels.")
             return _with_notes(found, notes)
     values, notes = in_fractions(recorded(name, answers.kind), values, runs)
-    if plain_name(name) == UNNAMED or not candidates or candidates[0][0].name != plain_name(name):
+    # A class that was only tried, to see whether it gives the recorded scores, stands for none where it does not.
+    chosen = [candidate for candidate in candidates if candidate[2] != _FITS]
+    if plain_name(name) == UNNAMED or not chosen:
         return Scored(name, values, notes=tuple(notes))
-    metric, given, why = candidates[0]
+    metric, given, why = chosen[0]
     found = _computed(metric, given)
-    notes = [
-        f"The recorded {name} ({_listed(values)}) contradicts predictions and labels of the same runs, of which the "
-        f"{metric.name} is {_listed(found.values)}: the latter is shown. Record a score of other examples under a name "
-        "of its own.",
-        *_named_positive(found, names, why),
-    ]
+    notes = [contradiction(name, values, metric, found.values), *_named_positive(found, names, why)]
     return _with_notes(found, notes)
+
+
+def contradiction(name: str, values: Float64Array, metric: Metric, computed: Float64Array, shown: str = "") -> str:
+    """Say that recorded scores are not those of the answers.
+
+    Args:
+        name: Of the recorded scores.
+        values: (K,) recorded.
+        metric: What the answers were scored by.
+        computed: (K,) what they score.
+        shown: What is shown of the two; the computed ones where it is left out.
+    """
+    short = plain_name(name)
+    other = "" if short == metric.name else f", and no other {short} is the recorded one"
+    return (
+        f"The recorded {name} ({_listed(values)}) contradicts predictions and labels of the same runs, of which the "
+        f"{metric.name} is {_listed(computed)}{other}: {shown or 'the latter is shown'}. Record a score of other "
+        "examples under a name of its own."
+    )
 
 
 def _candidates(name: str, answers: Answers, names: Sequence[str] | None) -> list[tuple[Metric, Answers, str]]:
@@ -211,7 +250,7 @@ def _candidates(name: str, answers: Answers, names: Sequence[str] | None) -> lis
     found = []
     for metric_name, positive in tries:
         given = replace(answers, positive=positive)
-        why = "it gives the recorded scores" if positive is not None and answers.positive is None else ""
+        why = _FITS if positive is not None and answers.positive is None else ""
         metric = (TEXT_METRICS if answers.kind == "generation" else METRICS).get(metric_name)
         if metric is not None and positive is None:
             given, why = _with_positive(metric_name, given, names)
@@ -220,7 +259,7 @@ def _candidates(name: str, answers: Answers, names: Sequence[str] | None) -> lis
     return found
 
 
-def _same(recorded_values: Float64Array, computed: Float64Array, percent: bool = False) -> bool:
+def same(recorded_values: Float64Array, computed: Float64Array, percent: bool = False) -> bool:
     """Tell whether recorded scores are the computed ones, rounded as they are."""
     factor = 100.0 if percent else 1.0
     decimals = max(0 if percent else 2, *map(_decimals, recorded_values), 0)

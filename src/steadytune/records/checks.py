@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from steadytune.errors import UserError, unknown_name
 from steadytune.measures.inputs import to_array
@@ -16,6 +17,10 @@ Kind = Literal["classification", "regression", "choice", "generation"]
 
 # Probabilities stored as bfloat16 are off by up to 2^-8 = .0039 in their sum.
 _SUM_TOLERANCE = 0.005
+# Beyond what single precision and the printing of a few decimals can do to a softmax.
+SAME = 0.011
+EXACT = 1e-3
+_MOST_DECIMALS = 4
 
 
 def inferred_kind(generations: Any, token_logits: Any) -> Kind:
@@ -62,6 +67,59 @@ def read_array(values: Any, name: str) -> NDArray[Any]:
     return array.astype(np.int8) if array.dtype == bool else array
 
 
+def read_groups(values: Any) -> NDArray[Any]:
+    """Turn what says which examples belong together into an array of numbers; names are numbered in their order.
+
+    Raises:
+        UserError: As `read_array`.
+    """
+    listed = read_list(values, "groups")
+    if listed and all(isinstance(name, str) for name in listed):
+        return np.unique(np.array(listed, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
+    return read_array(values, "groups")
+
+
+def are_probabilities(logits: NDArray[Any]) -> bool:
+    """Tell whether what is called the logits of a run are probabilities: in every row within [0, 1] and of sum 1."""
+    values = np.asarray(logits, dtype=np.float64)
+    if values.ndim != 2 or values.shape[1] < 2 or not values.size or not np.isfinite(values).all():
+        return False
+    sums = np.abs(values.sum(axis=1) - 1)
+    return bool(((values >= 0) & (values <= 1)).all() and (sums <= max(EXACT, rounding(values))).all())
+
+
+def rounding(values: NDArray[np.float64]) -> float:
+    """Return how far a row's sum may be off if its values are rounded to the decimals that they show; 0 without end."""
+    for decimals in range(1, _MOST_DECIMALS + 1):
+        if np.all(np.abs(values - np.round(values, decimals)) < 1e-9):
+            return float(values.shape[1] * 0.5 * 10.0**-decimals + 1e-9)
+    return 0.0
+
+
+def check_agreement(logits: NDArray[Any] | None, probabilities: NDArray[Any]) -> None:
+    """Refuse probabilities that are not the softmax of the logits (N, C) beside them.
+
+    Raises:
+        ValueError: Naming the first row.
+    """
+    if logits is None or not np.isfinite(logits).all():
+        return
+    if logits.shape != probabilities.shape:
+        raise ValueError(f"logits are of shape {logits.shape}, but probabilities of shape {probabilities.shape}")
+    followed = softmax(logits.astype(np.float64), axis=1)
+    if (wrong := np.flatnonzero(np.abs(followed - probabilities).max(axis=1) > SAME)).size:
+        row = wrong[0]
+        raise ValueError(
+            f"logits and probabilities contradict each other, first in row {row}: the softmax of the logits is "
+            f"{_row(followed[row])}, not {_row(probabilities[row])}. Leave one of the two aside"
+        )
+
+
+def _row(values: NDArray[np.float64]) -> str:
+    shown = ", ".join(f"{value:.3g}" for value in values[:4])
+    return f"({shown}{', ...' if len(values) > 4 else ''})"
+
+
 def check_run(run: RunArrays, kind: Kind) -> None:
     """Refuse arrays of one run that do not fit together or cannot be measured.
 
@@ -83,6 +141,7 @@ def check_run(run: RunArrays, kind: Kind) -> None:
                 _check_rows(name, outputs, run.representations, kind)
         if run.probabilities is not None:
             _check_probabilities(run.probabilities)
+            check_agreement(run.logits, run.probabilities)
         if run.predictions is not None:
             _check_predictions(run, kind)
         if run.groups is not None:

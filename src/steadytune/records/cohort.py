@@ -5,20 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
 from steadytune.errors import UserError
-from steadytune.metrics import Answers, Metric, Scale, recorded, score
+from steadytune.metrics import NATURAL, Answers, Metric, Scale, recorded, score
 from steadytune.metrics.positive import find_positive
-from steadytune.metrics.scoring import UNNAMED, computable, constant_score, in_fractions
+from steadytune.metrics.scoring import UNNAMED, computable, constant_score, contradiction, in_fractions, same
 from steadytune.records.arrays import RunArrays, check_same_shapes
-from steadytune.records.checks import Kind, check_kind, check_run, inferred_kind, read_array, read_list
+from steadytune.records.checks import (
+    Kind,
+    are_probabilities,
+    check_kind,
+    check_run,
+    inferred_kind,
+    read_array,
+    read_groups,
+    read_list,
+)
 
 _KINDS_WITH_CLASSES: tuple[Kind, ...] = ("classification", "choice")
-_OF_RUN = ("logits", "probabilities", "predictions", "generations", "representations", "token_logits")
+_OUTPUTS = ("logits", "probabilities", "predictions")
+"""Of these the first that is there holds: the others follow from it."""
+_OF_RUN = (*_OUTPUTS, "generations", "representations", "token_logits")
+_FOLLOWING: WeakValueDictionary[int, NDArray[Any]] = WeakValueDictionary()
+"""What cohorts gave out as their probabilities and predictions, by identity."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +42,13 @@ class LostRun:
     seed: str
     status: str
     reason: str
+
+
+def _following(values: NDArray[Any]) -> NDArray[Any]:
+    """Remember an array as one that a cohort gave out, so that `dataclasses.replace` can hand it over unasked."""
+    view = values.view()
+    _FOLLOWING[id(view)] = view
+    return view
 
 
 class _Probabilities:
@@ -44,8 +65,8 @@ class _Probabilities:
             return None
         if cohort.logits is None:
             given = cohort.__dict__["given_probabilities"]
-            return None if given is None else np.asarray(given, dtype=np.float64)
-        return np.asarray(softmax(cohort.logits.astype(np.float64), axis=-1))
+            return None if given is None else _following(np.asarray(given, dtype=np.float64))
+        return _following(np.asarray(softmax(cohort.logits.astype(np.float64), axis=-1)))
 
 
 class _Predictions:
@@ -59,9 +80,9 @@ class _Predictions:
             return None
         outputs = cohort.probabilities if cohort.logits is None else cohort.logits
         if outputs is not None:
-            return np.asarray(outputs.argmax(axis=-1), dtype=np.int64)
+            return _following(np.asarray(outputs.argmax(axis=-1), dtype=np.int64))
         given = cohort.__dict__["given_predictions"]
-        return None if given is None else np.asarray(given, dtype=np.int64)
+        return None if given is None else _following(np.asarray(given, dtype=np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +95,10 @@ class Cohort:
     Attributes:
         scores: (K,) task metric; NaN throughout where it is unknown. Shares are fractions, and those in per cent are
             read as such. Left out, they are computed by `metric`, or where there is none by accuracy, of a regression
-            by Pearson's correlation, of texts as the share that equals the reference.
-        logits: (K, N, C), or None.
+            by Pearson's correlation, of texts as the share that equals the reference. Given ones that are
+            those of the predictions, rounded, are made exact, and ones that contradict them are said to in `notes`.
+        logits: (K, N, C), or None. Those that lie in [0, 1] and sum to 1 throughout become `probabilities`, and a note
+            says so.
         labels: (N,), or None.
         representations: K arrays (L, rows, D) of hidden states after each block, or None; a row is an example, and of a
             multiple-choice task a candidate.
@@ -98,8 +121,9 @@ class Cohort:
             a regression and for texts.
         predictions: (K, N) predicted classes or choices: the highest of the outputs or, without outputs, what is given
             here. None for a regression and for texts.
-        groups: (N,) whole numbers, or None: examples of one number belong together, such as questions on one passage or
-            tokens of one sentence, and are resampled together. None where each stands for itself, or nobody said.
+        groups: (N,) whole numbers, or names that are then numbered, or None: examples of one number belong together,
+            such as questions on one passage or tokens of one sentence, and are resampled together. None where each
+            stands for itself, or nobody said.
         generations: K sequences of N texts, for the kind "generation", or None.
         references: N texts that the generations should equal, or for an example a tuple of texts of which any will do;
             or None.
@@ -160,6 +184,7 @@ class Cohort:
             raise UserError(f"two runs have the seed '{twice[0]}': seeds must tell the runs apart")
         fields: dict[str, Any] = {name: _read(name, lists[name], seeds) for name in _OF_RUN if name in lists}
         shared = self._shared()
+        self._take_probabilities(fields)
         each = [
             RunArrays(f"run {seed}", **shared, **{name: values[run] for name, values in fields.items()})
             for run, seed in enumerate(seeds)
@@ -167,9 +192,9 @@ class Cohort:
         for one in each:
             check_run(one, self.kind)
         check_same_shapes(each)
-        stacked: dict[str, Any] = {
-            name: np.stack(fields[name]) for name in ("logits", "probabilities", "predictions") if name in fields
-        }
+        outputs = [name for name in _OUTPUTS if name in fields]
+        stacked: dict[str, Any] = dict.fromkeys(_OUTPUTS)
+        stacked |= {name: np.stack(fields[name]) for name in outputs[:1]}
         self._set(seeds=seeds, **(shared | fields | stacked))
         if self.token_counts is not None:
             self._set(token_counts=self.token_counts.astype(np.int64))
@@ -192,16 +217,19 @@ class Cohort:
 
     def _lists(self) -> dict[str, list[Any]]:
         """Return what is given of each run, as lists of one length; the first is what says how many runs there are."""
-        # Of logits, probabilities and predictions the first that is there holds: the others follow from it.
         outputs = {
             "logits": self.logits,
             "probabilities": self.__dict__["given_probabilities"],
             "predictions": self.__dict__["given_predictions"],
         }
-        name = next((name for name, value in outputs.items() if value is not None), "logits")
+        first = next((name for name, value in outputs.items() if value is not None), "logits")
+        # What a cohort gave out gives way; what somebody gave must agree.
+        for name in _OUTPUTS:
+            if name != first and outputs[name] is _FOLLOWING.get(id(outputs[name]), self):
+                outputs[name] = None
         given: dict[str, Any] = {
             "scores": self.scores,
-            name: outputs[name],
+            **outputs,
             "generations": self.generations,
             "representations": self.representations,
             "token_logits": self.token_logits,
@@ -229,16 +257,31 @@ class Cohort:
         """Return what all runs share."""
         shared: dict[str, Any] = {
             name: read_array(value, name)
-            for name, value in (
-                ("labels", self.labels),
-                ("groups", self.groups),
-                ("token_counts", self.token_counts),
-            )
+            for name, value in (("labels", self.labels), ("token_counts", self.token_counts))
             if value is not None
         }
+        if self.groups is not None:
+            shared["groups"] = read_groups(self.groups)
         if self.references is not None:
             shared["references"] = tuple(read_list(self.references, "references"))
         return shared
+
+    def _take_probabilities(self, fields: dict[str, Any]) -> None:
+        """Take logits as the probabilities that they are, where those of all runs are; a softmax would be a second."""
+        logits = fields.get("logits", ())
+        if self.kind not in _KINDS_WITH_CLASSES or "probabilities" in fields or not len(logits):
+            return
+        if all(map(are_probabilities, logits)):
+            shares = [np.asarray(run, dtype=np.float64) for run in logits]
+            fields["probabilities"] = tuple(run / run.sum(axis=1, keepdims=True) for run in shares)
+            del fields["logits"]
+            self._note(
+                "The logits of every run lie between 0 and 1 and sum to 1 in every row: they are taken as "
+                "probabilities, without another softmax."
+            )
+
+    def _note(self, *notes: str) -> None:
+        self._set(notes=tuple(dict.fromkeys((*self.notes, *notes))))
 
     def _score(self) -> None:
         """Fill in the scores that follow from the predictions, and with them which runs failed."""
@@ -249,29 +292,52 @@ class Cohort:
         failed = found.failed if self.failed is None else self.failed
         constant = found.constant if self.majority_score is None else self.majority_score
         self._set(scores=found.values, metric=found.metric, failed=failed, majority_score=constant)
-        self._set(positive=found.positive, notes=(*self.notes, *found.notes))
+        self._set(positive=found.positive)
+        self._note(*found.notes)
 
     def _check_scores(self) -> None:
         """Turn per cent into fractions, and say which runs failed where that is known."""
         scores, notes = in_fractions(self.scale, self.scores, self._run_names())
-        self._set(scores=scores, notes=(*self.notes, *notes))
+        self._set(scores=scores)
+        self._note(*notes)
         if not len(self):
             return
         if isinstance(self.positive, str):
             self._set(positive=find_positive(self.positive, self.label_names, self.answers.classes))
         metric = computable(self.metric, self.answers)
+        if metric is None and self.metric == UNNAMED:
+            metric = next(filter(None, (computable(name, self.answers) for name in NATURAL.get(self.kind, ()))), None)
         if metric is not None and metric.binary and self.positive is None:
             self._set(positive=self.answers.positive_class)
-        if metric is not None and self.majority_score is None and self._computed(metric):
-            self._set(majority_score=constant_score(metric, self.answers))
+        # Who says what always giving one answer scores knows what the scores are, as a study does.
+        if metric is not None and self.majority_score is None and self.scored:
+            self._check_computed(metric)
         if self.failed is None and self.majority_score is not None:
-            self._set(failed=self.scale.no_better(scores, self.majority_score))
+            self._set(failed=self.scale.no_better(self.scores, self.majority_score))
 
-    def _computed(self, metric: Metric) -> bool:
-        """Tell whether the scores are those of the answers."""
+    def _check_computed(self, metric: Metric) -> None:
+        """Hold scores against what the answers score: only where they agree is it known which runs failed."""
         answers = self.answers
         examples = len(self.references or ()) if answers.labels is None else len(answers.labels)
-        return bool(np.allclose(metric.plain(answers, examples), self.scores, rtol=0, atol=1e-6))
+        computed = metric.plain(answers, examples)
+        unnamed = self.metric == UNNAMED
+        # Fractions of a known score were made of per cent before this.
+        percent = unnamed and not same(self.scores, computed) and same(self.scores, computed, percent=True)
+        if percent or same(self.scores, computed):
+            # Rounded, they may lie on the wrong side of what always giving one answer scores.
+            self._set(scores=computed, majority_score=constant_score(metric, answers))
+            self._set(metric=metric.name if unnamed else self.metric)
+            if percent:
+                self._note(f"The scores are the {metric.name} in per cent, and are read so.")
+            return
+        unknown = "" if self.failed is not None else ", and which runs failed is unknown"
+        if unnamed:
+            self._note(
+                f"The scores have no name, and are not the {metric.name} of predictions and labels: what they mean is "
+                f"unknown{unknown}. Name them (metric=...), or leave them out."
+            )
+        else:
+            self._note(contradiction(self.metric, self.scores, metric, computed, f"the former is shown{unknown}"))
 
     def _run_names(self) -> list[str]:
         return [f"run {seed}" for seed in self.seeds]

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from steadytune.analysis.comparison.compare import Comparison, Row
+from steadytune.analysis.comparison.verdict import first_notes
 from steadytune.analysis.grouping import size_words
 from steadytune.analysis.validity.validate import Validation
 from steadytune.report import explore
@@ -110,9 +111,14 @@ class Section:
         return self.rows[0].profile.cohort.read
 
     @property
+    def regression(self) -> bool:
+        """Whether numbers are predicted, so that there are no answers to share."""
+        return any(row.profile.cohort.kind == "regression" for row in self.rows)
+
+    @property
     def first_notes(self) -> list[str]:
         """What must be known before any number: how files were read, copies, classes in another order."""
-        return list(dict.fromkeys(note for row in self.rows for note in row.profile.first_notes))
+        return first_notes(self.rows)
 
     @property
     def notes(self) -> dict[str, list[str]]:

@@ -103,7 +103,7 @@ def _draw_majority(figure: go.Figure, profiles: Sequence[Profile]) -> None:
             mode="lines",
             line={"dash": "dash", "width": 1.5, "color": "#767C84"},
             hovertemplate="always one answer: %{x:.4g}<extra></extra>",
-            name="majority class",
+            name="always one answer",
         )
         # Anchored by the side on which there is room: an annotation does not widen the axis.
         scores = np.concatenate([profile.cohort.scores for profile in profiles])
@@ -117,7 +117,7 @@ def _draw_majority(figure: go.Figure, profiles: Sequence[Profile]) -> None:
             yref="paper",
             yanchor="bottom",
             xanchor="right" if right else "left",
-            text="majority class",
+            text="always one answer",
             showarrow=False,
             font={"size": 12},
         )

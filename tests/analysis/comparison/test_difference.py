@@ -185,3 +185,11 @@ def test_recipes_that_do_not_differ_are_seldom_told_apart(runs, model):
         for name in wrong:
             wrong[name] += found[name].interval.excludes(1 if name == "sd_ratio" else 0)
     assert max(wrong.values()) <= pairs * (0.05 + 3 * math.sqrt(0.05 * 0.95 / pairs))
+
+
+def test_differences_end_where_the_measures_do(make_cohort, wrong_at):
+    # 1 - kappa of three runs is at most 3/2.
+    ours = make_cohort([[0] * 10, wrong_at(0), wrong_at(7)], seeds=("a", "b", "c"))
+    found = compared(ours, make_cohort([wrong_at(1), wrong_at(2), wrong_at(1, 3)]))["kappa"]
+    assert np.isfinite(found.significance.p)
+    assert -1.5 <= found.interval.low < found.interval.high <= 1.5

@@ -146,3 +146,11 @@ def test_one_run_among_several_has_a_place_and_nothing_more():
     assert "one run in 3 does (33 %)" in said
     assert "outside" in said
     assert "One run says nothing" in said
+
+
+def test_one_run_under_two_names_is_said_to_be_so_of_classes_and_texts_too():
+    assert "one run under two names" in compare_runs(run(range(20), "old"), run(range(20), "new")).sentences[1]
+    # Two perfect runs are alike for another reason.
+    assert not compare_runs(run((), "old"), run((), "new")).identical
+    texts = [Cohort(generations=[["a", "b"]], references=["a", "c"], recipe=name) for name in ("old", "new")]
+    assert compare_runs(*texts).identical

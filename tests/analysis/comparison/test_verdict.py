@@ -169,7 +169,7 @@ class TestAgainstTheBaseline:
             r"Against standard: accuracy \+1\.0 points \[-\d\.\d, \d\.\d\] \(p = 0\.\d+\), "
             r"SD 0\.75x \[0\.\d\d, \d\.\d\d\] \(p = 0\.\d+\): five seeds are too few to tell them apart\. "
             r"To see a difference of 1 point about 66 seeds a recipe and an SD ratio of 2 about 35 seeds a recipe "
-            r"would be needed\.",
+            r"would be needed, adjusted for two tests\.",
             words[1],
         )
 
@@ -188,7 +188,7 @@ class TestAgainstTheBaseline:
         standard, mmr = scored(make_cohort, 0.8, 0.004), scored(make_cohort, 0.8, 0.04, MIXED, recipe="mmr")
         assert without_intervals(sentences(standard, mmr)[1]).endswith(
             "SD is higher, 10.00x (p = 0.042); five seeds are too few to tell the means apart. "
-            "To see a difference of 1 point about 88 seeds a recipe would be needed."
+            "To see a difference of 1 point about 88 seeds a recipe would be needed, adjusted for two tests."
         )
 
     def test_a_difference_in_mean_alone(self, make_cohort, sentences):
@@ -207,6 +207,19 @@ class TestAgainstTheBaseline:
         words = sentences(*cohorts)[1]
         assert "accuracy +3.0 points, SD 3.00x: two seeds are too few to tell them apart. " in words
         assert "With two seeds no difference of means and SDs could be significant." in words
+
+    def test_what_is_not_tested_for_another_reason_than_few_seeds_has_that_reason(
+        self, make_cohort, wrong_at, sentences
+    ):
+        runs = [wrong_at(), wrong_at(0), wrong_at(0, 1), wrong_at(2, 3, 6), wrong_at(7)]
+        logits = np.random.default_rng(0).uniform(1, 2, (5, 10, 1)) * np.eye(2)[np.array(runs)]
+        same = sentences(make_cohort(runs, logits=logits), make_cohort(runs, logits=logits, recipe="mmr"))[1]
+        equal = sentences(make_cohort(scores=[0.9] * 5), make_cohort(scores=[0.8] * 5, recipe="mmr"))[1]
+        other = make_cohort(runs, logits=logits, recipe="mmr", seeds=tuple("abcde"))
+        copied = sentences(make_cohort(runs, logits=logits), other)[1]
+        for words, why in ((same, "the same, seed by seed"), (equal, "varies too little"), (copied, "copies are no")):
+            assert why in words
+            assert "could be significant" not in words
 
     def test_enough_seeds_say_what_they_would_have_shown(self, make_cohort, sentences):
         scores = np.random.default_rng(0).normal(0.8, 0.01, (2, 40))

@@ -12,13 +12,16 @@ from typing import NamedTuple
 import numpy as np
 
 from steadytune.analysis.comparison.difference import HERE, Difference, differences
+from steadytune.analysis.comparison.pairing import paired_by_seed
 from steadytune.analysis.comparison.power import LEVEL, seeds_to_detect_ratio, seeds_to_reach
 from steadytune.analysis.comparison.same_seed import SameSeed, same_seed
 from steadytune.analysis.comparison.significance import SIGNIFICANT, holm
+from steadytune.analysis.failures import wrong_runs
 from steadytune.analysis.grouping import example_groups
 from steadytune.analysis.intervals import UNKNOWN, Interval
 from steadytune.analysis.profile import TEXT_MEASURES, Profile, profile_all
 from steadytune.analysis.scores import count_examples
+from steadytune.analysis.suspicion import copied_between
 from steadytune.analysis.value import Value
 from steadytune.errors import UserError, unknown_name
 from steadytune.external.sides import read_sides
@@ -39,12 +42,14 @@ class Row:
         reference: The baseline of the same model and task, possibly the same profile.
         differences: By what it differs from the baseline, see `difference.differences`; empty for the baseline itself.
         comparisons: How many tests are made with that baseline of which the verdict speaks, over all recipes.
+        planned: How many will be once there are runs enough for all of them, which is what seeds are planned for.
     """
 
     profile: Profile
     reference: Profile
     differences: dict[str, Difference]
     comparisons: int
+    planned: int
 
     @property
     def model(self) -> str:
@@ -150,17 +155,27 @@ class Row:
             share,
             found.from_examples,
             found.examples_freedom,
-            level=LEVEL / max(1, self.comparisons),
+            level=LEVEL / max(1, self.planned),
         )
 
     def seeds_to_detect_ratio(self, ratio: float) -> int:
-        """Return how many seeds a recipe would show a ratio of SDs."""
-        return seeds_to_detect_ratio(ratio, level=LEVEL / max(1, self.comparisons))
+        """Return how many seeds a recipe would show a ratio of SDs, by a p-value adjusted for all planned tests."""
+        return seeds_to_detect_ratio(ratio, level=LEVEL / max(1, self.planned))
 
     @property
     def same_seed(self) -> SameSeed | None:
         """What the recipe changes at the same seed, beside what a seed changes; None for the baseline itself."""
         return None if self.is_baseline else same_seed(self.profile.cohort, self.reference.cohort)
+
+    @cached_property
+    def shared_copies(self) -> list[tuple[int, int]]:
+        """Which runs are copies of those of the baseline under another seed; none of the baseline itself."""
+        return [] if self.is_baseline else copied_between(self.profile.cohort, self.reference.cohort)
+
+    @property
+    def copied(self) -> bool:
+        """Whether runs are copies of one another, on either side or across, so that nothing is tested."""
+        return self.profile.copied or self.reference.copied or bool(self.shared_copies)
 
     @property
     def measures(self) -> dict[str, Value]:
@@ -257,9 +272,10 @@ class Comparison:
             reference = next(found for found in members if found.cohort.recipe == self.baselines[group])
             others = [found for found in members if found is not reference]
             by_recipe, tests = _compared(others, reference)
-            compared[reference] = Row(reference, reference, {}, tests)
+            planned = sum(_planned(by, found, reference) for found, by in zip(others, by_recipe, strict=True))
+            compared[reference] = Row(reference, reference, {}, tests, planned)
             for found, by in zip(others, by_recipe, strict=True):
-                compared[found] = Row(found, reference, by, tests)
+                compared[found] = Row(found, reference, by, tests, planned)
         return [compared[found] for found in self.profiles]
 
     def measures_rows(self) -> list[MeasureRow]:
@@ -329,7 +345,7 @@ def _cohorts(runs: RunStore | Iterable[Cohort] | Iterable[str | Path]) -> Sequen
     paths = [one for one in listed if not isinstance(one, Cohort)]
     if cohorts and paths:
         raise UserError("paths and cohorts are mixed: read all of them with st.read_runs, or give paths alone")
-    return read_sides(paths).cohorts if paths else cohorts
+    return paired_by_seed(read_sides(paths)) if paths else cohorts
 
 
 def _same_groups(cohorts: Sequence[Cohort]) -> list[Cohort]:
@@ -401,6 +417,13 @@ def _compared(others: list[Profile], reference: Profile) -> tuple[list[dict[str,
         if name not in VERDICT and not name.endswith(HERE):
             _adjust([(by, name) for by in compared if name in by])
     return compared, len(family)
+
+
+def _planned(by: dict[str, Difference], found: Profile, reference: Profile) -> int:
+    """Count the tests of a recipe that runs enough would allow: of what is known, and of failures where there are."""
+    failures = sum(wrong_runs(one.cohort)[0] for one in (found, reference))
+    known = [name for name in VERDICT if name in by and not math.isnan(by[name].interval.value)]
+    return len([name for name in known if name != "failed" or failures])
 
 
 def _adjust(tests: list[tuple[dict[str, Difference], str]]) -> None:

@@ -70,8 +70,9 @@ from steadytune.analysis.failures import wrong_runs
 from steadytune.analysis.grouping import count_groups
 from steadytune.analysis.halves import SPLITS
 from steadytune.analysis.intervals import FEWEST, UNKNOWN, Draws, Interval, resampled_error, unshrunk
-from steadytune.analysis.profile import LARGEST, Profile
+from steadytune.analysis.profile import Profile, largest
 from steadytune.analysis.scores import possible_scores
+from steadytune.analysis.suspicion import copied_between
 from steadytune.records import Cohort
 
 _ROUNDING = 1e-9
@@ -159,8 +160,8 @@ def differences(profile: Profile, baseline: Profile) -> dict[str, Difference]:
 
     Returns:
         "mean", "sd_ratio", "failed", and the measures but for "sd", those of representations at the last layer. What
-        permutation tests say of these examples is in "mean_here" and "sd_ratio_here", without interval. Where runs are
-        copies of one another nothing is tested: they are no sample.
+        permutation tests say of these examples is in "mean_here" and "sd_ratio_here", without interval. Where runs of
+        a recipe are copies of one another, or of runs of the other, nothing is tested: they are no sample.
     """
     cohort, other = profile.cohort, baseline.cohort
     pairs = shared_runs(cohort.seeds, other.seeds)
@@ -168,13 +169,14 @@ def differences(profile: Profile, baseline: Profile) -> dict[str, Difference]:
     found = {"mean": _difference("mean", profile.mean.value - baseline.mean.value, _mean(profile, baseline, pairs))}
     found["sd_ratio"] = _ratio(profile, baseline)
     found["failed"] = _failures(cohort, other)
-    if profile.copied or baseline.copied:
-        found["failed"] = Difference("failed", found["failed"].interval._replace(low=math.nan, high=math.nan), UNTESTED)
     for measure in dict.fromkeys(value.measure for value in profile.values):
         if measure != "sd" and measure in {value.measure for value in baseline.values}:
             value = profile.last(measure).value - baseline.last(measure).value
             found[measure] = _difference(measure, value, _estimate(value, measure, profile, baseline))
-    if scored and not (profile.copied or baseline.copied):
+    if profile.copied or baseline.copied or copied_between(cohort, other):
+        ends = {"low": math.nan, "high": math.nan}
+        return {name: Difference(name, one.interval._replace(**ends), UNTESTED) for name, one in found.items()}
+    if scored:
         here = {"mean": mean_test(cohort.scores, other.scores, pairs)}
         here["sd_ratio"] = spread_tests(cohort.scores, other.scores, pairs)[0]
         for measure, test in here.items():
@@ -260,14 +262,15 @@ def _estimate(value: float, measure: str, profile: Profile, baseline: Profile) -
         ungrouped = profile.cohort.groups is None
         freedom = SPLITS if ungrouped else min(SPLITS, freedom)
     error, freed = resampled_error(unshrunk(least, runs), runs - 1, Draws(both, of_runs, of_examples, freedom))
-    return None if math.isnan(error) else Estimate(value, error, freed, LARGEST.get(measure, math.inf))
+    most = math.inf if measure == "sd" else max(largest(measure, one.cohort) for one in (profile, baseline))
+    return None if math.isnan(error) else Estimate(value, error, freed, most)
 
 
 def _drawn(
     measure: str, profile: Profile, baseline: Profile
 ) -> tuple[tuple[NDArray[np.float64], ...], tuple[NDArray[np.float64], ...]] | None:
     """Return what was drawn of the two: runs and examples, runs, examples; None for too few runs."""
-    if min(len(profile.cohort), len(baseline.cohort)) < FEWEST or profile.copied or baseline.copied:
+    if min(len(profile.cohort), len(baseline.cohort)) < FEWEST:
         return None
     if not all(measure in found.resampled.both for found in (profile, baseline)):
         return None

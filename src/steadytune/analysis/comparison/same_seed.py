@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from steadytune.analysis.suspicion import same_outputs
 from steadytune.analysis.wording import percent
 from steadytune.records import Cohort
 
@@ -28,7 +29,7 @@ class SameSeed(NamedTuple):
         pairs: How many seeds are shared.
         of: "answers" for the share of examples that are answered differently; "outputs" for the root mean square
             difference of a regression's outputs.
-        identical: Whether the outputs of every shared seed are equal to the last bit.
+        identical: Whether the outputs, or texts, of every shared seed are equal to the last bit.
     """
 
     recipe: float
@@ -72,7 +73,7 @@ def same_seed(cohort: Cohort, baseline: Cohort) -> SameSeed | None:
         seed=float(np.mean(by_seed)),
         pairs=len(pairs),
         of="outputs" if cohort.kind == "regression" else "answers",
-        identical=_identical(cohort, baseline, pairs),
+        identical=all(same_outputs(cohort, run, baseline, place) for run, place in pairs),
     )
 
 
@@ -119,10 +120,3 @@ def _share(one: NDArray[Any], other: NDArray[Any]) -> float:
 
 def _rms(one: NDArray[Any], other: NDArray[Any]) -> float:
     return float(np.sqrt(np.mean(np.square(one - other))))
-
-
-def _identical(cohort: Cohort, baseline: Cohort, pairs: list[tuple[int, int]]) -> bool:
-    for ours, theirs in ((cohort.logits, baseline.logits), (cohort.probabilities, baseline.probabilities)):
-        if ours is not None and theirs is not None:
-            return all(np.array_equal(ours[one], theirs[other]) for one, other in pairs)
-    return False

@@ -56,7 +56,7 @@ Array = NDArray[np.float64]
 
 SIGNIFICANT = 1 - LEVEL
 _FEWEST_FOR_T = 3
-_FEWEST_FOR_SPREAD = 5
+FEWEST_FOR_SPREAD = 5
 
 
 class Significance(NamedTuple):
@@ -126,7 +126,7 @@ def spread_tests(
         which loses less by collapsed runs, and otherwise Brown & Forsythe's. Where all scores of a recipe are equal
         there is no p-value.
     """
-    enough = min(len(scores), len(baseline)) >= _FEWEST_FOR_SPREAD
+    enough = min(len(scores), len(baseline)) >= FEWEST_FOR_SPREAD
     tested = enough and varies(scores) and varies(baseline)
     by_distance = Significance(
         float(brown_forsythe_p(scores, baseline)) if tested else math.nan, "Brown-Forsythe", 0.0 if enough else 1.0

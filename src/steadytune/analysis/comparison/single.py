@@ -29,7 +29,8 @@ from scipy import stats
 from steadytune.analysis.bootstrap import RESAMPLES, example_weights
 from steadytune.analysis.grouping import count_groups, example_groups, one_group, size_words
 from steadytune.analysis.intervals import LEVEL, Interval
-from steadytune.analysis.scores import count_examples, weighted_scores
+from steadytune.analysis.scores import count_examples, unscored_words, weighted_scores
+from steadytune.analysis.suspicion import fingerprints, same_outputs
 from steadytune.analysis.wording import chance, counted, percent, score_range, score_unit, scored, signed_score
 from steadytune.errors import UserError
 from steadytune.external.sides import read_sides
@@ -54,7 +55,7 @@ class RunComparison:
         spoiled: How many the first answers right and the second wrong.
         changed: (N,) which examples they answer differently; None for outputs that are numbers, or unknown.
         moved: Root mean square difference of the outputs of a regression; NaN of anything else.
-        identical: Whether both gave the same outputs to the last bit.
+        identical: Whether both gave the same outputs to the last bit, or of classes alone the same errors throughout.
     """
 
     one: Cohort
@@ -82,7 +83,7 @@ class RunComparison:
         one, other, scale = self.one, self.other, self.one.scale
         names = one.recipe, other.recipe
         if not (one.scored and other.scored):
-            return "The runs have no score, nor labels to take one from."
+            return f"{unscored_words(one)}."
         values = (scored(float(cohort.scores[0]), scale) for cohort in (one, other))
         where = " on ".join(["", size_words(one)]) if count_examples(one) > 1 else ""
         said = f"{one.metric_name}{where}: {' and '.join(f'{n} {v}' for n, v in zip(names, values, strict=True))}"
@@ -107,9 +108,10 @@ class RunComparison:
 
     def _example_words(self) -> str:
         if self.identical:
+            exactly = same_outputs(self.one, 0, self.other, 0)
+            what = "outputs to the last bit" if exactly else "answers throughout, right and wrong"
             return (
-                f"{self.one.recipe} and {self.other.recipe} gave the same outputs to the last bit: this may be one run "
-                "under two names."
+                f"{self.one.recipe} and {self.other.recipe} gave the same {what}: this may be one run under two names."
             )
         if not math.isnan(self.moved):
             return f"The outputs differ by {self.moved:.3g} (root mean square)."
@@ -177,9 +179,9 @@ def compare_runs(
             interval, p = _bootstrap(one, other, difference, resamples, seed)
             what = "examples" if one.groups is None else "groups of examples"
             test = f"paired bootstrap over {count_groups(one)} {what}"
-    return RunComparison(
-        one, other, interval, p, test, mended, spoiled, _changed(one, other), _moved(one, other), _identical(one, other)
-    )
+    prints = [fingerprints(cohort)[0] for cohort in (one, other)]
+    same = same_outputs(one, 0, other, 0) or (prints[0] is not None and prints[0] == prints[1])
+    return RunComparison(one, other, interval, p, test, mended, spoiled, _changed(one, other), _moved(one, other), same)
 
 
 def mcnemar(mended: int, spoiled: int, examples: int) -> tuple[Interval, float]:
@@ -263,10 +265,3 @@ def _moved(one: Cohort, other: Cohort) -> float:
     if one.kind != "regression" or one.logits is None or other.logits is None:
         return math.nan
     return float(np.sqrt(np.mean(np.square(one.logits[0].astype(np.float64) - other.logits[0]))))
-
-
-def _identical(one: Cohort, other: Cohort) -> bool:
-    for ours, theirs in ((one.logits, other.logits), (one.probabilities, other.probabilities)):
-        if ours is not None and theirs is not None:
-            return bool(np.array_equal(ours[0], theirs[0]))
-    return False

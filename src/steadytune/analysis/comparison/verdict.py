@@ -8,17 +8,19 @@ to tell, and how many it would take.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from steadytune.analysis.comparison.compare import Comparison, Row
 from steadytune.analysis.comparison.same_seed import describe_same_seed
-from steadytune.analysis.comparison.significance import SIGNIFICANT
+from steadytune.analysis.comparison.significance import FEWEST_FOR_SPREAD, SIGNIFICANT
 from steadytune.analysis.failures import failed_runs, failure_clauses, wrong_runs
-from steadytune.analysis.grouping import size_words
+from steadytune.analysis.grouping import one_group, size_words
 from steadytune.analysis.intervals import FEWEST
 from steadytune.analysis.learned import describe_learned
 from steadytune.analysis.profile import Profile
+from steadytune.analysis.suspicion import describe_copied_between
 from steadytune.analysis.wording import (
     capital,
     chance,
@@ -39,6 +41,8 @@ from steadytune.records import Cohort
 
 # Below five runs the upper end of the SD's interval is more than five times its lower end.
 _FEW_RUNS = 5
+# Runs of each recipe below which there is no test.
+_FEWEST = {"mean": FEWEST, "sd_ratio": FEWEST_FOR_SPREAD}
 # Disagreement is worth a word of its own where it is notable and an order of magnitude above what the scores show.
 _NOTABLE_DISAGREEMENT = 0.05
 _HIDDEN = 10
@@ -73,7 +77,19 @@ def describe(profile: Profile) -> str:
 
 def must_know(row: Row) -> list[str]:
     """Say what a reader of a recipe's numbers must not miss: that it, or its training, did next to nothing."""
-    return list(filter(None, (describe_same_seed(row.same_seed), describe_learned(row.profile.cohort))))
+    copied = describe_copied_between(row.profile.cohort, row.reference.cohort, row.shared_copies)
+    return list(filter(None, (copied, describe_same_seed(row.same_seed), describe_learned(row.profile.cohort))))
+
+
+def first_notes(rows: Sequence[Row]) -> list[str]:
+    """Say what comes before any number: how files were read, copies, turned classes; of which recipe, if not of all."""
+    notes: dict[str, list[str]] = {}
+    for row in rows:
+        for note in row.profile.first_notes:
+            notes.setdefault(note, []).append(row.recipe)
+    said = [note if len(of) == len(rows) else f"{', '.join(of)}: {note}" for note, of in notes.items()]
+    between = (describe_copied_between(row.profile.cohort, row.reference.cohort, row.shared_copies) for row in rows)
+    return said + [f"{capital(words)}." for words in between if words]
 
 
 def _group(rows: list[Row], detect: float | None) -> list[str]:
@@ -153,7 +169,7 @@ def _against(row: Row, detect: float | None) -> str:
     """Say how a recipe differs from the baseline, and how many seeds would be needed to say more."""
     ours, theirs = row.profile.cohort, row.reference.cohort
     # First what the recipe did at all: "higher" must not be read without it.
-    first = [capital(words) if place else words for place, words in enumerate(filter(None, _first_words(row)))]
+    first = [capital(words) if place else words for place, words in enumerate(_first_words(row))]
     start = f"Against {row.baseline}: {''.join(f'{words}. ' for words in first)}"
     if min(len(ours), len(theirs)) < 2:
         return f"{start}{'Too' if first else 'too'} few finished runs to compare."
@@ -163,8 +179,9 @@ def _against(row: Row, detect: float | None) -> str:
     return f"{start}{capital(scores) if first else scores}"
 
 
-def _first_words(row: Row) -> tuple[str, str]:
-    return describe_same_seed(row.same_seed), _failure_words(row)
+def _first_words(row: Row) -> list[str]:
+    copied = describe_copied_between(row.profile.cohort, row.reference.cohort, row.shared_copies)
+    return list(filter(None, (copied, describe_same_seed(row.same_seed), _failure_words(row))))
 
 
 def claimed(row: Row, measure: str) -> bool:
@@ -172,9 +189,9 @@ def claimed(row: Row, measure: str) -> bool:
     return measure in row.differences and row.differences[measure].p_adjusted < SIGNIFICANT
 
 
-def _impossible(row: Row, measure: str) -> bool:
-    """Tell whether so few runs could not have shown any difference, whatever their scores."""
-    return row.differences[measure].significance.smallest * max(1, row.comparisons) >= SIGNIFICANT
+def _impossible(row: Row) -> bool:
+    """Tell whether so few runs could not have shown any difference of failures, however many had failed."""
+    return row.differences["failed"].significance.smallest * max(1, row.comparisons) >= SIGNIFICANT
 
 
 def _failure_words(row: Row) -> str:
@@ -189,7 +206,9 @@ def _failure_words(row: Row) -> str:
     test = f" (Fisher's exact test, {chance(found.p_adjusted)})" if found.p_adjusted == found.p_adjusted else ""
     if claimed(row, "failed"):
         return f"{against}: that is {'fewer' if found.interval.value < 0 else 'more'}{test}"
-    luck = f"which so few {noun}s cannot tell from luck" if _impossible(row, "failed") else "which may be luck"
+    if row.copied:
+        return f"{against}, of which nothing is tested"
+    luck = f"which so few {noun}s cannot tell from luck" if _impossible(row) else "which may be luck"
     return f"{against}, {luck}{test}"
 
 
@@ -239,6 +258,8 @@ def _test_words(row: Row, measure: str) -> str:
 
 def _conclusion(row: Row, detect: float | None) -> str:
     """Say what the runs cannot tell apart, and how many could."""
+    if row.copied:
+        return ": runs that are copies are no sample, so nothing is tested."
     cohorts = row.profile.cohort, row.reference.cohort
     sizes = list(dict.fromkeys(map(len, cohorts)))
     noun = runs_noun([seed for cohort in cohorts for seed in cohort.seeds])
@@ -256,18 +277,24 @@ def _conclusion(row: Row, detect: float | None) -> str:
             hidden = asked
         else:
             needed[asked] = seeds
-    if "sd_ratio" in open_:
+    too_few = [measure for measure in open_ if min(sizes) < _FEWEST[measure]]
+    untested = [measure for measure in open_ if row.differences[measure].estimate is None and measure not in too_few]
+    if "sd_ratio" in open_ and "sd_ratio" not in untested:
         needed["an SD ratio of 2"] = row.seeds_to_detect_ratio(2)
     out_of_reach = {what: seeds for what, seeds in needed.items() if seeds > min(sizes)}
     verb = "are too few to" if out_of_reach or min(sizes) < FEWEST else "do not"
     everything = open_ == list(compared) and len(open_) == 2 and not _agreement_words(row)
     what = "them" if everything else f"the {listed([compared[measure] for measure in open_])}"
     words = f"{':' if everything else ';'} {runs} {verb} tell {what} apart."
-    if impossible := [compared[measure] for measure in open_ if _impossible(row, measure)]:
-        words += f" With {runs} no difference of {listed(impossible)} could be significant."
+    if too_few:
+        said = listed([compared[measure] for measure in too_few])
+        words += f" With {runs} no difference of {said} could be significant."
+    if untested:
+        words += f" {_untested_words(row, [compared[measure] for measure in untested])}"
     if out_of_reach:
         takes = [f"{what} about {seeds} {noun}s a recipe" for what, seeds in out_of_reach.items()]
-        words += f" To see {listed(takes)} would be needed."
+        tests = f", adjusted for {spelled(row.planned)} tests" if row.planned > 1 else ""
+        words += f" To see {listed(takes)} would be needed{tests}."
     if hidden:
         words += (
             f" No number of {noun}s would show {hidden} on {size_words(row.profile.cohort)}: their own error hides it."
@@ -275,3 +302,13 @@ def _conclusion(row: Row, detect: float | None) -> str:
     if seen := [what for what in needed if what not in out_of_reach]:
         words += f" {capital(listed(seen))} would most likely have shown."
     return words
+
+
+def _untested_words(row: Row, compared: list[str]) -> str:
+    """Say why runs enough have no test of their means or SDs."""
+    what = f"the {listed(compared)} cannot be tested"
+    if row.same_seed is not None and row.same_seed.identical:
+        return capital(f"{what}: the runs are the same, seed by seed.")
+    if one_group(row.profile.cohort):
+        return capital(f"{what}: all examples are one group.")
+    return capital(f"{what}: what varies too little, or not at all, gives no error to hold it against.")
