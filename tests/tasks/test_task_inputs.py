@@ -73,6 +73,8 @@ def test_inputs_are_columns_of_a_known_name_and_the_rest_is_said_to_be_left_asid
         ({"kind": word}, "'kind' tells the label"),
         ({"title": word, "text": text}, "'title' tells the label"),
         ({"question": text, "answer": word}, r"'answer' tells the label 'label'.*\n.*task.columns='\[question\]'"),
+        ({"phrase": text, "description": lambda n: f"all about {word(n)}"}, r"'description' tells.*\n.*'\[phrase\]'"),
+        ({"tweet_raw": text, "text": word, "author": text}, r"'text' tells the label .*\n.*columns='\[tweet_raw\]'"),
         ({"sentence": text, "text": lambda n: f"other {n}"}, r"2 text columns \(sentence, text\)"),
         ({"parts": lambda n: [text(n)]}, "parts holds objects or lists"),
     ],
@@ -86,6 +88,12 @@ def test_a_telling_column_that_a_user_names_is_read_and_said_loudly(write_splits
     task = load(write_splits(rows(body=text, label_text=word)), columns=("body", "label_text"))
     assert task.train.candidates[0] == (("what happened on day 0", "sport"),)
     assert "'label_text'" in task.reading.warnings[0]
+
+
+def test_the_only_text_is_read_and_said_loudly_where_it_tells_the_label(write_splits):
+    reading = load(write_splits(rows(text=word, user=text))).reading
+    assert reading.columns == ("text",)
+    assert "'text'" in reading.warnings[0]
 
 
 def test_a_column_tells_the_label_where_almost_every_value_stands_with_one_label():

@@ -115,9 +115,8 @@ def reading_of(spec: TaskSpec, fields: tuple[str, ...], train: Table, validation
     notes = [f"{Path(table.origin).name}: {note}" for table in (train, validation) for note in table.notes]
     told = telling(train, [field for field in fields if field in train.columns], spec.label)
     warnings = [
-        f"column '{field}', which you named as an input, tells the label: a model needs nothing else to be right"
+        f"column '{field}', which is an input, tells the label: a model needs nothing else to be right"
         for field in told
-        if spec.columns is not None
     ]
     return Reading(
         columns=fields,

@@ -123,17 +123,20 @@ def _key(value: Any) -> Hashable:
 def _unless_telling(table: Table, layout: Layout, label: str, texts: Sequence[str]) -> Layout:
     """Return the layout, unless a column in it is probably the label in other words.
 
-    One column that is named like a text is no guess.
+    A column that is named like a text and is the only one is no guess: it is read, and said to tell the label.
     """
-    sure = len(layout.fields) == 1 and layout.fields[0].lower() in _BODIES
-    if not sure and (found := telling(table, layout.fields, label)):
-        others = [name for name in texts if name not in found]
-        example = ", ".join(others[:2] or ["a", "b"])
-        raise UserError(
-            f"{table.origin}: column '{found[0]}' tells the label '{label}': a model that reads it is right without "
-            f"the text.\nName what it shall read with --set task.columns='[{example}]'"
-        )
-    return layout
+    found = telling(table, layout.fields, label)
+    if not found:
+        return layout
+    told = telling(table, texts, label)
+    others = [name for name in texts if name not in told and not is_identifier(name)]
+    if not others and len(layout.fields) == 1 and layout.fields[0].lower() in _BODIES:
+        return layout
+    example = ", ".join(others[:2] or ["a", "b"])
+    raise UserError(
+        f"{table.origin}: column '{found[0]}' tells the label '{label}': a model that reads it is right without "
+        f"the text.\nName what it shall read with --set task.columns='[{example}]'"
+    )
 
 
 def _question(table: Table, label: str, free: Sequence[str]) -> UserError:
