@@ -96,22 +96,37 @@ def test_the_only_text_is_read_and_said_loudly_where_it_tells_the_label(write_sp
     assert "'text'" in reading.warnings[0]
 
 
-def test_a_column_tells_the_label_where_almost_every_value_stands_with_one_label():
-    def tells(values, labels):
-        return telling(Table("t", {"x": values, "label": labels}), ["x"], "label") == ["x"]
+def tells(values, labels):
+    return telling(Table("t", {"x": values, "label": labels}), ["x"], "label") == ["x"]
 
+
+def test_a_column_tells_the_label_where_most_values_stand_with_one_label():
     labels = [n % 2 for n in range(200)]
     assert tells([("no", "yes")[label] for label in labels], labels)
     assert tells([" Yes" if label else "no" for label in labels], labels)
     wrong = [("no", "yes")[label] for label in labels]
-    wrong[0] = wrong[2] = "yes"
-    assert tells(wrong, labels)  # 198 of 200
-    wrong[4] = wrong[6] = wrong[8] = "yes"
-    assert not tells(wrong, labels)  # 195 of 200
+    for row in range(0, 40, 2):
+        wrong[row] = "yes"  # 20 of 200
+    assert tells(wrong, labels)
+    wrong[40] = wrong[42] = "yes"
+    assert not tells(wrong, labels)
     assert not tells([f"text {n}" for n in range(200)], labels)
     assert not tells(["same"] * 200, labels)
     assert tells([f"topic {n % 10}" for n in range(200)], labels)
     assert not tells([f"topic {n % 7}" for n in range(200)], labels)
+
+
+def test_a_topic_does_not_tell_a_label_that_is_almost_always_the_same():
+    labels = [int(n % 100 == 0) for n in range(400)]
+    assert not tells([f"topic {n % 7}" for n in range(400)], labels)  # 99 % right, as without the topic
+
+
+@pytest.mark.parametrize("spelled", [lambda n: f"class {n % 60}", lambda n: f"class {(n + (n % 33 == 0)) % 60}"])
+def test_many_classes_in_other_words_tell_the_label(spelled):
+    labels = [n % 60 for n in range(600)]
+    assert tells([spelled(n) for n in range(600)], labels)
+    # Copies of a text with a score of its own are the same one to one, and no class.
+    assert not tells([f"text {n // 2}" for n in range(600)], [n // 2 for n in range(600)])
 
 
 def test_repeated_texts_are_no_label(write_splits):
