@@ -84,6 +84,35 @@ def test_what_could_be_several_or_the_label_is_a_question(columns, message):
         infer_layout(table(rows(**columns)), "label")
 
 
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"text": text, "target": lambda n: f"{{'span1_text': 'a {n}'}}"}, "'target'"),
+        ({"text": text, "target": lambda n: [n]}, "'target'"),
+        ({"text": text, "target_span1": text, "target_span2": text}, "'target_span1'.*\n.*span1_text and span2_text"),
+        ({"text": text, "span1_index": int, "span2_index": int}, "'span1_index'"),
+        ({"sentence1": text, "sentence2": text, "lemma": lambda n: f"word {n % 7}"}, "'lemma'.*\n.*WiC.*'word'"),
+        ({"sentence": text, "word": lambda n: f"word {n % 7}"}, r"'word', .*\n.*--set task.columns='\[sentence\]'"),
+    ],
+)
+def test_a_column_that_may_belong_to_the_input_is_a_question(columns, message):
+    with pytest.raises(UserError, match=message):
+        infer_layout(table(rows(**columns)), "label")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"text": text, "target": word},
+        {"text": text, "target": lambda n: "all"},
+        {"text": text, "target": int},
+        {"sentence1": text, "sentence2": text, "span1_text": text, "span2_text": text},
+    ],
+)
+def test_what_tells_the_label_or_nothing_is_no_part_of_the_input(columns):
+    assert infer_layout(table(rows(**columns)), "label").fields in {("text",), ("sentence1", "sentence2")}
+
+
 def test_a_telling_column_that_a_user_names_is_read_and_said_loudly(write_splits):
     task = load(write_splits(rows(body=text, label_text=word)), columns=("body", "label_text"))
     assert task.train.candidates[0] == (("what happened on day 0", "sport"),)

@@ -13,6 +13,7 @@ from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Kind, Reading, Task
 from steadytune.tasks.inputs import infer_layout, named_layout, telling
 from steadytune.tasks.labels import Encoded, infer_labels, labelled, match_labels
+from steadytune.tasks.layouts import WIC
 from steadytune.tasks.metrics import check_metric
 from steadytune.tasks.official import group_numbers, nested_benchmark, unnested
 from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
@@ -56,7 +57,7 @@ def task_from_tables(
     validation: Table,
     names: tuple[str, ...] | None = None,
     metrics: tuple[str, ...] | None = None,
-    texts: int | None = None,
+    fields: tuple[str, ...] | None = None,
 ) -> Task:
     """Turn the rows of two splits into a task.
 
@@ -66,17 +67,21 @@ def task_from_tables(
         validation: Evaluation rows.
         names: The classes of a known benchmark, () for a regression; None to find them in the rows.
         metrics: Its metrics, the main one first; None for the kind's default.
-        texts: How many texts an example of it has.
+        fields: The columns of its layout; the spans of WSC may be in a second text already, the word of WiC may not.
 
     Raises:
         UserError: As `load_folder`.
     """
     train, validation = unnested(train), unnested(validation)
     layout = infer_layout(train, spec.label) if spec.columns is None else named_layout(spec.columns, spec.label)
-    if spec.columns is None and texts is not None and min(len(layout.fields), 2) != texts:
+    if (
+        spec.columns is None
+        and fields is not None
+        and len(layout.fields) != (3 if fields == WIC.fields else min(len(fields), 2))
+    ):
         raise UserError(
-            f"{train.origin}: an example of {spec.name} has {texts} text{'s' if texts > 1 else ''}, but only "
-            f"{', '.join(layout.fields)} was found among {', '.join(train.columns)}: name them with --set task.columns"
+            f"{train.origin}: an example of {spec.name} is {', '.join(fields)}, but only {', '.join(layout.fields)} was found "
+            f"among {', '.join(train.columns)}: name the columns so, or one or two with --set task.columns"
         )
     known = layout.choices or names
     metric = find_metric(spec.metric) if spec.metric is not None else None

@@ -134,8 +134,8 @@ def load_benchmark(spec: TaskSpec) -> Task:
         train, validation = (_as_on_hub(table, benchmark, spec.label) for table in (train, validation))
     as_on_hub = all(name in train.columns for name in benchmark.layout.fields)
     if benchmark.renamable and (spec.columns is not None or not as_on_hub):
-        texts = min(len(benchmark.layout.fields), 2)
-        return task_from_tables(spec, train, validation, benchmark.labels, benchmark.metrics, texts)
+        fields = benchmark.layout.fields
+        return task_from_tables(spec, train, validation, benchmark.labels, benchmark.metrics, fields)
     splits = [_labelled(benchmark.group(table, spec.label), spec, benchmark) for table in (train, validation)]
     names, *labels = match_labels(splits[0].table, splits[1].table, spec.label, benchmark.labels)
     groups = groups_of(spec, splits[0].table, splits[1].table)

@@ -6,6 +6,7 @@ reads it is always right and always agrees with itself.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -50,6 +51,11 @@ _BODIES = (
     *("premise", "hypothesis", "sms", "email", "short_description", "response", "reply", "summary", "caption"),
     *("transcript", "dialogue", "conversation", "prompt", "evidence"),
 )
+# Left beside the texts that were found, these are probably part of an example: what it asks about.
+_PARTS = {"word", "lemma", "target"}
+_SPAN = re.compile(r"(^|_)span_?[12](_|$)")
+_CONSTANT = 0.95
+"""Share of one value from which on a column says nothing of an example; a choice of ours."""
 
 
 def named_layout(columns: tuple[str, ...], label: str) -> Layout:
@@ -72,19 +78,28 @@ def infer_layout(table: Table, label: str) -> Layout:
         UserError: There is none, it could be several, or what was found tells the label; names the option.
     """
     texts = [name for name in table.columns if name != label and _holds_text(table, name)]
+    layout = _found_layout(table, label, texts)
+    if layout in (COPA, WSC, WIC):
+        return layout
+    _check_telling(table, layout, label, texts)
+    _check_whole(table, layout, label, texts)
+    return layout
+
+
+def _found_layout(table: Table, label: str, texts: Sequence[str]) -> Layout:
     for layout in _PAIRS:
         if label not in layout.fields and all(field in table.columns for field in layout.fields):
-            return layout if layout in (COPA, WSC, WIC) else _unless_telling(table, layout, label, texts)
+            return layout
     known = [name for name in texts if name.lower() in (*_TITLES, *_BODIES)]
     bodies = [name for name in known if name.lower() in _BODIES]
     if len(known) == 1:
-        return _unless_telling(table, single(*known), label, texts)
+        return single(*known)
     if len(known) == 2 and len(bodies) == 1:
         title = next(name for name in known if name not in bodies)
-        return _unless_telling(table, pair(title, *bodies), label, texts)
+        return pair(title, *bodies)
     free = known or [name for name in texts if not is_identifier(name)]
     if len(free) == 1:
-        return _unless_telling(table, single(*free), label, texts)
+        return single(*free)
     raise _question(table, label, free)
 
 
@@ -135,18 +150,18 @@ def _key(value: Any) -> Hashable:
     return value.strip().lower() if isinstance(value, str) else value if isinstance(value, Hashable) else repr(value)
 
 
-def _unless_telling(table: Table, layout: Layout, label: str, texts: Sequence[str]) -> Layout:
-    """Return the layout, unless a column in it is probably the label in other words.
+def _check_telling(table: Table, layout: Layout, label: str, texts: Sequence[str]) -> None:
+    """Refuse a column that is probably the label in other words.
 
-    A column that is named like a text and is the only one is no guess: it is read, and said to tell the label.
+    One that is named like a text and is the only one is no guess: it is read, and said to tell the label.
     """
     found = telling(table, layout.fields, label)
     if not found:
-        return layout
+        return
     told = telling(table, texts, label)
     others = [name for name in texts if name not in told and not is_identifier(name)]
     if not others and len(layout.fields) == 1 and layout.fields[0].lower() in _BODIES:
-        return layout
+        return
     example = ", ".join(others[:2] or ["a", "b"])
     raise UserError(
         f"{table.origin}: column '{found[0]}' tells the label '{label}': a model that reads it is right without "
@@ -154,9 +169,41 @@ def _unless_telling(table: Table, layout: Layout, label: str, texts: Sequence[st
     )
 
 
+def _check_whole(table: Table, layout: Layout, label: str, texts: Sequence[str]) -> None:
+    """Refuse to leave a column aside that probably belongs to the input."""
+    told = telling(table, texts, label)
+    for name in table.columns:
+        if name in (*layout.fields, *told, label) or not _is_part(table, name, layout, texts):
+            continue
+        way = f"name one or two columns to read with --set task.columns='[{', '.join(layout.fields)}]'"
+        if _SPAN.search(name.lower()):
+            way = f"call the spans span1_text and span2_text, or {way}"
+        elif layout.fields == ("sentence1", "sentence2"):
+            way = f"if this is WiC call it 'word', else {way}"
+        raise UserError(
+            f"{table.origin}: beside {' and '.join(layout.fields)} there is '{name}', which may belong to the input:\n"
+            f"{way}"
+        )
+
+
+def _is_part(table: Table, name: str, layout: Layout, texts: Sequence[str]) -> bool:
+    lower = name.lower()
+    if _SPAN.search(lower):
+        # A second text may have its spans in it, as "She refers to Ann".
+        return len(layout.fields) == 1
+    if lower not in _PARTS or (name not in texts and not _is_nested(table, name)):
+        return False
+    most = max(Counter(map(_key, table.columns[name])).values())
+    return most < _CONSTANT * len(table)
+
+
+def _is_nested(table: Table, name: str) -> bool:
+    return any(isinstance(value, (dict, list)) for value in table.columns[name][:20])
+
+
 def _question(table: Table, label: str, free: Sequence[str]) -> UserError:
     names = [name for name in table.columns if name and name != label]
-    nested = [name for name in names if any(isinstance(value, (dict, list)) for value in table.columns[name][:20])]
+    nested = [name for name in names if _is_nested(table, name)]
     likely = [name for name in free if name not in telling(table, free, label)]
     example = ", ".join((likely or list(free) or names or ["a", "b"])[:2])
     found = f"{len(free)} text columns ({', '.join(free)})" if free else f"no text column ({', '.join(names)})"
