@@ -92,6 +92,14 @@ def test_what_could_be_several_or_the_label_is_a_question(columns, message):
         ({"text": text, "target_span1": text, "target_span2": text}, "'target_span1'.*\n.*span1_text and span2_text"),
         ({"text": text, "span1_index": int, "span2_index": int}, "'span1_index'"),
         ({"sentence1": text, "sentence2": text, "lemma": lambda n: f"word {n % 7}"}, "'lemma'.*\n.*WiC.*'word'"),
+        ({"paragraph": text, "question": text, "answer": text}, "'paragraph'.*\n.*--task super_glue/multirc"),
+        ({"passage": text, "question": text, "answer": text}, "beside passage and question there is 'answer'"),
+        ({"question": text, "context": text, "answer": text}, "'answer'"),
+        ({"premise": text, "hypothesis": text, "text": text}, "'text'"),
+        ({"sentence1": text, "sentence2": text, "ending": text}, "'ending'"),
+        ({"text": text, "aspect": lambda n: ("food", "price")[n % 2]}, r"'aspect', .*\n.*task.columns='\[text\]'"),
+        ({"tweet": text, "topic": lambda n: f"topic {n % 4}"}, "'topic'"),
+        ({"sentence": text, "target": lambda n: f"they {n % 4}"}, "'target'"),
         ({"sentence": text, "word": lambda n: f"word {n % 7}"}, r"'word', .*\n.*--set task.columns='\[sentence\]'"),
     ],
 )
@@ -106,6 +114,7 @@ def test_a_column_that_may_belong_to_the_input_is_a_question(columns, message):
         {"text": text, "target": word},
         {"text": text, "target": lambda n: "all"},
         {"text": text, "target": int},
+        {"text": text, "aspect": lambda n: "food", "explanation": text, "topic_id": text},
         {"sentence1": text, "sentence2": text, "span1_text": text, "span2_text": text},
     ],
 )

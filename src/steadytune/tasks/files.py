@@ -13,7 +13,7 @@ from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Kind, Reading, Task
 from steadytune.tasks.inputs import infer_layout, named_layout, telling
 from steadytune.tasks.labels import Encoded, infer_labels, labelled, match_labels
-from steadytune.tasks.layouts import WIC
+from steadytune.tasks.layouts import WIC, Layout
 from steadytune.tasks.metrics import check_metric
 from steadytune.tasks.official import group_numbers, nested_benchmark, unnested
 from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
@@ -67,22 +67,15 @@ def task_from_tables(
         validation: Evaluation rows.
         names: The classes of a known benchmark, () for a regression; None to find them in the rows.
         metrics: Its metrics, the main one first; None for the kind's default.
-        fields: The columns of its layout; the spans of WSC may be in a second text already, the word of WiC may not.
+        fields: The columns of its layout.
 
     Raises:
         UserError: As `load_folder`.
     """
     train, validation = unnested(train), unnested(validation)
     layout = infer_layout(train, spec.label) if spec.columns is None else named_layout(spec.columns, spec.label)
-    if (
-        spec.columns is None
-        and fields is not None
-        and len(layout.fields) != (3 if fields == WIC.fields else min(len(fields), 2))
-    ):
-        raise UserError(
-            f"{train.origin}: an example of {spec.name} is {', '.join(fields)}, but only {', '.join(layout.fields)} was found "
-            f"among {', '.join(train.columns)}: name the columns so, or one or two with --set task.columns"
-        )
+    if spec.columns is None and fields is not None:
+        _check_fields(spec, layout, fields, train)
     known = layout.choices or names
     metric = find_metric(spec.metric) if spec.metric is not None else None
     wanted = metric is not None and "regression" in metric.kinds
@@ -105,6 +98,17 @@ def task_from_tables(
         validation=Examples(layout.candidates(validation), labels[2], groups=groups[1]),
         reading=reading_of(spec, layout.fields, train, validation),
     )
+
+
+def _check_fields(spec: TaskSpec, layout: Layout, fields: tuple[str, ...], train: Table) -> None:
+    """Refuse columns that were found for a benchmark if they are fewer or more than its own."""
+    # The spans of WSC may stand in a second text already.
+    if len(layout.fields) != (3 if fields == WIC.fields else min(len(fields), 2)):
+        raise UserError(
+            f"{train.origin}: an example of {spec.name} is {', '.join(fields)}, but only "
+            f"{', '.join(layout.fields)} was found among {', '.join(train.columns)}: name the columns so, or one or "
+            "two with --set task.columns"
+        )
 
 
 def groups_of(spec: TaskSpec, train: Table, validation: Table) -> list[NDArray[np.int64] | None]:

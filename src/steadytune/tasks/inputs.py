@@ -51,8 +51,9 @@ _BODIES = (
     *("premise", "hypothesis", "sms", "email", "short_description", "response", "reply", "summary", "caption"),
     *("transcript", "dialogue", "conversation", "prompt", "evidence"),
 )
-# Left beside the texts that were found, these are probably part of an example: what it asks about.
-_PARTS = {"word", "lemma", "target"}
+# Left beside the texts that were found, these are probably part of an example: a text, or what it asks about.
+_PARTS = {*_TITLES, *_BODIES, *(field for layout in _PAIRS for field in layout.fields)}
+_PARTS |= {"paragraph", "answer", "aspect", "topic", "target", "word", "lemma", "ending"}
 _SPAN = re.compile(r"(^|_)span_?[12](_|$)")
 _CONSTANT = 0.95
 """Share of one value from which on a column says nothing of an example; a choice of ours."""
@@ -75,7 +76,8 @@ def infer_layout(table: Table, label: str) -> Layout:
     """Find the text columns of a table by their names; a single column of text may have any name.
 
     Raises:
-        UserError: There is none, it could be several, or what was found tells the label; names the option.
+        UserError: There is none, it could be several, what was found tells the label, or something is left that may
+            belong to it; names the option.
     """
     texts = [name for name in table.columns if name != label and _holds_text(table, name)]
     layout = _found_layout(table, label, texts)
@@ -175,11 +177,14 @@ def _check_whole(table: Table, layout: Layout, label: str, texts: Sequence[str])
     for name in table.columns:
         if name in (*layout.fields, *told, label) or not _is_part(table, name, layout, texts):
             continue
-        way = f"name one or two columns to read with --set task.columns='[{', '.join(layout.fields)}]'"
+        example = ", ".join(layout.fields)
+        way = f"name one or two columns with --set task.columns='[{example}]'; texts may be joined in one column"
         if _SPAN.search(name.lower()):
             way = f"call the spans span1_text and span2_text, or {way}"
         elif layout.fields == ("sentence1", "sentence2"):
             way = f"if this is WiC call it 'word', else {way}"
+        elif name == "paragraph" and layout.fields == ("question", "answer"):
+            way = f"if this is MultiRC say --task super_glue/multirc --set task.path=..., else {way}"
         raise UserError(
             f"{table.origin}: beside {' and '.join(layout.fields)} there is '{name}', which may belong to the input:\n"
             f"{way}"
