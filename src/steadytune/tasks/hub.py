@@ -136,7 +136,7 @@ def load_benchmark(spec: TaskSpec) -> Task:
     if benchmark.renamable and (spec.columns is not None or not as_on_hub):
         fields = benchmark.layout.fields
         return task_from_tables(spec, train, validation, benchmark.labels, benchmark.metrics, fields)
-    splits = [_labelled(benchmark.group(table, spec.label), spec, benchmark) for table in (train, validation)]
+    splits = _labelled([benchmark.group(table, spec.label) for table in (train, validation)], spec, benchmark)
     names, *labels = match_labels(splits[0].table, splits[1].table, spec.label, benchmark.labels)
     groups = groups_of(spec, splits[0].table, splits[1].table)
     examples = [
@@ -169,11 +169,13 @@ def _as_on_hub(table: Table, benchmark: Benchmark, label: str) -> Table:
     return renamed(unnested(table), names)
 
 
-def _labelled(split: Grouped, spec: TaskSpec, benchmark: Benchmark) -> Grouped:
-    """Return a split without the rows that have no label; what reads answers together needs all of them."""
-    if split.questions is not None:
-        return split
-    return Grouped(labelled(split.table, split.table, spec.label, spec.no_label, benchmark.labels)[0])
+def _labelled(splits: list[Grouped], spec: TaskSpec, benchmark: Benchmark) -> list[Grouped]:
+    """Return both splits without the rows that have no label; what reads answers together needs all of them."""
+    train, validation = splits
+    if train.questions is not None:
+        return splits
+    kept = labelled(train.table, validation.table, spec.label, spec.no_label, benchmark.labels)
+    return [Grouped(table) for table in kept]
 
 
 def _from_copy(spec: TaskSpec, benchmark: Benchmark) -> tuple[Table, Table]:
