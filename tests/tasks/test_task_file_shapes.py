@@ -54,6 +54,40 @@ def test_a_quotation_mark_that_joins_rows_of_a_comma_separated_file_is_refused(t
         read_table(put(tmp_path, "train.csv", content))
 
 
+def _joined(row, delimiter=","):
+    """Return the lines of a file in which the text of row 2 begins with a quotation mark and that of row 5 ends so."""
+    texts = [f"text {n}" for n in range(12)]
+    texts[2], texts[5] = f'"{texts[2]}', f'{texts[5]}"'
+    return "".join(delimiter.join(map(str, row(n, text))) + "\n" for n, text in enumerate(texts))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("train.csv", "text,score\n" + _joined(lambda n, text: (text, f"0.{n + 11}"))),
+        ("train.csv", "id,score,text\n" + _joined(lambda n, text: (n, f"0.{n + 11}", text))),
+        ("train.csv", "label,text\n" + _joined(lambda n, text: (n % 2, '"a, b"' if n == 8 else text))),
+        ("train.csv", "label,text\n" + _joined(lambda n, text: (("no", "yes")[n % 2], '"a, b"' if n == 8 else text))),
+        ("train.tsv", "label\ttext\n" + _joined(lambda n, text: (n % 2, text + "\tx" * (n == 4)), "\t")),
+    ],
+)
+def test_rows_that_a_quotation_mark_joins_are_refused_whatever_stands_in_them(tmp_path, name, content):
+    with pytest.raises(UserError, match=rf"{name}, line 4: a quotation mark joins 4 lines"):
+        read_table(put(tmp_path, name, content))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+@pytest.mark.parametrize("quoting", [0, 1, 2])  # what needs it, all, all but numbers
+@pytest.mark.parametrize("order", [["text", "score"], ["score", "text"]])
+def test_quoted_texts_of_several_lines_are_read(tmp_path, suffix, quoting, order):
+    texts = ["Dear Sir,\nthanks", "one, 1\ntwo", 'a "b"\n\nc\td', "bye, 5", "not so", "so\r\nit, 5\r\nis, 7, x"]
+    if quoting:
+        texts[5] = "1,2\n3,4\n5"
+    frame = pd.DataFrame({"text": texts, "score": [0.5, 1, 2, 3, 4, 5]})[order]
+    frame.to_csv(tmp_path / f"train.{suffix}", sep="," if suffix == "csv" else "\t", index=False, quoting=quoting)
+    assert read_table(tmp_path / f"train.{suffix}").columns["text"] == texts
+
+
 def test_a_quoted_text_of_several_lines_is_one_row(tmp_path):
     table = read_table(put(tmp_path, "train.csv", 'text,label\n"Dear Sir,\nthanks",0\nbye,1\n'))
     assert table.columns == {"text": ["Dear Sir,\nthanks", "bye"], "label": ["0", "1"]}

@@ -99,7 +99,8 @@ def _likely_label(table: Table) -> str:
 
 def _found_marks(tables: Sequence[Table], column: str, known: Sequence[str] | None) -> list[str]:
     """Return what means "no gold label" in the rows."""
-    values = {_written(value) for table in tables for value in table.columns[column]} - {None}
+    every = {_written(value) for table in tables for value in table.columns[column]}
+    values = {value for value in every if value is not None}
     if known is not None:
         marks = {"-", "-1", _IGNORED} & values - set(known)
         return sorted(marks) if known and values - marks else []
