@@ -97,10 +97,16 @@ def test_what_could_be_several_or_the_label_is_a_question(columns, message):
         ({"question": text, "context": text, "answer": text}, "'answer'"),
         ({"premise": text, "hypothesis": text, "text": text}, "'text'"),
         ({"sentence1": text, "sentence2": text, "ending": text}, "'ending'"),
-        ({"text": text, "aspect": lambda n: ("food", "price")[n % 2]}, r"'aspect', .*\n.*task.columns='\[text\]'"),
+        (
+            {"text": text, "aspect": lambda n: ("food", "price")[n % 2]},
+            r"'aspect', .*\n.*task.columns='\[text, aspect\]'",
+        ),
         ({"tweet": text, "topic": lambda n: f"topic {n % 4}"}, "'topic'"),
         ({"sentence": text, "target": lambda n: f"they {n % 4}"}, "'target'"),
-        ({"sentence": text, "word": lambda n: f"word {n % 7}"}, r"'word', .*\n.*--set task.columns='\[sentence\]'"),
+        (
+            {"sentence": text, "word": lambda n: f"word {n % 7}"},
+            r"'word', .*\n.*--set task.columns='\[sentence, word\]'",
+        ),
     ],
 )
 def test_a_column_that_may_belong_to_the_input_is_a_question(columns, message):

@@ -177,14 +177,16 @@ def _check_whole(table: Table, layout: Layout, label: str, texts: Sequence[str])
     for name in table.columns:
         if name in (*layout.fields, *told, label) or not _is_part(table, name, layout, texts):
             continue
-        example = ", ".join(layout.fields)
-        way = f"name one or two columns with --set task.columns='[{example}]'; texts may be joined in one column"
+        fields = ", ".join(layout.fields)
+        way = f"say --set task.columns='[{fields}]' to leave it aside, or join texts in one column"
         if _SPAN.search(name.lower()):
-            way = f"call the spans span1_text and span2_text, or {way}"
-        elif layout.fields == ("sentence1", "sentence2"):
-            way = f"if this is WiC call it 'word', else {way}"
+            way = "call the spans span1_text and span2_text, or " + way
+        elif len(layout.fields) == 1:
+            way = f"say --set task.columns='[{fields}, {name}]' to read both, '[{fields}]' to leave it aside"
+        elif name.lower() in {"target", "lemma"}:
+            way = "if this is WiC call it 'word', else " + way
         elif name == "paragraph" and layout.fields == ("question", "answer"):
-            way = f"if this is MultiRC say --task super_glue/multirc --set task.path=..., else {way}"
+            way = "if this is MultiRC say --task super_glue/multirc --set task.path=..., else " + way
         raise UserError(
             f"{table.origin}: beside {' and '.join(layout.fields)} there is '{name}', which may belong to the input:\n"
             f"{way}"

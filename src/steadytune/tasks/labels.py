@@ -80,7 +80,7 @@ def _trimmed(table: Table, column: str) -> Table:
     changed = sum(value != other for value, other in zip(values, trimmed, strict=True) if isinstance(value, str))
     if any(isinstance(value, str) for value in values):
         trimmed = [None if isinstance(v, str) and v.lower() in _NEVER_CLASSES else v for v in trimmed]
-    notes = (f"white space at the ends of {changed} labels, or what has no width in them, was removed",)
+    notes = (f"white space at the ends, or marks without width, removed from {changed} labels",)
     return replace(table, columns={**table.columns, column: trimmed}, notes=(*table.notes, *(notes if changed else ())))
 
 
