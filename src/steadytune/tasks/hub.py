@@ -129,6 +129,13 @@ def load_benchmark(spec: TaskSpec) -> Task:
             f"(its classes are those of {DIAGNOSTICS[spec.name]})"
         )
     benchmark = BENCHMARKS[spec.name]
+    if spec.columns is not None and not benchmark.renamable:
+        raise UserError(
+            f"task.columns is not for '{spec.name}', whose examples are {', '.join(benchmark.layout.fields)}: call its "
+            "columns so, or name a folder as the task to read other texts"
+        )
+    if spec.no_label is not None and benchmark.group is not ungrouped:
+        raise UserError(f"task.no_label is not for '{spec.name}': its metric reads all answers to a question")
     train, validation = _from_hub(spec.name, benchmark) if spec.path is None else _from_copy(spec, benchmark)
     if spec.columns is None:
         train, validation = (_as_on_hub(table, benchmark, spec.label) for table in (train, validation))
