@@ -168,11 +168,27 @@ def test_utf_16_is_recognised(tmp_path, encoding):
 
 def test_latin_1_is_a_question_with_the_option_that_settles_it(tmp_path):
     path = put(tmp_path, "train.csv", "text,label\nok,1\nünï,0\n".encode("latin-1"))
-    with pytest.raises(UserError, match=r"train.csv, line 3: not UTF-8 .*Latin-1.*--set task.encoding=latin-1"):
+    with pytest.raises(UserError, match=r"train.csv, line 3: not UTF-8 .*--set task.encoding=latin-1"):
         read_split(tmp_path, TRAIN_NAMES, Format(option="task.encoding"))
     assert read_split(tmp_path, TRAIN_NAMES, Format("latin-1")).columns["text"] == ["ok", "ünï"]
-    with pytest.raises(UserError, match="there is no encoding 'latin-x'"):
-        read_table(path, Format("latin-x"))
+    for wrong in ("latin-x", "utf\0", "rot13", "undefined"):
+        with pytest.raises(UserError, match=f"there is no encoding {wrong!r}".replace("\\", ".")):
+            read_table(path, Format(wrong))
+
+
+def test_letters_of_windows_are_suggested_as_such(tmp_path):
+    path = put(tmp_path, "train.csv", "text,label\nünï’s,0\n".encode("cp1252"))
+    with pytest.raises(UserError, match=r"--set task.encoding=cp1252"):
+        read_table(path, Format(option="task.encoding"))
+
+
+def test_a_mark_that_contradicts_the_named_encoding_is_refused(tmp_path):
+    path = put(tmp_path, "train.csv", "\ufefftext,label\nünï,0\n")
+    with pytest.raises(UserError, match=r"is marked as utf-8 text, but task.encoding says latin-1"):
+        read_table(path, Format("latin-1", "task.encoding"))
+    assert list(read_table(path, Format("utf8")).columns) == ["text", "label"]
+    wide = put(tmp_path, "dev.csv", "\ufefftext,label\nünï,0\n".encode("utf-16-le"))
+    assert list(read_table(wide, Format("utf-16-le")).columns) == ["text", "label"]
 
 
 @pytest.mark.parametrize("name", ["Train.CSV", "TRAIN.csv", "data/train.csv", "plain_text/train.csv"])
@@ -206,6 +222,9 @@ def test_what_save_to_disk_writes_is_read(tmp_path):
     assert read_split(tmp_path / "saved", VALIDATION_NAMES).columns["text"] == ["validation", "b"]
     with pytest.raises(UserError, match="one split that save_to_disk wrote"):
         read_split(tmp_path / "saved" / "train", TRAIN_NAMES)
+    put(tmp_path, "saved/train/state.json", '{"_data_files": [{"filename": "data\\u0000.arrow"}]}')
+    with pytest.raises(UserError, match=r"state.json is not what save_to_disk writes"):
+        read_split(tmp_path / "saved", TRAIN_NAMES)
 
 
 def test_a_test_file_in_the_place_of_a_validation_file_is_named(tmp_path):

@@ -102,6 +102,7 @@ def test_integers_can_be_taken_as_targets_but_words_and_booleans_cannot():
         ([0, 1], ["0", "1"], "validation.jsonl, line 1: label '0' is a string"),
         ([[0], [1]], None, r"line 1: \[0\] in column 'label' is no label"),
         ([0.5, float("inf")], None, "line 2: inf in column 'label' is no label"),
+        ([0.5, int("9" * 400)], None, "line 2: 9999.* in column 'label' is no label"),
     ],
 )
 def test_bad_labels_are_named_with_their_line(train, validation, message):

@@ -283,7 +283,7 @@ def _read(train: Table, validation: Table, column: str) -> list[list[Any]]:
     first = splits[0][0]
     for table, values in zip(tables, splits, strict=True):
         for row, value in enumerate(values):
-            if not isinstance(value, (bool, int, float, str)) or (isinstance(value, float) and math.isinf(value)):
+            if not isinstance(value, (bool, int, float, str)) or _is_endless(value):
                 raise UserError(f"{table.where(row)}: {value!r:.80} in column '{column}' is no label")
             if _type(value) != _type(first):
                 raise UserError(
@@ -295,6 +295,14 @@ def _read(train: Table, validation: Table, column: str) -> list[list[Any]]:
     if any(isinstance(value, float) for values in splits for value in values):
         splits = [[float(value) for value in values] for values in splits]
     return splits
+
+
+def _is_endless(value: Any) -> bool:
+    """Tell whether a label is infinite, or a whole number that no float holds."""
+    try:
+        return not isinstance(value, (str, bool)) and math.isinf(float(value))
+    except OverflowError:
+        return True
 
 
 def _check_spelling(tables: Iterable[Table], splits: list[list[Any]]) -> None:

@@ -113,6 +113,9 @@ def _saved(folder: Path) -> Iterator[Path]:
     try:
         files = parse_json(read_content(folder / "state.json"))["_data_files"]
         # Names alone: a state may not point elsewhere.
-        yield from [folder / Path(file["filename"]).name for file in files]
+        paths = [folder / Path(file["filename"]).name for file in files]
+        if odd := [path for path in paths if "\0" in path.name]:
+            raise ValueError(f"a file named {odd[0].name!r:.60}")
+        yield from paths
     except (ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise UserError(f"{folder / 'state.json'} is not what save_to_disk writes ({error})") from error

@@ -7,6 +7,7 @@ knows the line of whatever is wrong.
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_C1 = re.compile(rb"[\x80-\x9f]")
 _ROWS_AT_ONCE = 1024
 
 
@@ -81,21 +83,35 @@ def _decode(path: Path, content: bytes, encoding: str | None, option: str) -> tu
         # Half of the bytes of Latin letters in UTF-16.
         found = "utf-16-le" if content[1:400:2].count(0) > content[0:400:2].count(0) else "utf-16-be"
     name = encoding or found or "utf-8"
+    if encoding is not None and found is not None and not _same_encoding(encoding, found):
+        raise UserError(
+            f"{path} is marked as {found.removesuffix('-sig')} text, but {option or 'the encoding'} says {encoding}"
+        )
     try:
         text = content.decode(name)
-    except LookupError:
-        raise UserError(f"{path}: there is no encoding '{name}'; utf-8, utf-16, latin-1, cp1252 are some") from None
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         byte = content[error.start]
         if encoding is not None or found is not None:
             raise UserError(f"{path}, line {line}: not {name} text (byte {byte:#04x})") from None
-        way = f", or say --set {option}=latin-1" if option else ""
+        # Windows has letters in this range, Latin-1 nothing that is written; of the rest they are the same.
+        likely = "cp1252" if _C1.search(content) else "latin-1"
+        way = f", or say --set {option}={likely}" if option else ""
         raise UserError(
-            f"{path}, line {line}: not UTF-8 text (byte {byte:#04x}), perhaps Latin-1 (Windows-1252): "
-            f"save it as UTF-8{way}"
+            f"{path}, line {line}: not UTF-8 text (byte {byte:#04x}), perhaps {likely}: save it as UTF-8{way}"
         ) from None
+    except (LookupError, ValueError):
+        raise UserError(f"{path}: there is no encoding {name!r}; utf-8, utf-16, latin-1, cp1252 are some") from None
     return text.removeprefix("\ufeff"), (f"it is {name} text",) if name not in {"utf-8", "utf-8-sig"} else ()
+
+
+def _same_encoding(given: str, marked: str) -> bool:
+    """Tell whether an encoding that somebody names is the one that a file's mark says, such as utf-16-le of utf-16."""
+    try:
+        return codecs.lookup(given).name.startswith(marked.removesuffix("-sig"))
+    except (LookupError, ValueError):
+        # Which is said where it is used.
+        return True
 
 
 def _json(origin: str, text: str) -> Table:
