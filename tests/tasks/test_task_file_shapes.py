@@ -121,6 +121,11 @@ def test_a_space_that_begins_a_text_stays_where_the_header_has_none(tmp_path):
     assert read_table(put(tmp_path, "run.csv", "label,text\n0, a\n")).columns["text"] == [" a"]
 
 
+def test_the_first_line_may_say_the_delimiter(tmp_path):
+    table = read_table(put(tmp_path, "run.csv", "sep=;\r\ntext;label\r\na, b;0\r\n"))
+    assert (table.columns, table.numbers) == ({"text": ["a, b"], "label": ["0"]}, [3])
+
+
 def test_empty_columns_at_the_end_are_left_out(tmp_path):
     assert read_table(put(tmp_path, "run.csv", "label,text,,\n0,a,,\n")).columns == {"label": ["0"], "text": ["a"]}
 
@@ -144,6 +149,9 @@ def test_what_spells_no_number_is_none(word):
     [
         [{"text": "a", "label": 0}, {"text": "b", "label": 1}],
         {"data": [{"text": "a", "label": 0}, {"text": "b", "label": 1}]},
+        {"version": "1.1", "data": [{"text": "a", "label": 0}, {"text": "b", "label": 1}]},
+        {"0": {"text": "a", "label": 0}, "1": {"text": "b", "label": 1}},
+        {"columns": ["text", "label"], "index": [0, 1], "data": [["a", 0], ["b", 1]]},
         {"text": ["a", "b"], "label": [0, 1]},
         {"text": {"0": "a", "1": "b"}, "label": {"0": 0, "1": 1}},
     ],

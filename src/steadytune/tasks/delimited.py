@@ -12,6 +12,8 @@ from steadytune.errors import UserError
 from steadytune.tasks.table import Table, count_fields, count_rows, read_number
 
 _NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
+# What Excel writes and reads before the header.
+_SAID = re.compile(r"sep=(.)(?=\r|\n)")
 _LINES = re.compile("\r\n|\n|\r")
 
 
@@ -44,6 +46,9 @@ def read_delimited(
     """
     # The limit is the process's, and below what one text may have.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    if said := _SAID.match(text):
+        # Left empty, so that the others keep their numbers.
+        delimiter, text = said[1], text[said.end() :]
     first_line = text.lstrip("\r\n").partition("\n")[0]
     present = [one for one in (delimiter, *(other for other in _NAMES if other != delimiter)) if one in first_line]
     first: UserError | None = None

@@ -11,11 +11,11 @@ from steadytune.errors import UserError
 from steadytune.metrics import find_metric
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Kind, Reading, Task
-from steadytune.tasks.inputs import infer_layout, named_layout, telling
+from steadytune.tasks.inputs import infer_layout, named_layout, pair_fields, telling
 from steadytune.tasks.labels import Encoded, infer_labels, labelled, match_labels
 from steadytune.tasks.layouts import WIC, Layout
 from steadytune.tasks.metrics import check_metric
-from steadytune.tasks.official import group_numbers, nested_benchmark, unnested
+from steadytune.tasks.official import group_numbers, nested_benchmark, renamed, unnested
 from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
 from steadytune.tasks.table import Table
 from steadytune.tasks.tables import Format
@@ -72,7 +72,7 @@ def task_from_tables(
     Raises:
         UserError: As `load_folder`.
     """
-    train, validation = unnested(train), unnested(validation)
+    train, validation = (_recased(unnested(table), spec) for table in (train, validation))
     layout = infer_layout(train, spec.label) if spec.columns is None else named_layout(spec.columns, spec.label)
     if spec.columns is None and fields is not None:
         _check_fields(spec, layout, fields, train)
@@ -100,6 +100,16 @@ def task_from_tables(
     )
 
 
+def _recased(table: Table, spec: TaskSpec) -> Table:
+    """Give columns whose known names are written in capitals these names."""
+    wanted = {spec.label, *(pair_fields(table.columns) if spec.columns is None else ())} - {spec.group}
+    lower: dict[str, list[str]] = {}
+    for name in table.columns:
+        lower.setdefault(name.lower(), []).append(name)
+    found = {name: lower.get(name.lower(), []) for name in wanted}
+    return renamed(table, {names[0]: name for name, names in found.items() if len(names) == 1})
+
+
 def _check_fields(spec: TaskSpec, layout: Layout, fields: tuple[str, ...], train: Table) -> None:
     """Refuse columns that were found for a benchmark if they are fewer or more than its own."""
     # The spans of WSC may stand in a second text already.
@@ -115,6 +125,8 @@ def groups_of(spec: TaskSpec, train: Table, validation: Table) -> list[NDArray[n
     """Return the number of each row's group in both splits, where the user named a column that says so."""
     if spec.group is None:
         return [None, None]
+    if spec.group == spec.label:
+        raise UserError(f"task.group is '{spec.group}', the label: it names a column that tells what belongs together")
     return [np.array(numbers, dtype=np.int64) for numbers in group_numbers(train, validation, spec.group)]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from steadytune.errors import UserError
@@ -103,6 +103,12 @@ def _found_layout(table: Table, label: str, texts: Sequence[str]) -> Layout:
     if len(free) == 1:
         return single(*free)
     raise _question(table, label, free)
+
+
+def pair_fields(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the columns of the first known pair that are all among some names, whatever their capitals."""
+    lower = {name.lower() for name in names}
+    return next((layout.fields for layout in _PAIRS if lower.issuperset(layout.fields)), ())
 
 
 def telling(table: Table, fields: Sequence[str], label: str) -> list[str]:

@@ -130,8 +130,8 @@ def _json(origin: str, text: str) -> Table:
         table = _from_rows(origin, [content])
     if len(table) == 1:
         only = {name: values[0] for name, values in table.columns.items()}
-        if list(only) == ["data"] and isinstance(only["data"], list):
-            return _from_rows(origin, only["data"])
+        if (rows := _as_rows(only)) is not None:
+            return _from_rows(origin, rows)
         if (columns := _as_columns(only)) is not None:
             return Table(origin, columns)
     return table
@@ -153,6 +153,17 @@ def _from_rows(origin: str, rows: list[Any]) -> Table:
             raise UserError(f"{origin}, row {number}: not a JSON object; each entry holds one example such as {{...}}")
     names = dict.fromkeys(name for row in rows for name in row)
     return Table(origin, {name: [row.get(name) for row in rows] for name in names})
+
+
+def _as_rows(content: dict[str, Any]) -> list[Any] | None:
+    """Return the rows of an object that holds them as "data", beside what is no list, or numbered as pandas does."""
+    data, names = content.get("data"), content.get("columns")
+    if isinstance(data, list) and isinstance(names, list) and all(isinstance(row, list) for row in data):
+        return [dict(zip(names, row, strict=True)) for row in data] if all(len(r) == len(names) for r in data) else None
+    if isinstance(data, list) and not any(isinstance(value, list) for key, value in content.items() if key != "data"):
+        return data
+    numbered = len(content) > 1 and list(content) == list(map(str, range(len(content))))
+    return list(content.values()) if numbered else None
 
 
 def _as_columns(content: dict[str, Any]) -> dict[str, list[Any]] | None:
