@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from steadytune.errors import UserError
+from steadytune.study import TaskSpec
+from steadytune.tasks import load_task
 from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
 from steadytune.tasks.tables import Format, read_number, read_table
 
@@ -233,6 +235,24 @@ def test_what_save_to_disk_writes_is_read(tmp_path):
     put(tmp_path, "saved/train/state.json", '{"_data_files": [{"filename": "data\\u0000.arrow"}]}')
     with pytest.raises(UserError, match=r"state.json is not what save_to_disk writes"):
         read_split(tmp_path / "saved", TRAIN_NAMES)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_names_that_datasets_gives_to_classes_are_said_and_minus_one_is_none_of_them(tmp_path, parts):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])})
+    data = datasets.Dataset.from_dict({"text": list("abcd"), "label": [0, 1, -1, 1]}, features=features)
+    for part in range(parts):
+        name = f"train-{part:05}-of-{parts:05}.parquet" if parts > 1 else "train.parquet"
+        data.shard(parts, part).to_parquet(tmp_path / name)
+    data.to_parquet(tmp_path / "validation.parquet")
+    task = load_task(TaskSpec(name=str(tmp_path)))
+    assert task.train.labels.tolist() == [0, 1, 1]
+    assert task.label_names == ("0", "1")
+    assert any("0 is 'neg', 1 is 'pos'" in note for note in task.reading.notes)
+    saved = tmp_path / "saved"
+    datasets.DatasetDict({"train": data, "validation": data}).save_to_disk(saved)
+    assert load_task(TaskSpec(name=str(saved))).fingerprint == task.fingerprint
 
 
 def test_a_test_file_in_the_place_of_a_validation_file_is_named(tmp_path):

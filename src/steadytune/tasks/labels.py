@@ -80,8 +80,13 @@ def _trimmed(table: Table, column: str) -> Table:
     changed = sum(value != other for value, other in zip(values, trimmed, strict=True) if isinstance(value, str))
     if any(isinstance(value, str) for value in values):
         trimmed = [None if isinstance(v, str) and v.lower() in _NEVER_CLASSES else v for v in trimmed]
-    notes = (f"white space at the ends, or marks without width, removed from {changed} labels",)
-    return replace(table, columns={**table.columns, column: trimmed}, notes=(*table.notes, *(notes if changed else ())))
+    notes = list(table.notes)
+    if changed:
+        notes.append(f"white space at the ends, or marks without width, removed from {changed} labels")
+    if names := table.classes.get(column):
+        shown = [f"{number} is '{name}'" for number, name in enumerate(names[:10])]
+        notes.append(f"in '{column}' {', '.join(shown)}{', ...' if len(names) > 10 else ''}")
+    return replace(table, columns={**table.columns, column: trimmed}, notes=tuple(notes))
 
 
 def _seen(label: str) -> str:
@@ -116,13 +121,14 @@ def _found_marks(tables: Sequence[Table], column: str, known: Sequence[str] | No
         if _IGNORED in classes and len(classes) > 2:
             found.append(_IGNORED)
             classes.remove(_IGNORED)
-        if classes == {"0", "1", "-1"}:
+        named = any(column in table.classes for table in tables)
+        if classes == {"0", "1", "-1"} and not named:
             raise UserError(
                 f"{_first(tables, column, '-1')}: is -1 a third class beside 0 and 1, or does it mean that there is no "
                 "label?\n"
                 "Say --set task.no_label=-1 to leave these rows aside, or --set task.no_label=never for three classes"
             )
-        if "-1" in classes and len(classes) > 2:
+        if "-1" in classes and (len(classes) > 2 or named):
             found.append("-1")
             classes.remove("-1")
     if all(_number(value) is not None for value in classes) and not any(table.typed for table in tables):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -209,10 +209,11 @@ def _columnar(path: Path, content: bytes, suffix: str) -> Table:
             # Version 2 files begin so; what `datasets` writes is a stream.
             reader = pa.ipc.open_file(source) if content.startswith(b"ARROW1") else pa.ipc.open_stream(source)
             if isinstance(reader, pa.RecordBatchFileReader):
-                return _collect(path, (reader.get_batch(i) for i in range(reader.num_record_batches)))
-            return _collect(path, reader)
+                batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
+                return _collect(path, batches, reader.schema)
+            return _collect(path, reader, reader.schema)
         with pa.parquet.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
-            table = _collect(path, file.iter_batches(_ROWS_AT_ONCE))
+            table = _collect(path, file.iter_batches(_ROWS_AT_ONCE), file.schema_arrow)
             if len(table) != file.metadata.num_rows:
                 raise UserError(f"{path} holds {len(table)} rows and says {file.metadata.num_rows}: it is damaged")
             return table
@@ -223,7 +224,7 @@ def _columnar(path: Path, content: bytes, suffix: str) -> Table:
         raise UserError(f"{path} is not a whole {suffix} file ({reason})") from error
 
 
-def _collect(path: Path, batches: Iterable[Any]) -> Table:
+def _collect(path: Path, batches: Iterable[Any], schema: Any) -> Table:
     columns: dict[str, list[Any]] = {}
     size = 0
     for batch in batches:
@@ -237,4 +238,15 @@ def _collect(path: Path, batches: Iterable[Any]) -> Table:
             raise UserError(f"{path}: a column name stands twice in {', '.join(names)}")
         for name, values in batch.to_pydict().items():
             columns.setdefault(name, []).extend(values)
-    return Table(str(path), columns)
+    return Table(str(path), columns, classes=_class_names(schema.metadata or {}))
+
+
+def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, tuple[str, ...]]:
+    """Return the names of classes that Hugging Face datasets writes into a schema."""
+    try:
+        features = parse_json(metadata[b"huggingface"].decode())["info"]["features"]
+        named = {name: feature for name, feature in features.items() if feature.get("_type") == "ClassLabel"}
+        return {name: tuple(map(str, feature["names"])) for name, feature in named.items()}
+    except (KeyError, TypeError, AttributeError, ValueError):
+        # Without them the numbers are the names.
+        return {}
