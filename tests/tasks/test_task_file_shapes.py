@@ -164,6 +164,14 @@ def test_json_may_be_an_array_or_columns(tmp_path, suffix, content, indent):
     assert read_table(path).columns == {"text": ["a", "b"], "label": [0, 1]}
 
 
+def test_columns_that_are_numbers_are_no_rows(tmp_path):
+    for content in ({"0": {"0": "a", "1": "b"}, "1": {"0": 0, "1": 1}}, {"0": ["a", "b"], "1": [0, 1]}):
+        path = put(tmp_path, "train.json", json.dumps(content))
+        assert read_table(path).columns == {"0": ["a", "b"], "1": [0, 1]}
+    row = {"data": [1, 2], "label": 0}
+    assert read_table(put(tmp_path, "train.jsonl", json.dumps(row))).columns == {"data": [[1, 2]], "label": [0]}
+
+
 def test_a_key_that_stands_twice_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"train.jsonl, line 2: .*'label' stands twice"):
         read_table(put(tmp_path, "train.jsonl", '{"label": 0}\n{"label": 0, "label": 1}\n'))

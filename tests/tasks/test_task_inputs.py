@@ -88,6 +88,7 @@ def test_what_could_be_several_or_the_label_is_a_question(columns, message):
     ("columns", "message"),
     [
         ({"text": text, "target": lambda n: f"{{'span1_text': 'a {n}'}}"}, "'target'"),
+        ({"text": text, "target": lambda n: "{'span1_text': 'Mark', 'span2_text': 'he'}"}, "'target'"),
         ({"text": text, "target": lambda n: [n]}, "'target'"),
         ({"text": text, "target_span1": text, "target_span2": text}, "'target_span1'.*\n.*span1_text and span2_text"),
         ({"text": text, "span1_index": int, "span2_index": int}, "'span1_index'"),

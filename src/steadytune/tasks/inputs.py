@@ -204,14 +204,20 @@ def _is_part(table: Table, name: str, layout: Layout, texts: Sequence[str]) -> b
     if _SPAN.search(lower):
         # A second text may have its spans in it, as "She refers to Ann".
         return len(layout.fields) == 1
-    if lower not in _PARTS or (name not in texts and not _is_nested(table, name)):
+    if lower not in _PARTS:
         return False
+    if _is_nested(table, name):
+        return True
     most = max(Counter(map(_key, table.columns[name])).values())
-    return most < _CONSTANT * len(table)
+    return name in texts and most < _CONSTANT * len(table)
 
 
 def _is_nested(table: Table, name: str) -> bool:
-    return any(isinstance(value, (dict, list)) for value in table.columns[name][:20])
+    """Tell whether a column holds objects or lists, or texts that spell an object."""
+    return any(
+        isinstance(value, (dict, list)) or (isinstance(value, str) and value.startswith("{") and value.endswith("}"))
+        for value in table.columns[name][:20]
+    )
 
 
 def _question(table: Table, label: str, free: Sequence[str]) -> UserError:

@@ -161,9 +161,13 @@ def _as_rows(content: dict[str, Any]) -> list[Any] | None:
     if isinstance(data, list) and isinstance(names, list) and all(isinstance(row, list) for row in data):
         return [dict(zip(names, row, strict=True)) for row in data] if all(len(r) == len(names) for r in data) else None
     if isinstance(data, list) and not any(isinstance(value, list) for key, value in content.items() if key != "data"):
-        return data
-    numbered = len(content) > 1 and list(content) == list(map(str, range(len(content))))
-    return list(content.values()) if numbered else None
+        return data if len(content) == 1 or all(isinstance(row, dict) for row in data) else None
+    rows = list(content.values())
+    if len(rows) < 2 or list(content) != list(map(str, range(len(rows)))):
+        return None
+    # Numbers inside too: columns that have no other names, each with its values.
+    named = all(isinstance(row, dict) and not any(name.isdigit() for name in row) for row in rows)
+    return rows if named else None
 
 
 def _as_columns(content: dict[str, Any]) -> dict[str, list[Any]] | None:
