@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ LARGEST = 2**63 - 1
 """Largest whole number that a setting can be; libraries hold no larger one."""
 # A study of a thousand recipes has some ten thousand values, six levels deep.
 _MOST_VALUES, _DEEPEST = 100_000, 40
+# What YAML 1.1 reads otherwise than people do: 1:30 as 90, 1_0 as 10, 010 as 8.
+_ODD_NUMBER = re.compile(r".*[_:].*|[-+]?0[0-9b]+")
 _MERGE = "tag:yaml.org,2002:merge"
 _LONGEST_VALUE = 60
 _COMPLETE = {"value_error", "missing", "too_short"}
@@ -104,6 +107,17 @@ class _Loader(yaml.SafeLoader):
             raise _problem(f"more than {_MOST_VALUES:,} values", node)
         sizes[id(node)] = size
         return size
+
+
+def _plain_number(loader: _Loader, node: yaml.ScalarNode) -> Any:
+    spelled = str(node.value)
+    if _ODD_NUMBER.fullmatch(spelled):
+        raise _problem(f"{spelled:.60} is no plain number: write digits, or put a text in quotation marks", node)
+    return loader.construct_yaml_int(node) if node.tag.endswith(":int") else loader.construct_yaml_float(node)
+
+
+for _tag in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _plain_number)
 
 
 def _problem(what: str, node: yaml.Node) -> yaml.MarkedYAMLError:

@@ -54,6 +54,7 @@ class Setup:
         measured_groups: How many groups these examples form; None where each stands for itself, or nobody said.
         accuracies: Of recorded runs that finished.
         data: What is known of the task's data.
+        unusable: Why nothing can be trained on the task, or "".
     """
 
     where: str
@@ -78,6 +79,7 @@ class Setup:
     measured_groups: int | None = None
     accuracies: tuple[float, ...] = ()
     data: DataFacts | None = None
+    unusable: str = ""
 
     def unsaid(self) -> tuple[str, ...]:
         """Return what is not known and has to be, one phrase each."""
@@ -97,13 +99,13 @@ Names = tuple[str, str, str]
 
 
 def study_setups(
-    study: Study, accuracies: Mapping[Names, tuple[float, ...]]
+    study: Study, accuracies: Mapping[Names, tuple[float, ...]] | None = None
 ) -> tuple[dict[Names, Setup], tuple[str, ...]]:
     """Return each way of training that a study crosses, and why something about it could not be had.
 
     Args:
         study: What shall run, or has run.
-        accuracies: Those of recorded runs.
+        accuracies: Those of recorded runs, which need their task no more; None if nothing has run.
     """
     unknown: dict[str, None] = {}
 
@@ -111,7 +113,9 @@ def study_setups(
         try:
             return look(*args)
         except UserError as error:
-            unknown[str(error).partition("\n")[0]] = None
+            if look is _data and accuracies is None:
+                return {"unusable": str(error)}
+            unknown[str(error)] = None
             return {}
 
     several = len(study.model) > 1 or len(study.task) > 1
@@ -131,7 +135,7 @@ def study_setups(
             batch_size=training.batch_size,
             seeds=len(study.seeds),
             stabilizers=stabilizers,
-            accuracies=accuracies.get(names, ()),
+            accuracies=(accuracies or {}).get(names, ()),
             **known(_model, model),
             **known(_data, model, task, training, study.seeds[0].data),
         )
