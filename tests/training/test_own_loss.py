@@ -42,6 +42,41 @@ class States(st.StableTrainer):
         return outputs.loss + outputs.hidden_states[-1].square().mean()
 
 
+class Besides(st.StableTrainer):
+    def compute_loss(self, model, inputs, return_outputs=False, **named):
+        _, outputs = super().compute_loss(model, inputs, return_outputs=True, **named)
+        return torch.nn.functional.cross_entropy(outputs.logits, inputs["labels"], WEIGHTS)
+
+
+class Nought(st.StableTrainer):
+    def compute_loss(self, model, inputs, return_outputs=False, **named):
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **named)
+        return 0 * loss + torch.nn.functional.cross_entropy(outputs.logits, inputs["labels"], WEIGHTS)
+
+
+class More(st.StableTrainer):
+    def compute_loss(self, model, inputs, return_outputs=False, **named):
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **named)
+        loss = loss + 0.01 * outputs.logits.square().mean()
+        return (loss, outputs) if return_outputs else loss
+
+
+class ByHand(st.StableTrainer):
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        model.train()
+        loss = model(**self._prepare_inputs(inputs)).loss
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+
+class OwnBackward(st.StableTrainer):
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        model.train()
+        loss = self.compute_loss(model, self._prepare_inputs(inputs))
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+
 class Past(st.StableTrainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         return Trainer.compute_loss(self, model, inputs, return_outputs)
@@ -92,10 +127,28 @@ def test_an_override_that_passes_on_is_left_alone(tmp_path):
     assert torch.equal(trained(tmp_path, ["mmr"], Onward)[0], trained(tmp_path, ["mmr"])[0])
 
 
-@pytest.mark.parametrize("cls", [Elsewhere, States, Past])
+@pytest.mark.parametrize("cls", [Elsewhere, States, Past, Besides, Nought])
 def test_an_override_that_stabilizers_cannot_work_with_is_refused_with_the_way_out(cls, tmp_path):
     with pytest.raises(UserError, match="compute_loss_func"):
         trained(tmp_path, ["mmr"], cls)
+
+
+@pytest.mark.parametrize("methods", [["mmr"], ["freelb"], ["llrd"]])
+def test_an_override_may_add_to_the_stabilized_loss(methods, tmp_path):
+    assert not torch.equal(trained(tmp_path, methods, More)[0], trained(tmp_path, methods)[0])
+
+
+@pytest.mark.parametrize("method", ["supcon", "freelb", "child_tuning"])
+def test_a_training_step_that_goes_past_the_stabilizers_is_refused(method, tmp_path):
+    with pytest.raises(UserError, match="training_step"):
+        trained(tmp_path, [method], ByHand)
+
+
+def test_a_training_step_of_ones_own_does_where_the_methods_get_what_they_need(tmp_path):
+    assert torch.equal(trained(tmp_path, ["llrd"], ByHand)[0], trained(tmp_path, ["llrd"])[0])
+    assert torch.equal(trained(tmp_path, ["mmr"], OwnBackward)[0], trained(tmp_path, ["mmr"])[0])
+    with pytest.raises(UserError, match="training_step"):
+        trained(tmp_path, ["freelb"], OwnBackward)
 
 
 def test_an_override_and_a_function_are_one_too_many(tmp_path):
