@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from steadytune.errors import UserError
-from steadytune.training.models import plain_model
-from steadytune.training.predicting import evaluating
+from steadytune.training.models import evaluating, plain_model
 from steadytune.training.seeds import preserved_random_state
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -112,7 +111,15 @@ def check_outputs(kind: str, logits: Tensor, labels: Tensor, highest: int | None
             f"stabilizers speak of one label per example: for a {kind} the labels are {tuple(labels.shape)} "
             f"and the model's output is {tuple(logits.shape)}"
         )
-    outputs = logits.numel() // len(labels)
+    check_highest(highest, logits.numel() // len(labels))
+
+
+def check_highest(highest: int | None, outputs: int) -> None:
+    """Check that a model has an output for each class, or that each choice is one.
+
+    Raises:
+        UserError: It has too few.
+    """
     if highest is not None and highest >= outputs:
         raise UserError(
             f"a label is {highest}, and the model has {outputs} outputs, for the labels 0 to {outputs - 1}: "
@@ -130,12 +137,14 @@ def classes_in(kind: str, logits: Tensor, labels: Tensor) -> Tensor | None:
 
 
 def logits_in(outputs: Any) -> Tensor:
-    """Return the logits of what a model returns: a tensor, a mapping, or a tuple, in which a loss of None is skipped.
+    """Return the logits of what a model returns: a tensor, one in `logits`, or the first of a tuple.
+
+    In training scripts the loss stands first there, and is None without labels.
 
     Raises:
         UserError: There are none.
     """
-    found = outputs
+    found = getattr(outputs, "logits", outputs)
     if isinstance(found, Mapping):
         found = found.get("logits")
     if isinstance(found, (tuple, list)):

@@ -43,6 +43,18 @@ def quiet() -> Iterator[None]:
         logging.enable_progress_bar()
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, and each of its parts back into the mode that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def load_tokenizer(name: str) -> Any:
     """Load a model's tokenizer with a padding token, padding where the model does not read."""
     try:

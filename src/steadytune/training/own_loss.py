@@ -11,7 +11,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from steadytune.errors import UserError
 from steadytune.training.criterion import logits_in
-from steadytune.training.predicting import evaluating
+from steadytune.training.models import evaluating
 from steadytune.training.seeds import preserved_random_state
 
 _WAY_OUT = "give the loss as compute_loss_func, (outputs, labels, num_items_in_batch) -> mean"

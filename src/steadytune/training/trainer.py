@@ -210,7 +210,7 @@ class StableTrainer(Trainer):
 
         def once() -> Tensor:
             passed = len(self._gradients)
-            loss = plain_step(model, inputs, num_items_in_batch)
+            loss: Tensor = plain_step(model, inputs, num_items_in_batch)
             if self._has(_IN_THE_LOSS) and not any(bool(gradient != 0) for gradient in self._gradients[passed:]):
                 raise UserError(
                     f"{type(self).__name__}.compute_loss leaves out the stabilizers: return what super().compute_loss "
@@ -236,7 +236,7 @@ class StableTrainer(Trainer):
         Raises:
             UserError: A subclass has a `training_step` that goes past them.
         """
-        missed = not self._gradients and self._has(_IN_THE_LOSS) or not self._whole_step and self._has(_IN_THE_STEP)
+        missed = (not self._gradients and self._has(_IN_THE_LOSS)) or (not self._whole_step and self._has(_IN_THE_STEP))
         self._gradients.clear()
         self._whole_step = False
         if missed:
