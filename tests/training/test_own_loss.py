@@ -102,7 +102,7 @@ def trained(folder, methods=(), cls=st.StableTrainer, count=16, size=8, passes=1
             use_cpu=True,
             **arguments,
         ),
-        train_dataset=rows(count),
+        train_dataset=options.pop("train_dataset", rows(count)),
         eval_dataset=rows(6, seed=3),
         data_collator=batch,
         stabilizers=methods,
@@ -149,6 +149,27 @@ def test_a_training_step_of_ones_own_does_where_the_methods_get_what_they_need(t
     assert torch.equal(trained(tmp_path, ["mmr"], OwnBackward)[0], trained(tmp_path, ["mmr"])[0])
     with pytest.raises(UserError, match="training_step"):
         trained(tmp_path, ["freelb"], OwnBackward)
+
+
+def shifted(outputs, labels, num_items_in_batch=None):
+    return torch.nn.functional.cross_entropy(outputs.logits, labels + 1, ignore_index=0)
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+@pytest.mark.parametrize("options", [{"cls": Weighted}, {"compute_loss_func": weighted}])
+def test_a_label_at_which_a_loss_of_ones_own_fails_is_named(options, label, tmp_path):
+    examples = rows(16)
+    examples[3]["labels"] = label
+    with pytest.raises(UserError, match=f"a label is {label}"):
+        trained(tmp_path, ["mmr"], train_dataset=examples, **options)
+
+
+def test_a_loss_of_ones_own_may_leave_examples_out(tmp_path):
+    examples = [{**row, "labels": -100 if n == 3 else row["labels"]} for n, row in enumerate(rows(16))]
+    trained(tmp_path, ["mmr"], Weighted, train_dataset=examples)
+    trained(tmp_path, ["mmr"], compute_loss_func=weighted, train_dataset=examples)
+    examples = [{**row, "labels": row["labels"] - 1} for row in rows(16)]
+    trained(tmp_path, ["mmr"], compute_loss_func=shifted, train_dataset=examples)
 
 
 def test_an_override_and_a_function_are_one_too_many(tmp_path):

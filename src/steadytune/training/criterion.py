@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from inspect import signature
 from typing import Any
 
@@ -125,6 +126,20 @@ def check_highest(highest: int | None, outputs: int) -> None:
             f"a label is {highest}, and the model has {outputs} outputs, for the labels 0 to {outputs - 1}: "
             "give it num_labels, or number the classes from 0"
         )
+
+
+def explain_labels(kind: str, logits: Tensor, labels: Tensor) -> None:
+    """Say what is wrong with the classes of a batch that a loss of one's own has failed at, if anything is.
+
+    It is not asked before: such a loss may mean something by a class of -1, or have an output less than classes.
+
+    Raises:
+        UserError: As `check_labels` and `check_outputs`. -100 is what torch leaves out.
+    """
+    if kind == "regression" or labels.dim() != 1 or labels.is_floating_point():
+        return
+    with suppress(RuntimeError):  # of a device that has failed at the labels, too
+        check_outputs(kind, logits, labels, check_labels(kind, labels[labels != -100]))
 
 
 def classes_in(kind: str, logits: Tensor, labels: Tensor) -> Tensor | None:

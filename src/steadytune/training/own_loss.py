@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from steadytune.errors import UserError
-from steadytune.training.criterion import logits_in
+from steadytune.training.criterion import explain_labels, logits_in
 from steadytune.training.models import evaluating
 from steadytune.training.seeds import preserved_random_state
 
@@ -33,13 +33,19 @@ class OwnLoss:
     Args:
         compute_loss: (model, inputs) -> loss; calls the model once, and takes nothing but logits from it.
         task_loss: Of logits and labels, for an override that asks the model for its own loss.
+        kind: Gives the kind of task.
 
     Attributes:
         batch: The inputs of the batch at work, with labels and whatever else the override reads.
     """
 
-    def __init__(self, compute_loss: Callable[..., Any], task_loss: Callable[[Tensor, Tensor], Tensor]) -> None:
-        self.compute_loss, self.task_loss = compute_loss, task_loss
+    def __init__(
+        self,
+        compute_loss: Callable[..., Any],
+        task_loss: Callable[[Tensor, Tensor], Tensor],
+        kind: Callable[[], str],
+    ) -> None:
+        self.compute_loss, self.task_loss, self.kind = compute_loss, task_loss, kind
         self.batch: Mapping[str, Any] = {}
         self._model: nn.Module | None = None
         self._checked = False
@@ -74,8 +80,9 @@ class OwnLoss:
     def _check(self, model: nn.Module, inputs: Mapping[str, Any]) -> None:
         rest = {name: value for name, value in inputs.items() if name != "labels"}
         with torch.no_grad(), preserved_random_state(), evaluating(model):
-            real = _scalar(self.compute_loss(model, dict(self.batch)))
+            # First of the logits: with labels that do not fit, what an override raises says little.
             ours = float(self(logits_in(model(**rest)), inputs["labels"]))
+            real = _scalar(self.compute_loss(model, dict(self.batch)))
         if abs(real - ours) > 0.02 * (abs(real) + 0.1):
             raise UserError(
                 f"compute_loss is {real:.4g} for a batch and {ours:.4g} for the logits of that batch alone, so that "
@@ -97,6 +104,7 @@ class OwnLoss:
         except UserError:
             raise
         except Exception as error:
+            explain_labels(self.kind(), logits, labels)
             reason = " ".join(str(error).split())[:120]
             raise UserError(
                 f"compute_loss cannot be had from logits and labels alone ({type(error).__name__}: {reason}): "

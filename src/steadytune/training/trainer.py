@@ -109,7 +109,7 @@ class StableTrainer(Trainer):
         if self.compute_loss_func is not None:
             raise UserError("compute_loss is overridden and compute_loss_func is given: which of them is meant?")
         self.__dict__["compute_loss"] = partial(StableTrainer.compute_loss, self)
-        return OwnLoss(own, self._default_loss)
+        return OwnLoss(own, self._default_loss, lambda: self.stabilization.kind)
 
     def _default_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return task_criterion(self.stabilization.kind, self.args.label_smoothing_factor)(logits, labels)
