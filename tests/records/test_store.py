@@ -397,6 +397,25 @@ def test_texts_that_were_changed_are_not_shown_and_those_of_older_versions_are(s
     assert store.examples(spec)["labels"] == ["no", "yes"]
 
 
+def _pipe(file):
+    file.unlink()
+    os.mkfifo(file)
+
+
+def test_a_pipe_in_the_place_of_a_file_is_damage_and_hangs_nothing(store):
+    first, second, *rest = sorted((store.path / "runs").iterdir())
+    _pipe(first / "run.json")
+    _pipe(second / "arrays.safetensors")
+    with pytest.warns(FolderWarning):
+        cohorts = store.cohorts()
+    assert sum(map(len, cohorts)) == len(rest)
+    assert {record.spec.id for record in store.records()} == {folder.name for folder in rest}
+    (file,) = (store.path / "examples").iterdir()
+    _pipe(file)
+    with pytest.raises(UserError, match="unreadable"):
+        store.cohorts()
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"kind": "classification"}'])
 def test_broken_texts_are_named_and_written_again_by_the_same_command(store, content):
     spec = store.records()[0].spec

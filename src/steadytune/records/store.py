@@ -25,8 +25,9 @@ from steadytune.files import (
     Arrays,
     CorruptFile,
     check_seal,
-    parse_json,
     read_arrays,
+    read_content,
+    read_json,
     room_on_disk,
     sealed,
     write_arrays,
@@ -221,8 +222,8 @@ class RunStore:
 
     def _read(self, run_id: str) -> RunRecord:
         try:
-            text = (self._folder(run_id) / "run.json").read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
+            text = read_content(self._folder(run_id) / "run.json")
+        except UserError:
             raise CorruptFile("run.json cannot be read") from None
         record = RunRecord.from_json(text)
         if record.spec.id != run_id:
@@ -399,12 +400,12 @@ class RunStore:
         """Return what `examples` does, by a cohort's `examples` name."""
         file = self.path / "examples" / f"{name}.json"
         try:
-            content = parse_json(file.read_text(encoding="utf-8"))
+            content = read_json(file)
             # Older versions wrote no checksum.
             content = check_seal(content) if "sha256" in content else content
             # Older versions wrote nothing of the data.
             return {**{key: content[key] for key in ("kind", "texts", "labels")}, "data": content.get("data", [])}
-        except (OSError, ValueError, KeyError, TypeError, CorruptFile) as error:
+        except (ValueError, KeyError, TypeError, CorruptFile) as error:
             raise UserError(f"{file} is missing or unreadable. Write it again: {self.resume}") from error
 
 
