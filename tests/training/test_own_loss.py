@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 import torch
 from architectures import batch, rows, tiny_classifier
@@ -40,6 +42,44 @@ class States(st.StableTrainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         outputs = model(**inputs, output_hidden_states=True)
         return outputs.loss + outputs.hidden_states[-1].square().mean()
+
+
+def logged(function):
+    @functools.wraps(function)
+    def wrapper(*args, **named):
+        return function(*args, **named)
+
+    return wrapper
+
+
+class Decorated(st.StableTrainer):
+    @logged
+    def compute_loss(self, model, inputs, return_outputs=False, **named):
+        return super().compute_loss(model, inputs, return_outputs, **named)
+
+
+def barely(function):
+    def wrapper(*args, **named):
+        return function(*args, **named)
+
+    return wrapper
+
+
+class Barely(st.StableTrainer):
+    @barely
+    def compute_loss(self, model, inputs, return_outputs=False, **named):
+        return super().compute_loss(model, inputs, return_outputs, **named)
+
+
+class Helped(st.StableTrainer):
+    def compute_loss(self, model, inputs, return_outputs=False, **named):
+        return self._loss_of(model, inputs, return_outputs)
+
+    def _loss_of(self, model, inputs, return_outputs):
+        def plainly():
+            return super(Helped, self).compute_loss(model, inputs, return_outputs)
+
+        return plainly()
 
 
 class Besides(st.StableTrainer):
@@ -123,8 +163,9 @@ def test_class_weights_in_compute_loss_are_those_of_compute_loss_func_and_keep_t
     assert not torch.allclose(overridden, trained(tmp_path, methods)[0], atol=1e-3)
 
 
-def test_an_override_that_passes_on_is_left_alone(tmp_path):
-    assert torch.equal(trained(tmp_path, ["mmr"], Onward)[0], trained(tmp_path, ["mmr"])[0])
+@pytest.mark.parametrize("cls", [Onward, Decorated, Barely, Helped])
+def test_an_override_that_passes_on_is_left_alone(cls, tmp_path):
+    assert torch.equal(trained(tmp_path, ["mmr"], cls)[0], trained(tmp_path, ["mmr"])[0])
 
 
 @pytest.mark.parametrize("cls", [Elsewhere, States, Past, Besides, Nought])

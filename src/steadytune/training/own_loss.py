@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import CellType, CodeType, FunctionType
 from typing import Any
 
 import torch
@@ -20,11 +21,34 @@ _WAY_OUT = "give the loss as compute_loss_func, (outputs, labels, num_items_in_b
 def overriding(trainer: object, base: type) -> Callable[..., Any] | None:
     """Return the `compute_loss` of a trainer's class where it takes the place of `base`'s; None where it calls that."""
     function: Any = getattr(type(trainer), "compute_loss", None)
-    code = getattr(function, "__code__", None)
-    if function is base.__dict__["compute_loss"] or code is None or "compute_loss" in code.co_names:
+    if function is base.__dict__["compute_loss"] or not isinstance(function, FunctionType):
+        return None
+    if _calls_on(function, type(trainer), base):
         return None
     bound: Callable[..., Any] = function.__get__(trainer)
     return bound
+
+
+def _calls_on(function: FunctionType, cls: type, base: type) -> bool:
+    """Tell whether a method names `compute_loss`: itself, what it decorates or defines, or a method that it calls."""
+    seen: set[CodeType] = set()
+    ahead: list[Any] = [function]
+    while ahead:
+        one = ahead.pop()
+        if isinstance(one, FunctionType):
+            ahead += [cell.cell_contents for cell in one.__closure__ or () if cell != CellType()]
+            one = one.__code__
+        if not isinstance(one, CodeType) or one in seen:
+            continue
+        if "compute_loss" in one.co_names:
+            return True
+        seen.add(one)
+        ahead += [*one.co_consts, *(getattr(cls, name) for name in one.co_names if _is_own(name, cls, base))]
+    return False
+
+
+def _is_own(name: str, cls: type, base: type) -> bool:
+    return callable(getattr(cls, name, None)) and getattr(cls, name) is not getattr(base, name, None)
 
 
 class OwnLoss:

@@ -190,7 +190,8 @@ class StableTrainer(Trainer):
             if self._own_loss is not None:
                 if not isinstance(model, nn.Module):  # an override that reaches this method on other ways
                     raise UserError(
-                        f"{type(self).__name__}.compute_loss: call super().compute_loss(model, inputs, ...)"
+                        f"{type(self).__name__}.compute_loss calls StableTrainer's where that is not seen: call "
+                        "super().compute_loss in the method itself"
                     )
                 inputs = self._own_loss.inputs(model, inputs)
             loss, outputs = self.stabilization.loss(model, inputs)
