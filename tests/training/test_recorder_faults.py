@@ -109,8 +109,9 @@ class Restless(nn.Linear):
 
 def test_dropout_that_never_rests_is_said(tmp_path):
     x, y = torch.randn(16, 3), torch.arange(16) % 2
-    with pytest.warns(UserWarning, match="asked twice"):
+    with pytest.warns(UserWarning, match="asked twice") as caught:
         st.record_model(tmp_path / "run.safetensors", Restless(3, 2), [(x, y)])
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize("groups", [[0, 0, 1, 1] * 3, ["a", "a", "b", "b"] * 3])

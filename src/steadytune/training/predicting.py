@@ -35,7 +35,6 @@ def check_position(position: str | None) -> None:
         raise unknown_name("position", str(position), get_args(Position))
 
 
-@torch.inference_mode()
 def fields_of(
     model: nn.Module,
     batches: Iterable[Any],
@@ -64,7 +63,12 @@ def fields_of(
     choice, wrong = False, ""
     first = next(model.parameters(), None)
     device = torch.device("cpu") if first is None else first.device
-    with preserved_random_state(), evaluating(model), _padding_checked(model) as check_padding:
+    with (
+        torch.inference_mode(),
+        preserved_random_state(),
+        evaluating(model),
+        _padding_checked(model) as check_padding,
+    ):
         for batch in batches:
             positional, named, answers = _split(batch)
             inputs = {**{str(place): value for place, value in enumerate(positional)}, **named}
@@ -153,7 +157,7 @@ def _say_restless(first: Tensor, again: Tensor) -> None:
             f"asked twice about one batch in evaluation mode, the model answers otherwise (by up to {difference:.2g}): "
             "some dropout never rests, and will count as luck of the seed; nn.functional.dropout needs "
             "training=self.training",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
