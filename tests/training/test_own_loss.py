@@ -117,6 +117,12 @@ class OwnBackward(st.StableTrainer):
         return loss.detach()
 
 
+class OwnOptimizer(st.StableTrainer):
+    def create_optimizer(self, model=None):
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05)
+        return self.optimizer
+
+
 class Past(st.StableTrainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         return Trainer.compute_loss(self, model, inputs, return_outputs)
@@ -211,6 +217,12 @@ def test_a_loss_of_ones_own_may_leave_examples_out(tmp_path):
     trained(tmp_path, ["mmr"], compute_loss_func=weighted, train_dataset=examples)
     examples = [{**row, "labels": row["labels"] - 1} for row in rows(16)]
     trained(tmp_path, ["mmr"], compute_loss_func=shifted, train_dataset=examples)
+
+
+def test_an_optimizer_that_goes_past_the_stabilizers_is_refused(tmp_path):
+    with pytest.raises(UserError, match="create_optimizer"):
+        trained(tmp_path, ["llrd"], OwnOptimizer)
+    assert torch.equal(trained(tmp_path, ["mmr"], OwnOptimizer)[0], trained(tmp_path, ["mmr"])[0])
 
 
 def test_an_override_and_a_function_are_one_too_many(tmp_path):

@@ -57,7 +57,7 @@ class StableTrainer(Trainer):
 
     loss_is_scaled_for_ga = False
     _step_sizes: Sequence[int] = ()
-    _whole_step = False
+    _whole_step = _prepared = False
     _weight = 1.0
     args: TrainingArguments
     optimizer: Any
@@ -175,6 +175,7 @@ class StableTrainer(Trainer):
         super().create_optimizer(model)
         if given is None:
             self.optimizer = self.stabilization.prepare_optimizer(self.optimizer)
+            self._prepared = True
         made: torch.optim.Optimizer = self.optimizer
         return made
 
@@ -274,7 +275,16 @@ class StableTrainer(Trainer):
         return super()._get_grad_norm(model, grad_norm=grad_norm)
 
     def begin(self) -> None:
-        """Let the stabilizers look at the training set."""
+        """Let the stabilizers look at the training set.
+
+        Raises:
+            UserError: A subclass makes the optimizer in a way that goes past them.
+        """
+        if self._has(_IN_THE_OPTIMIZER) and not self._prepared:
+            raise UserError(
+                f"{type(self).__name__} leaves the stabilizers out of the optimizer: call super().create_optimizer in "
+                "create_optimizer"
+            )
         self.stabilization.begin(self._training_batches, self.state.max_steps, self.state.global_step)
 
     def _training_batches(self) -> Iterator[Mapping[str, Tensor]]:
@@ -340,7 +350,8 @@ class StableTrainer(Trainer):
 
 _IN_THE_LOSS = ("task_loss", "penalty", "train_step")
 _IN_THE_STEP = ("train_step", "after_backward")
-_CHANGE_THE_OPTIMIZER = ("wrap_head", "parameter_groups", "optimizer")
+_IN_THE_OPTIMIZER = ("parameter_groups", "optimizer")
+_CHANGE_THE_OPTIMIZER = ("wrap_head", *_IN_THE_OPTIMIZER)
 
 
 def _with_arguments(arguments: TrainingArguments, stabilizers: Sequence[Stabilizer]) -> TrainingArguments:
