@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from steadytune.errors import UserError
-from steadytune.files import LARGEST_SETTINGS, parse_json, read_content
+from steadytune.files import LARGEST_SETTINGS, read_json
 from steadytune.study import Study, TaskSpec, Training
 from steadytune.tasks import load_task
 from steadytune.tasks.data_facts import DataFacts, data_facts
@@ -143,7 +142,7 @@ def study_setups(
 
 
 def _model(name: str) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((model_folder(name) / "config.json").read_text(encoding="utf-8"))
+    config: dict[str, Any] = read_json(model_folder(name) / "config.json")
     config = {**config, **(config.get("text_config") or {})}
     layers = next((config[key] for key in _DEPTHS if isinstance(config.get(key), int)), None)
     return {"layers": layers, "half": half_precision(name)}
@@ -172,9 +171,10 @@ def arguments_setup(path: Path) -> Setup:
     Raises:
         UserError: The file cannot be read, is not JSON, or holds something else.
     """
-    text = read_content(path, LARGEST_SETTINGS)
     try:
-        content = parse_json(text.decode("utf-8"))
+        content = read_json(path, LARGEST_SETTINGS)
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({' '.join(str(error).split()):.100})") from None
     if not isinstance(content, dict) or not {"learning_rate", "num_train_epochs"} <= set(content):

@@ -31,6 +31,8 @@ _MARKS = (
 )
 _C1 = re.compile(rb"[\x80-\x9f]")
 _ROWS_AT_ONCE = 1024
+# Twice what the largest sets of reviews have. Equal values pack to nothing, so that a small file may hold any number.
+_MOST_CELLS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,13 @@ def _columnar(path: Path, content: bytes, suffix: str) -> Table:
                 return _collect(path, batches, reader.schema)
             return _collect(path, reader, reader.schema)
         with pa.parquet.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
+            about = file.metadata
+            sizes = [about.row_group(i).total_byte_size for i in range(about.num_row_groups)]
+            if sum(sizes) > LARGEST_TEXT or about.num_rows * about.num_columns > _MOST_CELLS:
+                raise UserError(
+                    f"{path} holds {about.num_rows:,} rows of {about.num_columns} columns, {sum(sizes):,} bytes: at "
+                    f"most {_MOST_CELLS:,} cells and {LARGEST_TEXT:,} bytes are read: take a part of it"
+                )
             table = _collect(path, file.iter_batches(_ROWS_AT_ONCE), file.schema_arrow)
             if len(table) != file.metadata.num_rows:
                 raise UserError(f"{path} holds {len(table)} rows and says {file.metadata.num_rows}: it is damaged")
