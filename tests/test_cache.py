@@ -81,3 +81,12 @@ def test_what_is_undefined_is_null_once_it_is_read(tmp_path):
     for value in (float("nan"), None):
         given = cached_arrays(tmp_path, "x", lambda: ({"a": np.zeros(1)}, {"loss": float("nan")}))[1]["loss"]
         assert given is None if value is None else np.isnan(given)
+
+
+@pytest.mark.parametrize("name", ["features-1.json", "features-1.safetensors"])
+def test_a_pipe_in_the_cache_is_replaced(name, cached, tmp_path):
+    cached()
+    (tmp_path / "cache" / name).unlink()
+    os.mkfifo(tmp_path / "cache" / name)
+    assert cached() == (NUMBERS, True)
+    assert cached() == (NUMBERS, False)

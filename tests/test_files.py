@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,11 @@ from steadytune.files import (
     CorruptFile,
     canonical_json,
     check_seal,
+    map_arrays,
     parse_json,
     read_arrays,
     read_content,
+    read_json,
     room_on_disk,
     sealed,
     sha256,
@@ -242,6 +245,13 @@ def test_what_has_no_end_or_no_beginning_is_not_read(tmp_path, kind):
         read_content(path)
     with pytest.raises(UserError, match=f"{path} is a {kind}: a file is needed"):
         read_yaml(path)
+    with pytest.raises(UserError, match=f"{path} is a {kind}"):
+        read_json(path)
+    with pytest.raises(UserError, match=f"{path} is a {kind}"):
+        sha256_file(path)
+    for read in (map_arrays, partial(read_arrays, checksum="")):
+        with pytest.raises(CorruptFile, match=f"{path} is a {kind}"):
+            read(path)
 
 
 def test_json_in_which_a_key_stands_twice_or_that_has_no_end_of_levels_is_none():

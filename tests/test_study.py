@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steadytune import config
 from steadytune.config import read_yaml
 from steadytune.errors import UserError
 from steadytune.seeds import FACTORS
@@ -390,7 +391,7 @@ def test_a_key_that_is_not_a_word_is_refused():
         (b"model: [minilm\ntask: glue/rte\n", ", line 2: not YAML"),
         (b"model: minilm\n\ttask: x\n", ", line 2: not YAML"),
         (b"\xff\xfe\x00binary", ": not YAML (not text)"),
-        (b"when: 2024-13-45\n", ": not YAML (month must be in 1..12"),
+        (b"when: !!timestamp 2024-13-45\n", ", line 1: not YAML"),
         (b"[" * 5000, ": not YAML"),
         (b"", ": a study is a mapping with keys such as model, task and recipes"),
         (b"just a sentence", ": a study is a mapping"),
@@ -486,6 +487,37 @@ def test_a_study_file_that_would_grow_or_says_a_thing_twice_is_refused(tmp_path,
     with pytest.raises(UserError) as caught:
         read_yaml(tmp_path / "study.yaml")
     assert said in str(caught.value)
+
+
+def test_a_list_without_end_is_not_composed_to_its_end(monkeypatch):
+    monkeypatch.setattr(config, "_MOST_VALUES", 50)
+    events = []
+    get_event = config._Loader.get_event
+    monkeypatch.setattr(config._Loader, "get_event", lambda self: events.append(self) or get_event(self))
+    with pytest.raises(yaml.YAMLError, match="more than 50 values"):
+        config.parse_yaml(f"seeds: [{'1, ' * 1000}1]")
+    assert len(events) < 60
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "!!timestamp x",
+        "!!binary x",
+        "!!set {a}",
+        "!!omap [a: 1]",
+        "!!python/name:os.system x",
+        f"1{':00' * 400}.5",
+    ],
+)
+def test_what_is_no_plain_data_is_not_yaml_here(value, tmp_path):
+    (tmp_path / "study.yaml").write_text(f"seeds: {value}")
+    with pytest.raises(UserError, match="not YAML"):
+        read_yaml(tmp_path / "study.yaml")
+
+
+def test_what_looks_like_a_date_is_text():
+    assert config.parse_yaml("task: 2024-01-01") == {"task": "2024-01-01"}
 
 
 def test_aliases_and_merged_keys_are_read_as_yaml_has_them(tmp_path):

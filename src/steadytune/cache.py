@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from steadytune.files import Arrays, CorruptFile, check_seal, parse_json, read_arrays, sealed, write_arrays, write_text
+from steadytune.files import Arrays, CorruptFile, check_seal, read_arrays, read_json, sealed, write_arrays, write_text
 
 
 def cached_arrays(
@@ -29,7 +29,7 @@ def cached_arrays(
     stored, about = folder / f"{name}.safetensors", folder / f"{name}.json"
     with FileLock(folder / f"{name}.lock"):
         try:
-            content = check_seal(parse_json(about.read_text(encoding="utf-8")))
+            content = check_seal(read_json(about))
             return read_arrays(stored, content["arrays"]), content["about"]
         except (OSError, ValueError, KeyError, CorruptFile):
             arrays, numbers = compute()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,7 +18,10 @@ LARGEST = 2**63 - 1
 """Largest whole number that a setting can be; libraries hold no larger one."""
 # A study of a thousand recipes has some ten thousand values, six levels deep.
 _MOST_VALUES, _DEEPEST = 100_000, 40
+# What YAML 1.1 reads otherwise than people do: 1:30 as 90, 1_0 as 10, 010 as 8.
+_ODD_NUMBER = re.compile(r".*[_:].*|[-+]?0[0-9b]+")
 _MERGE = "tag:yaml.org,2002:merge"
+_PLAIN = [f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")]
 _LONGEST_VALUE = 60
 _COMPLETE = {"value_error", "missing", "too_short"}
 _WORDS = {
@@ -106,6 +110,23 @@ def first_problem(error: ValidationError, model: type[Config]) -> str:
 class _Loader(yaml.SafeLoader):
     """Plain data, with the bounds that `parse_yaml` names."""
 
+    # Text, numbers, truth, null, lists and mappings. What looks like a date is text.
+    yaml_constructors: ClassVar = {
+        tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag is None or tag in _PLAIN
+    }
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node, unless there are too many already: composing takes longer than all that follows."""
+        self._values += 1
+        if self._values > _MOST_VALUES:
+            raise yaml.MarkedYAMLError(problem=f"more than {_MOST_VALUES:,} values", problem_mark=self.get_mark())
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
     def size(self, node: yaml.Node, sizes: dict[int, int], above: set[int]) -> int:
         """Return the number of values in a node, each alias counted anew; `above` are the nodes that it stands in."""
         if id(node) in above:
@@ -132,6 +153,22 @@ class _Loader(yaml.SafeLoader):
         return size
 
 
+def _plain_number(loader: _Loader, node: yaml.ScalarNode) -> Any:
+    spelled = str(node.value)
+    if _ODD_NUMBER.fullmatch(spelled):
+        raise _problem(f"{spelled:.60} is no plain number: write digits, or put a text in quotation marks", node)
+    return loader.construct_yaml_int(node) if node.tag.endswith(":int") else loader.construct_yaml_float(node)
+
+
+for _tag in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _plain_number)
+
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if tag in (*_PLAIN, _MERGE)]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def _problem(what: str, node: yaml.Node) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=what, problem_mark=node.start_mark)
 
@@ -152,6 +189,8 @@ def parse_yaml(text: str) -> Any:
         return loader.construct_document(node)
     except RecursionError:
         raise yaml.MarkedYAMLError(problem=f"nested deeper than {_DEEPEST} levels") from None
+    except (ArithmeticError, AttributeError):
+        raise yaml.MarkedYAMLError(problem="a value is not what its tag says") from None
     finally:
         loader.dispose()
 

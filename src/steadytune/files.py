@@ -182,6 +182,16 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("nested too deep") from None
 
 
+def read_json(path: Path, limit: int = LARGEST_TEXT) -> Any:
+    """Read a file of JSON, as `read_content` and `parse_json` do.
+
+    Raises:
+        UserError: It cannot be read, is no file, or is larger than `limit`.
+        ValueError: It is no JSON, is nested too deep, or a key stands twice.
+    """
+    return parse_json(read_content(path, limit))
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
@@ -224,7 +234,13 @@ def sha256(content: bytes) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file, read in pieces."""
+    """Return the hexadecimal SHA-256 of a file, read in pieces.
+
+    Raises:
+        UserError: It is a pipe, a device or a socket.
+        OSError: It cannot be read.
+    """
+    check_regular(path)
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while piece := stream.read(1 << 20):
@@ -255,6 +271,8 @@ def read_arrays(path: Path, checksum: str) -> Arrays:
             raise CorruptFile(f"{path.name} does not match its checksum")
     except OSError as error:
         raise CorruptFile(f"{path.name} cannot be read ({error.strerror})") from error
+    except UserError as error:
+        raise CorruptFile(str(error)) from None
     return map_arrays(path)[0]
 
 
@@ -265,19 +283,20 @@ def map_arrays(path: Path) -> tuple[Arrays, dict[str, str]]:
     is read and widened.
 
     Raises:
-        CorruptFile: It is no whole safetensors file, or has a type that NumPy has not.
+        CorruptFile: It cannot be read, is no whole safetensors file, or has a type that NumPy has not.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_regular(path)
         # The library checks the header: that the tensors lie within the file, side by side, in sizes that fit.
         with safe_open(path, framework="numpy") as file:
             metadata: dict[str, str] = file.metadata() or {}
-    except SafetensorError as error:
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header: dict[str, Any] = parse_json(stream.read(length))
+    except (SafetensorError, OSError, ValueError) as error:
         raise CorruptFile(str(error)) from None
-    with path.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        header: dict[str, Any] = parse_json(stream.read(length))
     header.pop("__metadata__", None)
     return {name: _mapped(path, name, tensor, 8 + length) for name, tensor in header.items()}, metadata
 

@@ -33,6 +33,21 @@ def test_a_study_without_fault_has_nothing_to_mend(tiny_model, tmp_path):
     assert "4900 measured" in lines[1]
 
 
+def test_a_task_that_cannot_be_used_is_the_first_finding_and_the_exit_code(tiny_model, tmp_path):
+    label_in_input = "title,text,label\n" + "".join(f"class {n % 2},text {n},{n % 2}\n" for n in range(40))
+    for name in ("train", "validation"):
+        (tmp_path / f"{name}.csv").write_text(label_in_input)
+    file = tmp_path / "study.yaml"
+    for task, said in ((tmp_path, "--set task.columns='[text]'"), (tmp_path / "nowhere", "there is no such folder")):
+        file.write_text(yaml.safe_dump({"model": str(tiny_model), "task": str(task)}))
+        result = command("doctor", file)
+        assert result.code == 2
+        assert next(line for line in result.out.splitlines() if line[:2] == "* ").startswith("* the task cannot be")
+        assert said in " ".join(result.out.split())
+        assert "NOT KNOWN" not in result.out
+        assert "No finding" not in result.out
+
+
 def test_the_arguments_of_a_script_are_judged(tmp_path):
     file = tmp_path / "args.json"
     file.write_text(TrainingArguments(output_dir=str(tmp_path), gradient_accumulation_steps=4).to_json_string())

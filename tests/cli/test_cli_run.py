@@ -156,7 +156,7 @@ def test_a_dotted_key_is_put_where_it_belongs(before, setting, after):
         ({"task": ["a", "b"]}, "task.metric=f1", r"'task' holds \['a', 'b'\], which has no keys"),
         ({"recipes": ["mmr"]}, "recipes.mmr=1", r"'recipes' holds \['mmr'\], which has no keys"),
         ({}, "a={", "'{' is not a YAML value"),
-        ({}, "a=2024-13-45", "'2024-13-45' is not a YAML value"),
+        ({}, "a=!!timestamp 2024", "'!!timestamp 2024' is not a YAML value"),
     ],
 )
 def test_a_setting_that_cannot_be_put_is_said(content, setting, said):

@@ -37,7 +37,7 @@ def arguments(tmp_path):
 
 def test_a_study_is_looked_at_with_its_model_and_its_task(study):
     recipes = {"standard": {}, "no_warmup": None, "slow": {"training": {"epochs": 9, "warmup": 0.2}}}
-    setups, unknown = study_setups(study(recipes=recipes, seeds=3, training={"train_size": 30}), {})
+    setups, unknown = study_setups(study(recipes=recipes, seeds=3, training={"train_size": 30}))
 
     assert unknown == ()
     standard, without, slow = setups.values()

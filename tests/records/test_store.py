@@ -34,6 +34,7 @@ def corrupted(call):
         call()
     (warning,) = caught
     wrong, _, command = str(warning.message).removeprefix("left out: ").partition("\nRedo it: ")
+    assert str(warning.message).count("\n") == 1
     assert "\n" not in command
     return wrong, command
 
@@ -330,7 +331,10 @@ def test_a_run_under_another_name_is_corrupted_under_that_name(store):
     run_id = store.records()[0].spec.id
     other = "0" * 16
     (store.path / "runs" / run_id).rename(store.path / "runs" / other)
-    assert corrupted(store.records)[0] == f"run {other} in {store.path} is corrupted: run.json is that of run {run_id}."
+    said, command = corrupted(store.records)
+    assert f"run.json is that of run {run_id}." in said
+    assert said.endswith(f"Remove the folder {store.path / 'runs' / other}")
+    assert not command
 
 
 def test_a_stray_folder_is_named_and_left_out(store):
@@ -338,6 +342,28 @@ def test_a_stray_folder_is_named_and_left_out(store):
     with pytest.warns(FolderWarning, match="old runs is no run"):
         assert len(store.records()) == 4
     assert len(store.cohorts()) == 2
+
+
+def test_a_folder_like_that_of_a_run_is_said_to_be_removed(store):
+    (store.path / "runs" / ("e" * 16)).mkdir()
+    said, _ = corrupted(store.records)
+    assert f"Remove the folder {store.path / 'runs' / ('e' * 16)}" in said
+
+
+@pytest.mark.filterwarnings("ignore::steadytune.errors.FolderWarning")
+@pytest.mark.parametrize("damage", [change_score, flip_bit])
+def test_a_folder_of_damaged_runs_alone_says_so(store, damage):
+    for folder in (store.path / "runs").iterdir():
+        damage(folder)
+    with pytest.raises(UserError, match=r"every run is damaged.*--retry-failed"):
+        store.cohorts()
+
+
+@pytest.mark.parametrize("name", ["runs", "examples", "cache", "claims"])
+def test_a_file_in_the_place_of_a_folder_is_named(name, tmp_path):
+    RunStore.create(tmp_path, made_study(), VERSIONS)
+    (tmp_path / name).write_text("x")
+    assert f"{tmp_path / name} is a file" in refused(tmp_path, made_study())
 
 
 def test_what_the_desktop_leaves_in_a_folder_is_no_run(store):
@@ -394,7 +420,51 @@ def test_texts_that_were_changed_are_not_shown_and_those_of_older_versions_are(s
         store.examples(spec)
     del content["sha256"]
     file.write_text(json.dumps(content))
-    assert store.examples(spec)["labels"] == ["no", "yes"]
+    with pytest.warns(FolderWarning, match="no checksum") as caught:
+        assert store.examples(spec)["labels"] == store.examples(spec)["labels"] == ["no", "yes"]
+    assert len(caught) == 1
+
+
+@pytest.mark.filterwarnings("ignore::steadytune.errors.FolderWarning")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"texts": ["a"]},
+        {"texts": "abcdef"},
+        {"texts": [1, 2, 3, 4, 5, 6]},
+        {"labels": {"no": "yes"}},
+        {"labels": [None, None]},
+        {"kind": "sorcery"},
+        {"kind": ["choice"]},
+        {"data": "all well"},
+    ],
+)
+def test_texts_whose_checksum_was_taken_out_are_looked_at(store, change):
+    (file,) = (store.path / "examples").iterdir()
+    content = json.loads(file.read_text())
+    del content["sha256"]
+    file.write_text(json.dumps({**content, **change}))
+    with pytest.raises(UserError, match="Write it again"):
+        store.cohorts()
+
+
+def _pipe(file):
+    file.unlink()
+    os.mkfifo(file)
+
+
+def test_a_pipe_in_the_place_of_a_file_is_damage_and_hangs_nothing(store):
+    first, second, *rest = sorted((store.path / "runs").iterdir())
+    _pipe(first / "run.json")
+    _pipe(second / "arrays.safetensors")
+    with pytest.warns(FolderWarning):
+        cohorts = store.cohorts()
+    assert sum(map(len, cohorts)) == len(rest)
+    assert {record.spec.id for record in store.records()} == {folder.name for folder in rest}
+    (file,) = (store.path / "examples").iterdir()
+    _pipe(file)
+    with pytest.raises(UserError, match="unreadable"):
+        store.cohorts()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"kind": "classification"}'])

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from steadytune.errors import UserError
+from steadytune.study import TaskSpec
+from steadytune.tasks import load_task
 from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
 from steadytune.tasks.tables import Format, read_number, read_table
 
@@ -54,6 +56,40 @@ def test_a_quotation_mark_that_joins_rows_of_a_comma_separated_file_is_refused(t
         read_table(put(tmp_path, "train.csv", content))
 
 
+def _joined(row, delimiter=","):
+    """Return the lines of a file in which the text of row 2 begins with a quotation mark and that of row 5 ends so."""
+    texts = [f"text {n}" for n in range(12)]
+    texts[2], texts[5] = f'"{texts[2]}', f'{texts[5]}"'
+    return "".join(delimiter.join(map(str, row(n, text))) + "\n" for n, text in enumerate(texts))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("train.csv", "text,score\n" + _joined(lambda n, text: (text, f"0.{n + 11}"))),
+        ("train.csv", "id,score,text\n" + _joined(lambda n, text: (n, f"0.{n + 11}", text))),
+        ("train.csv", "label,text\n" + _joined(lambda n, text: (n % 2, '"a, b"' if n == 8 else text))),
+        ("train.csv", "label,text\n" + _joined(lambda n, text: (("no", "yes")[n % 2], '"a, b"' if n == 8 else text))),
+        ("train.tsv", "label\ttext\n" + _joined(lambda n, text: (n % 2, text + "\tx" * (n == 4)), "\t")),
+    ],
+)
+def test_rows_that_a_quotation_mark_joins_are_refused_whatever_stands_in_them(tmp_path, name, content):
+    with pytest.raises(UserError, match=rf"{name}, line 4: a quotation mark joins 4 lines"):
+        read_table(put(tmp_path, name, content))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+@pytest.mark.parametrize("quoting", [0, 1, 2])  # what needs it, all, all but numbers
+@pytest.mark.parametrize("order", [["text", "score"], ["score", "text"]])
+def test_quoted_texts_of_several_lines_are_read(tmp_path, suffix, quoting, order):
+    texts = ["Dear Sir,\nthanks", "one, 1\ntwo", 'a "b"\n\nc\td', "bye, 5", "not so", "so\r\nit, 5\r\nis, 7, x"]
+    if quoting:
+        texts[5] = "1,2\n3,4\n5"
+    frame = pd.DataFrame({"text": texts, "score": [0.5, 1, 2, 3, 4, 5]})[order]
+    frame.to_csv(tmp_path / f"train.{suffix}", sep="," if suffix == "csv" else "\t", index=False, quoting=quoting)
+    assert read_table(tmp_path / f"train.{suffix}").columns["text"] == texts
+
+
 def test_a_quoted_text_of_several_lines_is_one_row(tmp_path):
     table = read_table(put(tmp_path, "train.csv", 'text,label\n"Dear Sir,\nthanks",0\nbye,1\n'))
     assert table.columns == {"text": ["Dear Sir,\nthanks", "bye"], "label": ["0", "1"]}
@@ -87,6 +123,11 @@ def test_a_space_that_begins_a_text_stays_where_the_header_has_none(tmp_path):
     assert read_table(put(tmp_path, "run.csv", "label,text\n0, a\n")).columns["text"] == [" a"]
 
 
+def test_the_first_line_may_say_the_delimiter(tmp_path):
+    table = read_table(put(tmp_path, "run.csv", "sep=;\r\ntext;label\r\na, b;0\r\n"))
+    assert (table.columns, table.numbers) == ({"text": ["a, b"], "label": ["0"]}, [3])
+
+
 def test_empty_columns_at_the_end_are_left_out(tmp_path):
     assert read_table(put(tmp_path, "run.csv", "label,text,,\n0,a,,\n")).columns == {"label": ["0"], "text": ["a"]}
 
@@ -110,6 +151,9 @@ def test_what_spells_no_number_is_none(word):
     [
         [{"text": "a", "label": 0}, {"text": "b", "label": 1}],
         {"data": [{"text": "a", "label": 0}, {"text": "b", "label": 1}]},
+        {"version": "1.1", "data": [{"text": "a", "label": 0}, {"text": "b", "label": 1}]},
+        {"0": {"text": "a", "label": 0}, "1": {"text": "b", "label": 1}},
+        {"columns": ["text", "label"], "index": [0, 1], "data": [["a", 0], ["b", 1]]},
         {"text": ["a", "b"], "label": [0, 1]},
         {"text": {"0": "a", "1": "b"}, "label": {"0": 0, "1": 1}},
     ],
@@ -118,6 +162,14 @@ def test_what_spells_no_number_is_none(word):
 def test_json_may_be_an_array_or_columns(tmp_path, suffix, content, indent):
     path = put(tmp_path, f"train.{suffix}", json.dumps(content, indent=indent))
     assert read_table(path).columns == {"text": ["a", "b"], "label": [0, 1]}
+
+
+def test_columns_that_are_numbers_are_no_rows(tmp_path):
+    for content in ({"0": {"0": "a", "1": "b"}, "1": {"0": 0, "1": 1}}, {"0": ["a", "b"], "1": [0, 1]}):
+        path = put(tmp_path, "train.json", json.dumps(content))
+        assert read_table(path).columns == {"0": ["a", "b"], "1": [0, 1]}
+    row = {"data": [1, 2], "label": 0}
+    assert read_table(put(tmp_path, "train.jsonl", json.dumps(row))).columns == {"data": [[1, 2]], "label": [0]}
 
 
 def test_a_key_that_stands_twice_is_refused(tmp_path):
@@ -134,11 +186,27 @@ def test_utf_16_is_recognised(tmp_path, encoding):
 
 def test_latin_1_is_a_question_with_the_option_that_settles_it(tmp_path):
     path = put(tmp_path, "train.csv", "text,label\nok,1\nünï,0\n".encode("latin-1"))
-    with pytest.raises(UserError, match=r"train.csv, line 3: not UTF-8 .*Latin-1.*--set task.encoding=latin-1"):
+    with pytest.raises(UserError, match=r"train.csv, line 3: not UTF-8 .*--set task.encoding=latin-1"):
         read_split(tmp_path, TRAIN_NAMES, Format(option="task.encoding"))
     assert read_split(tmp_path, TRAIN_NAMES, Format("latin-1")).columns["text"] == ["ok", "ünï"]
-    with pytest.raises(UserError, match="there is no encoding 'latin-x'"):
-        read_table(path, Format("latin-x"))
+    for wrong in ("latin-x", "utf\0", "rot13", "undefined"):
+        with pytest.raises(UserError, match=f"there is no encoding {wrong!r}".replace("\\", ".")):
+            read_table(path, Format(wrong))
+
+
+def test_letters_of_windows_are_suggested_as_such(tmp_path):
+    path = put(tmp_path, "train.csv", "text,label\nünï’s,0\n".encode("cp1252"))
+    with pytest.raises(UserError, match=r"--set task.encoding=cp1252"):
+        read_table(path, Format(option="task.encoding"))
+
+
+def test_a_mark_that_contradicts_the_named_encoding_is_refused(tmp_path):
+    path = put(tmp_path, "train.csv", "\ufefftext,label\nünï,0\n")
+    with pytest.raises(UserError, match=r"is marked as utf-8 text, but task.encoding says latin-1"):
+        read_table(path, Format("latin-1", "task.encoding"))
+    assert list(read_table(path, Format("utf8")).columns) == ["text", "label"]
+    wide = put(tmp_path, "dev.csv", "\ufefftext,label\nünï,0\n".encode("utf-16-le"))
+    assert list(read_table(wide, Format("utf-16-le")).columns) == ["text", "label"]
 
 
 @pytest.mark.parametrize("name", ["Train.CSV", "TRAIN.csv", "data/train.csv", "plain_text/train.csv"])
@@ -172,6 +240,27 @@ def test_what_save_to_disk_writes_is_read(tmp_path):
     assert read_split(tmp_path / "saved", VALIDATION_NAMES).columns["text"] == ["validation", "b"]
     with pytest.raises(UserError, match="one split that save_to_disk wrote"):
         read_split(tmp_path / "saved" / "train", TRAIN_NAMES)
+    put(tmp_path, "saved/train/state.json", '{"_data_files": [{"filename": "data\\u0000.arrow"}]}')
+    with pytest.raises(UserError, match=r"state.json is not what save_to_disk writes"):
+        read_split(tmp_path / "saved", TRAIN_NAMES)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_names_that_datasets_gives_to_classes_are_said_and_minus_one_is_none_of_them(tmp_path, parts):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])})
+    data = datasets.Dataset.from_dict({"text": list("abcd"), "label": [0, 1, -1, 1]}, features=features)
+    for part in range(parts):
+        name = f"train-{part:05}-of-{parts:05}.parquet" if parts > 1 else "train.parquet"
+        data.shard(parts, part).to_parquet(tmp_path / name)
+    data.to_parquet(tmp_path / "validation.parquet")
+    task = load_task(TaskSpec(name=str(tmp_path)))
+    assert task.train.labels.tolist() == [0, 1, 1]
+    assert task.label_names == ("0", "1")
+    assert any("0 is 'neg', 1 is 'pos'" in note for note in task.reading.notes)
+    saved = tmp_path / "saved"
+    datasets.DatasetDict({"train": data, "validation": data}).save_to_disk(saved)
+    assert load_task(TaskSpec(name=str(saved))).fingerprint == task.fingerprint
 
 
 def test_a_test_file_in_the_place_of_a_validation_file_is_named(tmp_path):

@@ -81,6 +81,23 @@ def test_columns_and_label_can_be_named(write_splits):
     assert task.label_names == ("no", "yes")
 
 
+def test_known_names_may_be_written_in_capitals(write_splits):
+    pairs = [{"Sentence1": "a", "SENTENCE2": "b", "Label": n % 2, "Group": n} for n in range(2)]
+    task = load(write_splits(pairs), group="Group")
+    assert task.train.candidates[0] == (("a", "b"),)
+    assert task.train.labels.tolist() == [0, 1]
+    assert load(write_splits([{"TEXT": "a", "LABEL": n} for n in range(2)])).reading.columns == ("TEXT",)
+    named = load(write_splits(pairs), columns=("SENTENCE2",), label="LABEL")
+    assert named.train.candidates[0] == (("b", None),)
+    both = [{"text": "a", "label": n, "Label": 5} for n in range(2)]
+    assert load(write_splits(both)).train.labels.tolist() == [0, 1]
+
+
+def test_the_label_is_no_group(write_splits):
+    with pytest.raises(UserError, match=r"task.group is 'label', the label"):
+        load(write_splits(ROWS), group="label")
+
+
 def test_the_validation_file_needs_the_columns_of_the_training_file(write_splits):
     rows = [{"sentence1": "a", "sentence2": "b", "label": 0}, {"sentence1": "a", "sentence2": "b", "label": 1}]
     with pytest.raises(UserError, match=r"validation.jsonl has no column 'sentence2', only sentence1, label"):

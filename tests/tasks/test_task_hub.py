@@ -10,7 +10,7 @@ import pytest
 
 from steadytune.errors import UserError
 from steadytune.study import TaskSpec
-from steadytune.tasks import hub
+from steadytune.tasks import hub, load_task
 from steadytune.tasks.hub import BENCHMARKS, DIAGNOSTICS, REPOSITORIES, load_benchmark
 from steadytune.tasks.metrics import evaluate, majority_score
 
@@ -293,3 +293,14 @@ def test_whatever_else_the_hub_answers_is_told_in_one_line(monkeypatch):
     monkeypatch.setattr(hub, "_offline_if_unreachable", nullcontext)
     with pytest.raises(UserError, match=r"did not give aps/super_glue \(wsc.fixed\): gated\n"):
         load_benchmark(TaskSpec(name="super_glue/wsc"))
+
+
+@pytest.mark.parametrize("name", ["super_glue/copa", "super_glue/multirc", "super_glue/record"])
+def test_columns_cannot_be_named_where_an_example_is_more_than_two_texts(tmp_path, name):
+    with pytest.raises(UserError, match=r"task.columns is not for 'super_glue"):
+        load_task(TaskSpec(name=name, path=str(tmp_path), columns=("premise", "choice1")))
+
+
+def test_no_answer_to_a_question_is_left_aside(tmp_path):
+    with pytest.raises(UserError, match=r"task.no_label is not for 'super_glue/multirc'"):
+        load_task(TaskSpec(name="super_glue/multirc", path=str(tmp_path), no_label="-1"))

@@ -73,6 +73,8 @@ def test_inputs_are_columns_of_a_known_name_and_the_rest_is_said_to_be_left_asid
         ({"kind": word}, "'kind' tells the label"),
         ({"title": word, "text": text}, "'title' tells the label"),
         ({"question": text, "answer": word}, r"'answer' tells the label 'label'.*\n.*task.columns='\[question\]'"),
+        ({"phrase": text, "description": lambda n: f"all about {word(n)}"}, r"'description' tells.*\n.*'\[phrase\]'"),
+        ({"tweet_raw": text, "text": word, "author": text}, r"'text' tells the label .*\n.*columns='\[tweet_raw\]'"),
         ({"sentence": text, "text": lambda n: f"other {n}"}, r"2 text columns \(sentence, text\)"),
         ({"parts": lambda n: [text(n)]}, "parts holds objects or lists"),
     ],
@@ -82,28 +84,94 @@ def test_what_could_be_several_or_the_label_is_a_question(columns, message):
         infer_layout(table(rows(**columns)), "label")
 
 
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"text": text, "target": lambda n: f"{{'span1_text': 'a {n}'}}"}, "'target'"),
+        ({"text": text, "target": lambda n: "{'span1_text': 'Mark', 'span2_text': 'he'}"}, "'target'"),
+        ({"text": text, "target": lambda n: [n]}, "'target'"),
+        ({"text": text, "target_span1": text, "target_span2": text}, "'target_span1'.*\n.*span1_text and span2_text"),
+        ({"text": text, "span1_index": int, "span2_index": int}, "'span1_index'"),
+        ({"sentence1": text, "sentence2": text, "lemma": lambda n: f"word {n % 7}"}, "'lemma'.*\n.*WiC.*'word'"),
+        ({"paragraph": text, "question": text, "answer": text}, "'paragraph'.*\n.*--task super_glue/multirc"),
+        ({"passage": text, "question": text, "answer": text}, "beside passage and question there is 'answer'"),
+        ({"question": text, "context": text, "answer": text}, "'answer'"),
+        ({"premise": text, "hypothesis": text, "text": text}, "'text'"),
+        ({"sentence1": text, "sentence2": text, "ending": text}, "'ending'"),
+        (
+            {"text": text, "aspect": lambda n: ("food", "price")[n % 2]},
+            r"'aspect', .*\n.*task.columns='\[text, aspect\]'",
+        ),
+        ({"tweet": text, "topic": lambda n: f"topic {n % 4}"}, "'topic'"),
+        ({"sentence": text, "target": lambda n: f"they {n % 4}"}, "'target'"),
+        (
+            {"sentence": text, "word": lambda n: f"word {n % 7}"},
+            r"'word', .*\n.*--set task.columns='\[sentence, word\]'",
+        ),
+    ],
+)
+def test_a_column_that_may_belong_to_the_input_is_a_question(columns, message):
+    with pytest.raises(UserError, match=message):
+        infer_layout(table(rows(**columns)), "label")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"text": text, "target": word},
+        {"text": text, "target": lambda n: "all"},
+        {"text": text, "target": int},
+        {"text": text, "aspect": lambda n: "food", "explanation": text, "topic_id": text},
+        {"sentence1": text, "sentence2": text, "span1_text": text, "span2_text": text},
+    ],
+)
+def test_what_tells_the_label_or_nothing_is_no_part_of_the_input(columns):
+    assert infer_layout(table(rows(**columns)), "label").fields in {("text",), ("sentence1", "sentence2")}
+
+
 def test_a_telling_column_that_a_user_names_is_read_and_said_loudly(write_splits):
     task = load(write_splits(rows(body=text, label_text=word)), columns=("body", "label_text"))
     assert task.train.candidates[0] == (("what happened on day 0", "sport"),)
     assert "'label_text'" in task.reading.warnings[0]
 
 
-def test_a_column_tells_the_label_where_almost_every_value_stands_with_one_label():
-    def tells(values, labels):
-        return telling(Table("t", {"x": values, "label": labels}), ["x"], "label") == ["x"]
+def test_the_only_text_is_read_and_said_loudly_where_it_tells_the_label(write_splits):
+    reading = load(write_splits(rows(text=word, user=text))).reading
+    assert reading.columns == ("text",)
+    assert "'text'" in reading.warnings[0]
 
+
+def tells(values, labels):
+    return telling(Table("t", {"x": values, "label": labels}), ["x"], "label") == ["x"]
+
+
+def test_a_column_tells_the_label_where_most_values_stand_with_one_label():
     labels = [n % 2 for n in range(200)]
     assert tells([("no", "yes")[label] for label in labels], labels)
     assert tells([" Yes" if label else "no" for label in labels], labels)
     wrong = [("no", "yes")[label] for label in labels]
-    wrong[0] = wrong[2] = "yes"
-    assert tells(wrong, labels)  # 198 of 200
-    wrong[4] = wrong[6] = wrong[8] = "yes"
-    assert not tells(wrong, labels)  # 195 of 200
+    for row in range(0, 40, 2):
+        wrong[row] = "yes"  # 20 of 200
+    assert tells(wrong, labels)
+    wrong[40] = wrong[42] = "yes"
+    assert not tells(wrong, labels)
     assert not tells([f"text {n}" for n in range(200)], labels)
     assert not tells(["same"] * 200, labels)
     assert tells([f"topic {n % 10}" for n in range(200)], labels)
     assert not tells([f"topic {n % 7}" for n in range(200)], labels)
+
+
+def test_a_topic_does_not_tell_a_label_that_is_almost_always_the_same():
+    labels = [int(n % 100 == 0) for n in range(400)]
+    assert not tells([f"topic {n % 7}" for n in range(400)], labels)  # 99 % right, as without the topic
+
+
+@pytest.mark.parametrize("spelled", [lambda n: f"class {n % 60}", lambda n: f"class {(n + (n % 33 == 0)) % 60}"])
+def test_many_classes_in_other_words_tell_the_label(spelled):
+    labels = [n % 60 for n in range(600)]
+    assert tells([spelled(n) for n in range(600)], labels)
+    # Copies of a text with a score of its own are the same one to one, and no class.
+    assert not tells([f"text {n // 2}" for n in range(600)], [n // 2 for n in range(600)])
 
 
 def test_repeated_texts_are_no_label(write_splits):

@@ -102,6 +102,7 @@ def test_integers_can_be_taken_as_targets_but_words_and_booleans_cannot():
         ([0, 1], ["0", "1"], "validation.jsonl, line 1: label '0' is a string"),
         ([[0], [1]], None, r"line 1: \[0\] in column 'label' is no label"),
         ([0.5, float("inf")], None, "line 2: inf in column 'label' is no label"),
+        ([0.5, int("9" * 400)], None, "line 2: 9999.* in column 'label' is no label"),
     ],
 )
 def test_bad_labels_are_named_with_their_line(train, validation, message):
@@ -190,9 +191,66 @@ def test_minus_one_beside_three_classes_is_no_label(mark):
     assert "1 of 5 rows left aside, whose label is -1" in notes[0]
 
 
-@pytest.mark.parametrize("labels", [[-1, 1], [-2, -1, 0, 1, 2], [-1, 1, 2], [-1, 0]])
+@pytest.mark.parametrize("labels", [[-1, 1], [-2, -1, 0, 1, 2], [-1, 0], [-1, 0.5, 2], [-100, -50, 50]])
 def test_minus_one_may_be_a_class(labels):
     assert keep(labels)[0] == labels
+
+
+@pytest.mark.parametrize(
+    ("labels", "mark"),
+    [
+        (["0", "1", "-"], "-"),
+        (["0", "1", "2", "-"], "-"),
+        (["0.5", "1.5", "-"], "-"),
+        (["1", "2", "3", "-1"], "-1"),
+        (["0", "1", "3", "-1"], "-1"),
+        (["0.0", "1.0", "2.0", "-1.0"], "-1"),
+        (["pos", "neg", "-1"], "-1"),
+        (["pos", "neg", -1], "-1"),
+        ([0, 1, -100], "-100"),
+        (["0", "1", "2", "-100"], "-100"),
+        ([-1, 1, -100], "-100"),
+    ],
+)
+def test_what_means_no_label_is_left_aside_and_said(labels, mark):
+    train, _, notes = keep(labels, typed=not isinstance(labels[-1], str))
+    assert train == labels[:-1]
+    assert f"1 of {len(labels)} rows left aside, whose label is {mark} (no label)" in notes[0]
+
+
+@pytest.mark.parametrize("word", ["n/a", "None", "?", "unknown", "NA"])
+@pytest.mark.parametrize("others", [["pos", "neg"], ["FAVOR", "AGAINST", "-1"]])
+def test_a_word_that_may_mean_that_there_is_no_label_is_a_question(word, others):
+    with pytest.raises(UserError, match=r"row 4: is .* a class, .*\n.*task.no_label=.*never"):
+        keep([others[0], *others[:2], word, *others[2:]])
+    assert keep([*others, word], no_label=word)[0] == others
+    assert keep([*others, word], no_label="never")[0] == [*others, word]
+    assert keep(["known", word])[0] == ["known", word]
+
+
+def test_a_question_mark_among_numbers_is_a_question_and_a_null_is_missing_by_its_own_name():
+    with pytest.raises(UserError, match=r"row 3: is '\?' a class"):
+        keep(["0", "1", "?"], typed=False)
+    assert keep(["0", "1", "n/a"], typed=False)[0] == ["0", "1", "n/a"]
+    with pytest.raises(UserError, match=r"line 3: no label in .*--set task.no_label=n/a"):
+        infer(["0", "1", "n/a"], typed=False)
+    assert keep(["0", "1", "n/a"], typed=False, no_label="n/a")[0] == ["0", "1"]
+
+
+def test_marks_without_width_are_no_part_of_a_label():
+    labels = ["pos", "po\u200bs", "\ufeffpos", "neg\u200d", "neg \u200e"]
+    train, _, notes = keep(labels, typed=False)
+    assert train == ["pos", "pos", "pos", "neg", "neg"]
+    assert "4 labels" in notes[0]
+    family, flag = "\U0001f468\u200d\U0001f469", "\U0001f3f4\U000e0067\U000e007f"
+    assert keep([family, flag], typed=False)[0] == [family, flag]
+
+
+def test_a_mark_for_no_label_that_no_row_has_is_refused():
+    with pytest.raises(UserError, match=r"task.no_label is .unknown., but no row"):
+        keep(["a", "b"], no_label="unknown")
+    assert keep(["a", "b"], ["a", "unknown"], no_label="unknown")[1] == ["a"]
+    assert keep([0.0, 1.0, -1.0], no_label="-1")[0] == [0.0, 1.0]
 
 
 def test_minus_one_beside_zero_and_one_is_a_question():

@@ -55,8 +55,23 @@ def test_a_plain_folder_of_wsc_is_read_as_such(tmp_path):
 
 def test_wsc_without_its_spans_is_refused(tmp_path):
     rows = [{"text": f"Ann saw Bea {n}", "label": n % 2 == 0} for n in range(4)]
-    with pytest.raises(UserError, match="has 2 texts, but only text was found"):
+    with pytest.raises(UserError, match="is text, span2_text, span1_text, but only text was found"):
         load("super_glue/wsc", put_lines(tmp_path / "x", rows))
+
+
+@pytest.mark.parametrize("target", [None, {"span1_text": "Ann"}])
+def test_a_row_of_wsc_without_its_spans_is_named(tmp_path, target):
+    folder = put_lines(tmp_path / "x", [*WSC, {**WSC[0], "target": target}])
+    with pytest.raises(UserError, match=r"train.jsonl, line 3: no span1_text and span2_text in 'target'"):
+        load_task(TaskSpec(name=str(folder)))
+
+
+def test_the_word_of_wic_is_needed(tmp_path):
+    rows = [{"w": "run", "sentence1": f"a {n}", "sentence2": f"b {n}", "label": n % 2 == 0} for n in range(4)]
+    with pytest.raises(UserError, match="is word, sentence1, sentence2, but only sentence1, sentence2 was found"):
+        load("super_glue/wic", put_lines(tmp_path / "x", rows))
+    columns = load("super_glue/wic", tmp_path / "x", columns=("sentence1", "sentence2")).reading.columns
+    assert columns == ("sentence1", "sentence2")
 
 
 def test_wic_has_its_word_also_in_a_plain_folder(tmp_path):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from steadytune.errors import UserError
+from steadytune.tasks import tables
 from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
 
 ROWS = {"text": ['a, "b"', "tab\there", "line\nbreak", "ünï"], "label": [0, 1, 0, 1]}
@@ -151,3 +152,13 @@ def test_a_missing_folder_and_a_file_in_its_place_are_refused(tmp_path):
         read_split(tmp_path / "nowhere", TRAIN_NAMES)
     with pytest.raises(UserError, match="is a file; a task is a folder"):
         read_split(put(tmp_path, "train.csv", "a\n1\n"), TRAIN_NAMES)
+
+
+def test_a_parquet_file_of_more_rows_than_are_read_is_refused_by_what_it_says_of_itself(tmp_path, monkeypatch):
+    pd.DataFrame({"text": ["a"] * 20, "label": [0] * 20}).to_parquet(tmp_path / "train.parquet")
+    monkeypatch.setattr(tables, "_collect", None)
+    for limit in ("_MOST_CELLS", "LARGEST_TEXT"):
+        with monkeypatch.context() as patch:
+            patch.setattr(tables, limit, 39)
+            with pytest.raises(UserError, match="20 rows of 2 columns"):
+                tables.read_table(tmp_path / "train.parquet")

@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 import torch
 from architectures import batch, rows, tiny_classifier
@@ -42,6 +44,85 @@ class States(st.StableTrainer):
         return outputs.loss + outputs.hidden_states[-1].square().mean()
 
 
+def logged(function):
+    @functools.wraps(function)
+    def wrapper(*args, **named):
+        return function(*args, **named)
+
+    return wrapper
+
+
+class Decorated(st.StableTrainer):
+    @logged
+    def compute_loss(self, model, inputs, return_outputs=False, **named):
+        return super().compute_loss(model, inputs, return_outputs, **named)
+
+
+def barely(function):
+    def wrapper(*args, **named):
+        return function(*args, **named)
+
+    return wrapper
+
+
+class Barely(st.StableTrainer):
+    @barely
+    def compute_loss(self, model, inputs, return_outputs=False, **named):
+        return super().compute_loss(model, inputs, return_outputs, **named)
+
+
+class Helped(st.StableTrainer):
+    def compute_loss(self, model, inputs, return_outputs=False, **named):
+        return self._loss_of(model, inputs, return_outputs)
+
+    def _loss_of(self, model, inputs, return_outputs):
+        def plainly():
+            return super(Helped, self).compute_loss(model, inputs, return_outputs)
+
+        return plainly()
+
+
+class Besides(st.StableTrainer):
+    def compute_loss(self, model, inputs, return_outputs=False, **named):
+        _, outputs = super().compute_loss(model, inputs, return_outputs=True, **named)
+        return torch.nn.functional.cross_entropy(outputs.logits, inputs["labels"], WEIGHTS)
+
+
+class Nought(st.StableTrainer):
+    def compute_loss(self, model, inputs, return_outputs=False, **named):
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **named)
+        return 0 * loss + torch.nn.functional.cross_entropy(outputs.logits, inputs["labels"], WEIGHTS)
+
+
+class More(st.StableTrainer):
+    def compute_loss(self, model, inputs, return_outputs=False, **named):
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **named)
+        loss = loss + 0.01 * outputs.logits.square().mean()
+        return (loss, outputs) if return_outputs else loss
+
+
+class ByHand(st.StableTrainer):
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        model.train()
+        loss = model(**self._prepare_inputs(inputs)).loss
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+
+class OwnBackward(st.StableTrainer):
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        model.train()
+        loss = self.compute_loss(model, self._prepare_inputs(inputs))
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+
+class OwnOptimizer(st.StableTrainer):
+    def create_optimizer(self, model=None):
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05)
+        return self.optimizer
+
+
 class Past(st.StableTrainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         return Trainer.compute_loss(self, model, inputs, return_outputs)
@@ -67,7 +148,7 @@ def trained(folder, methods=(), cls=st.StableTrainer, count=16, size=8, passes=1
             use_cpu=True,
             **arguments,
         ),
-        train_dataset=rows(count),
+        train_dataset=options.pop("train_dataset", rows(count)),
         eval_dataset=rows(6, seed=3),
         data_collator=batch,
         stabilizers=methods,
@@ -88,14 +169,60 @@ def test_class_weights_in_compute_loss_are_those_of_compute_loss_func_and_keep_t
     assert not torch.allclose(overridden, trained(tmp_path, methods)[0], atol=1e-3)
 
 
-def test_an_override_that_passes_on_is_left_alone(tmp_path):
-    assert torch.equal(trained(tmp_path, ["mmr"], Onward)[0], trained(tmp_path, ["mmr"])[0])
+@pytest.mark.parametrize("cls", [Onward, Decorated, Barely, Helped])
+def test_an_override_that_passes_on_is_left_alone(cls, tmp_path):
+    assert torch.equal(trained(tmp_path, ["mmr"], cls)[0], trained(tmp_path, ["mmr"])[0])
 
 
-@pytest.mark.parametrize("cls", [Elsewhere, States, Past])
+@pytest.mark.parametrize("cls", [Elsewhere, States, Past, Besides, Nought])
 def test_an_override_that_stabilizers_cannot_work_with_is_refused_with_the_way_out(cls, tmp_path):
     with pytest.raises(UserError, match="compute_loss_func"):
         trained(tmp_path, ["mmr"], cls)
+
+
+@pytest.mark.parametrize("methods", [["mmr"], ["freelb"], ["llrd"]])
+def test_an_override_may_add_to_the_stabilized_loss(methods, tmp_path):
+    assert not torch.equal(trained(tmp_path, methods, More)[0], trained(tmp_path, methods)[0])
+
+
+@pytest.mark.parametrize("method", ["supcon", "freelb", "child_tuning"])
+def test_a_training_step_that_goes_past_the_stabilizers_is_refused(method, tmp_path):
+    with pytest.raises(UserError, match="training_step"):
+        trained(tmp_path, [method], ByHand)
+
+
+def test_a_training_step_of_ones_own_does_where_the_methods_get_what_they_need(tmp_path):
+    assert torch.equal(trained(tmp_path, ["llrd"], ByHand)[0], trained(tmp_path, ["llrd"])[0])
+    assert torch.equal(trained(tmp_path, ["mmr"], OwnBackward)[0], trained(tmp_path, ["mmr"])[0])
+    with pytest.raises(UserError, match="training_step"):
+        trained(tmp_path, ["freelb"], OwnBackward)
+
+
+def shifted(outputs, labels, num_items_in_batch=None):
+    return torch.nn.functional.cross_entropy(outputs.logits, labels + 1, ignore_index=0)
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+@pytest.mark.parametrize("options", [{"cls": Weighted}, {"compute_loss_func": weighted}])
+def test_a_label_at_which_a_loss_of_ones_own_fails_is_named(options, label, tmp_path):
+    examples = rows(16)
+    examples[3]["labels"] = label
+    with pytest.raises(UserError, match=f"a label is {label}"):
+        trained(tmp_path, ["mmr"], train_dataset=examples, **options)
+
+
+def test_a_loss_of_ones_own_may_leave_examples_out(tmp_path):
+    examples = [{**row, "labels": -100 if n == 3 else row["labels"]} for n, row in enumerate(rows(16))]
+    trained(tmp_path, ["mmr"], Weighted, train_dataset=examples)
+    trained(tmp_path, ["mmr"], compute_loss_func=weighted, train_dataset=examples)
+    examples = [{**row, "labels": row["labels"] - 1} for row in rows(16)]
+    trained(tmp_path, ["mmr"], compute_loss_func=shifted, train_dataset=examples)
+
+
+def test_an_optimizer_that_goes_past_the_stabilizers_is_refused(tmp_path):
+    with pytest.raises(UserError, match="create_optimizer"):
+        trained(tmp_path, ["llrd"], OwnOptimizer)
+    assert torch.equal(trained(tmp_path, ["mmr"], OwnOptimizer)[0], trained(tmp_path, ["mmr"])[0])
 
 
 def test_an_override_and_a_function_are_one_too_many(tmp_path):

@@ -34,6 +34,19 @@ def test_a_decoder_reads_a_padded_text_as_it_reads_it_alone(name, used):
     assert padding_id(model) == used
 
 
+@pytest.mark.parametrize("name", ["bert", "bert+lora", "llama"])
+def test_the_embedding_that_learns_nothing_is_that_of_the_tokenizers_padding(name):
+    model = tiny_classifier(name)
+    embeddings = model.get_input_embeddings()
+    embeddings.weight.requires_grad_(True)
+    assert embeddings.padding_idx == 0
+    align_padding(model, SimpleNamespace(pad_token_id=7))
+    ids = torch.tensor([[4, 0, 10, 11, 7, 7]])
+    model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.square().sum().backward()
+    assert embeddings.weight.grad[0].any()
+    assert not embeddings.weight.grad[7].any()
+
+
 def test_where_nothing_contradicts_nothing_is_said():
     model = tiny_classifier("llama")
     assert align_padding(model, SimpleNamespace(pad_token_id=0)) is None

@@ -3,6 +3,7 @@ import pytest
 import torch
 from architectures import batch, rows, tiny_classifier
 from torch import nn
+from torch.utils.data import IterableDataset
 from transformers import Trainer, TrainingArguments
 
 import steadytune as st
@@ -28,12 +29,13 @@ def record(trainer, path, **options):
     trainer.train()
 
 
+@pytest.mark.parametrize("label", [-1, 2, 7])
 @pytest.mark.parametrize("place", [0, 11])
-def test_a_label_that_is_no_class_is_refused_before_the_first_step_wherever_it_stands(place, tmp_path):
+def test_a_label_that_is_no_class_is_refused_before_the_first_step_wherever_it_stands(place, label, tmp_path):
     held_out = rows(12, seed=1)
-    held_out[place]["labels"] = -1
+    held_out[place]["labels"] = label
     trainer = script(tmp_path, held_out)
-    with pytest.raises(UserError, match="label to record is -1"):
+    with pytest.raises(UserError, match=f"label is {label}"):
         record(trainer, tmp_path / "run.safetensors")
     assert trainer.state.global_step == 0
 
@@ -107,8 +109,9 @@ class Restless(nn.Linear):
 
 def test_dropout_that_never_rests_is_said(tmp_path):
     x, y = torch.randn(16, 3), torch.arange(16) % 2
-    with pytest.warns(UserWarning, match="asked twice"):
+    with pytest.warns(UserWarning, match="asked twice") as caught:
         st.record_model(tmp_path / "run.safetensors", Restless(3, 2), [(x, y)])
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize("groups", [[0, 0, 1, 1] * 3, ["a", "a", "b", "b"] * 3])
@@ -117,3 +120,82 @@ def test_groups_are_recorded_as_numbers(groups, tmp_path):
     np.testing.assert_array_equal(read_run(tmp_path / "run.safetensors").groups, [0, 0, 1, 1] * 3)
     with pytest.raises(UserError, match="11 groups for 12 examples"):
         record(script(tmp_path), tmp_path / "other.safetensors", groups=groups[1:])
+
+
+class Stream(IterableDataset):
+    def __init__(self, examples):
+        self.examples = examples
+
+    def __iter__(self):
+        return iter(self.examples)
+
+
+@pytest.mark.parametrize("label", [-1, 7])
+def test_a_late_label_of_a_stream_that_is_no_class_costs_the_labels_alone(label, tmp_path):
+    held_out = rows(12, seed=1)
+    held_out[11]["labels"] = label
+    with pytest.warns(UserWarning, match="without labels"):
+        record(script(tmp_path, Stream(held_out)), tmp_path / "run.safetensors")
+    run = read_run(tmp_path / "run.safetensors")
+    assert run.labels is None
+    assert run.logits.shape == (12, 2)
+
+
+def test_groups_that_do_not_fit_a_stream_cost_what_is_not_the_models(tmp_path):
+    with pytest.warns(UserWarning, match="alone"):
+        record(script(tmp_path, Stream(rows(12, seed=1))), tmp_path / "run.safetensors", groups=[0, 1])
+    assert read_run(tmp_path / "run.safetensors").logits.shape == (12, 2)
+
+
+def test_a_run_whose_folder_is_gone_is_kept_in_another_place(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    trainer = script(tmp_path)
+    trainer.add_callback(st.StabilityRecorder(trainer, tmp_path / "runs" / "run.safetensors"))
+    recorded = trainer.callback_handler.callbacks[-1]._run
+
+    def gone(batches, trained=False):
+        if trained:
+            (tmp_path / "runs").rmdir()
+            (tmp_path / "runs").touch()
+        return recorded(batches, trained)
+
+    trainer.callback_handler.callbacks[-1]._run = gone
+    with pytest.warns(UserWarning, match=r"this run is in .*here"):
+        trainer.train()
+    assert read_run(tmp_path / "here" / "run.safetensors").labels.shape == (12,)
+
+
+@pytest.mark.parametrize("options", [{"path": "/proc/nowhere/run.safetensors"}, {"kind": "regression"}])
+def test_what_could_not_be_written_is_refused_before_the_first_step(options, tmp_path):
+    trainer = script(tmp_path)
+    with pytest.raises(UserError, match=r"run\.safetensors"):
+        record(trainer, **{"path": tmp_path / "run.safetensors", **options})
+    assert trainer.state.global_step == 0
+    assert not list(tmp_path.glob("*run*"))
+    assert not list(tmp_path.glob(".*"))
+
+
+class Bare(nn.Module):
+    """A classifier of one's own, without a configuration."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(40, 4), nn.Linear(4, 2)
+
+    def forward(self, input_ids, attention_mask=None, labels=None):
+        logits = self.head(self.embedding(input_ids).mean(1))
+        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        return {"logits": logits} if loss is None else {"loss": loss, "logits": logits}
+
+
+def test_a_model_without_a_configuration_is_recorded_without_hidden_states(tmp_path):
+    record(script(tmp_path, model=Bare()), tmp_path / "run.safetensors", position=None)
+    assert read_run(tmp_path / "run.safetensors").logits.shape == (12, 2)
+    with pytest.raises(UserError, match="position=None"):
+        record(script(tmp_path, model=Bare()), tmp_path / "other.safetensors")
+
+
+def test_groups_by_a_column_that_the_dataset_cannot_give_are_refused_in_words(tmp_path):
+    with pytest.raises(UserError, match="one for each example"):
+        record(script(tmp_path), tmp_path / "run.safetensors", groups="doc")

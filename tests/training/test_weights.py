@@ -108,6 +108,13 @@ def test_a_configuration_that_is_no_mapping_is_named(model, content):
     assert problem(model) == f"model '{model}': {model / 'config.json'} is not a JSON mapping"
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_pipe_in_a_model_is_named_and_hangs_nothing(name, model):
+    (model / name).unlink()
+    os.mkfifo(model / name)
+    assert f"{model / name} is a pipe" in problem(model)
+
+
 def header(content):
     text = content if isinstance(content, bytes) else json.dumps(content).encode()
     return struct.pack("<Q", len(text)) + text

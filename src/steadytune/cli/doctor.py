@@ -31,8 +31,8 @@ def doctor(
 ) -> None:
     """Say in plain words what will make a training unstable, or did, each with its rule, its source and what to do.
 
-    Nothing is trained. A model or task that is not here yet is fetched, as `steadytune run` would. Findings do not
-    change the exit code, which is 0.
+    Nothing is trained. A model or task that is not here yet is fetched, as `steadytune run` would. The exit code is 0
+    whatever is found, but 2 if a task of the study cannot be used.
 
     **Example**
 
@@ -45,7 +45,10 @@ def doctor(
     from steadytune.cli.terminal import say
     from steadytune.doctor import diagnose
 
-    say("\n".join(_lines(diagnose(target), target)))
+    diagnosis = diagnose(target)
+    say("\n".join(_lines(diagnosis, target)))
+    if diagnosis.unusable:
+        raise typer.Exit(2)
 
 
 def _lines(diagnosis: Diagnosis, target: Path) -> list[str]:
@@ -64,7 +67,7 @@ def _lines(diagnosis: Diagnosis, target: Path) -> list[str]:
         lines += ["", "WORTH TRYING, after the rest is mended. Papers claim it (recalled); here only runs can say:"]
         lines += [_wrapped(f"- {one.stabilizer}: ", f"{one.reason} ({one.source})") for one in diagnosis.remedies]
         lines += [_wrapped("  ", diagnosis.usage)]
-    elif findings:
+    elif findings and not diagnosis.unusable:
         lines += ["", "No finding calls for a stabilizer."]
     return lines
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,20 +30,26 @@ def study_content(
         command: Names itself where a task or model is missing.
 
     Raises:
-        UserError: The file cannot be read, a setting is none, or there is no model or task.
+        UserError: The file cannot be read, a setting is none, the command line says two things of one key, or there is
+            no model or task.
     """
     from steadytune.config import read_yaml
 
     content: dict[str, Any] = {**(defaults or {}), **(read_yaml(study) if study else {})}
-    content |= {key: value for key, value in options.items() if value is not None and value != []}
+    said = {key: value for key, value in options.items() if value is not None and value != []}
+    content |= said
     if vary is not None:
         held = content.get("seeds")
         if isinstance(held, list):
             raise UserError(f"--vary: {study} lists its seeds, which cannot be crossed: say how many with --seeds")
         grid = {} if held is None else held if isinstance(held, dict) else {"values": held}
-        content["seeds"] = {**grid, "vary": [name.strip() for name in vary.split(",")]}
+        names = [name.strip() for name in vary.split(",")]
+        content["seeds"] = {**grid, "vary": names}
+        said["seeds"] = {"vary": names} | ({"values": said["seeds"]} if "seeds" in said else {})
+    said = copy.deepcopy(said)
     for setting in settings or ():
         put(content, setting)
+        put(said, setting, once=True)
     for key in ("model", "task"):
         if key not in content:
             raise UserError(
@@ -51,8 +58,13 @@ def study_content(
     return content
 
 
-def put(content: dict[str, Any], setting: str) -> None:
+def put(content: dict[str, Any], setting: str, once: bool = False) -> None:
     """Set a dotted key in plain data to a YAML value.
+
+    Args:
+        content: The data.
+        setting: KEY=VALUE.
+        once: Refuse to put another value in the place of one.
 
     Raises:
         UserError: The setting is not KEY=VALUE, or the key leads through something that is not a mapping.
@@ -85,4 +97,8 @@ def put(content: dict[str, Any], setting: str) -> None:
         if not isinstance(inner, dict):
             raise UserError(f"--set {key}: '{part}' holds {inner!r:.60}, which has no keys")
         place = inner
+    if once and last in place and place[last] != value:
+        raise UserError(
+            f"--set {key:.60}: the command line says {place[last]!r:.60} and {value!r:.60}: say one of them"
+        )
     place[last] = value

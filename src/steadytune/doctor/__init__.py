@@ -52,7 +52,7 @@ def diagnose(target: str | Path) -> Diagnosis:
     elif target.suffix == ".bin":
         raise UserError(f"{target} is a pickle, which is not read: write the arguments with args.to_json_string()")
     else:
-        named, unknown = study_setups(Study.from_yaml(target), {})
+        named, unknown = study_setups(Study.from_yaml(target))
         setups = list(named.values())
     found = (rule(setup) for rule in RULES for setup in setups)
     about_data = [finding for setup in setups for finding in data_findings(setup)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steadytune.doctor.findings import Finding
+from steadytune.doctor.findings import UNUSABLE, Finding
 from steadytune.doctor.setup import Setup
 
 _ADVICE = {
@@ -47,6 +47,19 @@ _ADVICE = {
 
 def data_findings(setup: Setup) -> list[Finding]:
     """Return what is wrong with the data of one way of training, as far as it is known."""
+    if setup.unusable:
+        return [
+            Finding(
+                rule=UNUSABLE,
+                severity="high",
+                title="the task cannot be used",
+                where=setup.where,
+                found=setup.unusable,
+                why="steadytune run stops here, before anything is trained.",
+                source="tried just now",
+                advice="mend it first: nothing below has seen the data",
+            )
+        ]
     if setup.data is None:
         return []
     return [

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 SEVERITIES = ("high", "medium", "low", "check")
 """From what is known to make trainings fail to what the target does not show, so that somebody has to look."""
+UNUSABLE = "unusable-task"
+"""The rule of a task that `steadytune run` would refuse."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ class Diagnosis:
     remedies: tuple[Remedy, ...]
     usage: str
     data: tuple[str, ...] = ()
+
+    @property
+    def unusable(self) -> bool:
+        """Whether a task of the study cannot be used."""
+        return any(finding.rule == UNUSABLE for finding in self.findings)
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

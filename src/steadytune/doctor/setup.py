@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from steadytune.errors import UserError
-from steadytune.files import LARGEST_SETTINGS, parse_json, read_content
+from steadytune.files import LARGEST_SETTINGS, read_json
 from steadytune.study import Study, TaskSpec, Training
 from steadytune.tasks import load_task
 from steadytune.tasks.data_facts import DataFacts, data_facts
@@ -54,6 +53,7 @@ class Setup:
         measured_groups: How many groups these examples form; None where each stands for itself, or nobody said.
         accuracies: Of recorded runs that finished.
         data: What is known of the task's data.
+        unusable: Why nothing can be trained on the task, or "".
     """
 
     where: str
@@ -78,6 +78,7 @@ class Setup:
     measured_groups: int | None = None
     accuracies: tuple[float, ...] = ()
     data: DataFacts | None = None
+    unusable: str = ""
 
     def unsaid(self) -> tuple[str, ...]:
         """Return what is not known and has to be, one phrase each."""
@@ -97,13 +98,13 @@ Names = tuple[str, str, str]
 
 
 def study_setups(
-    study: Study, accuracies: Mapping[Names, tuple[float, ...]]
+    study: Study, accuracies: Mapping[Names, tuple[float, ...]] | None = None
 ) -> tuple[dict[Names, Setup], tuple[str, ...]]:
     """Return each way of training that a study crosses, and why something about it could not be had.
 
     Args:
         study: What shall run, or has run.
-        accuracies: Those of recorded runs.
+        accuracies: Those of recorded runs, which need their task no more; None if nothing has run.
     """
     unknown: dict[str, None] = {}
 
@@ -111,7 +112,9 @@ def study_setups(
         try:
             return look(*args)
         except UserError as error:
-            unknown[str(error).partition("\n")[0]] = None
+            if look is _data and accuracies is None:
+                return {"unusable": str(error)}
+            unknown[str(error)] = None
             return {}
 
     several = len(study.model) > 1 or len(study.task) > 1
@@ -131,7 +134,7 @@ def study_setups(
             batch_size=training.batch_size,
             seeds=len(study.seeds),
             stabilizers=stabilizers,
-            accuracies=accuracies.get(names, ()),
+            accuracies=(accuracies or {}).get(names, ()),
             **known(_model, model),
             **known(_data, model, task, training, study.seeds[0].data),
         )
@@ -139,7 +142,7 @@ def study_setups(
 
 
 def _model(name: str) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((model_folder(name) / "config.json").read_text(encoding="utf-8"))
+    config: dict[str, Any] = read_json(model_folder(name) / "config.json")
     config = {**config, **(config.get("text_config") or {})}
     layers = next((config[key] for key in _DEPTHS if isinstance(config.get(key), int)), None)
     return {"layers": layers, "half": half_precision(name)}
@@ -168,9 +171,10 @@ def arguments_setup(path: Path) -> Setup:
     Raises:
         UserError: The file cannot be read, is not JSON, or holds something else.
     """
-    text = read_content(path, LARGEST_SETTINGS)
     try:
-        content = parse_json(text.decode("utf-8"))
+        content = read_json(path, LARGEST_SETTINGS)
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({' '.join(str(error).split()):.100})") from None
     if not isinstance(content, dict) or not {"learning_rate", "num_train_epochs"} <= set(content):

@@ -129,7 +129,10 @@ def record_run(
     metadata = {name: json.dumps(value, ensure_ascii=False) for name, value in listed.items()}
     metadata |= given_words
     stored = {"scores" if name == "score" else f"scores.{name}": np.float64(v) for name, v in run.scores.items()}
-    write_arrays(path, arrays | {name: np.asarray(value) for name, value in stored.items()}, metadata or None)
+    try:
+        write_arrays(path, arrays | {name: np.asarray(value) for name, value in stored.items()}, metadata or None)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror})") from error
     return path
 
 

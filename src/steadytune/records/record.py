@@ -90,7 +90,7 @@ class RunRecord(Config):
         return json.dumps(sealed(content), indent=1, allow_nan=False)
 
     @classmethod
-    def from_json(cls, text: str) -> RunRecord:
+    def from_json(cls, text: str | bytes) -> RunRecord:
         """Read run.json.
 
         Raises:

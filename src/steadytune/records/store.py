@@ -24,9 +24,8 @@ from steadytune.errors import FolderWarning, UserError, unknown_name
 from steadytune.files import (
     Arrays,
     CorruptFile,
-    check_seal,
-    parse_json,
     read_arrays,
+    read_content,
     room_on_disk,
     sealed,
     write_arrays,
@@ -34,14 +33,21 @@ from steadytune.files import (
     write_text,
 )
 from steadytune.records.cohort import Cohort, LostRun
+from steadytune.records.examples import read_examples
 from steadytune.records.record import NotUnderstood, RunRecord
 from steadytune.records.trained import as_trained, difference
 from steadytune.study import RunSpec, Study
 
 ARRAYS = "arrays.safetensors"
+# What is kept beside study.yaml, a folder each.
+_FOLDERS = ("runs", "examples", "cache", "claims")
 _RUN_ID = re.compile("[0-9a-f]{16}")
 # What file managers leave wherever they look.
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
+
+
+class _Stray(CorruptFile):
+    """A run in the place of another, which no command removes."""
 
 
 class RunStore:
@@ -62,6 +68,7 @@ class RunStore:
         """
         self.path = Path(path)
         self._skipped: dict[str, str] = {}
+        self._unsealed: set[str] = set()
         self._otherwise: tuple[str, ...] = ()
         if not (self.path / "study.yaml").is_file():
             raise UserError(f"{self.path} holds no study.yaml: give the --out folder of a 'steadytune run'")
@@ -84,6 +91,9 @@ class RunStore:
             strangers = [name for name in os.listdir(path) if not name.startswith(".study.") and name not in _LITTER]
             if strangers and not file.exists():
                 raise UserError(f"{path} is not empty and holds no study: choose another --out")
+            for name in _FOLDERS:
+                if (path / name).exists() and not (path / name).is_dir():
+                    raise UserError(f"{path / name} is a file, and a folder is needed there: remove it")
             with room_on_disk(path), FileLock(path / ".study.lock"):
                 if file.exists():
                     study = _union(cls(path).study, study, path)
@@ -120,7 +130,12 @@ class RunStore:
     def _corrupt(self, run_id: str, error: CorruptFile) -> UserError:
         if isinstance(error, NotUnderstood):
             return UserError(f"run {run_id} in {self.path} cannot be used: {error}")
+        if isinstance(error, _Stray):
+            return UserError(f"run {run_id} in {self.path} is no run of its own: {error}.\n{self._remove(run_id)}")
         return UserError(f"run {run_id} in {self.path} is corrupted: {error}.\nRedo it: {self.retry}")
+
+    def _remove(self, run_id: str) -> str:
+        return f"Remove the folder {self._folder(run_id)}"
 
     def _skip(self, name: str, why: str) -> None:
         """Leave an entry of runs/ out, and say so once."""
@@ -221,12 +236,14 @@ class RunStore:
 
     def _read(self, run_id: str) -> RunRecord:
         try:
-            text = (self._folder(run_id) / "run.json").read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            raise CorruptFile("run.json cannot be read") from None
+            text = read_content(self._folder(run_id) / "run.json")
+        except UserError:
+            absent = not (self._folder(run_id) / "run.json").exists()
+            stray = f", as there is none. {self._remove(run_id)} if it is no run of this study" if absent else ""
+            raise CorruptFile(f"run.json cannot be read{stray}") from None
         record = RunRecord.from_json(text)
         if record.spec.id != run_id:
-            raise CorruptFile(f"run.json is that of run {record.spec.id}")
+            raise _Stray(f"run.json is that of run {record.spec.id}")
         return record
 
     def records(self) -> list[RunRecord]:
@@ -298,11 +315,18 @@ class RunStore:
         return read_arrays(self._folder(record.spec.id) / ARRAYS, record.checksums[ARRAYS])
 
     def cohorts(self) -> list[Cohort]:
-        """Return every cohort of the folder, in the order of the study; damaged runs are left out as in `records`."""
+        """Return every cohort of the folder, in the order of the study; damaged runs are left out as in `records`.
+
+        Raises:
+            UserError: All runs are damaged, or the examples that they measure are.
+        """
         groups: dict[tuple[str, str, str], list[RunRecord]] = {}
         for record in self.records():
             groups.setdefault(record.spec.cohort, []).append(record)
-        return [cohort for records in groups.values() if (cohort := self._cohort(records)) is not None]
+        cohorts = [cohort for records in groups.values() if (cohort := self._cohort(records)) is not None]
+        if not cohorts and any(map(_RUN_ID.fullmatch, self._skipped)):
+            raise UserError(f"{self.path}: every run is damaged. Redo them: {self.retry}")
+        return cohorts
 
     def cohort(self, recipe: str, model: str | None = None, task: str | None = None) -> Cohort:
         """Return one cohort; model and task may be left out where the study has one.
@@ -346,6 +370,12 @@ class RunStore:
         if not records:
             return None
         first = records[0].spec
+        examples, measured = self.examples(first), len(arrays[0]["labels"]) if arrays else None
+        if measured is not None and len(examples["texts"]) != measured:
+            raise UserError(
+                f"{self._examples_file(_examples_name(first))} holds {len(examples['texts'])} texts, and the runs "
+                f"measure {measured} examples. Write it again: {self.resume}"
+            )
         representations = [run["representations"] for run in arrays if "representations" in run]
         model, task, recipe = first.cohort
         return Cohort(
@@ -363,7 +393,7 @@ class RunStore:
             task=task,
             recipe=recipe,
             metric=done[0].metric if done else "score",
-            kind=self.examples(first)["kind"],
+            kind=examples["kind"],
             frozen_encoder=_one_encoder([record.spec for record in records]),
             lost=tuple(
                 LostRun(record.spec.seeds.label, record.status, record.reason or "")
@@ -371,7 +401,7 @@ class RunStore:
                 if record.status != "done"
             ),
             examples=_examples_name(first),
-            label_names=self.examples(first)["labels"] or None,
+            label_names=examples["labels"] or None,
         )
 
     def write_examples(
@@ -386,7 +416,7 @@ class RunStore:
             labels: Class names.
             data: What there is to say of the task's data, a sentence each.
         """
-        file = self.path / "examples" / f"{_examples_name(spec)}.json"
+        file = self._examples_file(_examples_name(spec))
         content = json.dumps(sealed({"kind": kind, "texts": texts, "labels": labels, "data": list(data)})).encode()
         if not file.is_file() or file.read_bytes() != content:
             write_bytes(file, content)
@@ -395,17 +425,25 @@ class RunStore:
         """Return {"kind", "texts" (N), "labels" (names of classes), "data" (sentences)} of what a run measures."""
         return self.examples_named(_examples_name(spec))
 
+    def _examples_file(self, name: str) -> Path:
+        return self.path / "examples" / f"{name}.json"
+
     def examples_named(self, name: str) -> dict[str, Any]:
         """Return what `examples` does, by a cohort's `examples` name."""
-        file = self.path / "examples" / f"{name}.json"
+        file = self._examples_file(name)
         try:
-            content = parse_json(file.read_text(encoding="utf-8"))
-            # Older versions wrote no checksum.
-            content = check_seal(content) if "sha256" in content else content
-            # Older versions wrote nothing of the data.
-            return {**{key: content[key] for key in ("kind", "texts", "labels")}, "data": content.get("data", [])}
-        except (OSError, ValueError, KeyError, TypeError, CorruptFile) as error:
+            found, whole = read_examples(file)
+        except CorruptFile as error:
             raise UserError(f"{file} is missing or unreadable. Write it again: {self.resume}") from error
+        if not whole and name not in self._unsealed:
+            self._unsealed.add(name)
+            warnings.warn(
+                f"{file} carries no checksum, as those of older versions: whether it was changed cannot be told. "
+                f"Write it again: {self.resume}",
+                FolderWarning,
+                stacklevel=2,
+            )
+        return found
 
 
 def _examples_name(spec: RunSpec) -> str:

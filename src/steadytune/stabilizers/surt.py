@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from steadytune.cache import cached_arrays
 from steadytune.errors import UserError
-from steadytune.files import Arrays, canonical_json, check_regular, read_content, sha256, sha256_file
+from steadytune.files import Arrays, canonical_json, read_content, sha256, sha256_file
 from steadytune.stabilizers.base import Stabilizer
 from steadytune.stabilizers.context import Pretraining
 
@@ -58,7 +58,6 @@ class SURT(Stabilizer):
         if isinstance(content, Mapping) and isinstance(content.get("texts"), str) and not content.get("texts_sha256"):
             path = Path(content["texts"]).expanduser()
             try:
-                check_regular(path)
                 return {**content, "texts_sha256": sha256_file(path)}
             except OSError as error:
                 raise ValueError(f"texts: {path} cannot be read: {error.strerror}") from None

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from steadytune.errors import UserError
-from steadytune.tasks.table import Table, count_fields, count_rows
+from steadytune.tasks.table import Table, count_fields, count_rows, read_number
 
 _NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
+# What Excel writes and reads before the header.
+_SAID = re.compile(r"sep=(.)(?=\r|\n)")
 _LINES = re.compile("\r\n|\n|\r")
 
 
@@ -43,6 +46,9 @@ def read_delimited(
     """
     # The limit is the process's, and below what one text may have.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    if said := _SAID.match(text):
+        # Left empty, so that the others keep their numbers.
+        delimiter, text = said[1], text[said.end() :]
     first_line = text.lstrip("\r\n").partition("\n")[0]
     present = [one for one in (delimiter, *(other for other in _NAMES if other != delimiter)) if one in first_line]
     first: UserError | None = None
@@ -84,8 +90,7 @@ def _rows(origin: str, text: str, delimiter: str, short_rows: bool) -> _Rows:
     if delimiter != "\t":
         rows = _parse(origin, text, delimiter, csv.QUOTE_MINIMAL)
         _check_fields(origin, rows)
-        if any("\n" in cell for row in rows.cells for cell in row):
-            _check_swallowed(origin, text, delimiter, rows)
+        _check_swallowed(origin, text, delimiter, rows)
         return rows
     plain = _parse(origin, text, delimiter, csv.QUOTE_NONE)
     if not any(cell.startswith('"') for row in plain.cells for cell in row):
@@ -99,6 +104,7 @@ def _rows(origin: str, text: str, delimiter: str, short_rows: bool) -> _Rows:
             _check_fields(origin, quoted)
         except UserError:
             raise error from None
+        _check_swallowed(origin, text, delimiter, quoted)
         return quoted
     return plain if not _is_quoted(plain) else _parse(origin, text, delimiter, csv.QUOTE_MINIMAL)
 
@@ -149,21 +155,43 @@ def _check_fields(origin: str, rows: _Rows, short_rows: bool = False) -> None:
 
 
 def _check_swallowed(origin: str, text: str, delimiter: str, rows: _Rows) -> None:
-    """Refuse rows that span lines of which each would be a row: an unquoted text may begin with a quotation mark.
+    """Refuse rows that span lines of which most would be rows: an unquoted text may begin with a quotation mark.
 
-    Such a row's other cells, read line by line, hold nothing but what the column holds.
+    Such a line has as many fields as the header, one of them what the other rows have in that column: a number where
+    all have one, or something that stands there, too. Where every row is quoted, the quotation marks are the file's.
     """
     width = len(rows.cells[0])
-    lines = [line for line in _LINES.split(text) if line]
-    if width < 2 or any(line.count(delimiter) != width - 1 for line in lines):
+    lines = _LINES.split(text)
+    ends = [*(line - 1 for line in rows.lines[1:]), len(lines)]
+    spans = [[line for line in lines[start - 1 : end] if line] for start, end in zip(rows.lines, ends, strict=True)]
+    if width < 2 or all(len(span) < 2 for span in spans) or all('"' in span[0] for span in spans[1:]):
         return
-    values = [{cell[i] for cell in rows.cells[1:]} for i in range(width)]
-    for row, start in zip(rows.cells, rows.lines, strict=True):
-        pieces = [line.split(delimiter) for line in _LINES.split(delimiter.join(row)) if line]
-        if len(pieces) < 2 or any(len(piece) != width for piece in pieces):
+    plain = [row for row, span in zip(rows.cells[1:], spans[1:], strict=True) if len(span) == 1]
+    fits = [_fits([row[i] for row in plain]) for i in range(width)]
+    gap = delimiter + " " * _spaced(text, delimiter)
+    for start, span in zip(rows.lines, spans, strict=True):
+        whole = [line.replace(gap, delimiter).split(delimiter) for line in span if line.count(delimiter) == width - 1]
+        if len(whole) < 2:
             continue
-        if any(all(piece[i] and piece[i] in values[i] for piece in pieces) for i in range(width)):
+        if max(sum(fit(piece[i]) for piece in whole) for i, fit in enumerate(fits)) > len(span) / 2:
             raise UserError(
-                f"{origin}, line {start}: a quotation mark joins {len(pieces)} lines to one row, though each could be "
-                'a row. Write a text that begins with a quotation mark as """like this"", he said", or use JSON lines'
+                f"{origin}, line {start}: a quotation mark joins {len(span)} lines to one row, though each could be "
+                "a row. Put every text in quotation marks, with those in it doubled, or use JSON lines"
             )
+
+
+def _fits(cells: list[str]) -> Callable[[str], bool]:
+    """Return what tells whether a cell looks like those of a column."""
+    if cells and all(map(_is_number, cells)):
+        # People write a space after a comma in a text.
+        tight = all(cell == cell.strip() for cell in cells)
+        return lambda cell: _is_number(cell) and (not tight or cell == cell.strip())
+    return {cell for cell in cells if cell}.__contains__
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        read_number(cell)
+    except ValueError:
+        return False
+    return True

@@ -11,10 +11,11 @@ from steadytune.errors import UserError
 from steadytune.metrics import find_metric
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Kind, Reading, Task
-from steadytune.tasks.inputs import infer_layout, named_layout, telling
+from steadytune.tasks.inputs import infer_layout, named_layout, pair_fields, telling
 from steadytune.tasks.labels import Encoded, infer_labels, labelled, match_labels
+from steadytune.tasks.layouts import WIC, Layout
 from steadytune.tasks.metrics import check_metric
-from steadytune.tasks.official import group_numbers, nested_benchmark, unnested
+from steadytune.tasks.official import group_numbers, nested_benchmark, renamed, unnested
 from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
 from steadytune.tasks.table import Table
 from steadytune.tasks.tables import Format
@@ -56,7 +57,7 @@ def task_from_tables(
     validation: Table,
     names: tuple[str, ...] | None = None,
     metrics: tuple[str, ...] | None = None,
-    texts: int | None = None,
+    fields: tuple[str, ...] | None = None,
 ) -> Task:
     """Turn the rows of two splits into a task.
 
@@ -66,18 +67,15 @@ def task_from_tables(
         validation: Evaluation rows.
         names: The classes of a known benchmark, () for a regression; None to find them in the rows.
         metrics: Its metrics, the main one first; None for the kind's default.
-        texts: How many texts an example of it has.
+        fields: The columns of its layout.
 
     Raises:
         UserError: As `load_folder`.
     """
-    train, validation = unnested(train), unnested(validation)
+    train, validation = (_recased(unnested(table), spec) for table in (train, validation))
     layout = infer_layout(train, spec.label) if spec.columns is None else named_layout(spec.columns, spec.label)
-    if spec.columns is None and texts is not None and min(len(layout.fields), 2) != texts:
-        raise UserError(
-            f"{train.origin}: an example of {spec.name} has {texts} text{'s' if texts > 1 else ''}, but only "
-            f"{', '.join(layout.fields)} was found among {', '.join(train.columns)}: name them with --set task.columns"
-        )
+    if spec.columns is None and fields is not None:
+        _check_fields(spec, layout, fields, train)
     known = layout.choices or names
     metric = find_metric(spec.metric) if spec.metric is not None else None
     wanted = metric is not None and "regression" in metric.kinds
@@ -102,10 +100,33 @@ def task_from_tables(
     )
 
 
+def _recased(table: Table, spec: TaskSpec) -> Table:
+    """Give columns whose known names are written in capitals these names."""
+    wanted = {spec.label, *(pair_fields(table.columns) if spec.columns is None else ())} - {spec.group}
+    lower: dict[str, list[str]] = {}
+    for name in table.columns:
+        lower.setdefault(name.lower(), []).append(name)
+    found = {name: lower.get(name.lower(), []) for name in wanted}
+    return renamed(table, {names[0]: name for name, names in found.items() if len(names) == 1})
+
+
+def _check_fields(spec: TaskSpec, layout: Layout, fields: tuple[str, ...], train: Table) -> None:
+    """Refuse columns that were found for a benchmark if they are fewer or more than its own."""
+    # The spans of WSC may stand in a second text already.
+    if len(layout.fields) != (3 if fields == WIC.fields else min(len(fields), 2)):
+        raise UserError(
+            f"{train.origin}: an example of {spec.name} is {', '.join(fields)}, but only "
+            f"{', '.join(layout.fields)} was found among {', '.join(train.columns)}: name the columns so, or one or "
+            "two with --set task.columns"
+        )
+
+
 def groups_of(spec: TaskSpec, train: Table, validation: Table) -> list[NDArray[np.int64] | None]:
     """Return the number of each row's group in both splits, where the user named a column that says so."""
     if spec.group is None:
         return [None, None]
+    if spec.group == spec.label:
+        raise UserError(f"task.group is '{spec.group}', the label: it names a column that tells what belongs together")
     return [np.array(numbers, dtype=np.int64) for numbers in group_numbers(train, validation, spec.group)]
 
 
@@ -115,9 +136,8 @@ def reading_of(spec: TaskSpec, fields: tuple[str, ...], train: Table, validation
     notes = [f"{Path(table.origin).name}: {note}" for table in (train, validation) for note in table.notes]
     told = telling(train, [field for field in fields if field in train.columns], spec.label)
     warnings = [
-        f"column '{field}', which you named as an input, tells the label: a model needs nothing else to be right"
+        f"column '{field}', which is an input, tells the label: a model needs nothing else to be right"
         for field in told
-        if spec.columns is not None
     ]
     return Reading(
         columns=fields,

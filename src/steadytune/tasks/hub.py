@@ -129,14 +129,21 @@ def load_benchmark(spec: TaskSpec) -> Task:
             f"(its classes are those of {DIAGNOSTICS[spec.name]})"
         )
     benchmark = BENCHMARKS[spec.name]
+    if spec.columns is not None and not benchmark.renamable:
+        raise UserError(
+            f"task.columns is not for '{spec.name}', whose examples are {', '.join(benchmark.layout.fields)}: call its "
+            "columns so, or name a folder as the task to read other texts"
+        )
+    if spec.no_label is not None and benchmark.group is not ungrouped:
+        raise UserError(f"task.no_label is not for '{spec.name}': its metric reads all answers to a question")
     train, validation = _from_hub(spec.name, benchmark) if spec.path is None else _from_copy(spec, benchmark)
     if spec.columns is None:
         train, validation = (_as_on_hub(table, benchmark, spec.label) for table in (train, validation))
     as_on_hub = all(name in train.columns for name in benchmark.layout.fields)
     if benchmark.renamable and (spec.columns is not None or not as_on_hub):
-        texts = min(len(benchmark.layout.fields), 2)
-        return task_from_tables(spec, train, validation, benchmark.labels, benchmark.metrics, texts)
-    splits = [_labelled(benchmark.group(table, spec.label), spec, benchmark) for table in (train, validation)]
+        fields = benchmark.layout.fields
+        return task_from_tables(spec, train, validation, benchmark.labels, benchmark.metrics, fields)
+    splits = _labelled([benchmark.group(table, spec.label) for table in (train, validation)], spec, benchmark)
     names, *labels = match_labels(splits[0].table, splits[1].table, spec.label, benchmark.labels)
     groups = groups_of(spec, splits[0].table, splits[1].table)
     examples = [
@@ -169,11 +176,13 @@ def _as_on_hub(table: Table, benchmark: Benchmark, label: str) -> Table:
     return renamed(unnested(table), names)
 
 
-def _labelled(split: Grouped, spec: TaskSpec, benchmark: Benchmark) -> Grouped:
-    """Return a split without the rows that have no label; what reads answers together needs all of them."""
-    if split.questions is not None:
-        return split
-    return Grouped(labelled(split.table, split.table, spec.label, spec.no_label, benchmark.labels)[0])
+def _labelled(splits: list[Grouped], spec: TaskSpec, benchmark: Benchmark) -> list[Grouped]:
+    """Return both splits without the rows that have no label; what reads answers together needs all of them."""
+    train, validation = splits
+    if train.questions is not None:
+        return splits
+    kept = labelled(train.table, validation.table, spec.label, spec.no_label, benchmark.labels)
+    return [Grouped(table) for table in kept]
 
 
 def _from_copy(spec: TaskSpec, benchmark: Benchmark) -> tuple[Table, Table]:

@@ -7,19 +7,25 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
-from steadytune.tasks.table import NoNumber, Table, is_missing, other_rows
+from steadytune.tasks.table import NoNumber, Table, is_missing, other_rows, read_number
 
 # A rating that happens to be written 1.0 to 5.0 is a class; a score with more steps than that is a quantity.
 MAX_FLOAT_CLASSES = 20
 # What other programs write for "none". In a column of words some may be classes, in a column of numbers they are not.
 _NULLS = {"", "na", "n/a", "nan", "null", "none", "<na>"}
 _NEVER_CLASSES = {"", "nan", "null", "<na>"}
+_DOUBTFUL = {"na", "n/a", "none", "?", "unknown"}
+_IGNORED = "-100"
+"""The label that PyTorch's cross-entropy leaves out unless told otherwise (`ignore_index`)."""
+# They join letters and emoji, and so are part of a word unless they stand at its end.
+_JOINERS = "\u200c\u200d"
 _LABEL_NAMES = (
     *("labels", "gold_label", "gold", "y", "class", "category", "target", "sentiment", "quality", "is_duplicate"),
     *("score", "coarse_label", "fine_label", "intent", "emotion", "rating", "stars", "class index"),
@@ -37,7 +43,8 @@ def labelled(
 ) -> tuple[Table, Table]:
     """Return the rows that have a label, spelled alike, and note how many were left aside.
 
-    A "-" among words, and a -1 beside the classes 0, 1 and 2 and so on, mean "no gold label", as in SNLI and MNLI.
+    A "-", and a -1 beside other classes than 0 and 1, mean "no gold label", as in SNLI and MNLI; -100 is what PyTorch
+    leaves out.
 
     Args:
         train: Training rows.
@@ -47,79 +54,133 @@ def labelled(
         known: The classes of a benchmark, where they are known.
 
     Raises:
-        UserError: There is no such column, no row has a label, or a -1 beside 0 and 1 could be a class or none.
+        UserError: There is no such column, no row has a label, no row has `no_label`, or a -1 beside 0 and 1, or a word
+            such as "none", could be a class or none.
     """
     tables = [_trimmed(table, column) for table in (train, validation)]
     if no_label is None:
-        no_label = _found_mark(tables, column, known)
-    if no_label == EVERY:
-        return tables[0], tables[1]
-    return _with_label(tables[0], column, no_label), _with_label(tables[1], column, no_label)
+        marks = _found_marks(tables, column, known)
+    else:
+        marks = [] if no_label == EVERY else [no_label]
+    for mark in marks:
+        kept = [_with_label(table, column, mark) for table in tables]
+        if mark == no_label and sum(map(len, kept)) == sum(map(len, tables)) and not _is_hidden(tables, column, mark):
+            raise UserError(
+                f"{train.origin}: task.no_label is '{mark}', but no row has that in column '{column}' (nor in "
+                f"{Path(validation.origin).name})"
+            )
+        tables = kept
+    return tables[0], tables[1]
 
 
 def _trimmed(table: Table, column: str) -> Table:
-    """Strip labels of white space at their ends; of rows of text "nan" is no label."""
+    """Strip labels of what is not seen: white space at their ends, marks of no width; of text "nan" is no label."""
     values = table.column(column, f"task.label={_likely_label(table)}")
-    trimmed = [unicodedata.normalize("NFC", value.strip()) if isinstance(value, str) else value for value in values]
+    trimmed = [_seen(value) if isinstance(value, str) else value for value in values]
     changed = sum(value != other for value, other in zip(values, trimmed, strict=True) if isinstance(value, str))
     if any(isinstance(value, str) for value in values):
         trimmed = [None if isinstance(v, str) and v.lower() in _NEVER_CLASSES else v for v in trimmed]
-    notes = (f"white space at the ends of {changed} labels was removed",) if changed else ()
-    return replace(table, columns={**table.columns, column: trimmed}, notes=(*table.notes, *notes))
+    notes = list(table.notes)
+    if changed:
+        notes.append(f"white space at the ends, or marks without width, removed from {changed} labels")
+    if names := table.classes.get(column):
+        shown = [f"{number} is '{name}'" for number, name in enumerate(names[:10])]
+        notes.append(f"in '{column}' {', '.join(shown)}{', ...' if len(names) > 10 else ''}")
+    return replace(table, columns={**table.columns, column: trimmed}, notes=tuple(notes))
+
+
+def _seen(label: str) -> str:
+    # Beyond the first planes are the tags that flags are spelled with.
+    shown = [c for c in label if unicodedata.category(c) != "Cf" or c in _JOINERS or c > "\U000e0000"]
+    word = "".join(shown).strip()
+    while (stripped := word.strip(_JOINERS).strip()) != word:
+        word = stripped
+    return unicodedata.normalize("NFC", word)
 
 
 def _likely_label(table: Table) -> str:
     return next((name for name in table.columns if name.lower() in _LABEL_NAMES), "NAME")
 
 
-def _found_mark(tables: Sequence[Table], column: str, known: Sequence[str] | None) -> str:
-    """Return what means "no gold label" in the rows, or ""."""
-    values = {_written(value) for table in tables for value in table.columns[column]} - {None}
-    if known is None:
-        words = values - {"-"}
-        if "-" in values and "+" not in values and len(words) > 1 and not all(_is_whole(word) for word in words):
-            return "-"
-        if "-1" not in values or not all(_is_whole(value) for value in values):
-            return ""
-        others = {int(value) for value in values if value} - {-1}
-        if len(others) < 2 or others != set(range(len(others))):
-            return ""
-        if others == {0, 1}:
-            row = next(
-                table.where(row)
-                for table in tables
-                for row, value in enumerate(table.columns[column])
-                if _written(value) == "-1"
-            )
+def _found_marks(tables: Sequence[Table], column: str, known: Sequence[str] | None) -> list[str]:
+    """Return what means "no gold label" in the rows."""
+    every = {_written(value) for table in tables for value in table.columns[column]}
+    values = {value for value in every if value is not None}
+    if known is not None:
+        marks = {"-", "-1", _IGNORED} & values - set(known)
+        return sorted(marks) if known and values - marks else []
+    found = []
+    if "-" in values and "+" not in values and len(values) > 2:
+        found.append("-")
+        values.remove("-")
+    doubtful = sorted(value for value in values if value.lower() in _DOUBTFUL)
+    classes = values - set(doubtful)
+    numbers = [number for value in classes if (number := _number(value)) is not None]
+    # A quantity may be -1 or -100, and beside other negative numbers they are two of them.
+    if all(number in {-1, -100} or (number >= 0 and isinstance(number, int)) for number in numbers):
+        if _IGNORED in classes and len(classes) > 2:
+            found.append(_IGNORED)
+            classes.remove(_IGNORED)
+        named = any(column in table.classes for table in tables)
+        if classes == {"0", "1", "-1"} and not named:
             raise UserError(
-                f"{row}: is -1 a third class beside 0 and 1, or does it mean that there is no label?\n"
+                f"{_first(tables, column, '-1')}: is -1 a third class beside 0 and 1, or does it mean that there is no "
+                "label?\n"
                 "Say --set task.no_label=-1 to leave these rows aside, or --set task.no_label=never for three classes"
             )
-        return "-1"
-    marks = {"-", "-1"} & values - set(known)
-    return next(iter(sorted(marks)), "") if known and values - marks else ""
+        if "-1" in classes and (len(classes) > 2 or named):
+            found.append("-1")
+            classes.remove("-1")
+    if all(_number(value) is not None for value in classes) and not any(table.typed for table in tables):
+        # In a column of numbers these are missing ones, which is said of each.
+        doubtful = [value for value in doubtful if value.lower() not in _NULLS]
+    if doubtful and len(classes) > 1:
+        raise UserError(
+            f"{_first(tables, column, doubtful[0])}: is '{doubtful[0]}' a class, or does it mean that there is no "
+            "label?\n"
+            f"Say --set task.no_label='{doubtful[0]}' to leave these rows aside, or --set task.no_label=never if it is "
+            "a class"
+        )
+    return found
+
+
+def _first(tables: Sequence[Table], column: str, label: str) -> str:
+    return next(
+        table.where(row)
+        for table in tables
+        for row, value in enumerate(table.columns[column])
+        if _written(value) == label
+    )
+
+
+def _number(word: Any) -> int | float | None:
+    """Return the number that a label is or spells, a whole one without a point; None for a word."""
+    try:
+        number = read_number(word)
+    except ValueError:
+        return None
+    return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 def _written(value: Any) -> str | None:
     if is_missing(value) or isinstance(value, bool):
         return None
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    number = _number(value)
+    return str(value if number is None else number)
 
 
-def _is_whole(word: str | None) -> bool:
-    return word is not None and re.fullmatch("-?[0-9]+", word) is not None
+def _is_hidden(tables: Sequence[Table], column: str, mark: str) -> bool:
+    return any(all(_written(value) == _written(mark) for value in table.columns[column]) for table in tables)
 
 
 def _with_label(table: Table, column: str, mark: str) -> Table:
-    if not mark:
-        return table
     if mark.lower() in _NULLS:
         kept = [row for row, value in enumerate(table.columns[column]) if not is_missing(value) and value != ""]
         kept = [row for row in kept if str(table.columns[column][row]).lower() != mark.lower()]
     else:
-        kept = [row for row, value in enumerate(table.columns[column]) if _written(value) != mark]
+        kept = [row for row, value in enumerate(table.columns[column]) if _written(value) != _written(mark)]
     if not kept:
-        if mark == "-1":
+        if _written(mark) == "-1":
             return table
         raise UserError(f"{table.origin}: every label is {mark!r}, which means that there is none")
     if left := len(table) - len(kept):
@@ -219,14 +280,16 @@ def _read(train: Table, validation: Table, column: str) -> list[list[Any]]:
     for table, values in zip(tables, splits, strict=True):
         missing = [row for row, value in enumerate(values) if is_missing(value) or value == ""]
         if missing:
+            mark = table.columns[column][missing[0]]
+            mark = "nan" if is_missing(mark) or mark == "" else mark
             raise UserError(
                 f"{table.where(missing[0])}: no label in column '{column}'{other_rows(missing)}; "
-                "leave such rows out with --set task.no_label=nan"
+                f"leave such rows out with --set task.no_label={mark}"
             )
     first = splits[0][0]
     for table, values in zip(tables, splits, strict=True):
         for row, value in enumerate(values):
-            if not isinstance(value, (bool, int, float, str)) or (isinstance(value, float) and math.isinf(value)):
+            if not isinstance(value, (bool, int, float, str)) or _is_endless(value):
                 raise UserError(f"{table.where(row)}: {value!r:.80} in column '{column}' is no label")
             if _type(value) != _type(first):
                 raise UserError(
@@ -238,6 +301,14 @@ def _read(train: Table, validation: Table, column: str) -> list[list[Any]]:
     if any(isinstance(value, float) for values in splits for value in values):
         splits = [[float(value) for value in values] for values in splits]
     return splits
+
+
+def _is_endless(value: Any) -> bool:
+    """Tell whether a label is infinite, or a whole number that no float holds."""
+    try:
+        return not isinstance(value, (str, bool)) and math.isinf(float(value))
+    except OverflowError:
+        return True
 
 
 def _check_spelling(tables: Iterable[Table], splits: list[list[Any]]) -> None:

@@ -20,10 +20,20 @@ def renamed(table: Table, names: Mapping[str, str]) -> Table:
 
 
 def unnested(table: Table) -> Table:
-    """Take the spans of WSC out of the column `target`, in which SuperGLUE's own files have them."""
-    target = table.columns.get("target")
-    if not target or not all(isinstance(value, dict) and set(_SPANS) <= set(value) for value in target):
+    """Take the spans of WSC out of the column `target`, in which SuperGLUE's own files have them.
+
+    Raises:
+        UserError: Some rows have them there and others not; names the first that has not.
+    """
+    target = table.columns.get("target", [])
+    lacking = [row for row, value in enumerate(target) if not (isinstance(value, dict) and set(_SPANS) <= set(value))]
+    if len(lacking) == len(target):
         return table
+    if lacking:
+        raise UserError(
+            f"{table.where(lacking[0])}: no {' and '.join(_SPANS)} in 'target'{other_rows(lacking)}, which other rows "
+            "have there"
+        )
     columns = {name: values for name, values in table.columns.items() if name != "target"}
     fields = dict.fromkeys(key for value in target for key in value)
     spans = {key: [value.get(key) for value in target] for key in fields if key not in columns}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from steadytune.errors import UserError
@@ -38,7 +39,7 @@ def read_split(folder: Path, names: tuple[str, ...], known: Format | None = None
         columns = {n: [v for t in tables for v in t.columns.get(n, [None] * len(t))] for n in names_in_all}
         notes = tuple(dict.fromkeys(note for table in tables for note in table.notes))
         origin = f"{paths[0]} and {len(paths) - 1} more"
-        merged = Table(origin, columns, typed=merged.typed, delimiter=merged.delimiter, notes=notes)
+        merged = replace(merged, origin=origin, columns=columns, numbers=None, unit="row", notes=notes)
     if not len(merged):
         raise UserError(f"{merged.origin} has no rows")
     return merged
@@ -113,6 +114,9 @@ def _saved(folder: Path) -> Iterator[Path]:
     try:
         files = parse_json(read_content(folder / "state.json"))["_data_files"]
         # Names alone: a state may not point elsewhere.
-        yield from [folder / Path(file["filename"]).name for file in files]
+        paths = [folder / Path(file["filename"]).name for file in files]
+        if odd := [path for path in paths if "\0" in path.name]:
+            raise ValueError(f"a file named {odd[0].name!r:.60}")
+        yield from paths
     except (ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise UserError(f"{folder / 'state.json'} is not what save_to_disk writes ({error})") from error

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from steadytune.errors import UserError
@@ -35,6 +35,7 @@ class Table:
         typed: False where every value is a string whatever it stands for (csv).
         delimiter: What stands between the columns of a file of text; "" where nothing does.
         notes: What a reader of the file should know: how it was read where that was found out, and what was left aside.
+        classes: Column -> the names of its numbers from 0 on, where the file says them; -1 is none of them.
     """
 
     origin: str
@@ -44,6 +45,7 @@ class Table:
     typed: bool = True
     delimiter: str = ""
     notes: tuple[str, ...] = ()
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))

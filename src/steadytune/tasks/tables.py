@@ -7,7 +7,8 @@ knows the line of whatever is wrong.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,10 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_C1 = re.compile(rb"[\x80-\x9f]")
 _ROWS_AT_ONCE = 1024
+# Twice what the largest sets of reviews have. Equal values pack to nothing, so that a small file may hold any number.
+_MOST_CELLS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -81,21 +85,35 @@ def _decode(path: Path, content: bytes, encoding: str | None, option: str) -> tu
         # Half of the bytes of Latin letters in UTF-16.
         found = "utf-16-le" if content[1:400:2].count(0) > content[0:400:2].count(0) else "utf-16-be"
     name = encoding or found or "utf-8"
+    if encoding is not None and found is not None and not _same_encoding(encoding, found):
+        raise UserError(
+            f"{path} is marked as {found.removesuffix('-sig')} text, but {option or 'the encoding'} says {encoding}"
+        )
     try:
         text = content.decode(name)
-    except LookupError:
-        raise UserError(f"{path}: there is no encoding '{name}'; utf-8, utf-16, latin-1, cp1252 are some") from None
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         byte = content[error.start]
         if encoding is not None or found is not None:
             raise UserError(f"{path}, line {line}: not {name} text (byte {byte:#04x})") from None
-        way = f", or say --set {option}=latin-1" if option else ""
+        # Windows has letters in this range, Latin-1 nothing that is written; of the rest they are the same.
+        likely = "cp1252" if _C1.search(content) else "latin-1"
+        way = f", or say --set {option}={likely}" if option else ""
         raise UserError(
-            f"{path}, line {line}: not UTF-8 text (byte {byte:#04x}), perhaps Latin-1 (Windows-1252): "
-            f"save it as UTF-8{way}"
+            f"{path}, line {line}: not UTF-8 text (byte {byte:#04x}), perhaps {likely}: save it as UTF-8{way}"
         ) from None
+    except (LookupError, ValueError):
+        raise UserError(f"{path}: there is no encoding {name!r}; utf-8, utf-16, latin-1, cp1252 are some") from None
     return text.removeprefix("\ufeff"), (f"it is {name} text",) if name not in {"utf-8", "utf-8-sig"} else ()
+
+
+def _same_encoding(given: str, marked: str) -> bool:
+    """Tell whether an encoding that somebody names is the one that a file's mark says, such as utf-16-le of utf-16."""
+    try:
+        return codecs.lookup(given).name.startswith(marked.removesuffix("-sig"))
+    except (LookupError, ValueError):
+        # Which is said where it is used.
+        return True
 
 
 def _json(origin: str, text: str) -> Table:
@@ -114,8 +132,8 @@ def _json(origin: str, text: str) -> Table:
         table = _from_rows(origin, [content])
     if len(table) == 1:
         only = {name: values[0] for name, values in table.columns.items()}
-        if list(only) == ["data"] and isinstance(only["data"], list):
-            return _from_rows(origin, only["data"])
+        if (rows := _as_rows(only)) is not None:
+            return _from_rows(origin, rows)
         if (columns := _as_columns(only)) is not None:
             return Table(origin, columns)
     return table
@@ -137,6 +155,21 @@ def _from_rows(origin: str, rows: list[Any]) -> Table:
             raise UserError(f"{origin}, row {number}: not a JSON object; each entry holds one example such as {{...}}")
     names = dict.fromkeys(name for row in rows for name in row)
     return Table(origin, {name: [row.get(name) for row in rows] for name in names})
+
+
+def _as_rows(content: dict[str, Any]) -> list[Any] | None:
+    """Return the rows of an object that holds them as "data", beside what is no list, or numbered as pandas does."""
+    data, names = content.get("data"), content.get("columns")
+    if isinstance(data, list) and isinstance(names, list) and all(isinstance(row, list) for row in data):
+        return [dict(zip(names, row, strict=True)) for row in data] if all(len(r) == len(names) for r in data) else None
+    if isinstance(data, list) and not any(isinstance(value, list) for key, value in content.items() if key != "data"):
+        return data if len(content) == 1 or all(isinstance(row, dict) for row in data) else None
+    rows = list(content.values())
+    if len(rows) < 2 or list(content) != list(map(str, range(len(rows)))):
+        return None
+    # Numbers inside too: columns that have no other names, each with its values.
+    named = all(isinstance(row, dict) and not any(name.isdigit() for name in row) for row in rows)
+    return rows if named else None
 
 
 def _as_columns(content: dict[str, Any]) -> dict[str, list[Any]] | None:
@@ -182,10 +215,18 @@ def _columnar(path: Path, content: bytes, suffix: str) -> Table:
             # Version 2 files begin so; what `datasets` writes is a stream.
             reader = pa.ipc.open_file(source) if content.startswith(b"ARROW1") else pa.ipc.open_stream(source)
             if isinstance(reader, pa.RecordBatchFileReader):
-                return _collect(path, (reader.get_batch(i) for i in range(reader.num_record_batches)))
-            return _collect(path, reader)
+                batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
+                return _collect(path, batches, reader.schema)
+            return _collect(path, reader, reader.schema)
         with pa.parquet.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
-            table = _collect(path, file.iter_batches(_ROWS_AT_ONCE))
+            about = file.metadata
+            sizes = [about.row_group(i).total_byte_size for i in range(about.num_row_groups)]
+            if sum(sizes) > LARGEST_TEXT or about.num_rows * about.num_columns > _MOST_CELLS:
+                raise UserError(
+                    f"{path} holds {about.num_rows:,} rows of {about.num_columns} columns, {sum(sizes):,} bytes: at "
+                    f"most {_MOST_CELLS:,} cells and {LARGEST_TEXT:,} bytes are read: take a part of it"
+                )
+            table = _collect(path, file.iter_batches(_ROWS_AT_ONCE), file.schema_arrow)
             if len(table) != file.metadata.num_rows:
                 raise UserError(f"{path} holds {len(table)} rows and says {file.metadata.num_rows}: it is damaged")
             return table
@@ -196,7 +237,7 @@ def _columnar(path: Path, content: bytes, suffix: str) -> Table:
         raise UserError(f"{path} is not a whole {suffix} file ({reason})") from error
 
 
-def _collect(path: Path, batches: Iterable[Any]) -> Table:
+def _collect(path: Path, batches: Iterable[Any], schema: Any) -> Table:
     columns: dict[str, list[Any]] = {}
     size = 0
     for batch in batches:
@@ -210,4 +251,15 @@ def _collect(path: Path, batches: Iterable[Any]) -> Table:
             raise UserError(f"{path}: a column name stands twice in {', '.join(names)}")
         for name, values in batch.to_pydict().items():
             columns.setdefault(name, []).extend(values)
-    return Table(str(path), columns)
+    return Table(str(path), columns, classes=_class_names(schema.metadata or {}))
+
+
+def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, tuple[str, ...]]:
+    """Return the names of classes that Hugging Face datasets writes into a schema."""
+    try:
+        features = parse_json(metadata[b"huggingface"].decode())["info"]["features"]
+        named = {name: feature for name, feature in features.items() if feature.get("_type") == "ClassLabel"}
+        return {name: tuple(map(str, feature["names"])) for name, feature in named.items()}
+    except (KeyError, TypeError, AttributeError, ValueError):
+        # Without them the numbers are the names.
+        return {}

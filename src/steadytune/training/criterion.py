@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from inspect import signature
 from typing import Any
 
@@ -10,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from steadytune.errors import UserError
-from steadytune.training.models import plain_model
-from steadytune.training.predicting import evaluating
+from steadytune.training.models import evaluating, plain_model
 from steadytune.training.seeds import preserved_random_state
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -112,12 +112,34 @@ def check_outputs(kind: str, logits: Tensor, labels: Tensor, highest: int | None
             f"stabilizers speak of one label per example: for a {kind} the labels are {tuple(labels.shape)} "
             f"and the model's output is {tuple(logits.shape)}"
         )
-    outputs = logits.numel() // len(labels)
+    check_highest(highest, logits.numel() // len(labels))
+
+
+def check_highest(highest: int | None, outputs: int) -> None:
+    """Check that a model has an output for each class, or that each choice is one.
+
+    Raises:
+        UserError: It has too few.
+    """
     if highest is not None and highest >= outputs:
         raise UserError(
             f"a label is {highest}, and the model has {outputs} outputs, for the labels 0 to {outputs - 1}: "
             "give it num_labels, or number the classes from 0"
         )
+
+
+def explain_labels(kind: str, logits: Tensor, labels: Tensor) -> None:
+    """Say what is wrong with the classes of a batch that a loss of one's own has failed at, if anything is.
+
+    It is not asked before: such a loss may mean something by a class of -1, or have an output less than classes.
+
+    Raises:
+        UserError: As `check_labels` and `check_outputs`. -100 is what torch leaves out.
+    """
+    if kind == "regression" or labels.dim() != 1 or labels.is_floating_point():
+        return
+    with suppress(RuntimeError):  # of a device that has failed at the labels, too
+        check_outputs(kind, logits, labels, check_labels(kind, labels[labels != -100]))
 
 
 def classes_in(kind: str, logits: Tensor, labels: Tensor) -> Tensor | None:
@@ -130,12 +152,14 @@ def classes_in(kind: str, logits: Tensor, labels: Tensor) -> Tensor | None:
 
 
 def logits_in(outputs: Any) -> Tensor:
-    """Return the logits of what a model returns: a tensor, a mapping, or a tuple, in which a loss of None is skipped.
+    """Return the logits of what a model returns: a tensor, one in `logits`, or the first of a tuple.
+
+    In training scripts the loss stands first there, and is None without labels.
 
     Raises:
         UserError: There are none.
     """
-    found = outputs
+    found = getattr(outputs, "logits", outputs)
     if isinstance(found, Mapping):
         found = found.get("logits")
     if isinstance(found, (tuple, list)):

@@ -43,6 +43,18 @@ def quiet() -> Iterator[None]:
         logging.enable_progress_bar()
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, and each of its parts back into the mode that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def load_tokenizer(name: str) -> Any:
     """Load a model's tokenizer with a padding token, padding where the model does not read."""
     try:
@@ -62,7 +74,8 @@ def load_tokenizer(name: str) -> Any:
 def align_padding(model: nn.Module, tokenizer: Any) -> str | None:
     """Set the padding id of a model's configuration to the tokenizer's, which is what stands in the batches.
 
-    A decoder classifier takes its logits from the last token that is not the configuration's.
+    The row of that id in the token embeddings then learns nothing, where one of another id did not. A decoder
+    classifier takes its logits from the last token that is not the configuration's.
 
     Returns:
         What was said before, in a sentence, if it was another id; None if there was none to contradict.
@@ -73,7 +86,18 @@ def align_padding(model: nn.Module, tokenizer: Any) -> str | None:
         for place in places:
             if place is places[-1] or hasattr(place, "pad_token_id"):
                 place.pad_token_id = used
+        for embedding in _token_embeddings(model) if places else ():
+            if embedding.padding_idx is not None:
+                embedding.padding_idx = used if used < embedding.num_embeddings else None
     return said
+
+
+def _token_embeddings(model: nn.Module) -> Iterator[nn.Embedding]:
+    encoder: Any = encoder_of(model)
+    found = encoder.get_input_embeddings() if isinstance(encoder, PreTrainedModel) else None
+    if isinstance(found, nn.Module):
+        # PEFT may have wrapped them.
+        yield from (module for module in found.modules() if isinstance(module, nn.Embedding))
 
 
 def contradicted_padding(configs: Sequence[Any], used: int | None) -> str | None:

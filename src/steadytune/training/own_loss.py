@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import CellType, CodeType, FunctionType
 from typing import Any
 
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from steadytune.errors import UserError
-from steadytune.training.criterion import logits_in
-from steadytune.training.predicting import evaluating
+from steadytune.training.criterion import explain_labels, logits_in
+from steadytune.training.models import evaluating
 from steadytune.training.seeds import preserved_random_state
 
 _WAY_OUT = "give the loss as compute_loss_func, (outputs, labels, num_items_in_batch) -> mean"
@@ -20,11 +21,34 @@ _WAY_OUT = "give the loss as compute_loss_func, (outputs, labels, num_items_in_b
 def overriding(trainer: object, base: type) -> Callable[..., Any] | None:
     """Return the `compute_loss` of a trainer's class where it takes the place of `base`'s; None where it calls that."""
     function: Any = getattr(type(trainer), "compute_loss", None)
-    code = getattr(function, "__code__", None)
-    if function is base.__dict__["compute_loss"] or code is None or "compute_loss" in code.co_names:
+    if function is base.__dict__["compute_loss"] or not isinstance(function, FunctionType):
+        return None
+    if _calls_on(function, type(trainer), base):
         return None
     bound: Callable[..., Any] = function.__get__(trainer)
     return bound
+
+
+def _calls_on(function: FunctionType, cls: type, base: type) -> bool:
+    """Tell whether a method names `compute_loss`: itself, what it decorates or defines, or a method that it calls."""
+    seen: set[CodeType] = set()
+    ahead: list[Any] = [function]
+    while ahead:
+        one = ahead.pop()
+        if isinstance(one, FunctionType):
+            ahead += [cell.cell_contents for cell in one.__closure__ or () if cell != CellType()]
+            one = one.__code__
+        if not isinstance(one, CodeType) or one in seen:
+            continue
+        if "compute_loss" in one.co_names:
+            return True
+        seen.add(one)
+        ahead += [*one.co_consts, *(getattr(cls, name) for name in one.co_names if _is_own(name, cls, base))]
+    return False
+
+
+def _is_own(name: str, cls: type, base: type) -> bool:
+    return callable(getattr(cls, name, None)) and getattr(cls, name) is not getattr(base, name, None)
 
 
 class OwnLoss:
@@ -33,13 +57,19 @@ class OwnLoss:
     Args:
         compute_loss: (model, inputs) -> loss; calls the model once, and takes nothing but logits from it.
         task_loss: Of logits and labels, for an override that asks the model for its own loss.
+        kind: Gives the kind of task.
 
     Attributes:
         batch: The inputs of the batch at work, with labels and whatever else the override reads.
     """
 
-    def __init__(self, compute_loss: Callable[..., Any], task_loss: Callable[[Tensor, Tensor], Tensor]) -> None:
-        self.compute_loss, self.task_loss = compute_loss, task_loss
+    def __init__(
+        self,
+        compute_loss: Callable[..., Any],
+        task_loss: Callable[[Tensor, Tensor], Tensor],
+        kind: Callable[[], str],
+    ) -> None:
+        self.compute_loss, self.task_loss, self.kind = compute_loss, task_loss, kind
         self.batch: Mapping[str, Any] = {}
         self._model: nn.Module | None = None
         self._checked = False
@@ -74,8 +104,9 @@ class OwnLoss:
     def _check(self, model: nn.Module, inputs: Mapping[str, Any]) -> None:
         rest = {name: value for name, value in inputs.items() if name != "labels"}
         with torch.no_grad(), preserved_random_state(), evaluating(model):
-            real = _scalar(self.compute_loss(model, dict(self.batch)))
+            # First of the logits: with labels that do not fit, what an override raises says little.
             ours = float(self(logits_in(model(**rest)), inputs["labels"]))
+            real = _scalar(self.compute_loss(model, dict(self.batch)))
         if abs(real - ours) > 0.02 * (abs(real) + 0.1):
             raise UserError(
                 f"compute_loss is {real:.4g} for a batch and {ours:.4g} for the logits of that batch alone, so that "
@@ -97,6 +128,7 @@ class OwnLoss:
         except UserError:
             raise
         except Exception as error:
+            explain_labels(self.kind(), logits, labels)
             reason = " ".join(str(error).split())[:120]
             raise UserError(
                 f"compute_loss cannot be had from logits and labels alone ({type(error).__name__}: {reason}): "

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from steadytune.errors import UserError, unknown_name
 from steadytune.records.checks import Kind
-from steadytune.training.models import find_head, pool
+from steadytune.training.criterion import check_highest, check_labels, logits_in
+from steadytune.training.models import evaluating, find_head, pool
 from steadytune.training.padding import read_token
 from steadytune.training.recording import hidden_states, stored
 from steadytune.training.seeds import preserved_random_state
@@ -34,9 +35,13 @@ def check_position(position: str | None) -> None:
         raise unknown_name("position", str(position), get_args(Position))
 
 
-@torch.inference_mode()
 def fields_of(
-    model: nn.Module, batches: Iterable[Any], position: Position | None, kind: Kind | None = None
+    model: nn.Module,
+    batches: Iterable[Any],
+    position: Position | None,
+    kind: Kind | None = None,
+    *,
+    trained: bool = False,
 ) -> dict[str, Any]:
     """Return what `record_run` writes of a model: logits, labels, representations, kind and digest of the examples.
 
@@ -45,6 +50,7 @@ def fields_of(
         batches: As in `record_model`.
         position: As in `record_model`.
         kind: As in `record_model`.
+        trained: Whether a training is over, of which nothing shall be lost: labels that are wrong are left out.
 
     Raises:
         UserError: As `record_model`.
@@ -54,10 +60,15 @@ def fields_of(
     labels: list[Tensor] = []
     states: list[Tensor] = []
     digest = hashlib.sha256()
-    choice = False
+    choice, wrong = False, ""
     first = next(model.parameters(), None)
     device = torch.device("cpu") if first is None else first.device
-    with preserved_random_state(), evaluating(model), _padding_checked(model) as check_padding:
+    with (
+        torch.inference_mode(),
+        preserved_random_state(),
+        evaluating(model),
+        _padding_checked(model) as check_padding,
+    ):
         for batch in batches:
             positional, named, answers = _split(batch)
             inputs = {**{str(place): value for place, value in enumerate(positional)}, **named}
@@ -65,20 +76,26 @@ def fields_of(
             moved = {name: value.to(device) for name, value in named.items()}
             asked = {} if position is None else {"output_hidden_states": True}
             arguments = [value.to(device) for value in positional]
-            outputs = model(*arguments, **moved, **asked)
+            outputs = _asked(model, arguments, moved | asked)
             check_padding(moved)
             logits.append(_logits(outputs))
             if len(logits) == 1:
                 _say_restless(logits[0], _logits(model(*arguments, **moved, **asked)))
-            if answers is not None:
-                labels.append(_checked(answers, *logits[-1].shape))
+            if answers is not None and not wrong:
+                try:
+                    labels.append(checked(answers, *logits[-1].shape))
+                except UserError as error:
+                    if not trained:
+                        raise
+                    wrong = str(error)
+                    warnings.warn(f"{wrong}; recorded without labels", stacklevel=3)
             if position is not None:
                 states.append(_states(outputs, moved.get("attention_mask"), position))
             choice |= "input_ids" in named and named["input_ids"].ndim == 3
     if not logits:
         raise UserError("there is no batch to record")
     fields: dict[str, Any] = {"logits": torch.cat(logits).numpy(), "examples": digest.hexdigest()}
-    if labels:
+    if labels and not wrong:
         fields["labels"] = torch.cat(labels).numpy()
     if states:
         fields["representations"] = stored(torch.cat(states, dim=1).numpy(), "float16")
@@ -92,6 +109,17 @@ def fields_of(
             warnings.warn("hidden states are not finite and are left out", stacklevel=3)
     fields["kind"] = kind or ("choice" if choice else _kind(fields["logits"], fields.get("labels")))
     return fields
+
+
+def _asked(model: nn.Module, arguments: list[Tensor], named: dict[str, Any]) -> Any:
+    try:
+        return model(*arguments, **named)
+    except TypeError as error:
+        if "output_hidden_states" not in named or "output_hidden_states" not in str(error):
+            raise
+        raise UserError(
+            f"{type(model).__name__} takes no output_hidden_states, as models of transformers do: say position=None"
+        ) from error
 
 
 @contextmanager
@@ -129,7 +157,7 @@ def _say_restless(first: Tensor, again: Tensor) -> None:
             f"asked twice about one batch in evaluation mode, the model answers otherwise (by up to {difference:.2g}): "
             "some dropout never rests, and will count as luck of the seed; nn.functional.dropout needs "
             "training=self.training",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
@@ -139,18 +167,6 @@ def group_numbers(groups: Any) -> NDArray[np.int64]:
     if values.dtype.kind in "iu":
         return values.astype(np.int64)
     return np.unique(values.astype(str), return_inverse=True)[1].astype(np.int64)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, and each of its parts back into the mode that it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def labels_in(batch: Any) -> Tensor | None:
@@ -188,15 +204,7 @@ def _update(digest: Any, inputs: Mapping[str, Tensor], labels: Tensor | None) ->
 
 
 def _logits(outputs: Any) -> Tensor:
-    found = getattr(outputs, "logits", outputs)
-    if isinstance(found, Mapping):
-        found = found.get("logits")
-    if isinstance(found, (tuple, list)):
-        # In training scripts the loss stands first, and is None without labels.
-        found = next((one for one in found if isinstance(one, Tensor)), None)
-    if not isinstance(found, Tensor):
-        raise UserError(f"the model returns {type(outputs).__name__}, which holds no logits")
-    found = found.float().cpu()
+    found = logits_in(outputs).float().cpu()
     if found.ndim not in (1, 2):
         raise UserError(
             f"the model returns logits of shape {tuple(found.shape)}: one row per example is needed. "
@@ -205,35 +213,31 @@ def _logits(outputs: Any) -> Tensor:
     return found[:, None] if found.ndim == 1 else found
 
 
-def _checked(labels: Tensor, examples: int, outputs: int) -> Tensor:
-    labels = labels.cpu()
-    check_labels(labels, classes=outputs > 1)
-    flat = labels.flatten()
+def checked(labels: Tensor, examples: int, outputs: int) -> Tensor:
+    """Return the labels of a batch, one per example, classes as whole numbers.
+
+    Args:
+        labels: As the batch holds them.
+        examples: Rows of the batch.
+        outputs: Of the model for an example; one is a number, more are classes or choices.
+
+    Raises:
+        UserError: They are several per example, a class is no output of the model, or a target is not finite.
+    """
+    flat = labels.cpu().flatten()
     if len(flat) != examples or len(labels) != examples:
         raise UserError(
             f"labels of shape {tuple(labels.shape)} for {examples} examples: one label per example is needed, so tasks "
             "with several labels per example are not recorded"
         )
+    if outputs > 1 and bool((flat == flat.long()).all()):
+        flat = flat.long()
+    check_highest(check_labels("regression" if outputs == 1 else "classification", flat, "evaluation set"), outputs)
     return flat.float() if flat.is_floating_point() else flat.long()
 
 
-def check_labels(labels: Tensor, classes: bool) -> None:
-    """Refuse labels that are no class, or no target.
-
-    Raises:
-        UserError: One is not a finite number, or a class is negative.
-    """
-    if labels.is_floating_point() and not bool(torch.isfinite(labels).all()):
-        raise UserError("a label to record is not a finite number: take such examples out")
-    if classes and bool((labels < 0).any()):
-        raise UserError(f"a label to record is {int(labels.min())}: take examples without a class out")
-
-
 def _states(outputs: Any, mask: Tensor | None, position: Position) -> Tensor:
-    try:
-        layers = hidden_states(outputs)[1:]
-    except AttributeError:
-        raise UserError("the model returns no hidden states: leave position out, or give them to record_run") from None
+    layers = hidden_states(outputs)[1:]
     shapes = {tuple(layer.shape) for layer in layers}
     if len(shapes) != 1 or layers[0].ndim != 3:
         raise UserError(f"hidden states must be (examples, tokens, width) in every layer, not {sorted(shapes)}")

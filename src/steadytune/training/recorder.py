@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from contextlib import suppress
 from itertools import count, islice
 from numbers import Real
 from pathlib import Path
@@ -20,8 +22,10 @@ from steadytune.external import record_run
 from steadytune.external.record import another_run, check_place
 from steadytune.records.checks import Kind
 from steadytune.training.padding import say_padding, tokenizer_in
-from steadytune.training.predicting import Position, check_labels, check_position, fields_of, group_numbers, labels_in
+from steadytune.training.predicting import Position, check_position, checked, fields_of, group_numbers, labels_in
 from steadytune.training.seeds import preserved_random_state
+
+_OUTPUTS = ("logits", "representations", "kind", "examples", "seed", "status", "reason")
 
 
 class StabilityRecorder(TrainerCallback):
@@ -90,7 +94,7 @@ class StabilityRecorder(TrainerCallback):
         self.dataset = dataset
         self.position = position
         self.overwrite = overwrite
-        given = dataset[groups] if isinstance(groups, str) else groups
+        given = _column(dataset, groups) if isinstance(groups, str) else groups
         self.groups = None if given is None else group_numbers(given)
         self.kind = kind
 
@@ -105,24 +109,55 @@ class StabilityRecorder(TrainerCallback):
                 for batch in self._batches():
                     if (labels := labels_in(batch)) is None:
                         break
-                    check_labels(labels, classes=fields["kind"] != "regression")
+                    checked(labels, len(labels), fields["logits"].shape[1])
             if self.groups is not None and len(self.groups) != len(self.dataset):
                 raise UserError(f"StabilityRecorder: {len(self.groups)} groups for {len(self.dataset)} examples")
         if state.is_world_process_zero and not self.overwrite and (other := another_run(self.path, args.seed, None)):
             raise UserError(f"StabilityRecorder: {other}")
+        if state.is_world_process_zero:
+            self._try(fields)
+
+    def _try(self, fields: Mapping[str, Any]) -> None:
+        """Record one batch and remove the file: what would be refused when the training is over is refused now."""
+        trial = self.path.with_name(f".{self.path.stem}-trial.safetensors")
+        try:
+            record_run(trial, overwrite=True, **fields)
+        except UserError as error:
+            raise UserError(str(error).replace(str(trial), str(self.path))) from error
+        finally:
+            with suppress(OSError):
+                trial.unlink()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Predict and write, in the main process."""
         if not state.is_world_process_zero:
             return
-        fields, path = self._run(self._batches()), self.path
+        fields, path = self._run(self._batches(), trained=True), self.path
         other = None if self.overwrite else another_run(path, args.seed, fields["examples"])
         if other:
             # A training is over, and nothing of it shall be lost.
-            taken = path
-            path = next(one for n in count(1) if not (one := taken.with_stem(f"{taken.stem}-{n}")).exists())
+            path = _free(path)
             warnings.warn(f"StabilityRecorder: {other}; this run is in {path}", stacklevel=2)
-        record_run(path, seed=args.seed, groups=self.groups, overwrite=True, **fields)
+        self._write(path, fields | {"seed": args.seed, "groups": self.groups})
+
+    def _write(self, path: Path, fields: Mapping[str, Any]) -> None:
+        """Write the run, where that cannot be done elsewhere, and what cannot be written so with its outputs alone."""
+        outputs = {name: fields[name] for name in _OUTPUTS if name in fields}
+        first: Exception | None = None
+        for what in (fields, outputs):
+            for place in (path, Path.cwd() / path.name, Path(tempfile.gettempdir()) / path.name):
+                free = place if place == path else _free(place)
+                try:
+                    record_run(free, overwrite=True, **what)
+                except (UserError, OSError) as error:
+                    first = first or error
+                    continue
+                if first is not None:
+                    less = f", with {', '.join(outputs)} alone" if what is outputs else ""
+                    warnings.warn(f"StabilityRecorder: {first}; this run is in {free}{less}", stacklevel=3)
+                return
+        assert first is not None
+        raise first
 
     def _batches(self, limit: int | None = None) -> Iterator[Any]:
         # It knows the collator and which columns the model takes, but may sort or split the examples.
@@ -131,21 +166,22 @@ class StabilityRecorder(TrainerCallback):
         # A generator, so that the loader draws its random seed where the random state is kept.
         yield from islice(DataLoader(prepared.dataset, batch_size=size, collate_fn=prepared.collate_fn), limit)
 
-    def _run(self, batches: Iterable[Any]) -> dict[str, Any]:
+    def _run(self, batches: Iterable[Any], trained: bool = False) -> dict[str, Any]:
         model: nn.Module = self.trainer.model
-        fields = fields_of(model, batches, self.position, self.kind)
-        if "labels" not in fields:
+        fields = fields_of(model, batches, self.position, self.kind, trained=trained)
+        if "labels" not in fields and not trained:
             raise UserError(
                 "StabilityRecorder records classifiers and regressions, and the batches hold no 'labels': "
                 "give what the model says to steadytune.record_run"
             )
-        names = getattr(model.config, "id2label", None) or {}
+        names = getattr(getattr(model, "config", None), "id2label", None) or {}
         if fields["kind"] == "classification" and len(names) == fields["logits"].shape[1]:
             fields["label_names"] = [str(names[number]) for number in sorted(names)]
         if (
             self.trainer.compute_metrics is not None
             and not self.trainer.args.batch_eval_metrics
             and "status" not in fields
+            and "labels" in fields
         ):
             try:
                 fields["scores"] = self._metrics(fields)
@@ -164,6 +200,21 @@ class StabilityRecorder(TrainerCallback):
         named = metrics if isinstance(metrics, Mapping) else {"score": metrics}
         numbers = {str(name).removeprefix("eval_"): _number(value) for name, value in named.items()}
         return {name: number for name, number in numbers.items() if number is not None}
+
+
+def _free(path: Path) -> Path:
+    """Return the path, or where a file is there, one beside it that is free."""
+    names = (path.with_stem(f"{path.stem}-{n}") if n else path for n in count())
+    return next(name for name in names if not name.exists())
+
+
+def _column(dataset: Any, name: str) -> Any:
+    try:
+        return dataset[name]
+    except Exception as error:  # of anybody's dataset
+        raise UserError(
+            f"StabilityRecorder: the dataset has no column '{name:.60}': give groups as a list, one for each example"
+        ) from error
 
 
 def _number(value: Any) -> float | None:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from steadytune.errors import UserError
 from steadytune.training.models import pool
 
 _HALF_MAX = 65504.0
@@ -53,12 +54,16 @@ def logits_of(
 
 
 def hidden_states(outputs: Any) -> tuple[Tensor, ...]:
-    """Return the hidden states that a transformers model was asked for; of an encoder-decoder those of the encoder."""
-    states: tuple[Tensor, ...] | None = getattr(outputs, "hidden_states", None)
-    if states is None:
-        states = outputs.encoder_hidden_states
-    assert states is not None
-    return states
+    """Return the hidden states that a transformers model was asked for; of an encoder-decoder those of the encoder.
+
+    Raises:
+        UserError: It returns none.
+    """
+    for name in ("hidden_states", "encoder_hidden_states"):
+        states: tuple[Tensor, ...] | None = getattr(outputs, name, None)
+        if states is not None:
+            return states
+    raise UserError("the model returns no hidden states: say position=None, or give them to steadytune.record_run")
 
 
 def stored(representations: NDArray[np.float32], dtype: str) -> NDArray[Any]:

@@ -25,6 +25,7 @@ from steadytune.training.criterion import (
     check_outputs,
     check_own_loss,
     classes_in,
+    explain_labels,
     kind_of,
     logits_in,
     task_criterion,
@@ -230,7 +231,11 @@ class Stabilization:
     def _task_loss(self, logits: Tensor, labels: Tensor, highest: int | None) -> Tensor:
         if not self._own_criterion:
             check_outputs(self.kind, logits, labels, highest)
-        return self.criterion(logits, labels)
+        try:
+            return self.criterion(logits, labels)
+        except Exception:
+            explain_labels(self.kind, logits, labels)
+            raise
 
     def loss(self, model: nn.Module, inputs: Mapping[str, Any]) -> tuple[Tensor, Any]:
         """Return a batch's loss and the model's outputs: the task loss, with what the methods make of it in training.

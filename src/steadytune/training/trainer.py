@@ -57,6 +57,7 @@ class StableTrainer(Trainer):
 
     loss_is_scaled_for_ga = False
     _step_sizes: Sequence[int] = ()
+    _whole_step = _prepared = False
     _weight = 1.0
     args: TrainingArguments
     optimizer: Any
@@ -71,6 +72,7 @@ class StableTrainer(Trainer):
             raise UserError(str(error)) from error
         self.task_kind = task_kind
         self._complete = False
+        self._gradients: list[Tensor] = []
         super().__init__(*args, **kwargs)
         self._complete = True
         self._refuse_what_does_not_work()
@@ -107,7 +109,7 @@ class StableTrainer(Trainer):
         if self.compute_loss_func is not None:
             raise UserError("compute_loss is overridden and compute_loss_func is given: which of them is meant?")
         self.__dict__["compute_loss"] = partial(StableTrainer.compute_loss, self)
-        return OwnLoss(own, self._default_loss)
+        return OwnLoss(own, self._default_loss, lambda: self.stabilization.kind)
 
     def _default_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return task_criterion(self.stabilization.kind, self.args.label_smoothing_factor)(logits, labels)
@@ -173,6 +175,7 @@ class StableTrainer(Trainer):
         super().create_optimizer(model)
         if given is None:
             self.optimizer = self.stabilization.prepare_optimizer(self.optimizer)
+            self._prepared = True
         made: torch.optim.Optimizer = self.optimizer
         return made
 
@@ -184,17 +187,20 @@ class StableTrainer(Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """Return the mean task loss of the batch, or what the stabilizers make of it while the model trains."""
-        self._stabilized = True
         with self.accelerator.autocast():
             if self._own_loss is not None:
                 if not isinstance(model, nn.Module):  # an override that reaches this method on other ways
                     raise UserError(
-                        f"{type(self).__name__}.compute_loss: call super().compute_loss(model, inputs, ...)"
+                        f"{type(self).__name__}.compute_loss calls StableTrainer's where that is not seen: call "
+                        "super().compute_loss in the method itself"
                     )
                 inputs = self._own_loss.inputs(model, inputs)
             loss, outputs = self.stabilization.loss(model, inputs)
         if model.training and self._weight != 1:
             loss = loss * self._weight
+        if model.training and loss.requires_grad:
+            # What is returned here may be left unused: its gradient says what it counts for.
+            loss.register_hook(self._gradients.append)
         if isinstance(outputs, tuple):
             outputs = (loss, *outputs)  # where the Trainer looks for it, in models without named outputs
         return (loss, outputs) if return_outputs else loss
@@ -202,20 +208,43 @@ class StableTrainer(Trainer):
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Train on one batch, in one pass or in as many as a stabilizer makes."""
         inputs = self._prepare_inputs(inputs)
-        once = partial(super().training_step, model, inputs, num_items_in_batch)
-        self._stabilized, self._weight = False, self._weight_of(inputs)
+        plain_step = super().training_step
+
+        def once() -> Tensor:
+            passed = len(self._gradients)
+            loss: Tensor = plain_step(model, inputs, num_items_in_batch)
+            if self._has(_IN_THE_LOSS) and not any(bool(gradient != 0) for gradient in self._gradients[passed:]):
+                raise UserError(
+                    f"{type(self).__name__}.compute_loss leaves out the stabilizers: return what super().compute_loss "
+                    "returns, or give the loss as compute_loss_func"
+                )
+            return loss
+
+        self._whole_step, self._weight = True, self._weight_of(inputs)
         try:
             loss = self.stabilization.passes(once, inputs)
         finally:
             self._weight = 1.0
-        if self.stabilizers and not self._stabilized:
-            raise UserError(
-                f"{type(self).__name__}.compute_loss leaves out the stabilizers: call super().compute_loss in it, or "
-                "give the loss as compute_loss_func"
-            )
         if self.accelerator.sync_gradients:
             self.stabilization.after_backward()
         return loss
+
+    def _has(self, hooks: Iterable[str]) -> bool:
+        return any(method.has(hook) for method in self.stabilizers for hook in hooks)
+
+    def check_step(self) -> None:
+        """Check that the gradients of a step were made by the stabilizers, before the optimizer takes it.
+
+        Raises:
+            UserError: A subclass has a `training_step` that goes past them.
+        """
+        missed = (not self._gradients and self._has(_IN_THE_LOSS)) or (not self._whole_step and self._has(_IN_THE_STEP))
+        self._gradients.clear()
+        self._whole_step = False
+        if missed:
+            raise UserError(
+                f"{type(self).__name__}.training_step leaves out the stabilizers: call super().training_step in it"
+            )
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """Return the batches of a step as `Trainer` does, and remember how many examples they have."""
@@ -246,7 +275,16 @@ class StableTrainer(Trainer):
         return super()._get_grad_norm(model, grad_norm=grad_norm)
 
     def begin(self) -> None:
-        """Let the stabilizers look at the training set."""
+        """Let the stabilizers look at the training set.
+
+        Raises:
+            UserError: A subclass makes the optimizer in a way that goes past them.
+        """
+        if self._has(_IN_THE_OPTIMIZER) and not self._prepared:
+            raise UserError(
+                f"{type(self).__name__} leaves the stabilizers out of the optimizer: call super().create_optimizer in "
+                "create_optimizer"
+            )
         self.stabilization.begin(self._training_batches, self.state.max_steps, self.state.global_step)
 
     def _training_batches(self) -> Iterator[Mapping[str, Tensor]]:
@@ -310,7 +348,10 @@ class StableTrainer(Trainer):
         self.stabilization.unequip()
 
 
-_CHANGE_THE_OPTIMIZER = ("wrap_head", "parameter_groups", "optimizer")
+_IN_THE_LOSS = ("task_loss", "penalty", "train_step")
+_IN_THE_STEP = ("train_step", "after_backward")
+_IN_THE_OPTIMIZER = ("parameter_groups", "optimizer")
+_CHANGE_THE_OPTIMIZER = ("wrap_head", *_IN_THE_OPTIMIZER)
 
 
 def _with_arguments(arguments: TrainingArguments, stabilizers: Sequence[Stabilizer]) -> TrainingArguments:
@@ -328,6 +369,9 @@ class _Hooks(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.begin()
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.check_step()
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not self.trainer.accelerator.optimizer_step_was_skipped:

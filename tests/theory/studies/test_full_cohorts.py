@@ -1,4 +1,5 @@
 import math
+import os
 
 import numpy as np
 import pytest
@@ -92,7 +93,10 @@ def test_a_file_that_was_changed_is_trained_again(specs, tmp_path, trained):
         path.write_text(content)
         (cohort,) = cohorts_stability(specs(["standard"]), 2, tmp_path)
         assert cohort.status == "done"
-    assert len(trained) == 4
+    path.unlink()
+    os.mkfifo(path)
+    assert cohorts_stability(specs(["standard"]), 2, tmp_path)[0].status == "done"
+    assert len(trained) == 5
 
 
 @pytest.mark.parametrize("change", [("travelled", "traveled"), ('"labels"', '"classes"'), ('"exact"', '"measured"')])

@@ -22,8 +22,7 @@ from steadytune.errors import UserError
 from steadytune.study import RunSpec
 from steadytune.training.criterion import Criterion, task_criterion
 from steadytune.training.data import batches, run_data
-from steadytune.training.models import build_model
-from steadytune.training.predicting import evaluating
+from steadytune.training.models import build_model, evaluating
 from steadytune.training.seeds import preserved_random_state, spread
 
 Batch = Mapping[str, Tensor] | tuple[Tensor, Tensor]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
-from steadytune.files import canonical_json, sha256, write_text
+from steadytune.files import canonical_json, read_content, sha256, write_text
 from steadytune.stabilizers.freeze import Freeze
 from steadytune.study import RunSpec
 from steadytune.tasks import load_task
@@ -255,8 +255,8 @@ def _studied(job: _Job, progress: Progress) -> CohortStability:
 def _kept(job: _Job) -> CohortStability | None:
     """Return what the folder holds of a cohort; None if that is nothing, or not what is written."""
     try:
-        checksum, content = job.path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
+        checksum, content = read_content(job.path).decode("utf-8").splitlines()
+    except ValueError:
         return None
     if sha256(content.encode()) != checksum:
         return None
