@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import html
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LINES = 20
-"""Most lines of a `repr`."""
+LINES, WIDTH = 20, 200
+"""Most lines of a `repr`, and most characters of each."""
 
 _ROWS = 60
 
 
-class Shown(ABC):
-    """A result that says what it holds; `summary()` is the whole text, of which `repr` shows the beginning."""
+class Shown:
+    """A result that says what it holds: `summary()` is the whole text, and `repr` its beginning."""
 
-    @abstractmethod
     def summary(self) -> str:
         """Return what a reader should know, in lines."""
+        raise NotImplementedError
 
-    @abstractmethod
     def to_frame(self) -> pd.DataFrame:
         """Return the numbers as a data frame."""
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         """Return at most 20 lines of the summary."""
-        lines = self.summary().splitlines()
-        if len(lines) <= LINES:
-            return "\n".join(lines)
-        return "\n".join([*lines[: LINES - 1], f"... {len(lines) - LINES + 1} more lines: summary()"])
+        lines = [line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..." for line in self.summary().splitlines()]
+        if len(lines) > LINES:
+            lines = [*lines[: LINES - 1], f"... and {len(lines) - LINES + 1} lines more: summary()"]
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        """Return the summary's first line and the data frame, as a notebook shows them."""
+        """Return the first line of the summary and the data frame, for a notebook."""
         title = html.escape(self.summary().partition("\n")[0])
         return f"<p><b>{title}</b></p>" + self.to_frame().to_html(max_rows=_ROWS, float_format="{:.4g}".format)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import yaml
 from pydantic import (
     BeforeValidator,
     Field,
@@ -25,7 +26,11 @@ from steadytune.config import LARGEST, Config, first_problem, read_yaml
 from steadytune.errors import UserError
 from steadytune.files import canonical_json, sha256
 from steadytune.seeds import MOST_SEEDS, SeedGrid, Seeds, one_or_many, spelled
+from steadytune.shown import Shown
 from steadytune.stabilizers import Stabilizer, check_together, parse_stabilizer, stabilizer_names, unknown_stabilizer
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OFFLINE_MODEL = "minilm"
 MOST_RUNS = 100_000
@@ -275,7 +280,7 @@ def _distinct(what: str, names: list[str]) -> None:
         raise ValueError(f"{what} '{repeated}' stands twice")
 
 
-class Study(Config):
+class Study(Shown, Config):
     """Models x tasks x recipes x seeds.
 
     Attributes:
@@ -369,6 +374,19 @@ class Study(Config):
             UserError: The file is missing, is not YAML, or says something that a study cannot say.
         """
         return cls.parse(read_yaml(path), str(path))
+
+    def summary(self) -> str:
+        """Return the study as YAML, with the number of its runs."""
+        runs = sum(1 for _ in self.grid())
+        body = yaml.safe_dump(self.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
+        return f"Study of {runs} runs\n{body}"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row per run: model, task, recipe and seed."""
+        import pandas as pd
+
+        rows = [(model, task.name, recipe, seeds.label) for model, task, recipe, seeds in self.grid()]
+        return pd.DataFrame(rows, columns=["model", "task", "recipe", "seed"])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that `parse` reads back."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,10 @@ from steadytune.analysis.value import Value
 from steadytune.errors import UserError, unknown_name
 from steadytune.measures import fleiss_kappa, intraclass_correlation, layer_distances, pair_mean, score_spread
 from steadytune.records import Cohort
+from steadytune.shown import Shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PREDICTION_MEASURES = ("disagreement", "kappa", "jensen_shannon")
 REPRESENTATION_MEASURES = ("svcca", "procrustes", "cka")
@@ -54,8 +58,8 @@ _MEASURING = 0.7
 Distances = dict[str, NDArray[np.float64]]
 
 
-@dataclass(frozen=True, eq=False)
-class Profile:
+@dataclass(frozen=True, eq=False, repr=False)
+class Profile(Shown):
     """All measures of one cohort.
 
     Attributes:
@@ -82,6 +86,27 @@ class Profile:
     notes: tuple[str, ...]
     first_notes: tuple[str, ...] = ()
     copied: bool = False
+
+    def summary(self) -> str:
+        """Return every measure with its 95 % interval, those of representations at the last layer, and the notes."""
+        lines = [f"Profile of {self.cohort.name or 'these runs'}: {len(self.cohort)} runs, 95 % intervals"]
+        last = {value.measure: value for value in (self.mean, *self.values)}
+        for name, value in last.items():
+            ends = "" if math.isnan(value.low) else f" [{value.low:.4g}, {value.high:.4g}]"
+            null = "" if math.isnan(value.null) else f", null {value.null:.4g}"
+            layer = f" (layer {value.layer})" if value.layer is not None else ""
+            lines.append(
+                f"  {name}{layer}: " + ("unknown" if math.isnan(value.value) else f"{value.value:.4g}{ends}{null}")
+            )
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row per measure and layer: value, ends of the interval, and null."""
+        import pandas as pd
+
+        columns = ("measure", "layer", "value", "low", "high", "null")
+        every = (self.mean, *self.values)
+        return pd.DataFrame([[getattr(value, name) for name in columns] for value in every], columns=list(columns))
 
     def last(self, measure: str) -> Value:
         """Return a measure's value, of a representation measure that at the last layer; NaN of one it does not have.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -26,6 +26,10 @@ from steadytune.records.checks import (
     read_groups,
     read_list,
 )
+from steadytune.shown import Shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _KINDS_WITH_CLASSES: tuple[Kind, ...] = ("classification", "choice")
 _OUTPUTS = ("logits", "probabilities", "predictions")
@@ -85,8 +89,8 @@ class _Predictions:
         return None if given is None else _following(np.asarray(given, dtype=np.int64))
 
 
-@dataclass(frozen=True, eq=False)
-class Cohort:
+@dataclass(frozen=True, eq=False, repr=False)
+class Cohort(Shown):
     """K runs that differ in their seeds alone, N evaluation examples, C classes. Only finished runs are counted in K.
 
     Everything may be left out that is not known, as long as something says how many runs there are. Arrays may be NumPy
@@ -374,6 +378,40 @@ class Cohort:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def summary(self) -> str:
+        """Return what the runs are, what they score and what is held of them."""
+        lines = [f"Cohort {self.name or '(without a name)'}: {len(self)} runs, {self.kind}"]
+        if len(self) and self.scored:
+            scale = self.scale
+            ends = sorted({float(np.nanmin(self.scores)), float(np.nanmax(self.scores))})
+            shown = " to ".join(f"{scale.factor * end:.4g}" for end in ends)
+            lines.append(f"  {self.metric_name}: {shown}{' points' if scale.unit else ''}")
+        if self.failed is not None:
+            lines.append(f"  no better than always giving one answer: {int(np.count_nonzero(self.failed))}")
+        lines += [f"  seed {lost.seed} {lost.status}: {lost.reason}" for lost in self.lost]
+        for name in ("logits", "probabilities", "predictions", "labels", "groups", "representations", "generations"):
+            held = self.__dict__.get(name, self.__dict__.get(f"given_{name}"))
+            if held is not None:
+                first = held[0] if len(held) and name in ("representations", "generations") else held
+                each = "each " if first is not held else ""
+                shape = f"{len(first)} texts" if name == "generations" else f"{np.shape(first)}"
+                lines.append(f"  {name}: {each}{shape}")
+        return "\n".join([*lines, *(f"  {name} read: {said}" for name, said in self.read.items()), *self.notes])
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row per run: seed, score, whether it failed (None where unknown), seconds."""
+        import pandas as pd
+
+        unknown = [None] * len(self)
+        return pd.DataFrame(
+            {
+                "seed": list(self.seeds),
+                "score": self.scores,
+                "failed": unknown if self.failed is None else self.failed,
+                "seconds": unknown if self.seconds is None else self.seconds,
+            }
+        )
 
     @property
     def name(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -55,6 +55,31 @@ class RunRecord(Config):
     checksums: dict[str, str] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def row(self) -> dict[str, Any]:
+        """Return a line of runs.csv: column -> value, None where unknown."""
+        spec = self.spec
+        return {
+            "run": spec.id,
+            "model": spec.model,
+            "task": spec.task.name,
+            "recipe": spec.recipe,
+            "seed": spec.seeds.label,
+            "init_seed": spec.seeds.init,
+            "order_seed": spec.seeds.order,
+            "dropout_seed": spec.seeds.dropout,
+            "data_seed": spec.seeds.data,
+            "status": self.status,
+            "failed": self.failed,
+            "metric": self.metric,
+            "score": self.score,
+            "majority_score": self.majority_score,
+            "seconds": self.seconds,
+            "reason": self.reason,
+            **{f"scores.{name}": value for name, value in self.scores.items() if name != self.metric},
+            **{f"measurements.{name}": value for name, value in self.measurements.items()},
+            **{f"timings.{name}": value for name, value in self.timings.items() if name != "total"},
+        }
 
     @property
     def failed(self) -> bool:

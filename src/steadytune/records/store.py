@@ -9,10 +9,11 @@ import shlex
 import shutil
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -36,7 +37,11 @@ from steadytune.records.cohort import Cohort, LostRun
 from steadytune.records.examples import read_examples
 from steadytune.records.record import NotUnderstood, RunRecord
 from steadytune.records.trained import as_trained, difference
+from steadytune.shown import Shown
 from steadytune.study import RunSpec, Study
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ARRAYS = "arrays.safetensors"
 # What is kept beside study.yaml, a folder each.
@@ -50,7 +55,7 @@ class _Stray(CorruptFile):
     """A run in the place of another, which no command removes."""
 
 
-class RunStore:
+class RunStore(Shown):
     """The output folder of one study.
 
     study.yaml holds the study with versions, runs/<id>/ one finished run each, examples/ the evaluation texts, cache/
@@ -105,6 +110,26 @@ class RunStore:
         except OSError as error:
             raise UserError(f"cannot write into the folder {path}: {error.strerror}") from error
         return cls(path)
+
+    def summary(self) -> str:
+        """Return the folder, and for each cohort how many runs there are and what became of them."""
+        records = self.records()
+        groups: dict[str, list[RunRecord]] = {}
+        for record in records:
+            groups.setdefault(" / ".join(record.spec.cohort), []).append(record)
+        lines = [f"RunStore {self.path}: {len(records)} runs"]
+        for name, members in groups.items():
+            counts = Counter(record.status for record in members)
+            at_chance = sum(record.status == "done" and record.failed for record in members)
+            said = ", ".join(f"{count} {status}" for status, count in counts.items())
+            lines.append(f"  {name}: {said}" + (f", {at_chance} no better than one answer" if at_chance else ""))
+        return "\n".join([*lines, *(f"  left out: {what}" for what in self.skipped)])
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row per run, as in runs.csv."""
+        import pandas as pd
+
+        return pd.DataFrame([record.row() for record in self.records()])
 
     @property
     def study(self) -> Study:

@@ -250,34 +250,9 @@ def components_csv(comparison: Comparison) -> str:
 
 def runs_csv(records: Sequence[RunRecord]) -> str:
     """Return runs.csv: a row per run, then a column for each further metric, measurement and timing of any run."""
-    rows = [_run_row(record) for record in records]
+    rows = [record.row() for record in records]
     columns = dict.fromkeys(name for row in rows for name in row)
     return csv_text(tuple(columns), rows)
-
-
-def _run_row(record: RunRecord) -> dict[str, Any]:
-    spec = record.spec
-    return {
-        "run": spec.id,
-        "model": spec.model,
-        "task": spec.task.name,
-        "recipe": spec.recipe,
-        "seed": spec.seeds.label,
-        "init_seed": spec.seeds.init,
-        "order_seed": spec.seeds.order,
-        "dropout_seed": spec.seeds.dropout,
-        "data_seed": spec.seeds.data,
-        "status": record.status,
-        "failed": record.failed,
-        "metric": record.metric,
-        "score": record.score,
-        "majority_score": record.majority_score,
-        "seconds": record.seconds,
-        "reason": record.reason,
-        **{f"scores.{name}": value for name, value in record.scores.items() if name != record.metric},
-        **{f"measurements.{name}": value for name, value in record.measurements.items()},
-        **{f"timings.{name}": value for name, value in record.timings.items() if name != "total"},
-    }
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:

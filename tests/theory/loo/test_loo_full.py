@@ -117,7 +117,7 @@ def test_seeds_and_left_out_examples_stand_in_two_columns(specs, tmp_path):
     # With seeds held fixed, far less moves than when they change; and a seed's column knows nothing of other seeds.
     assert both.leave_one_out.weights.max() < both.seed.weights[0, 1]
     assert both.leave_one_out.weights[1].tolist() == second.leave_one_out.weights[0].tolist()
-    assert np.isnan(second.table()["seed"]).all()
+    assert np.isnan(second.to_frame()["seed"]).all()
     assert both.seed.loss[0, 1] == pytest.approx(np.abs(both.losses[0] - both.losses[1]).mean())
     assert both.leave_one_out.loss == pytest.approx(np.abs(both.left_out_losses - both.losses))
 

@@ -120,11 +120,11 @@ def test_seeds_and_left_out_examples_are_never_mixed():
     drawn = leave_one_out(features, labels, seeds=[0, 1, 2], scale=3.0)
 
     assert shared.seed.weights.max() == shared.seed.loss.max() == 0
-    assert shared.table().loc["weights", "seed"] == 0 < shared.table().loc["weights", "leave_one_out"]
+    assert shared.to_frame().loc["weights", "seed"] == 0 < shared.to_frame().loc["weights", "leave_one_out"]
     for k in range(3):
         alone = leave_one_out(features, labels, seeds=[k], scale=3.0)
         assert alone.leave_one_out.weights[0] == pytest.approx(drawn.leave_one_out.weights[k], rel=1e-9)
-        assert np.isnan(alone.table()["seed"]).all()
+        assert np.isnan(alone.to_frame()["seed"]).all()
     expected = np.linalg.norm(drawn.weights[0] - drawn.weights[2])
     assert drawn.seed.weights[0, 2] == drawn.seed.weights[2, 0] == pytest.approx(expected)
     assert drawn.seed.loss[0, 2] == pytest.approx(np.abs(drawn.losses[0] - drawn.losses[2]).mean())

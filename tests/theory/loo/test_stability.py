@@ -20,7 +20,7 @@ def _stability(seeds=2, n=3):
 
 
 def test_the_table_has_the_two_instabilities_in_two_columns():
-    table = _stability().table()
+    table = _stability().to_frame()
 
     assert list(table.columns) == ["leave_one_out", "seed"]
     assert table.loc["weights"].tolist() == [3, 10]
@@ -32,8 +32,8 @@ def test_the_table_has_the_two_instabilities_in_two_columns():
 def test_a_single_seed_has_no_seed_instability():
     stability = _stability(seeds=1)
 
-    assert stability.table()["seed"].isna().all()
-    assert stability.table().loc["weights", "leave_one_out"] == 2
+    assert stability.to_frame()["seed"].isna().all()
+    assert stability.to_frame().loc["weights", "leave_one_out"] == 2
     assert "not measured" in " ".join(stability.describe())
 
 

@@ -47,7 +47,7 @@ def test_every_cohort_has_the_numbers_that_it_has_alone(specs, tmp_path):
     few = cohorts[1]
     alone = leave_one_out_full([spec for spec in runs if spec.recipe == "few"], 2, cache=tmp_path / "other")
     row = few.summary()
-    for name, values in alone.table().iterrows():
+    for name, values in alone.to_frame().iterrows():
         assert row[f"loo_{name}"] == values["leave_one_out"]
         assert row[f"seed_{name}"] == values["seed"]
     assert row["travelled"] == alone.travelled.mean()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,10 @@ from steadytune.errors import UserError, unknown_name
 from steadytune.external.sides import read_sides
 from steadytune.metrics import Scale
 from steadytune.records import Cohort, RunStore
+from steadytune.shown import Shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEFAULT_BASELINE = "standard"
 VERDICT = ("mean", "sd_ratio", "failed", "disagreement", "prediction_rmse")
@@ -226,8 +231,8 @@ class DifferenceRow(NamedTuple):
     test: str
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Shown):
     """All cohorts of a study.
 
     Attributes:
@@ -277,6 +282,30 @@ class Comparison:
             for found, by in zip(others, by_recipe, strict=True):
                 compared[found] = Row(found, reference, by, tests, planned)
         return [compared[found] for found in self.profiles]
+
+    def summary(self) -> str:
+        """Return the verdict, a paragraph for each recipe."""
+        from steadytune.analysis.comparison.verdict import verdict
+
+        lines = [f"Comparison of {len(self.profiles)} cohorts"]
+        for (model, task), sentences in verdict(self).items():
+            lines += [" on ".join(filter(None, (model, task)))] if model or task else []
+            lines += [line for sentence in sentences for line in textwrap.wrap(sentence, 100, subsequent_indent="  ")]
+        return "\n".join(lines)
+
+    def to_frame(self, what: Literal["measures", "differences"] = "measures") -> pd.DataFrame:
+        """Return measures.csv or differences.csv as a data frame.
+
+        Args:
+            what: A row per cohort, measure and layer; or a row per recipe, measure and test against the baseline.
+        """
+        import pandas as pd
+
+        if what not in ("measures", "differences"):
+            raise unknown_name("table", what, ("measures", "differences"))
+        if what == "measures":
+            return pd.DataFrame(self.measures_rows(), columns=list(MeasureRow._fields))
+        return pd.DataFrame(self.difference_rows(), columns=list(DifferenceRow._fields))
 
     def measures_rows(self) -> list[MeasureRow]:
         """Return measures.csv, a row per cohort, measure and layer."""

@@ -7,10 +7,11 @@ each part says which: `groups`, `subsampling`, `consistency`.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -28,6 +29,10 @@ from steadytune.analysis.validity.groups import KnownGroups, known_groups
 from steadytune.analysis.validity.recommendation import Evidence, Recommendation, recommend
 from steadytune.analysis.validity.subsampling import Layers, Subsample, steps, subsample
 from steadytune.measures import pair_mean
+from steadytune.shown import Shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,8 @@ class Convergence:
     pairs: tuple[Association, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Validation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Validation(Shown):
     """What is known about the measures of one model on one task.
 
     Attributes:
@@ -68,6 +73,21 @@ class Validation:
     agreements: tuple[Agreement, ...]
     overall: Overall
     recommendation: Recommendation
+
+    def summary(self) -> str:
+        """Return which measures to report, and why."""
+        cohort = self.profiles[0].cohort
+        where = " on ".join(filter(None, (cohort.model, cohort.task))) or "these runs"
+        lines = [f"Validation of the measures of {where}, over {len(self.profiles)} cohorts"]
+        wrapped = (textwrap.wrap(one, 100, subsequent_indent="  ") for one in self.recommendation.sentences)
+        return "\n".join([*lines, *(line for sentence in wrapped for line in sentence)])
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return validity.csv as a data frame: a row per number of every analysis."""
+        import pandas as pd
+
+        cohort = self.profiles[0].cohort
+        return pd.DataFrame(list(_rows(cohort.model, cohort.task, self)), columns=list(ValidityRow._fields))
 
 
 class ValidityRow(NamedTuple):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from steadytune.measures import pair_mean
+from steadytune.shown import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,8 +65,8 @@ def stacked(rows: Sequence[Differences]) -> Differences:
     return Differences(*map(np.stack, zip(*(row._values() for row in rows), strict=True)))
 
 
-@dataclass(frozen=True)
-class Stability:
+@dataclass(frozen=True, repr=False)
+class Stability(Shown):
     """Leave-one-out stability of a training, with its stability over seeds beside it.
 
     Leave-one-out compares A(S) and A(S^i), trained with the same seeds; the seed column compares A(S) and A(S), trained
@@ -92,7 +93,7 @@ class Stability:
     left_out_losses: Float64Array
     left_out_predictions: NDArray[np.int64]
 
-    def table(self) -> pd.DataFrame:
+    def to_frame(self) -> pd.DataFrame:
         """Return a row per quantity of `Differences`, and two columns.
 
         "leave_one_out" is the mean over examples and seeds; of the loss that is the pointwise hypothesis stability.
@@ -108,6 +109,11 @@ class Stability:
             },
             index=pd.Index(names, name="quantity"),
         )
+
+    def summary(self) -> str:
+        """Return the table, and below it what was compared and what the numbers do not cover."""
+        title = f"Stability of a training on {self.n} examples: leave-one-out beside seeds"
+        return "\n".join([title, self.to_frame().to_string(float_format="{:.4g}".format), *self.describe()])
 
     def describe(self) -> list[str]:
         """Return sentences: what was compared, and what the numbers do not cover."""

@@ -93,7 +93,7 @@ class CohortStability:
         row |= {"batch_size": training.batch_size, "frozen": self.frozen}
         row |= {"left_out": len(exact.examples) if exact else 0, "seeds": len(exact.seeds) if exact else 0}
         row["travelled"] = float(exact.travelled.mean()) if exact else math.nan
-        means = exact.table() if exact else None
+        means = exact.to_frame() if exact else None
         for name, kind in product(QUANTITIES, ("leave_one_out", "seed")):
             column = f"{kind.replace('leave_one_out', 'loo')}_{name}"
             row[column] = math.nan if means is None else float(means[kind][name])

@@ -63,7 +63,7 @@ class TaskStability:
 
     def summary(self) -> dict[str, Any]:
         """Return one row: "loo_..." and "seed_..." of every quantity, the bound with its terms, and ranks."""
-        means = self.exact.table().to_dict()
+        means = self.exact.to_frame().to_dict()
         row = {**self.names, "left_out": len(self.rows), "seeds": len(self.exact.seeds)}
         for name in QUANTITIES:
             row |= {f"loo_{name}": means["leave_one_out"][name], f"seed_{name}": means["seed"][name]}
