@@ -304,3 +304,12 @@ def test_columns_cannot_be_named_where_an_example_is_more_than_two_texts(tmp_pat
 def test_no_answer_to_a_question_is_left_aside(tmp_path):
     with pytest.raises(UserError, match=r"task.no_label is not for 'super_glue/multirc'"):
         load_task(TaskSpec(name="super_glue/multirc", path=str(tmp_path), no_label="-1"))
+
+
+def test_an_answer_without_a_label_is_named(tmp_path):
+    rows = [{"paragraph": "p", "question": "q", "answer": f"a {n}", "label": n % 2} for n in range(4)]
+    pd.DataFrame(rows).to_json(tmp_path / "train.jsonl", orient="records", lines=True)
+    rows[2]["label"] = None
+    pd.DataFrame(rows).to_json(tmp_path / "validation.jsonl", orient="records", lines=True)
+    with pytest.raises(UserError, match=r"validation.jsonl, line 3: no label .* reads all answers"):
+        load_task(TaskSpec(name="super_glue/multirc", path=str(tmp_path)))

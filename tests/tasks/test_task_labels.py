@@ -155,6 +155,11 @@ def test_hidden_benchmark_labels_are_recognised():
         match([0, 1], ("a", "b"), [-1, -1])
 
 
+def test_hidden_labels_are_recognised_beside_words():
+    with pytest.raises(UserError, match="v: every label is -1"):
+        match(["a", "b"], ("a", "b"), ["-1", "-1"], typed=False)
+
+
 def test_a_benchmark_regression_takes_numbers_only():
     assert match([1, 2, 5], ())[1].dtype == np.float64
     with pytest.raises(UserError, match="column 'label' should hold numbers"):

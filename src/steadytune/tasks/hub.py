@@ -17,7 +17,7 @@ from steadytune.tasks.layouts import COPA, MULTIRC, WIC, WSC, Layout, pair, sing
 from steadytune.tasks.official import COLA_HEADER, renamed, unnested
 from steadytune.tasks.reading import Grouped, group_multirc, group_record, ungrouped
 from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
-from steadytune.tasks.table import Table
+from steadytune.tasks.table import Table, is_missing, other_rows
 
 REPOSITORIES = {"glue": "nyu-mll/glue", "super_glue": "aps/super_glue"}
 PROBE_SECONDS = 5.0
@@ -180,6 +180,15 @@ def _labelled(splits: list[Grouped], spec: TaskSpec, benchmark: Benchmark) -> li
     """Return both splits without the rows that have no label; what reads answers together needs all of them."""
     train, validation = splits
     if train.questions is not None:
+        for table in (train.table, validation.table):
+            lacking = [
+                row for row, value in enumerate(table.column(spec.label, "task.label=NAME")) if is_missing(value)
+            ]
+            if lacking:
+                raise UserError(
+                    f"{table.where(lacking[0])}: no label in column '{spec.label}'{other_rows(lacking)}, but the "
+                    "metric reads all answers to a question: use a file with all labels"
+                )
         return splits
     kept = labelled(train.table, validation.table, spec.label, spec.no_label, benchmark.labels)
     return [Grouped(table) for table in kept]

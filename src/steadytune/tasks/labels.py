@@ -351,8 +351,9 @@ def _is_null(value: Any) -> bool:
 
 
 def _check_hidden(train: Table, validation: Table, splits: list[list[Any]]) -> None:
-    for table, values in zip((train, validation), splits, strict=True):
-        if all(value == -1 for value in values) and (table is train or -1 not in splits[0]):
+    written = [{_written(value) for value in values} for values in splits]
+    for table, values in zip((train, validation), written, strict=True):
+        if values == {"-1"} and (table is train or "-1" not in written[0]):
             raise UserError(
                 f"{table.origin}: every label is -1, as in a test set that keeps its labels secret; use one with labels"
             )

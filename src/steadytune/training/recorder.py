@@ -37,7 +37,8 @@ class StabilityRecorder(TrainerCallback):
     What is recorded: logits, labels, hidden states in half precision, a digest of the evaluation examples, the seed,
     and what `compute_metrics` says. The model of the end is used, under `load_best_model_at_end` the best one. Its mode
     and all random states stay as they are. As training begins one batch is tried, twice, and all labels are looked at,
-    so that a mistake costs no training. A training whose outputs are not finite is recorded as diverged. What
+    so that a mistake costs no training; what cannot be written in the end is written elsewhere, or without what does
+    not fit, with a warning. A training whose outputs are not finite is recorded as diverged. What
     `compute_metrics` gives beside numbers is left out.
     Under torchrun the main process alone predicts and writes.
 

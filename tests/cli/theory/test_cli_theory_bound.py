@@ -71,7 +71,6 @@ def test_a_study_file_gives_models_tasks_and_settings_and_each_cohort_is_trained
         (["--left-out", 21], "has 20 training examples: 21 of them cannot be left out"),
         (["--products", 1], "1 products tell no beta"),
         (["--set", "training.setting=head"], "not of setting 'head'"),
-        (["--set", "training.train_size=2"], "are of one class"),
         (["--set", "training.train_sise=2"], "train_sise"),
         (["--set", "recipes={mmr: {stabilizers: [mmr]}}"], "recipe 'mmr' has stabilizers"),
     ],
@@ -82,6 +81,10 @@ def test_what_cannot_be_bounded_is_refused(bound, tmp_path, words, said):
     assert not out.exists()
 
 
+def test_a_training_set_of_one_class_is_refused(bound, tmp_path):
+    assert "are of one class" in refused(*bound[:-1], "training.train_size=2", *QUICK, "--out", tmp_path / "out")
+
+
 def test_options_are_refused_before_a_task_or_model_is_looked_for(tmp_path):
     words = ["theory", "bound", "--model", "nowhere", "--task", "nowhere", "--out", tmp_path / "out"]
     assert "learning_rate must be positive and finite" in refused(*words, "--learning-rate", 0)
@@ -89,7 +92,7 @@ def test_options_are_refused_before_a_task_or_model_is_looked_for(tmp_path):
 
 def test_too_many_examples_to_leave_out_of_a_later_task_are_refused_before_the_first_is_trained(bound, tmp_path):
     few, out = made_task(tmp_path / "few", [0, 1] * 10), tmp_path / "out"
-    words = [*bound, "--task", few, "--set", "training.train_size=null", "--left-out", 21, "--out", out]
+    words = [*bound[:-2], "--task", few, "--left-out", 21, "--out", out]
     assert "has 20 training examples: 21 of them cannot be left out" in refused(*words, *QUICK)
     assert not out.exists()
 

@@ -121,7 +121,7 @@ def test_an_interrupted_study_ends_its_processes_and_goes_on_with_what_is_missin
         (["--learning-rate", 1e9], "beyond the stability limit"),
         (["--workers", 0], "--workers is for full fine-tuning: leave it out, or give --examples"),
         (
-            ["--recipe", "standard", "--set", "recipes={a: {}, b: {training: {learning_rate: 1e-5, epochs: 9}}}"],
+            ["--set", "recipes={a: {}, b: {training: {learning_rate: 1e-5, epochs: 9}}}"],
             "recipes 'a' and 'b' have the same features and heads, and would be the same training",
         ),
         (["--set", "recipes={a: {}, b: {stabilizers: [{mhloss: {heads: 1}}]}}"], "recipes 'a' and 'b' have the same"),

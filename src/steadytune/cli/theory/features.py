@@ -59,7 +59,8 @@ def features(
     from steadytune.theory.studies.varied import ON_FEATURES, SMALL_ON_FEATURES
 
     check_folder(out)
-    content = study_content(None, {"model": model, "task": task, "seeds": 1}, settings, command="theory features")
+    options = {"model": model, "task": task}
+    content = study_content(None, options, settings, defaults={"seeds": 1}, command="theory features")
     training = content.setdefault("training", {})
     if isinstance(training, dict) and training.setdefault("setting", "head") != "head":
         raise UserError("features are frozen, which is setting 'head': leave training.setting out")
