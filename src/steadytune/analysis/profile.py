@@ -134,6 +134,11 @@ def profile(cohort: Cohort) -> Profile:
     Raises:
         UserError: The arrays of the cohort do not fit together or hold NaN.
     """
+    if not isinstance(cohort, Cohort):
+        raise UserError(
+            f"a profile is that of one cohort (store.cohort(recipe=...), st.read_runs, st.Cohort), not of "
+            f"{type(cohort).__name__}: st.compare takes a whole folder"
+        )
     return profile_all([cohort])[0]
 
 

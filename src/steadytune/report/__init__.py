@@ -32,7 +32,7 @@ _MEASURING = 0.8
 
 
 def write_report(
-    store: RunStore,
+    store: RunStore | str | Path,
     comparison: Comparison | None = None,
     validations: Mapping[tuple[str, str], Validation] | None = None,
     progress: Callable[[float], None] | None = None,
@@ -41,7 +41,7 @@ def write_report(
     """Compare the runs of a folder and write report.html and the CSV files into it.
 
     Args:
-        store: The folder.
+        store: The folder, or its path.
         comparison: What `compare(store)` gave, if it is there already.
         validations: What `validate(comparison.profiles)` gave, if it is there already.
         progress: Called with the share of the work that is done.
@@ -54,6 +54,8 @@ def write_report(
         UserError: There are no runs yet, or the folder cannot be written into.
     """
     report = progress or (lambda share: None)
+    if not isinstance(store, RunStore):
+        store = RunStore(store)
     if comparison is None:
         comparison = compare(store, progress=lambda share: report(_MEASURING * share))
     if validations is None:

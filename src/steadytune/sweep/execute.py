@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+from steadytune.errors import UserError
 from steadytune.records import RunStore
 from steadytune.study import RunSpec, Study
 from steadytune.sweep.listener import Listener
@@ -16,14 +18,19 @@ _POLL_SECONDS = 0.5
 
 
 def run(
-    study: Study, out: str | Path, *, workers: int = 1, listener: Listener | None = None, retry_failed: bool = False
+    study: Study | Mapping[str, Any] | str | Path,
+    out: str | Path,
+    *,
+    workers: int = 1,
+    listener: Listener | None = None,
+    retry_failed: bool = False,
 ) -> RunStore:
     """Train every run of a study that its folder does not hold yet. The main job.
 
     A run that diverges or raises becomes a record, and the sweep goes on. Several processes may work on one folder.
 
     Args:
-        study: What to run.
+        study: What to run: a study, its plain data, or the path of a YAML file.
         out: Folder of the study; made if it is not there.
         workers: Processes that train at the same time; 1 trains in this process, 0 means what the machine has room for.
         listener: Hears of progress.
@@ -37,6 +44,7 @@ def run(
     """
     from steadytune.training.versions import versions
 
+    study = _study(study)
     specs = plan(study)
     store = RunStore.create(out, study, versions())
     if retry_failed:
@@ -61,6 +69,16 @@ def run(
         elif missing:
             work(store, missing, hears)
     return store
+
+
+def _study(given: Study | Mapping[str, Any] | str | Path) -> Study:
+    if isinstance(given, Study):
+        return given
+    if isinstance(given, Mapping):
+        return Study.parse(given, "study")
+    if isinstance(given, (str, Path)):
+        return Study.from_yaml(given)
+    raise UserError(f"what is run is a study (st.Study), its plain data or a YAML file, not {type(given).__name__}")
 
 
 def work(store: RunStore, specs: Sequence[RunSpec], listener: Listener) -> None:

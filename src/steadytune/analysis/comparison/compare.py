@@ -325,7 +325,7 @@ class Comparison(Shown):
 
 
 def compare(
-    runs: RunStore | Iterable[Cohort] | Iterable[str | Path],
+    runs: RunStore | str | Path | Cohort | Iterable[Cohort] | Iterable[str | Path],
     baseline: str | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Comparison:
@@ -343,7 +343,8 @@ def compare(
     9 %, see `difference`.
 
     Args:
-        runs: The folder of a study, cohorts, or paths of folders that hold the runs of a recipe each, see `read_sides`.
+        runs: The folder of a study or its path, one cohort or several, or paths of folders that hold the runs of a
+            recipe each, see `read_sides`.
         baseline: Recipe to compare with; by default "standard", or the first recipe where there is no such.
         progress: Called with the share of the work that is done.
 
@@ -364,14 +365,19 @@ def compare(
     return Comparison(profiles, {group: _baseline(recipes, baseline) for group, recipes in groups.items()})
 
 
-def _cohorts(runs: RunStore | Iterable[Cohort] | Iterable[str | Path]) -> Sequence[Cohort]:
+def _cohorts(runs: RunStore | str | Path | Cohort | Iterable[Cohort] | Iterable[str | Path]) -> Sequence[Cohort]:
     if isinstance(runs, RunStore):
         return runs.cohorts()
     if isinstance(runs, (str, Path)):
         return RunStore(runs).cohorts()
-    listed = list(runs)
+    listed = [runs] if isinstance(runs, Cohort) else list(runs) if isinstance(runs, Iterable) else [runs]
     cohorts = [one for one in listed if isinstance(one, Cohort)]
     paths = [one for one in listed if not isinstance(one, Cohort)]
+    for one in paths:
+        if not isinstance(one, (str, Path)):
+            raise UserError(
+                f"what is compared is a folder (st.RunStore or its path) or cohorts, not {type(one).__name__}"
+            )
     if cohorts and paths:
         raise UserError("paths and cohorts are mixed: read all of them with st.read_runs, or give paths alone")
     return paired_by_seed(read_sides(paths)) if paths else cohorts

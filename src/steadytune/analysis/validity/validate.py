@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -124,12 +124,13 @@ class ValidityRow(NamedTuple):
 
 
 def validate(
-    profiles: Iterable[Profile], *, layers: Layers = "last", progress: Callable[[int, int], None] | None = None
+    profiles: Iterable[Profile] | Any, *, layers: Layers = "last", progress: Callable[[int, int], None] | None = None
 ) -> dict[tuple[str, str], Validation]:
     """Examine the measures of a study, from what was measured already but for the sub-samples.
 
     Args:
-        profiles: All cohorts of the study, as `Comparison.profiles` holds them.
+        profiles: All cohorts of the study, as `Comparison.profiles` holds them; or the comparison, or whatever
+            `compare` takes.
         layers: Whether sub-samples measure representations at the last layer alone or at all.
         progress: Called with the parts of the work that are done and their number.
 
@@ -137,7 +138,7 @@ def validate(
         (model, task) -> what is known; without those of which no cohort has two runs.
     """
     groups: dict[tuple[str, str], list[Profile]] = {}
-    for profile in profiles:
+    for profile in _profiles(profiles):
         if len(profile.cohort) > 1:
             groups.setdefault((profile.cohort.model, profile.cohort.task), []).append(profile)
     everyone = [profile for group in groups.values() for profile in group]
@@ -175,6 +176,15 @@ def _validate(
         overall=overall,
         recommendation=recommend(Evidence(tuple(profiles), groups, subsamples, tuple(agreements))),
     )
+
+
+def _profiles(given: Any) -> Iterable[Profile]:
+    from steadytune.analysis.comparison.compare import Comparison, compare
+
+    listed = given.profiles if isinstance(given, Comparison) else given
+    if isinstance(listed, (list, tuple)) and all(isinstance(one, Profile) for one in listed):
+        return listed
+    return compare(given).profiles
 
 
 def converge(profile: Profile) -> Convergence | None:

@@ -52,7 +52,7 @@ class Unmeasured(UserError):
         self.status = status
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FullStability(Stability):
     """Leave-one-out stability of full fine-tuning. Directions are those of the last layer, whose features move as well.
 

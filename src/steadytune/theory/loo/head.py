@@ -20,7 +20,7 @@ from steadytune.training.linear.problems import Loss
 from steadytune.training.linear.smoothness import smoothness
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HeadStability(Stability):
     """Leave-one-out stability of head tuning.
 

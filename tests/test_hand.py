@@ -1,0 +1,117 @@
+"""The package in the hand: names, mistakes in one line, results that print shortly."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import numpy as np
+import pandas as pd
+import pytest
+from commands import command
+from made_runs import made_store
+
+import steadytune as st
+from steadytune.theory.loo.head import leave_one_out
+
+LABELS = np.arange(12) % 2
+COHORT = st.Cohort(logits=np.random.default_rng(0).normal(size=(4, 12, 2)), labels=LABELS, recipe="standard")
+
+MISTAKES = {
+    "Study(sedes=3)": (lambda folder: st.Study(sedes=3), "did you mean 'seeds'"),
+    "Study(3)": (lambda folder: st.Study(3), "by name"),
+    "Study(training={'epoch': 1})": (
+        lambda folder: st.Study(model="minilm", task="acceptability", training={"epoch": 1}),
+        "did you mean 'epochs'",
+    ),
+    "Study(recipes=['mrr'])": (
+        lambda folder: st.Study(model="minilm", task="acceptability", recipes=["mrr"]),
+        "did you mean 'mmr'",
+    ),
+    "Study(seeds='many')": (
+        lambda folder: st.Study(model="minilm", task="acceptability", seeds="many"),
+        "seeds",
+    ),
+    "Training(learning_rate=-1)": (lambda folder: st.Training(learning_rate=-1), "learning_rate"),
+    "Seeds(init=0)": (lambda folder: st.Seeds(init=0), "order: is missing"),
+    "Recipe(stabilizers='mmr+')": (lambda folder: st.Recipe(stabilizers=["mmr", "mmr"]), "mmr"),
+    "MMR(alfa=1)": (lambda folder: st.MMR(alfa=1), "did you mean 'alpha'"),
+    "MMR(0.1)": (lambda folder: st.MMR(0.1), "by name"),
+    "MMR(alpha='x')": (lambda folder: st.MMR(alpha="x"), "alpha"),
+    "SURT(texts='gone')": (lambda folder: st.SURT(texts=str(folder / "gone.txt")), "cannot be read"),
+    "run('study.yaml')": (lambda folder: st.run(folder / "study.yaml", folder / "x"), "no study file"),
+    "run(3)": (lambda folder: st.run(3, folder / "x"), "a study"),
+    "run({})": (lambda folder: st.run({"sedes": 3}, folder / "x"), "did you mean 'seeds'"),
+    "RunStore('x')": (st.RunStore, "no study.yaml"),
+    "compare(3)": (lambda folder: st.compare(3), "not int"),
+    "compare([])": (lambda folder: st.compare([]), "nothing to compare"),
+    "compare('x')": (st.compare, "no study.yaml"),
+    "profile([cohort])": (lambda folder: st.profile([COHORT]), "one cohort"),
+    "profile.last('foo')": (lambda folder: st.profile(COHORT).last("disagrement"), "did you mean 'disagreement'"),
+    "write_report('x')": (st.write_report, "no study.yaml"),
+    "validate(3)": (lambda folder: st.validate(3), "not int"),
+    "to_frame('x')": (lambda folder: st.compare(COHORT).to_frame("x"), "measures"),
+    "read_runs('x')": (lambda folder: st.read_runs(folder / "x"), "no file or folder"),
+    "Cohort()": (lambda folder: st.Cohort(), "a cohort needs"),
+    "Cohort(labels of other size)": (
+        lambda folder: st.Cohort(logits=np.zeros((2, 3, 2)), labels=[0, 1]),
+        "labels must be",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_every_mistake_is_said_in_a_line_or_two(mistake, tmp_path):
+    make, said = MISTAKES[mistake]
+    with pytest.raises(st.UserError) as raised:
+        make(tmp_path)
+    assert said in str(raised.value)
+    assert len(str(raised.value).splitlines()) <= 2
+    assert "pydantic" not in str(raised.value)
+
+
+def test_the_package_lists_what_there_is_and_loads_it_when_asked():
+    names = dir(st)
+    assert all(name == "__version__" or not name.startswith("_") for name in names)
+    assert all(getattr(st, name) is not None for name in names)
+    assert {"compare", "validate", "measures", "metrics", "theory", "__version__"} <= set(names)
+    assert st.__version__ == version("steadytune")
+    code = "import sys, steadytune as st; st.__version__, dir(st); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_command_line_says_its_version():
+    result = command("--version")
+    assert (result.code, result.out) == (0, f"steadytune {version('steadytune')}\n")
+
+
+def test_results_print_shortly_and_are_data_frames(tmp_path):
+    store = made_store(tmp_path / "out")
+    cohort = store.cohort(recipe="standard")
+    comparison = st.compare(store)
+    features = np.random.default_rng(1).normal(size=(12, 3)) + 2 * LABELS[:, None]
+    shown = {
+        "store": (store, len(store.records())),
+        "cohort": (cohort, len(cohort)),
+        "profile": (st.profile(cohort), 1 + len(st.profile(cohort).values)),
+        "comparison": (comparison, len(comparison.measures_rows())),
+        "study": (store.study, sum(1 for _ in store.study.grid())),
+        "stability": (leave_one_out(features, LABELS, seeds=range(2), steps=20), 4),
+        **{f"validation {key}": (found, None) for key, found in st.validate(comparison).items()},
+    }
+    for name, (result, rows) in shown.items():
+        assert 2 <= len(repr(result).splitlines()) <= 20, name
+        assert repr(result).splitlines()[0] in result.summary(), name
+        frame = result.to_frame()
+        assert isinstance(frame, pd.DataFrame), name
+        assert rows is None or len(frame) == rows, name
+        assert "<table" in result._repr_html_(), name
+
+
+def test_every_door_takes_a_folder_its_path_or_cohorts(tmp_path):
+    store = made_store(tmp_path / "out")
+    frames = [st.compare(given).to_frame() for given in (store, store.path, str(store.path), store.cohorts())]
+    for frame in frames[1:]:
+        pd.testing.assert_frame_equal(frame, frames[0])
+    assert len(st.compare(store.cohorts()[0]).profiles) == 1
+    assert st.write_report(str(store.path))[0].is_file()
+    assert st.validate(store.path).keys() == st.validate(st.compare(store).profiles).keys()
