@@ -3,7 +3,6 @@ import hashlib
 
 import pytest
 import torch
-from pydantic import ValidationError
 from transformers import (
     AutoTokenizer,
     BertConfig,
