@@ -58,6 +58,7 @@ class TaskSpec(Config):
             label is one.
         encoding: Of files of text that are not UTF-8, such as latin-1.
         metric: A metric instead of the task's own.
+        positive: Of two classes the one that F1, ROC AUC and average precision speak of; it becomes class 1.
         train_examples: Size of the generated training set.
         validation_examples: Size of the generated validation set.
         seed: Seed of the generated task.
@@ -71,6 +72,7 @@ class TaskSpec(Config):
     no_label: Annotated[str | None, BeforeValidator(_spelled_label)] = None
     encoding: str | None = None
     metric: str | None = None
+    positive: Annotated[str | None, BeforeValidator(_spelled_label)] = None
     train_examples: Annotated[int, Field(ge=2, le=1_000_000)] = 300
     validation_examples: Annotated[int, Field(ge=2, le=1_000_000)] = 400
     seed: int = 0

@@ -155,6 +155,15 @@ def test_a_folder_per_seed_names_the_runs(tmp_path):
         st.read_runs(tmp_path)
 
 
+def test_objects_beside_the_arrays_of_a_run_are_left_aside(tmp_path):
+    for run in range(3):
+        metrics = np.array({"test_loss": 0.5}, dtype=object)
+        np.savez(tmp_path / f"s{run}.npz", predictions=PREDICTED[run], label_ids=LABELS, metrics=metrics)
+    cohort = st.read_runs(tmp_path)
+    check(cohort, probable=False)
+    assert "metrics" in cohort.read["left aside"]
+
+
 def test_what_trainers_predict_is_taken(tmp_path):
     for run in range(3):
         np.savez(tmp_path / f"{run}.npz", predictions=np.log(both(run)), label_ids=LABELS)

@@ -138,7 +138,7 @@ def test_a_file_in_the_place_of_the_cache_stops_the_sweep_until_it_is_gone(study
     given = study(seeds=1, training={"setting": setting}, recipes={"surt": surt})
     store = RunStore.create(tmp_path / "out", given, {})
     store.cache.write_text("in the way")
-    with pytest.raises(UserError, match=f"{store.cache}: File exists"):
+    with pytest.raises(UserError, match=f"{store.cache} is a file, .*remove it"):
         run(given, store.path)
     assert store.records() == []
     store.cache.unlink()

@@ -1,10 +1,14 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from steadytune.errors import UserError
 from steadytune.study import TaskSpec
+from steadytune.tasks import load_task
 from steadytune.tasks.files import load_folder
+from steadytune.tasks.metrics import evaluate
 
 ROWS = [{"text": "good", "label": 1}, {"text": "bad", "label": 0}, {"text": "fine", "label": 1}]
 
@@ -144,3 +148,20 @@ def test_choice_labels_are_positions(write_splits):
     assert (task.kind, task.label_names) == ("choice", ("choice1", "choice2"))
     with pytest.raises(UserError, match=r"line 2: label 2 is not one of choice1, choice2 or 0 to 1"):
         load(write_splits([{**row, "label": 1}, {**row, "label": 2}]))
+
+
+def test_of_two_classes_the_positive_one_is_chosen_and_becomes_class_1(tmp_path):
+    rows = [{"text": f"text {n}", "label": "hate" if n % 3 == 0 else "none"} for n in range(12)]
+    for name in ("train", "validation"):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plain = load_task(TaskSpec(name=str(tmp_path), metric="f1"))
+    chosen = load_task(TaskSpec(name=str(tmp_path), metric="f1", positive="hate"))
+    assert (plain.label_names, chosen.label_names) == (("hate", "none"), ("none", "hate"))
+    # Everybody is said to be class 1: of 4 hateful texts of 12 the F1 is 2 * 4 / (12 + 4).
+    logits = np.tile([0.0, 1.0], (12, 1))
+    assert evaluate(["f1"], "classification", logits, chosen.validation)["f1"] == pytest.approx(0.5)
+    assert evaluate(["f1"], "classification", logits, plain.validation)["f1"] == pytest.approx(2 * 8 / (12 + 8))
+    assert chosen.fingerprint != plain.fingerprint
+    assert load_task(TaskSpec(name=str(tmp_path), metric="f1", positive="none")).fingerprint == plain.fingerprint
+    with pytest.raises(UserError, match="did you mean 'hate'"):
+        load_task(TaskSpec(name=str(tmp_path), positive="hat"))

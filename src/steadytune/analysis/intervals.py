@@ -40,6 +40,13 @@ a part of their margin with an SD of 1.6 logits, and where tight runs collapse (
 Of tight runs 20 give 95 90 90 92 90. In 46 % of cohorts of five none collapses: beside every interval of a small cohort
 `failures.failure_words` therefore says how many runs may fail. `benchmarks/coverage.py` makes this table.
 
+Of regressions, mean Pearson correlation, its SD, RMSE between runs, 1 - Pearson's r and 1 - ICC (400 cohorts each):
+
+    runs                                      K = 20               K = 10               K = 5
+    300 examples                              96  98  96 96 96     95  96  98 95 94     96  96 100 94 95
+    60 groups of 8                            93  98  96 95 95     94  96  98 96 95     95  98  99 94 94
+    tight runs, 1 in 7 collapses              92  94  93 93 95     80  78  76 76 77     55  53  55 52 52
+
 Where K runs show no spread at all there is no interval (NaN): one of no width would claim what K runs cannot show.
 Neither is there one of two runs.
 """

@@ -43,7 +43,7 @@ def ls(folder: Annotated[Path, typer.Argument(help="The --out folder of a 'stead
         groups.setdefault(record.spec.cohort, []).append(record)
     for cohort, members in groups.items():
         say(on_one_line(_summary(" / ".join(cohort), members, asked)))
-    missing = sum(1 for _ in store.study.grid()) - len(records) - len(store.skipped)
+    missing = sum(1 for _ in store.study.grid()) - len(records) - store.damaged
     if missing > 0:
         say(f"{missing} of the study's runs are not there yet: {store.resume}")
     if hint := retry_hint(store, records):

@@ -44,7 +44,7 @@ def diagnose(target: str | Path) -> Diagnosis:
         for names, runs in groups.items():
             where = named[names].where if names in named else " / ".join(names)
             recorded += run_findings(runs, where, _chance(store, runs))
-        if (missing := sum(1 for _ in study.grid()) - len(records) - len(store.skipped)) > 0:
+        if (missing := sum(1 for _ in study.grid()) - len(records) - store.damaged) > 0:
             unknown = (*unknown, f"{missing} of the study's runs, which are not there yet")
     elif target.suffix == ".json":
         setups = [arguments_setup(target)]

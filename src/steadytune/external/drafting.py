@@ -240,7 +240,7 @@ def _settled(found: Draft, name: str, key: str) -> str | None:
         pairs = set(zip(first, other, strict=False))
         ours, theirs = {a for a, _ in pairs}, {b for _, b in pairs}
         same = all(a == b for a, b in pairs)
-        if squashed(rival) in _WEAK and not (ours <= theirs or theirs <= ours):
+        if squashed(rival) in _WEAK and (len(theirs) < 2 or not (ours <= theirs or theirs <= ours)):
             # Such as the text of an answer beside a label.
             continue
         # In other words each stands for one; what shares some words and differs in others contradicts.

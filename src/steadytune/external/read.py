@@ -187,13 +187,20 @@ def _npz(path: Path) -> Fields:
         with np.load(path, allow_pickle=False) as file:
             # What is not known may be large. It is read where it is small, as it may tell the order of the examples.
             small = _small(path)
-            return {name: file[name] if _known(name) or name in small else None for name in file}
+            return {name: file[name] if _known(name) else _tried(file, name, small) for name in file}
     except UserError:
         raise
     except Exception as error:  # a file from anywhere can break the reader of zip archives in many ways
         reason = " ".join(str(error).split())[:120]
         reason = "it holds Python objects" if "allow_pickle" in reason else reason
         raise UserError(f"{wrong}: {reason}") from None
+
+
+def _tried(file: Any, name: str, small: set[str]) -> Any:
+    try:
+        return file[name] if name in small else None
+    except ValueError:  # Python objects, such as the metrics of `trainer.predict`
+        return None
 
 
 def _small(path: Path) -> set[str]:

@@ -142,6 +142,11 @@ class RunStore(Shown):
         return tuple(self._skipped.values())
 
     @property
+    def damaged(self) -> int:
+        """How many of what was left out are runs, by the names of their folders."""
+        return sum(_RUN_ID.fullmatch(name) is not None for name in self._skipped)
+
+    @property
     def cache(self) -> Path:
         """Folder of what the seeds share."""
         return self.path / "cache"

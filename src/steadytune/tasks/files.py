@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from steadytune.errors import UserError
+from steadytune.errors import UserError, unknown_name
 from steadytune.metrics import find_metric
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Kind, Reading, Task
@@ -87,6 +87,7 @@ def task_from_tables(
         labels = infer_labels(train, validation, spec.label, regression=wanted)
     else:
         labels = match_labels(train, validation, spec.label, known)
+    labels = _with_positive(spec, labels, own=known is None)
     groups = groups_of(spec, train, validation)
     kind: Kind = "choice" if layout.choices else "classification" if labels[0] else "regression"
     return make_task(
@@ -98,6 +99,19 @@ def task_from_tables(
         validation=Examples(layout.candidates(validation), labels[2], groups=groups[1]),
         reading=reading_of(spec, layout.fields, train, validation),
     )
+
+
+def _with_positive(spec: TaskSpec, labels: Encoded, own: bool) -> Encoded:
+    """Number two classes so that the positive one is class 1, which metrics of one class speak of."""
+    names, *splits = labels
+    if spec.positive is None:
+        return labels
+    if not own or len(names) != 2:
+        what = "the classes are the benchmark's" if not own else f"there are {len(names)} classes"
+        raise UserError(f"task.positive chooses between two classes of your own, but of {spec.name} {what}")
+    if spec.positive not in names:
+        raise unknown_name("class", spec.positive, names)
+    return labels if spec.positive == names[1] else (names[::-1], 1 - splits[0], 1 - splits[1])
 
 
 def _recased(table: Table, spec: TaskSpec) -> Table:
