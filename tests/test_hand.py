@@ -115,3 +115,24 @@ def test_every_door_takes_a_folder_its_path_or_cohorts(tmp_path):
     assert len(st.compare(store.cohorts()[0]).profiles) == 1
     assert st.write_report(str(store.path))[0].is_file()
     assert st.validate(store.path).keys() == st.validate(st.compare(store).profiles).keys()
+
+
+def test_a_profile_takes_level_draws_seed_and_measures():
+    whole = st.profile(COHORT)
+    narrow = st.profile(COHORT, level=0.5)
+    for value, other in zip(whole.values, narrow.values, strict=True):
+        assert value.value == other.value or np.isnan(value.value)
+        if np.isfinite(value.low):
+            assert value.low < other.low < other.high < value.high
+    assert "50 % intervals" in repr(narrow)
+    few = st.profile(COHORT, measures=["disagreement"], resamples=200, seed=1)
+    assert [value.measure for value in few.values] == ["disagreement"]
+    assert few.last("disagreement").low != whole.last("disagreement").low
+    assert few.last("disagreement").low == st.profile(COHORT, resamples=200, seed=1).last("disagreement").low
+    for wrong, said in (
+        ({"measures": ["x"]}, "unknown measure"),
+        ({"level": 95}, "level"),
+        ({"resamples": 3}, "least"),
+    ):
+        with pytest.raises(st.UserError, match=said):
+            st.profile(COHORT, **wrong)

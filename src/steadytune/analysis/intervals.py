@@ -64,13 +64,12 @@ LEVEL = 0.95
 FEWEST = 3
 """Runs below which there is no interval: that of two would be 13 times as wide as their own spread."""
 
-_TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 _ROUNDING = 1e-12
 _LARGEST_EXPONENT = 100.0
 
 
 class Interval(NamedTuple):
-    """An estimate with the ends of its 95 % interval; NaN for what the runs do not determine."""
+    """An estimate with the ends of its interval, at 95 % unless another level is said; NaN for what is not known."""
 
     value: float
     low: float
@@ -105,7 +104,9 @@ def varies(values: ArrayLike) -> bool:
     return bool(np.ptp(np.asarray(values, dtype=np.float64)) > _ROUNDING)
 
 
-def mean_interval(scores: ArrayLike, draws: Draws, lowest: float = -math.inf, highest: float = math.inf) -> Interval:
+def mean_interval(
+    scores: ArrayLike, draws: Draws, lowest: float = -math.inf, highest: float = math.inf, *, level: float = LEVEL
+) -> Interval:
     """Mean of K scores with Student's interval, m -+ t sqrt(V), in which V_r = s^2 / K.
 
     Args:
@@ -113,6 +114,7 @@ def mean_interval(scores: ArrayLike, draws: Draws, lowest: float = -math.inf, hi
         draws: The mean on resampled cohorts.
         lowest: Smallest score that there can be. The interval ends there: no truth lies beyond.
         highest: Largest one.
+        level: How often the interval shall hold the truth.
 
     Returns:
         The mean; without interval for fewer than three runs or identical scores.
@@ -123,11 +125,11 @@ def mean_interval(scores: ArrayLike, draws: Draws, lowest: float = -math.inf, hi
     mean = float(values.mean())
     if len(values) < FEWEST or not varies(values) or not np.isfinite(draws.examples).all():
         return Interval(mean, math.nan, math.nan)
-    half = _half_width(float(values.var(ddof=1)) / len(values), len(values), draws)
+    half = _half_width(float(values.var(ddof=1)) / len(values), len(values), draws, level)
     return Interval(mean, min(mean, max(lowest, mean - half)), max(mean, min(highest, mean + half)))
 
 
-def spread_interval(sd: float, runs: int, draws: Draws, upper: float = math.inf) -> Interval:
+def spread_interval(sd: float, runs: int, draws: Draws, upper: float = math.inf, *, level: float = LEVEL) -> Interval:
     """SD of K scores with a chi-square interval, s sqrt(f / chi2_f), whose f matches the variance V of s^2.
 
     For a chi-square distribution V / s^4 = 2 / f. V_r is that of normal scores, f = K - 1, or the larger one that the
@@ -144,6 +146,7 @@ def spread_interval(sd: float, runs: int, draws: Draws, upper: float = math.inf)
         runs: K.
         draws: The SD on resampled cohorts.
         upper: Largest SD that there can be, half of the range of the scores.
+        level: How often the interval shall hold the truth.
 
     Returns:
         The SD; without interval for fewer than three runs or an SD of zero.
@@ -157,11 +160,11 @@ def spread_interval(sd: float, runs: int, draws: Draws, upper: float = math.inf)
     shared = max(0.0, float(drawn.var()) - (4 * square * own + 2 * own**2) / (runs - 1))
     # With one degree of freedom the upper end is 32 times the value, with two it is six times and holds as often.
     freedom = max(2, 2 / (from_runs + shared / (square * (square + own))))
-    low, high = sd * np.sqrt(freedom / stats.chi2.ppf(_TAILS[::-1], freedom))
+    low, high = sd * np.sqrt(freedom / stats.chi2.ppf(((1 + level) / 2, (1 - level) / 2), freedom))
     return Interval(sd, float(low), max(sd, min(upper, float(high))))
 
 
-def pair_interval(value: float, runs: int, upper: float, draws: Draws) -> Interval:
+def pair_interval(value: float, runs: int, upper: float, draws: Draws, *, level: float = LEVEL) -> Interval:
     """Mean over pairs of runs, or kappa, with Student's interval for its logarithm, m exp(-+ t sqrt(V) / m).
 
     Args:
@@ -169,6 +172,7 @@ def pair_interval(value: float, runs: int, upper: float, draws: Draws) -> Interv
         runs: K.
         upper: Largest value that the measure can take.
         draws: The measure on resampled cohorts.
+        level: How often the interval shall hold the truth.
 
     Returns:
         The value; without interval for fewer than three runs, where all pairs are alike, and where the examples are too
@@ -178,7 +182,7 @@ def pair_interval(value: float, runs: int, upper: float, draws: Draws) -> Interv
         return Interval(value, math.nan, math.nan)
     if not np.isfinite(draws.examples).all():
         return Interval(value, math.nan, math.nan)
-    relative = _half_width(unshrunk(float(draws.runs.var()), runs), runs, draws) / value
+    relative = _half_width(unshrunk(float(draws.runs.var()), runs), runs, draws, level) / value
     # Few runs that hardly differ leave the value open by more than any factor.
     factor = math.exp(min(relative, _LARGEST_EXPONENT))
     # The value itself may lie a rounding error outside its range, and must not lie outside its interval.
@@ -199,10 +203,10 @@ def resampled_error(from_runs: float, runs_freedom: float, draws: Draws) -> tupl
     return math.sqrt(variance), freedom
 
 
-def _half_width(from_runs: float, runs: int, draws: Draws) -> float:
+def _half_width(from_runs: float, runs: int, draws: Draws, level: float) -> float:
     """Half the width of Student's interval: t sqrt(V)."""
     error, freedom = resampled_error(from_runs, runs - 1, draws)
-    return float(stats.t.ppf(_TAILS[1], freedom)) * error
+    return float(stats.t.ppf((1 + level) / 2, freedom)) * error
 
 
 def unshrunk(variance: float, runs: int) -> float:

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from steadytune.analysis.bootstrap import Resamples, resample
+from steadytune.analysis.bootstrap import RESAMPLES, Resamples, resample
 from steadytune.analysis.evaluation import EvaluationError, evaluation_error
 from steadytune.analysis.grouping import count_groups, example_groups
 from steadytune.analysis.halves import SPLITS, half_deviations
-from steadytune.analysis.intervals import UNKNOWN, mean_interval, pair_interval, spread_interval, varies
+from steadytune.analysis.intervals import LEVEL, UNKNOWN, mean_interval, pair_interval, spread_interval, varies
 from steadytune.analysis.notes import prediction_notes, representation_notes, run_notes, score_notes
 from steadytune.analysis.scores import count_examples, possible_scores
 from steadytune.analysis.suspicion import copies, suspicious
@@ -38,6 +38,9 @@ TEXT_MEASURES = ("chrf",)
 
 REGRESSION_MEASURES = ("prediction_rmse", "prediction_correlation", "icc")
 """What a regression, which predicts no classes, has in the place of `PREDICTION_MEASURES`."""
+
+_NAMES = (*MEASURES, *TEXT_MEASURES, *REGRESSION_MEASURES)
+_FEWEST_RESAMPLES = 100
 
 LARGEST = {
     "disagreement": 1.0,
@@ -74,6 +77,7 @@ class Profile(Shown):
             two cohorts with the same examples, or the same seeds, shares what was drawn.
         notes: What a reader must know before trusting a value, one sentence each.
         first_notes: Those of them that come before any number: how files were read, copies, classes in another order.
+        level: How often an interval shall hold the truth.
         copied: Whether runs are copies of one another, so that they are no sample of runs, and nothing has an interval.
     """
 
@@ -85,11 +89,14 @@ class Profile(Shown):
     resampled: Resamples
     notes: tuple[str, ...]
     first_notes: tuple[str, ...] = ()
+    level: float = LEVEL
     copied: bool = False
 
     def summary(self) -> str:
-        """Return every measure with its 95 % interval, those of representations at the last layer, and the notes."""
-        lines = [f"Profile of {self.cohort.name or 'these runs'}: {len(self.cohort)} runs, 95 % intervals"]
+        """Return every measure with its interval, those of representations at the last layer, and the notes."""
+        lines = [
+            f"Profile of {self.cohort.name or 'these runs'}: {len(self.cohort)} runs, {100 * self.level:g} % intervals"
+        ]
         last = {value.measure: value for value in (self.mean, *self.values)}
         for name, value in last.items():
             ends = "" if math.isnan(value.low) else f" [{value.low:.4g}, {value.high:.4g}]"
@@ -114,40 +121,76 @@ class Profile(Shown):
         Raises:
             UserError: There is no measure of that name.
         """
-        every = (*MEASURES, *TEXT_MEASURES, *REGRESSION_MEASURES)
-        if measure not in every:
-            raise unknown_name("measure", measure, every)
+        if measure not in _NAMES:
+            raise unknown_name("measure", measure, _NAMES)
         return next((one for one in reversed(self.values) if one.measure == measure), Value(measure, None, *UNKNOWN))
 
 
-def profile(cohort: Cohort) -> Profile:
-    """Measure a cohort: seven measures, see `Profile.values`, each with a 95 % interval.
+class _Settings(NamedTuple):
+    """How a cohort is measured, see `profile`."""
+
+    level: float = LEVEL
+    resamples: int = RESAMPLES
+    seed: int = 0
+    measures: tuple[str, ...] | None = None
+
+    def has(self, *names: str) -> bool:
+        """Tell whether one of some measures is asked for."""
+        return self.measures is None or any(name in self.measures for name in names)
+
+
+def profile(
+    cohort: Cohort,
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    measures: Iterable[str] | None = None,
+) -> Profile:
+    """Measure a cohort: seven measures, see `Profile.values`, each with an interval.
 
     Only finished runs count. A cohort of one run or none has no instability: every measure is NaN, and a note says so.
 
     Args:
         cohort: K runs that differ in their seeds alone.
+        level: How often an interval shall hold the truth; its coverage was simulated at .95, see `intervals`.
+        resamples: How many cohorts are drawn for the intervals.
+        seed: Of these draws.
+        measures: Names of the measures to take; None for all. Without those of representations a profile is cheap.
 
     Returns:
         The profile; see `Profile` and `intervals` for what the numbers mean and where they fall short.
 
     Raises:
-        UserError: The arrays of the cohort do not fit together or hold NaN.
+        UserError: The arrays of the cohort do not fit together or hold NaN, or a parameter is out of range.
     """
     if not isinstance(cohort, Cohort):
         raise UserError(
             f"a profile is that of one cohort (store.cohort(recipe=...), st.read_runs, st.Cohort), not of "
             f"{type(cohort).__name__}: st.compare takes a whole folder"
         )
-    return profile_all([cohort])[0]
+    wanted = None if measures is None else tuple(measures)
+    for name in wanted or ():
+        if name not in _NAMES:
+            raise unknown_name("measure", name, _NAMES)
+    if not 0 < level < 1:
+        raise UserError(f"level must be between 0 and 1, such as 0.95, not {level:g}")
+    if resamples < _FEWEST_RESAMPLES:
+        raise UserError(f"resamples must be at least {_FEWEST_RESAMPLES}, not {resamples}")
+    return profile_all([cohort], settings=_Settings(level, resamples, seed, wanted))[0]
 
 
-def profile_all(cohorts: Iterable[Cohort], progress: Callable[[float], None] | None = None) -> tuple[Profile, ...]:
+def profile_all(
+    cohorts: Iterable[Cohort],
+    progress: Callable[[float], None] | None = None,
+    settings: _Settings | None = None,
+) -> tuple[Profile, ...]:
     """Measure cohorts, one after the other; the layers and pairs of a cohort share the processors.
 
     Args:
         cohorts: As `profile` takes them.
         progress: Called with the share of the work that is done, in (0, 1], as it grows.
+        settings: The parameters of `profile`.
 
     Returns:
         Their profiles, in order.
@@ -165,37 +208,42 @@ def profile_all(cohorts: Iterable[Cohort], progress: Callable[[float], None] | N
                 if progress is not None:
                     progress((at + share) / len(every))
 
-            found.append(_profile(cohort, report))
+            found.append(_profile(cohort, report, settings or _Settings()))
             report(1.0)
     return tuple(found)
 
 
-def _profile(cohort: Cohort, report: Callable[[float], None]) -> Profile:
+def _profile(cohort: Cohort, report: Callable[[float], None], settings: _Settings) -> Profile:
     tables = _measured(cohort, pair_tables, cohort)
-    states = _representation_distances(cohort, report)
-    resamples = resample(cohort, tables, states.distances, states.deviations)
-    representations = _representation_values(cohort, states, resamples)
-    predictions = _prediction_values(cohort, tables, resamples)
+    compared = settings.has(*REPRESENTATION_MEASURES)
+    states = _representation_distances(cohort, report) if compared else _States({}, {}, {})
+    resamples = resample(
+        cohort, tables, states.distances, states.deviations, resamples=settings.resamples, seed=settings.seed
+    )
+    representations = _representation_values(cohort, states, resamples, settings.level)
+    predictions = _prediction_values(cohort, tables, resamples, settings.level)
     first_notes = (*cohort.notes, *suspicious(cohort))
-    mean, *values = _mean(cohort, resamples), _spread(cohort, resamples), *predictions, *representations
+    scores = _mean(cohort, resamples, settings.level), _spread(cohort, resamples, settings.level)
+    mean, *values = *scores, *predictions, *representations
     copied = bool(copies(cohort))
     if copied:
         mean, *values = (replace(value, low=math.nan, high=math.nan) for value in (mean, *values))
     return Profile(
         cohort=cohort,
         mean=mean,
-        values=tuple(values),
+        values=tuple(value for value in values if settings.has(value.measure)),
         distances={name: table.distances() for name, table in tables.items()} | states.distances,
         evaluation=evaluation_error(cohort),
         resampled=resamples,
         first_notes=first_notes,
+        level=settings.level,
         copied=copied,
         notes=(
             *first_notes,
             *run_notes(cohort),
             *score_notes(cohort),
             *prediction_notes(cohort),
-            *representation_notes(cohort, representations, states.distances),
+            *(representation_notes(cohort, representations, states.distances) if compared else ()),
         ),
     )
 
@@ -212,14 +260,14 @@ def _freedom(cohort: Cohort) -> int:
     return max(1, count_groups(cohort) - 1)
 
 
-def _mean(cohort: Cohort, resamples: Resamples) -> Value:
+def _mean(cohort: Cohort, resamples: Resamples, level: float) -> Value:
     if "mean" not in resamples.both:
         return Value("mean", None, *UNKNOWN)
     draws = resamples.of("mean", _freedom(cohort))
-    return Value("mean", None, *mean_interval(cohort.scores, draws, *possible_scores(cohort)))
+    return Value("mean", None, *mean_interval(cohort.scores, draws, *possible_scores(cohort), level=level))
 
 
-def _spread(cohort: Cohort, resamples: Resamples) -> Value:
+def _spread(cohort: Cohort, resamples: Resamples, level: float) -> Value:
     if np.isnan(cohort.scores).all():
         return Value("sd", None, *UNKNOWN)
     sd = _measured(cohort, score_spread, cohort.scores)
@@ -227,10 +275,10 @@ def _spread(cohort: Cohort, resamples: Resamples) -> Value:
         return Value("sd", None, 0.0 if len(cohort) > 1 else sd, math.nan, math.nan)
     lowest, highest = possible_scores(cohort)
     draws = resamples.of("sd", _freedom(cohort))
-    return Value("sd", None, *spread_interval(sd, len(cohort), draws, (highest - lowest) / 2))
+    return Value("sd", None, *spread_interval(sd, len(cohort), draws, (highest - lowest) / 2, level=level))
 
 
-def _prediction_values(cohort: Cohort, tables: Mapping[str, Pairs], resamples: Resamples) -> list[Value]:
+def _prediction_values(cohort: Cohort, tables: Mapping[str, Pairs], resamples: Resamples, level: float) -> list[Value]:
     runs, freedom = len(cohort), _freedom(cohort)
     measured = {name: float(pair_mean(table.distances())) for name, table in tables.items()}
     if "kappa" in resamples.both and cohort.predictions is not None:
@@ -239,12 +287,14 @@ def _prediction_values(cohort: Cohort, tables: Mapping[str, Pairs], resamples: R
         measured["icc"] = 1 - intraclass_correlation(numbers)
     by_kind = {"generation": (*PREDICTION_MEASURES, *TEXT_MEASURES), "regression": REGRESSION_MEASURES}
     names = by_kind.get(cohort.kind, PREDICTION_MEASURES)
-    return [
-        Value(name, None, *pair_interval(measured[name], runs, largest(name, cohort), resamples.of(name, freedom)))
-        if name in measured
-        else Value(name, None, *UNKNOWN)
-        for name in names
-    ]
+
+    def value(name: str) -> Value:
+        if name not in measured:
+            return Value(name, None, *UNKNOWN)
+        draws = resamples.of(name, freedom)
+        return Value(name, None, *pair_interval(measured[name], runs, largest(name, cohort), draws, level=level))
+
+    return [value(name) for name in names]
 
 
 def largest(measure: str, cohort: Cohort) -> float:
@@ -289,7 +339,7 @@ def _representation_distances(cohort: Cohort, report: Callable[[float], None]) -
     )
 
 
-def _representation_values(cohort: Cohort, states: _States, resamples: Resamples) -> list[Value]:
+def _representation_values(cohort: Cohort, states: _States, resamples: Resamples, level: float) -> list[Value]:
     if not states.distances:
         return [Value(measure, None, *UNKNOWN) for measure in REPRESENTATION_MEASURES]
     freedom = SPLITS if cohort.groups is None else min(SPLITS, _freedom(cohort))
@@ -297,7 +347,9 @@ def _representation_values(cohort: Cohort, states: _States, resamples: Resamples
         Value(
             measure,
             layer + 1,
-            *pair_interval(float(value), len(cohort), LARGEST[measure], resamples.of(measure, freedom, layer)),
+            *pair_interval(
+                float(value), len(cohort), LARGEST[measure], resamples.of(measure, freedom, layer), level=level
+            ),
             null=float(states.nulls[measure][layer]),
         )
         for measure in REPRESENTATION_MEASURES
