@@ -239,3 +239,80 @@ def test_states_with_as_many_layers_as_examples_are_asked_about(tmp_path):
     with pytest.raises(UserError, match="axes=examples-first"):
         st.read_runs(tmp_path)
     assert st.read_runs(tmp_path, columns={"axes": "layers-first"}).representations[0].shape == (6, 6, 3)
+
+
+WORDS = np.array(["Negative", "Positive", "neutral"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "settings"),
+    [
+        # Numbers and words beside each other, on either side.
+        ({"label": WORDS[LABELS], "label_id": LABELS, "prediction": lambda run: WORDS[PREDICTED[run]]}, {}),
+        ({"target": LABELS, "label": WORDS[LABELS], "prediction": PREDICTED.__getitem__}, {}),
+        # Capitals that differ.
+        ({"label": WORDS[LABELS], "prediction": lambda run: np.char.lower(WORDS[PREDICTED[run]])}, {}),
+        # What a pipeline of transformers gives: the prediction is called label.
+        (
+            {"gold": WORDS[LABELS], "label": lambda run: WORDS[PREDICTED[run]], "score": 0.9},
+            {"label": "gold", "prediction": "label"},
+        ),
+        # Few words under the names of generated texts.
+        (
+            {"output": lambda run: WORDS[PREDICTED[run]], "label": WORDS[LABELS]},
+            {"prediction": "output", "label": "label"},
+        ),
+        (
+            {"reference": WORDS[LABELS], "prediction": lambda run: WORDS[PREDICTED[run]]},
+            {"prediction": "prediction", "label": "reference"},
+        ),
+    ],
+)
+def test_predicted_words_are_classes_however_their_columns_are_called(tmp_path, columns, settings):
+    write(tmp_path, columns)
+    if settings:
+        with pytest.raises(UserError) as raised:
+            st.read_runs(tmp_path)
+        assert "--set prediction=" in str(raised.value)
+    cohort = st.read_runs(tmp_path, columns=settings)
+    np.testing.assert_allclose(cohort.scores, SCORES)
+    assert cohort.kind == "classification"
+
+
+def test_scores_of_rows_are_held_against_the_texts(tmp_path):
+    texts = [f"answer {n}" for n in range(ROWS)]
+    right = np.arange(ROWS) % 4 > 0
+    columns = {
+        "target": [f"#### {text}" for text in texts],
+        "filtered_resps": texts,
+        "exact_match": right.astype(float),
+    }
+    cohort = st.read_runs(write(tmp_path, columns))
+    assert any("0.75" in note and "contradicts" in note for note in cohort.notes)
+    (tmp_path / "right").mkdir()
+    references = [text if ok else "other" for text, ok in zip(texts, right, strict=True)]
+    agreeing = st.read_runs(write(tmp_path / "right", {**columns, "target": references}))
+    assert agreeing.scores.tolist() == [0.75] * RUNS
+    assert not any("contradicts" in note for note in agreeing.notes)
+
+
+def test_labels_that_are_minus_one_throughout_are_none(tmp_path):
+    cohort = st.read_runs(write(tmp_path, {"label": -1, "prediction": PREDICTED.__getitem__}))
+    assert cohort.labels is None
+    assert st.profile(cohort).last("disagreement").value > 0
+
+
+def test_examples_of_their_own_below_each_other_are_no_runs(tmp_path):
+    languages = np.repeat(["de", "en"], ROWS // 2)
+    labels = np.tile(LABELS[: ROWS // 2], 2)
+    texts = [f"text {n}" for n in range(ROWS)]
+    cohort = st.read_runs(
+        write(tmp_path, {"text": texts, "language": languages, "label": labels, "prediction": PREDICTED.__getitem__})
+    )
+    np.testing.assert_allclose(cohort.scores, (labels == PREDICTED).mean(axis=1))
+
+
+def test_scores_of_scikit_learn_are_of_class_1(tmp_path):
+    shares = 1 / (1 + np.exp(-LOGITS[:, :, 1]))
+    cohort = st.read_runs(write(tmp_path, {"y_true": LABELS % 2, "y_score": shares.__getitem__}))
+    np.testing.assert_allclose(cohort.scores, ((shares > 0.5) == LABELS % 2).mean(axis=1))

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 import steadytune as st
 from steadytune.errors import UserError
@@ -85,3 +86,26 @@ def test_groups_are_one_whole_number_per_example(wrong):
 def test_groups_with_names_are_numbered():
     cohort = st.Cohort(predictions=PREDICTIONS, groups=["p7", "p7", "p3", "p7"])
     assert cohort.groups.tolist() == [1, 1, 0, 1]
+
+
+def test_scores_that_a_cohort_computed_follow_what_is_replaced():
+    logits = np.random.default_rng(0).normal(size=(4, 30, 2))
+    labels = np.arange(30) % 2
+    cohort = st.Cohort(logits=logits, labels=labels)
+    right = (logits.argmax(-1) == labels).mean(axis=1)
+    np.testing.assert_allclose(cohort.scores, right)
+    turned = dataclasses.replace(cohort, labels=1 - labels)
+    np.testing.assert_allclose(turned.scores, 1 - right)
+    np.testing.assert_array_equal(turned.failed, 1 - right <= 0.5)
+    few = dataclasses.replace(cohort, logits=logits[:2], seeds=("0", "1"))
+    np.testing.assert_allclose(few.scores, right[:2])
+    f1 = dataclasses.replace(cohort, metric="f1")
+    np.testing.assert_allclose(f1.scores, [f1_score(labels, run) for run in logits.argmax(-1)])
+    # Of classes that are as frequent the first is the one that is always answered.
+    assert f1.majority_score == 0
+    named = dataclasses.replace(cohort, recipe="mmr")
+    assert named.scores.tolist() == cohort.scores.tolist()
+    # What cannot be computed anew stays; what somebody gave stays.
+    assert dataclasses.replace(cohort, logits=None, predictions=None).scores.tolist() == cohort.scores.tolist()
+    given = st.Cohort(scores=[0.1, 0.2], seeds=("a", "b"))
+    assert dataclasses.replace(given, recipe="x").scores.tolist() == [0.1, 0.2]

@@ -177,3 +177,8 @@ def test_many_classes_in_other_words_tell_the_label(spelled):
 def test_repeated_texts_are_no_label(write_splits):
     content = [{"text": f"text {n % 100}", "label": n % 2} for n in range(400)]
     assert load(write_splits(content)).reading.columns == ("text",)
+
+
+def test_a_column_that_says_one_thing_throughout_is_no_text():
+    table = Table("x", {"query": ["NO_QUERY"] * 6, "tweet_text": list("abcdef"), "label": [0, 1] * 3}, [*range(6)])
+    assert infer_layout(table, "label").fields == ("tweet_text",)

@@ -24,6 +24,8 @@ from steadytune.tasks.table import is_missing
 _FEW_GROUPS, _MANY_EACH = 10, 10
 # By these names examples are told apart and nothing else is meant: one that stands twice is a mistake.
 _STRICT_IDS = ("id", "ids")
+# Of these the score of a run is the mean over the examples.
+_BY_ROW = ("accuracy", "exact_match")
 _CONTENT = ("logits", "probabilities", "predictions", "representations", "generations", "token_logits")
 
 
@@ -100,11 +102,23 @@ def _more_arrays(found: Draft) -> dict[str, Any]:
 def _scores(found: Draft) -> dict[str, float]:
     source = found.source
     if source.table is not None:
-        return {}
+        return _scores_by_row(found)
     for name in source.columns:
         if is_score_field(name):
             found.use(name, name)
     return read_scores(source.origin, source.columns)
+
+
+def _scores_by_row(found: Draft) -> dict[str, float]:
+    """Return the means of columns that score each row, as evaluation harnesses write them: right or wrong, 1 or 0."""
+    scores = {}
+    for name in found.aside:
+        if plain_name(name) in _BY_ROW and name in found.source.columns and not found.source.is_matrix(name):
+            values = found.source.numbers(name) if found.source.numeric(name) else np.array([np.nan])
+            if np.isfinite(values).all() and ((values >= 0) & (values <= 1)).all():
+                scores[name] = float(values.mean())
+                found.use(name, name)
+    return scores
 
 
 def _seed(found: Draft) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,14 +60,13 @@ def name_words(found: Draft, cells: dict[str, list[Any]]) -> None:
             f"{found.source.origin}: '{column['labels']}' and '{column['predictions']}' name the classes differently "
             f"({_some(given['labels'])}; {_some(given['predictions'])}): one of them must be translated"
         )
-    words = dict.fromkeys(map(spelled, every))
     folded: dict[str, str] = {}
-    counts = Counter(map(spelled, every))
-    for word in sorted(words, key=lambda one: (-counts[one], one)):
+    # As the labels, which all runs share, spell them.
+    for word in [*sorted(set(map(spelled, given.get("labels", [])))), *sorted(set(map(spelled, every)))]:
         first = folded.setdefault(word.casefold(), word)
         if first != word:
             found.notes.append(f"'{word}' is read as '{first}', from which it differs in capital letters alone.")
-    found.names, found.numbered = sorted(folded.values()), False
+    found.names, found.numbered = sorted(folded.values(), key=lambda word: (word.casefold(), word)), False
 
 
 def _some(cells: list[Any]) -> str:
@@ -149,7 +147,8 @@ def settle_unlabelled(drafts: Sequence[Draft], choices: Choices) -> None:
     elif -1 in marks and choices.no_label is None:
         widths = {width for found in numbered if (width := _width(found)) is not None}
         known = labels - set(NO_LABEL)
-        if widths == {len(known) + 1} or (not widths and predicted and known | predicted <= {0, 1}):
+        # Where every label is -1 there are none.
+        if known and (widths == {len(known) + 1} or (not widths and predicted and known | predicted <= {0, 1})):
             first = next(found for found in numbered if -1 in _numbers([found], "labels"))
             raise UserError(
                 f"{first.source.origin}: is -1 a class, or does it mean that there is no label?\n"

@@ -123,6 +123,8 @@ def _texts(found: Draft) -> None:
         if generated is None and column is not None and not source.numeric(column):
             wanted = found.kind == "generation" or "references" in fields or _free_text(found, column)
             generated = column if wanted or (name == "outputs" and "predictions" not in fields) else None
+            if generated is not None:
+                _ask_of_few_words(found, column)
     if generated is None:
         return
     found.texts = True
@@ -133,6 +135,24 @@ def _texts(found: Draft) -> None:
         cells = _lists_in_text(found, reference)
         found.arrays["references"] = [_any_text(source, reference, row, cell) for row, cell in enumerate(cells)]
         found.use("references", reference)
+
+
+def _ask_of_few_words(found: Draft, column: str) -> None:
+    """Ask about predictions of which there are as few as there are classes: the names of their columns say texts.
+
+    Raises:
+        UserError: They may be either.
+    """
+    source, fields = found.source, found.taken.fields
+    words = {spelled(cell) for cell in source.cells(column) if not is_nothing(cell)}
+    if found.kind == "generation" or len(words) > _FEW_CLASSES or 4 * len(words) > len(source.cells(column)):
+        return
+    right = fields.get("labels") or fields.get("references")
+    label = f" --set label={right}" if right is not None else ""
+    raise UserError(
+        f"{source.origin}: '{column}' holds {len(words)} different texts in {len(source.cells(column))} rows. Are they "
+        f"classes (--set prediction={column}{label}), or generated (--set kind=generation)?"
+    )
 
 
 def _lists_in_text(found: Draft, column: str) -> list[Any]:
@@ -191,6 +211,7 @@ def _answers(found: Draft) -> None:
     if prediction is None:
         column = found.taken.fields.get("outputs")
         prediction = None if column is None or source.is_matrix(column) else column
+    label, prediction = _in_one_way(found, label, prediction)
     used = {one for columns in found.columns.values() for one in columns}
     if prediction is not None and (prediction in used or source.is_matrix(prediction)):
         prediction = None
@@ -223,6 +244,32 @@ def _answers(found: Draft) -> None:
         check_counted_from_0(found, outputs.shape[1])
 
 
+def _in_one_way(found: Draft, label: str | None, prediction: str | None) -> tuple[str | None, str | None]:
+    """Of labels and predictions that stand as numbers and as words, take both as words or both as numbers."""
+    source, rivals = found.source, found.taken.rivals
+    if label is None or prediction is None or found.arrays or source.is_matrix(label) or source.is_matrix(prediction):
+        return label, prediction
+    if source.numeric(label) == source.numeric(prediction):
+        return label, prediction
+
+    def other(name: str, chosen: str, like: str) -> str | None:
+        known = [one for one in (found.taken.fields.get(name, chosen), *rivals.get(name, [])) if one != chosen]
+        same = [one for one in known if not source.is_matrix(one) and source.numeric(one) == source.numeric(like)]
+        return next((one for one in same if not source.empty(one) and _translated(source, chosen, one)), None)
+
+    if (better := other("labels", label, prediction)) is not None:
+        return better, prediction
+    return label, (
+        other("predictions", prediction, label) if "predictions" in found.taken.fields else None
+    ) or prediction
+
+
+def _translated(source: Source, column: str, other: str) -> bool:
+    """Tell whether two columns say the same in other words, each of which stands for one."""
+    pairs = set(zip(map(spelled, source.cells(column)), map(spelled, source.cells(other)), strict=True))
+    return len({one for one, _ in pairs}) == len(pairs) == len({two for _, two in pairs})
+
+
 def _settled(found: Draft, name: str, key: str) -> str | None:
     """Return the column of a field; of several that say the same in other words the one that fits the outputs.
 
@@ -246,7 +293,10 @@ def _settled(found: Draft, name: str, key: str) -> str | None:
         # In other words each stands for one; what shares some words and differs in others contradicts.
         translated = not ours & theirs and len(ours) == len(pairs) == len(theirs)
         if len(first) != len(other) or not (same or translated):
-            raise UserError(f"{source.origin}: '{column}' and '{rival}' differ: say which with --set {key}=NAME")
+            way = f"say which with --set {key}=NAME"
+            if name == "labels" and "predictions" not in found.taken.fields:
+                way += ", and with --set prediction=NAME if the other is what was predicted"
+            raise UserError(f"{source.origin}: '{column}' and '{rival}' differ: {way}")
         # Of a number and a name the one in which the outputs name their classes.
         if source.numeric(rival) != source.numeric(column) and source.numeric(rival) == found.numbered:
             column = rival

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from steadytune.errors import UserError
+from steadytune.external.columns import squashed
 from steadytune.external.draft import Draft
 from steadytune.external.run import ExternalRun
 from steadytune.records.checks import EXACT, SAME, are_probabilities, check_agreement, rounding
@@ -55,6 +56,8 @@ def _question(draft: Draft, column: str) -> str:
             f"{draft.source.origin}: '{column}' is one probability, but the labels have {len(names)} classes: {names}"
         )
     way = f"--set probability={column}" + (f" --set class={names[1]}" if draft.names else "")
+    if draft.single is not None and np.all(draft.single.values[np.isfinite(draft.single.values)] >= 0.5):
+        way += f" (or --set prediction=NAME, as '{column}' is never below 1/2 and may be that of the prediction)"
     return (
         f"{draft.source.origin}: '{column}' may be the probability of class {names[1]} or of the predicted class. "
         f"Give {way} for class {names[1]}, or columns prob_{names[0]} and prob_{names[1]}"
@@ -93,8 +96,12 @@ def _meaning(drafts: Sequence[Draft]) -> int | str | None:
 
 
 def _is_probability(drafts: Sequence[Draft]) -> bool:
-    """Tell whether the column's name says that it is a probability, which "score" does not."""
-    return all("score" not in draft.single.column.lower() for draft in drafts if draft.single)
+    """Tell whether the name says that it is a probability, which "score" does not; `y_score` is scikit-learn's."""
+    return all(
+        squashed(draft.single.column) == "yscore" or "score" not in draft.single.column.lower()
+        for draft in drafts
+        if draft.single
+    )
 
 
 def probabilities_called_logits(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:

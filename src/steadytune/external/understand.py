@@ -90,6 +90,13 @@ def _ask_of_blocks(source: Source, choices: Choices) -> None:
     label = taken.fields.get("labels")
     if label is None or source.is_matrix(label):
         return
+    for field in ("ids", "texts"):
+        column = taken.fields.get(field)
+        if column is not None and not source.is_matrix(column):
+            cells = list(map(str, source.cells(column)))
+            if len(set(cells)) == len(cells):
+                # Examples of their own, as of a test set in several languages.
+                return
     labels = [spelled(cell) for cell in source.cells(label)]
     for name in source.columns:
         if name in taken.used() or name in taken.singles or name in choices.ignore or source.is_matrix(name):

@@ -36,7 +36,11 @@ _OUTPUTS = ("logits", "probabilities", "predictions")
 """Of these the first that is there holds: the others follow from it."""
 _OF_RUN = (*_OUTPUTS, "generations", "representations", "token_logits")
 _FOLLOWING: WeakValueDictionary[int, NDArray[Any]] = WeakValueDictionary()
-"""What cohorts gave out as their probabilities and predictions, by identity."""
+"""What cohorts gave out that they had computed: probabilities, predictions, scores, which runs failed; by identity."""
+
+
+class _Own(float):
+    """A score of one answer throughout that a cohort computed, so that a changed one computes its own."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,8 @@ class Cohort(Shown):
     losses: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
+        computed = self._computed()
+        self._set(**dict.fromkeys(computed))
         if self.kind is None:
             self._set(kind=inferred_kind(self.generations, self.token_logits))
         check_kind("cohort", self.kind)
@@ -208,12 +214,9 @@ class Cohort(Shown):
             self._set(losses=_losses(self.losses, runs))
         if self.label_names is not None:
             self._set(label_names=tuple(map(str, self.label_names)))
-        if self.scores is None:
-            self._score()
-        else:
-            self._check_scores()
-        if self.failed is not None:
-            self._set(failed=np.asarray(self.failed, bool))
+        if "scores" in computed and not self._scorable():
+            self._set(**{name: value for name, value in computed.items() if np.size(value) in (1, runs)})
+        self._settle_scores()
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -287,15 +290,38 @@ class Cohort(Shown):
     def _note(self, *notes: str) -> None:
         self._set(notes=tuple(dict.fromkeys((*self.notes, *notes))))
 
+    def _computed(self) -> dict[str, Any]:
+        """Return what another cohort computed of itself and `dataclasses.replace` hands over: it is computed anew."""
+        found: dict[str, Any] = {
+            name: value
+            for name, value in (("scores", self.scores), ("failed", self.failed))
+            if value is _FOLLOWING.get(id(value), self)
+        }
+        return found | ({"majority_score": self.majority_score} if isinstance(self.majority_score, _Own) else {})
+
+    def _settle_scores(self) -> None:
+        if self.scores is None:
+            self._score()
+        else:
+            self._check_scores()
+        if self.failed is not None:
+            self._set(failed=np.asarray(self.failed, bool))
+
+    def _scorable(self) -> bool:
+        names = NATURAL.get(self.kind, ()) if self.metric == UNNAMED else (self.metric,)
+        return any(computable(name, self.answers) is not None for name in names)
+
     def _score(self) -> None:
         """Fill in the scores that follow from the predictions, and with them which runs failed."""
         metric = None if self.metric == UNNAMED else self.metric
         found = score(
             self.answers, self._run_names(), metric=metric, positive=self.positive, label_names=self.label_names
         )
-        failed = found.failed if self.failed is None else self.failed
-        constant = found.constant if self.majority_score is None else self.majority_score
-        self._set(scores=found.values, metric=found.metric, failed=failed, majority_score=constant)
+        self._set(scores=_following(found.values), metric=found.metric)
+        if self.failed is None and found.failed is not None:
+            self._set(failed=_following(np.asarray(found.failed, bool)))
+        if self.majority_score is None and found.constant is not None:
+            self._set(majority_score=_Own(found.constant))
         self._set(positive=found.positive)
         self._note(*found.notes)
 
@@ -317,7 +343,9 @@ class Cohort(Shown):
         if metric is not None and self.majority_score is None and self.scored:
             self._check_computed(metric)
         if self.failed is None and self.majority_score is not None:
-            self._set(failed=self.scale.no_better(self.scores, self.majority_score))
+            failed = self.scale.no_better(self.scores, self.majority_score)
+            own = isinstance(self.majority_score, _Own) and failed is not None
+            self._set(failed=_following(failed) if own and failed is not None else failed)
 
     def _check_computed(self, metric: Metric) -> None:
         """Hold scores against what the answers score: only where they agree is it known which runs failed."""
@@ -329,7 +357,8 @@ class Cohort(Shown):
         percent = unnamed and not same(self.scores, computed) and same(self.scores, computed, percent=True)
         if percent or same(self.scores, computed):
             # Rounded, they may lie on the wrong side of what always giving one answer scores.
-            self._set(scores=computed, majority_score=constant_score(metric, answers))
+            constant = constant_score(metric, answers)
+            self._set(scores=_following(computed), majority_score=None if constant is None else _Own(constant))
             self._set(metric=metric.name if unnamed else self.metric)
             if percent:
                 self._note(f"The scores are the {metric.name} in per cent, and are read so.")

@@ -12,7 +12,7 @@ from steadytune.metrics import find_metric
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Kind, Reading, Task
 from steadytune.tasks.inputs import infer_layout, named_layout, pair_fields, telling
-from steadytune.tasks.labels import Encoded, infer_labels, labelled, match_labels
+from steadytune.tasks.labels import Encoded, infer_labels, labelled, likely_label, match_labels
 from steadytune.tasks.layouts import WIC, Layout
 from steadytune.tasks.metrics import check_metric
 from steadytune.tasks.official import group_numbers, nested_benchmark, renamed, unnested
@@ -73,6 +73,7 @@ def task_from_tables(
         UserError: As `load_folder`.
     """
     train, validation = (_recased(unnested(table), spec) for table in (train, validation))
+    train.column(spec.label, f"task.label={likely_label(train)}")
     layout = infer_layout(train, spec.label) if spec.columns is None else named_layout(spec.columns, spec.label)
     if spec.columns is None and fields is not None:
         _check_fields(spec, layout, fields, train)

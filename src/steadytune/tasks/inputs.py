@@ -80,6 +80,8 @@ def infer_layout(table: Table, label: str) -> Layout:
             belong to it; names the option.
     """
     texts = [name for name in table.columns if name != label and _holds_text(table, name)]
+    # A column that says one thing throughout is no text of an example.
+    texts = [name for name in texts if _varies(table, name)] or texts
     layout = _found_layout(table, label, texts)
     if layout in (COPA, WSC, WIC):
         return layout
@@ -234,6 +236,10 @@ def _question(table: Table, label: str, free: Sequence[str]) -> UserError:
     if not table.typed and not table.has_header():
         hint = "its first line looks like an example: give the file a header with the names of its columns"
     return UserError(f"{table.origin} has {found}: {hint}")
+
+
+def _varies(table: Table, name: str) -> bool:
+    return len(table) < 2 or len(set(map(str, table.columns[name]))) > 1
 
 
 def _holds_text(table: Table, name: str) -> bool:

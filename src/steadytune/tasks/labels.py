@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -75,7 +76,7 @@ def labelled(
 
 def _trimmed(table: Table, column: str) -> Table:
     """Strip labels of what is not seen: white space at their ends, marks of no width; of text "nan" is no label."""
-    values = table.column(column, f"task.label={_likely_label(table)}")
+    values = table.column(column, f"task.label={likely_label(table)}")
     trimmed = [_seen(value) if isinstance(value, str) else value for value in values]
     changed = sum(value != other for value, other in zip(values, trimmed, strict=True) if isinstance(value, str))
     if any(isinstance(value, str) for value in values):
@@ -98,8 +99,9 @@ def _seen(label: str) -> str:
     return unicodedata.normalize("NFC", word)
 
 
-def _likely_label(table: Table) -> str:
-    return next((name for name in table.columns if name.lower() in _LABEL_NAMES), "NAME")
+def likely_label(table: Table) -> str:
+    """Return the column that is named like a label, as a setting spells it."""
+    return shlex.quote(next((name for name in table.columns if name.lower() in _LABEL_NAMES), "NAME"))
 
 
 def _found_marks(tables: Sequence[Table], column: str, known: Sequence[str] | None) -> list[str]:
