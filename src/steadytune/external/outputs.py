@@ -56,12 +56,16 @@ def _question(draft: Draft, column: str) -> str:
             f"{draft.source.origin}: '{column}' is one probability, but the labels have {len(names)} classes: {names}"
         )
     way = f"--set probability={column}" + (f" --set class={names[1]}" if draft.names else "")
-    if draft.single is not None and np.all(draft.single.values[np.isfinite(draft.single.values)] >= 0.5):
-        way += f" (or --set prediction=NAME, as '{column}' is never below 1/2 and may be that of the prediction)"
-    return (
+    said = (
         f"{draft.source.origin}: '{column}' may be the probability of class {names[1]} or of the predicted class. "
         f"Give {way} for class {names[1]}, or columns prob_{names[0]} and prob_{names[1]}"
     )
+    values = draft.single.values if draft.single is not None else np.zeros(1)
+    if np.all(values[np.isfinite(values)] >= 0.5):
+        said += (
+            ". It is never below 1/2: if it is that of the predicted class, say which that is (--set prediction=NAME)"
+        )
+    return said
 
 
 def _meaning(drafts: Sequence[Draft]) -> int | str | None:
