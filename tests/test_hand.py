@@ -48,6 +48,7 @@ MISTAKES = {
     "profile([cohort])": (lambda folder: st.profile([COHORT]), "one cohort"),
     "profile.last('foo')": (lambda folder: st.profile(COHORT).last("disagrement"), "did you mean 'disagreement'"),
     "write_report('x')": (st.write_report, "no study.yaml"),
+    "write_report([cohort])": (lambda folder: st.write_report([COHORT]), "a report is that of a folder"),
     "validate(3)": (lambda folder: st.validate(3), "not int"),
     "to_frame('x')": (lambda folder: st.compare(COHORT).to_frame("x"), "measures"),
     "read_runs('x')": (lambda folder: st.read_runs(folder / "x"), "no file or folder"),

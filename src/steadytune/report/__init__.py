@@ -36,7 +36,7 @@ def write_report(
     comparison: Comparison | None = None,
     validations: Mapping[tuple[str, str], Validation] | None = None,
     progress: Callable[[float], None] | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
 ) -> tuple[Path, Comparison]:
     """Compare the runs of a folder and write report.html and the CSV files into it.
 
@@ -54,6 +54,8 @@ def write_report(
         UserError: There are no runs yet, or the folder cannot be written into.
     """
     report = progress or (lambda share: None)
+    if not isinstance(store, (RunStore, str, Path)):
+        raise UserError(f"a report is that of a folder (st.RunStore or its path), not of {type(store).__name__}")
     if not isinstance(store, RunStore):
         store = RunStore(store)
     if comparison is None:
@@ -83,7 +85,7 @@ def write_report(
         tuple(tables),
         validations,
     )
-    folder = out or store.path
+    folder = Path(out) if out else store.path
     try:
         for name, content in {**tables, REPORT: page}.items():
             write_text(folder / name, content)
