@@ -133,7 +133,7 @@ _PLACES = {
 
 _ROOMS = ("measures", "metrics", "theory")
 
-__all__ = list(_PLACES | dict.fromkeys(_ROOMS, ""))
+__all__ = list(_PLACES)
 
 
 def __getattr__(name: str) -> Any:
@@ -152,4 +152,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted([*__all__, *_ROOMS, "__version__"])

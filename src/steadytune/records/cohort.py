@@ -291,7 +291,13 @@ class Cohort(Shown):
         self._set(notes=tuple(dict.fromkeys((*self.notes, *notes))))
 
     def _computed(self) -> dict[str, Any]:
-        """Return what another cohort computed of itself and `dataclasses.replace` hands over: it is computed anew."""
+        """Return what another cohort computed of itself and `dataclasses.replace` hands over: it is computed anew.
+
+        Without answers it stays what it was.
+        """
+        outputs = (self.logits, self.__dict__["given_probabilities"], self.__dict__["given_predictions"])
+        if all(held is None for held in (*outputs, self.generations)):
+            return {}
         found: dict[str, Any] = {
             name: value
             for name, value in (("scores", self.scores), ("failed", self.failed))
