@@ -316,3 +316,25 @@ def test_scores_of_scikit_learn_are_of_class_1(tmp_path):
     shares = 1 / (1 + np.exp(-LOGITS[:, :, 1]))
     cohort = st.read_runs(write(tmp_path, {"y_true": LABELS % 2, "y_score": shares.__getitem__}))
     np.testing.assert_allclose(cohort.scores, ((shares > 0.5) == LABELS % 2).mean(axis=1))
+
+
+def test_three_classes_in_another_order_are_matched_by_name(tmp_path):
+    names, order = np.array(list("abc")), np.array([2, 0, 1])
+    np.savez(tmp_path / "s0.npz", logits=LOGITS[0], labels=LABELS, label_names=names)
+    np.savez(
+        tmp_path / "s1.npz",
+        logits=LOGITS[1][:, order],
+        labels=np.argsort(order)[LABELS],
+        label_names=names[order],
+    )
+    cohort = st.read_runs(tmp_path)
+    np.testing.assert_array_equal(cohort.logits, LOGITS[:2])
+    np.testing.assert_allclose(cohort.scores, SCORES[:2])
+
+
+def test_runs_that_differ_in_which_examples_have_a_label_are_refused(tmp_path):
+    for run in range(2):
+        labels = np.where(np.arange(ROWS) == run, -100, LABELS)
+        pd.DataFrame({"label": labels, "prediction": PREDICTED[run]}).to_csv(tmp_path / f"s{run}.csv", index=False)
+    with pytest.raises(UserError, match="other examples have a label"):
+        st.read_runs(tmp_path)
