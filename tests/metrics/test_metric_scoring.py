@@ -47,6 +47,12 @@ def test_recorded_scores_that_contradict_the_predictions_are_said_to_and_not_tak
     assert "0.5, 0.6, 0.7" in said(found)
 
 
+def test_recorded_scores_that_are_a_few_points_off_contradict():
+    found = score(answers(), RUNS, {"accuracy": [0.95, 0.62, 0.71]})
+    assert found.values == pytest.approx(TRUE)
+    assert "contradicts" in said(found)
+
+
 def test_per_cent_without_predictions_is_read_as_fractions_and_says_so():
     found = score(unlabelled(), RUNS, {"accuracy": [91.1, 66.7, 100]})
     assert found.values == pytest.approx([0.911, 0.667, 1])

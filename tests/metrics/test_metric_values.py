@@ -83,6 +83,12 @@ def test_every_metric_has_an_independent_reference_or_a_hand_computed_value():
     assert {name for name, _ in CASES} | by_hand == set(METRICS)
 
 
+def test_a_class_that_is_not_drawn_is_none_of_macro_f1():
+    answers = Answers("classification", np.eye(3)[[[0, 1, 2]]], labels=np.array([0, 1, 2]))
+    weights = np.array([[1.0, 1, 1], [1, 1, 0], [0, 2, 0]])
+    assert METRICS["f1_macro"].scores(answers)(weights)[:, 0].tolist() == [1, 1, 1]
+
+
 def test_grouped_metrics_count_questions_as_often_as_they_are_drawn():
     # Question 0 is answered right, question 1 is not; F1 over answers ignores questions.
     logits = np.eye(2)[[[1, 0, 1, 0]]]
