@@ -37,6 +37,7 @@ from steadytune.records.cohort import Cohort, LostRun
 from steadytune.records.examples import read_examples
 from steadytune.records.record import NotUnderstood, RunRecord
 from steadytune.records.trained import as_trained, difference
+from steadytune.records.union import union
 from steadytune.shown import Shown
 from steadytune.study import RunSpec, Study
 
@@ -101,7 +102,7 @@ class RunStore(Shown):
                     raise UserError(f"{path / name} is a file, and a folder is needed there: remove it")
             with room_on_disk(path), FileLock(path / ".study.lock"):
                 if file.exists():
-                    study = _union(cls(path).study, study, path)
+                    study = union(cls(path).study, study, path)
                 header = "".join(f"# {name} {version}\n" for name, version in versions.items())
                 body = yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True)
                 write_text(file, f"# Written by steadytune with:\n{header}{body}")
@@ -487,37 +488,6 @@ def _one_encoder(specs: list[RunSpec]) -> bool:
     retrained = any(stabilizer.has("before_training") for stabilizer in specs[0].stabilizers)
     subsets = {spec.seeds.data for spec in specs}
     return specs[0].training.setting == "head" and not (retrained and len(subsets) > 1)
-
-
-def _union(held: Study, asked: Study, path: Path) -> Study:
-    """Merge two studies that agree on whatever both contain."""
-
-    def compare(what: str, mine: dict[str, Any], theirs: dict[str, Any]) -> None:
-        for key, value in mine.items():
-            if theirs[key] != value:
-                ours, others = ("not given" if one is None else one for one in (value, theirs[key]))
-                raise UserError(
-                    f"{path} belongs to another study: its {what}{key} is {ours}, not {others}.\n"
-                    "Choose another --out, or give what differs another name."
-                )
-
-    compare("training.", held.training.model_dump(), asked.training.model_dump())
-    held_tasks = {task.name: task for task in held.task}
-    asked_tasks = {task.name: task for task in asked.task}
-    for what, ours, others in (("model", held.model, asked.model), ("task", held_tasks, asked_tasks)):
-        if not set(ours) & set(others):
-            compare("", {what: ", ".join(ours)}, {what: ", ".join(others)})
-    for what, held_ones, asked_ones in (("task", held_tasks, asked_tasks), ("recipe", held.recipes, asked.recipes)):
-        for name in held_ones.keys() & asked_ones.keys():
-            compare(f"{what} '{name}': ", held_ones[name].model_dump(), asked_ones[name].model_dump())
-    return asked.model_copy(
-        update={
-            "model": tuple(dict.fromkeys((*held.model, *asked.model))),
-            "task": tuple({**held_tasks, **asked_tasks}.values()),
-            "seeds": tuple(dict.fromkeys((*held.seeds, *asked.seeds))),
-            "recipes": {**held.recipes, **asked.recipes},
-        }
-    )
 
 
 __all__ = ["ARRAYS", "RunStore"]

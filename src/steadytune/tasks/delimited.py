@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from steadytune.errors import UserError
-from steadytune.tasks.table import Table, count_fields, count_rows, read_number
+from steadytune.tasks.table import Table, count_fields, count_rows, is_number
 
 _NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 # What Excel writes and reads before the header.
@@ -182,16 +182,8 @@ def _check_swallowed(origin: str, text: str, delimiter: str, rows: _Rows) -> Non
 
 def _fits(cells: list[str]) -> Callable[[str], bool]:
     """Return what tells whether a cell looks like those of a column."""
-    if cells and all(map(_is_number, cells)):
+    if cells and all(map(is_number, cells)):
         # People write a space after a comma in a text.
         tight = all(cell == cell.strip() for cell in cells)
-        return lambda cell: _is_number(cell) and (not tight or cell == cell.strip())
+        return lambda cell: is_number(cell) and (not tight or cell == cell.strip())
     return {cell for cell in cells if cell}.__contains__
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        read_number(cell)
-    except ValueError:
-        return False
-    return True

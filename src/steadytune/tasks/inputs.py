@@ -13,7 +13,7 @@ from typing import Any
 
 from steadytune.errors import UserError
 from steadytune.tasks.layouts import COPA, WIC, WSC, Layout, pair, single
-from steadytune.tasks.table import Table, read_number
+from steadytune.tasks.table import Table, is_number
 
 TELLING = 0.8
 """Share of the majority answer's errors that a column saves, from which on it tells the label; a choice of ours.
@@ -246,12 +246,4 @@ def _holds_text(table: Table, name: str) -> bool:
     values = [value for value in table.columns[name] if value is not None]
     if not values or not all(isinstance(value, str) for value in values):
         return False
-    return table.typed or not all(_is_number(value) for value in values)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        read_number(text)
-    except ValueError:
-        return False
-    return True
+    return table.typed or not all(is_number(value) for value in values)

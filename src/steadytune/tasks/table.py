@@ -116,6 +116,15 @@ class Table:
         return True
 
 
+def is_number(text: str) -> bool:
+    """Tell whether a cell spells a number, see `read_number`."""
+    try:
+        read_number(text)
+    except ValueError:
+        return False
+    return True
+
+
 def read_number(value: Any, decimal_comma: bool = False) -> int | float:
     """Return the number that a cell holds or spells: digits with a point and an exponent, "nan" or "inf".
 
