@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from benchmarks.approximate_loo import minilm_features
 from benchmarks.measure_speed import timed
-from steadytune.training.head import fit_heads
-from steadytune.training.linear.smoothness import smoothness
+from steadytune.linear.fit import fit_heads
+from steadytune.linear.smoothness import smoothness
 
 EXAMPLES, STEPS = 2490, 500
 LEAST, LEAST_SHARE = 15, 0.6

@@ -29,7 +29,7 @@ from steadytune.study import RunSpec, Study
 from steadytune.sweep.plan import plan
 from steadytune.training import full
 from steadytune.training.data import run_data
-from steadytune.training.models import build_model
+from steadytune.training.loading import build_model
 
 ROUNDS = 12
 WARM_UP = 3

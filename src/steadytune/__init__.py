@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from steadytune.errors import UserError as UserError
     from steadytune.external import read_runs as read_runs
     from steadytune.external import record_run as record_run
+    from steadytune.external.recorder import StabilityRecorder as StabilityRecorder
+    from steadytune.external.recorder import record_model as record_model
     from steadytune.records import Cohort as Cohort
     from steadytune.records import RunRecord as RunRecord
     from steadytune.records import RunStore as RunStore
@@ -65,8 +67,6 @@ if TYPE_CHECKING:
     from steadytune.study import Study as Study
     from steadytune.study import Training as Training
     from steadytune.sweep.execute import run as run
-    from steadytune.training.recorder import StabilityRecorder as StabilityRecorder
-    from steadytune.training.recorder import record_model as record_model
     from steadytune.training.soup import greedy_soup as greedy_soup
     from steadytune.training.soup import uniform_soup as uniform_soup
     from steadytune.training.stabilization import Stabilization as Stabilization
@@ -126,8 +126,8 @@ _PLACES = {
     "greedy_soup": "training.soup",
     "uniform_soup": "training.soup",
     "Stabilization": "training.stabilization",
-    "StabilityRecorder": "training.recorder",
-    "record_model": "training.recorder",
+    "StabilityRecorder": "external.recorder",
+    "record_model": "external.recorder",
     "StableTrainer": "training.trainer",
 }
 

@@ -10,11 +10,11 @@ from steadytune.analysis.bootstrap import example_weights
 from steadytune.analysis.comparison.compare import compare
 from steadytune.analysis.evaluation import evaluation_error
 from steadytune.analysis.grouping import example_groups
-from steadytune.analysis.halves import half_deviations
+from steadytune.analysis.half_sampling import half_deviations
 from steadytune.analysis.profile import profile
 from steadytune.analysis.validity.subsampling import subsample
 from steadytune.records import Cohort
-from steadytune.report.luck import evaluation_sentence
+from steadytune.report.sources import evaluation_sentence
 from steadytune.report.tables import limits
 
 GROUPS = np.array([7, 7, 7, 3, 3, 9, 9, 9, 9, 3])

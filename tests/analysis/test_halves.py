@@ -5,7 +5,7 @@ import pytest
 
 from steadytune.analysis import halves
 from steadytune.analysis.bootstrap import resample
-from steadytune.analysis.halves import SPLITS, half_deviations
+from steadytune.analysis.half_sampling import SPLITS, half_deviations
 from steadytune.analysis.intervals import pair_interval
 from steadytune.measures import pair_mean, representation_distances
 from steadytune.records import Cohort

@@ -15,7 +15,7 @@ from steadytune.analysis.evaluation import BestOf, EvaluationError
 from steadytune.metrics import Scale
 from steadytune.records import RunStore
 from steadytune.report import write_report
-from steadytune.report.luck import evaluation_sentence
+from steadytune.report.sources import evaluation_sentence
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from steadytune.analysis.profile import REGRESSION_MEASURES
 from steadytune.errors import UserError
 from steadytune.records import Cohort, RunStore
 from steadytune.report import render, write_report
-from steadytune.report.words import MEASURES
+from steadytune.report.naming import MEASURES
 
 
 @pytest.fixture(scope="module")

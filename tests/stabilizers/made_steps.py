@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from steadytune.models.criterion import task_criterion
 from steadytune.stabilizers import Parts, Run, Step
-from steadytune.training.criterion import task_criterion
 
 
 def make_run(name="some", kind="classification", seed=0, **parts):

@@ -3,9 +3,9 @@ import torch
 from made_steps import make_step
 from torch import nn
 
+from steadytune.models.criterion import task_criterion
 from steadytune.stabilizers.layers import MultiHeadLinear
 from steadytune.stabilizers.mhloss import MHLoss
-from steadytune.training.criterion import task_criterion
 
 
 def _batch(width=4, classes=3, examples=6):

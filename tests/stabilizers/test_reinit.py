@@ -4,8 +4,8 @@ from architectures import CONFIGS, PAD, VOCABULARY, tiny_classifier
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from steadytune.errors import UserError
+from steadytune.models.parts import find_parts
 from steadytune.stabilizers.reinit import Reinit
-from steadytune.training.parts import find_parts
 from steadytune.training.stabilization import Stabilization
 
 

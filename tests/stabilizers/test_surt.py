@@ -16,11 +16,11 @@ from transformers import (
 )
 
 from steadytune.errors import UserError
+from steadytune.models.random_state import preserved_random_state
 from steadytune.stabilizers import Pretraining, language_model
 from steadytune.stabilizers.language_model import Phase, retrain
 from steadytune.stabilizers.surt import SURT
-from steadytune.training.models import load_encoder
-from steadytune.training.seeds import preserved_random_state
+from steadytune.training.loading import load_encoder
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from steadytune.training.criterion import task_criterion
+from steadytune.models.criterion import task_criterion
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 1), (2, 2)])

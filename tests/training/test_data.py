@@ -9,7 +9,7 @@ from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.training.data import batches, in_order, run_data
 from steadytune.training.full import outputs_of
-from steadytune.training.models import build_model
+from steadytune.training.loading import build_model
 
 WORDS = ["anna", "ben", "glad", "apple", "boat", "cup", "sees", "likes", "the", "awful"]
 

@@ -6,14 +6,14 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from steadytune.errors import UserError
+from steadytune.models.modules import find_head
 from steadytune.stabilizers import parse_stabilizer
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.training.data import run_data
 from steadytune.training.full import train_full
-from steadytune.training.models import find_head
-from steadytune.training.outcome import Diverged
 from steadytune.training.run import train
+from steadytune.training.run_record import Diverged
 
 
 def _quiet(share):

@@ -6,13 +6,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from steadytune.errors import UserError
+from steadytune.linear.fit import fit_heads
+from steadytune.linear.problems import Heads
+from steadytune.models.random_state import spread
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.tasks.base import Examples
 from steadytune.training import features as features_module
-from steadytune.training.head import _EpochPicker, fit_heads, train_heads
-from steadytune.training.linear.problems import Heads
-from steadytune.training.seeds import spread
+from steadytune.training.head import _EpochPicker, train_heads
 
 
 def _problem(kind="classification", n=50, width=7, dtype=torch.float32):

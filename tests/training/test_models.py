@@ -6,6 +6,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from steadytune.errors import UserError
+from steadytune.models.modules import find_head, pool
 from steadytune.stabilizers.layers import MultiHeadLinear
 from steadytune.stabilizers.mhloss import MHLoss
 from steadytune.study import Study, TaskSpec, Training
@@ -14,7 +15,7 @@ from steadytune.tasks import load_task
 from steadytune.training.data import run_data
 from steadytune.training.features import frozen_features
 from steadytune.training.full import train_full
-from steadytune.training.models import build_model, find_head, is_decoder, load_encoder, pool
+from steadytune.training.loading import build_model, is_decoder, load_encoder
 
 _SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 _LLAMA = {**_SMALL, "num_key_value_heads": 2, "max_position_embeddings": 64}
@@ -135,7 +136,7 @@ def test_a_trained_head_in_the_checkpoint_is_drawn_anew(model_of, tmp_path, tiny
 
     from steadytune.study import TaskSpec, Training
     from steadytune.tasks import load_task
-    from steadytune.training.models import build_model, load_tokenizer
+    from steadytune.training.loading import build_model, load_tokenizer
 
     source = model_of("bert")
     AutoModelForSequenceClassification.from_pretrained(source, num_labels=2).save_pretrained(tmp_path / "tuned")

@@ -7,8 +7,8 @@ from torch import nn
 
 import steadytune as st
 from steadytune.errors import UserError
+from steadytune.models.modules import encoder_of, find_head
 from steadytune.stabilizers import parse_stabilizer, stabilizer_names
-from steadytune.training.models import encoder_of, find_head
 
 X, Y = torch.randn(8, 6, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 2
 NEED_A_HEAD = {"mhloss", "mmr", "centre_loss", "large_margin", "lp_ft", "r4f", "supcon"}

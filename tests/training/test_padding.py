@@ -8,8 +8,7 @@ from transformers import AutoTokenizer, DataCollatorWithPadding
 
 import steadytune as st
 from steadytune.errors import UserError
-from steadytune.training.models import align_padding
-from steadytune.training.padding import padding_id, say_padding, tokenizer_in
+from steadytune.models.padding import align_padding, padding_id, say_padding, tokenizer_in
 
 LONG, SHORT = [4, 10, 11, 12, 13, 14], [5, 20, 21, 22]
 

@@ -5,9 +5,9 @@ from torch import nn
 
 import steadytune as st
 from steadytune.errors import UserError
+from steadytune.models.modules import PooledClassifier, find_head
+from steadytune.models.parts import find_parts
 from steadytune.stabilizers.layers import MixLinear
-from steadytune.training.models import PooledClassifier, find_head
-from steadytune.training.parts import find_parts
 from steadytune.training.stabilization import Stabilization
 
 EMBEDDINGS = {

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from steadytune.models.random_state import preserved_random_state, spread
 from steadytune.study import Seeds, Study
 from steadytune.sweep.plan import plan
 from steadytune.training import data as data_module
 from steadytune.training import full
 from steadytune.training.full import train_full
-from steadytune.training.seeds import preserved_random_state, spread
 
 
 @pytest.fixture

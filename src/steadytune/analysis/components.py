@@ -16,7 +16,7 @@ import numpy as np
 
 from steadytune.analysis.anova import Component, Factors, decompose
 from steadytune.analysis.intervals import Interval
-from steadytune.analysis.wording import listed, percent, score_range, score_unit, scored
+from steadytune.analysis.sentences import listed, percent, score_range, score_unit, scored
 from steadytune.measures import disagreement
 from steadytune.measures.text import text_disagreement
 from steadytune.metrics import Scale

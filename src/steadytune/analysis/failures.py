@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from steadytune.analysis.intervals import LEVEL
+from steadytune.analysis.sentences import named_runs, percent, runs_noun, scored
 from steadytune.analysis.suspicion import copies
-from steadytune.analysis.wording import named_runs, percent, runs_noun, scored
 from steadytune.records import Cohort
 
 # A collapsed run gives one answer, or one but for a handful of examples.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from steadytune.analysis.failures import failed_runs
-from steadytune.analysis.wording import named_runs
+from steadytune.analysis.sentences import named_runs
 from steadytune.records import Cohort
 
 HARDLY_BEGUN = 0.8

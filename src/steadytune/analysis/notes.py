@@ -12,9 +12,9 @@ from steadytune.analysis.failures import failure_words
 from steadytune.analysis.grouping import count_groups, one_group, size_words
 from steadytune.analysis.intervals import varies
 from steadytune.analysis.scores import unscored_words, weighted_scores
+from steadytune.analysis.sentences import capital, counted, listed, named_runs, runs_noun
 from steadytune.analysis.tables import predicted_numbers
 from steadytune.analysis.value import Value
-from steadytune.analysis.wording import capital, counted, listed, named_runs, runs_noun
 from steadytune.records import Cohort
 
 NEAR_NULL = 0.8

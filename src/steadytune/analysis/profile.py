@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from steadytune.analysis.bootstrap import RESAMPLES, Resamples, resample
 from steadytune.analysis.evaluation import EvaluationError, evaluation_error
 from steadytune.analysis.grouping import count_groups, example_groups
-from steadytune.analysis.halves import SPLITS, half_deviations
+from steadytune.analysis.half_sampling import SPLITS, half_deviations
 from steadytune.analysis.intervals import LEVEL, UNKNOWN, mean_interval, pair_interval, spread_interval, varies
 from steadytune.analysis.notes import prediction_notes, representation_notes, run_notes, score_notes
 from steadytune.analysis.scores import count_examples, possible_scores

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from steadytune.analysis.wording import capital, listed, named_runs
+from steadytune.analysis.sentences import capital, listed, named_runs
 from steadytune.records import Cohort
 
 # A run whose classes are renamed agrees with the rest nearly as often as they with one another.

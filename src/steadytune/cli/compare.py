@@ -168,7 +168,7 @@ def _table(rows: Sequence[Row]) -> Table:
 
     from steadytune.analysis.comparison.difference import HERE
     from steadytune.analysis.comparison.significance import SIGNIFICANT
-    from steadytune.report.words import called
+    from steadytune.report.naming import called
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
@@ -213,15 +213,15 @@ def _same_seed_lines(rows: Sequence[Row]) -> list[str]:
 
 
 def _title(row: Row, found: Difference) -> str:
-    from steadytune.report.words import MEASURES
+    from steadytune.report.naming import MEASURES
 
     names = {"mean": row.metric, "sd_ratio": "SD ratio", "failed": "failed, %"}
     return names.get(found.measure) or MEASURES[found.measure].short
 
 
 def _amount(found: Difference, scale: Scale) -> str:
-    from steadytune.analysis.wording import times
-    from steadytune.report.words import SCALES
+    from steadytune.analysis.sentences import times
+    from steadytune.report.naming import SCALES
 
     value, low, high = found.interval.value, found.adjusted.low, found.adjusted.high
     if found.measure == "sd_ratio":
@@ -245,7 +245,7 @@ def _seeds_needed(rows: Sequence[Row], detect: float | None) -> list[str]:
     """Say what it would take, whatever has been found, in four cases of five."""
     from steadytune.analysis.comparison.power import seeds_to_pin_sd
     from steadytune.analysis.grouping import size_words
-    from steadytune.analysis.wording import score_step
+    from steadytune.analysis.sentences import score_step
 
     tests = f", adjusted for {rows[0].planned} tests" if rows[0].planned > 1 else ""
     lines = ["", f"seeds a recipe that would be needed, from the SDs seen here{tests}:"]

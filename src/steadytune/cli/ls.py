@@ -58,7 +58,7 @@ def retry_hint(store: RunStore, records: Sequence[RunRecord]) -> str:
 
 
 def _line(record: RunRecord, named: bool) -> tuple[str, ...]:
-    from steadytune.analysis.wording import scored
+    from steadytune.analysis.sentences import scored
     from steadytune.metrics import recorded
 
     recipe = " / ".join(record.spec.cohort) if named else record.spec.recipe
@@ -82,7 +82,7 @@ def _aligned(lines: list[tuple[str, ...]]) -> list[str]:
 
 
 def _summary(name: str, records: list[RunRecord], asked: int) -> str:
-    from steadytune.analysis.wording import scored
+    from steadytune.analysis.sentences import scored
     from steadytune.metrics import recorded
 
     scores = [record.score for record in records if record.score is not None]

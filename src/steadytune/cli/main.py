@@ -20,9 +20,9 @@ from steadytune.cli.measure import measure
 from steadytune.cli.report import report
 from steadytune.cli.run import run
 from steadytune.cli.terminal import complain, say, show_warning
-from steadytune.cli.theory import theory
 from steadytune.cli.validate import validate
 from steadytune.errors import FolderWarning, UserError, machine_fault
+from steadytune.theory.commands import theory
 
 app = typer.Typer(
     help="Measure how much a fine-tuned model owes to luck, and make it owe less.",

@@ -103,7 +103,7 @@ class ConsoleListener(Listener):
         if run_id in self.bars:
             self.progress.remove_task(self.bars.pop(run_id))
         self.progress.update(self.sweep, completed=self.done + sum(self.shares.values()))
-        from steadytune.analysis.wording import scored
+        from steadytune.analysis.sentences import scored
         from steadytune.metrics import recorded
 
         if record.status == "done" and record.score is not None:

@@ -43,7 +43,7 @@ def show(console: Console, comparison: Comparison, page: Path | None = None) -> 
     from steadytune.analysis.comparison.verdict import must_know, verdict
     from steadytune.analysis.notes import failure_notes
     from steadytune.report import comparison_table
-    from steadytune.report.words import called
+    from steadytune.report.naming import called
 
     console.print()
     for sentences in verdict(comparison).values():
@@ -68,7 +68,7 @@ def show(console: Console, comparison: Comparison, page: Path | None = None) -> 
 
 def show_sources(console: Console, comparison: Comparison) -> None:
     """Print where the luck of each cohort comes from; nothing where no seeds form a grid."""
-    from steadytune.report.luck import source_sentences, sources
+    from steadytune.report.sources import source_sentences, sources
 
     several = len(comparison.profiles) > 1
     for number, profile in enumerate(found for found in comparison.profiles if sources([found])):

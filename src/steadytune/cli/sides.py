@@ -29,7 +29,7 @@ def compare_files(
     """Compare runs that were trained elsewhere; the parameters are those of the command."""
     from steadytune.analysis.comparison.compare import compare
     from steadytune.analysis.comparison.pairing import paired_by_seed
-    from steadytune.analysis.wording import listed, natural
+    from steadytune.analysis.sentences import listed, natural
     from steadytune.cli.compare import show_differences
     from steadytune.cli.measure import show_read, write_page
     from steadytune.cli.progress import bar

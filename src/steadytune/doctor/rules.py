@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 import numpy as np
 from scipy import stats
 
-from steadytune.analysis.wording import points
+from steadytune.analysis.sentences import points
 from steadytune.doctor.findings import Finding
 from steadytune.doctor.setup import Setup
 

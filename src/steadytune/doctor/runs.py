@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.analysis.learned import HARDLY_BEGUN, hardly_begun, loss_story
-from steadytune.analysis.wording import listed, scored
+from steadytune.analysis.sentences import listed, scored
 from steadytune.doctor.findings import Finding
 from steadytune.metrics import recorded
 from steadytune.records import RunRecord

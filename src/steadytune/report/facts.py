@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from steadytune.records import RunRecord
-from steadytune.report.words import count, shortened
+from steadytune.report.naming import count, shortened
 from steadytune.seeds import Seeds, spelled
 from steadytune.study import Recipe, Study, TaskSpec, Training
 

@@ -18,12 +18,12 @@ from steadytune.analysis.validity.validate import Validation
 from steadytune.report import explore
 from steadytune.report.facts import Facts
 from steadytune.report.figures import Figure, Look, layer_figures, looks
-from steadytune.report.luck import best_figure, evaluation_sentence, source_sentences, sources, sources_figure
-from steadytune.report.strip import scores_figure
+from steadytune.report.naming import MEASURES, called, count
+from steadytune.report.scores import scores_figure
+from steadytune.report.sources import best_figure, evaluation_sentence, source_sentences, sources, sources_figure
 from steadytune.report.tables import Cell, comparison_lines, difference_lines, grouped, limits
 from steadytune.report.validity import convergent_remark, overall_remark, ranking_remark, validity_figures
 from steadytune.report.validity_table import number_tables
-from steadytune.report.words import MEASURES, called, count
 
 _SPOKEN = 6
 """More sentences than this, and the verdict would hide everything else."""

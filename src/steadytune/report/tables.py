@@ -20,12 +20,12 @@ from steadytune.analysis.components import ComponentRow, component_rows
 from steadytune.analysis.failures import failure_words
 from steadytune.analysis.flips import FlipRow, flip_rows
 from steadytune.analysis.grouping import size_words
+from steadytune.analysis.sentences import times
 from steadytune.analysis.value import Value
-from steadytune.analysis.wording import times
 from steadytune.metrics import Scale
 from steadytune.records import RunRecord
 from steadytune.report.explore import Texts
-from steadytune.report.words import MEASURES, MISSING, PAIRWISE, SCALES, called, interval, known, number, seconds
+from steadytune.report.naming import MEASURES, MISSING, PAIRWISE, SCALES, called, interval, known, number, seconds
 
 _TERMINAL_NAME = 26
 _FORMULAS = ("=", "+", "-", "@", "\t", "\n")

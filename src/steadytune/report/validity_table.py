@@ -14,6 +14,7 @@ from rich.text import Text
 from steadytune.analysis.validity.groups import KnownGroups
 from steadytune.analysis.validity.subsampling import SHARES
 from steadytune.analysis.validity.validate import Validation, ValidityRow, validity_rows
+from steadytune.report.naming import MISSING, called, known, number
 from steadytune.report.tables import csv_text
 from steadytune.report.validity import (
     agreement_matrix,
@@ -24,7 +25,6 @@ from steadytune.report.validity import (
     short,
     tau_matrix,
 )
-from steadytune.report.words import MISSING, called, known, number
 
 
 class NumberTable(NamedTuple):

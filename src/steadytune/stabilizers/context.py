@@ -23,7 +23,7 @@ Changes = Mapping["nn.Module", Callable[["Tensor"], "Tensor"]]
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of a model, found by `steadytune.training.parts.find_parts`.
+    """The parts of a model, found by `steadytune.models.parts.find_parts`.
 
     Attributes:
         model: The whole of it, without what a Trainer wraps around.

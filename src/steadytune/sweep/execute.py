@@ -52,11 +52,11 @@ def run(
     prepare_store(store, specs)
     missing = [spec for spec in specs if spec.id not in store]
     if any(spec.stabilizers for spec in missing):
-        from steadytune.training.fitting import check_methods
+        from steadytune.training.method_check import check_methods
 
         check_methods(missing)
     if missing and workers == 0:
-        from steadytune.sweep.room import room_for
+        from steadytune.sweep.capacity import room_for
 
         workers = room_for(study)
     workers = min(workers, len(jobs(missing)))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from steadytune.theory.full.curvature import MeanLoss as MeanLoss
     from steadytune.theory.full.curvature import run_loss as run_loss
     from steadytune.theory.full.formula import full_bound as full_bound
-    from steadytune.theory.full.on_task import task_bound as task_bound
+    from steadytune.theory.full.task_bound import task_bound as task_bound
     from steadytune.theory.full.taylor import taylor_check as taylor_check
     from steadytune.theory.loo.full import leave_one_out_full as leave_one_out_full
     from steadytune.theory.loo.head import leave_one_out as leave_one_out
@@ -49,7 +49,7 @@ _PLACES = {
     "run_loss": "full.curvature",
     "solve_heads": "loo.logistic",
     "synthetic_study": "studies.table",
-    "task_bound": "full.on_task",
+    "task_bound": "full.task_bound",
     "taylor_check": "full.taylor",
 }
 

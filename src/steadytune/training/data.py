@@ -18,7 +18,7 @@ from steadytune.tasks import load_task
 from steadytune.tasks.base import Examples, Task
 from steadytune.tasks.data_facts import DataFacts, cut_sentence
 from steadytune.tasks.splits import Splits, split
-from steadytune.training.models import load_tokenizer
+from steadytune.training.loading import load_tokenizer
 
 Row = dict[str, Any]
 

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from steadytune.cache import cached_arrays
 from steadytune.errors import UserError
 from steadytune.files import canonical_json, sha256
+from steadytune.models.modules import initial_scale, pool
+from steadytune.models.random_state import preserved_random_state
 from steadytune.study import RunSpec
 from steadytune.training.data import Encoded, RunData, batches, in_order
-from steadytune.training.models import initial_scale, load_encoder, pool
+from steadytune.training.loading import load_encoder
 from steadytune.training.pretraining import pretraining_context
-from steadytune.training.seeds import preserved_random_state
 
 _BATCH = 64
 

@@ -17,17 +17,18 @@ from torch import Tensor, nn
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
 from steadytune.files import Arrays
+from steadytune.models.modules import encoder_of
+from steadytune.models.parts import find_parts
+from steadytune.models.random_state import spread
+from steadytune.models.states import logits_of, stored
 from steadytune.records import RunRecord
 from steadytune.stabilizers import Pretraining
 from steadytune.study import RunSpec
 from steadytune.tasks.metrics import evaluate
 from steadytune.training.data import Collator, Encoded, RunData, batches, in_order, run_data
-from steadytune.training.models import build_model, encoder_of, is_decoder
-from steadytune.training.outcome import Diverged, finished
-from steadytune.training.parts import find_parts
+from steadytune.training.loading import build_model, is_decoder
 from steadytune.training.pretraining import pretraining_context
-from steadytune.training.recording import logits_of, stored
-from steadytune.training.seeds import spread
+from steadytune.training.run_record import Diverged, finished
 from steadytune.training.trainer import StableTrainer, geometry, gradient_norms
 
 _CHECK_EVERY = 10

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from steadytune.errors import UserError
-from steadytune.training.criterion import explain_labels, logits_in
-from steadytune.training.models import evaluating
-from steadytune.training.seeds import preserved_random_state
+from steadytune.models.criterion import explain_labels, logits_in
+from steadytune.models.modules import evaluating
+from steadytune.models.random_state import preserved_random_state
 
 _WAY_OUT = "give the loss as compute_loss_func, (outputs, labels, num_items_in_batch) -> mean"
 

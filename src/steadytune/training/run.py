@@ -12,8 +12,8 @@ from steadytune.records import RunRecord
 from steadytune.study import RunSpec
 from steadytune.training.full import train_full
 from steadytune.training.head import train_heads
-from steadytune.training.models import quiet
-from steadytune.training.outcome import lost
+from steadytune.training.loading import quiet
+from steadytune.training.run_record import lost
 
 
 def train(specs: Sequence[RunSpec], cache: Path, progress: Callable[[float], None]) -> list[tuple[RunRecord, Arrays]]:

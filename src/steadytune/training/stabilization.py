@@ -14,11 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from steadytune.errors import UserError, unknown_name
-from steadytune.stabilizers import Changes, Forward, Pretraining, Run, Stabilizer, Step, as_stabilizers
-from steadytune.stabilizers.base import Batches
-from steadytune.stabilizers.surgery import changed_outputs
-from steadytune.training.checkpoint import load_state, save_state
-from steadytune.training.criterion import (
+from steadytune.models.criterion import (
     KINDS,
     Criterion,
     check_labels,
@@ -30,11 +26,15 @@ from steadytune.training.criterion import (
     logits_in,
     task_criterion,
 )
-from steadytune.training.last_layer import LastLayer
-from steadytune.training.models import encoder_of
-from steadytune.training.parts import find_parts
-from steadytune.training.readiness import check_precision, say_frozen_head
-from steadytune.training.seeds import RandomState, preserved_random_state
+from steadytune.models.last_layer import LastLayer
+from steadytune.models.modules import encoder_of
+from steadytune.models.parts import find_parts
+from steadytune.models.random_state import RandomState, preserved_random_state
+from steadytune.models.readiness import check_precision, say_frozen_head
+from steadytune.stabilizers import Changes, Forward, Pretraining, Run, Stabilizer, Step, as_stabilizers
+from steadytune.stabilizers.base import Batches
+from steadytune.stabilizers.surgery import changed_outputs
+from steadytune.training.checkpoint import load_state, save_state
 
 
 class Stabilization:

@@ -16,13 +16,13 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from steadytune.errors import UserError
 from steadytune.files import canonical_json, sha256
+from steadytune.models.criterion import task_criterion
+from steadytune.models.modules import encoder_of
+from steadytune.models.padding import say_padding, tokenizer_in
+from steadytune.models.random_state import preserved_random_state, spread
 from steadytune.stabilizers import Pretraining, Stabilizer, as_stabilizers
 from steadytune.training.checkpoint import check_state
-from steadytune.training.criterion import task_criterion
-from steadytune.training.models import encoder_of
 from steadytune.training.own_loss import OwnLoss, overriding
-from steadytune.training.padding import say_padding, tokenizer_in
-from steadytune.training.seeds import preserved_random_state, spread
 from steadytune.training.stabilization import Stabilization
 
 

@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from steadytune.errors import UserError
+from steadytune.models.criterion import task_criterion
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.theory import MeanLoss, full_tuning_bound, run_loss
-from steadytune.theory.full.on_task import left_out_distances, task_bound
 from steadytune.theory.full.path import gradient_descent
-from steadytune.training.criterion import task_criterion
+from steadytune.theory.full.task_bound import left_out_distances, task_bound
 from steadytune.training.data import run_data
 
 QUICK = {"steps": 4, "points": 2, "products": 12}

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from steadytune.errors import UserError
+from steadytune.models.criterion import task_criterion
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.theory import MeanLoss, run_loss
 from steadytune.theory.full.curvature import hessian_vector_product
-from steadytune.training.criterion import task_criterion
 
 CROSS_ENTROPY = task_criterion("classification")
 

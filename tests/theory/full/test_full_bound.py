@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from steadytune.errors import UserError
+from steadytune.models.criterion import task_criterion
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.theory import MeanLoss, full_tuning_bound, run_loss
 from steadytune.theory.full.path import gradient_descent
-from steadytune.training.criterion import task_criterion
 
 # After one step the sum over the path is the stability itself.
 ROUNDING = 1 + 1e-12

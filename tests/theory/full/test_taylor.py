@@ -7,8 +7,8 @@ from scipy.optimize import brentq
 from torch import nn
 
 from steadytune.errors import UserError
+from steadytune.models.criterion import task_criterion
 from steadytune.theory import MeanLoss, taylor_check
-from steadytune.training.criterion import task_criterion
 
 
 def one_weight(function, at=0.0):

@@ -8,11 +8,11 @@ from torch import nn
 from torch.func import functional_call
 
 from steadytune.errors import UserError
+from steadytune.models.criterion import task_criterion
 from steadytune.theory import head_influence, leave_one_out, model_influence
 from steadytune.theory.full.curvature import MeanLoss
 from steadytune.theory.full.path import gradient_descent
 from steadytune.theory.loo.stability import Differences
-from steadytune.training.criterion import task_criterion
 
 CRITERION = task_criterion("classification")
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 import steadytune.theory
 from steadytune.errors import UserError
+from steadytune.models.random_state import spread
 from steadytune.theory import leave_one_out
-from steadytune.training.seeds import spread
 
 
 def _data(n=12, d=4, classes=2, shift=1.0, seed=0):

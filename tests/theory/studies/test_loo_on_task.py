@@ -6,7 +6,7 @@ from steadytune.stabilizers import parse_stabilizer
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.theory import leave_one_out
-from steadytune.theory.studies.on_task import check_recipes, task_stability
+from steadytune.theory.studies.task_loo import check_recipes, task_stability
 from steadytune.training.data import run_data
 from steadytune.training.features import frozen_features
 

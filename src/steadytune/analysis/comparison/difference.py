@@ -68,7 +68,7 @@ from steadytune.analysis.comparison.significance import (
 )
 from steadytune.analysis.failures import wrong_runs
 from steadytune.analysis.grouping import count_groups
-from steadytune.analysis.halves import SPLITS
+from steadytune.analysis.half_sampling import SPLITS
 from steadytune.analysis.intervals import FEWEST, UNKNOWN, Draws, Interval, resampled_error, unshrunk
 from steadytune.analysis.profile import Profile, largest
 from steadytune.analysis.scores import possible_scores

@@ -10,7 +10,7 @@ from scipy import stats
 
 from steadytune.analysis.intervals import FEWEST, LEVEL, Interval, varies
 from steadytune.analysis.scores import possible_scores
-from steadytune.analysis.wording import capital, counted, percent, score_range, score_unit, scored, spelled
+from steadytune.analysis.sentences import capital, counted, percent, score_range, score_unit, scored, spelled
 from steadytune.measures import disagreement
 from steadytune.records import Cohort
 

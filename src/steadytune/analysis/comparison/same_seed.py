@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from steadytune.analysis.sentences import percent
 from steadytune.analysis.suspicion import same_outputs
-from steadytune.analysis.wording import percent
 from steadytune.records import Cohort
 
 NEXT_TO_NOTHING = 0.1

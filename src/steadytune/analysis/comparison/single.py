@@ -30,8 +30,8 @@ from steadytune.analysis.bootstrap import RESAMPLES, example_weights
 from steadytune.analysis.grouping import count_groups, example_groups, one_group, size_words
 from steadytune.analysis.intervals import LEVEL, Interval
 from steadytune.analysis.scores import count_examples, unscored_words, weighted_scores
+from steadytune.analysis.sentences import chance, counted, percent, score_range, score_unit, scored, signed_score
 from steadytune.analysis.suspicion import fingerprints, same_outputs
-from steadytune.analysis.wording import chance, counted, percent, score_range, score_unit, scored, signed_score
 from steadytune.errors import UserError
 from steadytune.external.sides import read_sides
 from steadytune.records import Cohort

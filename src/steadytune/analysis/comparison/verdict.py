@@ -20,8 +20,7 @@ from steadytune.analysis.grouping import one_group, size_words
 from steadytune.analysis.intervals import FEWEST
 from steadytune.analysis.learned import describe_learned
 from steadytune.analysis.profile import Profile
-from steadytune.analysis.suspicion import describe_copied_between
-from steadytune.analysis.wording import (
+from steadytune.analysis.sentences import (
     capital,
     chance,
     counted,
@@ -36,6 +35,7 @@ from steadytune.analysis.wording import (
     spelled,
     times,
 )
+from steadytune.analysis.suspicion import describe_copied_between
 from steadytune.metrics import Scale
 from steadytune.records import Cohort
 

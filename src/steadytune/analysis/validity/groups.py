@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from steadytune.analysis.failures import failed_runs
 from steadytune.analysis.profile import Profile
-from steadytune.analysis.wording import counted
+from steadytune.analysis.sentences import counted
 
 _LABELLINGS = 9999
 _ROUNDING = 1e-12

@@ -14,10 +14,10 @@ import numpy as np
 
 from steadytune.analysis.notes import NEAR_NULL
 from steadytune.analysis.profile import MEASURES, PREDICTION_MEASURES, REPRESENTATION_MEASURES, Profile
+from steadytune.analysis.sentences import counted, listed
 from steadytune.analysis.validity.consistency import Agreement
 from steadytune.analysis.validity.groups import KnownGroups
 from steadytune.analysis.validity.subsampling import SHARES, Subsample
-from steadytune.analysis.wording import counted, listed
 
 NAMES = {
     "sd": "score SD",

@@ -19,11 +19,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from steadytune.errors import UserError
+from steadytune.models.criterion import Criterion, task_criterion
+from steadytune.models.modules import evaluating
+from steadytune.models.random_state import preserved_random_state, spread
 from steadytune.study import RunSpec
-from steadytune.training.criterion import Criterion, task_criterion
 from steadytune.training.data import batches, run_data
-from steadytune.training.models import build_model, evaluating
-from steadytune.training.seeds import preserved_random_state, spread
+from steadytune.training.loading import build_model
 
 Batch = Mapping[str, Tensor] | tuple[Tensor, Tensor]
 """Keyword arguments of a model and "labels", as `training.data.Collator` makes them, or (input, labels)."""

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from steadytune.errors import UserError
+from steadytune.models.random_state import spread
 from steadytune.theory.full.curvature import MeanLoss
 from steadytune.theory.full.lanczos import Extremes, extreme_eigenvalues
-from steadytune.training.seeds import spread
 
 Array = NDArray[np.float64]
 

@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from steadytune.errors import UserError
+from steadytune.models.criterion import Criterion
+from steadytune.models.modules import find_head
+from steadytune.models.random_state import preserved_random_state
+from steadytune.models.states import logits_of
 from steadytune.study import RunSpec, Training
 from steadytune.theory.inputs import chosen_examples
 from steadytune.theory.loo.heads import canonical, direction, head_losses
 from steadytune.theory.loo.stability import Differences, Float64Array, Stability
-from steadytune.training.criterion import Criterion
 from steadytune.training.data import Row, RunData, run_data
 from steadytune.training.full import RunTrainer, fine_tune, outputs_of
-from steadytune.training.models import find_head, quiet
-from steadytune.training.outcome import Diverged
-from steadytune.training.recording import logits_of
-from steadytune.training.seeds import preserved_random_state
+from steadytune.training.loading import quiet
+from steadytune.training.run_record import Diverged
 
 _KEPT = "kept"
 _INSIDE = {"lnsr"}

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
+from steadytune.linear.fit import fit_heads
+from steadytune.linear.problems import Loss
+from steadytune.linear.smoothness import smoothness
 from steadytune.theory.inputs import chosen_examples, labelled_features, more_features
 from steadytune.theory.loo.heads import canonical, head_differences, head_losses, predicted_classes
 from steadytune.theory.loo.stability import Float64Array, Stability, stacked
-from steadytune.training.head import fit_heads
-from steadytune.training.linear.problems import Loss
-from steadytune.training.linear.smoothness import smoothness
 
 
 @dataclass(frozen=True, repr=False)

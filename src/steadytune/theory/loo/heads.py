@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from steadytune.linear.problems import Loss
 from steadytune.theory.loo.stability import Differences, Float64Array
-from steadytune.training.linear.problems import Loss
 
 _LOGITS_AT_ONCE = 2**24
 

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from steadytune.errors import UserError
+from steadytune.linear.problems import Loss
 from steadytune.theory.full.curvature import MeanLoss
 from steadytune.theory.inputs import chosen_examples, labelled_features, more_features
 from steadytune.theory.loo.conjugate_gradients import Solutions, conjugate_gradients
 from steadytune.theory.loo.heads import canonical, head_differences, head_losses
 from steadytune.theory.loo.stability import Differences, Float64Array
-from steadytune.training.linear.problems import Loss
 
 _CELLS = 2**24
 

@@ -14,7 +14,7 @@ from steadytune.theory.loo.logistic_loo import approximate_leave_one_out
 from steadytune.theory.margin.max_margin import directions, max_margin, norms
 from steadytune.training.data import run_data
 from steadytune.training.features import frozen_features
-from steadytune.training.models import quiet
+from steadytune.training.loading import quiet
 from steadytune.training.weights import weights_fingerprint
 
 _L2 = 1.0

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
+from steadytune.linear.fit import fit_heads
+from steadytune.linear.problems import Loss
+from steadytune.linear.smoothness import smoothness
 from steadytune.theory.margin.bound import HeadBound, head_tuning_bound
 from steadytune.theory.margin.max_margin import MaxMarginLeaveOneOut, max_margin_leave_one_out
-from steadytune.training.head import fit_heads
-from steadytune.training.linear.problems import Loss
-from steadytune.training.linear.smoothness import smoothness
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

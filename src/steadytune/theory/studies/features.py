@@ -18,7 +18,7 @@ from steadytune.theory.studies.table import study_table
 from steadytune.theory.studies.varied import ON_FEATURES, Row, Settings
 from steadytune.training.data import RunData, run_data
 from steadytune.training.features import frozen_features
-from steadytune.training.models import quiet
+from steadytune.training.loading import quiet
 
 if TYPE_CHECKING:
     import pandas as pd

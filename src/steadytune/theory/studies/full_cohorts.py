@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 
 from steadytune.errors import UserError
 from steadytune.files import canonical_json, read_content, sha256, write_text
+from steadytune.models.parts import find_parts
+from steadytune.models.random_state import preserved_random_state
 from steadytune.stabilizers.freeze import Freeze
 from steadytune.study import RunSpec
 from steadytune.tasks import load_task
 from steadytune.tasks.splits import split
 from steadytune.theory.loo.full import FullStability, Unmeasured, leave_one_out_full
 from steadytune.theory.loo.stability import Differences, standard_error
-from steadytune.theory.studies.on_task import QUANTITIES
 from steadytune.theory.studies.processes import Progress, do_all
+from steadytune.theory.studies.task_loo import QUANTITIES
 from steadytune.training.data import run_data
-from steadytune.training.fitting import check_methods
-from steadytune.training.models import build_model, load_tokenizer, quiet
-from steadytune.training.parts import find_parts
-from steadytune.training.seeds import preserved_random_state
+from steadytune.training.loading import build_model, load_tokenizer, quiet
+from steadytune.training.method_check import check_methods
 
 Status = Literal["done", "diverged", "refused", "failed"]
 

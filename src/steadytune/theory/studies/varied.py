@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from steadytune.linear.fit import fit_heads
 from steadytune.measures import pair_mean
 from steadytune.theory.studies.adapter import tune_adapters
 from steadytune.theory.studies.dataset import Array, DataSet, Indices
-from steadytune.training.head import fit_heads
 
 Row = dict[str, Any]
 

@@ -1,0 +1,274 @@
+"""Recording runs of other people's training scripts: a callback for any transformers Trainer, a call for any loop."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from contextlib import suppress
+from itertools import count, islice
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import EvalPrediction, Trainer, TrainerCallback
+
+from steadytune.errors import UserError
+from steadytune.external import record_run
+from steadytune.external.predicting import Position, check_position, checked, fields_of, group_numbers, labels_in
+from steadytune.external.record import another_run, check_place
+from steadytune.models.padding import say_padding, tokenizer_in
+from steadytune.models.random_state import preserved_random_state
+from steadytune.records.checks import Kind
+
+_OUTPUTS = ("logits", "representations", "kind", "examples", "seed", "status", "reason")
+
+
+class StabilityRecorder(TrainerCallback):
+    """Records a run at the end of its training, for `steadytune measure`, in two lines of any script.
+
+        import steadytune as st
+        trainer.add_callback(st.StabilityRecorder(trainer, "runs/seed0.safetensors"))
+
+    What is recorded: logits, labels, hidden states in half precision, a digest of the evaluation examples, the seed,
+    and what `compute_metrics` says. The model of the end is used, under `load_best_model_at_end` the best one. Its mode
+    and all random states stay as they are. As training begins one batch is tried, twice, and all labels are looked at,
+    so that a mistake costs no training; what cannot be written in the end is written elsewhere, or without what does
+    not fit, with a warning. A training whose outputs are not finite is recorded as diverged. What
+    `compute_metrics` gives beside numbers is left out.
+    Under torchrun the main process alone predicts and writes.
+
+    Args:
+        trainer: Gives model, collator, batch size and seed.
+        path: A .safetensors file; the folder is made.
+        eval_dataset: What to predict, the same for every run; by default the trainer's. A name, if that has several.
+        position: Where hidden states are taken: "cls" the first token, "mean" over tokens, "last" for decoders. None
+            for no hidden states.
+        groups: What each example belongs to, by number or name, such as the passage of a question; or the name of the
+            dataset's column that says so. Examples that belong together are resampled together.
+        overwrite: Whether the file of another seed may be replaced.
+        kind: "regression" or "classification", where one output and labels 0 and 1 do not tell.
+
+    Raises:
+        UserError: There is nothing to predict, the path cannot be written to, the position is unknown, the model lies
+            in parts over several processes, or, as training begins, it is no classifier or regression, an example has
+            no class, or the file holds the run of another seed.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        path: str | Path,
+        eval_dataset: Any = None,
+        position: Position | None = "cls",
+        *,
+        groups: Any = None,
+        overwrite: bool = False,
+        kind: Kind | None = None,
+    ) -> None:
+        dataset = trainer.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(dataset, str):
+            dataset = trainer.eval_dataset[dataset]
+        if dataset is None:
+            raise UserError("StabilityRecorder: the trainer has no eval_dataset; give one: eval_dataset=...")
+        if isinstance(dataset, dict):
+            names = ", ".join(map(repr, dataset))
+            raise UserError(
+                f"StabilityRecorder: the trainer has several eval datasets; name one: eval_dataset= {names}"
+            )
+        if isinstance(dataset, IterableDataset) and trainer.args.world_size > 1:
+            raise UserError("StabilityRecorder: a stream is split over the processes; give a dataset that has a length")
+        if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+            raise UserError(
+                "StabilityRecorder needs the whole model in one process, which FSDP and DeepSpeed do not have: "
+                "give the logits of trainer.predict to steadytune.record_run"
+            )
+        check_position(position)
+        self.trainer = trainer
+        self.path = Path(path)
+        if trainer.is_world_process_zero():
+            check_place(self.path)
+        self.dataset = dataset
+        self.position = position
+        self.overwrite = overwrite
+        given = _column(dataset, groups) if isinstance(groups, str) else groups
+        self.groups = None if given is None else group_numbers(given)
+        self.kind = kind
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Try one batch, look at all labels, and at the file that is there."""
+        say_padding(self.trainer.model, tokenizer_in(self.trainer.processing_class, self.trainer.data_collator))
+        fields = self._run(self._batches(1))
+        if "status" in fields and not state.global_step:
+            raise UserError("StabilityRecorder: before the first step the model's outputs are not finite")
+        if isinstance(self.dataset, Sized):
+            with preserved_random_state():
+                for batch in self._batches():
+                    if (labels := labels_in(batch)) is None:
+                        break
+                    checked(labels, len(labels), fields["logits"].shape[1])
+            if self.groups is not None and len(self.groups) != len(self.dataset):
+                raise UserError(f"StabilityRecorder: {len(self.groups)} groups for {len(self.dataset)} examples")
+        if state.is_world_process_zero and not self.overwrite and (other := another_run(self.path, args.seed, None)):
+            raise UserError(f"StabilityRecorder: {other}")
+        if state.is_world_process_zero:
+            self._try(fields)
+
+    def _try(self, fields: Mapping[str, Any]) -> None:
+        """Record one batch and remove the file: what would be refused when the training is over is refused now."""
+        trial = self.path.with_name(f".{self.path.stem}-trial.safetensors")
+        try:
+            record_run(trial, overwrite=True, **fields)
+        except UserError as error:
+            raise UserError(str(error).replace(str(trial), str(self.path))) from error
+        finally:
+            with suppress(OSError):
+                trial.unlink()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Predict and write, in the main process."""
+        if not state.is_world_process_zero:
+            return
+        fields, path = self._run(self._batches(), trained=True), self.path
+        other = None if self.overwrite else another_run(path, args.seed, fields["examples"])
+        if other:
+            # A training is over, and nothing of it shall be lost.
+            path = _free(path)
+            warnings.warn(f"StabilityRecorder: {other}; this run is in {path}", stacklevel=2)
+        self._write(path, fields | {"seed": args.seed, "groups": self.groups})
+
+    def _write(self, path: Path, fields: Mapping[str, Any]) -> None:
+        """Write the run, where that cannot be done elsewhere, and what cannot be written so with its outputs alone."""
+        outputs = {name: fields[name] for name in _OUTPUTS if name in fields}
+        first: Exception | None = None
+        for what in (fields, outputs):
+            for place in (path, Path.cwd() / path.name, Path(tempfile.gettempdir()) / path.name):
+                free = place if place == path else _free(place)
+                try:
+                    record_run(free, overwrite=True, **what)
+                except (UserError, OSError) as error:
+                    first = first or error
+                    continue
+                if first is not None:
+                    less = f", with {', '.join(outputs)} alone" if what is outputs else ""
+                    warnings.warn(f"StabilityRecorder: {first}; this run is in {free}{less}", stacklevel=3)
+                return
+        assert first is not None
+        raise first
+
+    def _batches(self, limit: int | None = None) -> Iterator[Any]:
+        # It knows the collator and which columns the model takes, but may sort or split the examples.
+        prepared = self.trainer.get_test_dataloader(self.dataset)
+        size = self.trainer.args.eval_batch_size
+        # A generator, so that the loader draws its random seed where the random state is kept.
+        yield from islice(DataLoader(prepared.dataset, batch_size=size, collate_fn=prepared.collate_fn), limit)
+
+    def _run(self, batches: Iterable[Any], trained: bool = False) -> dict[str, Any]:
+        model: nn.Module = self.trainer.model
+        fields = fields_of(model, batches, self.position, self.kind, trained=trained)
+        if "labels" not in fields and not trained:
+            raise UserError(
+                "StabilityRecorder records classifiers and regressions, and the batches hold no 'labels': "
+                "give what the model says to steadytune.record_run"
+            )
+        names = getattr(getattr(model, "config", None), "id2label", None) or {}
+        if fields["kind"] == "classification" and len(names) == fields["logits"].shape[1]:
+            fields["label_names"] = [str(names[number]) for number in sorted(names)]
+        if (
+            self.trainer.compute_metrics is not None
+            and not self.trainer.args.batch_eval_metrics
+            and "status" not in fields
+            and "labels" in fields
+        ):
+            try:
+                fields["scores"] = self._metrics(fields)
+            except Exception as error:  # of anybody's function, after a training that shall not be lost
+                warnings.warn(
+                    f"StabilityRecorder: compute_metrics raised {type(error).__name__}: {error}; without scores",
+                    stacklevel=2,
+                )
+        return fields
+
+    def _metrics(self, fields: Mapping[str, Any]) -> dict[str, float]:
+        logits, labels = fields["logits"], fields["labels"]
+        if self.trainer.preprocess_logits_for_metrics is not None:
+            logits = self.trainer.preprocess_logits_for_metrics(torch.as_tensor(logits), torch.as_tensor(labels))
+        metrics = self.trainer.compute_metrics(EvalPrediction(predictions=np.asarray(logits), label_ids=labels))
+        named = metrics if isinstance(metrics, Mapping) else {"score": metrics}
+        numbers = {str(name).removeprefix("eval_"): _number(value) for name, value in named.items()}
+        return {name: number for name, number in numbers.items() if number is not None}
+
+
+def _free(path: Path) -> Path:
+    """Return the path, or where a file is there, one beside it that is free."""
+    names = (path.with_stem(f"{path.stem}-{n}") if n else path for n in count())
+    return next(name for name in names if not name.exists())
+
+
+def _column(dataset: Any, name: str) -> Any:
+    try:
+        return dataset[name]
+    except Exception as error:  # of anybody's dataset
+        raise UserError(
+            f"StabilityRecorder: the dataset has no column '{name:.60}': give groups as a list, one for each example"
+        ) from error
+
+
+def _number(value: Any) -> float | None:
+    """Return one finite number; None of a text, a list, a mapping or anything else."""
+    value = value.item() if isinstance(value, (torch.Tensor, np.ndarray)) and value.ndim == 0 else value
+    return float(value) if isinstance(value, Real | np.number) and np.isfinite(float(value)) else None
+
+
+def record_model(
+    path: str | Path,
+    model: nn.Module,
+    batches: Iterable[Any],
+    *,
+    position: Position | None = None,
+    seed: int | None = None,
+    scores: float | Mapping[str, float] | None = None,
+    groups: Any = None,
+    tokenizer: Any = None,
+    overwrite: bool = False,
+    kind: Kind | None = None,
+) -> Path:
+    """Predict with a trained model and write the run into a file, for `steadytune measure`, after any training loop.
+
+        st.record_model("runs/seed0.safetensors", model, loader, seed=0)
+
+    The model's mode and all random states stay as they are. Inputs go to the model's device; wrap the call into
+    `torch.autocast` to compute as the training did.
+
+    Args:
+        path: A .safetensors file; the folder is made.
+        model: Returns logits (b, C), for a regression predictions (b, 1) or (b,): as a tensor, as the first of a tuple,
+            or as `logits`.
+        batches: In one order for all runs, such as a DataLoader that does not shuffle. A batch is a mapping of keyword
+            arguments, with labels under "labels" or "label"; or a tuple of arguments with the labels last; or one
+            tensor, without labels.
+        position: Where to take the hidden states of a transformers model: "cls", "mean" or "last"; None for none.
+        seed: What the run was trained with; names it in tables.
+        scores: The run's score, or several by name.
+        groups: What each example belongs to, by number or name; see `StabilityRecorder`.
+        tokenizer: Has padded the batches; found in the loader's collator where that keeps it. A decoder then reads by
+            its padding id.
+        overwrite: Whether the file of another seed, or on other examples, may be replaced.
+        kind: "regression" or "classification", where one output and labels 0 and 1 do not tell.
+
+    Raises:
+        UserError: The file holds another run, the path cannot be written to, the position is unknown, the model is no
+            classifier or regression, or the labels are not one per example.
+    """
+    path = Path(path)
+    check_place(path)
+    if not overwrite and (other := another_run(path, seed, None)):
+        raise UserError(other)
+    say_padding(model, tokenizer_in(tokenizer, batches))
+    numbers = None if groups is None else group_numbers(groups)
+    fields = fields_of(model, batches, position, kind)
+    return record_run(path, seed=seed, scores=scores, groups=numbers, overwrite=overwrite, **fields)

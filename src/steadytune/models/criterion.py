@@ -1,0 +1,195 @@
+"""The task loss, and the kind of task that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from steadytune.errors import UserError
+from steadytune.models.modules import evaluating, plain_model
+from steadytune.models.random_state import preserved_random_state
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+KINDS = ("classification", "regression", "choice")
+
+
+def task_criterion(kind: str, label_smoothing: float = 0.0) -> Criterion:
+    """Return (logits (rows, outputs), labels (b,)) -> mean cross-entropy over classes or choices, or squared error.
+
+    Raises:
+        UserError: Label smoothing is asked for where labels are no classes.
+    """
+    if label_smoothing and kind == "regression":
+        raise UserError("label smoothing needs classes, and this task is a regression")
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        if logits.element_size() < 4:
+            logits = logits.float()
+        if kind == "regression":
+            return nn.functional.mse_loss(logits.reshape(-1), labels.reshape(-1).to(logits.dtype))
+        if kind == "choice":
+            logits = logits.view(len(labels), -1)
+        return nn.functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+
+    return loss
+
+
+def kind_of(model: nn.Module) -> str:
+    """Return the kind of task that a transformers model's configuration is made for.
+
+    Raises:
+        UserError: It is made for several labels per example.
+    """
+    config: Any = getattr(model, "config", None)
+    problem, outputs = getattr(config, "problem_type", None), getattr(config, "num_labels", 2)
+    if problem == "multi_label_classification" or (problem == "regression" and outputs > 1):
+        raise UserError("stabilizers speak of one class or one number per example: this model is made for many labels")
+    if type(plain_model(model)).__name__.endswith("ForMultipleChoice"):
+        return "choice"
+    return "regression" if outputs == 1 else "classification"
+
+
+def check_labels(kind: str, labels: Tensor, examples: str = "training set") -> int | None:
+    """Check that a batch has one class, choice or number per example, before a model or a loss sees them.
+
+    Args:
+        kind: One of `KINDS`.
+        labels: As the batch holds them.
+        examples: Where they stand, as an error names it.
+
+    Returns:
+        The largest class; None for a regression.
+
+    Raises:
+        UserError: It has something else.
+    """
+    if kind == "regression":
+        if not bool(torch.isfinite(labels).all()):
+            raise UserError(f"a target is not a finite number: take such examples out of the {examples}")
+        return None
+    if labels.dim() != 1:
+        raise UserError(
+            f"stabilizers speak of one label per example: the labels of a {kind} are ({len(labels)},), and these are "
+            f"{tuple(labels.shape)}"
+        )
+    if labels.is_floating_point():
+        raise UserError(f"the labels of a {kind} are integers, and these are {labels.dtype}: several per example?")
+    if not len(labels):
+        return None
+    # In one transfer from the device, as it happens in every step.
+    lowest, highest = torch.stack(torch.aminmax(labels)).tolist()
+    if lowest < 0:
+        raise UserError(f"a label is {lowest}: take examples without a class out of the {examples}")
+    return int(highest)
+
+
+def check_outputs(kind: str, logits: Tensor, labels: Tensor, highest: int | None) -> None:
+    """Check that a model's outputs fit the labels of a batch.
+
+    Args:
+        kind: One of `KINDS`.
+        logits: As the model gives them.
+        labels: As `check_labels` let them pass.
+        highest: What it returned.
+
+    Raises:
+        UserError: There are too few outputs, or they are of another shape.
+    """
+    if not len(labels):
+        return
+    rows = {
+        "classification": logits.dim() == 2,
+        "choice": logits.dim() <= 2 and logits.numel() % len(labels) == 0,
+        "regression": logits.numel() == labels.numel(),
+    }
+    if not rows[kind]:
+        raise UserError(
+            f"stabilizers speak of one label per example: for a {kind} the labels are {tuple(labels.shape)} "
+            f"and the model's output is {tuple(logits.shape)}"
+        )
+    check_highest(highest, logits.numel() // len(labels))
+
+
+def check_highest(highest: int | None, outputs: int) -> None:
+    """Check that a model has an output for each class, or that each choice is one.
+
+    Raises:
+        UserError: It has too few.
+    """
+    if highest is not None and highest >= outputs:
+        raise UserError(
+            f"a label is {highest}, and the model has {outputs} outputs, for the labels 0 to {outputs - 1}: "
+            "give it num_labels, or number the classes from 0"
+        )
+
+
+def explain_labels(kind: str, logits: Tensor, labels: Tensor) -> None:
+    """Say what is wrong with the classes of a batch that a loss of one's own has failed at, if anything is.
+
+    It is not asked before: such a loss may mean something by a class of -1, or have an output less than classes.
+
+    Raises:
+        UserError: As `check_labels` and `check_outputs`. -100 is what torch leaves out.
+    """
+    if kind == "regression" or labels.dim() != 1 or labels.is_floating_point():
+        return
+    with suppress(RuntimeError):  # of a device that has failed at the labels, too
+        check_outputs(kind, logits, labels, check_labels(kind, labels[labels != -100]))
+
+
+def classes_in(kind: str, logits: Tensor, labels: Tensor) -> Tensor | None:
+    """Return the class of each row that entered the last layer, as `Step.classes` has it."""
+    if kind == "regression":
+        return None
+    if kind == "choice":
+        return nn.functional.one_hot(labels, logits.numel() // len(labels)).flatten()
+    return labels
+
+
+def logits_in(outputs: Any) -> Tensor:
+    """Return the logits of what a model returns: a tensor, one in `logits`, or the first of a tuple.
+
+    In training scripts the loss stands first there, and is None without labels.
+
+    Raises:
+        UserError: There are none.
+    """
+    found = getattr(outputs, "logits", outputs)
+    if isinstance(found, Mapping):
+        found = found.get("logits")
+    if isinstance(found, (tuple, list)):
+        found = next((one for one in found if isinstance(one, Tensor)), None)
+    if not isinstance(found, Tensor) or not found.dim():
+        raise UserError(f"the model returns {type(outputs).__name__} without logits when it is given no labels")
+    return found
+
+
+def check_own_loss(model: nn.Module, inputs: Mapping[str, Any], kind: str) -> None:
+    """Check that a transformers model which computes a loss computes the one that is used in its place.
+
+    It is asked in evaluation mode, for one batch. Half precision may round by a hundredth, and may hide as much.
+
+    Raises:
+        UserError: It computes another, such as one with class weights.
+    """
+    if "labels" not in signature(plain_model(model).forward).parameters:
+        return
+    labels = inputs["labels"]
+    with torch.no_grad(), preserved_random_state(), evaluating(model):
+        # First without them: with labels that do not fit, what a model raises says little.
+        logits = logits_in(model(**{name: value for name, value in inputs.items() if name != "labels"}))
+        check_outputs(kind, logits, labels, check_labels(kind, labels))
+        outputs = model(**inputs)
+    own = outputs.get("loss") if isinstance(outputs, Mapping) else outputs[0] if isinstance(outputs, tuple) else None
+    ours = float(task_criterion(kind)(logits, labels))
+    rounding = 0.02 if logits.element_size() < 4 else 1e-4
+    if isinstance(own, Tensor) and own.numel() == 1 and abs(float(own) - ours) > rounding * (abs(ours) + 0.1):
+        raise UserError(
+            f"the model's own loss of a batch is {float(own):.4g}, and that of a {kind} is {ours:.4g}: give the loss "
+            "that you mean, to StableTrainer as compute_loss_func, to Stabilization as criterion"
+        )

@@ -1,0 +1,197 @@
+"""A model's modules: the encoder in it, its head, its adapters, and what is wrapped around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from steadytune.errors import UserError
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, and each of its parts back into the mode that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def pool(hidden: Tensor, mask: Tensor, how: str) -> Tensor:
+    """Reduce (B, T, D) states to one (B, D) feature.
+
+    Args:
+        hidden: States of B inputs of T tokens.
+        mask: (B, T), 1 at real tokens.
+        how: "cls" the first real token, "last" the last real token, "mean" the mean over real tokens.
+
+    Raises:
+        ValueError: `how` is another name.
+    """
+    if how not in ("cls", "last", "mean"):
+        raise ValueError(f"unknown pooling {how!r}: it must be 'cls', 'last' or 'mean'")
+    if how == "mean":
+        weights = mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+    places = torch.arange(mask.shape[1], device=mask.device)
+    if how == "last":
+        index = (mask * places).argmax(1)
+    else:
+        index = (mask * (mask.shape[1] - places)).argmax(1)
+    return hidden[torch.arange(len(hidden), device=hidden.device), index]
+
+
+def plain_model(model: nn.Module) -> nn.Module:
+    """Return the model inside PEFT's wrapper, adapters and all; another model as it is."""
+    wrapper: Any = model
+    inner: nn.Module = wrapper.get_base_model() if hasattr(model, "get_base_model") else model
+    return inner
+
+
+def configs_of(model: nn.Module) -> list[Any]:
+    """Return a model's configuration, and that of its texts, which may be the same; none of one that has none."""
+    plain = plain_model(model)
+    config: Any = getattr(plain, "config", None) or getattr(encoder_of(plain), "config", None)
+    return [config, config.get_text_config()] if isinstance(config, PreTrainedConfig) else []
+
+
+def encoder_of(model: nn.Module) -> nn.Module:
+    """Return the pre-trained part of a model that `build_model`, transformers or PEFT made.
+
+    Of a model of somebody's own that is the one model of transformers within it, and without one the whole.
+    """
+    model = plain_model(model)
+    if isinstance(model, ChoiceModel):
+        return encoder_of(model.scorer)
+    encoder: nn.Module | None = getattr(model, "encoder" if isinstance(model, PooledClassifier) else "base_model", None)
+    if encoder is not None:
+        return encoder
+    inside = list(_pretrained_in(model))
+    return encoder_of(inside[0]) if len(inside) == 1 else model
+
+
+def _pretrained_in(model: nn.Module) -> Iterator[nn.Module]:
+    """Yield the outermost models of transformers or PEFT within a model of somebody's own."""
+    for child in model.children():
+        if isinstance(child, PreTrainedModel) or hasattr(child, "get_base_model"):
+            yield child
+        else:
+            yield from _pretrained_in(child)
+
+
+def _resting(model: nn.Module) -> Iterator[nn.Module]:
+    """Yield what PEFT keeps without using it: layers that a trained copy replaces, copies of adapters that rest."""
+    wrapper: Any
+    for wrapper in model.modules():
+        if hasattr(wrapper, "modules_to_save") and hasattr(wrapper, "original_module"):
+            yield from wrapper.original_module.modules()
+            for name, copy in wrapper.modules_to_save.items():
+                if name not in wrapper.active_adapters:
+                    yield from copy.modules()
+
+
+def adapters_in(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
+    """Yield layers of a model and what PEFT added to them; such layers name the attributes that hold it."""
+    for layer in model.modules():
+        for attribute in getattr(layer, "adapter_layer_names", ()):
+            if isinstance(added := getattr(layer, attribute, None), nn.Module):
+                yield layer, added
+
+
+class NoHead(UserError):
+    """A model has no last layer that could be told from the rest."""
+
+
+def find_head(model: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
+    """Return (parent, attribute name, layer) of the last linear layer outside the pre-trained part.
+
+    Raises:
+        NoHead: There is none.
+        UserError: PEFT has put an adapter beside it.
+    """
+    inside = set(encoder_of(model).modules())
+    inside.update(_resting(model))
+    beside = [(layer, added) for layer, added in adapters_in(model) if hasattr(layer, "base_layer")]
+    inside.update(module for _, added in beside for module in added.modules())
+    # In the order of registration, so that a pooler's or head's inner layers come before the one that gives the logits.
+    heads = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module not in inside
+    ]
+    if not heads:
+        raise NoHead(f"{type(model).__name__} has no linear layer outside an encoder of transformers")
+    name, head = heads[-1]
+    path, _, attribute = name.rpartition(".")
+    parent = model.get_submodule(path)
+    if any(parent is layer for layer, _ in beside):
+        raise UserError(
+            f"{path} is the last layer and has an adapter: take it out of target_modules, name it in modules_to_save"
+        )
+    return parent, attribute, head
+
+
+class PooledClassifier(nn.Module):
+    """A plain linear head on one pooled feature of an encoder: the model that the theory speaks of.
+
+    Args:
+        encoder: A transformers model that returns `last_hidden_state`.
+        num_outputs: Width of the head.
+        pooling: "cls", "mean" or "last".
+    """
+
+    def __init__(self, encoder: Any, num_outputs: int, pooling: str) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.config: Any = encoder.config
+        self.pooling = pooling
+        self.dropout = nn.Dropout(_dropout_rate(self.config))
+        self.classifier = nn.Linear(self.config.hidden_size, num_outputs)
+        nn.init.normal_(self.classifier.weight, std=initial_scale(self.config))
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, attention_mask: Tensor, **inputs: Any) -> SequenceClassifierOutput:
+        """Return logits (B, outputs), with hidden states if asked for."""
+        outputs = self.encoder(attention_mask=attention_mask, **inputs)
+        feature = pool(outputs.last_hidden_state, attention_mask, self.pooling)
+        logits = self.classifier(self.dropout(feature))
+        return SequenceClassifierOutput(logits=logits, hidden_states=outputs.hidden_states)
+
+
+class ChoiceModel(nn.Module):
+    """Scores each candidate of a multiple-choice example by itself: inputs (B, c, T), logits (B, c)."""
+
+    def __init__(self, scorer: nn.Module) -> None:
+        super().__init__()
+        self.scorer = scorer
+        self.config = scorer.config
+
+    def forward(self, output_hidden_states: bool = False, **inputs: Tensor) -> SequenceClassifierOutput:
+        """Return logits (B, c); hidden states, if asked for, are those of the B * c candidates."""
+        examples, choices = inputs["input_ids"].shape[:2]
+        rows = {name: tensor.flatten(0, 1) for name, tensor in inputs.items()}
+        outputs = self.scorer(output_hidden_states=output_hidden_states, **rows)
+        outputs.logits = outputs.logits.view(examples, choices)
+        return outputs
+
+
+def _dropout_rate(config: Any) -> float:
+    for name in ("classifier_dropout", "hidden_dropout_prob", "dropout", "resid_pdrop", "dropout_rate"):
+        rate = getattr(config, name, None)
+        if isinstance(rate, float):
+            return rate
+    return 0.0
+
+
+def initial_scale(config: Any) -> float:
+    """Return the standard deviation with which the architecture draws new weights."""
+    return float(getattr(config, "initializer_range", None) or 0.02)

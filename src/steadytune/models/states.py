@@ -1,0 +1,73 @@
+"""What a trained model says about examples: logits, and the states after each block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from steadytune.errors import UserError
+from steadytune.models.modules import pool
+
+_HALF_MAX = 65504.0
+
+
+@torch.inference_mode()
+def logits_of(
+    model: nn.Module,
+    batches: Iterable[dict[str, Tensor]],
+    device: torch.device,
+    bf16: bool,
+    position: str | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Run a model over batches, without dropout.
+
+    Args:
+        model: Returns `logits`; left in evaluation mode.
+        batches: Padded inputs with labels, which are ignored.
+        device: Where the model lies.
+        bf16: Whether to compute under bfloat16 autocast.
+        position: "cls", "last" or "mean" to get hidden states reduced so; None for none.
+
+    Returns:
+        Logits (N, C), and states (L, rows, D) after each of L blocks (the embedding output is not counted; rows are
+        candidates for a multiple-choice task), or None.
+    """
+    model.eval()
+    logits: list[Tensor] = []
+    states: list[Tensor] = []
+    for batch in batches:
+        inputs = {name: tensor.to(device) for name, tensor in batch.items() if name != "labels"}
+        with torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext():
+            outputs = model(**inputs, output_hidden_states=position is not None)
+        logits.append(outputs.logits.float().cpu())
+        if position is not None:
+            mask = inputs["attention_mask"].flatten(0, -2)
+            layers = hidden_states(outputs)[1:]
+            states.append(torch.stack([pool(layer, mask, position).float().cpu() for layer in layers]))
+    return torch.cat(logits).numpy(), torch.cat(states, dim=1).numpy() if states else None
+
+
+def hidden_states(outputs: Any) -> tuple[Tensor, ...]:
+    """Return the hidden states that a transformers model was asked for; of an encoder-decoder those of the encoder.
+
+    Raises:
+        UserError: It returns none.
+    """
+    for name in ("hidden_states", "encoder_hidden_states"):
+        states: tuple[Tensor, ...] | None = getattr(outputs, name, None)
+        if states is not None:
+            return states
+    raise UserError("the model returns no hidden states: say position=None, or give them to steadytune.record_run")
+
+
+def stored(representations: NDArray[np.float32], dtype: str) -> NDArray[Any]:
+    """Return representations as they are stored: in half precision unless they do not fit into its range."""
+    if dtype == "float16" and np.abs(representations).max(initial=0) < _HALF_MAX:
+        return representations.astype(np.float16)
+    return representations

@@ -1,0 +1,143 @@
+"""What the luck is made of: the seeds that vary in a grid, the evaluation set, and the choice of the best run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from steadytune.analysis.components import Components, describe_components, variance_components
+from steadytune.analysis.evaluation import EvaluationError
+from steadytune.analysis.profile import Profile
+from steadytune.analysis.sentences import score_unit, scored
+from steadytune.metrics import Scale
+from steadytune.report.figures import Figure, Look, axis_title, escaped, frame, looks, plain, whiskers
+from steadytune.report.naming import called, known, number
+
+_ROW = 28
+
+
+def sources(profiles: Sequence[Profile]) -> list[tuple[str, Components]]:
+    """Return recipe and components of every measure of every recipe whose seeds form a grid."""
+    return [(profile.cohort.recipe, found) for profile in profiles for found in variance_components(profile.cohort)]
+
+
+def source_sentences(found: Sequence[tuple[str, Components]]) -> list[tuple[str, str]]:
+    """Return recipe and sentence for each of them."""
+    return [(called(recipe), describe_components(components)) for recipe, components in found]
+
+
+def sources_figure(found: Sequence[tuple[str, Components]]) -> Figure | None:
+    """Draw the share of each source as a dot with its interval, a row per recipe, measure and source.
+
+    Returns:
+        The figure, or None where nothing is told apart: one source is all there is.
+    """
+    shown = [(recipe, part, source) for recipe, part in found for source in part.sources if len(part.sources) > 1]
+    if not any(known(source.share.value) for _, _, source in shown):
+        return None
+    figure = go.Figure()
+    styles = looks(["score", "disagreement"])
+    several = len({recipe for recipe, _, _ in shown}) > 1
+    labels = [
+        f"{f'{called(recipe)}, ' if several else ''}{part.measure}: {' × '.join(source.factors)}"
+        for recipe, part, source in shown
+    ]
+    for measure, look in styles.items():
+        rows = [row for row, (_, part, _) in enumerate(shown) if part.measure == measure]
+        shares = [shown[row][2].share for row in rows]
+        figure.add_scatter(
+            x=[100 * share.value for share in shares],
+            y=rows,
+            error_x=whiskers(shares, look.colour),
+            mode="markers",
+            marker={"color": look.colour, "symbol": look.symbol, "size": 9},
+            hovertext=[
+                f"<b>{escaped(labels[row])}</b><br>{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
+                for row, share in zip(rows, shares, strict=True)
+            ],
+            hoverinfo="text",
+            name=measure,
+        )
+    figure.update_layout(
+        frame(height=_ROW * len(shown) + 70, top=8),
+        xaxis={"title": axis_title("share"), "ticksuffix": " %", "range": [-3, 103], "zeroline": False},
+        yaxis={
+            "tickvals": list(range(len(shown))),
+            "ticktext": list(map(escaped, labels)),
+            "range": [len(shown) - 0.5, -0.5],
+            "zeroline": False,
+            "automargin": True,
+            "ticks": "",
+        },
+    )
+    return plain(figure)
+
+
+def evaluation_sentence(found: EvaluationError, scale: Scale) -> str:
+    """Say what the evaluation set adds to the luck, or "" where nothing is known."""
+    if not known(found.standard_error):
+        return ""
+    size = f"{found.examples} examples" + (f" in {found.groups} groups" if found.groups else "")
+    words = (
+        f"Another evaluation set of {size} would move the mean score by "
+        f"{scored(found.standard_error, scale)}{score_unit(scale)} (standard error), however many runs there are"
+    )
+    if known(found.seed_sd):
+        words += f"; another seed would move one run by {scored(found.seed_sd, scale)} (SD)"
+    if len(found.best_of) > 1 and known(found.best_of[-1].obtained):
+        best = found.best_of[-1]
+        words += (
+            f". The best of {best.runs} runs reports {scored(best.reported, scale)}; chosen on one half of the "
+            f"examples it scores {scored(best.obtained, scale)} on the other half, where a single run is expected to "
+            f"score {scored(found.expected, scale)}"
+        )
+    if known(found.ensemble):
+        words += f". The mean of all runs' probabilities, an ensemble, scores {scored(found.ensemble, scale)}"
+    return f"{words}."
+
+
+def best_figure(profiles: Sequence[Profile], styles: dict[str, Look]) -> Figure | None:
+    """Draw what the best of n runs reports, and what it is worth on examples that did not choose it.
+
+    Returns:
+        The figure, or None where no recipe has three runs or more.
+    """
+    figure = go.Figure()
+    for profile in profiles:
+        recipe, best_of, scale = profile.cohort.recipe, profile.evaluation.best_of, profile.cohort.scale
+        if len(best_of) < 3:
+            continue
+        for what, dash in (("reported", "solid"), ("obtained", "dash")):
+            values = [getattr(best, what) for best in best_of]
+            if not all(map(known, values)):
+                continue
+            figure.add_scatter(
+                x=[best.runs for best in best_of],
+                y=[float(f"{scale.factor * value:.5g}") for value in values],
+                mode="lines+markers",
+                line={"color": styles[recipe].colour, "dash": dash, "width": 2},
+                marker={"symbol": styles[recipe].symbol, "size": 7 if what == "reported" else 4},
+                hovertext=[
+                    f"<b>{escaped(called(recipe))}</b>, best of {best.runs}<br>{what} {number(value, scale)}"
+                    for best, value in zip(best_of, values, strict=True)
+                ],
+                hoverinfo="text",
+                meta={"recipe": recipe},
+                name=what,
+            )
+    if not figure.data:
+        return None
+    most = max(len(profile.evaluation.best_of) for profile in profiles)
+    figure.update_layout(
+        frame(height=300, top=12),
+        xaxis={"title": axis_title("best of n runs"), "zeroline": False, "dtick": 1 if most <= 12 else 5},
+        yaxis={
+            "title": axis_title(
+                f"{profiles[0].cohort.metric_name}{', points' if profiles[0].cohort.scale.unit else ''}"
+            ),
+            "zeroline": False,
+            "automargin": True,
+        },
+    )
+    return plain(figure)

@@ -1,0 +1,212 @@
+"""`steadytune theory loo`: leave-one-out stability of a task, with seed stability beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from steadytune.errors import UserError
+from steadytune.theory.commands.folder import check_folder
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from steadytune.study import RunSpec, Study
+    from steadytune.theory.studies.full_cohorts import CohortStability
+    from steadytune.theory.studies.task_loo import TaskStability
+
+
+def loo(
+    study: Annotated[Path | None, typer.Argument(help="Study file (YAML).", show_default=False)] = None,
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for stability.csv and examples.csv.", show_default=False)],
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help="glue/rte, super_glue/cb, a folder, or 'acceptability'. Repeatable.", show_default=False),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Hub id, folder, or 'minilm', the offline model. Repeatable.", show_default="minilm"),
+    ] = None,
+    size: Annotated[
+        list[int] | None,
+        typer.Option(help="Head tuning on so many training examples. Repeatable.", show_default="all"),
+    ] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(help="A stabilizer, or names joined by '+'. Repeatable.", show_default="standard"),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds.", show_default="3")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps of full-batch gradient descent, in head tuning.", show_default="500"),
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Its learning rate.", show_default="half the stability limit")
+    ] = None,
+    examples: Annotated[
+        int | None,
+        typer.Option(min=1, help="Full fine-tuning, with so many examples left out in turn.", show_default=False),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE, such as training.train_size=200. Repeatable.", show_default=False),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Processes, in full fine-tuning; 0 means what the machine has room for.", show_default="0"
+        ),
+    ] = None,
+) -> None:
+    """Leave every training example out in turn, and say how far the model moves; beside it, how far another seed does.
+
+    Head tuning: exact for every example, on the frozen features, with the bound on it and what influence functions
+    predict. One descent, that of --steps and --learning-rate, holds for all recipes: they differ in what makes the
+    features, such as surt or training.pooling, and in mhloss.
+
+    With --examples: full fine-tuning, on a sample of examples, the seeds held fixed. Recipes that differ in
+    training.train_size, epochs or learning_rate, in freeze or surt show what each of these does. A killed study is no
+    loss: start the same command again.
+
+    **Example**
+
+    `steadytune theory loo --task path/to/folder --size 50 --size 100 --out runs/loo`
+
+    `steadytune theory loo --task path/to/folder --examples 8 --seeds 2 --set training.epochs=3 --out runs/loo`
+
+    `steadytune theory loo study.yaml --examples 4 --out runs/loo`
+    """
+    from steadytune.cli.console import Console
+    from steadytune.cli.study import study_content
+    from steadytune.files import room_on_disk
+    from steadytune.study import OFFLINE_MODEL, Study
+    from steadytune.sweep.plan import plan
+
+    check_folder(out)
+    _check_options(examples, size, steps, learning_rate, workers)
+    options = {"model": model, "task": task, "seeds": seeds, "recipes": recipe}
+    defaults = {"model": OFFLINE_MODEL, "seeds": 3}
+    content = study_content(study, options, settings, defaults=defaults, command="theory loo")
+    _set_kind(content, "full" if examples else "head")
+    asked = Study.parse(content, str(study or "command line"))
+    specs = plan(asked)
+    console = Console()
+    with room_on_disk(out):
+        if examples:
+            _full(console, asked, specs, examples, out, workers or 0)
+        else:
+            _heads(console, specs, out, sizes=size or (), steps=steps or 500, learning_rate=learning_rate)
+
+
+def _check_options(
+    examples: int | None, size: list[int] | None, steps: int | None, learning_rate: float | None, workers: int | None
+) -> None:
+    """Refuse options of the kind of training that was not asked for."""
+    if not examples:
+        if workers is not None:
+            raise UserError("--workers is for full fine-tuning: leave it out, or give --examples")
+        return
+    instead = {"--size": (size, "train_size"), "--steps": (steps, "epochs")}
+    for option, (given, key) in {**instead, "--learning-rate": (learning_rate, "learning_rate")}.items():
+        if given not in (None, []):
+            raise UserError(f"{option} is for head tuning: with --examples use --set training.{key}=...")
+
+
+def _set_kind(content: dict[str, Any], kind: str) -> None:
+    training = content.get("training") or {}
+    # Anything but a mapping is refused when the study is read.
+    if isinstance(training, dict):
+        if training.get("setting", kind) != kind:
+            raise UserError(
+                "--examples says that it is full fine-tuning, and without it is head tuning: leave the setting out"
+            )
+        content["training"] = {**training, "setting": kind}
+
+
+def _full(console: Console, study: Study, specs: Sequence[RunSpec], examples: int, out: Path, workers: int) -> None:
+    from steadytune.cli.progress import about_left, bar
+    from steadytune.report.naming import count
+    from steadytune.sweep.capacity import room_for
+    from steadytune.theory.pages.full_tuning import outcome, write_cohorts
+    from steadytune.theory.studies.full_cohorts import cohorts_stability
+
+    begun, worked, ended = time.monotonic(), 0.0, 0
+    total = len({spec.cohort for spec in specs})
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def began(missing: int, kept: int) -> None:
+        nonlocal begun, ended
+        begun, ended = time.monotonic(), kept
+        say(f"{count(missing, 'cohort')} to train" + (f", {kept} already there" if kept else ""))
+
+    def done(cohort: CohortStability) -> None:
+        nonlocal ended
+        ended += 1
+        say(f"[{ended}/{total}] {outcome(cohort)}" + (about_left(begun, worked) if worked and ended < total else ""))
+
+    try:
+        with bar(console, "all cohorts") as show:
+
+            def progress(share: float) -> None:
+                nonlocal worked
+                worked = share
+                show(share)
+
+            cohorts = cohorts_stability(
+                specs, examples, out, workers=workers or room_for(study), began=began, progress=progress, done=done
+            )
+    except KeyboardInterrupt:
+        say("stopped; finished cohorts are kept, and the same command goes on from here")
+        raise typer.Exit(130) from None
+    page, sections = write_cohorts(cohorts, out)
+    for section in sections:
+        say(f"\n{section.title}")
+        for claim in section.claims:
+            say(f"- {claim.verdict}: {claim.prediction}")
+    say(f"\nreport: {page}")
+
+
+def _heads(
+    console: Console,
+    specs: Sequence[RunSpec],
+    out: Path,
+    *,
+    sizes: Sequence[int],
+    steps: int,
+    learning_rate: float | None,
+) -> None:
+    from steadytune.cli.progress import bar
+    from steadytune.theory.pages.task_loo import stability_table, write_stability
+    from steadytune.theory.studies.task_loo import check_recipes, task_stability
+
+    cohorts: dict[tuple[str, str, str], list[RunSpec]] = {}
+    for spec in specs:
+        cohorts.setdefault(spec.cohort, []).append(spec)
+    check_recipes([runs[0] for runs in cohorts.values()])
+    found: list[TaskStability] = []
+    for (_, name, recipe), runs in cohorts.items():
+        with bar(console, f"{name}, {recipe}") as progress:
+            found += task_stability(
+                runs[0],
+                out / "cache",
+                sizes=sizes,
+                seeds=len(runs),
+                steps=steps,
+                learning_rate=learning_rate,
+                progress=progress,
+            )
+        # Now, so that what is done is kept where a later one fails.
+        page = write_stability(found, out)
+    console.print(stability_table(found))
+    for one in found:
+        console.print(f"\n{one.name}", markup=False, highlight=False)
+        for sentence in one.describe():
+            console.print(f"- {sentence}", markup=False, highlight=False)
+    console.print(f"\nreport: {page}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,273 @@
+"""The studies, on generated data or on features of real tasks, as one HTML page and a CSV file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from steadytune.analysis.sentences import listed, percent
+from steadytune.files import write_text
+from steadytune.report.html import document
+from steadytune.report.naming import number
+from steadytune.report.validity_table import NumberTable
+from steadytune.theory.pages import claims as theory_claims
+from steadytune.theory.pages import figures as theory_figures
+from steadytune.theory.pages import method_claims
+from steadytune.theory.pages.claims import base, part
+from steadytune.theory.pages.figures import Panel, task_names
+from steadytune.theory.pages.trends import FEWEST, FLAT, Claim
+from steadytune.theory.studies.table import DESIGN
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAGE, TABLE = "theory.html", "studies.csv"
+DEFINITIONS = {
+    "Leave-one-out instability": "Train on all examples and on all but one, from the same seed, and compare the "
+    "directions of the two heads; the mean over the left-out examples. The data change, and nothing else.",
+    "Seed instability": "Train on the same examples with two seeds, and compare the directions; the mean over pairs of "
+    "seeds. Initial weights or the order of the examples change, and nothing else. It is another quantity than the "
+    "leave-one-out instability, and is never mixed with it.",
+    "Direction": "The weights of a head scaled to length 1, so that a distance lies between 0 and 2; directions that "
+    "have nothing to do with one another are about 1.41 apart.",
+    "Separable": "Some head without bias puts every example on its side. Then descent tends to the max-margin head, "
+    "and the bound applies. Otherwise it tends to the one minimum of the loss.",
+    "β": "Lipschitz constant of the gradient of the mean loss. Gradient descent at a rate of 1/β never raises the "
+    "loss, and 2/β is the limit of stability.",
+    "B/γ": "Largest norm of an example over the margin of the max-margin head. It does not change when all features "
+    "are scaled.",
+}
+_LEGEND = (
+    f"Seen: in 90 % of the data sets or series, or more; mostly seen: in 60 %. No effect: in 60 % the change is below "
+    f"{percent(FLAT)}. Fewer than {FEWEST} do not tell; untested is what nothing varies by itself. A bound is seen if "
+    "it is never exceeded. The abstract speaks of stability; here each claim is held against both instabilities."
+)
+_SURPRISES = ("the opposite is seen", "not seen")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One study.
+
+    Attributes:
+        key: Names its place in the page.
+        title: A heading.
+        lead: What varies, and what is drawn.
+        panels: Its figures.
+        claims: What is said below them.
+    """
+
+    key: str
+    title: str
+    lead: str
+    panels: list[Panel]
+    claims: list[Claim]
+
+
+def write_synthetic_report(table: pd.DataFrame, out: Path) -> tuple[Path, list[Section]]:
+    """Write the table of `theory.studies.synthetic_study` and a page about it into a folder.
+
+    Returns:
+        The path of the page, and its sections.
+
+    Raises:
+        UserError: There is no room on the disk.
+    """
+    shifts = listed([f"{shift:g}" for shift in sorted(table["shift"].unique())])
+    title = f"Stability theory on {table['dataset'].nunique()} generated data sets"
+    return _write(table, out, title, {"Class shift": shifts}, [])
+
+
+def write_feature_report(table: pd.DataFrame, model: str, out: Path) -> tuple[Path, list[Section]]:
+    """Write the table of `theory.studies.features.feature_study` and a page about it into a folder.
+
+    Args:
+        table: The table.
+        model: Whose features they are.
+        out: The folder.
+
+    Returns:
+        The path of the page, and its sections.
+
+    Raises:
+        UserError: There is no room on the disk.
+    """
+    names = task_names(table)
+    facts = {"Model": model, "Tasks": listed([*names.values()])}
+    note = (
+        "A data set is a sub-sample of a task's training set, in the proportions of its classes but with at least two "
+        "examples of each; within a draw the smaller ones are parts of the larger ones. Features are frozen and taken "
+        "as they are. Where not all examples are left out in turn, those that are were drawn at random."
+    )
+    return _write(table, out, f"Stability theory on {model} features of {listed([*names.values()])}", facts, [note])
+
+
+def _write(
+    table: pd.DataFrame, out: Path, title: str, facts: Mapping[str, str], notes: Sequence[str]
+) -> tuple[Path, list[Section]]:
+    sections = study_sections(table)
+    note = "Lines are medians over data sets; whiskers are quartiles. Heads have no bias, as in the theory."
+    text = page(title, {**facts, **_facts(table)}, [note, *notes], sections, properties(table), (TABLE,))
+    write_text(out / TABLE, table.to_csv(index=False, float_format="%.6g"))
+    write_text(out / PAGE, text)
+    return out / PAGE, sections
+
+
+def _facts(table: pd.DataFrame) -> dict[str, str]:
+    geometry, trained, heads = (part(table, name) for name in ("geometry", "training", "heads"))
+    unit = (trained["init_sd"] / trained["init_scale"])[trained["init_scale"] > 0].median()
+    whole = bool((trained["left_out"] == trained["n"]).all())
+    in_turn = "all" if whole else f"up to {trained['left_out'].max():g} per data set"
+    return {
+        "Data sets": f"{len(geometry)}, {int(geometry['separable'].sum())} of them separable",
+        "Examples": listed(sorted(table["n"].unique())),
+        "Features": listed(sorted(table["d"].unique())),
+        "Classes": listed(sorted(table["classes"].unique())),
+        "Steps": listed([f"{steps:g}" for steps in sorted(trained["steps"].unique())]),
+        "Initial weights": f"scale 1 is a standard deviation of {unit:g}",
+        "Left out in turn": f"{in_turn}; {heads['left_out'].max():g} where H or α vary; all of max-margin heads",
+        "Settings": f"{len(table) - len(geometry)} rows",
+    }
+
+
+def study_sections(table: pd.DataFrame) -> list[Section]:
+    """Return every study with its figures and what the table says of the theory's predictions."""
+    here = base(table)
+    at_end = f"after {here['steps']:g} steps"
+    rate = f"at a rate of {here['rate']:g}/β"
+    drawn = f"{theory_claims.part(table, 'training')['init_scale'].iloc[0]:g}"
+    studies: tuple[
+        tuple[str, str, str, Callable[[pd.DataFrame], list[Panel]], Callable[[pd.DataFrame], list[Claim]]], ...
+    ] = (
+        (
+            "size",
+            "Sample size, margin and the bound",
+            f"Trained heads {at_end} {rate}. Initial weights of scale {drawn} or 0.",
+            theory_figures.size_panels,
+            theory_claims.size_claims,
+        ),
+        (
+            "steps",
+            "Number of steps",
+            f"Full-batch gradient descent {rate}. Initial weights of scale {drawn} or 0.",
+            theory_figures.step_panels,
+            theory_claims.step_claims,
+        ),
+        (
+            "rate",
+            "Learning rate",
+            f"Full-batch gradient descent {at_end}; beside it stochastic gradient descent from zero, whose seeds set "
+            "the order of the examples and whose rate falls to zero.",
+            theory_figures.rate_panels,
+            theory_claims.rate_claims,
+        ),
+        (
+            "scale",
+            "Scale of the initial weights",
+            f"Full-batch gradient descent {at_end} {rate}.",
+            theory_figures.scale_panels,
+            theory_claims.scale_claims,
+        ),
+        (
+            "heads",
+            "Heads of MHLoss, and two controls",
+            f"Full-batch gradient descent {at_end} {rate}, initial weights of scale {drawn}. The controls are one head "
+            "that starts at 1/√H of the scale, and one that starts at zero.",
+            theory_figures.head_panels,
+            method_claims.head_claims,
+        ),
+        (
+            "time",
+            "Directions over time",
+            f"Full-batch gradient descent {rate}, initial weights of scale {drawn} or 0.",
+            theory_figures.time_panels,
+            method_claims.time_claims,
+        ),
+        (
+            "mmr",
+            "MMR over α",
+            "Features tuned by a linear adapter that starts as the identity, together with the head. The max-margin "
+            "head and its bound are those of the adapted features, held fixed.",
+            theory_figures.mmr_panels,
+            method_claims.mmr_claims,
+        ),
+    )
+    return [Section(key, title, lead, panels(table), claims(table)) for key, title, lead, panels, claims in studies]
+
+
+def page(
+    title: str,
+    facts: Mapping[str, str],
+    notes: Sequence[str],
+    sections: Sequence[Section],
+    numbers: NumberTable,
+    tables: Sequence[str],
+    definitions: Mapping[str, str] = DEFINITIONS,
+    legend: str = _LEGEND,
+    surprises: Sequence[str] = _SURPRISES,
+) -> str:
+    """Return a page of studies as one HTML document that needs nothing else.
+
+    Args:
+        title: Its heading.
+        facts: What was run.
+        notes: What to know of all figures.
+        sections: The studies.
+        numbers: A table below them.
+        tables: Names of the CSV files that are written beside it.
+        definitions: Of the terms that it uses.
+        legend: What the verdicts mean.
+        surprises: The verdicts that stand out.
+    """
+    figures = {f"{section.key}-{panel.key}": panel.figure for section in sections for panel in section.panels}
+    return document(
+        "theory.html.j2",
+        {"figures": figures, "distances": {}, "flips": {}},
+        title=title,
+        facts=facts,
+        notes=notes,
+        sections=sections,
+        legend=legend,
+        surprises=surprises,
+        numbers=numbers,
+        definitions=definitions,
+        tables=tables,
+    )
+
+
+def properties(table: pd.DataFrame) -> NumberTable:
+    """Return medians over the data sets that share one property."""
+    here = base(table)
+    geometry = part(table, "geometry")
+    zero = part(table, "training", **here | {"init_scale": 0.0}).set_index("dataset")["loo_instability"]
+    drawn = part(table, "training", **here).set_index("dataset")["seed_instability"]
+    rows = geometry.set_index("dataset").assign(loo_trained=zero, seed_trained=drawn)
+    columns = {
+        "B/γ": "norm_over_margin",
+        "leave-one-out, max-margin": "max_margin_loo",
+        "its bound": "loo_bound",
+        "leave-one-out, zero start": "loo_trained",
+        "seed, initial weights": "seed_trained",
+    }
+    lines = []
+    called = task_names(table)
+    # A property that all data sets share tells none of them apart.
+    for name in [
+        name for name in DESIGN[:-1] if name == "n" or rows[name].nunique() > 1 or (name == "task" and called)
+    ]:
+        for value, some in rows.groupby(name):
+            share = percent(float(some["separable"].mean()))
+            medians = [number(float(some[column].median())) for column in columns.values()]
+            words = called[str(value)] if name == "task" else f"{name.replace('_', ' ')} {value:g}"
+            lines.append((words, str(len(some)), share, *medians))
+    return NumberTable(
+        "By property of the data",
+        ("property", "data sets", "separable", *columns),
+        tuple(lines),
+        (
+            f"Medians over data sets; the first three over separable ones alone, the last two after {here['steps']:g} "
+            f"steps at a rate of {here['rate']:g}/β.",
+        ),
+    )

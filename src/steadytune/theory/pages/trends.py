@@ -1,0 +1,227 @@
+"""How a value changes with a setting over many data sets, whether that was predicted, and both in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.analysis.sentences import percent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Way = Literal["falls", "rises", "stays"]
+Verdict = Literal[
+    "seen", "mostly seen", "mixed", "no effect", "the opposite is seen", "not seen", "not to be told", "untested"
+]
+
+FLAT = 0.05
+"""A relative change below this is none."""
+SEEN, MOSTLY = 0.9, 0.6
+"""Shares of the groups from which on a prediction is seen, or mostly."""
+FEWEST = 5
+"""Fewer groups than this tell nothing."""
+CLEAR = 2.0
+"""A change of so many of its standard errors is more than the drawing of examples makes."""
+CORRELATED = 0.2
+"""A rank correlation below this is none."""
+NOTHING = 1e-9
+"""An instability below this is rounding."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One prediction beside what was measured.
+
+    Attributes:
+        prediction: A sentence.
+        source: Where it comes from.
+        verdict: Whether it is seen.
+        measured: Sentences with the numbers.
+    """
+
+    prediction: str
+    source: str
+    verdict: Verdict
+    measured: str
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A value at the largest setting over that at the smallest, for every group in which both are known.
+
+    Attributes:
+        ends: The two settings, the lower medians over the groups.
+        ratios: (groups,).
+        between: A setting between the ends at which the median ratio to the first is below or above that at both ends,
+            by more than `FLAT`, and "lowest" or "highest"; None where there is none. Settings that most groups lack do
+            not count.
+        last: The smallest and the largest setting at which a group ends.
+        separable: (groups,) whether the data of a group are; None where that is not known or not the same throughout.
+        clear: In how many groups the change is more than `CLEAR` of its standard errors; None where these are unknown.
+    """
+
+    ends: tuple[float, float]
+    ratios: NDArray[np.float64]
+    between: tuple[float, str] | None = None
+    last: tuple[float, float] | None = None
+    separable: NDArray[np.bool_] | None = None
+    clear: int | None = None
+
+    def share(self, way: Way, some: NDArray[np.bool_] | None = None) -> float:
+        """Return the share of the groups, or of some of them, that go this way; NaN without groups."""
+        ratios = self.ratios if some is None else self.ratios[some]
+        falls, rises = ratios < 1 - FLAT, ratios > 1 + FLAT
+        going = {"falls": falls, "rises": rises, "stays": ~(falls | rises)}[way]
+        return float(going.mean()) if len(going) else math.nan
+
+    def verdict(self, expected: Way) -> Verdict:
+        """Say whether what was expected is seen."""
+        if len(self.ratios) < FEWEST:
+            return "not to be told"
+        if self.share(expected) >= MOSTLY:
+            return graded(self.share(expected))
+        if expected == "stays":
+            return "not seen"
+        if self.share("rises" if expected == "falls" else "falls") >= MOSTLY:
+            return "the opposite is seen"
+        return "no effect" if self.share("stays") >= MOSTLY else "mixed"
+
+    def words(self, setting: str, groups: str) -> str:
+        """Say what happens from the smallest to the largest setting.
+
+        Args:
+            setting: What stands before its value, such as "n =".
+            groups: What the groups are called.
+        """
+        if not len(self.ratios):
+            return f"There are no {groups} with two values to compare."
+        names: dict[Way, str] = {"falls": "falls", "rises": "rises", "stays": f"changes by less than {percent(FLAT)}"}
+        ways = [f"{name} in {percent(self.share(way))}" for way, name in names.items() if self.share(way)]
+        low, high = (f"{end:g}" for end in self.ends)
+        if self.last and self.last[0] < self.last[1]:
+            high = f"{self.last[0]:g}–{self.last[1]:g}"
+        between = f" It is {self.between[1]} in between, at {setting} {self.between[0]:g}." if self.between else ""
+        few = "" if len(self.ratios) >= FEWEST else f" Fewer than {FEWEST} do not tell."
+        clear = (
+            "" if self.clear is None else f" It is more than {CLEAR:g} of its standard errors in {self.clear} of them."
+        )
+        return (
+            f"From {setting} {low} to {high} it {', '.join(ways)} of {len(self.ratios)} {groups}; the median ratio "
+            f"is {np.median(self.ratios):.2g}.{clear}{between}{few}"
+        )
+
+    def where(self, expected: Way) -> str:
+        """Say in which data what was expected is seen, if it is not seen in all of them; else nothing."""
+        if self.separable is None or self.verdict(expected) in ("seen", "not to be told"):
+            return ""
+        with_it, without = (percent(self.share(expected, some)) for some in (self.separable, ~self.separable))
+        return f" It {expected} in {with_it} of those that are separable, and in {without} of the others."
+
+
+def trend(table: pd.DataFrame, x: str, y: str, by: Sequence[str] = ("dataset",), error: str | None = None) -> Trend:
+    """Compare the value y at the ends of the setting x.
+
+    Args:
+        table: A row per group and setting. Rows without a value do not count.
+        x: Column of the setting.
+        y: Column of the value, at least 0. From 0 to 0 is no change, from 0 to more a ratio without limit.
+        by: Columns that make a group.
+        error: Column of the standard error of y, if it has one.
+    """
+    known = table.dropna(subset=[x, y]).sort_values(x, kind="stable")
+    known = known.assign(**{y: known[y].where(known[y] >= NOTHING, 0.0)})
+    grouped = known.groupby(list(by), dropna=False)
+    first, last = (grouped[[x, y]].transform(end) for end in ("first", "last"))
+    usable = first[x] < last[x]
+    relative = known.assign(ratio=(known[y] / first[y]).where(first[y] > 0, np.where(known[y] > 0, np.inf, 1.0)))
+    relative = relative[usable]
+    if relative.empty:
+        return Trend((math.nan, math.nan), np.zeros(0))
+    ending = relative[x] == last[x][usable]
+    ratios, ended = relative["ratio"][ending].to_numpy(np.float64), relative[x][ending]
+    ends = float(first[x][usable][ending].quantile(interpolation="lower")), float(ended.quantile(interpolation="lower"))
+    each = relative.groupby(x)["ratio"]
+    medians = each.median()[each.size() * 2 > len(ratios)]
+    separable = None
+    if "separable" in known and bool((grouped["separable"].transform("nunique")[usable] == 1).all()):
+        found = relative["separable"][ending].to_numpy(np.bool_)
+        separable = found if found.any() and not found.all() else None
+    between = _between(medians) if len(medians) else None
+    last_ones = (float(ended.min()), float(ended.max()))
+    clear = None if error is None else _clear(grouped[[y, error]].first(), grouped[[y, error]].last(), y, error)
+    return Trend(ends, ratios, between, last_ones, separable, clear)
+
+
+def _clear(first: pd.DataFrame, last: pd.DataFrame, y: str, error: str) -> int | None:
+    """Count the groups whose change is more than chance of drawing; None where no group has both errors."""
+    errors = (first[error] ** 2 + last[error] ** 2) ** 0.5
+    known = errors.notna()
+    return int(((last[y] - first[y]).abs() > CLEAR * errors)[known].sum()) if known.any() else None
+
+
+def _between(medians: pd.Series[float]) -> tuple[float, str] | None:
+    settings, values = medians.index.to_numpy(np.float64), medians.to_numpy(np.float64)
+    lowest, highest = int(values.argmin()), int(values.argmax())
+    if values[lowest] < values[[0, -1]].min() * (1 - FLAT):
+        return float(settings[lowest]), "lowest"
+    if values[highest] > values[[0, -1]].max() * (1 + FLAT):
+        return float(settings[highest]), "highest"
+    return None
+
+
+def claim(prediction: str, source: str, expected: Way, found: Trend, setting: str, groups: str = "data sets") -> Claim:
+    """Set the prediction of a trend beside the trend."""
+    words = found.words(setting, groups) + found.where(expected)
+    return Claim(prediction, source, found.verdict(expected), words)
+
+
+def bounded(
+    prediction: str, source: str, table: pd.DataFrame, value: str, bound: str, rows: str, what: str = "bound"
+) -> Claim:
+    """Set a bound beside the values of the rows in which both are known.
+
+    Args:
+        prediction: A sentence.
+        source: Where it comes from.
+        table: The rows.
+        value: Column of the values.
+        bound: Column of their bounds.
+        rows: What the rows are called.
+        what: What the bound is called where it is none.
+    """
+    known = table.dropna(subset=[value, bound])
+    if not len(known):
+        return Claim(prediction, source, "not to be told", f"There are no {rows}.")
+    share = known[value] / known[bound]
+    # Solvers meet their conditions to about 1e-8.
+    above = int((share > 1 + 1e-6).sum())
+    return Claim(
+        prediction,
+        source,
+        "not seen" if above else "seen",
+        f"It is above the {what} in {above} of {len(known)} {rows}, {percent(share.median())} of it in the median and "
+        f"{percent(share.max())} at most.",
+    )
+
+
+def graded(share: float) -> Verdict:
+    """Say whether something is seen that holds in a share of the groups; NaN means that there are none."""
+    if math.isnan(share):
+        return "not to be told"
+    return "seen" if share >= SEEN else "mostly seen" if share >= MOSTLY else "not seen"
+
+
+def ranked(correlations: NDArray[np.float64]) -> Verdict:
+    """Say whether rank correlations (groups,) that should be positive are: below `CORRELATED` in size is none."""
+    if len(correlations) < FEWEST:
+        return "not to be told"
+    agree, against = ((sign * correlations >= CORRELATED).mean() for sign in (1, -1))
+    if against >= MOSTLY:
+        return "the opposite is seen"
+    return graded(float(agree)) if agree >= MOSTLY else "mixed"

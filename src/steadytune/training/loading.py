@@ -1,0 +1,155 @@
+"""Models as the training code sees them: float32, with a fresh last layer, and logits as their output."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+from transformers.utils import logging
+
+from steadytune.errors import UserError
+from steadytune.models.modules import ChoiceModel, PooledClassifier, find_head, initial_scale
+from steadytune.models.padding import align_padding, contradicted_padding
+from steadytune.study import Training
+from steadytune.tasks.base import Task
+from steadytune.training.weights import model_folder
+
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the library's own bars and reports of new weights out of the sweep's display."""
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        logging.enable_progress_bar()
+
+
+def load_tokenizer(name: str) -> Any:
+    """Load a model's tokenizer with a padding token, padding where the model does not read."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model_folder(name), trust_remote_code=False)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise UserError(f"model '{name}': its tokenizer cannot be loaded: {reason}") from error
+    # XLNet reads its head at the last place, whatever stands there.
+    tokenizer.padding_side = "left" if type(tokenizer).__name__.startswith("XLNet") else "right"
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise UserError(f"model '{name}': its tokenizer has neither a padding token nor one that ends a text")
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+@lru_cache
+def padding_note(name: str) -> str | None:
+    """Say what `align_padding` changes in a model, if anything."""
+    config = AutoConfig.from_pretrained(model_folder(name), trust_remote_code=False)
+    return contradicted_padding([config, config.get_text_config()], load_tokenizer(name).pad_token_id)
+
+
+def load_encoder(name: str) -> nn.Module:
+    """Load a model without a head, in float32; of an encoder-decoder model the encoder."""
+    model = _load(AutoModel, model_folder(name))
+    encoder: nn.Module = model.get_encoder() if model.config.is_encoder_decoder else model
+    return encoder
+
+
+def build_model(name: str, task: Task, training: Training, tokenizer: Any) -> nn.Module:
+    """Load a model with a new last layer, drawn from the global random state.
+
+    Args:
+        name: As `model_folder` takes it.
+        task: Gives the number of outputs.
+        training: Gives the pooling, resolved.
+        tokenizer: Gives the padding token that a decoder needs to find the last token.
+    """
+    model: Any
+    if training.pooling == "native":
+        model = _load(
+            AutoModelForSequenceClassification,
+            model_folder(name),
+            num_labels=task.num_outputs,
+        )
+        _, _, head = find_head(model)
+        nn.init.normal_(head.weight, std=initial_scale(model.config))
+        if head.bias is not None:
+            nn.init.zeros_(head.bias)
+    else:
+        model = PooledClassifier(load_encoder(name), task.num_outputs, training.pooling)
+    align_padding(model, tokenizer)
+    return ChoiceModel(model) if task.kind == "choice" else model
+
+
+def _load(auto_class: Any, folder: Path, **options: Any) -> Any:
+    try:
+        model, loading = auto_class.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            # A head of another width is drawn anew; anything else that does not fit is refused below.
+            ignore_mismatched_sizes=True,
+            **options,
+        )
+    except (ValueError, OSError) as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise UserError(f"{folder} cannot be loaded as a {auto_class.__name__}: {reason}") from error
+    names = [*loading["missing_keys"], *(entry[0] for entry in loading["mismatched_keys"])]
+    if beyond := _beyond_config(loading["unexpected_keys"], model):
+        raise UserError(
+            f"{folder}: config.json and the weights do not belong together: the weights hold blocks that config.json "
+            f"does not have, such as {beyond[0]}"
+        )
+    prefix = "" if auto_class is AutoModel else f"{model.base_model_prefix}."
+    wrong = sorted(name for name in names if name.startswith(prefix) and "pooler" not in name)
+    if wrong:
+        raise UserError(
+            f"{folder}: config.json and the weights do not belong together: "
+            f"{len(wrong)} pre-trained tensors are missing or of another shape, such as {wrong[0]}"
+        )
+    return model
+
+
+def _beyond_config(unexpected: Iterable[str], model: nn.Module) -> list[str]:
+    """Return the names of weights that would belong to one more of the blocks that the model has."""
+    # The names in the file may lack the prefix of the pre-trained part, or have it where the model's do not.
+    held = {_unnumbered(name) for name in model.state_dict() if _NUMBER.search(name)}
+    held |= {name.partition(".")[2] for name in held}
+    found = []
+    for name in unexpected:
+        general = _unnumbered(name)
+        if general != name and (general in held or general.partition(".")[2] in held):
+            found.append(name)
+    return sorted(found)
+
+
+def _unnumbered(name: str) -> str:
+    return _NUMBER.sub("#", name)
+
+
+def is_decoder(name: str) -> bool:
+    """Whether the model reads left to right, so that only its last token has seen the whole text."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+
+    config = AutoConfig.from_pretrained(model_folder(name), trust_remote_code=False)
+    causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
+    return bool(getattr(config, "is_decoder", False) or (causal and not config.is_encoder_decoder))
