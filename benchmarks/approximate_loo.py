@@ -81,7 +81,7 @@ def measure() -> tuple[list[str], bool]:
 def minilm_features(examples: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return what MiniLM makes of training examples of the built-in task, (examples, 384), and their labels."""
     task = {"name": "acceptability", "train_examples": examples, "validation_examples": 100}
-    content = {"model": "minilm", "task": task, "seeds": 1, "training": {"setting": "head"}}
+    content = {"model": "minilm", "task": task, "seeds": 1, "training": {"mode": "head"}}
     (spec,) = plan(Study.parse({**content, "recipes": {"standard": {}}}))
     data = run_data(spec)
     with tempfile.TemporaryDirectory() as cache:

@@ -24,7 +24,7 @@ import torch
 from transformers import TrainerCallback
 from transformers.utils import logging
 
-from steadytune.stabilizers import stabilizer_names
+from steadytune.stabilizers import STABILIZERS
 from steadytune.study import RunSpec, Study
 from steadytune.sweep.plan import plan
 from steadytune.training import full
@@ -37,7 +37,7 @@ PASSES = {"r3f": 2.0, "r4f": 2.0, "lnsr": 2.0, "rdrop": 2.0, "freelb": 3.0, "sma
 """Forward and backward passes per step where a method needs more than one; a third is a forward pass alone."""
 LIMITS = {"mmr": 1.03, "mhloss": 1.03, **PASSES}
 RECIPES = {
-    **{name: [name] for name in stabilizer_names() if name != "child_tuning"},
+    **{name: [name] for name in STABILIZERS if name != "child_tuning"},
     "child_tuning (D)": [{"child_tuning": {"variant": "D"}}],
     "child_tuning (F)": [{"child_tuning": {"variant": "F"}}],
     # Averaging is timed where it averages.

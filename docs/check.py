@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from steadytune.cli.main import app
 from steadytune.errors import UserError
 from steadytune.seeds import SeedGrid, Seeds
-from steadytune.stabilizers import parse_stabilizer, stabilizer_names
+from steadytune.stabilizers import STABILIZERS, parse_stabilizer
 from steadytune.study import Recipe, Study, TaskSpec, Training
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ def check_reference() -> Iterator[str]:
         "Recipe": Recipe,
         "Seeds": Seeds,
         "Grid of seeds": SeedGrid,
-        **{name: type(parse_stabilizer(name)) for name in stabilizer_names()},
+        **{name: type(parse_stabilizer(name)) for name in STABILIZERS},
     }
     for heading, model in tables.items():
         found = re.search(rf"^##+ {heading}\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)

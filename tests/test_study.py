@@ -178,10 +178,10 @@ def test_names_joined_by_plus_are_recipes():
 def test_a_recipe_changes_only_the_training_that_it_names():
     both = study(
         training={"epochs": 3, "batch_size": 8},
-        recipes={"a": {"training": {"epochs": 9}}, "b": {"training": {"setting": "head"}}},
+        recipes={"a": {"training": {"epochs": 9}}, "b": {"training": {"mode": "head"}}},
     )
     assert both.recipe_training("a") == Training(epochs=9, batch_size=8)
-    assert both.recipe_training("b") == Training(epochs=3, batch_size=8, setting="head")
+    assert both.recipe_training("b") == Training(epochs=3, batch_size=8, mode="head")
 
 
 def test_the_same_number_written_in_two_ways_is_the_same_recipe():
@@ -194,8 +194,8 @@ def test_the_same_number_written_in_two_ways_is_the_same_recipe():
     [
         ({}, "bert", "native", 2e-5),
         ({}, "minilm", "mean", 2e-5),
-        ({"setting": "head"}, "bert", "mean", 1e-2),
-        ({"setting": "head", "pooling": "last", "learning_rate": 0.5}, "bert", "last", 0.5),
+        ({"mode": "head"}, "bert", "mean", 1e-2),
+        ({"mode": "head", "pooling": "last", "learning_rate": 0.5}, "bert", "last", 0.5),
         ({"pooling": "native"}, "minilm", "native", 2e-5),
     ],
 )
@@ -230,7 +230,7 @@ def test_the_id_of_a_run_depends_on_everything_that_determines_it():
         *(
             {"training": spec().training.model_copy(update={key: value})}
             for key, value in {
-                "setting": "head",
+                "mode": "head",
                 "learning_rate": 1e-3,
                 "epochs": 6,
                 "batch_size": 8,
@@ -254,9 +254,10 @@ def test_the_id_of_a_run_depends_on_everything_that_determines_it():
     assert len(changed) == 10 + len(Training.model_fields)
 
 
-def test_runs_that_were_made_before_there_was_a_stratified_draw_keep_their_ids():
+def test_runs_that_were_made_before_a_field_was_added_or_renamed_keep_their_ids():
     content = spec().model_dump(mode="json", exclude={"model", "task"})
     assert content["training"].pop("split") == "random"
+    content["training"]["setting"] = content["training"].pop("mode")
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     assert spec().id == hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -305,8 +306,8 @@ def test_an_unknown_name_is_answered_with_its_place_and_the_closest_valid_one(co
         ({"training": {"epochs": None}}, "training.epochs: should be a valid integer, not None"),
         ({"training": {"learning_rate": math.inf}}, "training.learning_rate: should be a finite number, not inf"),
         ({"training": {"warmup": 1.5}}, "training.warmup: should be less than or equal to 1, not 1.5"),
-        ({"training": {"setting": "ful"}}, "training.setting: should be 'full' or 'head', not 'ful'"),
-        ({"training": {"setting": "head", "pooling": "native"}}, "training: setting 'head' trains a linear layer"),
+        ({"training": {"mode": "ful"}}, "training.mode: should be 'full' or 'head', not 'ful'"),
+        ({"training": {"mode": "head", "pooling": "native"}}, "training: mode 'head' trains a linear layer"),
         ({"training": 3}, "training: should be a mapping, not 3"),
         ({"seeds": 0}, "seeds: at least one is needed"),
         ({"seeds": -2}, "seeds: at least one is needed"),
@@ -363,14 +364,14 @@ def test_a_value_that_cannot_be_is_answered_with_its_place_and_what_it_should_be
 
 
 def test_a_method_that_means_nothing_in_head_tuning_says_so():
-    said = "recipe 'mmr': mmr moves the encoder's features, which setting 'head' freezes: use setting 'full'"
-    assert problem(training={"setting": "head"}, recipes=["mmr"]) == said
-    assert problem(recipes={"mmr": {"training": {"setting": "head"}, "stabilizers": ["mmr"]}}) == said
+    said = "recipe 'mmr': mmr moves the encoder's features, which mode 'head' freezes: use mode 'full'"
+    assert problem(training={"mode": "head"}, recipes=["mmr"]) == said
+    assert problem(recipes={"mmr": {"training": {"mode": "head"}, "stabilizers": ["mmr"]}}) == said
 
 
 def test_a_recipe_whose_training_does_not_fit_the_studys_is_named():
-    text = problem(training={"setting": "head"}, recipes={"mine": {"training": {"pooling": "native"}}})
-    assert text.startswith("recipe 'mine': setting 'head' trains a linear layer")
+    text = problem(training={"mode": "head"}, recipes={"mine": {"training": {"pooling": "native"}}})
+    assert text.startswith("recipe 'mine': mode 'head' trains a linear layer")
 
 
 def test_a_recipe_named_after_a_method_cannot_be_without_it():

@@ -27,7 +27,7 @@ from steadytune.errors import UserError
 from steadytune.files import canonical_json, sha256
 from steadytune.seeds import MOST_SEEDS, SeedGrid, Seeds, one_or_many, spelled
 from steadytune.shown import Shown
-from steadytune.stabilizers import Stabilizer, check_together, parse_stabilizer, stabilizer_names, unknown_stabilizer
+from steadytune.stabilizers import STABILIZERS, Stabilizer, check_together, parse_stabilizer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +39,8 @@ MOST_RUNS = 100_000
 _LONGEST_NAME = 1000
 _LONGEST_RECIPE = 200
 STANDARD = "standard"
+# Fields of `Training` that came after the first runs were named.
+_ADDED = {"split"}
 
 
 def _spelled_label(value: Any) -> Any:
@@ -89,7 +91,7 @@ class Training(Config):
     """Hyper-parameters; the defaults are the strong baseline (Mosbach et al. 2021; Du & Nguyen 2023).
 
     Attributes:
-        setting: "full" moves every weight; "head" trains a linear layer on frozen features.
+        mode: "full" moves every weight; "head" trains a linear layer on frozen features.
         learning_rate: Peak learning rate; 2e-5 in full and 1e-2 in head unless given.
         epochs: Passes over the training set.
         batch_size: Examples per step.
@@ -110,7 +112,7 @@ class Training(Config):
         threads: CPU threads per run. Part of the run's identity: the number of threads changes the last bits.
     """
 
-    setting: Literal["full", "head"] = "full"
+    mode: Literal["full", "head"] = "full"
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 16
@@ -128,18 +130,26 @@ class Training(Config):
     representation_dtype: Literal["float16", "float32"] = "float16"
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, content: Any) -> Any:
+        # What it was called in folders that older versions wrote.
+        if isinstance(content, Mapping) and "setting" in content and "mode" not in content:
+            return {"mode" if key == "setting" else key: value for key, value in content.items()}
+        return content
+
     @model_validator(mode="after")
     def _check_head(self) -> Training:
-        if self.setting == "head" and self.pooling == "native":
-            raise ValueError("setting 'head' trains a linear layer on a feature: pooling must be cls, mean or last")
+        if self.mode == "head" and self.pooling == "native":
+            raise ValueError("mode 'head' trains a linear layer on a feature: pooling must be cls, mean or last")
         return self
 
     def resolved(self, model: str) -> Training:
         """Return a copy in which pooling and learning rate have a value."""
         pooling = self.pooling
         if pooling == "auto":
-            pooling = "mean" if self.setting == "head" or model == OFFLINE_MODEL else "native"
-        rate = self.learning_rate or (2e-5 if self.setting == "full" else 1e-2)
+            pooling = "mean" if self.mode == "head" or model == OFFLINE_MODEL else "native"
+        rate = self.learning_rate or (2e-5 if self.mode == "full" else 1e-2)
         return self.model_copy(update={"pooling": pooling, "learning_rate": rate})
 
 
@@ -188,8 +198,8 @@ class Recipe(Config):
         if STANDARD in parts:
             raise UserError(f"recipe '{name}': '{STANDARD}' stands alone; leave it out to name a sum of stabilizers")
         for part in parts:
-            if part not in stabilizer_names():
-                raise unknown_stabilizer(part, "recipe", [STANDARD])
+            if part not in STABILIZERS:
+                raise STABILIZERS.unknown(part, "recipe", [STANDARD])
         try:
             return cls.model_validate({"stabilizers": parts})
         except ValidationError as error:
@@ -216,9 +226,12 @@ class RunSpec(Config):
     def id(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the canonical spec."""
         content = self.model_dump(mode="json", exclude={"model", "task"})
-        if content["training"]["split"] == "random":
-            # Runs that were made before there was another way of drawing keep their ids.
-            del content["training"]["split"]
+        training = content["training"]
+        # Runs keep the ids that they had before a field was added, as long as it stands at its default, or renamed.
+        for name in _ADDED & training.keys():
+            if training[name] == Training.model_fields[name].default:
+                del training[name]
+        training["setting"] = training.pop("mode")
         return sha256(canonical_json(content))[:16]
 
     @property
@@ -406,8 +419,8 @@ class Study(Shown, Config):
         except ValidationError as error:
             raise UserError(f"recipe '{name}': {first_problem(error, Training)}") from None
         for stabilizer in recipe.stabilizers:
-            if training.setting not in stabilizer.settings:
-                raise UserError(f"recipe '{name}': {stabilizer.wrong_setting}")
+            if training.mode not in stabilizer.modes:
+                raise UserError(f"recipe '{name}': {stabilizer.wrong_mode}")
         return training
 
     def grid(self) -> Iterator[tuple[str, TaskSpec, str, Seeds]]:
@@ -418,7 +431,7 @@ class Study(Shown, Config):
 
 def _recipe(name: Any, recipe: Any) -> Any:
     """Read what stands after a recipe's name: nothing means the preset of that name, if there is one."""
-    presets = [STANDARD, *stabilizer_names()]
+    presets = [STANDARD, *STABILIZERS]
     is_preset = isinstance(name, str) and all(part in presets for part in name.split("+"))
     if recipe is None:
         return Recipe.preset(name) if is_preset else {}

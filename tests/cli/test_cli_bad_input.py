@@ -138,7 +138,7 @@ def test_a_model_folder_that_lacks_something_is_named(run, tiny_model, tmp_path)
         (["--seeds", "-3"], "command line: seeds: at least one is needed"),
         (["--set", "training.train_size=1000"], "training.train_size is 1000, but task"),
         (["--set", "task.metric=acuracy"], "unknown metric 'acuracy': did you mean 'accuracy'?"),
-        (["--recipe", "mmr", "--set", "training.setting=head"], "command line: recipe 'mmr': mmr moves the encoder's"),
+        (["--recipe", "mmr", "--set", "training.mode=head"], "command line: recipe 'mmr': mmr moves the encoder's"),
     ],
 )
 def test_a_value_that_cannot_be_is_named(run, words, said):

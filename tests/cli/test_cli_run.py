@@ -56,7 +56,7 @@ def test_a_study_given_in_words_is_trained_compared_and_reported(words, tmp_path
 
 def test_a_study_file_with_words_over_it_is_trained(tiny_model, tiny_task, tmp_path):
     file = tmp_path / "study.yaml"
-    training = {"epochs": 1, "setting": "head"}
+    training = {"epochs": 1, "mode": "head"}
     file.write_text(yaml.safe_dump({"model": "nowhere", "task": str(tiny_task), "seeds": 7, "training": training}))
     given = ["--model", tiny_model, "--seeds", 2, "--set", "training.epochs=2", "--set", "task.metric=matthews"]
     result = command("run", file, *given, "--out", tmp_path / "out")
@@ -87,7 +87,7 @@ def test_a_grid_of_seeds_is_trained_and_its_sources_of_luck_told_apart(words, tm
 @pytest.mark.parametrize("setting", ["full", "head"])
 def test_runs_on_training_subsets_of_their_own_share_the_measured_examples(words, setting, tmp_path):
     out = tmp_path / "out"
-    given = ["--set", f"training.setting={setting}", "--set", "training.train_size=24"]
+    given = ["--set", f"training.mode={setting}", "--set", "training.train_size=24"]
     done = command(*words, *given, "--vary", "data", "--seeds", 2, "--out", out)
     assert done.code == 0, done.err
     cohort = RunStore(out).cohort("standard")
@@ -266,7 +266,7 @@ def test_the_first_lines_say_what_was_read_and_what_is_wrong_with_it(tiny_model,
     rows = [{"sentence": f"anna sees the hat {n}", "fine": f"f{n % 4}", "label": n % 2} for n in range(16)]
     for name in ("train", "validation"):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    given = ["--set", "training.max_length=6", "--set", "training.setting=head"]
+    given = ["--set", "training.max_length=6", "--set", "training.mode=head"]
     result = command(
         "run", "--model", tiny_model, "--task", tmp_path, "--seeds", 2, *FAST, *given, "--out", tmp_path / "o"
     )
@@ -290,7 +290,7 @@ def test_groups_of_a_task_reach_the_cohort(tiny_model, tmp_path):
     words = ["run", "--model", tiny_model, "--task", tmp_path, "--seeds", 2, *FAST, "--set", "task.group=doc"]
     for setting in ("head", "full"):
         out = tmp_path / setting
-        result = command(*words, "--set", f"training.setting={setting}", "--out", out)
+        result = command(*words, "--set", f"training.mode={setting}", "--out", out)
         assert result.code == 0, result.err
         cohort = RunStore(out).cohort("standard")
         assert cohort.groups.tolist() == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 4

@@ -140,7 +140,7 @@ def test_an_old_record_says_nothing_of_the_task_loss_where_a_method_changes_the_
 
 
 def test_a_collapsed_head_is_not_explained_by_blocks_that_are_frozen():
-    (spec, *_) = made_specs(made_study(seeds=2, training={"setting": "head"}))
+    (spec, *_) = made_specs(made_study(seeds=2, training={"mode": "head"}))
 
     (finding,) = run_findings([failed(spec, loss=[0.7] * 10)], "here", LN2)
 

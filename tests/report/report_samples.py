@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from steadytune.records import RunRecord, RunStore
-from steadytune.stabilizers import stabilizer_names
+from steadytune.stabilizers import STABILIZERS
 from steadytune.study import STANDARD, RunSpec, Study
 
 HOSTILE = [
@@ -38,7 +38,7 @@ class Sample:
         kind: "classification" or "regression".
         collapsed: Seeds of the first recipe that give one answer to everything.
         diverged: Recipe -> seeds that are lost.
-        setting: "full" or "head".
+        mode: "full" or "head".
     """
 
     recipes: dict[str, float] = field(default_factory=lambda: {STANDARD: 1.0, "mmr": 0.6})
@@ -51,7 +51,7 @@ class Sample:
     kind: str = "classification"
     collapsed: tuple[int, ...] = (3,)
     diverged: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    setting: str = "full"
+    mode: str = "full"
 
 
 def sentences(amount: int) -> list[str]:
@@ -63,7 +63,7 @@ def sentences(amount: int) -> list[str]:
 def make_store(path: Path, sample: Sample) -> RunStore:
     recipes: dict[str, Any] = {}
     for place, name in enumerate(sample.recipes):
-        known = set(name.split("+")) <= set(stabilizer_names())
+        known = set(name.split("+")) <= set(STABILIZERS)
         # A recipe without a stabilizer differs in a hyper-parameter: the same spec would be the same run.
         recipes[name] = {"stabilizers": name.split("+")} if known else {"training": {"clip": 1 + place / 10}}
     if STANDARD in recipes:
@@ -73,7 +73,7 @@ def make_store(path: Path, sample: Sample) -> RunStore:
             "model": list(sample.models),
             "task": list(sample.tasks),
             "seeds": {"vary": list(sample.vary), "values": sample.seeds} if sample.vary else sample.seeds,
-            "training": {"setting": sample.setting},
+            "training": {"mode": sample.mode},
             "recipes": recipes,
         }
     )

@@ -105,7 +105,7 @@ def seen(study_page: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     samples = {
         "lost": Sample(seeds=2, diverged={"standard": (0, 1), "mmr": (0, 1)}),
         "one": Sample(seeds=1),
-        "frozen": Sample({"a" * 60: 1.0, "mhloss": 0.5}, setting="head", layers=0, seeds=3),
+        "frozen": Sample({"a" * 60: 1.0, "mhloss": 0.5}, mode="head", layers=0, seeds=3),
         "regression": Sample(kind="regression", collapsed=(), seeds=3),
     }
     pages = {"study": study_page} | {

@@ -245,7 +245,7 @@ def test_a_regression_has_layers_but_no_flips(tmp_path: Path) -> None:
 
 
 def test_a_frozen_encoder_has_flips_but_no_layers(tmp_path: Path) -> None:
-    page = page_of(tmp_path, Sample({"standard": 1.0, "mhloss": 0.5}, setting="head", layers=0, seeds=3))
+    page = page_of(tmp_path, Sample({"standard": 1.0, "mhloss": 0.5}, mode="head", layers=0, seeds=3))
     assert "the encoder is frozen, and the same for all runs" in page.text
     assert "All runs share one frozen encoder" in page.text
     assert not {"s1-svcca", "s1-procrustes", "s1-cka", "s1-convergent"} & set(page.data["figures"])

@@ -47,7 +47,7 @@ def test_runs_csv_holds_what_the_records_hold(study_folder: RunStore) -> None:
 
 
 def test_what_a_frozen_encoder_leaves_nothing_to_compare_of_is_a_dash_and_an_empty_field(tmp_path: Path) -> None:
-    store = make_store(tmp_path / "out", Sample({"standard": 1.0}, setting="head", layers=0, seeds=3))
+    store = make_store(tmp_path / "out", Sample({"standard": 1.0}, mode="head", layers=0, seeds=3))
     write_report(store)
     rows = {row["measure"]: row for row in read(store, "measures.csv")}
     for measure in ("svcca", "procrustes", "cka"):

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, TrainingArguments
 
 import steadytune as st
 from steadytune.errors import UserError
-from steadytune.stabilizers import Stabilizer, parse_stabilizer, stabilizer_names
+from steadytune.stabilizers import STABILIZERS, Stabilizer, parse_stabilizer
 from steadytune.training.checkpoint import STATE_FILE
 from steadytune.training.stabilization import Stabilization
 
@@ -182,7 +182,7 @@ def plainly_trained():
 
 
 def test_the_table_has_every_stabilizer():
-    assert {case.partition(" ")[0] for case in CASES} | ELSEWHERE == set(stabilizer_names())
+    assert {case.partition(" ")[0] for case in CASES} | ELSEWHERE == set(STABILIZERS)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -412,15 +412,15 @@ def test_two_that_replace_the_same_thing_are_refused(pair, what, tmp_path):
         script(tiny_classifier("bert"), [make(case) for case in pair], tmp_path)
 
 
-@pytest.mark.parametrize("name", sorted(set(stabilizer_names()) - {"mhloss", "surt"}))
+@pytest.mark.parametrize("name", sorted(set(STABILIZERS) - {"mhloss", "surt"}))
 def test_in_head_tuning_it_says_why_it_means_nothing_there(name):
     cls = type(parse_stabilizer(name))
 
-    assert "head" not in cls.settings
-    assert cls.wrong_setting != Stabilizer.wrong_setting
+    assert "head" not in cls.modes
+    assert cls.wrong_mode != Stabilizer.wrong_mode
 
 
-@pytest.mark.parametrize("name", stabilizer_names())
+@pytest.mark.parametrize("name", STABILIZERS)
 def test_its_docstring_names_source_and_cost_and_says_how_sure_it_is(name):
     text = type(parse_stabilizer(name)).__doc__
 

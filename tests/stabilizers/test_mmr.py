@@ -81,7 +81,7 @@ def test_a_regression_is_refused():
 
 def test_the_head_setting_is_refused_because_it_freezes_the_features():
     with pytest.raises(ValueError, match="freezes"):
-        Study.parse({"model": "m", "task": "t", "training": {"setting": "head"}, "recipes": ["mmr"]})
+        Study.parse({"model": "m", "task": "t", "training": {"mode": "head"}, "recipes": ["mmr"]})
 
 
 def test_a_recipe_may_name_alpha():

@@ -4,9 +4,9 @@ from importlib.metadata import EntryPoint, entry_points
 
 import pytest
 
-from steadytune import stabilizers
+from steadytune import registry
 from steadytune.errors import FolderWarning, UserError
-from steadytune.stabilizers import ENTRY_POINTS, Stabilizer, check_together, parse_stabilizer, stabilizer_names
+from steadytune.stabilizers import STABILIZERS, Stabilizer, check_together, parse_stabilizer
 from steadytune.stabilizers.mhloss import MHLoss
 from steadytune.stabilizers.mmr import MMR
 from steadytune.study import Study
@@ -19,7 +19,7 @@ class _OtherHead(Stabilizer):
         return head
 
 
-@pytest.mark.parametrize("name", stabilizer_names())
+@pytest.mark.parametrize("name", STABILIZERS)
 def test_every_name_gives_its_stabilizer_and_survives_a_round_trip(name):
     stabilizer = parse_stabilizer(name)
 
@@ -38,12 +38,12 @@ def test_methods_that_add_to_each_other_are_not():
 
 
 def test_a_method_that_says_nothing_about_head_tuning_is_refused_there():
-    with pytest.raises(UserError, match="works in setting 'full' alone"):
+    with pytest.raises(UserError, match="works in mode 'full' alone"):
         Study.parse(
             {
                 "model": "m",
                 "task": "t",
-                "training": {"setting": "head"},
+                "training": {"mode": "head"},
                 "recipes": {"a": {"stabilizers": [_OtherHead()]}},
             }
         )
@@ -65,18 +65,18 @@ def other_package(monkeypatch):
 
     def install(**points):
         pairs = [(name, value) for name, values in points.items() for value in values.split()]
-        made = [EntryPoint(name, value, ENTRY_POINTS) for name, value in pairs]
-        monkeypatch.setattr(stabilizers, "entry_points", lambda group: made if group == ENTRY_POINTS else [])
-        stabilizers._others.cache_clear()
+        made = [EntryPoint(name, value, STABILIZERS.group) for name, value in pairs]
+        monkeypatch.setattr(registry, "entry_points", lambda group: made if group == STABILIZERS.group else [])
+        STABILIZERS.forget()
 
     yield install
-    stabilizers._others.cache_clear()
+    STABILIZERS.forget()
 
 
 def test_another_packages_method_is_found_by_its_entry_point(other_package):
     other_package(shrink="test_registry:Shrink")
 
-    assert stabilizer_names()[-1] == "shrink"
+    assert list(STABILIZERS)[-1] == "shrink"
     assert parse_stabilizer({"shrink": {"alpha": 0.5}}) == Shrink(alpha=0.5)
     study = Study.parse({"model": "m", "task": "t", "recipes": ["mmr+shrink"]})
     assert study.recipes["mmr+shrink"].stabilizers == (MMR(), Shrink())
@@ -85,7 +85,7 @@ def test_another_packages_method_is_found_by_its_entry_point(other_package):
 def test_a_name_that_two_other_packages_give_is_an_error_that_names_both(other_package):
     other_package(shrink="test_registry:Shrink other:Shrink")
 
-    assert stabilizer_names().count("shrink") == 1
+    assert list(STABILIZERS).count("shrink") == 1
     owners = "test_registry:Shrink and by other:Shrink"
     with pytest.raises(UserError, match=f"stabilizer 'shrink' is given by {owners}: only one package can"):
         parse_stabilizer("shrink")
@@ -95,7 +95,7 @@ def test_a_name_that_two_other_packages_give_is_an_error_that_names_both(other_p
 def test_a_package_that_takes_a_built_in_name_changes_no_run_and_is_named(other_package):
     other_package(mmr="test_registry:Shrink", standard="test_registry:Shrink")
 
-    assert stabilizer_names().count("mmr") == 1
+    assert list(STABILIZERS).count("mmr") == 1
     with pytest.warns(FolderWarning, match="'mmr' is steadytune's own; that of test_registry:Shrink"):
         assert type(parse_stabilizer("mmr")) is MMR
     with pytest.raises(UserError, match="unknown stabilizer 'standard'"):
@@ -120,7 +120,7 @@ def test_a_package_that_calls_sys_exit_is_an_error_that_names_it(other_package, 
 
 def test_a_package_is_told_by_its_name_and_what_it_gives():
     (installed,) = [point for point in entry_points(group="console_scripts") if point.name == "pytest"]
-    assert stabilizers._package(installed) == f"pytest ({installed.value})"
+    assert registry._package(installed) == f"pytest ({installed.value})"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_an_unknown_name_may_be_that_of_a_package_to_install():
 
 
 def test_names_are_read_without_torch():
-    code = "import sys; from steadytune.stabilizers import *; [parse_stabilizer(n) for n in stabilizer_names()]"
+    code = "import sys; from steadytune.stabilizers import *; [parse_stabilizer(n) for n in STABILIZERS]"
     assert (
         subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=False).returncode
         == 0

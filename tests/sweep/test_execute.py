@@ -135,7 +135,7 @@ def test_what_the_machine_refuses_stops_the_sweep_and_is_no_fate_of_a_run(study,
 @pytest.mark.parametrize("setting", ["full", "head"])
 def test_a_file_in_the_place_of_the_cache_stops_the_sweep_until_it_is_gone(study, tmp_path, setting):
     surt = {"stabilizers": [{"surt": {"epochs": 1, "head_epochs": 1}}]}
-    given = study(seeds=1, training={"setting": setting}, recipes={"surt": surt})
+    given = study(seeds=1, training={"mode": setting}, recipes={"surt": surt})
     store = RunStore.create(tmp_path / "out", given, {})
     store.cache.write_text("in the way")
     with pytest.raises(UserError, match=f"{store.cache} is a file, .*remove it"):
@@ -155,7 +155,7 @@ def test_a_method_that_calls_sys_exit_is_the_fate_of_its_run(study, tmp_path, mo
 def test_a_loss_that_is_no_number_is_recorded_with_its_step_and_the_sweep_goes_on(study, tmp_path, setting):
     # At this rate the second step leaves the range of single precision.
     wild = {"training": {"learning_rate": 1e30, "epochs": 2}}
-    given = study(seeds=2, training={"setting": setting}, recipes={"wild": wild, "standard": {}})
+    given = study(seeds=2, training={"mode": setting}, recipes={"wild": wild, "standard": {}})
     store = run(given, tmp_path / "out")
     fates = [(record.spec.recipe, record.status) for record in store.records()]
     assert fates == [("wild", "diverged")] * 2 + [("standard", "done")] * 2
@@ -192,7 +192,7 @@ def test_a_method_that_does_not_fit_the_model_is_refused_before_anything_is_trai
 
 
 def test_heads_are_trained_together_and_only_those_that_are_missing(study, tmp_path):
-    given = study(seeds=4, training={"setting": "head"}, recipes=["standard", "mhloss"])
+    given = study(seeds=4, training={"mode": "head"}, recipes=["standard", "mhloss"])
     heard = Heard()
     store = run(given, tmp_path / "out", listener=heard)
     assert [name for name, _ in heard.events] == (["started"] * 4 + ["finished"] * 4) * 2

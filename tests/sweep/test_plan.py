@@ -8,7 +8,7 @@ from made_runs import VERSIONS, made_arrays, made_record
 from steadytune.errors import UserError
 from steadytune.records import RunStore
 from steadytune.study import Study
-from steadytune.sweep import room
+from steadytune.sweep import capacity
 from steadytune.sweep.plan import jobs, plan, prepare_store
 
 
@@ -100,7 +100,7 @@ def test_what_cannot_work_is_said_before_anything_is_trained(places):
 
 
 def test_the_heads_of_a_cohort_are_one_job_and_every_full_run_is_its_own(places):
-    head = {"training": {"setting": "head"}}
+    head = {"training": {"mode": "head"}}
     specs = plan(
         study(places, seeds=3, recipes={"full": {}, "head": head, "many": {**head, "stabilizers": ["mhloss"]}})
     )
@@ -116,7 +116,7 @@ def test_the_heads_of_a_cohort_are_one_job_and_every_full_run_is_its_own(places)
 
 def test_heads_on_another_training_subset_are_another_job(places):
     grid = {"vary": ["init", "data"], "values": 2}
-    specs = plan(study(places, seeds=grid, training={"setting": "head", "train_size": 30}))
+    specs = plan(study(places, seeds=grid, training={"mode": "head", "train_size": 30}))
     found = [sorted(spec.seeds.label for spec in job) for job in jobs(specs)]
     assert sorted(found) == [["0", "1/0/0"], ["0/0/0/1", "1/0/0/1"]]
 
@@ -203,8 +203,8 @@ def test_as_many_runs_at_once_as_there_are_processors_and_memory(
     memory = type("Memory", (), {"available": gibibytes * 2**30})
     monkeypatch.setattr(psutil, "virtual_memory", memory)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
-    monkeypatch.setattr(room.os, "sched_getaffinity", lambda _: set(range(processors)), raising=False)
+    monkeypatch.setattr(capacity.os, "sched_getaffinity", lambda _: set(range(processors)), raising=False)
     given = study(places, recipes={"standard": {}, "wide": {"training": {"threads": threads}}})
-    assert room.room_for(given) == count
+    assert capacity.room_for(given) == count
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
-    assert room.room_for(given) == 1
+    assert capacity.room_for(given) == 1

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from steadytune.stabilizers import stabilizer_names
+from steadytune.stabilizers import STABILIZERS
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.training.full import train_full
@@ -47,7 +47,7 @@ def _spec(model, task, stabilizers, **training):
 
 
 @pytest.mark.parametrize("pooling", ["native", "mean"])
-@pytest.mark.parametrize("name", [name for name in stabilizer_names() if name != "surt"])
+@pytest.mark.parametrize("name", [name for name in STABILIZERS if name != "surt"])
 def test_a_run_with_it_is_recorded(name, pooling, tiny_model, tiny_task, tmp_path):
     record, arrays = train_full(_spec(tiny_model, tiny_task, [name], pooling=pooling), tmp_path, _quiet)
 
@@ -55,7 +55,7 @@ def test_a_run_with_it_is_recorded(name, pooling, tiny_model, tiny_task, tmp_pat
     assert len(record.curves["loss"]) == len(record.curves["grad_norm"]) == len(record.curves["centre_distance"]) == 10
 
 
-@pytest.mark.parametrize("name", [name for name in stabilizer_names() if name != "surt"])
+@pytest.mark.parametrize("name", [name for name in STABILIZERS if name != "surt"])
 def test_it_fits_a_choice_between_texts(name, tiny_model, choice_task, tmp_path):
     _, arrays = train_full(_spec(tiny_model, choice_task, [name]), tmp_path, _quiet)
 

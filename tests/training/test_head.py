@@ -125,7 +125,7 @@ def head_specs(tiny_model, tiny_task):
                 "model": str(tiny_model),
                 "task": str(tiny_task),
                 "seeds": 3,
-                "training": {"setting": "head", "epochs": 5, **changes.pop("training", {})},
+                "training": {"mode": "head", "epochs": 5, **changes.pop("training", {})},
                 "recipes": ["standard"],
                 **changes,
             }

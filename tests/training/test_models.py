@@ -211,7 +211,7 @@ def test_surt_trains_the_encoder_of_an_encoder_decoder(model_of, tiny_task, tmp_
             "model": str(model_of("bart")),
             "task": str(tiny_task),
             "seeds": 1,
-            "training": {"setting": "head", "pooling": "mean", "epochs": 1},
+            "training": {"mode": "head", "pooling": "mean", "epochs": 1},
             "recipes": {"plain": {}, "surt": {"stabilizers": [{"surt": {"learning_rate": 0.01}}]}},
         }
     )

@@ -8,7 +8,7 @@ from torch import nn
 import steadytune as st
 from steadytune.errors import UserError
 from steadytune.models.modules import encoder_of, find_head
-from steadytune.stabilizers import parse_stabilizer, stabilizer_names
+from steadytune.stabilizers import STABILIZERS, parse_stabilizer
 
 X, Y = torch.randn(8, 6, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 2
 NEED_A_HEAD = {"mhloss", "mmr", "centre_loss", "large_margin", "lp_ft", "r4f", "supcon"}
@@ -51,7 +51,7 @@ def step(model, methods, inputs):
     return float(loss)
 
 
-@pytest.mark.parametrize("name", sorted(set(stabilizer_names()) - ELSEWHERE))
+@pytest.mark.parametrize("name", sorted(set(STABILIZERS) - ELSEWHERE))
 def test_a_model_without_an_encoder_gets_what_needs_neither_head_nor_blocks_nor_embeddings(name):
     model, methods = sequential(), [parse_stabilizer(name)]
     if name in NEED_A_HEAD | NEED_BLOCKS | NEED_EMBEDDINGS:
@@ -84,7 +84,7 @@ def test_a_layer_that_does_not_give_the_logits_is_not_taken_for_the_last(name):
         step(Wrapped(scrambled=True), [parse_stabilizer(name)], batch(rows(8)))
 
 
-@pytest.mark.parametrize("name", sorted(set(stabilizer_names()) - ELSEWHERE))
+@pytest.mark.parametrize("name", sorted(set(STABILIZERS) - ELSEWHERE))
 def test_a_model_under_a_stabilizer_can_be_copied_after_a_pass(name):
     model, inputs = tiny_classifier("bert"), batch(rows(8))
     kit = st.Stabilization(model, [parse_stabilizer(name)])

@@ -52,7 +52,7 @@ def test_the_head_setting_takes_a_whole_training_set(tiny_model, tmp_path):
             "model": str(tiny_model),
             "task": [str(DATA / "copa"), str(DATA / "stsb"), str(DATA / "cb")],
             "seeds": 3,
-            "training": {"setting": "head", "epochs": 1},
+            "training": {"mode": "head", "epochs": 1},
             "recipes": ["standard", "mhloss"],
         }
     )

@@ -56,7 +56,7 @@ def compare(
     positive: Annotated[
         str | None, typer.Option(help="Class that F1 speaks of, of runs in files.", show_default=False)
     ] = None,
-    settings: Annotated[
+    assignments: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
@@ -98,10 +98,10 @@ def compare(
         from steadytune.cli.measure import key_values
         from steadytune.cli.sides import compare_files
 
-        compare_files(console, paths, baseline, detect, metric, key_values(settings or []), positive, out)
+        compare_files(console, paths, baseline, detect, metric, key_values(assignments or []), positive, out)
         return
     (folder,) = paths
-    if metric or positive or settings or out:
+    if metric or positive or assignments or out:
         see = shlex.join(["steadytune", "report", str(folder)])
         raise UserError(
             f"--metric, --positive, --set and --out are for runs in files; the page of a study is made by {see}"

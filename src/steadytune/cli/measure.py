@@ -38,7 +38,7 @@ def measure(
             show_default="class 1; of named classes the one that denies nothing, or the rarer",
         ),
     ] = None,
-    settings: Annotated[
+    assignments: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
@@ -79,7 +79,7 @@ def measure(
 
     console = Console()
     if len(paths) == 1 and (paths[0] / "study.yaml").is_file():
-        if out or metric or settings or positive:
+        if out or metric or assignments or positive:
             see = shlex.join(["steadytune", "report", str(paths[0])])
             raise UserError(f"{paths[0]} is a study, which has a metric of its own: see {see}")
         with bar(console, "measuring") as progress:
@@ -88,17 +88,17 @@ def measure(
         return
     if out and out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: --out names a folder")
-    runs, comparison = _measure_files(console, paths, metric, positive, key_values(settings or []))
+    runs, comparison = _measure_files(console, paths, metric, positive, key_values(assignments or []))
     show_read(console, comparison)
     show(console, comparison, write_page(out, comparison, runs) if out else None)
 
 
-def key_values(settings: list[str]) -> dict[str, str]:
+def key_values(assignments: list[str]) -> dict[str, str]:
     """Take options of the form KEY=VALUE apart."""
-    for setting in settings:
-        if "=" not in setting:
-            raise UserError(f"--set {setting} must be KEY=VALUE, as in --set group=passage")
-    return {key.strip(): value.strip() for key, value in (setting.split("=", 1) for setting in settings)}
+    for assignment in assignments:
+        if "=" not in assignment:
+            raise UserError(f"--set {assignment} must be KEY=VALUE, as in --set group=passage")
+    return {key.strip(): value.strip() for key, value in (assignment.split("=", 1) for assignment in assignments)}
 
 
 def _measure_files(

@@ -40,7 +40,7 @@ def run(
             show_default=False,
         ),
     ] = None,
-    settings: Annotated[
+    assignments: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE, such as training.learning_rate=5e-5. Repeatable.", show_default=False),
     ] = None,
@@ -67,7 +67,7 @@ def run(
     from steadytune.study import Study
 
     options = {"model": model, "task": task, "recipes": recipe, "seeds": seeds}
-    content = study_content(study, options, settings, vary=vary)
+    content = study_content(study, options, assignments, vary=vary)
     if out is None:
         raise UserError("no output folder given: name one with --out, such as --out runs/x")
     execute(Study.parse(content, str(study or "command line")), out, workers, retry_failed)

@@ -13,24 +13,24 @@ from steadytune.errors import UserError
 def study_content(
     study: Path | None,
     options: Mapping[str, Any],
-    settings: Sequence[str] | None,
+    assignments: Sequence[str] | None,
     *,
     vary: str | None = None,
     defaults: Mapping[str, Any] | None = None,
     command: str = "run",
 ) -> dict[str, Any]:
-    """Return the plain data of a study: what the file says, then the options, then the settings.
+    """Return the plain data of a study: what the file says, then the options, then the assignments.
 
     Args:
         study: A YAML file, or None.
         options: Key -> value; None and an empty list were not given.
-        settings: KEY=VALUE each.
+        assignments: KEY=VALUE each.
         vary: Names of seeds to cross, between commas.
         defaults: What holds where neither says anything.
         command: Names itself where a task or model is missing.
 
     Raises:
-        UserError: The file cannot be read, a setting is none, the command line says two things of one key, or there is
+        UserError: The file cannot be read, an assignment is none, a key is given twice on the command line, or there is
             no model or task.
     """
     from steadytune.config import read_yaml
@@ -47,9 +47,9 @@ def study_content(
         content["seeds"] = {**grid, "vary": names}
         said["seeds"] = {"vary": names} | ({"values": said["seeds"]} if "seeds" in said else {})
     said = copy.deepcopy(said)
-    for setting in settings or ():
-        put(content, setting)
-        put(said, setting, once=True)
+    for assignment in assignments or ():
+        put(content, assignment)
+        put(said, assignment, once=True)
     for key in ("model", "task"):
         if key not in content:
             raise UserError(
@@ -58,24 +58,24 @@ def study_content(
     return content
 
 
-def put(content: dict[str, Any], setting: str, once: bool = False) -> None:
+def put(content: dict[str, Any], assignment: str, once: bool = False) -> None:
     """Set a dotted key in plain data to a YAML value.
 
     Args:
         content: The data.
-        setting: KEY=VALUE.
+        assignment: KEY=VALUE.
         once: Refuse to put another value in the place of one.
 
     Raises:
-        UserError: The setting is not KEY=VALUE, or the key leads through something that is not a mapping.
+        UserError: The assignment is not KEY=VALUE, or the key leads through something that is not a mapping.
     """
     import yaml
 
     from steadytune.config import parse_yaml
 
-    key, equals, text = setting.partition("=")
+    key, equals, text = assignment.partition("=")
     if not equals or not key:
-        raise UserError(f"--set takes KEY=VALUE, such as training.learning_rate=5e-5, not '{setting}'")
+        raise UserError(f"--set takes KEY=VALUE, such as training.learning_rate=5e-5, not '{assignment}'")
     try:
         value = parse_yaml(text)
     except (yaml.YAMLError, ValueError, LookupError, TypeError) as error:

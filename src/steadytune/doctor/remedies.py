@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from steadytune.doctor.findings import Finding, Remedy
 from steadytune.doctor.setup import Setup
-from steadytune.stabilizers import stabilizer_class
+from steadytune.stabilizers import STABILIZERS
 
 _MOST = 3
 _DEEP = 24
@@ -24,9 +24,8 @@ class _Row:
     layers: int = 0
 
     def suits(self, setup: Setup) -> bool:
-        setting = "full" if setup.full else "head"
-        settings = stabilizer_class(self.remedy.stabilizer).settings
-        return setting in settings and (setup.layers or 0) >= self.layers
+        mode = "full" if setup.full else "head"
+        return mode in STABILIZERS[self.remedy.stabilizer].modes and (setup.layers or 0) >= self.layers
 
     def answers(self, rule: str, broken_by: Sequence[Setup]) -> bool:
         """Whether it is an answer to a rule that these ways of training break, none of which has tried it."""
@@ -146,7 +145,7 @@ def usage(chosen: Sequence[Remedy], stock: bool) -> str:
     if not chosen:
         return ""
     if stock:
-        first, *others = (f"st.{stabilizer_class(one.stabilizer).__name__}()" for one in chosen)
+        first, *others = (f"st.{STABILIZERS[one.stabilizer].__name__}()" for one in chosen)
         likewise = f"; then {', '.join(others)} in the place of {first}" if others else ""
         return (
             f"import steadytune as st; st.StableTrainer(..., stabilizers=[{first}]) in the place of Trainer{likewise}"

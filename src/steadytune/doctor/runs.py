@@ -76,7 +76,7 @@ def run_findings(records: Sequence[RunRecord], where: str, chance: float | None)
         chance: Loss of a model that has learned nothing, in nats; None for a regression.
     """
     stories: dict[str, list[str]] = {}
-    frozen = any(record.spec.training.setting == "head" for record in records)
+    frozen = any(record.spec.training.mode == "head" for record in records)
     for record in records:
         if record.failed:
             kind, story = _story(record, chance)
@@ -158,7 +158,7 @@ _FROZEN = {
     "title": "runs collapsed",
     "why": "The loss is that of one answer for all texts: the head found no direction in the frozen features.",
     "source": f"recorded; {_THRESHOLD}",
-    "advice": "another training.learning_rate or training.pooling, more epochs, or training.setting: full",
+    "advice": "another training.learning_rate or training.pooling, more epochs, or training.mode: full",
 }
 
 
@@ -174,7 +174,7 @@ def _story(record: RunRecord, chance: float | None) -> tuple[str, str]:
         return "majority", score
     place = f"from step {since:g} of {steps[-1]:g} on" if since != steps[0] else "throughout"
     story = f"{score}, loss at chance ({chance:.3f}) {place}"
-    return "collapsed", story if record.spec.training.setting == "head" else f"{story}; {_gradients(record)}"
+    return "collapsed", story if record.spec.training.mode == "head" else f"{story}; {_gradients(record)}"
 
 
 def _gradients(record: RunRecord) -> str:

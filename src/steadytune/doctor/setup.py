@@ -128,7 +128,7 @@ def study_setups(
             where=" / ".join(names) if several else recipe,
             stock=False,
             learning_rate=training.learning_rate,
-            full=training.setting == "full",
+            full=training.mode == "full",
             warmup=0.0 if "no_warmup" in stabilizers else training.warmup,
             epochs=training.epochs,
             batch_size=training.batch_size,

@@ -487,7 +487,7 @@ def _one_encoder(specs: list[RunSpec]) -> bool:
     """Tell whether runs share one frozen encoder; one that is re-trained depends on the training subset."""
     retrained = any(stabilizer.has("before_training") for stabilizer in specs[0].stabilizers)
     subsets = {spec.seeds.data for spec in specs}
-    return specs[0].training.setting == "head" and not (retrained and len(subsets) > 1)
+    return specs[0].training.mode == "head" and not (retrained and len(subsets) > 1)
 
 
 __all__ = ["ARRAYS", "RunStore"]

@@ -253,7 +253,7 @@ def overall_remark(found: Validation) -> str:
     if not known(found.overall.r):
         return "Not to be told: at least three recipes or tasks whose scores vary are needed."
     return (
-        f"Over {found.overall.settings} cohorts of this model, score SD and mean bootstrap correlation have "
+        f"Over {found.overall.cohorts} cohorts of this model, score SD and mean bootstrap correlation have "
         f"r = {found.overall.r:.2f} (p = {found.overall.p:.2g}). Cohorts that share data or seeds are not independent "
         "points, so p is too small."
     )

@@ -1,4 +1,4 @@
-"""What a stabilizer is: settings, and hooks that the training code calls. Every hook does nothing unless overridden."""
+"""What a stabilizer is: parameters, and hooks that training calls. Every hook does nothing unless overridden."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Stabilizer(Config):
 
     Attributes:
         name: What a recipe calls it.
-        settings: The settings in which it means something. "head" calls `before_training` and no other hook.
-        wrong_setting: What to say where it means nothing.
+        modes: The modes in which it means something. "head" calls `before_training` and no other hook.
+        wrong_mode: What to say where it means nothing.
     """
 
     name: ClassVar[str]
-    settings: ClassVar[frozenset[str]] = frozenset({"full"})
-    wrong_setting: ClassVar[str] = "this stabilizer works in setting 'full' alone"
+    modes: ClassVar[frozenset[str]] = frozenset({"full"})
+    wrong_mode: ClassVar[str] = "this stabilizer works in mode 'full' alone"
 
     def entry(self) -> dict[str, dict[str, Any]]:
         """Return the spelling of this stabilizer in a recipe, every parameter named: {name: {parameter: value}}."""

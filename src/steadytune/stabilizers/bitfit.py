@@ -27,7 +27,7 @@ class BitFit(Stabilizer):
     """
 
     name: ClassVar[str] = "bitfit"
-    wrong_setting: ClassVar[str] = "setting 'head' freezes the encoder's biases, too: bitfit is for setting 'full'"
+    wrong_mode: ClassVar[str] = "mode 'head' freezes the encoder's biases, too: bitfit is for mode 'full'"
 
     def equip(self, run: Run) -> None:
         """Switch gradients of all pre-trained weights off that are no biases."""

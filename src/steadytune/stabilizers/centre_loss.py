@@ -40,9 +40,7 @@ class CentreLoss(Stabilizer):
     """
 
     name: ClassVar[str] = "centre_loss"
-    wrong_setting: ClassVar[str] = (
-        "centre_loss moves the encoder's features, which setting 'head' freezes: use setting 'full'"
-    )
+    wrong_mode: ClassVar[str] = "centre_loss moves the encoder's features, which mode 'head' freezes: use mode 'full'"
 
     weight: Annotated[float, Field(ge=0)] = 0.003
     rate: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -42,7 +42,7 @@ class ChildTuning(Stabilizer):
     """
 
     name: ClassVar[str] = "child_tuning"
-    wrong_setting: ClassVar[str] = "child_tuning masks the encoder, which setting 'head' freezes: use setting 'full'"
+    wrong_mode: ClassVar[str] = "child_tuning masks the encoder, which mode 'head' freezes: use mode 'full'"
 
     variant: Literal["F", "D"] = "D"
     p: Annotated[float, Field(gt=0, le=1)] = 0.3

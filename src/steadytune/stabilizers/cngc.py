@@ -34,9 +34,7 @@ class CNGC(Stabilizer):
     """
 
     name: ClassVar[str] = "cngc"
-    wrong_setting: ClassVar[str] = (
-        "cngc clips the encoder's gradients, which setting 'head' has not: use setting 'full'"
-    )
+    wrong_mode: ClassVar[str] = "cngc clips the encoder's gradients, which mode 'head' has not: use mode 'full'"
 
     limit: Annotated[float, Field(gt=0)] = 1.0
 

@@ -37,7 +37,7 @@ class FreeLB(Stabilizer):
     """
 
     name: ClassVar[str] = "freelb"
-    wrong_setting: ClassVar[str] = "freelb perturbs the encoder, which setting 'head' freezes: use setting 'full'"
+    wrong_mode: ClassVar[str] = "freelb perturbs the encoder, which mode 'head' freezes: use mode 'full'"
 
     steps: Annotated[int, Field(ge=1, le=1000)] = 3
     step_size: Annotated[float, Field(gt=0)] = 0.1

@@ -30,7 +30,7 @@ class Freeze(Stabilizer):
     """
 
     name: ClassVar[str] = "freeze"
-    wrong_setting: ClassVar[str] = "setting 'head' freezes the whole encoder: freeze is for setting 'full'"
+    wrong_mode: ClassVar[str] = "mode 'head' freezes the whole encoder: freeze is for mode 'full'"
 
     blocks: Annotated[int, Field(ge=0)] | None = None
     embeddings: bool = True

@@ -42,9 +42,7 @@ class LargeMargin(Stabilizer):
     """
 
     name: ClassVar[str] = "large_margin"
-    wrong_setting: ClassVar[str] = (
-        "large_margin moves the encoder's features, which setting 'head' freezes: use setting 'full'"
-    )
+    wrong_mode: ClassVar[str] = "large_margin moves the encoder's features, which mode 'head' freezes: use mode 'full'"
 
     margin: Annotated[float, Field(ge=0)] = 0.5
     form: Literal["angle", "logit"] = "angle"

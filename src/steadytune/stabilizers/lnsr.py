@@ -43,7 +43,7 @@ class LNSR(Stabilizer):
     """
 
     name: ClassVar[str] = "lnsr"
-    wrong_setting: ClassVar[str] = "lnsr holds the encoder's blocks, which setting 'head' freezes: use setting 'full'"
+    wrong_mode: ClassVar[str] = "lnsr holds the encoder's blocks, which mode 'head' freezes: use mode 'full'"
 
     weight: Annotated[float, Field(ge=0)] = 0.1
     noise: Annotated[float, Field(ge=0)] = 0.05

@@ -19,7 +19,7 @@ class LPFT(Stabilizer):
     """Trains the head on the frozen encoder, without dropout, before the first step of the fine-tuning itself.
 
     A random head sends random gradients into the encoder; one that already fits sends small ones. In the words of this
-    package: setting "head", then setting "full" from there.
+    package: mode "head", then mode "full" from there.
 
     Source: Kumar et al., arXiv 2202.10054. The paper takes the linear probe to its optimum with early stopping
     (recalled); three passes of AdamW at 1e-3, at a constant rate and without decay, are the toolkit's choice.
@@ -35,7 +35,7 @@ class LPFT(Stabilizer):
     """
 
     name: ClassVar[str] = "lp_ft"
-    wrong_setting: ClassVar[str] = "lp_ft goes on with the whole model after its head: in setting 'head' leave it out"
+    wrong_mode: ClassVar[str] = "lp_ft goes on with the whole model after its head: in mode 'head' leave it out"
 
     epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 3
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3

@@ -33,7 +33,7 @@ class MHLoss(Stabilizer):
     """
 
     name: ClassVar[str] = "mhloss"
-    settings: ClassVar[frozenset[str]] = frozenset({"full", "head"})
+    modes: ClassVar[frozenset[str]] = frozenset({"full", "head"})
 
     heads: Annotated[int, Field(ge=1, le=10_000)] = 50
     reduction: Literal["sum", "mean"] = "sum"

@@ -36,9 +36,7 @@ class Mixout(Stabilizer):
     """
 
     name: ClassVar[str] = "mixout"
-    wrong_setting: ClassVar[str] = (
-        "mixout mixes weights of the encoder, which setting 'head' freezes: use setting 'full'"
-    )
+    wrong_mode: ClassVar[str] = "mixout mixes weights of the encoder, which mode 'head' freezes: use mode 'full'"
 
     p: Annotated[float, Field(ge=0, lt=1)] = 0.1
 

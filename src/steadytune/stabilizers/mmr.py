@@ -32,7 +32,7 @@ class MMR(Stabilizer):
     """
 
     name: ClassVar[str] = "mmr"
-    wrong_setting: ClassVar[str] = "mmr moves the encoder's features, which setting 'head' freezes: use setting 'full'"
+    wrong_mode: ClassVar[str] = "mmr moves the encoder's features, which mode 'head' freezes: use mode 'full'"
 
     alpha: Annotated[float, Field(ge=0)] = 0.1
 

@@ -29,9 +29,7 @@ class NEFTune(Stabilizer):
     """
 
     name: ClassVar[str] = "neftune"
-    wrong_setting: ClassVar[str] = (
-        "neftune perturbs the encoder while it trains, and setting 'head' freezes it: use 'full'"
-    )
+    wrong_mode: ClassVar[str] = "neftune perturbs the encoder while it trains, and mode 'head' freezes it: use 'full'"
 
     alpha: Annotated[float, Field(ge=0)] = 5.0
 

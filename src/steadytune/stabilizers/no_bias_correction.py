@@ -29,9 +29,7 @@ class NoBiasCorrection(Stabilizer):
     """
 
     name: ClassVar[str] = "no_bias_correction"
-    wrong_setting: ClassVar[str] = (
-        "no_bias_correction replaces the optimizer, and setting 'head' has its own: use 'full'"
-    )
+    wrong_mode: ClassVar[str] = "no_bias_correction replaces the optimizer, and mode 'head' has its own: use 'full'"
 
     def optimizer(self, run: Run, optimizer: Optimizer) -> Optimizer:
         """Return the uncorrected optimizer on the same groups."""

@@ -36,7 +36,7 @@ class R3F(Stabilizer):
     """
 
     name: ClassVar[str] = "r3f"
-    wrong_setting: ClassVar[str] = "this method perturbs the encoder, which setting 'head' freezes: use setting 'full'"
+    wrong_mode: ClassVar[str] = "this method perturbs the encoder, which mode 'head' freezes: use mode 'full'"
 
     weight: Annotated[float, Field(ge=0)] = 1.0
     eps: Annotated[float, Field(ge=0)] = 1e-5

@@ -36,7 +36,7 @@ class RDrop(Stabilizer):
     """
 
     name: ClassVar[str] = "rdrop"
-    wrong_setting: ClassVar[str] = "rdrop compares dropout masks, and setting 'head' has no dropout: use setting 'full'"
+    wrong_mode: ClassVar[str] = "rdrop compares dropout masks, and mode 'head' has no dropout: use mode 'full'"
 
     alpha: Annotated[float, Field(ge=0)] = 1.0
 

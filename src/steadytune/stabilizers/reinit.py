@@ -39,7 +39,7 @@ class Reinit(Stabilizer):
     """
 
     name: ClassVar[str] = "reinit"
-    wrong_setting: ClassVar[str] = "reinit draws blocks anew, which setting 'head' cannot train: use setting 'full'"
+    wrong_mode: ClassVar[str] = "reinit draws blocks anew, which mode 'head' cannot train: use mode 'full'"
 
     blocks: Annotated[int, Field(ge=0)] | None = None
 

@@ -57,7 +57,7 @@ class SMART(Stabilizer):
     """
 
     name: ClassVar[str] = "smart"
-    wrong_setting: ClassVar[str] = "smart perturbs the encoder, which setting 'head' freezes: use setting 'full'"
+    wrong_mode: ClassVar[str] = "smart perturbs the encoder, which mode 'head' freezes: use mode 'full'"
 
     weight: Annotated[float, Field(ge=0)] = 1.0
     radius: Annotated[float, Field(ge=0)] = 3e-3

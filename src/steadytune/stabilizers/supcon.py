@@ -39,9 +39,7 @@ class SupCon(Stabilizer):
     """
 
     name: ClassVar[str] = "supcon"
-    wrong_setting: ClassVar[str] = (
-        "supcon moves the encoder's features, which setting 'head' freezes: use setting 'full'"
-    )
+    wrong_mode: ClassVar[str] = "supcon moves the encoder's features, which mode 'head' freezes: use mode 'full'"
 
     weight: Annotated[float, Field(ge=0, lt=1)] = 0.9
     temperature: Annotated[float, Field(gt=0)] = 0.3

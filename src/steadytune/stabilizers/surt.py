@@ -43,7 +43,7 @@ class SURT(Stabilizer):
     """
 
     name: ClassVar[str] = "surt"
-    settings: ClassVar[frozenset[str]] = frozenset({"full", "head"})
+    modes: ClassVar[frozenset[str]] = frozenset({"full", "head"})
 
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 3
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5

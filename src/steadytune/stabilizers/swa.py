@@ -35,7 +35,7 @@ class SWA(Stabilizer):
     """
 
     name: ClassVar[str] = "swa"
-    wrong_setting: ClassVar[str] = "swa averages a training of the whole model: use setting 'full'"
+    wrong_mode: ClassVar[str] = "swa averages a training of the whole model: use mode 'full'"
 
     start: Annotated[float, Field(ge=0, le=1)] = 0.75
 

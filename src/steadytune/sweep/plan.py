@@ -64,7 +64,7 @@ def jobs(specs: Iterable[RunSpec]) -> list[Job]:
     """Group runs that are trained together: the heads of a cohort on one training set, or one full fine-tuning."""
     groups: dict[object, list[RunSpec]] = {}
     for spec in specs:
-        together = (spec.cohort, spec.seeds.data) if spec.training.setting == "head" else spec.id
+        together = (spec.cohort, spec.seeds.data) if spec.training.mode == "head" else spec.id
         groups.setdefault(together, []).append(spec)
     return [tuple(group) for group in groups.values()]
 

@@ -24,7 +24,7 @@ def check_methods(specs: Iterable[RunSpec]) -> None:
     """
     first: dict[object, dict[str, RunSpec]] = {}
     for spec in specs:
-        if spec.training.setting == "full" and _tried(spec):
+        if spec.training.mode == "full" and _tried(spec):
             task = load_task(spec.task)
             model = (spec.weights, spec.training.pooling, task.kind, task.num_outputs)
             first.setdefault(model, {})[spec.recipe] = spec

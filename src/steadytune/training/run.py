@@ -46,6 +46,6 @@ def train(specs: Sequence[RunSpec], cache: Path, progress: Callable[[float], Non
 
 
 def _train(specs: Sequence[RunSpec], cache: Path, progress: Callable[[float], None]) -> list[tuple[RunRecord, Arrays]]:
-    if specs[0].training.setting == "head":
+    if specs[0].training.mode == "head":
         return train_heads(specs, cache, progress)
     return [train_full(spec, cache, progress) for spec in specs]

@@ -158,7 +158,7 @@ def test_corrected_consistency_is_one_point_per_setting_by_hand():
     # Means off the diagonal are .1, .3 and .2: against 1, 2, 3 r is that of three points.
     correlations = np.array([[[1, r], [r, 1]] for r in (0.1, 0.3, 0.2)])
     found = overall_consistency(np.array([1.0, 2, 3]), correlations)
-    assert found.settings == 3
+    assert found.cohorts == 3
     assert found.r == pytest.approx(pearson([1, 2, 3], [0.1, 0.3, 0.2]))
 
 
@@ -173,7 +173,7 @@ def test_cohorts_whose_measures_do_not_vary_have_no_say():
     profiles.append(failing_profile("d", runs=2, failed=0))
     agreements = [bootstrap_agreement(entry) for entry in profiles]
     found = overall_agreement(profiles, agreements)
-    assert found.settings == 3
+    assert found.cohorts == 3
     assert found.r == pytest.approx(
         pearson([entry.last("sd").value for entry in profiles[:3]], [entry.mean for entry in agreements[:3]])
     )
@@ -246,7 +246,7 @@ def test_the_published_overall_consistency_reappears_within_the_rounding_of_its_
 @pytest.mark.parametrize(("model", "r"), [("bert", 0.747), ("roberta", 0.675)])
 def test_without_the_duplicate_the_fifteen_settings_give_the_corrected_correlation(model, r):
     found = overall_consistency(*printed_settings(model, DISTINCT))
-    assert (found.settings, round(found.r, 3)) == (15, r)
+    assert (found.cohorts, round(found.r, 3)) == (15, r)
     # Fifteen points instead of ninety: the p-value is another.
     assert found.p > 1e-4
 

@@ -46,7 +46,7 @@ def test_only_cohorts_of_two_runs_and_their_groups_take_part(validations):
     assert [len(part) for part in (found.convergent, found.groups, found.agreements)] == [3, 3, 3]
     assert [bool(group.reason) for group in found.groups] == [False, True, True]
     assert {entry.recipe for entry in found.subsamples} == {"standard", "mmr", "surt"}
-    assert found.overall.settings == 3
+    assert found.overall.cohorts == 3
     assert found.recommendation.sentences
 
 
@@ -61,8 +61,8 @@ def test_tasks_of_one_model_share_their_overall_consistency_and_nothing_else():
     profiles.append(failing_profile("a", failed=0, model="n"))
     found = validate(profiles)
     assert found["m", "t"].overall == found["m", "u"].overall
-    assert found["m", "t"].overall.settings == 4
-    assert found["n", "t"].overall.settings == 1
+    assert found["m", "t"].overall.cohorts == 4
+    assert found["n", "t"].overall.cohorts == 1
     assert len(found["m", "t"].profiles) == 2
 
 

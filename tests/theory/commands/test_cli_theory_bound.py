@@ -70,7 +70,7 @@ def test_a_study_file_gives_models_tasks_and_settings_and_each_cohort_is_trained
         (["--points", 1], "points"),
         (["--left-out", 21], "has 20 training examples: 21 of them cannot be left out"),
         (["--products", 1], "1 products tell no beta"),
-        (["--set", "training.setting=head"], "not of setting 'head'"),
+        (["--set", "training.mode=head"], "not of mode 'head'"),
         (["--set", "training.train_sise=2"], "train_sise"),
         (["--set", "recipes={mmr: {stabilizers: [mmr]}}"], "recipe 'mmr' has stabilizers"),
     ],

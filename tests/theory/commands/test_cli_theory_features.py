@@ -26,7 +26,7 @@ def test_the_small_study_writes_page_and_table_and_says_every_verdict(features, 
     [
         (["--size", 41], "size 41: of these tasks '{task}' has the most training examples, 40"),
         (["--size", 3], "size 3: a sub-sample of task '{task}' with its 2 classes needs at least 4 examples"),
-        (["--set", "training.setting=full"], "features are frozen, which is setting 'head'"),
+        (["--set", "training.mode=full"], "features are frozen, which is mode 'head'"),
         (["--set", "training.nothing=1"], "nothing"),
     ],
 )

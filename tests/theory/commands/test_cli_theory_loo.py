@@ -125,7 +125,7 @@ def test_an_interrupted_study_ends_its_processes_and_goes_on_with_what_is_missin
             "recipes 'a' and 'b' have the same features and heads, and would be the same training",
         ),
         (["--set", "recipes={a: {}, b: {stabilizers: [{mhloss: {heads: 1}}]}}"], "recipes 'a' and 'b' have the same"),
-        (["--set", "training.setting=full"], "--examples"),
+        (["--set", "training.mode=full"], "--examples"),
         (["--recipe", "surt", "--vary", "init"], "No such option: --vary"),
     ],
 )
@@ -141,7 +141,7 @@ def test_what_cannot_be_measured_is_refused(loo, tiny_task, tmp_path, words, sai
         (["--size", 20], "--size is for head tuning: with --examples use --set training.train_size=..."),
         (["--steps", 500], "--steps is for head tuning: with --examples use --set training.epochs=..."),
         (["--learning-rate", 0], "--learning-rate is for head tuning: with --examples use --set training.learning"),
-        (["--set", "training.setting=head"], "--examples says that it is full fine-tuning"),
+        (["--set", "training.mode=head"], "--examples says that it is full fine-tuning"),
         (["--recipe", "mmmr"], "unknown recipe 'mmmr': did you mean 'mmr'?"),
     ],
 )
@@ -178,12 +178,12 @@ def test_a_study_file_that_cannot_be_used_is_refused_before_anything_is_trained(
     assert refused("theory", "loo", *out) == (
         "error: no task given: name one with --task, or give a study file (see steadytune theory loo --help)"
     )
-    assert "--examples says" in refused("theory", "loo", file(training={"setting": "head"}), *out)
+    assert "--examples says" in refused("theory", "loo", file(training={"mode": "head"}), *out)
     assert "should be a mapping" in refused("theory", "loo", file(training=[1]), *out)
     sizes = file(recipes={"few": {"training": {"train_size": 6}}})
     assert "recipe 'few'" in refused("theory", "loo", sizes, "--examples", 7, "--out", tmp_path / "out")
-    mixed = file(recipes={"standard": {}, "other": {"training": {"setting": "head"}}})
-    assert "recipe 'other' is not in setting 'full'" in refused("theory", "loo", mixed, *out)
+    mixed = file(recipes={"standard": {}, "other": {"training": {"mode": "head"}}})
+    assert "recipe 'other' is not in mode 'full'" in refused("theory", "loo", mixed, *out)
     redrawn = file(seeds={"vary": ["data"], "values": 2}, training={"train_size": 20})
     assert "seeds of the data cannot vary" in refused("theory", "loo", redrawn, *out)
     assert not (tmp_path / "out").exists()

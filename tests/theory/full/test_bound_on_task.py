@@ -121,9 +121,9 @@ def test_rows_of_the_embedding_table_that_no_example_reads_are_counted_as_idle(s
 
 
 def test_a_training_of_another_kind_is_refused(spec):
-    head = spec.training.model_copy(update={"setting": "head"})
+    head = spec.training.model_copy(update={"mode": "head"})
 
-    with pytest.raises(UserError, match="not of setting 'head'"):
+    with pytest.raises(UserError, match="not of mode 'head'"):
         task_bound(spec.model_copy(update={"training": head}), steps=3)
     with pytest.raises(UserError, match="20 training examples: -1 of them cannot be left out"):
         task_bound(spec, steps=3, left_out=-1)

@@ -165,7 +165,7 @@ def test_progress_rises_to_the_end_and_the_random_state_stays(specs, tmp_path):
 def test_runs_that_are_no_cohort_in_full_fine_tuning_are_refused(specs, tmp_path):
     (plain,) = specs()
     (other,) = specs(batch_size=4)
-    (head,) = specs(setting="head")
+    (head,) = specs(mode="head")
     (subset,) = specs(train_size=20)
     redrawn = subset.model_copy(update={"seeds": subset.seeds.model_copy(update={"init": 1, "data": 1})})
 
@@ -174,7 +174,7 @@ def test_runs_that_are_no_cohort_in_full_fine_tuning_are_refused(specs, tmp_path
         ([plain, other], "seeds alone"),
         ([subset, redrawn], "seeds alone"),
         ([plain, plain], "the same seeds"),
-        ([head], "setting 'full'"),
+        ([head], "mode 'full'"),
     ]:
         with pytest.raises(UserError, match=message):
             leave_one_out_full(runs, 1, cache=tmp_path)

@@ -17,7 +17,7 @@ def specs(tiny_model, tiny_task):
 
     def made(recipes):
         study = {"model": str(tiny_model), "task": str(tiny_task), "seeds": 1, "recipes": recipes}
-        return plan(Study.parse(study | {"training": {"setting": "head", "train_size": 12}}))
+        return plan(Study.parse(study | {"training": {"mode": "head", "train_size": 12}}))
 
     return made
 

@@ -11,11 +11,11 @@ from steadytune.sweep.plan import plan
 from steadytune.theory import max_margin
 from steadytune.theory.studies.features import feature_study, stratified_order
 from steadytune.theory.studies.table import DESIGN
-from steadytune.theory.studies.varied import Settings
+from steadytune.theory.studies.varied import Grid
 from steadytune.training.data import run_data
 from steadytune.training.features import frozen_features
 
-TINY = Settings(
+TINY = Grid(
     steps=(5,),
     rates=(1.0,),
     scales=(1.0, 0.1),
@@ -31,7 +31,7 @@ FEWEST = replace(TINY, steps=(1,), scales=(1.0,), heads=(1,), left_out=1, traine
 
 
 def specs(model, *tasks, **training):
-    content = {"model": str(model), "task": [*map(str, tasks)], "seeds": 1, "training": {"setting": "head", **training}}
+    content = {"model": str(model), "task": [*map(str, tasks)], "seeds": 1, "training": {"mode": "head", **training}}
     return plan(Study.parse(content, "test"))
 
 
@@ -48,7 +48,7 @@ def write_task(folder, labels, things=("cup", "boat", "chair", "lamp", "door", "
 def studied(tiny_model, tiny_task, tmp_path_factory):
     shares, cache = [], tmp_path_factory.mktemp("cache")
     given = specs(tiny_model, tiny_task)
-    return feature_study(given, cache, sizes=(10, 40), settings=TINY, progress=shares.append), shares, given, cache
+    return feature_study(given, cache, sizes=(10, 40), grid=TINY, progress=shares.append), shares, given, cache
 
 
 def test_every_size_and_draw_is_a_data_set_and_all_examples_are_one(studied, tiny_task):
@@ -96,7 +96,7 @@ def test_only_what_the_draws_of_the_largest_size_need_is_encoded(tiny_model, tmp
     task = write_task(tmp_path / "task", [0, 1] * 320)
     for sizes, draws, encoded in (((6,), 2, 500), ((6, 300), 2, 600)):
         cache = tmp_path / f"cache{encoded}"
-        table = feature_study(specs(tiny_model, task), cache, sizes=sizes, draws=draws, settings=FEWEST)
+        table = feature_study(specs(tiny_model, task), cache, sizes=sizes, draws=draws, grid=FEWEST)
         (stored,) = cache.glob("features-*.safetensors")
         record = json.loads(stored.with_suffix(".json").read_text(encoding="utf-8"))
         assert len(read_arrays(stored, record["arrays"])["train"]) == encoded
@@ -105,9 +105,7 @@ def test_only_what_the_draws_of_the_largest_size_need_is_encoded(tiny_model, tmp
 
 def test_a_task_with_fewer_examples_than_another_gives_all_it_has(tiny_model, tiny_task, tmp_path):
     small = write_task(tmp_path / "small", [0, 1, 2] * 3)
-    table = feature_study(
-        specs(tiny_model, tiny_task, small), tmp_path / "cache", sizes=(8, 20), draws=1, settings=TINY
-    )
+    table = feature_study(specs(tiny_model, tiny_task, small), tmp_path / "cache", sizes=(8, 20), draws=1, grid=TINY)
     sizes = table.groupby("task")["n"].unique()
     assert list(sizes[str(tiny_task)]) == [8, 20]
     assert list(sizes[str(small)]) == [8, 9]
@@ -145,31 +143,31 @@ def test_draws_have_orders_of_their_own():
 def test_sub_samples_that_cannot_be_are_refused(tiny_model, tmp_path, labels, sizes, said):
     task = write_task(tmp_path / "task", labels)
     with pytest.raises(UserError) as refusal:
-        feature_study(specs(tiny_model, task), tmp_path / "cache", sizes=sizes, settings=TINY)
+        feature_study(specs(tiny_model, task), tmp_path / "cache", sizes=sizes, grid=TINY)
     assert said.format(task=task) in str(refusal.value)
 
 
 def test_tasks_without_classes_are_refused(tiny_model, tmp_path):
     task = write_task(tmp_path / "task", [0.5 * place for place in range(12)])
     with pytest.raises(UserError, match=r"is about classes, and task .* is a regression"):
-        feature_study(specs(tiny_model, task), tmp_path / "cache", settings=TINY)
+        feature_study(specs(tiny_model, task), tmp_path / "cache", grid=TINY)
 
 
 def test_features_that_are_not_finite_are_refused(tiny_model, tiny_task, tmp_path, monkeypatch):
     monkeypatch.setattr("steadytune.training.features.pool", lambda states, *rest: states[:, 0] * float("nan"))
     with pytest.raises(UserError, match="gives features that are not finite"):
-        feature_study(specs(tiny_model, tiny_task), tmp_path / "cache", settings=TINY)
+        feature_study(specs(tiny_model, tiny_task), tmp_path / "cache", grid=TINY)
 
 
 def test_tasks_that_stand_twice_and_no_draws_are_refused(tiny_model, tiny_task, tmp_path):
     given = specs(tiny_model, tiny_task)
     with pytest.raises(UserError, match="tasks that differ, and one model"):
-        feature_study(given * 2, tmp_path, settings=TINY)
+        feature_study(given * 2, tmp_path, grid=TINY)
     with pytest.raises(UserError, match="draws must be at least 1, not 0"):
-        feature_study(given, tmp_path, draws=0, settings=TINY)
+        feature_study(given, tmp_path, draws=0, grid=TINY)
 
 
 def test_features_in_which_the_classes_do_not_differ_are_refused(tiny_model, tmp_path):
     task = write_task(tmp_path / "task", [place // 5 % 2 for place in range(20)], things=("cup", "cup"))
     with pytest.raises(UserError, match="the features of the classes do not differ"):
-        feature_study(specs(tiny_model, task), tmp_path / "cache", settings=TINY)
+        feature_study(specs(tiny_model, task), tmp_path / "cache", grid=TINY)

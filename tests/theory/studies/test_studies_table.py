@@ -5,9 +5,9 @@ import pytest
 from steadytune.theory.studies.dataset import DataSet
 from steadytune.theory.studies.synthetic import SyntheticSpec, generate
 from steadytune.theory.studies.table import DESIGN, default_specs, synthetic_study
-from steadytune.theory.studies.varied import Settings, studied
+from steadytune.theory.studies.varied import Grid, studied
 
-TINY = Settings(
+TINY = Grid(
     steps=(5,), rates=(1.0,), scales=(1.0,), heads=(1, 2), alphas=(0.0,), seeds=2, left_out=2, epochs=1, adapter_steps=2
 )
 SPECS = [SyntheticSpec(n=8, d=3, seed=1), SyntheticSpec(n=12, d=10, classes=3, seed=2), SyntheticSpec(n=10, d=12)]

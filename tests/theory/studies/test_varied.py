@@ -7,7 +7,7 @@ import pytest
 from steadytune.theory import leave_one_out, max_margin
 from steadytune.theory.studies.dataset import DataSet
 from steadytune.theory.studies.synthetic import SyntheticSpec, generate
-from steadytune.theory.studies.varied import HEADS, SCALED, SMALL, ZERO, Settings, seed_instability, studied
+from steadytune.theory.studies.varied import HEADS, SCALED, SMALL, ZERO, Grid, seed_instability, studied
 
 
 def table_of(**changes):
@@ -92,9 +92,7 @@ def test_zero_is_the_start_of_the_zero_control(separable):
 def test_the_cosine_between_heads_is_the_mean_over_pairs():
     spec = SyntheticSpec(n=12, d=5, shift=2.0)
     data = DataSet(*generate(spec), spec.seed)
-    settings = Settings(
-        steps=(7,), rates=(1.0,), scales=(1.0,), heads=(1, 3), alphas=(0.0,), seeds=2, left_out=1, epochs=1
-    )
+    settings = Grid(steps=(7,), rates=(1.0,), scales=(1.0,), heads=(1, 3), alphas=(0.0,), seeds=2, left_out=1, epochs=1)
     table = pd.DataFrame(studied(data, settings))
     ((_, weights),) = data.train(data.noise(2, 3), np.array(-1), np.array(1.0), (7,))
     each = data.directions(weights)

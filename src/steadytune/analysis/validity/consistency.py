@@ -71,12 +71,12 @@ class Overall:
     """Whether the measures agree more where the score is less stable.
 
     Attributes:
-        settings: Number of cohorts.
+        cohorts: Number of cohorts.
         r: Pearson's correlation between their SD and their mean consistency; NaN for fewer than three.
         p: Two-sided p-value; as wrong as the points are dependent, above all for "published".
     """
 
-    settings: int
+    cohorts: int
     r: float
     p: float
 
@@ -164,14 +164,14 @@ def _beyond_chance(predictions: NDArray[np.int64], counts: Array, definition: st
 
 
 def overall_consistency(spreads: Array, correlations: Array, definition: Definition = "corrected") -> Overall:
-    """Correlate stability with consistency over settings: do measures agree more where the score varies more?
+    """Correlate stability with consistency over cohorts: do measures agree more where the score varies more?
 
     "corrected": one point per setting, its SD against the mean correlation over its pairs of measures. Leave kappa out
     of `correlations`, which by the published definition is disagreement once more and agrees with it always.
 
     "published": one point per setting AND measure. For each measure, its mean correlation with all measures, itself
-    with 1 among them, is standardised over the settings; these columns are strung together and set against the SD,
-    repeated for each. So S settings make S M points that are nothing like independent, and p is far too small. Read
+    with 1 among them, is standardised over the cohorts; these columns are strung together and set against the SD,
+    repeated for each. So S cohorts make S M points that are nothing like independent, and p is far too small. Read
     from the public notebook of Du & Nguyen (2023), in which the SD is that of the first ten runs of every setting.
 
     Args:
@@ -180,16 +180,16 @@ def overall_consistency(spreads: Array, correlations: Array, definition: Definit
         definition: "corrected" or "published".
 
     Returns:
-        Number of settings, r and p; unknown for fewer than three settings or without spread.
+        Number of cohorts, r and p; unknown for fewer than three cohorts or without spread.
     """
-    settings, size = correlations.shape[:2]
+    cohorts, size = correlations.shape[:2]
     x, y = np.asarray(spreads, dtype=np.float64), correlations.mean(axis=2)
     if definition == "published":
         x, y = np.repeat(x, size), stats.zscore(y, axis=0).ravel()
     else:
         # Means over all entries and over those off the diagonal are a line apart: the correlation is the same.
         y = y.mean(axis=1)
-    return _overall(settings, x, y)
+    return _overall(cohorts, x, y)
 
 
 def overall_agreement(profiles: Sequence[Profile], agreements: Sequence[Agreement]) -> Overall:
@@ -199,6 +199,6 @@ def overall_agreement(profiles: Sequence[Profile], agreements: Sequence[Agreemen
     return _overall(len(known), *known.T)
 
 
-def _overall(settings: int, spreads: Array, consistency: Array) -> Overall:
-    r = pearson(spreads, consistency) if settings >= 3 else math.nan
-    return Overall(settings, r, math.nan if math.isnan(r) else float(stats.pearsonr(spreads, consistency).pvalue))
+def _overall(cohorts: int, spreads: Array, consistency: Array) -> Overall:
+    r = pearson(spreads, consistency) if cohorts >= 3 else math.nan
+    return Overall(cohorts, r, math.nan if math.isnan(r) else float(stats.pearsonr(spreads, consistency).pvalue))

@@ -249,5 +249,5 @@ def _rows(model: str, task: str, found: Validation) -> Iterator[ValidityRow]:
             yield row(agreement.recipe, "bootstrap", first, second, agreement.between(first, second))
             value = agreement.between(first, second, "published")
             yield row(agreement.recipe, "bootstrap_published", first, second, value, note="with self-pairs")
-    note = f"{found.overall.settings} cohorts of the model"
+    note = f"{found.overall.cohorts} cohorts of the model"
     yield row("", "overall", "sd", "consistency", found.overall.r, p=found.overall.p, note=note)

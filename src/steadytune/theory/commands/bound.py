@@ -32,7 +32,7 @@ def bound(
     points: Annotated[int, typer.Option(min=2, help="Points of the path at which terms are measured.")] = 5,
     products: Annotated[int, typer.Option(min=1, help="Hessian-vector products at each of them.")] = 20,
     left_out: Annotated[int, typer.Option(min=0, help="Train again without so many examples, one by one.")] = 0,
-    settings: Annotated[
+    assignments: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE, such as training.train_size=64. Repeatable.", show_default=False),
     ] = None,
@@ -62,7 +62,7 @@ def bound(
     check_folder(out)
     check_arguments(learning_rate, steps, points, products)
     content = study_content(
-        study, {"model": model, "task": task}, settings, defaults={"model": OFFLINE_MODEL}, command="theory bound"
+        study, {"model": model, "task": task}, assignments, defaults={"model": OFFLINE_MODEL}, command="theory bound"
     )
     cohorts: dict[tuple[str, str, str], RunSpec] = {}
     for spec in plan(Study.parse(content, str(study or "command line"))):

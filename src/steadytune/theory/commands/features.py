@@ -29,11 +29,11 @@ def features(
         ),
     ] = None,
     draws: Annotated[int, typer.Option(min=1, help="Sub-samples of each size; all examples make one.")] = 2,
-    settings: Annotated[
+    assignments: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE, such as training.max_length=64. Repeatable.", show_default=False),
     ] = None,
-    small: Annotated[bool, typer.Option(help="Small sub-samples, few settings: every figure in a minute.")] = False,
+    small: Annotated[bool, typer.Option(help="Small sub-samples, few grid: every figure in a minute.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 means one per processor.")] = 0,
 ) -> None:
     """Try the theory on frozen features of real tasks: the same studies as `steadytune theory synthetic`.
@@ -60,10 +60,10 @@ def features(
 
     check_folder(out)
     options = {"model": model, "task": task}
-    content = study_content(None, options, settings, defaults={"seeds": 1}, command="theory features")
+    content = study_content(None, options, assignments, defaults={"seeds": 1}, command="theory features")
     training = content.setdefault("training", {})
-    if isinstance(training, dict) and training.setdefault("setting", "head") != "head":
-        raise UserError("features are frozen, which is setting 'head': leave training.setting out")
+    if isinstance(training, dict) and training.setdefault("mode", "head") != "head":
+        raise UserError("features are frozen, which is mode 'head': leave training.mode out")
     specs = plan(Study.parse(content, "command line"))
     console = Console()
     with room_on_disk(out):
@@ -73,7 +73,7 @@ def features(
                 out / "cache",
                 sizes=size or (_FEW if small else ()),
                 draws=draws,
-                settings=SMALL_ON_FEATURES if small else ON_FEATURES,
+                grid=SMALL_ON_FEATURES if small else ON_FEATURES,
                 workers=workers or processors(),
                 progress=progress,
             )

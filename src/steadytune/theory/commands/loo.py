@@ -52,7 +52,7 @@ def loo(
         int | None,
         typer.Option(min=1, help="Full fine-tuning, with so many examples left out in turn.", show_default=False),
     ] = None,
-    settings: Annotated[
+    assignments: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE, such as training.train_size=200. Repeatable.", show_default=False),
     ] = None,
@@ -91,7 +91,7 @@ def loo(
     _check_options(examples, size, steps, learning_rate, workers)
     options = {"model": model, "task": task, "seeds": seeds, "recipes": recipe}
     defaults = {"model": OFFLINE_MODEL, "seeds": 3}
-    content = study_content(study, options, settings, defaults=defaults, command="theory loo")
+    content = study_content(study, options, assignments, defaults=defaults, command="theory loo")
     _set_kind(content, "full" if examples else "head")
     asked = Study.parse(content, str(study or "command line"))
     specs = plan(asked)
@@ -121,11 +121,11 @@ def _set_kind(content: dict[str, Any], kind: str) -> None:
     training = content.get("training") or {}
     # Anything but a mapping is refused when the study is read.
     if isinstance(training, dict):
-        if training.get("setting", kind) != kind:
+        if training.get("mode", kind) != kind:
             raise UserError(
-                "--examples says that it is full fine-tuning, and without it is head tuning: leave the setting out"
+                "--examples says that it is full fine-tuning, and without it is head tuning: leave the mode out"
             )
-        content["training"] = {**training, "setting": kind}
+        content["training"] = {**training, "mode": kind}
 
 
 def _full(console: Console, study: Study, specs: Sequence[RunSpec], examples: int, out: Path, workers: int) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def synthetic(
     out: Annotated[Path, typer.Option(help="Folder for theory.html and studies.csv.", show_default=False)],
-    small: Annotated[bool, typer.Option(help="Few data sets and settings: every figure in seconds.")] = False,
+    small: Annotated[bool, typer.Option(help="Few data sets and grid: every figure in seconds.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 means one per processor.")] = 0,
 ) -> None:
     """Try the theory on several hundred generated classification data sets, in a few minutes.
@@ -38,7 +38,7 @@ def synthetic(
     from steadytune.sweep.capacity import processors
     from steadytune.theory.pages.page import write_synthetic_report
     from steadytune.theory.studies.table import default_specs, synthetic_study
-    from steadytune.theory.studies.varied import SMALL, Settings
+    from steadytune.theory.studies.varied import SMALL, Grid
 
     check_folder(out)
     console = Console()
@@ -46,7 +46,7 @@ def synthetic(
     with room_on_disk(out):
         with bar(console, f"{len(specs)} data sets") as progress:
             table = synthetic_study(
-                specs, SMALL if small else Settings(), workers=workers or processors(), progress=progress
+                specs, SMALL if small else Grid(), workers=workers or processors(), progress=progress
             )
         page, sections = write_synthetic_report(table, out)
     say(console, page, sections)

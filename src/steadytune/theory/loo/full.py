@@ -246,8 +246,8 @@ def _checked(specs: Sequence[RunSpec]) -> RunData:
     if not specs:
         raise UserError("leave-one-out needs at least one run")
     first = specs[0]
-    if first.training.setting != "full":
-        raise UserError("leave_one_out_full is for setting 'full': leave_one_out has head tuning, on its features")
+    if first.training.mode != "full":
+        raise UserError("leave_one_out_full is for mode 'full': leave_one_out has head tuning, on its features")
     for spec in specs:
         if (
             spec.model_dump(exclude={"seeds"}) != first.model_dump(exclude={"seeds"})

@@ -32,7 +32,7 @@ def frozen_spec(spec: RunSpec) -> RunSpec:
         include={"train_size", "split", "select_checkpoint", "split_seed", "max_length", "precision"}
     )
     pooling = "auto" if training.pooling == "native" else training.pooling
-    head = Training.model_validate({**kept, "pooling": pooling, "setting": "head", "threads": training.threads})
+    head = Training.model_validate({**kept, "pooling": pooling, "mode": "head", "threads": training.threads})
     return spec.model_copy(
         update={
             "recipe": STANDARD,

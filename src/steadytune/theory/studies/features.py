@@ -15,7 +15,7 @@ from steadytune.study import RunSpec
 from steadytune.tasks import load_task
 from steadytune.theory.studies.dataset import DataSet, Indices
 from steadytune.theory.studies.table import study_table
-from steadytune.theory.studies.varied import ON_FEATURES, Row, Settings
+from steadytune.theory.studies.varied import ON_FEATURES, Grid, Row
 from steadytune.training.data import RunData, run_data
 from steadytune.training.features import frozen_features
 from steadytune.training.loading import quiet
@@ -37,7 +37,7 @@ def feature_study(
     *,
     sizes: Sequence[int] = (),
     draws: int = 2,
-    settings: Settings = ON_FEATURES,
+    grid: Grid = ON_FEATURES,
     workers: int = 1,
     progress: Callable[[float], None] = lambda share: None,
 ) -> pd.DataFrame:
@@ -49,13 +49,13 @@ def feature_study(
     draws new weights.
 
     Args:
-        specs: A run in the setting "head" per task, of one model. Of its recipe what trains the encoder first matters
+        specs: A run in the mode "head" per task, of one model. Of its recipe what trains the encoder first matters
             alone, its seeds do not.
         cache: Folder of cached features.
         sizes: Numbers of examples; a task with fewer gives all it has. `SIZES` and all unless given. With sizes no more
             examples of a task are encoded than all draws of the largest size need, but 500.
         draws: Sub-samples of each size.
-        settings: How heads are trained.
+        grid: How heads are trained.
         workers: Processes with a thread each, as `do_all` has it. The numbers do not depend on it.
         progress: Called with the share that is done, 0 to 1.
 
@@ -91,7 +91,7 @@ def feature_study(
                 one = DataSet(features[chosen], part.labels[chosen], draw, encoded.scale)
                 data.append(({**design, "data_seed": draw}, one))
     return study_table(
-        data, settings, workers=workers, progress=lambda share: progress(_ENCODING + (1 - _ENCODING) * share)
+        data, grid, workers=workers, progress=lambda share: progress(_ENCODING + (1 - _ENCODING) * share)
     )
 
 

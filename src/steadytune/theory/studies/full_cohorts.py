@@ -206,8 +206,8 @@ def cohorts_stability(
 def _job(specs: tuple[RunSpec, ...], examples: int, out: Path) -> _Job:
     """Look at a cohort: what cannot work is said before anything is trained."""
     spec, task = specs[0], load_task(specs[0].task)
-    if spec.training.setting != "full":
-        raise UserError(f"recipe '{spec.recipe}' is not in setting 'full', which is where a sample is left out")
+    if spec.training.mode != "full":
+        raise UserError(f"recipe '{spec.recipe}' is not in mode 'full', which is where a sample is left out")
     if task.kind != "classification":
         raise UserError(f"leave-one-out compares predicted classes, and task '{task.name}' is a {task.kind}")
     if len({one.seeds.data for one in specs}) > 1:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from steadytune.theory.studies.dataset import DataSet
 from steadytune.theory.studies.processes import Progress, do_all
 from steadytune.theory.studies.synthetic import SyntheticSpec, generate
-from steadytune.theory.studies.varied import Row, Settings, studied
+from steadytune.theory.studies.varied import Grid, Row, studied
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +66,7 @@ def default_specs(
 
 def synthetic_study(
     specs: Sequence[SyntheticSpec] | None = None,
-    settings: Settings | None = None,
+    grid: Grid | None = None,
     *,
     workers: int = 1,
     progress: Callable[[float], None] = lambda share: None,
@@ -75,7 +75,7 @@ def synthetic_study(
 
     Args:
         specs: The data sets; those of `default_specs` unless given.
-        settings: How heads are trained; `Settings()` unless given.
+        grid: How heads are trained; `Grid()` unless given.
         workers: Processes with a thread each, as `do_all` has it. The numbers do not depend on it.
         progress: Called with the share that is done, 0 to 1.
 
@@ -89,12 +89,12 @@ def synthetic_study(
     for spec in specs:
         design = {names.get(name, name): value for name, value in asdict(spec).items()}
         data.append(({"task": GENERATED, **design}, DataSet(*generate(spec), spec.seed)))
-    return study_table(data, settings or Settings(), workers=workers, progress=progress)
+    return study_table(data, grid or Grid(), workers=workers, progress=progress)
 
 
 def study_table(
     data: Sequence[tuple[Row, DataSet]],
-    settings: Settings,
+    grid: Grid,
     *,
     workers: int = 1,
     progress: Callable[[float], None] = lambda share: None,
@@ -103,20 +103,20 @@ def study_table(
 
     Args:
         data: The `DESIGN` of each, and the data set.
-        settings: How heads are trained.
+        grid: How heads are trained.
         workers: Processes with a thread each, as `do_all` has it.
         progress: Called with the share that is done, 0 to 1.
     """
     import pandas as pd
 
-    jobs = [(design, one, settings) for design, one in data]
+    jobs = [(design, one, grid) for design, one in data]
     efforts = [(len(one.labels) + one.features.shape[1]) * one.outputs for _, one in data]
     found = do_all(_one, jobs, efforts, workers=workers, progress=progress)
     rows = [{"dataset": place, **row} for place, of_data_set in enumerate(found) for row in of_data_set]
     return pd.DataFrame(rows, columns=["dataset", *DESIGN, "separable", "part", *SETTINGS, *VALUES])
 
 
-def _one(job: tuple[Row, DataSet, Settings], _: Progress) -> list[Row]:
+def _one(job: tuple[Row, DataSet, Grid], _: Progress) -> list[Row]:
     """Study one data set."""
-    design, data, settings = job
-    return [{**design, **row, "separable": data.separable} for row in studied(data, settings)]
+    design, data, grid = job
+    return [{**design, **row, "separable": data.separable} for row in studied(data, grid)]

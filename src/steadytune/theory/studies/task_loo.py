@@ -118,7 +118,7 @@ def task_stability(
     are.
 
     Args:
-        spec: A run in the setting "head". Of its recipe what makes the features matters, and the H of `mhloss`; its
+        spec: A run in the mode "head". Of its recipe what makes the features matters, and the H of `mhloss`; its
             epochs, rates and seeds do not.
         cache: Folder of cached features.
         sizes: Numbers of examples; all there are unless given.

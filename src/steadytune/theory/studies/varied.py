@@ -29,8 +29,8 @@ HEADS, SCALED, ZERO = "H heads", "one head, init / sqrt(H)", "one head, zero ini
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The settings under which heads are trained on each data set.
+class Grid:
+    """The grid under which heads are trained on each data set.
 
     Attributes:
         steps: Steps of gradient descent at which heads are looked at, increasing.
@@ -64,22 +64,22 @@ class Settings:
     adapter_rate: float = 0.25
 
 
-SMALL = Settings(
+SMALL = Grid(
     steps=(10, 100), rates=(1.0, 0.1), scales=(1.0, 0.1), heads=(1, 2, 10), alphas=(0.0, 1.0), seeds=3, epochs=2
 )
 """Enough for every column and figure."""
 
-ON_FEATURES = Settings(seeds=3, left_out=3, trained_left_out=50)
+ON_FEATURES = Grid(seeds=3, left_out=3, trained_left_out=50)
 """For features that are many times as wide, and examples as many, as generated ones."""
 
 SMALL_ON_FEATURES = replace(SMALL, left_out=2, trained_left_out=5, adapter_steps=20)
 """Enough of these."""
 
 
-def studied(data: DataSet, settings: Settings) -> list[Row]:
+def studied(data: DataSet, grid: Grid) -> list[Row]:
     """Return a row per setting; "part" says which of the functions below it comes from."""
     parts = {"training": training, "order": shuffled, "heads": many_heads, "mmr": regularized}
-    rows = [{"part": name, **row} for name, part in parts.items() for row in part(data, settings)]
+    rows = [{"part": name, **row} for name, part in parts.items() for row in part(data, grid)]
     return [{"part": "geometry", **geometry(data)}, *rows]
 
 
@@ -107,94 +107,94 @@ def geometry(data: DataSet) -> Row:
     return row
 
 
-def training(data: DataSet, settings: Settings) -> Iterator[Row]:
+def training(data: DataSet, grid: Grid) -> Iterator[Row]:
     """Yield a row per learning rate, scale of the start and step; examples are left out in turn."""
-    grid = [*product(settings.rates, (settings.scales[0], 0.0))]
-    grid += [(settings.rates[0], scale) for scale in settings.scales[1:]]
-    rates, scales = np.array(grid).T[:, :, None]
-    examples = _some(data, settings.trained_left_out)
-    left_out, noise = _starts(data, settings.seeds, examples, heads=1)
+    pairs = [*product(grid.rates, (grid.scales[0], 0.0))]
+    pairs += [(grid.rates[0], scale) for scale in grid.scales[1:]]
+    rates, scales = np.array(pairs).T[:, :, None]
+    examples = _some(data, grid.trained_left_out)
+    left_out, noise = _starts(data, grid.seeds, examples, heads=1)
     start = scales[..., None, None] * noise[:, 0]
-    for step, weights in data.train(start, left_out, rates, settings.steps):
-        for (rate, scale), units in zip(grid, data.directions(weights), strict=True):
+    for step, weights in data.train(start, left_out, rates, grid.steps):
+        for (rate, scale), units in zip(pairs, data.directions(weights), strict=True):
             row = {"steps": step, "rate": rate, "learning_rate": rate * data.rate, **_start(data, scale)}
             yield (
                 row
-                | _instabilities(units, settings.seeds)
-                | _to_max_margin(units[: settings.seeds], data)
-                | _descent_bound(units, settings.seeds, data, examples)
+                | _instabilities(units, grid.seeds)
+                | _to_max_margin(units[: grid.seeds], data)
+                | _descent_bound(units, grid.seeds, data, examples)
             )
 
 
-def shuffled(data: DataSet, settings: Settings) -> Iterator[Row]:
+def shuffled(data: DataSet, grid: Grid) -> Iterator[Row]:
     """Yield a row per learning rate of stochastic descent from zero with a linear decay; seeds set the order."""
-    epochs, seeds = settings.epochs, settings.seeds
+    epochs, seeds = grid.epochs, grid.seeds
     trained = fit_heads(
         data.features,
         data.labels,
-        learning_rate=np.repeat(settings.rates, seeds) * data.rate,
+        learning_rate=np.repeat(grid.rates, seeds) * data.rate,
         epochs=epochs,
-        batch_size=settings.batch_size,
+        batch_size=grid.batch_size,
         loss=data.loss,
         bias=False,
-        order_seeds=[*range(seeds)] * len(settings.rates),
+        order_seeds=[*range(seeds)] * len(grid.rates),
         optimizer="sgd",
         warmup=0.0,
         weight_decay=0.0,
         clip=0.0,
     )
     units = data.directions(trained.weight.numpy())
-    for place, rate in enumerate(settings.rates):
+    for place, rate in enumerate(grid.rates):
         row = {"steps": len(trained.losses), "rate": rate, "learning_rate": rate * data.rate, **_start(data, 0.0)}
         found = units[place * seeds : (place + 1) * seeds]
         yield row | {"seed_instability": seed_instability(found)} | _to_max_margin(found, data)
 
 
-def many_heads(data: DataSet, settings: Settings) -> Iterator[Row]:
+def many_heads(data: DataSet, grid: Grid) -> Iterator[Row]:
     """Yield a row per step and H of MHLoss, and for its controls; some examples are left out in turn.
 
     The H heads of one seed train side by side at the full rate, and their mean is the head that predicts.
     """
-    most, scale = settings.heads[-1], settings.scales[0]
-    left_out, noise = _starts(data, settings.seeds, _some(data, settings.left_out), most)
-    controls = [1 / math.sqrt(heads) for heads in settings.heads] + [0.0]
+    most, scale = grid.heads[-1], grid.scales[0]
+    left_out, noise = _starts(data, grid.seeds, _some(data, grid.left_out), most)
+    controls = [1 / math.sqrt(heads) for heads in grid.heads] + [0.0]
     start = scale * np.concatenate([noise, noise[:, :1] * np.reshape(controls, (-1, 1, 1))], axis=1)
-    for step, weights in data.train(start, left_out[:, None], np.array(settings.rates[0]), settings.steps):
-        each = data.directions(weights[: settings.seeds, :most])
-        means = [(HEADS, heads, weights[:, :heads].mean(1)) for heads in settings.heads]
-        means += [(SCALED, heads, weights[:, most + place]) for place, heads in enumerate(settings.heads)]
+    for step, weights in data.train(start, left_out[:, None], np.array(grid.rates[0]), grid.steps):
+        each = data.directions(weights[: grid.seeds, :most])
+        means = [(HEADS, heads, weights[:, :heads].mean(1)) for heads in grid.heads]
+        means += [(SCALED, heads, weights[:, most + place]) for place, heads in enumerate(grid.heads)]
         means += [(ZERO, 1, weights[:, -1])]
         for kind, heads, mean in means:
             units = data.directions(mean)
-            row = {"kind": kind, "heads": heads, "steps": step, "rate": settings.rates[0], **_start(data, scale)}
+            row = {"kind": kind, "heads": heads, "steps": step, "rate": grid.rates[0], **_start(data, scale)}
             if kind == HEADS and heads > 1:
                 # The sum of the cosines of all pairs, the heads with themselves taken out.
                 total = np.square(each[:, :heads].sum(1)).sum(-1).mean()
                 row["cosine_between_heads"] = (total - heads) / (heads * (heads - 1))
-            yield row | _instabilities(units, settings.seeds) | _to_max_margin(units[: settings.seeds], data)
+            yield row | _instabilities(units, grid.seeds) | _to_max_margin(units[: grid.seeds], data)
 
 
-def regularized(data: DataSet, settings: Settings) -> Iterator[Row]:
+def regularized(data: DataSet, grid: Grid) -> Iterator[Row]:
     """Yield a row per alpha of MMR, adapter and head tuned together; some examples are left out in turn.
 
     The instabilities are those of adapter and head as one linear map, both tuned anew each time. The geometry is that
     of the features as seed 0 adapted them.
     """
-    left_out, noise = _starts(data, settings.seeds, _some(data, settings.left_out), heads=1)
-    for alpha in settings.alphas:
+    left_out, noise = _starts(data, grid.seeds, _some(data, grid.left_out), heads=1)
+    for alpha in grid.alphas:
         # One alpha at a time: adapters are large, and few of them stay in the processor's cache.
         adapted = tune_adapters(
             data.features,
             data.labels,
             alphas=np.full(len(left_out), alpha),
-            init=settings.scales[0] * noise[:, 0],
+            init=grid.scales[0] * noise[:, 0],
             left_out=left_out,
-            learning_rate=settings.adapter_rate * data.rate,
-            steps=settings.adapter_steps,
+            learning_rate=grid.adapter_rate * data.rate,
+            steps=grid.adapter_steps,
         )
         moved = DataSet(data.features @ adapted.adapter[0].T, data.labels, data.seed)
-        row = {"alpha": alpha, "steps": settings.adapter_steps, "rate": settings.adapter_rate}
-        yield row | geometry(moved) | _instabilities(data.directions(adapted.composed), settings.seeds)
+        row = {"alpha": alpha, "steps": grid.adapter_steps, "rate": grid.adapter_rate}
+        yield row | geometry(moved) | _instabilities(data.directions(adapted.composed), grid.seeds)
 
 
 def _starts(data: DataSet, seeds: int, examples: Indices, heads: int) -> tuple[Indices, Array]:

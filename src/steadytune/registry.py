@@ -1,0 +1,150 @@
+"""Things that are found by name: this package's own, imported when they are used, and those of other packages.
+
+Another package names what it adds in its `pyproject.toml`, one line each, and needs nothing else:
+
+    [project.entry-points."steadytune.metrics"]
+    my_metric = "their_package.my_metric:MY_METRIC"
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
+
+from steadytune.errors import FolderWarning, UserError, unknown_name
+
+Entry = TypeVar("Entry")
+
+
+class Registry(Mapping[str, Entry]):
+    """Name -> entry, in a fixed order: this package's own first, then those of other packages.
+
+    Args:
+        what: What an entry is, in the singular; the group of entry points is "steadytune.<what>s".
+        own: Name -> "module:attribute" within this package.
+        check: Returns what is wrong with something that another package gave under a name, or "".
+        reserved: Names that nobody may take.
+        hints: Name that is none -> what to do instead.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        own: Mapping[str, str],
+        check: Callable[[str, Any], str],
+        *,
+        reserved: Iterable[str] = (),
+        hints: Mapping[str, str] | None = None,
+    ) -> None:
+        self.what, self.group = what, f"steadytune.{what}s"
+        self._own, self._check = dict(own), check
+        self._reserved, self._hints = frozenset(reserved), dict(hints or {})
+        self._added: dict[str, Entry] = {}
+        self._found: dict[str, tuple[EntryPoint, ...]] | None = None
+        self._loaded: dict[str, Entry] = {}
+
+    @property
+    def _points(self) -> dict[str, tuple[EntryPoint, ...]]:
+        if self._found is None:
+            self._found = {}
+            for point in entry_points(group=self.group):
+                self._found[point.name] = (*self._found.get(point.name, ()), point)
+        return self._found
+
+    def names(self) -> list[str]:
+        """Return all names."""
+        return list(dict.fromkeys(name for name in (*self._own, *self._points, *self._added) if name in self))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self.names())
+
+    def __contains__(self, name: object) -> bool:
+        known = name in self._own or name in self._points or name in self._added
+        return known and name not in self._reserved
+
+    def __getitem__(self, name: str) -> Entry:
+        """Return an entry, importing it.
+
+        Raises:
+            UserError: There is none of this name or more than one, or another package's cannot be imported or is none.
+        """
+        others = self._points.get(name, ())
+        if name in self._own:
+            # Runs that were made with the built-in one must not become another package's.
+            if others:
+                owners = " and ".join(map(_package, others))
+                warnings.warn(
+                    f"{self.what} '{name}' is steadytune's own; that of {owners} needs another name",
+                    FolderWarning,
+                    stacklevel=2,
+                )
+            if name not in self._loaded:
+                module, _, attribute = self._own[name].partition(":")
+                self._loaded[name] = getattr(import_module(f"steadytune.{module}"), attribute)
+            return self._loaded[name]
+        if name in self._added:
+            return self._added[name]
+        if not others or name in self._reserved:
+            raise self.unknown(name)
+        if len(others) > 1:
+            owners = " and by ".join(map(_package, others))
+            raise UserError(f"{self.what} '{name}' is given by {owners}: only one package can")
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name, others[0])
+        return self._loaded[name]
+
+    def _load(self, name: str, point: EntryPoint) -> Entry:
+        try:
+            entry: Any = point.load()
+        except (Exception, SystemExit) as error:  # it is another package's code
+            raise UserError(f"{self.what} '{name}': {point.value} cannot be imported: {error!r:.200}") from error
+        if wrong := self._check(name, entry):
+            raise UserError(f"{self.what} '{name}': {point.value} {wrong}")
+        return entry  # type: ignore[no-any-return]
+
+    def unknown(self, name: str, what: str | None = None, also: Iterable[str] = ()) -> UserError:
+        """Build the error for a name that nothing has, which says what has it or which one is meant.
+
+        Args:
+            name: The name that was given.
+            what: What it stands for, where that is not what the registry holds.
+            also: Other names that would have been right.
+        """
+        if name in self._hints:
+            return UserError(f"unknown {what or self.what} '{name}': {self._hints[name]}")
+        error = unknown_name(what or self.what, name, [*also, *self.names()])
+        return UserError(f"{error}; or install the package that provides it")
+
+    @contextmanager
+    def added(self, entry: Any) -> Iterator[None]:
+        """Know an entry, by its `name`, for a while: to try one before it is a package's.
+
+        Raises:
+            UserError: It is none, or its name is taken.
+        """
+        name = str(getattr(entry, "name", ""))
+        if wrong := self._check(name, entry):
+            raise UserError(f"{self.what} '{name}': this {wrong}")
+        if name in self or name in self._reserved:
+            raise UserError(f"{self.what} '{name}' is there already: use another name")
+        self._added[name] = entry
+        try:
+            yield
+        finally:
+            del self._added[name]
+
+    def forget(self) -> None:
+        """Look for entry points anew, and import anew what they name."""
+        self._found = None
+        self._loaded.clear()
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} ({point.value})" if point.dist else point.value
