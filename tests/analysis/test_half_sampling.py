@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from steadytune.analysis import halves
+from steadytune.analysis import half_sampling
 from steadytune.analysis.bootstrap import resample
 from steadytune.analysis.half_sampling import SPLITS, half_deviations
 from steadytune.analysis.intervals import pair_interval
@@ -23,7 +23,7 @@ def test_a_deviation_is_half_the_difference_of_two_halves_that_share_no_example(
         taken.append([run[0, :, 0].tolist() for run in runs])
         return {"svcca": np.full((1, 2, 2), float(len(taken)))}
 
-    monkeypatch.setattr(halves, "representation_distances", measure)
+    monkeypatch.setattr(half_sampling, "representation_distances", measure)
     states = [np.arange(7.0)[None, :, None], np.arange(7.0)[None, :, None]]
     assert half_deviations(states, splits=2)["svcca"].tolist() == [[-0.5], [-0.5]]
     first, second = taken[0][0], taken[1][0]
@@ -39,7 +39,7 @@ def test_candidates_of_an_example_stay_together(monkeypatch):
         taken.append(runs[0][0, :, 0].tolist())
         return representation_distances(runs)
 
-    monkeypatch.setattr(halves, "representation_distances", measure)
+    monkeypatch.setattr(half_sampling, "representation_distances", measure)
     states = [np.arange(24.0).reshape(1, 24, 1) ** power for power in (1, 2)]
     half_deviations(states, rows_per_example=3, splits=1)
     for rows in taken:
@@ -53,7 +53,7 @@ def test_the_mean_square_of_the_deviations_of_a_mean_is_its_variance(monkeypatch
     def mean(runs):
         return {"svcca": runs[0].mean() * np.ones((1, 2, 2))}
 
-    monkeypatch.setattr(halves, "representation_distances", mean)
+    monkeypatch.setattr(half_sampling, "representation_distances", mean)
     values = np.random.default_rng(0).lognormal(size=50)
     deviations = half_deviations([values[None, :, None]] * 2, splits=4000)["svcca"]
     # s^2 / N, as for any mean of 50 independent examples; 4000 splits find it to about 3 %.
