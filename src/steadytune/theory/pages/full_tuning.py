@@ -63,7 +63,7 @@ def write_cohorts(cohorts: Sequence[CohortStability], out: Path) -> tuple[Path, 
     facts = {
         "Model": listed(list(dict.fromkeys(table["model"]))),
         "Tasks": listed(tasks),
-        "Setting": "full fine-tuning",
+        "Mode": "full fine-tuning",
         "Cohorts": f"{len(cohorts)}"
         + (f", {len(cohorts) - len(done)} of them lost" if len(done) < len(cohorts) else ""),
         "Examples": listed(sorted(set(table["n"]))),

@@ -123,7 +123,7 @@ def _facts(table: pd.DataFrame) -> dict[str, str]:
         "Steps": listed([f"{steps:g}" for steps in sorted(trained["steps"].unique())]),
         "Initial weights": f"scale 1 is a standard deviation of {unit:g}",
         "Left out in turn": f"{in_turn}; {heads['left_out'].max():g} where H or α vary; all of max-margin heads",
-        "Settings": f"{len(table) - len(geometry)} rows",
+        "Rows": f"{len(table) - len(geometry)}",
     }
 
 

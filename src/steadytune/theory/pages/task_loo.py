@@ -47,7 +47,7 @@ def write_stability(found: Sequence[TaskStability], out: Path) -> Path:
     facts = {
         "Model": listed(sorted(summary["model"].unique())),
         "Tasks": listed(tasks),
-        "Setting": "head tuning",
+        "Mode": "head tuning",
         "Examples": listed(sizes),
         "Seeds": str(len(found[0].exact.seeds)),
     }
