@@ -49,6 +49,13 @@ def count_examples(cohort: Cohort) -> int:
     return 1 if cohort.token_counts is None else len(cohort.token_counts)
 
 
+def rows_per_example(cohort: Cohort) -> int:
+    """Return how many successive rows of the representations belong to an example: the candidates of a choice."""
+    if cohort.kind != "choice" or not cohort.representations:
+        return 1
+    return int(cohort.representations[0].shape[-2]) // count_examples(cohort)
+
+
 def possible_scores(cohort: Cohort) -> tuple[float, float]:
     """Return the smallest and largest score that there can be; infinite where that is not known of the metric."""
     scale = cohort.scale

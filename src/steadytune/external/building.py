@@ -91,8 +91,6 @@ def _more_arrays(found: Draft) -> dict[str, Any]:
         if name in fields:
             arrays[name] = read_array(source.columns[fields[name]], f"{source.origin}: {name}")
             found.use(name, fields[name])
-    if "representations" in arrays and arrays["representations"].ndim == 2:
-        arrays["representations"] = arrays["representations"][None]
     if "references" in fields and "references" not in found.arrays:
         arrays["references"] = tuple(map(str, source.cells(fields["references"])))
         found.use("references", fields["references"])

@@ -15,10 +15,11 @@ from steadytune.analysis.comparison.compare import Comparison, Row
 from steadytune.analysis.comparison.verdict import first_notes
 from steadytune.analysis.grouping import size_words
 from steadytune.analysis.validity.validate import Validation
+from steadytune.measures import MEASURES
 from steadytune.report import explore
 from steadytune.report.facts import Facts
 from steadytune.report.figures import Figure, Look, layer_figures, looks
-from steadytune.report.naming import MEASURES, called, count
+from steadytune.report.naming import called, count
 from steadytune.report.scores import scores_figure
 from steadytune.report.sources import best_figure, evaluation_sentence, source_sentences, sources, sources_figure
 from steadytune.report.tables import Cell, comparison_lines, difference_lines, grouped, limits

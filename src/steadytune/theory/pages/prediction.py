@@ -11,7 +11,8 @@ from rich.table import Table
 
 from steadytune.analysis.sentences import capital, chance, listed
 from steadytune.files import write_text
-from steadytune.report.naming import MEASURES, MISSING, count, known
+from steadytune.measures import MEASURES
+from steadytune.report.naming import MISSING, count, known
 from steadytune.report.validity_table import NumberTable
 from steadytune.theory.pages.figures import Panel
 from steadytune.theory.pages.page import Section, page
