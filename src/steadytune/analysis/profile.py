@@ -107,9 +107,10 @@ class Profile(Shown):
         Raises:
             UserError: There is no measure of that name.
         """
-        if measure not in MEASURES:
+        found = next((one for one in reversed(self.values) if one.measure == measure), None)
+        if found is None and measure not in MEASURES:
             raise MEASURES.unknown(measure)
-        return next((one for one in reversed(self.values) if one.measure == measure), Value(measure, None, *UNKNOWN))
+        return found or Value(measure, None, *UNKNOWN)
 
 
 class _Settings(NamedTuple):
