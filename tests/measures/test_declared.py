@@ -1,4 +1,4 @@
-"""One declaration per measure, which everything else reads: a copy under another name gets the same numbers everywhere."""
+"""One declaration per measure, which all else reads: a copy under another name gets the same numbers everywhere."""
 
 import contextlib
 import math

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from steadytune.metrics import METRICS, TEXT_METRICS, Scores, plain_name
+from steadytune.metrics import Scores, known_metric
 from steadytune.records import Cohort
 
 # Scores may have been computed in single precision.
@@ -33,7 +33,7 @@ def weighted_scores(cohort: Cohort) -> Scores | None:
 
 def computed_scores(cohort: Cohort) -> Scores | None:
     """Return what `weighted_scores` does, whether it agrees with the scores of the cohort or not."""
-    metric = (TEXT_METRICS if cohort.kind == "generation" else METRICS).get(plain_name(cohort.metric))
+    metric = known_metric(cohort.metric)
     if metric is None or not len(cohort) or metric.missing(cohort.answers) is not None:
         return None
     return metric.scores(cohort.answers)

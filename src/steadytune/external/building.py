@@ -16,7 +16,7 @@ from steadytune.external.draft import Draft
 from steadytune.external.outputs import diverged
 from steadytune.external.run import ExternalRun
 from steadytune.external.source import is_nothing, number, spelled
-from steadytune.metrics import METRICS, TEXT_METRICS, plain_name
+from steadytune.metrics import known_metric, plain_name
 from steadytune.records.checks import read_array, read_groups
 from steadytune.tasks.table import is_missing
 
@@ -290,4 +290,4 @@ def read_scores(origin: str, fields: Mapping[str, Any]) -> dict[str, float]:
 
 def is_score_field(name: str) -> bool:
     """Tell whether a field of a file is a score of the run: by what it is called, or by the name of a metric."""
-    return name == "scores" or name.startswith("scores.") or plain_name(name) in (METRICS | TEXT_METRICS)
+    return name == "scores" or name.startswith("scores.") or known_metric(name) is not None

@@ -400,7 +400,7 @@ class Cohort(Shown):
     @property
     def scale(self) -> Scale:
         """Unit, range and direction of the scores."""
-        return recorded(self.metric, self.kind)
+        return recorded(self.metric)
 
     @property
     def metric_name(self) -> str:
