@@ -4,7 +4,7 @@ Shares (accuracy, F1, exact match) lie in [0, 1], correlations in [-1, 1], both 
 are shown as they are, and the lower the better. Outputs that are not finite make every score NaN.
 """
 
-from steadytune.metrics.base import Answers, Metric, Scale, Scores
+from steadytune.metrics.base import Answers, Metric, Scale, Scores, mean_of, ratio
 from steadytune.metrics.scoring import Scored, constant_score, score
 from steadytune.metrics.table import (
     METRICS,
@@ -27,8 +27,10 @@ __all__ = [
     "constant_score",
     "is_score",
     "known_metric",
+    "mean_of",
     "plain_name",
     "preferred",
+    "ratio",
     "recorded",
     "score",
 ]
