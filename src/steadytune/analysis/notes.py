@@ -118,12 +118,8 @@ def prediction_notes(cohort: Cohort, outputs: Outputs, values: Sequence[Value]) 
     if len(cohort) < 2:
         return []
     unknown = [value.measure for value in values if np.isnan(value.value)]
-    if len(unknown) == len(values):
-        return (
-            [f"No {_missing(cohort, unknown[0], outputs)} were recorded: {_are_unknown(_called(unknown))}."]
-            if unknown
-            else []
-        )
+    if unknown and len(unknown) == len(values) and (need := _missing(cohort, unknown[0], outputs)):
+        return [f"No {need} were recorded: {_are_unknown(_called(unknown))}."]
     notes = _instead(cohort, outputs, _called(value.measure for value in values))
     seen = _seen(cohort, outputs)
     doubts = {value.measure: MEASURES[value.measure].doubt(seen) for value in values}
@@ -145,9 +141,8 @@ def _called(names: Iterable[str]) -> list[str]:
 def _missing(cohort: Cohort, name: str, outputs: Outputs) -> str:
     """Return what runs would need for a measure of predictions, in words; nothing where they have it."""
     needs = [need for need in MEASURES[name].needs if need in GIVEN_BY.get(cohort.kind, (need,))]
-    return (
-        "" if any(getattr(outputs, need) is not None for need in needs) else " or ".join(_WORDS[one] for one in needs)
-    )
+    there = any(getattr(outputs, need) is not None for need in needs)
+    return "" if there else " or ".join(_WORDS[need] for need in needs)
 
 
 def _instead(cohort: Cohort, outputs: Outputs, names: Sequence[str]) -> list[str]:
