@@ -35,7 +35,7 @@ from steadytune.measures import (
     pair_mean,
 )
 from steadytune.records import Cohort
-from steadytune.shown import Shown
+from steadytune.shown import Drawn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ Distances = dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Profile(Shown):
+class Profile(Drawn):
     """All measures of one cohort.
 
     Attributes:

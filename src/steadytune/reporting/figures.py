@@ -15,7 +15,7 @@ from steadytune.analysis.profile import Profile
 from steadytune.analysis.value import Value
 from steadytune.measures import MEASURES, layer_measures
 from steadytune.metrics import Scale
-from steadytune.report.naming import called, interval, known, number
+from steadytune.reporting.naming import called, interval, known, number
 
 Figure = dict[str, Any]
 
