@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from steadytune.errors import UserError
+from steadytune.errors import UserError, unknown_name
 from steadytune.metrics.base import Answers, Float64Array, Metric, Scale
 from steadytune.metrics.positive import default_positive, find_positive
 from steadytune.metrics.table import (
@@ -142,6 +142,8 @@ def _chosen(answers: Answers, runs: Sequence[str], held: Mapping[str, Any], aske
         asked = plain_name(asked)
     if asked not in METRICS and any(map(is_score, held)):
         raise UserError(f"no score '{asked}' is recorded in every run, only {', '.join(filter(is_score, held))}")
+    if asked not in METRICS:
+        raise unknown_name("metric", asked, [name for name, one in METRICS.items() if answers.kind in one.kinds])
     missing = METRICS[asked].missing(answers)
     if missing is not None:
         offered = [*filter(is_score, held), *(name for name in METRICS if computable(name, answers))]
