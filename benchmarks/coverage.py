@@ -18,9 +18,9 @@ from steadytune.analysis.anova import decompose
 from steadytune.analysis.bootstrap import resample
 from steadytune.analysis.grouping import count_groups
 from steadytune.analysis.intervals import mean_interval, pair_interval, spread_interval
+from steadytune.analysis.profile import prediction_values
 from steadytune.analysis.scores import possible_scores
-from steadytune.analysis.tables import pair_tables, predicted_numbers
-from steadytune.measures import fleiss_kappa, intraclass_correlation, pair_mean
+from steadytune.analysis.tables import outputs_of, pair_tables
 from steadytune.records import Cohort
 
 GROUP_SD = 1.6
@@ -74,21 +74,18 @@ def draw_regression(
     )
 
 
-def values(cohort: Cohort, tables: Any) -> dict[str, float]:
+def values(cohort: Cohort) -> dict[str, float]:
     """Measure a cohort."""
-    found = {name: float(pair_mean(table.distances())) for name, table in tables.items()}
-    if cohort.predictions is not None:
-        found["kappa"] = 1 - fleiss_kappa(cohort.predictions)
-    elif (numbers := predicted_numbers(cohort)) is not None:
-        found["icc"] = 1 - intraclass_correlation(numbers)
+    outputs = outputs_of(cohort)
+    found = prediction_values(outputs, pair_tables(outputs), len(cohort))
     return found | {"mean": float(cohort.scores.mean()), "sd": float(cohort.scores.std(ddof=1))}
 
 
 def held(cohort: Cohort, truth: dict[str, float], seed: int) -> list[bool]:
     """Tell for each measure whether its interval holds the truth."""
-    tables, runs, freedom = pair_tables(cohort), len(cohort), count_groups(cohort) - 1
-    drawn = resample(cohort, tables, {}, {}, resamples=RESAMPLES, seed=seed)
-    seen = values(cohort, tables)
+    runs, freedom = len(cohort), count_groups(cohort) - 1
+    drawn = resample(cohort, {}, {}, resamples=RESAMPLES, seed=seed)
+    seen = values(cohort)
     lowest, highest = possible_scores(cohort)
     intervals = {
         "mean": mean_interval(cohort.scores, drawn.of("mean", freedom), lowest, highest),
@@ -123,7 +120,7 @@ def coverage(
     """
     generator = np.random.default_rng([runs, groups, size])
     others = [drawn(runs, groups, size, generator, **model) for _ in range(TRUTHS)]
-    seen = [values(cohort, pair_tables(cohort)) for cohort in others]
+    seen = [values(cohort) for cohort in others]
     truth = {name: float(np.mean([one[name] for one in seen])) for name in measures}
     truth["sd"] = math.sqrt(np.mean([one["sd"] ** 2 for one in seen]))
     rates = []

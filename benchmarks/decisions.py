@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from benchmarks.coverage import draw
 from steadytune.analysis import bootstrap, evaluation
-from steadytune.analysis.comparison.compare import VERDICT, compare
+from steadytune.analysis.comparison import compare as comparing
+from steadytune.analysis.comparison.compare import compare
 from steadytune.analysis.comparison.power import seeds_to_detect_difference, seeds_to_detect_ratio
-from steadytune.analysis.comparison.significance import SIGNIFICANT
+from steadytune.analysis.intervals import SIGNIFICANT
 from steadytune.records import Cohort
 
 EXAMPLES, PAIRS, RESAMPLES = 200, 300, 300
@@ -42,8 +43,8 @@ def equal(runs: int, generator: np.random.Generator, *, tight: bool, shared: boo
 def claims(cohorts: list[Cohort]) -> dict[str, bool]:
     """Tell which differences are claimed of two recipes, and by which the plain p-value is below .05."""
     found = compare(cohorts).rows()[1].differences
-    claimed = {name: found[name].p_adjusted < SIGNIFICANT for name in VERDICT}
-    plain = {f"{name} alone": found[name].significance.p < SIGNIFICANT for name in VERDICT}
+    claimed = {name: found[name].p_adjusted < SIGNIFICANT for name in comparing.claims()}
+    plain = {f"{name} alone": found[name].significance.p < SIGNIFICANT for name in comparing.claims()}
     return claimed | plain | {"any": any(claimed.values()), "any alone": any(plain.values())}
 
 
@@ -87,7 +88,7 @@ def measure() -> tuple[list[str], bool]:
 
 def _measure() -> tuple[list[str], bool]:
     lines, holds = [f"per cent of {PAIRS} pairs of equal recipes of which something is claimed"], True
-    names = ("any", *VERDICT, "any alone")
+    names = ("any", *comparing.claims(), "any alone")
     lines.append(f"{'':36}{'  '.join(f'{name[:9]:>9}' for name in names)}")
     for tight in (False, True):
         for shared in (False, True):

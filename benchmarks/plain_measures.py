@@ -47,4 +47,4 @@ def linear_cka(x: Matrix, y: Matrix) -> float:
 
 def all_three(x: NDArray[np.float16], y: NDArray[np.float16]) -> dict[str, float]:
     wide = x.astype(np.float64), y.astype(np.float64)
-    return {"svcca": svcca(*wide), "procrustes": procrustes(*wide), "linear_cka": linear_cka(*wide)}
+    return {"svcca": svcca(*wide), "procrustes": procrustes(*wide), "cka": linear_cka(*wide)}

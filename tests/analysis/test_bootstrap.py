@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from simulated import draw_cohort
 
 from steadytune.analysis.bootstrap import example_weights, resample, resampled_pair_means, run_counts
-from steadytune.analysis.tables import pair_tables
 from steadytune.measures import fleiss_kappa, intraclass_correlation, jensen_shannon, prediction_rmse
 from steadytune.records import Cohort
 
@@ -33,7 +32,7 @@ def drawn_by_hand(cohort, counts, weights):
 
 
 def parts_of(cohort, distances=None, deviations=None, **options):
-    return resample(cohort, pair_tables(cohort), distances or {}, deviations or {}, **options)
+    return resample(cohort, distances or {}, deviations or {}, **options)
 
 
 def test_a_resample_is_the_cohort_that_was_drawn_without_its_self_pairs():

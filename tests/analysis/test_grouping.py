@@ -80,10 +80,10 @@ def test_halves_of_representations_hold_whole_groups():
     generator = np.random.default_rng(1)
     # Rows of a group are equal: split between halves they would make these alike.
     rows = generator.standard_normal((3, 8, 4))
-    states = [np.repeat(run, 6, axis=0) for run in rows]
+    states = [np.repeat(run, 6, axis=0)[None] for run in rows]
     members = np.repeat(np.arange(8), 6)
-    together = half_deviations(states, groups=members, splits=30)["linear_cka"]
-    apart = half_deviations(states, splits=30)["linear_cka"]
+    together = half_deviations(states, groups=members, splits=30)["cka"]
+    apart = half_deviations(states, splits=30)["cka"]
     assert np.square(together).mean() > 2 * np.square(apart).mean()
 
 
@@ -92,7 +92,7 @@ def test_subsets_hold_whole_groups(monkeypatch):
     drawn = []
     monkeypatch.setattr(
         "steadytune.analysis.validity.subsampling._measure",
-        lambda cohort, chosen, wanted: drawn.append(chosen) or {},
+        lambda cohort, source, chosen, wanted: drawn.append(chosen) or {},
     )
     subsample(profile(cohort))
     assert [len(chosen) for chosen in drawn] == [40] * 4 + [8] * 4

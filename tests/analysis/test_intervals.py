@@ -11,7 +11,7 @@ from simulated import draw_cohort
 
 from steadytune.analysis.bootstrap import resample
 from steadytune.analysis.intervals import Draws, Interval, mean_interval, pair_interval, spread_interval
-from steadytune.analysis.tables import pair_tables
+from steadytune.analysis.tables import outputs_of, pair_tables
 from steadytune.measures import fleiss_kappa, pair_mean
 
 EXAMPLES = 300
@@ -124,7 +124,7 @@ class TestPairs:
 
 
 def pair_values(cohort):
-    values = {name: float(pair_mean(table.distances())) for name, table in pair_tables(cohort).items()}
+    values = {name: float(pair_mean(table.distances())) for name, table in pair_tables(outputs_of(cohort)).items()}
     return values | {"kappa": 1 - fleiss_kappa(cohort.predictions)}
 
 
@@ -140,8 +140,8 @@ def population(model, runs, cohorts=400):
 
 def measure(cohort, seed):
     """Intervals of a cohort as its profile makes them, from fewer resamples."""
-    tables, runs = pair_tables(cohort), len(cohort)
-    found = resample(cohort, tables, {}, {}, resamples=300, seed=seed)
+    runs = len(cohort)
+    found = resample(cohort, {}, {}, resamples=300, seed=seed)
     values = pair_values(cohort)
     return {
         "mean": mean_interval(cohort.scores, found.of("mean", EXAMPLES - 1)),

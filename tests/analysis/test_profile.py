@@ -8,16 +8,13 @@ import pytest
 from steadytune import UserError
 from steadytune.analysis.failures import failure_clauses
 from steadytune.analysis.profile import (
-    MEASURES,
-    PREDICTION_MEASURES,
-    REGRESSION_MEASURES,
-    REPRESENTATION_MEASURES,
     profile,
     profile_all,
 )
 from steadytune.measures import (
     correlation_distance,
     intraclass_correlation,
+    judged,
     linear_cka,
     pair_mean,
     permutation_null,
@@ -26,6 +23,11 @@ from steadytune.measures import (
 )
 from steadytune.records import Cohort
 from steadytune.records.cohort import LostRun
+
+MEASURES = tuple(measure.name for measure in judged())
+PREDICTION_MEASURES = ("disagreement", "kappa", "jensen_shannon")
+REGRESSION_MEASURES = ("prediction_rmse", "prediction_correlation", "icc")
+REPRESENTATION_MEASURES = ("svcca", "procrustes", "cka")
 
 
 @pytest.fixture
@@ -232,7 +234,7 @@ class TestDegenerateCohorts:
     def test_scores_alone_leave_the_rest_unknown_and_say_why(self, make_cohort):
         found = profile(make_cohort(scores=[0.7, 0.8]))
         assert unknown(found, MEASURES[1:])
-        assert {"No logits", "No representations"} <= {" ".join(note.split()[:2]) for note in found.notes}
+        assert {"No predictions", "No representations"} <= {" ".join(note.split()[:2]) for note in found.notes}
 
     def test_a_frozen_encoder_has_no_representations_to_compare_and_says_why(self, make_cohort, wrong_at):
         found = profile(make_cohort([wrong_at(), wrong_at(1)], frozen_encoder=True))

@@ -110,7 +110,7 @@ def test_weights_give_what_repeated_examples_give(runs, data):
     )
     repeated, weights = np.repeat(runs, counts, axis=1), counts[None].astype(float)
     moments = PairMoments(runs)
-    assert square(moments.correlation_distances(weights)[0]) == pytest.approx(correlation_distance(repeated), abs=1e-7)
+    assert square(moments.means(weights)[0]) == pytest.approx(correlation_distance(repeated), abs=1e-7)
     pairs = np.triu_indices(len(runs), 1)
     assert moments.covariances(weights)[0] == pytest.approx(np.cov(repeated)[pairs], abs=1e-10)
 

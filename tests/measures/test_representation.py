@@ -22,7 +22,7 @@ MEASURES = {
     "svcca": svcca,
     "svcca_published": partial(svcca, definition="published"),
     "procrustes": procrustes,
-    "linear_cka": linear_cka,
+    "cka": linear_cka,
     "linear_cka_biased": partial(linear_cka, unbiased=False),
 }
 every_measure = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
@@ -176,8 +176,8 @@ def test_unbiased_cka_equals_the_mean_over_quadruples(features):
 @pytest.mark.parametrize(
     ("examples", "expected"),
     [
-        (139, {"svcca_published": 0.013, "procrustes": 0.035, "linear_cka_biased": 0.122, "linear_cka": 1.0}),
-        (522, {"svcca_published": 0.024, "procrustes": 0.128, "linear_cka_biased": 0.338, "linear_cka": 1.0}),
+        (139, {"svcca_published": 0.013, "procrustes": 0.035, "linear_cka_biased": 0.122, "cka": 1.0}),
+        (522, {"svcca_published": 0.024, "procrustes": 0.128, "linear_cka_biased": 0.338, "cka": 1.0}),
     ],
 )
 def test_independent_matrices_score_the_calibration_table(examples, expected):
@@ -186,7 +186,7 @@ def test_independent_matrices_score_the_calibration_table(examples, expected):
     assert svcca(runs)[0, 1] == pytest.approx({139: 0.019, 522: 0.025}[examples], abs=0.002)
     for name, value in expected.items():
         # The unbiased value scatters around 1 with a standard deviation of sqrt(2)/N.
-        tolerance = 4 * np.sqrt(2) / examples if name == "linear_cka" else 0.002
+        tolerance = 4 * np.sqrt(2) / examples if name == "cka" else 0.002
         assert MEASURES[name](runs)[0, 1] == pytest.approx(value, abs=tolerance), name
 
 
@@ -253,7 +253,7 @@ def test_runs_may_differ_in_their_number_of_features(measure):
 def test_all_three_at_once_equal_each_on_its_own():
     runs = np.stack([related_runs(seed) for seed in (8, 9)], axis=1)
     together = representation_distances(runs)
-    assert list(together) == ["svcca", "procrustes", "linear_cka"]
+    assert list(together) == ["svcca", "procrustes", "cka"]
     for name, distances in together.items():
         assert distances.shape == (2, 3, 3)
         np.testing.assert_allclose(distances, MEASURES[name](runs), rtol=0, atol=1e-12)

@@ -19,7 +19,7 @@ MEASURES = {
     "svcca": svcca,
     "svcca_published": partial(svcca, definition="published"),
     "procrustes": procrustes,
-    "linear_cka": linear_cka,
+    "cka": linear_cka,
     "linear_cka_biased": partial(linear_cka, unbiased=False),
 }
 every_measure = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
@@ -45,7 +45,7 @@ def test_a_single_example_defines_no_distance(measure):
 
 def test_unbiased_cka_needs_four_examples_and_the_others_two():
     distances = representation_distances(random_runs(2, 3, 5))
-    assert np.isnan(distances["linear_cka"][0, 1])
+    assert np.isnan(distances["cka"][0, 1])
     assert np.isfinite(distances["svcca"]).all()
     assert np.isfinite(distances["procrustes"]).all()
     assert np.isfinite(linear_cka(random_runs(2, 3, 5), unbiased=False)).all()

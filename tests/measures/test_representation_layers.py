@@ -19,11 +19,11 @@ from steadytune.measures import (
     representation_distances,
     svcca,
 )
-from steadytune.measures.distances import measure_pair
+from steadytune.measures.distances import BIASED_CKA, CKA, PROCRUSTES, SVCCA, measure_pair
 from steadytune.measures.factors import factor
 
-NAMES = ("svcca", "procrustes", "linear_cka")
-MEASURES = {"svcca": svcca, "procrustes": procrustes, "linear_cka": linear_cka}
+NAMES = ("svcca", "procrustes", "cka")
+MEASURES = {"svcca": svcca, "procrustes": procrustes, "cka": linear_cka}
 # Fewer examples than features, about as many, more, many more.
 SHAPES = [(30, 50), (40, 40), (44, 40), (60, 40), (150, 20)]
 
@@ -63,7 +63,7 @@ def slow(x, y):
     return {
         "svcca": 1 - cosines.sum() / len(cosines),
         "procrustes": 1 - np.linalg.svd(x.T @ y, compute_uv=False).sum(),
-        "linear_cka": 1 - (one * other).sum() / np.sqrt((one**2).sum() * (other**2).sum()),
+        "cka": 1 - (one * other).sum() / np.sqrt((one**2).sum() * (other**2).sum()),
     }
 
 
@@ -128,7 +128,7 @@ def test_collapsed_single_and_few_runs_have_defined_distances_and_nulls():
         np.testing.assert_array_equal(found.nulls[name], 0)
         assert np.isnan(layer_distances(np.random.default_rng(0).random((1, 10, 3))).nulls[name]).all()
     short = layer_distances(np.random.default_rng(0).random((2, 3, 5)))
-    assert np.isnan(short.nulls["linear_cka"]).all()
+    assert np.isnan(short.nulls["cka"]).all()
     assert np.isfinite(short.nulls["procrustes"]).all()
 
 
@@ -184,7 +184,7 @@ def test_what_a_cut_leaves_out_of_either_run_is_in_the_bound(hidden):
     inside = weak / np.sqrt(20)
     mixed = np.hstack([strong * np.sqrt((1 - 1e-3) / 5), weak * np.sqrt(1e-3 / 20)])
     pair = (mixed, inside) if hidden == "first" else (inside, mixed)
-    (found,) = measure_pair(*map(factor, pair), ["procrustes"], 0.02)
+    (found,) = measure_pair(*map(factor, pair), [PROCRUSTES], 0.02)
     exact = 1 - np.linalg.norm(mixed.T @ inside, "nuc")
     assert exact == pytest.approx(1 - np.sqrt(1e-3), abs=1e-9)
     assert 0 < abs(found.value - exact) <= found.bound <= 0.02
@@ -195,7 +195,7 @@ def test_two_equal_runs_are_exactly_as_far_off_as_the_bound_allows():
     # that is bounded; the middle of the gap is t/2 off the true distance of 0.
     run = decaying_runs(8, 60, 40, runs=1, decay=4)[0]
     factors = factor((run - run.mean(axis=0)) / np.linalg.norm(run - run.mean(axis=0)))
-    (distance,) = measure_pair(factors, factors, ["procrustes"], 0.05)
+    (distance,) = measure_pair(factors, factors, [PROCRUSTES], 0.05)
     assert 0.01 < distance.value < distance.bound <= 0.05
     assert np.isclose(factors.tails / 2, distance.value, atol=1e-6).any()
     assert distance.bound == pytest.approx(distance.value + 0.05 / 100, abs=1e-6)
@@ -207,7 +207,7 @@ def test_the_same_lines_run_on_torch_as_on_numpy(examples, features, tolerance):
     # Tensors on a processor become NumPy at the door; those on CUDA do not, and reach these functions.
     centred = [run - run.mean(axis=0) for run in decaying_runs(9, examples, features, runs=2, decay=6)]
     centred = [run / np.linalg.norm(run) for run in centred]
-    measures = ["svcca", "procrustes", "linear_cka", "biased_cka"]
+    measures = [SVCCA, PROCRUSTES, CKA, BIASED_CKA]
     on_numpy = measure_pair(*map(factor, centred), measures, tolerance)
     factors = [factor(torch.from_numpy(run)) for run in centred]
     assert all(isinstance(run.scaled, torch.Tensor) for run in factors)

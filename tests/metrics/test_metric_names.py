@@ -1,7 +1,7 @@
 import pytest
 
 from steadytune.errors import UserError
-from steadytune.metrics import find_metric, is_score, preferred, recorded
+from steadytune.metrics import METRICS, is_score, preferred, recorded
 from steadytune.metrics.positive import default_positive, find_positive
 
 
@@ -44,7 +44,7 @@ def test_the_natural_score_is_preferred_and_a_loss_comes_last():
 
 def test_an_unknown_metric_names_the_closest():
     with pytest.raises(UserError, match="did you mean 'accuracy'"):
-        find_metric("acuracy")
+        METRICS["acuracy"]
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,9 @@ Applied Statistics 1, 2007. That self-pairs distort it was found on the analysis
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +40,9 @@ from numpy.typing import NDArray
 from steadytune.analysis.grouping import count_groups, example_groups, one_group
 from steadytune.analysis.intervals import Draws
 from steadytune.analysis.scores import count_examples, weighted_scores
-from steadytune.analysis.tables import Correlations, Pairs
-from steadytune.measures.regression import icc_distance
+from steadytune.analysis.tables import outputs_of, pair_tables
+from steadytune.measures import CombinedMeasure, Draw, Outputs, Pairs, SpreadMeasure, declared
+from steadytune.measures.pairs import pair_shares
 from steadytune.metrics import Scores
 from steadytune.records import Cohort
 
@@ -79,10 +81,10 @@ class Resamples(NamedTuple):
 
 def resample(
     cohort: Cohort,
-    tables: Mapping[str, Pairs],
     distances: Mapping[str, Array],
     deviations: Mapping[str, Array],
     *,
+    outputs: Outputs | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Resamples:
@@ -90,31 +92,30 @@ def resample(
 
     Args:
         cohort: K runs on N examples.
-        tables: Its `pair_tables`.
         distances: Measure -> (L, K, K) of the representation measures.
-        deviations: Measure -> (S, L), see `halves`; a measure without them draws runs alone.
+        deviations: Measure -> (S, L), see `half_sampling`; a measure without them draws runs alone.
+        outputs: Its `outputs_of`, where they are at hand.
         resamples: R.
         seed: Seed of the draws. Cohorts of the same N and groups share the weights of the examples, cohorts with the
             same names of seeds in the same order the counts of the runs.
 
     Returns:
-        "mean", "sd", the measures of `tables`, "kappa" (1 - kappa) where there are classes, "icc" (1 - ICC) where
-        numbers are predicted, and those of `distances`; only "mean" for a single run, nothing for none, and neither
-        "mean" nor "sd" for unknown scores. Where scores do not follow from what the runs predict (see
-        `scores.weighted_scores`), "mean" and "sd" draw runs alone. NaN with drawn examples where all of these are one
-        group.
+        "mean", and the measures that the cohort has: those of scores, of predictions, and those of `distances`. Only
+        "mean" for a single run, nothing for none, and neither "mean" nor measures of scores for unknown scores. Where
+        scores do not follow from what the runs predict (see `scores.weighted_scores`), these draw runs alone. NaN with
+        drawn examples where all of these are one group.
     """
     runs = len(cohort)
     if not runs:
         return Resamples({}, {}, {})
-    on_examples = _OnExamples(cohort, tables)
+    on_examples = _OnExamples(cohort, outputs_of(cohort) if outputs is None else outputs)
     counts, every = run_counts(cohort.seeds, resamples, seed), np.ones((1, runs))
     plain = on_examples.weigh(np.ones((1, on_examples.examples)))
     parts: list[tuple[Resampled, Resampled, Resampled]] = []
     rows = max(1, _CHUNK // max(on_examples.examples, runs * (runs - 1) // 2))
     for at, weights in example_weights(on_examples.examples, resamples, rows, seed, groups=example_groups(cohort)):
-        drawn, weighed = counts[at : at + len(weights)], on_examples.weigh(weights)
-        parts.append((_measure(weighed, drawn), _measure(plain, drawn), _measure(weighed, every)))
+        drawn, weighed = Draw(counts[at : at + len(weights)]), on_examples.weigh(weights)
+        parts.append((weighed.measures(drawn), plain.measures(drawn), weighed.measures(Draw(every))))
     both, alone, examples = (
         {name: np.concatenate([part[which][name] for part in parts]) for name in parts[0][which]} for which in range(3)
     )
@@ -191,7 +192,7 @@ def resampled_pair_means(distances: Array, counts: Array) -> Array:
     Returns:
         (R, L), or (R,); NaN for a single run.
     """
-    pairs = _pair_shares(counts)
+    pairs = pair_shares(counts)
     if not pairs.size:
         return np.full((len(counts), *distances.shape[:-2]), np.nan)
     first, second = np.triu_indices(counts.shape[1], 1)
@@ -204,71 +205,59 @@ class _Weighed(NamedTuple):
 
     Attributes:
         scores: (R, K), or None where they are unknown.
-        pairs: Measure -> (R, P) over the pairs i < j.
-        classes: For each class (R, K), the share of the examples that a run puts there.
-        covariances: (R, P) of the numbers that are predicted, or None where there are none.
+        means: Pair measure -> (R, P) over the pairs i < j.
+        sums: Combined measures with their own sums.
     """
 
     scores: Array | None
-    pairs: dict[str, Array]
-    classes: list[Array]
-    covariances: Array | None
+    means: dict[str, Array]
+    sums: list[tuple[CombinedMeasure, Any]]
+
+    def measures(self, draw: Draw) -> Resampled:
+        """Return the mean score and every measure of scores and predictions, (R,) each."""
+        result: Resampled = {}
+        if self.scores is not None:
+            result["mean"] = (draw.counts * self.scores).sum(axis=1) / draw.runs
+            for measure in declared("score"):
+                if isinstance(measure, SpreadMeasure) and draw.runs > 1:
+                    result[measure.name] = measure.drawn(self.scores, draw)
+        result |= {name: draw.pair_mean(pairs) for name, pairs in self.means.items()}
+        return result | {one.name: one.combine(self.means, sums, draw) for one, sums in self.sums}
+
+
+def own_sums(outputs: Outputs, known: Mapping[str, Any]) -> list[tuple[CombinedMeasure, Callable[[Array], Any]]]:
+    """Return the combined measures that a cohort has, and what gives their own sums under weights (R, N).
+
+    Args:
+        outputs: What the runs gave.
+        known: The pair measures that there are, by name.
+    """
+    found: list[tuple[CombinedMeasure, Callable[[Array], Any]]] = []
+    for measure in declared("prediction"):
+        if isinstance(measure, CombinedMeasure) and all(name in known for name in measure.reads):
+            prepared = measure.prepared(outputs)
+            if prepared is not None:
+                found.append((measure, partial(measure.sums, prepared)))
+    return found
 
 
 class _OnExamples:
     """What runs, and pairs of runs, do on single examples."""
 
-    def __init__(self, cohort: Cohort, tables: Mapping[str, Pairs]) -> None:
+    def __init__(self, cohort: Cohort, outputs: Outputs) -> None:
         self._scores: Scores | None = None
         if np.isfinite(cohort.scores).all():
             self._scores = weighted_scores(cohort) or (lambda weights: np.tile(cohort.scores, (len(weights), 1)))
-        self._tables = tables
-        self._classes: list[Array] = []
-        if tables and (predictions := cohort.predictions) is not None:
-            self._classes = [np.equal(predictions, label).astype(np.float64) for label in np.unique(predictions)]
-        correlations = tables.get("prediction_correlation")
-        self._moments = correlations.moments if isinstance(correlations, Correlations) else None
+        self._tables: Mapping[str, Pairs] = pair_tables(outputs) if len(cohort) > 1 else {}
+        self._sums = own_sums(outputs, self._tables)
         self.examples = count_examples(cohort)
 
     def weigh(self, weights: Array) -> _Weighed:
-        shares = weights / weights.sum(axis=1, keepdims=True)
         return _Weighed(
             None if self._scores is None else self._scores(weights),
             {name: table.means(weights) for name, table in self._tables.items()},
-            [shares @ runs.T for runs in self._classes],
-            None if self._moments is None else self._moments.covariances(weights),
+            [(measure, sums(weights)) for measure, sums in self._sums],
         )
-
-
-def _measure(weighed: _Weighed, counts: Array) -> Resampled:
-    runs = counts.shape[1]
-    result: Resampled = {}
-    if weighed.scores is not None:
-        result["mean"] = mean = (counts * weighed.scores).sum(axis=1) / runs
-    if weighed.scores is not None and runs > 1:
-        squares = (counts * (weighed.scores - mean[:, None]) ** 2).sum(axis=1)
-        result["sd"] = np.sqrt(runs * squares / (runs**2 - (counts**2).sum(axis=1)))
-    if weighed.pairs:
-        shares = _pair_shares(counts)
-        result |= {name: (shares * pairs).sum(axis=1) for name, pairs in weighed.pairs.items()}
-        if weighed.covariances is not None:
-            squares = (shares * weighed.pairs["prediction_rmse"] ** 2).sum(axis=1)
-            result["icc"] = icc_distance(squares, (shares * weighed.covariances).sum(axis=1))
-    if weighed.classes:
-        by_class = [(counts * table).sum(axis=1) / runs for table in weighed.classes]
-        by_chance = np.sum(np.square(by_class), axis=0)
-        # One class throughout is 0/0: full agreement, as `fleiss_kappa` defines it.
-        several = by_chance < 1 - 1e-12
-        result["kappa"] = np.where(several, result["disagreement"] / np.where(several, 1 - by_chance, 1), 0)
-    return result
-
-
-def _pair_shares(counts: Array) -> Array:
-    """Return the share (R, P) of every pair of runs i < j among the pairs of a resample."""
-    first, second = np.triu_indices(counts.shape[1], 1)
-    pairs = counts[:, first] * counts[:, second]
-    shares: Array = pairs / pairs.sum(axis=1, keepdims=True) if pairs.size else pairs
-    return shares
 
 
 def _combinations(deviations: Array | None, examples: int, resamples: int, seed: int) -> Array | float:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
-from steadytune.metrics import find_metric, plain_name
+from steadytune.metrics import METRICS, plain_name
 from steadytune.records import Cohort
 
 Split = tuple[Sequence[int], Sequence[int]]
@@ -99,7 +99,7 @@ def ensemble_score(cohort: Cohort) -> float:
     probabilities, labels = _probabilities(cohort), cohort.labels
     assert labels is not None
     together = replace(cohort.answers, logits=None, given_probabilities=probabilities.mean(axis=0, keepdims=True))
-    metric = find_metric(plain_name(cohort.metric), cohort.kind)
+    metric = METRICS[plain_name(cohort.metric)]
     if (missing := metric.missing(together)) is not None:
         raise UserError(f"{cohort.name or 'cohort'}: {metric.name} needs {missing}")
     return float(metric.plain(together, len(labels))[0])
@@ -109,7 +109,7 @@ def _probabilities(cohort: Cohort) -> NDArray[np.float64]:
     name, probabilities = cohort.name or "cohort", cohort.probabilities
     if cohort.kind == "generation" or probabilities is None or cohort.labels is None:
         raise UserError(f"{name}: an ensemble needs the logits and labels of a task with classes")
-    if find_metric(plain_name(cohort.metric), cohort.kind).grouped:
+    if METRICS[plain_name(cohort.metric)].grouped(cohort.kind):
         raise UserError(f"{name}: {cohort.metric} reads groups of examples, which are not recorded with the logits")
     return probabilities
 

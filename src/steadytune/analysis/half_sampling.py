@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadytune.measures import pair_mean, representation_distances
+from steadytune.measures import LayerMeasure, layer_measures, pair_mean, representation_distances
 
 SPLITS = 8
 # The examples are what all pairs share: three pairs show that nearly as well as all of them.
@@ -31,6 +31,7 @@ _RUNS = 3
 def half_deviations(
     representations: Sequence[NDArray[Any]],
     rows_per_example: int = 1,
+    measures: Sequence[LayerMeasure] | None = None,
     *,
     groups: NDArray[np.int64] | None = None,
     splits: int = SPLITS,
@@ -47,8 +48,9 @@ def half_deviations(
     others with 88 to 93 %.
 
     Args:
-        representations: K arrays (L, rows, D) or (rows, D).
+        representations: K arrays (L, rows, D).
         rows_per_example: How many successive rows belong together: the candidates of a multiple-choice task.
+        measures: Which; all measures of representations where they are left out.
         groups: (N,) the group of each example, 0 .. G - 1, see `grouping.example_groups`: both halves then hold whole
             groups, equally many and about equally large ones. None where each example stands for itself.
         splits: S.
@@ -56,16 +58,17 @@ def half_deviations(
         progress: Called with the share of the work that is done.
 
     Returns:
-        "svcca", "procrustes", "linear_cka" -> (S, L), whose mean square estimates the variance of the pair mean; NaN
+        Measure -> (S, L), whose mean square estimates the variance of the pair mean; NaN
         where a half has too few examples for the measure.
     """
+    asked = layer_measures() if measures is None else measures
     examples = representations[0].shape[-2] // rows_per_example
     members = np.arange(examples) if groups is None else groups
     generator = np.random.default_rng([seed, int(members.max()) + 1])
     found: list[dict[str, NDArray[np.float64]]] = []
     for split in range(splits):
         halves = [
-            _pair_means(representations[:_RUNS], np.flatnonzero(np.isin(members, half)), rows_per_example)
+            _pair_means(representations[:_RUNS], np.flatnonzero(np.isin(members, half)), rows_per_example, asked)
             for half in _random_halves(np.bincount(members), generator)
         ]
         found.append({name: (halves[0][name] - halves[1][name]) / 2 for name in halves[0]})
@@ -90,10 +93,17 @@ def _random_halves(
 
 
 def _pair_means(
-    runs: Sequence[NDArray[Any]], examples: NDArray[np.int64], rows_per_example: int
+    runs: Sequence[NDArray[Any]], examples: NDArray[np.int64], rows_per_example: int, measures: Sequence[LayerMeasure]
 ) -> dict[str, NDArray[np.float64]]:
     if not len(examples):
-        return dict.fromkeys(("svcca", "procrustes", "linear_cka"), np.full(len(np.atleast_3d(runs[0])), np.nan))
+        return {measure.name: np.full(len(runs[0]), np.nan) for measure in measures}
+    found = representation_distances(take_examples(runs, examples, rows_per_example), measures)
+    return {name: pair_mean(matrices) for name, matrices in found.items()}
+
+
+def take_examples(
+    runs: Sequence[NDArray[Any]], examples: NDArray[np.int64], rows_per_example: int
+) -> list[NDArray[Any]]:
+    """Return the rows of some examples, of representations (L, rows, D)."""
     rows = (examples[:, None] * rows_per_example + np.arange(rows_per_example)).ravel()
-    layered = [run[..., rows, :] if run.ndim == 3 else run[None, rows] for run in runs]
-    return {name: pair_mean(matrices) for name, matrices in representation_distances(layered).items()}
+    return [run[:, rows] for run in runs]

@@ -61,6 +61,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 LEVEL = 0.95
+"""How often an interval holds the truth."""
+SIGNIFICANT = 0.05
+"""Below it a p-value is significant: 1 - LEVEL, without what rounding would add to it."""
 FEWEST = 3
 """Runs below which there is no interval: that of two would be 13 times as wide as their own spread."""
 

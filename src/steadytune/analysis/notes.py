@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +11,22 @@ from steadytune.analysis.components import forms_grid
 from steadytune.analysis.failures import failure_words
 from steadytune.analysis.grouping import count_groups, one_group, size_words
 from steadytune.analysis.intervals import varies
-from steadytune.analysis.scores import unscored_words, weighted_scores
+from steadytune.analysis.scores import count_examples, unscored_words, weighted_scores
 from steadytune.analysis.sentences import capital, counted, listed, named_runs, runs_noun
-from steadytune.analysis.tables import predicted_numbers
 from steadytune.analysis.value import Value
+from steadytune.measures import GIVEN_BY, MEASURES, Outputs, Seen, declared, layer_measures
 from steadytune.records import Cohort
 
 NEAR_NULL = 0.8
 """Share of its permutation null above which a representation measure says little but "unrelated"."""
 
-_TITLES = {"svcca": "SVCCA", "procrustes": "Procrustes", "cka": "CKA"}
+_WORDS = {
+    "predictions": "predictions",
+    "probabilities": "probabilities",
+    "numbers": "predictions",
+    "generations": "texts",
+    "tokens": "logits of tokens",
+}
 _HALF_PRECISION_LIMIT = 65504
 _FEW_GROUPS = 10
 
@@ -101,40 +107,72 @@ def score_notes(cohort: Cohort) -> list[str]:
     return notes
 
 
-def prediction_notes(cohort: Cohort) -> list[str]:
-    """Say why the prediction measures are missing, or where they mislead."""
+def prediction_notes(cohort: Cohort, outputs: Outputs, values: Sequence[Value]) -> list[str]:
+    """Say why measures of predictions are missing, or where they mislead.
+
+    Args:
+        cohort: The runs.
+        outputs: What they gave.
+        values: Their measures of predictions.
+    """
     if len(cohort) < 2:
         return []
-    if cohort.kind == "regression":
-        return _regression_notes(cohort)
-    if cohort.kind == "generation":
-        return ["Generated texts have no classes: kappa does not apply, and disagreement counts texts that differ."]
-    if cohort.predictions is None:
-        return ["No logits were recorded: disagreement, kappa and Jensen-Shannon are unknown."]
-    if np.ptp(cohort.predictions) == 0:
-        return ["All runs give one single answer to all examples: kappa is 0/0 and counts as full agreement."]
+    unknown = [value.measure for value in values if np.isnan(value.value)]
+    if unknown and len(unknown) == len(values) and (need := _missing(cohort, unknown[0], outputs)):
+        return [f"No {need} were recorded: {_are_unknown(_called(unknown))}."]
+    notes = _instead(cohort, outputs, _called(value.measure for value in values))
+    seen = _seen(cohort, outputs)
+    doubts = {value.measure: MEASURES[value.measure].doubt(seen) for value in values}
+    by_need: dict[str, list[str]] = {}
+    for name in unknown:
+        # What a measure says itself of being unknown is enough.
+        if not doubts[name]:
+            by_need.setdefault(_missing(cohort, name, outputs), []).append(name)
+    for need, names in by_need.items():
+        why = f"No {need} were recorded" if need else "These runs do not determine it"
+        notes.append(f"{why}: {_are_unknown(_called(names))}.")
+    return notes + [capital(doubt) for doubt in doubts.values() if doubt]
+
+
+def _called(names: Iterable[str]) -> list[str]:
+    return [MEASURES[name].called for name in names]
+
+
+def _missing(cohort: Cohort, name: str, outputs: Outputs) -> str:
+    """Return what runs would need for a measure of predictions, in words; nothing where they have it."""
+    needs = [need for need in MEASURES[name].needs if need in GIVEN_BY.get(cohort.kind, (need,))]
+    there = any(getattr(outputs, need) is not None for need in needs)
+    return "" if there else " or ".join(_WORDS[need] for need in needs)
+
+
+def _instead(cohort: Cohort, outputs: Outputs, names: Sequence[str]) -> list[str]:
+    """Say what runs without classes have in the place of the measures of classes."""
+    others = [
+        one.called for one in declared("prediction") if not one.applies_to(cohort.kind) and "predictions" in one.needs
+    ]
+    if outputs.numbers is not None:
+        return [f"A regression predicts no classes: {listed(names)} stand in the place of {listed(others)}."]
+    if outputs.generations is not None:
+        apply = "does" if len(others) == 1 else "do"
+        return [
+            f"Generated texts have no classes: {listed(others)} {apply} not apply, and disagreement counts texts that "
+            "differ."
+        ]
     return []
 
 
-def _regression_notes(cohort: Cohort) -> list[str]:
-    """Say what a regression has in the place of the measures of classes, or why it has nothing."""
-    numbers = predicted_numbers(cohort)
-    instead = "pairwise RMSE, 1 - Pearson and 1 - ICC"
-    if numbers is None:
-        return [f"No predictions were recorded: {instead} are unknown."]
-    notes = [
-        f"A regression predicts no classes: {instead} stand in the place of disagreement, kappa and Jensen-Shannon."
-    ]
-    constant = [seed for seed, run in zip(cohort.seeds, numbers, strict=True) if np.ptp(run) == 0]
-    if constant:
-        verb = "predicts" if len(constant) == 1 else "predict"
-        notes.append(
-            f"{capital(named_runs(constant, cohort.seeds))} {verb} one single number for all examples: its correlation "
-            "with others is 0/0 and counts as none, but as full agreement with a run that predicts the same."
-        )
-    if numbers.shape[1] < 2:
-        notes.append("ICC needs at least two examples, there is 1.")
-    return notes
+def _are_unknown(names: Sequence[str]) -> str:
+    return f"{listed(names)} {'is' if len(names) == 1 else 'are'} unknown"
+
+
+def _seen(cohort: Cohort, outputs: Outputs) -> Seen:
+    states = cohort.representations or ()
+    return Seen(
+        outputs=outputs,
+        examples=count_examples(cohort),
+        features=max((run.shape[-1] for run in states), default=0),
+        named=lambda runs: named_runs([cohort.seeds[run] for run in runs], cohort.seeds),
+    )
 
 
 def representation_notes(
@@ -150,38 +188,44 @@ def representation_notes(
     if len(cohort) < 2:
         return []
     runs = cohort.representations
+    names = [measure.called for measure in layer_measures()]
     if runs is None:
         if cohort.frozen_encoder:
-            return ["All runs share one frozen encoder, and its states: SVCCA, Procrustes and CKA do not apply."]
-        return ["No representations were recorded: SVCCA, Procrustes and CKA are unknown."]
+            return [f"All runs share one frozen encoder, and its states: {listed(names)} do not apply."]
+        return [f"No representations were recorded: {_are_unknown(names)}."]
     if not distances:
         finite = [np.isfinite(run).all(axis=(-2, -1)) for run in runs]
         broken = [seed for seed, good in zip(cohort.seeds, finite, strict=True) if not good.all()]
-        layers = [at for at, good in enumerate(np.logical_and.reduce(finite).reshape(-1), start=1) if not good]
+        layers = [at for at, good in enumerate(np.logical_and.reduce(finite), start=1) if not good]
         return [
-            f"Representations of {named_runs(broken, cohort.seeds)} are not finite at {_layers(layers)}: SVCCA, "
-            f"Procrustes and CKA are unknown. Half precision ends at {_HALF_PRECISION_LIMIT}: record them in float32."
+            f"Representations of {named_runs(broken, cohort.seeds)} are not finite at {_layers(layers)}: "
+            f"{_are_unknown(names)}. Half precision ends at {_HALF_PRECISION_LIMIT}: record them in float32."
         ]
     notes = []
     examples, features = runs[0].shape[-2], max(run.shape[-1] for run in runs)
-    if examples < features:
-        notes.append(
-            f"SVCCA is vacuous with fewer examples ({examples}) than dimensions ({features}): even unrelated runs "
-            "score near 0. Procrustes is biased downwards; read both beside their null."
-        )
-    if examples < 4:
-        notes.append(f"CKA needs at least four examples, there {'is' if examples == 1 else 'are'} {examples}.")
-    elif examples < 8:
-        notes.append(f"CKA has no interval: halves of {examples} examples are too few to measure it.")
+    seen = _seen(cohort, Outputs())._replace(examples=examples)
+    for measure in layer_measures():
+        if doubt := measure.doubt(seen):
+            notes.append(doubt)
+        least, name = measure.least_examples, measure.called
+        if examples < least:
+            there = f"there {'is' if examples == 1 else 'are'} {examples}"
+            notes.append(f"{name} needs at least {counted(least, 'example')}, {there}.")
+        elif examples < 2 * least:
+            notes.append(f"{name} has no interval: halves of {examples} examples are too few to measure it.")
     # Distinct directions give at least a rounding error less than 1: exactly 1 is how a collapsed run is scored.
-    collapsed = [layer for layer, matrix in enumerate(distances["procrustes"], start=1) if matrix.max() == 1]
+    collapsed = [
+        layer
+        for layer, by_measure in enumerate(zip(*distances.values(), strict=True), start=1)
+        if (np.fmin.reduce(by_measure) == np.fmax.reduce(by_measure))[np.fmax.reduce(by_measure) == 1].any()
+    ]
     if collapsed:
         notes.append(
             f"At {_layers(collapsed)} the representations of a run are the same for every example: such a run counts "
             "as at distance 1 from the others."
         )
-    # What is said of SVCCA above covers its null.
-    readable = [measure for measure in _TITLES if measure != "svcca" or examples >= features]
+    # What is said of a blind measure above covers its null.
+    readable = [one.name for one in layer_measures() if not one.blind_if_wide or examples >= features]
     return notes + [note for measure in readable if (note := _near_null(measure, values))]
 
 
@@ -189,9 +233,9 @@ def _near_null(measure: str, values: Sequence[Value]) -> str | None:
     near = [value for value in values if value.measure == measure and value.value > NEAR_NULL * value.null > 0]
     if not near:
         return None
-    last = near[-1]
+    last, layers = near[-1], _layers([value.layer for value in near])
     return (
-        f"{_TITLES[measure]} is above 80 % of its permutation null at {_layers([value.layer for value in near])} "
+        f"{MEASURES[measure].called} is above 80 % of its permutation null at {layers} "
         f"({last.value:.3f} of {last.null:.3f} at layer {last.layer}): it hardly tells these runs from unrelated ones."
     )
 

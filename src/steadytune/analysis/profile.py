@@ -11,50 +11,36 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from steadytune.analysis.bootstrap import RESAMPLES, Resamples, resample
+from steadytune.analysis.bootstrap import RESAMPLES, Resamples, own_sums, resample
 from steadytune.analysis.evaluation import EvaluationError, evaluation_error
 from steadytune.analysis.grouping import count_groups, example_groups
 from steadytune.analysis.half_sampling import SPLITS, half_deviations
 from steadytune.analysis.intervals import LEVEL, UNKNOWN, mean_interval, pair_interval, spread_interval, varies
 from steadytune.analysis.notes import prediction_notes, representation_notes, run_notes, score_notes
-from steadytune.analysis.scores import count_examples, possible_scores
+from steadytune.analysis.scores import count_examples, possible_scores, rows_per_example
 from steadytune.analysis.suspicion import copies, suspicious
-from steadytune.analysis.tables import Pairs, pair_tables, predicted_numbers
+from steadytune.analysis.tables import outputs_of, pair_tables
 from steadytune.analysis.value import Value
-from steadytune.errors import UserError, unknown_name
-from steadytune.measures import fleiss_kappa, intraclass_correlation, layer_distances, pair_mean, score_spread
+from steadytune.errors import UserError
+from steadytune.measures import (
+    MEASURES,
+    Draw,
+    Measure,
+    Outputs,
+    Pairs,
+    SpreadMeasure,
+    declared,
+    layer_distances,
+    layer_measures,
+    pair_mean,
+)
 from steadytune.records import Cohort
 from steadytune.shown import Drawn
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PREDICTION_MEASURES = ("disagreement", "kappa", "jensen_shannon")
-REPRESENTATION_MEASURES = ("svcca", "procrustes", "cka")
-MEASURES = ("sd", *PREDICTION_MEASURES, *REPRESENTATION_MEASURES)
-
-TEXT_MEASURES = ("chrf",)
-"""What generated texts have besides."""
-
-REGRESSION_MEASURES = ("prediction_rmse", "prediction_correlation", "icc")
-"""What a regression, which predicts no classes, has in the place of `PREDICTION_MEASURES`."""
-
-_NAMES = (*MEASURES, *TEXT_MEASURES, *REGRESSION_MEASURES)
 _FEWEST_RESAMPLES = 100
-
-LARGEST = {
-    "disagreement": 1.0,
-    "jensen_shannon": math.log(2),
-    "chrf": 1.0,
-    "prediction_rmse": math.inf,
-    "prediction_correlation": 2.0,
-    "svcca": 1.0,
-    "procrustes": 1.0,
-    "cka": 2.0,
-}
-"""Largest value of each; that of kappa depends on the number of runs, that of icc on the number of examples too."""
-
-_LIBRARY_NAMES = {"svcca": "svcca", "procrustes": "procrustes", "cka": "linear_cka"}
 # Share of the time for the representations of a cohort that goes into measuring them; the rest is for the intervals.
 _MEASURING = 0.7
 
@@ -68,9 +54,9 @@ class Profile(Drawn):
     Attributes:
         cohort: The runs.
         mean: Mean score with its interval, as measure "mean".
-        values: The seven measures in the order of `MEASURES`, of generated texts "chrf" behind "jensen_shannon", of a
-            regression `REGRESSION_MEASURES` in the place of `PREDICTION_MEASURES`; a representation measure once per
-            layer, or once with layer None where no representations were compared.
+        values: The measures that its kind of task can have, in the order of `measures.declared`: of scores, of
+            predictions, of representations; the last once per layer, or once with layer None where no representations
+            were compared.
         distances: Measure -> (K, K), or (L, K, K) for a representation measure; those that were compared only.
         evaluation: What the evaluation set adds to the luck, and what the best of n runs is worth.
         resampled: The measures on resampled runs and examples; see `bootstrap.Resamples`. Entry r of
@@ -121,9 +107,10 @@ class Profile(Drawn):
         Raises:
             UserError: There is no measure of that name.
         """
-        if measure not in _NAMES:
-            raise unknown_name("measure", measure, _NAMES)
-        return next((one for one in reversed(self.values) if one.measure == measure), Value(measure, None, *UNKNOWN))
+        found = next((one for one in reversed(self.values) if one.measure == measure), None)
+        if found is None and measure not in MEASURES:
+            raise MEASURES.unknown(measure)
+        return found or Value(measure, None, *UNKNOWN)
 
 
 class _Settings(NamedTuple):
@@ -147,7 +134,7 @@ def profile(
     seed: int = 0,
     measures: Iterable[str] | None = None,
 ) -> Profile:
-    """Measure a cohort: seven measures, see `Profile.values`, each with an interval.
+    """Measure a cohort: all measures, see `Profile.values`, each with an interval.
 
     Only finished runs count. A cohort of one run or none has no instability: every measure is NaN, and a note says so.
 
@@ -171,8 +158,8 @@ def profile(
         )
     wanted = None if measures is None else tuple(measures)
     for name in wanted or ():
-        if name not in _NAMES:
-            raise unknown_name("measure", name, _NAMES)
+        if name not in MEASURES:
+            raise MEASURES.unknown(name)
     if not 0 < level < 1:
         raise UserError(f"level must be between 0 and 1, such as 0.95, not {level:g}")
     if resamples < _FEWEST_RESAMPLES:
@@ -214,17 +201,18 @@ def profile_all(
 
 
 def _profile(cohort: Cohort, report: Callable[[float], None], settings: _Settings) -> Profile:
-    tables = _measured(cohort, pair_tables, cohort)
-    compared = settings.has(*REPRESENTATION_MEASURES)
+    outputs = outputs_of(cohort)
+    tables = _measured(cohort, pair_tables, outputs) if len(cohort) > 1 else {}
+    compared = settings.has(*(measure.name for measure in layer_measures()))
     states = _representation_distances(cohort, report) if compared else _States({}, {}, {})
     resamples = resample(
-        cohort, tables, states.distances, states.deviations, resamples=settings.resamples, seed=settings.seed
+        cohort, states.distances, states.deviations, outputs=outputs, resamples=settings.resamples, seed=settings.seed
     )
     representations = _representation_values(cohort, states, resamples, settings.level)
-    predictions = _prediction_values(cohort, tables, resamples, settings.level)
+    predictions = _prediction_values(cohort, outputs, tables, resamples, settings.level)
     first_notes = (*cohort.notes, *suspicious(cohort))
-    scores = _mean(cohort, resamples, settings.level), _spread(cohort, resamples, settings.level)
-    mean, *values = *scores, *predictions, *representations
+    mean, spreads = _mean(cohort, resamples, settings.level), _spreads(cohort, resamples, settings.level)
+    values = [*spreads, *predictions, *representations]
     copied = bool(copies(cohort))
     if copied:
         mean, *values = (replace(value, low=math.nan, high=math.nan) for value in (mean, *values))
@@ -242,7 +230,7 @@ def _profile(cohort: Cohort, report: Callable[[float], None], settings: _Setting
             *first_notes,
             *run_notes(cohort),
             *score_notes(cohort),
-            *prediction_notes(cohort),
+            *prediction_notes(cohort, outputs, predictions),
             *(representation_notes(cohort, representations, states.distances) if compared else ()),
         ),
     )
@@ -267,43 +255,60 @@ def _mean(cohort: Cohort, resamples: Resamples, level: float) -> Value:
     return Value("mean", None, *mean_interval(cohort.scores, draws, *possible_scores(cohort), level=level))
 
 
-def _spread(cohort: Cohort, resamples: Resamples, level: float) -> Value:
+def _spreads(cohort: Cohort, resamples: Resamples, level: float) -> list[Value]:
+    return [_spread(one, cohort, resamples, level) for one in declared("score") if isinstance(one, SpreadMeasure)]
+
+
+def _spread(measure: SpreadMeasure, cohort: Cohort, resamples: Resamples, level: float) -> Value:
+    name = measure.name
     if np.isnan(cohort.scores).all():
-        return Value("sd", None, *UNKNOWN)
-    sd = _measured(cohort, score_spread, cohort.scores)
+        return Value(name, None, *UNKNOWN)
+    spread = _measured(cohort, measure.spread, cohort.scores)
     if len(cohort) < 2 or not varies(cohort.scores):
-        return Value("sd", None, 0.0 if len(cohort) > 1 else sd, math.nan, math.nan)
+        return Value(name, None, 0.0 if len(cohort) > 1 else spread, math.nan, math.nan)
     lowest, highest = possible_scores(cohort)
-    draws = resamples.of("sd", _freedom(cohort))
-    return Value("sd", None, *spread_interval(sd, len(cohort), draws, (highest - lowest) / 2, level=level))
+    draws = resamples.of(name, _freedom(cohort))
+    return Value(name, None, *spread_interval(spread, len(cohort), draws, (highest - lowest) / 2, level=level))
 
 
-def _prediction_values(cohort: Cohort, tables: Mapping[str, Pairs], resamples: Resamples, level: float) -> list[Value]:
-    runs, freedom = len(cohort), _freedom(cohort)
-    measured = {name: float(pair_mean(table.distances())) for name, table in tables.items()}
-    if "kappa" in resamples.both and cohort.predictions is not None:
-        measured["kappa"] = 1 - fleiss_kappa(cohort.predictions)
-    if "icc" in resamples.both and (numbers := predicted_numbers(cohort)) is not None:
-        measured["icc"] = 1 - intraclass_correlation(numbers)
-    by_kind = {"generation": (*PREDICTION_MEASURES, *TEXT_MEASURES), "regression": REGRESSION_MEASURES}
-    names = by_kind.get(cohort.kind, PREDICTION_MEASURES)
+def _prediction_values(
+    cohort: Cohort, outputs: Outputs, tables: Mapping[str, Pairs], resamples: Resamples, level: float
+) -> list[Value]:
+    measured = prediction_values(outputs, tables, len(cohort))
 
-    def value(name: str) -> Value:
+    def value(measure: Measure) -> Value:
+        name = measure.name
         if name not in measured:
             return Value(name, None, *UNKNOWN)
-        draws = resamples.of(name, freedom)
-        return Value(name, None, *pair_interval(measured[name], runs, largest(name, cohort), draws, level=level))
+        draws = resamples.of(name, _freedom(cohort))
+        most = largest(name, cohort)
+        return Value(name, None, *pair_interval(measured[name], len(cohort), most, draws, level=level))
 
-    return [value(name) for name in names]
+    return [value(measure) for measure in declared("prediction") if measure.applies_to(cohort.kind)]
+
+
+def prediction_values(outputs: Outputs, tables: Mapping[str, Pairs], runs: int) -> dict[str, float]:
+    """Return every measure of predictions that K runs have.
+
+    Args:
+        outputs: What the runs gave.
+        tables: Their `pair_tables`.
+        runs: K.
+    """
+    values = {name: float(pair_mean(table.distances())) for name, table in tables.items()}
+    if not tables:
+        return values
+    plain = np.ones((1, next(iter(tables.values())).examples))
+    means = {name: table.means(plain) for name, table in tables.items()}
+    once = Draw(np.ones((1, runs)))
+    return values | {
+        measure.name: float(measure.combine(means, sums(plain), once)[0]) for measure, sums in own_sums(outputs, tables)
+    }
 
 
 def largest(measure: str, cohort: Cohort) -> float:
     """Return the largest value that a pairwise measure of a cohort of two runs or more can have."""
-    runs, examples = len(cohort), count_examples(cohort)
-    if measure == "icc":
-        least = examples * (runs - 1) - runs
-        return runs * (examples - 1) / least if least > 0 else math.inf
-    return runs / (runs - 1) if measure == "kappa" else LARGEST[measure]
+    return MEASURES[measure].most(len(cohort), count_examples(cohort))
 
 
 class _States(NamedTuple):
@@ -318,40 +323,36 @@ def _representation_distances(cohort: Cohort, report: Callable[[float], None]) -
     runs = cohort.representations
     if len(cohort) < 2 or runs is None or not all(np.isfinite(run).all() for run in runs):
         return _States({}, {}, {})
-    layered = [run if run.ndim == 3 else run[None] for run in runs]
+    measures = layer_measures()
 
     def measure(states: Any) -> Any:
-        return layer_distances(states, progress=lambda share: report(_MEASURING * share))
+        return layer_distances(states, measures, progress=lambda share: report(_MEASURING * share))
 
-    found = _measured(cohort, measure, layered)
-    per_example = layered[0].shape[1] // count_examples(cohort) if cohort.kind == "choice" else 1
+    found = _measured(cohort, measure, runs)
     deviations = half_deviations(
-        layered,
-        per_example,
+        runs,
+        rows_per_example(cohort),
+        measures,
         groups=example_groups(cohort),
         progress=lambda share: report(_MEASURING + (1 - _MEASURING) * share),
     )
-    return _States(
-        *(
-            {name: part[key] for name, key in _LIBRARY_NAMES.items()}
-            for part in (found.distances, deviations, found.nulls)
-        )
-    )
+    return _States(found.distances, deviations, found.nulls)
 
 
 def _representation_values(cohort: Cohort, states: _States, resamples: Resamples, level: float) -> list[Value]:
+    names = [measure.name for measure in layer_measures()]
     if not states.distances:
-        return [Value(measure, None, *UNKNOWN) for measure in REPRESENTATION_MEASURES]
+        return [Value(name, None, *UNKNOWN) for name in names]
     freedom = SPLITS if cohort.groups is None else min(SPLITS, _freedom(cohort))
     return [
         Value(
-            measure,
+            name,
             layer + 1,
             *pair_interval(
-                float(value), len(cohort), LARGEST[measure], resamples.of(measure, freedom, layer), level=level
+                float(value), len(cohort), largest(name, cohort), resamples.of(name, freedom, layer), level=level
             ),
-            null=float(states.nulls[measure][layer]),
+            null=float(states.nulls[name][layer]),
         )
-        for measure in REPRESENTATION_MEASURES
-        for layer, value in enumerate(pair_mean(states.distances[measure]))
+        for name in names
+        for layer, value in enumerate(pair_mean(states.distances[name]))
     ]

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from steadytune.metrics import METRICS, TEXT_METRICS, Scores, plain_name
+from steadytune.metrics import Scores, known_metric
 from steadytune.records import Cohort
 
 # Scores may have been computed in single precision.
@@ -33,7 +33,7 @@ def weighted_scores(cohort: Cohort) -> Scores | None:
 
 def computed_scores(cohort: Cohort) -> Scores | None:
     """Return what `weighted_scores` does, whether it agrees with the scores of the cohort or not."""
-    metric = (TEXT_METRICS if cohort.kind == "generation" else METRICS).get(plain_name(cohort.metric))
+    metric = known_metric(cohort.metric)
     if metric is None or not len(cohort) or metric.missing(cohort.answers) is not None:
         return None
     return metric.scores(cohort.answers)
@@ -47,6 +47,13 @@ def count_examples(cohort: Cohort) -> int:
     if cohort.generations is not None:
         return len(cohort.generations[0])
     return 1 if cohort.token_counts is None else len(cohort.token_counts)
+
+
+def rows_per_example(cohort: Cohort) -> int:
+    """Return how many successive rows of the representations belong to an example: the candidates of a choice."""
+    if cohort.kind != "choice" or not cohort.representations:
+        return 1
+    return int(cohort.representations[0].shape[-2]) // count_examples(cohort)
 
 
 def possible_scores(cohort: Cohort) -> tuple[float, float]:

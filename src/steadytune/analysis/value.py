@@ -13,8 +13,7 @@ class Value:
     """One measure of one cohort.
 
     Attributes:
-        measure: "sd", "disagreement", "kappa", "jensen_shannon", "svcca", "procrustes" or "cka"; "chrf" of generated
-            texts; "prediction_rmse", "prediction_correlation" or "icc" of a regression.
+        measure: A name of `measures.MEASURES`, or "mean" of the score.
         layer: Block, counted from 1, of a representation measure; None for the others.
         value: Higher is less stable; NaN where the cohort does not determine it.
         low: Lower end of the 95 % interval, NaN where there is none.

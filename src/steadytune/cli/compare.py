@@ -166,7 +166,7 @@ def _table(rows: Sequence[Row]) -> Table:
     from rich.table import Table
 
     from steadytune.analysis.comparison.difference import HERE
-    from steadytune.analysis.comparison.significance import SIGNIFICANT
+    from steadytune.analysis.intervals import SIGNIFICANT
     from steadytune.reporting.naming import called
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -193,9 +193,9 @@ def _table(rows: Sequence[Row]) -> Table:
 
 def _apart(found: Difference) -> bool:
     """Tell whether a difference is tested beside those of which the verdict speaks, and adjusted apart from them."""
-    from steadytune.analysis.comparison.compare import VERDICT
+    from steadytune.analysis.comparison.compare import claims
 
-    return found.measure not in VERDICT and not math.isnan(found.p_adjusted)
+    return found.measure not in claims() and not math.isnan(found.p_adjusted)
 
 
 def _same_seed_lines(rows: Sequence[Row]) -> list[str]:
@@ -212,7 +212,7 @@ def _same_seed_lines(rows: Sequence[Row]) -> list[str]:
 
 
 def _title(row: Row, found: Difference) -> str:
-    from steadytune.reporting.naming import MEASURES
+    from steadytune.measures import MEASURES
 
     names = {"mean": row.metric, "sd_ratio": "SD ratio", "failed": "failed, %"}
     return names.get(found.measure) or MEASURES[found.measure].short
@@ -220,12 +220,12 @@ def _title(row: Row, found: Difference) -> str:
 
 def _amount(found: Difference, scale: Scale) -> str:
     from steadytune.analysis.sentences import times
-    from steadytune.reporting.naming import SCALES
+    from steadytune.reporting.naming import scale_of
 
     value, low, high = found.interval.value, found.adjusted.low, found.adjusted.high
     if found.measure == "sd_ratio":
         written = [times(number) for number in (value, low, high)]
-    elif (found.measure == "mean" and not scale.unit) or found.measure in SCALES:
+    elif (found.measure == "mean" and not scale.unit) or scale_of(found.measure):
         written = [f"{number:+.4g}" for number in (value, low, high)]
     elif found.measure in ("mean", "failed"):
         written = [f"{100 * number:+.1f}" for number in (value, low, high)]

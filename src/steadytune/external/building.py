@@ -16,7 +16,7 @@ from steadytune.external.draft import Draft
 from steadytune.external.outputs import diverged
 from steadytune.external.run import ExternalRun
 from steadytune.external.source import is_nothing, number, spelled
-from steadytune.metrics import METRICS, TEXT_METRICS, plain_name
+from steadytune.metrics import known_metric, plain_name
 from steadytune.records.checks import read_array, read_groups
 from steadytune.tasks.table import is_missing
 
@@ -91,8 +91,6 @@ def _more_arrays(found: Draft) -> dict[str, Any]:
         if name in fields:
             arrays[name] = read_array(source.columns[fields[name]], f"{source.origin}: {name}")
             found.use(name, fields[name])
-    if "representations" in arrays and arrays["representations"].ndim == 2:
-        arrays["representations"] = arrays["representations"][None]
     if "references" in fields and "references" not in found.arrays:
         arrays["references"] = tuple(map(str, source.cells(fields["references"])))
         found.use("references", fields["references"])
@@ -292,4 +290,4 @@ def read_scores(origin: str, fields: Mapping[str, Any]) -> dict[str, float]:
 
 def is_score_field(name: str) -> bool:
     """Tell whether a field of a file is a score of the run: by what it is called, or by the name of a metric."""
-    return name == "scores" or name.startswith("scores.") or plain_name(name) in (METRICS | TEXT_METRICS)
+    return name == "scores" or name.startswith("scores.") or known_metric(name) is not None

@@ -67,7 +67,7 @@ def runs_of(sources: Sequence[Source], choices: Choices | None = None, metric: s
     Raises:
         UserError: As `read_runs`, or there is one run alone.
     """
-    of_targets = metric in METRICS and METRICS[metric].kinds == ("regression",)
+    of_targets = metric is not None and metric in METRICS and METRICS[metric].kinds == ("regression",)
     runs = understand(sources, choices or Choices(), of_targets)
     if len(runs) < 2:
         raise UserError(f"{runs[0].origin} is one run: instability needs at least two that differ in their seed")
@@ -222,7 +222,7 @@ def _kind(runs: Sequence[ExternalRun], metric: str | None) -> Kind:
     for run in runs:
         if run.logits is None or run.logits.ndim > 2 or run.logits.shape[1:] not in ((), (1,)):
             continue
-        if metric in METRICS and METRICS[metric].kinds == ("regression",):
+        if metric is not None and metric in METRICS and METRICS[metric].kinds == ("regression",):
             return "regression"
         raise UserError(
             f"{run.origin}: logits must be (examples, two or more classes), not {run.logits.shape}; for two classes "

@@ -89,8 +89,6 @@ def record_run(
     arrays: dict[str, Any] = {
         name: read_array(value, f"{path}: {name}") for name, value in given.items() if value is not None
     }
-    if arrays.get("representations", np.empty(0)).ndim == 2:
-        arrays["representations"] = arrays["representations"][None]
     if token_logits is not None:
         arrays |= _tokens(token_logits, token_mask)
     named = scores if isinstance(scores, Mapping) else {} if scores is None else {"score": scores}
@@ -113,6 +111,8 @@ def record_run(
     fields = {"scores" if name == "score" else f"scores.{name}": value for name, value in named.items()}
     given_words = {name: value for name, value in words.items() if value is not None}
     run = ExternalRun(str(path), scores=read_scores(str(path), fields), **arrays, **listed, **given_words)
+    if run.representations is not None:
+        arrays["representations"] = run.representations
     if (
         status is None
         and run.outputs is None

@@ -25,17 +25,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from array_api_compat import array_namespace
 
+from .base import LayerMeasure, Seen
 from .factors import Factors, remove_bias
 from .nuclear import nuclear_norm
 
-Measure = Literal["svcca", "procrustes", "linear_cka", "biased_cka"]
-
-LEAST_EXAMPLES: dict[Measure, int] = {"svcca": 2, "procrustes": 2, "linear_cka": 4, "biased_cka": 2}
-_LARGEST: dict[Measure, float] = {"svcca": 1, "procrustes": 1, "linear_cka": 2, "biased_cka": 1}
 # Where the far bound begins: at tails of this share of the tolerance.
 _FAR = 10.0
 # A corner of more than this share of the core saves less than it costs.
@@ -74,8 +71,29 @@ class _Core(NamedTuple):
         return self.nuclear_gap / 2 + self.accuracy
 
 
+class Pair(NamedTuple):
+    """Two runs at one layer, of which neither has collapsed.
+
+    Attributes:
+        first: Factors of one run: X X^T = F F^T for its centred representation X of norm 1, `first.scaled` is F.
+        second: Factors of the other.
+        core: A corner of F_i^T F_j, or all of it; None where no measure that is asked for can do with a corner.
+    """
+
+    first: Factors
+    second: Factors
+    core: _Core | None = None
+
+    @property
+    def product(self) -> Any:
+        """All of F_i^T F_j: X_i^T X_j up to rotations, which no measure of representations should see."""
+        if self.core is not None and self.core.matrix.shape == (self.first.rank, self.second.rank):
+            return self.core.matrix
+        return self.first.scaled.T @ self.second.scaled
+
+
 def measure_pair(
-    first: Factors | None, second: Factors | None, measures: Sequence[Measure], tolerance: float
+    first: Factors | None, second: Factors | None, measures: Sequence[LayerMeasure], tolerance: float
 ) -> list[Distance]:
     """Measure two runs at one layer; None stands for a collapsed run.
 
@@ -83,29 +101,26 @@ def measure_pair(
         first: Factors of one run.
         second: Factors of the other.
         measures: What to measure.
-        tolerance: How far Procrustes and CKA may be from their exact values.
+        tolerance: How far measures that can do with a corner may be from their exact values.
 
     Returns:
         A distance for each measure.
     """
     if first is None or second is None:
         return [Distance(float(first is not second))] * len(measures)
-    core = None if list(measures) == ["svcca"] else _core(first, second, measures, tolerance)
-    return [_measure(measure, first, second, core) for measure in measures]
+    cut = any(measure.gap is not None for measure in measures)
+    pair = Pair(first, second, _core(first, second, measures, tolerance) if cut else None)
+    return [_measure(measure, pair) for measure in measures]
 
 
-def _measure(measure: Measure, first: Factors, second: Factors, core: _Core | None) -> Distance:
-    if core is None or measure == "svcca":
-        value, bound = _svcca(first, second, core), 0.0
-    elif measure == "procrustes":
-        value, bound = _procrustes(first, second, core)
-    else:
-        value, bound = _cka(first, second, core, measure)
+def _measure(measure: LayerMeasure, pair: Pair) -> Distance:
+    found = measure.distance(pair)
+    value, bound = found if isinstance(found, Distance) else (float(found), 0.0)
     # Rounding alone leads out of the range, or half of a gap.
-    return Distance(min(max(value, 0.0), _LARGEST[measure]), bound)
+    return Distance(min(max(value, 0.0), measure.most(2, pair.first.examples)), bound)
 
 
-def _core(first: Factors, second: Factors, measures: Sequence[Measure], tolerance: float) -> _Core:
+def _core(first: Factors, second: Factors, measures: Sequence[LayerMeasure], tolerance: float) -> _Core:
     """Return the whole core, or a corner that leaves no measure further from its exact value than the tolerance."""
     tail = tolerance / _FAR
     while True:
@@ -113,8 +128,8 @@ def _core(first: Factors, second: Factors, measures: Sequence[Measure], toleranc
         if rows * columns > _HARDLY_LESS * first.rank * second.rank:
             return _Core(first.scaled.T @ second.scaled, 0, 0.0, 0.0, 0.0)
         core = _cut(first, second, rows, columns, tolerance)
-        bounds = [_cka(first, second, core, one).bound for one in measures if one in {"linear_cka", "biased_cka"}]
-        if max([core.nuclear_bound, *bounds]) <= tolerance:
+        pair = Pair(first, second, core)
+        if all(one.gap(pair) <= tolerance for one in measures if one.gap is not None):
             return core
         tail /= _FAR
 
@@ -138,11 +153,21 @@ def _cut(first: Factors, second: Factors, rows: int, columns: int, tolerance: fl
     return _Core(matrix, size, gap, square_gap, accuracy)
 
 
-def _procrustes(first: Factors, second: Factors, core: _Core) -> Distance:
+def _procrustes(pair: Pair) -> Distance:
+    core = _known(pair)
     if core.size == 0:
-        return Distance(1 - nuclear_norm(core.matrix, _log_determinant(first, second)))
+        return Distance(1 - nuclear_norm(core.matrix, _log_determinant(pair.first, pair.second)))
     corner = core.matrix[: core.size, : core.size]
     return Distance(1 - nuclear_norm(corner, accuracy=core.accuracy) - core.nuclear_gap / 2, core.nuclear_bound)
+
+
+def _procrustes_gap(pair: Pair) -> float:
+    return _known(pair).nuclear_bound
+
+
+def _known(pair: Pair) -> _Core:
+    assert pair.core is not None
+    return pair.core
 
 
 def _log_determinant(first: Factors, second: Factors) -> float | None:
@@ -156,7 +181,8 @@ def _log_determinant(first: Factors, second: Factors) -> float | None:
     return first.log_determinant + second.log_determinant + minor
 
 
-def _svcca(first: Factors, second: Factors, core: _Core | None) -> float:
+def _svcca(pair: Pair) -> float:
+    first, second, core = pair
     examples, kept = first.examples, (first.kept, second.kept)
     surplus = 0
     if first.rest is not None and second.rest is not None:
@@ -173,13 +199,83 @@ def _svcca(first: Factors, second: Factors, core: _Core | None) -> float:
     return 1 - total / min(kept)
 
 
-def _cka(first: Factors, second: Factors, core: _Core, measure: Measure) -> Distance:
-    square = float(array_namespace(core.matrix).linalg.vector_norm(core.matrix)) ** 2 + core.square_gap / 2
-    if measure == "biased_cka":
-        scale = math.sqrt(first.biased_hsic * second.biased_hsic)
-        return Distance(1 - square / scale, core.square_gap / 2 / scale)
+def _biased_cka(pair: Pair) -> Distance:
+    core, scale = _known(pair), math.sqrt(pair.first.biased_hsic * pair.second.biased_hsic)
+    return Distance(1 - _square(core) / scale, core.square_gap / 2 / scale)
+
+
+def _cka(pair: Pair) -> Distance:
+    first, second, core = pair.first, pair.second, _known(pair)
     own = first.unbiased_hsic, second.unbiased_hsic
     if 0 in own:
         return Distance(0.0 if own[0] == own[1] else 1.0)
     scale = math.sqrt(own[0] * own[1])
-    return Distance(1 - remove_bias(square, first, second) / scale, core.square_gap / 2 / scale)
+    return Distance(1 - remove_bias(_square(core), first, second) / scale, core.square_gap / 2 / scale)
+
+
+def _square(core: _Core) -> float:
+    return float(array_namespace(core.matrix).linalg.vector_norm(core.matrix)) ** 2 + core.square_gap / 2
+
+
+def _vacuous(seen: Seen) -> str:
+    if seen.examples >= seen.features:
+        return ""
+    return (
+        f"SVCCA is vacuous with fewer examples ({seen.examples}) than dimensions ({seen.features}): even unrelated "
+        "runs score near 0. Procrustes is biased downwards; read both beside their null."
+    )
+
+
+SVCCA = LayerMeasure(
+    name="svcca",
+    title="SVCCA",
+    short="SVCCA",
+    meaning="One minus the mean canonical correlation of the directions that hold 99 % of the spectrum. 0: the same "
+    "subspace. It is blind when there are fewer examples than dimensions; look at the null.",
+    largest=1.0,
+    preference=3,
+    # Du & Nguyen (2023) leave it out as well.
+    averaged=False,
+    published="the first decomposition is not centred",
+    doubt=_vacuous,
+    distance=_svcca,
+    blind_if_wide=True,
+)
+
+PROCRUSTES = LayerMeasure(
+    name="procrustes",
+    title="Orthogonal Procrustes",
+    short="OP",
+    called="Procrustes",
+    meaning="What remains of the difference between two runs’ hidden states after the best rotation. 0: the same up to "
+    "rotation and scale. Small samples pull it down; look at the null.",
+    largest=1.0,
+    preference=2,
+    distance=_procrustes,
+    gap=_procrustes_gap,
+)
+
+CKA = LayerMeasure(
+    name="cka",
+    title="Linear CKA",
+    short="CKA",
+    meaning="One minus the unbiased linear centred kernel alignment of two runs’ hidden states. 0: the same geometry "
+    "of the examples; about 1: unrelated.",
+    largest=2.0,
+    preference=1,
+    distance=_cka,
+    gap=lambda pair: _cka(pair).bound,
+    # The unbiased estimate of HSIC divides by N - 3.
+    least_examples=4,
+)
+
+BIASED_CKA = LayerMeasure(
+    name="biased_cka",
+    title="Linear CKA, biased",
+    short="biased CKA",
+    meaning="As linear CKA, with the biased estimate of HSIC: unrelated runs score below 1 where examples are few.",
+    largest=1.0,
+    preference=None,
+    distance=_biased_cka,
+    gap=lambda pair: _biased_cka(pair).bound,
+)

@@ -16,7 +16,8 @@ import numpy as np
 from array_api_compat import array_namespace
 from threadpoolctl import threadpool_limits
 
-from .distances import LEAST_EXAMPLES, Distance, Measure, measure_pair
+from .base import LayerMeasure
+from .distances import Distance, measure_pair
 from .factors import Factors, factor, project_on_leading
 from .inputs import Float64Array, roundoff, to_array, to_device_float64
 from .pairs import pair_mean
@@ -79,7 +80,7 @@ def shuffles(layered: Layered, seed: int) -> list[Any]:
 
 def measure_layers(
     layered: Layered,
-    measures: Sequence[Measure],
+    measures: Sequence[LayerMeasure],
     *,
     published: bool = False,
     null_seed: int | None = None,
@@ -96,7 +97,7 @@ def measure_layers(
         null_seed: Seed of the shuffles for the nulls; None for no nulls.
         threads: How many threads; by default one per processor.
         progress: Called with the share of the work that is done.
-        tolerance: How far Procrustes and CKA may be from their exact values.
+        tolerance: How far measures with a `gap` may be from their exact values.
     """
     layers, runs = layered.layers, len(layered.layers[0])
     orders = [] if null_seed is None else shuffles(layered, null_seed)
@@ -114,7 +115,7 @@ def measure_layers(
         if progress is not None:
             progress(done / steps)
 
-    defined = [at for at, one in enumerate(measures) if len(layers[0][0]) >= LEAST_EXAMPLES[one]]
+    defined = [at for at, one in enumerate(measures) if len(layers[0][0]) >= one.least_examples]
 
     def all_pairs(factors: list[Factors | None]) -> tuple[Float64Array, Float64Array]:
         """Return distances of shape (measures, K, K) and bounds of shape (measures,)."""

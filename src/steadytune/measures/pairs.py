@@ -64,3 +64,21 @@ def square(pairs: Any) -> NDArray[np.float64]:
     matrix = np.zeros((runs, runs))
     matrix[np.triu_indices(runs, 1)] = values
     return matrix + matrix.T
+
+
+def pair_shares(counts: Any, self_pairs: bool = False) -> NDArray[np.float64]:
+    """Return what every pair of runs i < j counts in the pair mean of resampled runs.
+
+    Args:
+        counts: (R, K) how often each run counts; rows sum to K.
+        self_pairs: Whether the pairs of a run with its own copy, which are at distance 0, count as well.
+
+    Returns:
+        (R, P), for the P = K(K - 1)/2 pairs i < j.
+    """
+    first, second = np.triu_indices(counts.shape[1], 1)
+    pairs = counts[:, first] * counts[:, second]
+    if not pairs.size:
+        return np.asarray(pairs, dtype=np.float64)
+    shares: NDArray[np.float64] = pairs / (len(first) if self_pairs else pairs.sum(axis=1, keepdims=True))
+    return shares

@@ -6,14 +6,19 @@ Every function takes the runs of one cohort on the same N examples. Higher value
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr
 
+from .base import CombinedMeasure, Draw, PairMeasure, PairTable, Seen, Tokens
 from .inputs import Definition, Float64Array, check_definition, check_shape, to_array, to_float64
 from .pairs import square
+from .text import pair_text_disagreements
+from .tokens import pair_token_divergences
 
 # Probabilities stored as bfloat16 are off by up to 2^-8 = .0039 in their sum.
 _SUM_TOLERANCE = 0.005
@@ -203,3 +208,95 @@ def _read_predictions(predictions: Any) -> NDArray[np.int64]:
         raise ValueError(f"predictions must be integers (class numbers, not scores), got the type {classes.dtype}")
     check_shape(classes, "predictions", "(K, N)")
     return classes.astype(np.int64)
+
+
+class _ClassShares(NamedTuple):
+    """Of every class (R, K), the share of the examples that a run puts there; and N."""
+
+    by_class: list[Float64Array]
+    examples: int
+
+
+class _ClassTables:
+    """Which examples each run puts into each class, for kappa on weighted examples."""
+
+    def __init__(self, predictions: Any) -> None:
+        classes = _read_predictions(predictions)
+        self.examples = classes.shape[1]
+        self.tables = [np.equal(classes, label).astype(np.float64) for label in np.unique(classes)]
+
+    def shares(self, weights: Float64Array) -> _ClassShares:
+        """Return them on examples that carry weights (R, N)."""
+        shares = weights / weights.sum(axis=1, keepdims=True)
+        return _ClassShares([shares @ runs.T for runs in self.tables], self.examples)
+
+
+def _beyond_chance(means: Mapping[str, Float64Array], shares: _ClassShares, draw: Draw) -> Float64Array:
+    """Return 1 - kappa (R,), see `fleiss_kappa`."""
+    disagreements = draw.pair_mean(means["disagreement"])
+    if draw.published:
+        return disagreements / (1 - 1 / shares.examples)
+    by_class = [(draw.counts * table).sum(axis=1) / draw.runs for table in shares.by_class]
+    by_chance = np.sum(np.square(by_class), axis=0)
+    # One class throughout is 0/0: full agreement, as `fleiss_kappa` defines it.
+    several = by_chance < 1 - 1e-12
+    return np.where(several, disagreements / np.where(several, 1 - by_chance, 1), 0)
+
+
+def _one_class(seen: Seen) -> str:
+    predictions = seen.outputs.predictions
+    if predictions is None or np.ptp(predictions):
+        return ""
+    return "All runs give one single answer to all examples: kappa is 0/0 and counts as full agreement."
+
+
+def _token_table(tokens: Tokens) -> PairTable:
+    counts = np.asarray(tokens.counts)
+    owners = np.repeat(np.arange(len(counts)), counts)
+    divergences = pair_token_divergences(tokens.logits)
+    sums = np.stack([np.bincount(owners, weights=pair, minlength=len(counts)) for pair in divergences])
+    return PairTable(sums / np.maximum(counts, 1), counts)
+
+
+DISAGREEMENT = PairMeasure(
+    name="disagreement",
+    title="Disagreement",
+    short="disagree",
+    called="disagreement",
+    meaning="Share of the examples on which two runs predict different classes, averaged over all pairs of runs. 0: "
+    "all runs answer alike. Two runs with equal scores may still disagree on many examples.",
+    largest=1.0,
+    preference=1,
+    claimed=True,
+    of={"predictions": pair_disagreements, "generations": pair_text_disagreements},
+)
+
+KAPPA = CombinedMeasure(
+    name="kappa",
+    title="1 − Fleiss’ κ",
+    short="1 − κ",
+    meaning="Disagreement relative to what chance would give for these class frequencies. 0: all runs answer alike; 1: "
+    "they agree as often as independent guesses.",
+    largest=lambda runs, examples: runs / (runs - 1),
+    preference=3,
+    # It repeats disagreement.
+    averaged=False,
+    published="agreement by chance is 1/N, so that it is disagreement once more",
+    doubt=_one_class,
+    of={"predictions": _ClassTables},
+    reads=("disagreement",),
+    sums=_ClassTables.shares,
+    combine=_beyond_chance,
+)
+
+JENSEN_SHANNON = PairMeasure(
+    name="jensen_shannon",
+    title="Jensen–Shannon",
+    short="JSD",
+    called="Jensen-Shannon",
+    meaning="Divergence between the predicted probabilities of two runs, in nats, averaged over examples and pairs. 0: "
+    "the same probabilities; ln 2 ≈ 0.693: certain and contradictory.",
+    largest=math.log(2),
+    preference=2,
+    of={"probabilities": pair_divergences, "tokens": _token_table},
+)

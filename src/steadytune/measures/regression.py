@@ -6,11 +6,14 @@ Every function takes the runs of one cohort on the same N examples. Higher value
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .base import CombinedMeasure, Draw, PairMeasure, Pairs, PairTable, Seen
 from .inputs import Float64Array, to_float64
 from .pairs import square
 
@@ -101,8 +104,7 @@ def correlation_distance(predictions: Any) -> Float64Array:
         array([[0., 2.],
                [2., 0.]])
     """
-    moments = PairMoments(predictions)
-    return square(moments.correlation_distances(np.ones((1, moments.examples)))[0])
+    return PairMoments(predictions).distances()
 
 
 def intraclass_correlation(predictions: Any) -> float:
@@ -163,7 +165,7 @@ def icc_distance(squares: Any, covariances: Any) -> NDArray[np.float64]:
     return np.where((differ == 0) & ~np.isnan(shared), 0.0, found)
 
 
-class PairMoments:
+class PairMoments(Pairs):
     """Covariances and correlations of every pair of runs over weighted examples.
 
     Weights are how often each example counts, so that whole numbers give what repeated examples would.
@@ -206,7 +208,7 @@ class PairMoments:
         )
         return found
 
-    def correlation_distances(self, weights: Float64Array) -> Float64Array:
+    def means(self, weights: Float64Array) -> Float64Array:
         """Return 1 - Pearson's correlation of every pair, see `correlation_distance`.
 
         Args:
@@ -230,3 +232,77 @@ class PairMoments:
         # Rounding alone leads out of the range.
         found: Float64Array = np.where(same, 0.0, np.clip(1 - correlations, 0, 2))
         return found
+
+
+def _squares(numbers: Any) -> PairTable:
+    return PairTable(pair_squared_differences(numbers), root=True)
+
+
+def _icc(means: Mapping[str, Float64Array], covariances: Float64Array, draw: Draw) -> Float64Array:
+    """Return 1 - ICC (R,), see `intraclass_correlation`."""
+    return icc_distance(draw.pair_mean(means["prediction_rmse"] ** 2), draw.pair_mean(covariances))
+
+
+def _largest_icc(runs: int, examples: int) -> float:
+    least = examples * (runs - 1) - runs
+    return runs * (examples - 1) / least if least > 0 else math.inf
+
+
+def _constant(seen: Seen) -> str:
+    numbers = seen.outputs.numbers
+    constant = [run for run, values in enumerate(() if numbers is None else numbers) if np.ptp(values) == 0]
+    if not constant:
+        return ""
+    verb = "predicts" if len(constant) == 1 else "predict"
+    return (
+        f"{seen.named(constant)} {verb} one single number for all examples: its correlation with others is 0/0 and "
+        "counts as none, but as full agreement with a run that predicts the same."
+    )
+
+
+def _one_example(seen: Seen) -> str:
+    return "ICC needs at least two examples, there is 1." if seen.examples < 2 else ""
+
+
+PREDICTION_RMSE = PairMeasure(
+    name="prediction_rmse",
+    title="Pairwise RMSE",
+    short="RMSE",
+    called="pairwise RMSE",
+    meaning="Root mean square difference between the predictions of two runs, averaged over all pairs of runs, in the "
+    "unit of the target: set it beside the SD of the labels. 0: the same predictions. Of regressions alone.",
+    in_units=True,
+    preference=None,
+    claimed=True,
+    of={"numbers": _squares},
+)
+
+PREDICTION_CORRELATION = PairMeasure(
+    name="prediction_correlation",
+    title="1 − Pearson’s r",
+    short="1 − r",
+    called="1 − Pearson",
+    meaning="One minus the correlation between the predictions of two runs, averaged over all pairs of runs. 0: one is "
+    "a rising linear function of the other, though it may be shifted or scaled; 1: unrelated; 2: reversed. Of "
+    "regressions alone.",
+    largest=2.0,
+    preference=None,
+    doubt=_constant,
+    of={"numbers": PairMoments},
+)
+
+ICC = CombinedMeasure(
+    name="icc",
+    title="1 − ICC",
+    short="1 − ICC",
+    meaning="One minus the intraclass correlation ICC(2,1): the differences between runs, shifts among them, relative "
+    "to the spread of the predictions. 0: the same predictions; 1: which example it is explains nothing. Of "
+    "regressions alone.",
+    largest=_largest_icc,
+    preference=None,
+    doubt=_one_example,
+    of={"numbers": PairMoments},
+    reads=("prediction_rmse",),
+    sums=PairMoments.covariances,
+    combine=_icc,
+)

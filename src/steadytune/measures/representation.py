@@ -20,24 +20,24 @@ Cases at the edge, the same for all three measures:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .distances import Measure
+from .base import LayerMeasure
+from .distances import BIASED_CKA, CKA, PROCRUSTES, SVCCA
 from .inputs import Definition, Float64Array, check_definition, to_array
 from .layers import Layered, measure_layers, read_layers, shuffles
 from .pairs import pair_mean
-
-ALL_MEASURES: tuple[Measure, ...] = ("svcca", "procrustes", "linear_cka")
+from .table import layer_measures
 
 
 @dataclass(frozen=True, eq=False)
 class LayerDistances:
-    """The three representation measures at every layer, beside what they score by chance.
+    """Representation measures at every layer, beside what they score by chance.
 
     Attributes:
-        distances: "svcca", "procrustes", "linear_cka" -> shape (L, K, K), symmetric, with a zero diagonal.
+        distances: "svcca", "procrustes", "cka" -> shape (L, K, K), symmetric, with a zero diagonal.
         nulls: The same names -> shape (L,), as `permutation_null` returns them.
         bounds: The same names -> shape (L,): how far a distance or a null may be from its exact value, at most. 0
             without a tolerance.
@@ -83,7 +83,7 @@ def svcca(representations: Any, definition: Definition = "corrected") -> Float64
     """
     check_definition(definition)
     layered = read_layers(representations)
-    return _unstack(measure_layers(layered, ["svcca"], published=definition == "published").distances[0], layered)
+    return _unstack(measure_layers(layered, [SVCCA], published=definition == "published").distances[0], layered)
 
 
 def procrustes(representations: Any) -> Float64Array:
@@ -116,7 +116,7 @@ def procrustes(representations: Any) -> Float64Array:
                [0.5, 0. ]])
     """
     layered = read_layers(representations)
-    return _unstack(measure_layers(layered, ["procrustes"]).distances[0], layered)
+    return _unstack(measure_layers(layered, [PROCRUSTES]).distances[0], layered)
 
 
 def linear_cka(representations: Any, unbiased: bool = True) -> Float64Array:
@@ -153,43 +153,48 @@ def linear_cka(representations: Any, unbiased: bool = True) -> Float64Array:
                [1.5, 0. ]])
     """
     layered = read_layers(representations)
-    return _unstack(measure_layers(layered, ["linear_cka" if unbiased else "biased_cka"]).distances[0], layered)
+    return _unstack(measure_layers(layered, [CKA if unbiased else BIASED_CKA]).distances[0], layered)
 
 
-def representation_distances(representations: Any, *, threads: int | None = None) -> dict[str, Float64Array]:
-    """Return all three measures, with their default definitions, from a single factorisation.
+def representation_distances(
+    representations: Any, measures: Sequence[LayerMeasure] | None = None, *, threads: int | None = None
+) -> dict[str, Float64Array]:
+    """Return all measures of representations, with their default definitions, from a single factorisation.
 
     Args:
         representations: Hidden states in a form that the module names.
+        measures: Which; all that there are where it is left out.
         threads: As for `layer_distances`.
 
     Returns:
-        The results of `svcca`, `procrustes` and `linear_cka` under these names.
+        Measure -> distances: "svcca", "procrustes", "cka", and those of other packages.
 
     Raises:
         ValueError: If the shapes do not fit together or a value is NaN or infinite.
 
     Example:
         >>> sorted(representation_distances([[[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [1.0, 1.0]]]))
-        ['linear_cka', 'procrustes', 'svcca']
+        ['cka', 'procrustes', 'svcca']
     """
-    layered = read_layers(representations)
-    distances = measure_layers(layered, ALL_MEASURES, threads=threads).distances
-    return {name: _unstack(by_layer, layered) for name, by_layer in zip(ALL_MEASURES, distances, strict=True)}
+    layered, asked = read_layers(representations), layer_measures() if measures is None else measures
+    distances = measure_layers(layered, asked, threads=threads).distances
+    return {one.name: _unstack(by_layer, layered) for one, by_layer in zip(asked, distances, strict=True)}
 
 
 def layer_distances(
     representations: Any,
+    measures: Sequence[LayerMeasure] | None = None,
     *,
     null_seed: int = 0,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
     tolerance: float = 0.0,
 ) -> LayerDistances:
-    """Return all three measures at every layer, and their permutation nulls, from a single factorisation.
+    """Return all measures at every layer, and their permutation nulls, from a single factorisation.
 
     Args:
         representations: Hidden states in a form that the module names; a single layer counts as a stack of one.
+        measures: Which; all that there are where it is left out.
         null_seed: Seed of the shuffles, as for `permutation_null`.
         threads: How many threads share the work, each with one thread of the linear algebra library; by default one
             per processor.
@@ -215,15 +220,16 @@ def layer_distances(
     """
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be 0 or more, got {tolerance}")
+    asked = layer_measures() if measures is None else measures
     found = measure_layers(
         read_layers(representations),
-        ALL_MEASURES,
+        asked,
         null_seed=null_seed,
         threads=threads,
         progress=progress,
         tolerance=tolerance,
     )
-    return LayerDistances(*(dict(zip(map(str, ALL_MEASURES), part, strict=True)) for part in found))
+    return LayerDistances(*(dict(zip([one.name for one in asked], part, strict=True)) for part in found))
 
 
 def permutation_null(measure: Callable[[Any], Float64Array], representations: Any, seed: int = 0) -> Any:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .inputs import Definition, check_definition, to_float64
+from .base import Draw, SpreadMeasure
+from .inputs import Definition, Float64Array, check_definition, to_float64
 
 
 def score_spread(scores: Any, definition: Definition = "corrected") -> float:
@@ -42,3 +43,38 @@ def score_spread(scores: Any, definition: Definition = "corrected") -> float:
     if len(values) < 2:
         return float("nan")
     return float(np.std(values, ddof=1 if definition == "corrected" else 0))
+
+
+def drawn_spread(scores: Float64Array, draw: Draw) -> Float64Array:
+    """Return the standard deviation of resampled runs.
+
+    The pairs of a run with its own copy are left out: with s^2 the mean of (s_i - s_j)^2 / 2 over the other pairs, it
+    is s. "published" divides by K, with these pairs.
+
+    Args:
+        scores: (R, K), or (1, K).
+        draw: R draws of the K runs.
+
+    Returns:
+        (R,).
+    """
+    counts, runs = draw.counts, draw.runs
+    mean = (counts * scores).sum(axis=1) / runs
+    squares = (counts * (scores - mean[:, None]) ** 2).sum(axis=1)
+    if draw.published:
+        return np.asarray(np.sqrt(squares / runs))
+    return np.asarray(np.sqrt(runs * squares / (runs**2 - (counts**2).sum(axis=1))))
+
+
+SD = SpreadMeasure(
+    name="sd",
+    title="Score SD",
+    short="SD",
+    called="score SD",
+    meaning="Standard deviation of the score over the runs, in its unit. 0: every run scores the same, which does not "
+    "mean that they answer alike.",
+    preference=0,
+    published="the variance is divided by K, not by K - 1",
+    spread=score_spread,
+    drawn=drawn_spread,
+)

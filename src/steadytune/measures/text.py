@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .base import PairMeasure
 from .inputs import Float64Array
 from .pairs import square
 
@@ -203,3 +204,15 @@ def _by_example(generations: Any) -> list[tuple[str, ...]]:
             if not isinstance(text, str):
                 raise ValueError(f"generations must be strings, got {type(text).__name__} in run {run}, row {example}")
     return [tuple(text.strip() for text in texts) for texts in zip(*runs, strict=True)]
+
+
+CHRF = PairMeasure(
+    name="chrf",
+    title="1 − chrF",
+    short="1 − chrF",
+    meaning="One minus the overlap of the character n-grams of two runs’ texts (chrF), averaged over examples and "
+    "pairs. 0: the same texts; 1: no n-gram in common. Of generated texts alone.",
+    largest=1.0,
+    preference=None,
+    of={"generations": pair_chrf_distances},
+)

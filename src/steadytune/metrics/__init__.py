@@ -4,14 +4,13 @@ Shares (accuracy, F1, exact match) lie in [0, 1], correlations in [-1, 1], both 
 are shown as they are, and the lower the better. Outputs that are not finite make every score NaN.
 """
 
-from steadytune.metrics.base import Answers, Metric, Scale, Scores
+from steadytune.metrics.base import Answers, Metric, Scale, Scores, mean_of, ratio
 from steadytune.metrics.scoring import Scored, constant_score, score
 from steadytune.metrics.table import (
     METRICS,
     NATURAL,
-    TEXT_METRICS,
-    find_metric,
     is_score,
+    known_metric,
     plain_name,
     preferred,
     recorded,
@@ -20,17 +19,18 @@ from steadytune.metrics.table import (
 __all__ = [
     "METRICS",
     "NATURAL",
-    "TEXT_METRICS",
     "Answers",
     "Metric",
     "Scale",
     "Scored",
     "Scores",
     "constant_score",
-    "find_metric",
     "is_score",
+    "known_metric",
+    "mean_of",
     "plain_name",
     "preferred",
+    "ratio",
     "recorded",
     "score",
 ]

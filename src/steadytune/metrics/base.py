@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -161,32 +161,38 @@ class Metric(Scale):
         function: Answers -> what scores them under weights on the examples. A weight counts how often an example was
             drawn, so that a score equals the plain one of the examples repeated so often.
         kinds: Kinds of answers that it is defined for.
-        needs: Attributes of `Answers` that it reads.
+        needs: Attributes of `Answers` that it reads; where that depends on the kind, kind -> attributes.
         binary: It speaks of one class against the others: there are two, or one was chosen.
         title: As a table has it.
+        constant: The best constant answer: "mode" is the most frequent class, or of a regression the mean of the
+            targets; "shares" the shares of the classes, "median" the median of the targets.
     """
 
     function: Callable[[Answers], Scores] = lambda answers: lambda weights: weights
     kinds: tuple[str, ...] = ("classification",)
-    needs: tuple[str, ...] = ()
+    needs: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
     binary: bool = False
     title: str = ""
+    constant: Literal["mode", "shares", "median"] = "mode"
 
-    @property
-    def grouped(self) -> bool:
-        """Whether it scores questions: weights must then be the same within a question."""
-        return "questions" in self.needs
+    def needs_of(self, kind: str) -> tuple[str, ...]:
+        """Return the attributes of `Answers` that it reads of answers of a kind."""
+        return self.needs if isinstance(self.needs, tuple) else self.needs.get(kind, ())
+
+    def grouped(self, kind: str) -> bool:
+        """Tell whether it scores questions: weights must then be the same within a question."""
+        return "questions" in self.needs_of(kind)
 
     @property
     def has_positive(self) -> bool:
         """Whether a class is the positive one."""
-        return "positive_class" in self.needs
+        return any("positive_class" in self.needs_of(kind) for kind in self.kinds)
 
     def missing(self, answers: Answers) -> str | None:
         """Return what answers lack to be scored so, or None."""
         if answers.kind not in self.kinds:
             return f"a {' or '.join(self.kinds)} task, not {answers.kind}"
-        for name in self.needs:
+        for name in self.needs_of(answers.kind):
             if getattr(answers, name, None) is None:
                 return name
         if self.binary and answers.classes != 2 and answers.positive is None:
@@ -221,3 +227,15 @@ def mean_of(worth: Any) -> Scores:
     """Score by the mean of what each example is worth, (K, N)."""
     table = np.asarray(worth, dtype=np.float64)
     return lambda weights: weights @ table.T / weights.sum(axis=1, keepdims=True)
+
+
+def share(name: str, function: Callable[[Answers], Scores], kinds: tuple[str, ...], *needs: str, **more: Any) -> Metric:
+    """Declare a metric that lies in [0, 1], the higher the better, unless `more` says otherwise."""
+    facts: dict[str, Any] = {"unit": "points", "lowest": 0.0, "highest": 1.0, "higher_is_better": True}
+    return Metric(name, function=function, kinds=kinds, **({"needs": needs} | facts | more))
+
+
+CORRELATION = {"lowest": -1.0}
+ERROR = {"unit": "", "highest": None, "higher_is_better": False}
+CLASSES, DISCRETE, TARGETS = ("classification",), ("classification", "choice"), ("regression",)
+PREDICTED = ("predictions", "labels")

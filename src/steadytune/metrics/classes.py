@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadytune.metrics.base import Answers, Float64Array, Scores, mean_of, ratio
+from steadytune.metrics.base import (
+    CLASSES,
+    CORRELATION,
+    DISCRETE,
+    PREDICTED,
+    Answers,
+    Float64Array,
+    Scores,
+    mean_of,
+    ratio,
+    share,
+)
 
 
 def accuracy(answers: Answers) -> Scores:
@@ -95,3 +106,16 @@ def _counts(answers: Answers, label: int, weights: Float64Array) -> tuple[Float6
     predicted, labelled = np.asarray(answers.predictions) == label, np.asarray(answers.labels) == label
     tables = (predicted & labelled, predicted, np.atleast_2d(labelled))
     return tuple(weights @ table.T.astype(np.float64) for table in tables)
+
+
+_POSITIVE = (*PREDICTED, "positive_class")
+ACCURACY = share("accuracy", accuracy, DISCRETE, *PREDICTED)
+F1 = share("f1", f1, CLASSES, *_POSITIVE, binary=True, title="F1")
+F1_MACRO = share("f1_macro", f1_macro, CLASSES, *PREDICTED, title="macro F1")
+F1_WEIGHTED = share("f1_weighted", f1_weighted, CLASSES, *PREDICTED, title="weighted F1")
+# With one label per example every false positive is another class's false negative, so it is the accuracy.
+F1_MICRO = share("f1_micro", accuracy, CLASSES, *PREDICTED, title="micro F1")
+BALANCED_ACCURACY = share("balanced_accuracy", balanced_accuracy, CLASSES, *PREDICTED)
+MATTHEWS = share("matthews", matthews, CLASSES, *PREDICTED, **CORRELATION, title="Matthews' correlation")
+# MultiRC's F1 over all answers is the binary F1; the name is the one its papers report.
+F1A = share("f1a", f1, CLASSES, *_POSITIVE, "questions", binary=True, title="F1 of answers")

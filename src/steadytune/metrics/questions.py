@@ -10,10 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadytune.metrics.base import Answers, Float64Array, Scores, ratio
+from steadytune.metrics.base import (
+    CLASSES,
+    Answers,
+    Float64Array,
+    Scores,
+    ratio,
+    share,
+)
 
 
-def exact_match(answers: Answers) -> Scores:
+def all_right(answers: Answers) -> Scores:
     """Share of the questions of which every example is answered right."""
     question, first = _questions(answers)
     wrong = np.asarray(answers.predictions) != np.asarray(answers.labels)
@@ -54,3 +61,8 @@ def _mean(worth: Float64Array, first: NDArray[np.int64]) -> Scores:
         return ratio(counted @ worth.T, counted.sum(axis=1, keepdims=True))
 
     return scores
+
+
+_RANKED = ("outputs", "labels", "questions")
+RECORD_F1 = share("record_f1", record_f1, CLASSES, *_RANKED, "credit", binary=True)
+RECORD_EM = share("record_em", record_em, CLASSES, *_RANKED, binary=True)

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadytune.metrics.base import Answers, Float64Array, Scores, mean_of, ratio
+from steadytune.metrics.base import (
+    CLASSES,
+    DISCRETE,
+    ERROR,
+    Answers,
+    Float64Array,
+    Scores,
+    mean_of,
+    ratio,
+    share,
+)
 
 _OfClass = Callable[[Float64Array, NDArray[np.bool_], Float64Array], Float64Array]
 
@@ -82,3 +92,9 @@ def _precision(values: Float64Array, positive: NDArray[np.bool_], weights: Float
 
 def _divided(above: Float64Array, below: Float64Array) -> Float64Array:
     return np.where(below > 0, ratio(above, below), np.nan)
+
+
+_RANKED = ("probabilities", "labels", "positive_class")
+ROC_AUC = share("roc_auc", roc_auc, CLASSES, *_RANKED, title="ROC AUC")
+AVERAGE_PRECISION = share("average_precision", average_precision, CLASSES, *_RANKED)
+LOG_LOSS = share("log_loss", log_loss, DISCRETE, "log_probabilities", "labels", **ERROR, constant="shares")

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from steadytune.errors import UserError
+from steadytune.errors import UserError, unknown_name
 from steadytune.metrics.base import Answers, Float64Array, Metric, Scale
 from steadytune.metrics.positive import default_positive, find_positive
 from steadytune.metrics.table import (
     METRICS,
     NATURAL,
-    TEXT_METRICS,
-    find_metric,
     is_score,
+    known_metric,
     plain_name,
     preferred,
     recorded,
@@ -87,7 +86,7 @@ def score(
         notes += found.notes
     else:
         answers, why = _with_positive(name, answers, label_names)
-        found = _computed(find_metric(name, answers.kind), answers)
+        found = _computed(METRICS[name], answers)
         notes += _named_positive(found, label_names, why)
     if found.positive is None:
         notes += _unused(positive, found.metric)
@@ -113,18 +112,18 @@ def constant_score(metric: Metric, answers: Answers) -> float | None:
         return None
     labels = np.asarray(answers.labels)
     if answers.kind == "regression":
-        value = np.median(labels) if metric.name == "mae" else np.mean(labels)
+        value = np.median(labels) if metric.constant == "median" else np.mean(labels)
         one = replace(answers, logits=np.full((1, len(labels), 1), float(value)))
         return 0.0 if metric.lowest == -1 else float(metric.plain(one, len(labels))[0])
     counts = np.bincount(labels.astype(np.int64), minlength=max(2, answers.classes))
-    row = counts / counts.sum() if metric.name == "log_loss" else np.eye(len(counts))[counts.argmax()]
+    row = counts / counts.sum() if metric.constant == "shares" else np.eye(len(counts))[counts.argmax()]
     one = replace(answers, logits=None, given_predictions=None, given_probabilities=np.tile(row, (1, len(labels), 1)))
     return float(metric.plain(one, len(labels))[0])
 
 
 def computable(name: str, answers: Answers) -> Metric | None:
     """Return the metric of that name, whatever the prefix, where it follows from the answers; else None."""
-    found = (TEXT_METRICS if answers.kind == "generation" else METRICS).get(plain_name(name))
+    found = known_metric(name)
     return found if found is not None and found.missing(answers) is None else None
 
 
@@ -132,21 +131,22 @@ def _chosen(answers: Answers, runs: Sequence[str], held: Mapping[str, Any], aske
     natural = next((name for name in NATURAL.get(answers.kind, ()) if computable(name, answers)), None)
     if asked is None:
         best = preferred(list(held), answers.kind)
-        losing = best is None or recorded(best, answers.kind).higher_is_better is False
+        losing = best is None or recorded(best).higher_is_better is False
         # Of a regression an error may be all that was recorded, but a loss of classes is no score where there is one.
         return natural if natural is not None and losing else best
     if asked in held:
         return asked
     if (same := [name for name in held if plain_name(name) == plain_name(asked)]) != []:
         return same[0]
-    table = TEXT_METRICS if answers.kind == "generation" else METRICS
-    if asked not in table and plain_name(asked) in table:
+    if plain_name(asked) in METRICS:
         asked = plain_name(asked)
-    if asked not in table and any(map(is_score, held)):
+    if asked not in METRICS and any(map(is_score, held)):
         raise UserError(f"no score '{asked}' is recorded in every run, only {', '.join(filter(is_score, held))}")
-    missing = find_metric(asked, answers.kind).missing(answers)
+    if asked not in METRICS:
+        raise unknown_name("metric", asked, [name for name, one in METRICS.items() if answers.kind in one.kinds])
+    missing = METRICS[asked].missing(answers)
     if missing is not None:
-        offered = [*filter(is_score, held), *(name for name in table if computable(name, answers))]
+        offered = [*filter(is_score, held), *(name for name in METRICS if computable(name, answers))]
         instead = f"; these can be had: {', '.join(offered)}" if offered else ""
         where = f"{runs[0]}: " if runs else ""
         raise UserError(f"{where}metric '{asked}' needs {missing}, and no score of that name is recorded{instead}")
@@ -163,7 +163,7 @@ def _other_scores(name: str, held: Mapping[str, Any], asked: str | None) -> list
 
 
 def _with_positive(name: str, answers: Answers, names: Sequence[str] | None) -> tuple[Answers, str]:
-    metric = find_metric(name, answers.kind)
+    metric = METRICS[name]
     if not metric.has_positive or answers.positive is not None or answers.classes != 2:
         return answers, ""
     number, why = default_positive(names, answers.labels)
@@ -207,7 +207,7 @@ def _agreed(
             if metric.name not in (plain_name(name), name):
                 notes.append(f"The recorded {name} is the {metric.name} of predictions and labels.")
             return _with_notes(found, notes)
-    values, notes = in_fractions(recorded(name, answers.kind), values, runs)
+    values, notes = in_fractions(recorded(name), values, runs)
     # A class that was only tried, to see whether it gives the recorded scores, stands for none where it does not.
     chosen = [candidate for candidate in candidates if candidate[2] != _FITS]
     if plain_name(name) == UNNAMED or not chosen:
@@ -251,7 +251,7 @@ def _candidates(name: str, answers: Answers, names: Sequence[str] | None) -> lis
     for metric_name, positive in tries:
         given = replace(answers, positive=positive)
         why = _FITS if positive is not None and answers.positive is None else ""
-        metric = (TEXT_METRICS if answers.kind == "generation" else METRICS).get(metric_name)
+        metric = known_metric(metric_name)
         if metric is not None and positive is None:
             given, why = _with_positive(metric_name, given, names)
         if metric is not None and metric.missing(given) is None:

@@ -3,64 +3,47 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from steadytune.errors import unknown_name
-from steadytune.metrics import classes, questions, ranking, targets, texts
-from steadytune.metrics.base import Answers, Metric, Scale, Scores
-
-_DISCRETE = ("classification", "choice")
-_CLASSES = ("classification",)
-_TARGETS = ("regression",)
-_TEXTS = ("generation",)
-_PREDICTIONS = ("predictions", "labels")
-_POSITIVE = (*_PREDICTIONS, "positive_class")
-_RANKED = ("probabilities", "labels", "positive_class")
+from steadytune.metrics.base import Metric, Scale
+from steadytune.registry import Registry
 
 
-def _metric(
-    name: str, function: Callable[[Answers], Scores], kinds: tuple[str, ...], *needs: str, **more: Any
-) -> Metric:
-    facts: dict[str, Any] = {"unit": "points", "lowest": 0.0, "highest": 1.0, "higher_is_better": True}
-    return Metric(name, function=function, kinds=kinds, needs=needs, **(facts | more))
+def _check(name: str, given: Any) -> str:
+    return "" if isinstance(given, Metric) and given.name == name else f"is not a Metric with name = {name!r}"
 
 
-_CORRELATION = {"lowest": -1.0}
-_ERROR = {"unit": "", "highest": None, "higher_is_better": False}
-
-_EVERY = (
-    _metric("accuracy", classes.accuracy, _DISCRETE, *_PREDICTIONS),
-    _metric("f1", classes.f1, _CLASSES, *_POSITIVE, binary=True, title="F1"),
-    _metric("f1_macro", classes.f1_macro, _CLASSES, *_PREDICTIONS, title="macro F1"),
-    _metric("f1_weighted", classes.f1_weighted, _CLASSES, *_PREDICTIONS, title="weighted F1"),
-    # With one label per example every false positive is another class's false negative, so it is the accuracy.
-    _metric("f1_micro", classes.accuracy, _CLASSES, *_PREDICTIONS, title="micro F1"),
-    _metric("balanced_accuracy", classes.balanced_accuracy, _CLASSES, *_PREDICTIONS),
-    _metric("matthews", classes.matthews, _CLASSES, *_PREDICTIONS, **_CORRELATION, title="Matthews' correlation"),
-    _metric("roc_auc", ranking.roc_auc, _CLASSES, *_RANKED, title="ROC AUC"),
-    _metric("average_precision", ranking.average_precision, _CLASSES, *_RANKED),
-    _metric("log_loss", ranking.log_loss, _DISCRETE, "log_probabilities", "labels", **_ERROR),
-    _metric("pearson", targets.pearson, _TARGETS, "logits", "labels", **_CORRELATION, title="Pearson's correlation"),
-    _metric("spearman", targets.spearman, _TARGETS, "logits", "labels", **_CORRELATION, title="Spearman's correlation"),
-    _metric("mse", targets.mse, _TARGETS, "logits", "labels", **_ERROR, title="mean squared error"),
-    _metric("rmse", targets.rmse, _TARGETS, "logits", "labels", **_ERROR, title="RMSE"),
-    _metric("mae", targets.mae, _TARGETS, "logits", "labels", **_ERROR, title="mean absolute error"),
-    _metric("r2", targets.r2, _TARGETS, "logits", "labels", lowest=None, title="R2"),
-    # MultiRC's F1 over all answers is the binary F1; the name is the one its papers report.
-    _metric("f1a", classes.f1, _CLASSES, *_POSITIVE, "questions", binary=True, title="F1 of answers"),
-    _metric("exact_match", questions.exact_match, _CLASSES, *_PREDICTIONS, "questions"),
-    _metric("record_f1", questions.record_f1, _CLASSES, "outputs", "labels", "questions", "credit", binary=True),
-    _metric("record_em", questions.record_em, _CLASSES, "outputs", "labels", "questions", binary=True),
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    {
+        "accuracy": "metrics.classes:ACCURACY",
+        "f1": "metrics.classes:F1",
+        "f1_macro": "metrics.classes:F1_MACRO",
+        "f1_weighted": "metrics.classes:F1_WEIGHTED",
+        "f1_micro": "metrics.classes:F1_MICRO",
+        "balanced_accuracy": "metrics.classes:BALANCED_ACCURACY",
+        "matthews": "metrics.classes:MATTHEWS",
+        "roc_auc": "metrics.ranking:ROC_AUC",
+        "average_precision": "metrics.ranking:AVERAGE_PRECISION",
+        "log_loss": "metrics.ranking:LOG_LOSS",
+        "pearson": "metrics.targets:PEARSON",
+        "spearman": "metrics.targets:SPEARMAN",
+        "mse": "metrics.targets:MSE",
+        "rmse": "metrics.targets:RMSE",
+        "mae": "metrics.targets:MAE",
+        "r2": "metrics.targets:R2",
+        "f1a": "metrics.classes:F1A",
+        "exact_match": "metrics.texts:EXACT_MATCH",
+        "record_f1": "metrics.questions:RECORD_F1",
+        "record_em": "metrics.questions:RECORD_EM",
+        "chrf": "metrics.texts:CHRF",
+    },
+    _check,
+    # A score of which nobody says what it is.
+    reserved=("score",),
 )
-METRICS = {metric.name: metric for metric in _EVERY}
-"""Of classes, choices and targets."""
-
-_OF_TEXTS = (
-    _metric("exact_match", texts.exact_match, _TEXTS, "texts", "references"),
-    _metric("chrf", texts.chrf, _TEXTS, "texts", "references", title="chrF"),
-)
-TEXT_METRICS = {metric.name: metric for metric in _OF_TEXTS}
+"""All metrics that can be computed, by name."""
 
 NATURAL: dict[str, tuple[str, ...]] = {
     "classification": (
@@ -110,26 +93,18 @@ _NO_SCORE = re.compile(
 )
 
 
-def find_metric(name: str, kind: str | None = None) -> Metric:
-    """Return a metric by name.
-
-    Args:
-        name: As in `METRICS` or `TEXT_METRICS`.
-        kind: What it shall score; "generation" for texts.
-
-    Raises:
-        UserError: There is none of that name.
-    """
-    table = TEXT_METRICS if kind == "generation" else METRICS
-    if name in table:
-        return table[name]
-    if kind is None and name in TEXT_METRICS:
-        return TEXT_METRICS[name]
-    raise unknown_name("metric", name, table)
+def known_metric(name: str) -> Metric | None:
+    """Return the metric that a recorded score is named after, whatever the prefix; None where there is none."""
+    short = plain_name(name)
+    if short not in METRICS:
+        return None
+    return METRICS[short]
 
 
 def plain_name(name: str) -> str:
     """Return the name of a recorded score without the prefix of its split, as the tables here have it."""
+    if name in METRICS:
+        return name
     short = name.strip().lower().replace("-", "_").replace(" ", "_")
     while (cut := _PREFIX.sub("", short)) != short:
         short = cut
@@ -141,14 +116,12 @@ def is_score(name: str) -> bool:
     return _NO_SCORE.search(plain_name(name)) is None
 
 
-def recorded(name: str, kind: str | None = None) -> Scale:
+def recorded(name: str) -> Scale:
     """Return what is known of a score that somebody computed, under the name that they gave it.
 
     A name that nobody knows has no unit, range or direction.
     """
-    short = plain_name(name)
-    table = TEXT_METRICS if kind == "generation" else METRICS
-    known = table.get(short) or METRICS.get(short) or TEXT_METRICS.get(short)
+    short, known = plain_name(name), known_metric(name)
     if known is not None:
         return Scale(name, known.unit, known.lowest, known.highest, known.higher_is_better)
     if short in _SHARES:
@@ -175,7 +148,7 @@ def preferred(names: Sequence[str], kind: str) -> str | None:
         short = plain_name(name)
         if short in natural:
             return 0, natural.index(short)
-        better = recorded(name, kind).higher_is_better
+        better = recorded(name).higher_is_better
         return (1 if better or name == "score" else 3 if better is False else 2), 0
 
     chosen = sorted((name for name in names if is_score(name)), key=rank)

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from steadytune.metrics.base import Answers, Float64Array, Scores, mean_of, ratio
+from steadytune.metrics.base import (
+    CORRELATION,
+    ERROR,
+    TARGETS,
+    Answers,
+    Float64Array,
+    Scores,
+    mean_of,
+    ratio,
+    share,
+)
 
 
 def mse(answers: Answers) -> Scores:
@@ -82,3 +92,12 @@ def _correlation(weights: Float64Array, first: Float64Array, second: Float64Arra
 def _no_spread(values: Float64Array) -> float:
     """What rounding leaves of constant values is no spread."""
     return float((1e-14 * np.abs(values).max()) ** 2)
+
+
+_NUMBERS = ("logits", "labels")
+PEARSON = share("pearson", pearson, TARGETS, *_NUMBERS, **CORRELATION, title="Pearson's correlation")
+SPEARMAN = share("spearman", spearman, TARGETS, *_NUMBERS, **CORRELATION, title="Spearman's correlation")
+MSE = share("mse", mse, TARGETS, *_NUMBERS, **ERROR, title="mean squared error")
+RMSE = share("rmse", rmse, TARGETS, *_NUMBERS, **ERROR, title="RMSE")
+MAE = share("mae", mae, TARGETS, *_NUMBERS, **ERROR, title="mean absolute error", constant="median")
+R2 = share("r2", r2, TARGETS, *_NUMBERS, lowest=None, title="R2")

@@ -1,4 +1,7 @@
-"""Metrics of generated texts against references. Of several references that are all right, the closest counts."""
+"""Metrics of generated texts against references. Of several references that are all right, the closest counts.
+
+Exact match is one metric of texts and of questions: each is right as a whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from steadytune.metrics.base import Answers, Scores, mean_of
+from steadytune.metrics.base import (
+    CLASSES,
+    PREDICTED,
+    Answers,
+    Scores,
+    mean_of,
+    share,
+)
+from steadytune.metrics.questions import all_right
 
 
-def exact_match(answers: Answers) -> Scores:
+def _equal_texts(answers: Answers) -> Scores:
     """Share of the texts that equal a reference, but for white space at both ends."""
     allowed = [{one.strip() for one in alternatives} for alternatives in _references(answers)]
     texts: Any = answers.texts
@@ -35,3 +46,18 @@ def _closest(texts: Any, references: list[tuple[str, ...]]) -> Any:
     # A row with fewer references repeats its last one.
     columns = [[one[min(place, len(one) - 1)] for one in references] for place in range(most)]
     return np.max([sentence_chrf(texts, column) for column in columns], axis=0)
+
+
+def exact_match(answers: Answers) -> Scores:
+    """Share of the texts that equal a reference; of classes, of the questions that are answered right throughout."""
+    return _equal_texts(answers) if answers.kind == "generation" else all_right(answers)
+
+
+_TEXTS = ("texts", "references")
+EXACT_MATCH = share(
+    "exact_match",
+    exact_match,
+    (*CLASSES, "generation"),
+    needs={"classification": (*PREDICTED, "questions"), "generation": _TEXTS},
+)
+CHRF = share("chrf", chrf, ("generation",), *_TEXTS, title="chrF")

@@ -22,7 +22,8 @@ class RunArrays:
         probabilities: (N, C).
         predictions: (N,) class numbers, where there are neither logits nor probabilities.
         labels: (N,), class numbers or for a regression targets.
-        representations: (L, rows, D) or (rows, D); a row is an example, for "choice" a candidate.
+        representations: (L, rows, D); those given as (rows, D) become one layer. A row is an example, for "choice" a
+            candidate.
         generations: N texts.
         references: N texts, or tuples of texts of which any will do.
         token_logits: (T, V), see `Cohort`.
@@ -48,6 +49,10 @@ class RunArrays:
     ids: Sequence[str] | None = None
     texts: Sequence[str] | None = None
 
+    def __post_init__(self) -> None:
+        if self.representations is not None and self.representations.ndim == 2:
+            object.__setattr__(self, "representations", self.representations[None])
+
     @property
     def outputs(self) -> NDArray[Any] | None:
         """Logits, or else probabilities."""
@@ -62,7 +67,7 @@ class RunArrays:
         elif self.predictions is not None:
             sizes["predictions of shape"] = self.predictions.shape
         if self.representations is not None:
-            layers, rows = (1, *self.representations.shape)[-3:-1]
+            layers, rows = self.representations.shape[:2]
             sizes["layers of representations:"] = layers
             sizes["rows of representations:"] = rows
         if self.generations is not None:

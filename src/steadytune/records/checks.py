@@ -147,7 +147,7 @@ def check_run(run: RunArrays, kind: Kind) -> None:
         if run.groups is not None:
             _check_groups(run.groups)
         states = run.representations
-        if states is not None and (states.ndim not in (2, 3) or not states.size):
+        if states is not None and (states.ndim != 3 or not states.size):
             raise ValueError(f"representations must be (layers, examples, width), not {states.shape}")
         if run.generations is not None:
             _check_texts(run.generations, run.references)
@@ -253,9 +253,9 @@ def _check_classes(name: str, outputs: NDArray[Any], run: RunArrays, kind: Kind)
 
 
 def _check_rows(name: str, outputs: NDArray[Any], representations: NDArray[Any] | None, kind: Kind) -> None:
-    if representations is None or representations.ndim not in (2, 3):
+    if representations is None or representations.ndim != 3:
         return
-    rows, examples = representations.shape[-2], len(outputs)
+    rows, examples = representations.shape[1], len(outputs)
     if rows != examples * (outputs.shape[1] if kind == "choice" else 1):
         raise ValueError(
             f"representations must be (layers, {examples}, width), with a row for each row of {name}, "

@@ -109,7 +109,7 @@ class Cohort(Shown):
             says so.
         labels: (N,), or None.
         representations: K arrays (L, rows, D) of hidden states after each block, or None; a row is an example, and of a
-            multiple-choice task a candidate.
+            multiple-choice task a candidate. Those given as (rows, D) become one layer.
         seeds: K names of the runs, all different.
         failed: (K,) whether a run scores no better than `majority_score`; None when that is unknown.
         majority_score: What always giving one answer scores, or None.
@@ -202,6 +202,8 @@ class Cohort(Shown):
         for one in each:
             check_run(one, self.kind)
         check_same_shapes(each)
+        if "representations" in fields:
+            fields["representations"] = tuple(one.representations for one in each)
         outputs = [name for name in _OUTPUTS if name in fields]
         stacked: dict[str, Any] = dict.fromkeys(_OUTPUTS)
         stacked |= {name: np.stack(fields[name]) for name in outputs[:1]}
@@ -398,7 +400,7 @@ class Cohort(Shown):
     @property
     def scale(self) -> Scale:
         """Unit, range and direction of the scores."""
-        return recorded(self.metric, self.kind)
+        return recorded(self.metric)
 
     @property
     def metric_name(self) -> str:

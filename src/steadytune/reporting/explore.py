@@ -15,7 +15,8 @@ from steadytune.analysis.failures import failed_runs
 from steadytune.analysis.flips import FlipSummary, answer_name, cohort_votes, is_right, right_answers, summarize_flips
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.sentences import runs_noun
-from steadytune.reporting.naming import MEASURES, called, count, number, shortened
+from steadytune.measures import MEASURES
+from steadytune.reporting.naming import called, count, number, shortened
 
 Data = dict[str, Any]
 Texts = Mapping[str, Mapping[str, Any]]

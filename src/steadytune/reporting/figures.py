@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
-from steadytune.analysis.profile import REPRESENTATION_MEASURES, Profile
+from steadytune.analysis.profile import Profile
 from steadytune.analysis.value import Value
+from steadytune.measures import MEASURES, layer_measures
 from steadytune.metrics import Scale
-from steadytune.reporting.naming import MEASURES, called, interval, known, number
+from steadytune.reporting.naming import called, interval, known, number
 
 Figure = dict[str, Any]
 
@@ -51,7 +52,7 @@ def layer_figures(profiles: Sequence[Profile], styles: dict[str, Look]) -> dict[
         Measure -> figure; a measure that no cohort determines is absent.
     """
     figures = {}
-    for measure in REPRESENTATION_MEASURES:
+    for measure in (one.name for one in layer_measures()):
         lines = [(profile, _by_layer(profile, measure)) for profile in profiles]
         lines = [(profile, values) for profile, values in lines if values]
         if not lines:

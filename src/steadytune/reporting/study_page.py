@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from steadytune.analysis.comparison.compare import Comparison, Row
 from steadytune.analysis.comparison.verdict import Statement, first_notes
 from steadytune.analysis.grouping import size_words
-from steadytune.analysis.sentences import capital
+from steadytune.analysis.sentences import capital, listed
 from steadytune.analysis.validity.validate import Validation
+from steadytune.measures import MEASURES
 from steadytune.reporting import explore
 from steadytune.reporting.blocks import (
     Block,
@@ -30,7 +31,7 @@ from steadytune.reporting.blocks import (
     Text,
 )
 from steadytune.reporting.figures import Look, layer_figures, looks
-from steadytune.reporting.naming import MEASURES, called, count
+from steadytune.reporting.naming import called, count
 from steadytune.reporting.scores import scores_figure
 from steadytune.reporting.sources import best_figure, evaluation_sentence, source_sentences, sources, sources_figure
 from steadytune.reporting.tables import comparison_lines, difference_lines, limits
@@ -201,10 +202,11 @@ def _compared(rows: Sequence[Row], name: str) -> list[Block]:
 
 def _difference_caption(rows: Sequence[Row], unit: str, *, same_seed: bool) -> str:
     numbers = any(row.profile.cohort.kind == "regression" for row in rows)
+    there = {value.measure: MEASURES[value.measure] for row in rows for value in row.profile.values}
+    claimed = ["mean score", "SD", "failed runs", *(one.called for one in there.values() if one.claimed)]
     words = (
         f"Recipe minus {rows[0].baseline}: mean score{unit}, failed runs in per cent, score SD as a ratio, with "
-        "95\u00a0% intervals. Those of mean score, SD, failed runs and "
-        f"{'pairwise RMSE' if numbers else 'disagreement'}, and their p-values, are adjusted for all of these tests "
+        f"95\u00a0% intervals. Those of {listed(claimed)}, and their p-values, are adjusted for all of these tests "
         "(Holm), the others for the number of recipes; bold where below .05. A value that is not bold is not “no "
         "difference”: these runs cannot tell."
     )

@@ -11,14 +11,15 @@ from rich.text import Text
 from steadytune.analysis.comparison.compare import Comparison, Row
 from steadytune.analysis.comparison.difference import Difference
 from steadytune.analysis.comparison.same_seed import SameSeed, changed_at_same_seed
-from steadytune.analysis.comparison.significance import SIGNIFICANT
 from steadytune.analysis.failures import failure_words
 from steadytune.analysis.grouping import size_words
+from steadytune.analysis.intervals import SIGNIFICANT
 from steadytune.analysis.sentences import times
 from steadytune.analysis.value import Value
+from steadytune.measures import MEASURES, declared
 from steadytune.metrics import Scale
 from steadytune.reporting.blocks import Cell
-from steadytune.reporting.naming import MEASURES, MISSING, PAIRWISE, SCALES, called, interval, known, number, seconds
+from steadytune.reporting.naming import MISSING, called, interval, known, number, scale_of, seconds
 
 _TERMINAL_NAME = 26
 
@@ -26,7 +27,7 @@ _TERMINAL_NAME = 26
 def pairwise(rows: Sequence[Row]) -> list[str]:
     """Return the measures that compare runs with one another and belong into a table of these cohorts."""
     there = {value.measure for row in rows for value in row.profile.values}
-    return [name for name in PAIRWISE if name in there]
+    return [one.name for one in declared() if one.level != "score" and one.name in there]
 
 
 def comparison_lines(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
@@ -50,7 +51,7 @@ def _cells(row: Row, names: Sequence[str]) -> list[Cell]:
 
 
 def _measure_cell(value: Value) -> Cell:
-    share, scale = _null_share(value), SCALES.get(value.measure)
+    share, scale = _null_share(value), scale_of(value.measure)
     ends = interval(value.low, value.high, scale)
     return Cell(number(value.value, scale), _lines(ends, share and f"{share} of null"))
 
@@ -61,7 +62,7 @@ def _null_share(value: Value) -> str:
 
 def _with_share(value: Value) -> str:
     share = _null_share(value)
-    written = number(value.value, SCALES.get(value.measure))
+    written = number(value.value, scale_of(value.measure))
     return f"{written} ({share})" if share else written
 
 
@@ -98,7 +99,7 @@ def _difference_cell(found: Difference | None, scale: Scale) -> Cell:
         unit = scale if found.measure == "mean" else Scale("failed", "points")
         written, ends = _signed(value, unit), interval(low, high, unit)
     else:
-        own = SCALES.get(found.measure)
+        own = scale_of(found.measure)
         written, ends = _signed(value, own), interval(low, high, own)
     p = f"p = {found.p_adjusted:.2g}" if known(found.p_adjusted) else ""
     return Cell(written, _lines(ends, p), marked=found.p_adjusted < SIGNIFICANT)

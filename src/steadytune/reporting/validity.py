@@ -13,14 +13,14 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from steadytune.analysis.profile import REPRESENTATION_MEASURES
 from steadytune.analysis.validity.consistency import Agreement, Definition
 from steadytune.analysis.validity.correlation import Association, critical_pearson, significant_tau
 from steadytune.analysis.validity.groups import KnownGroups, Separation
 from steadytune.analysis.validity.subsampling import SHARES, Subsample
 from steadytune.analysis.validity.validate import Convergence, Validation
+from steadytune.measures import MEASURES, declared, layer_measures
 from steadytune.reporting.figures import Figure, Look, axis_title, block_axis, escaped, frame, looks, plain, whiskers
-from steadytune.reporting.naming import MEASURES, called, count, known, number
+from steadytune.reporting.naming import called, count, known, number
 
 _CELL, _MARGIN = 34, 70
 # Blue and vermilion of the palette, light enough to be written on, around a grey that is neutral on light and dark.
@@ -40,7 +40,10 @@ def validity_figures(found: Validation, styles: Mapping[str, Look]) -> dict[str,
     """
     figures = {
         "convergent": _convergent(found.convergent),
-        **{f"groups-{measure}": _groups(found.groups, measure, styles) for measure in REPRESENTATION_MEASURES},
+        **{
+            f"groups-{measure}": _groups(found.groups, measure, styles)
+            for measure in (one.name for one in layer_measures())
+        },
         "subsampling": _subsampling(found.subsamples),
         "ranking": _ranking(found.ranking),
         "bootstrap": _bootstrap(found.agreements),
@@ -98,7 +101,7 @@ def _group_hover(recipe: str, entry: Separation, what: str) -> str:
 
 
 def _subsampling(entries: Sequence[Subsample]) -> Figure | None:
-    rows = [measure for measure in MEASURES if any(entry.measure == measure for entry in entries)]
+    rows = [measure for measure in _names() if any(entry.measure == measure for entry in entries)]
     if not rows:
         return None
     figure = go.Figure()
@@ -152,7 +155,7 @@ def _ranking(pairs: Sequence[Association]) -> Figure | None:
 
 def tau_matrix(pairs: Sequence[Association]) -> tuple[list[str], NDArray[np.float64]]:
     """Return the measures that were ranked, and the lower triangle of their taus with NaN elsewhere."""
-    names = [name for name in MEASURES if any(name in (pair.measure, pair.other) for pair in pairs)]
+    names = [name for name in _names() if any(name in (pair.measure, pair.other) for pair in pairs)]
     values = np.full((len(names), len(names)), np.nan)
     for pair in pairs:
         low, high = sorted((names.index(pair.measure), names.index(pair.other)))
@@ -173,7 +176,7 @@ def agreement_matrix(agreements: Sequence[Agreement]) -> tuple[list[str], NDArra
 
     Below the diagonal those without self-pairs, above it those with; NaN on the diagonal and where nothing is known.
     """
-    names = [name for name in MEASURES if any(name in found.measures for found in agreements)]
+    names = [name for name in _names() if any(name in found.measures for found in agreements)]
     values = np.full((len(names), len(names)), np.nan)
     for row, first in enumerate(names):
         for column, second in enumerate(names):
@@ -221,6 +224,10 @@ def _named(names: Sequence[str]) -> dict[str, Any]:
 def short(measure: str) -> str:
     """Return the name of a measure in a narrow place."""
     return MEASURES[measure].short
+
+
+def _names() -> list[str]:
+    return [measure.name for measure in declared()]
 
 
 def convergent_remark(found: Validation) -> str:

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from steadytune.analysis.sentences import capital
 from steadytune.analysis.validity.validate import Validation
+from steadytune.measures import MEASURES
 from steadytune.reporting.blocks import Block, Cell, Figures, Folded, Panel, Point, Points, Table, Text
 from steadytune.reporting.figures import Look
-from steadytune.reporting.naming import MEASURES
 from steadytune.reporting.validity import convergent_remark, overall_remark, ranking_remark, validity_figures
 from steadytune.reporting.validity_table import number_tables
 

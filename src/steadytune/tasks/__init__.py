@@ -10,7 +10,7 @@ from pathlib import Path
 from steadytune.errors import UserError, unknown_name
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Kind, Segment, Task
-from steadytune.tasks.metrics import METRICS, evaluate, find_metric, majority_score
+from steadytune.tasks.metrics import METRICS, evaluate, majority_score
 from steadytune.tasks.split_files import file_stamp
 
 __all__ = [
@@ -78,8 +78,8 @@ def _check_options(spec: TaskSpec) -> None:
             raise UserError(f"task '{spec.name}': there is no such folder{hint}")
         if spec.path is not None:
             raise UserError("task.path is for glue/... and super_glue/...; of any other task the folder is the name")
-    if spec.metric is not None:
-        find_metric(spec.metric)
+    if spec.metric is not None and spec.metric not in METRICS:
+        raise METRICS.unknown(spec.metric)
     if spec.name == BUILT_IN:
         if given := [name for name in ("path", "columns") if getattr(spec, name) is not None]:
             raise UserError(f"task '{BUILT_IN}' is generated: it has no {given[0]}")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError, unknown_name
-from steadytune.metrics import find_metric
+from steadytune.metrics import METRICS
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Kind, Reading, Task
 from steadytune.tasks.inputs import infer_layout, named_layout, pair_fields, telling
@@ -78,7 +78,7 @@ def task_from_tables(
     if spec.columns is None and fields is not None:
         _check_fields(spec, layout, fields, train)
     known = layout.choices or names
-    metric = find_metric(spec.metric) if spec.metric is not None else None
+    metric = METRICS[spec.metric] if spec.metric is not None else None
     wanted = metric is not None and "regression" in metric.kinds
     train, validation = labelled(
         train, validation, spec.label, spec.no_label, () if known is None and wanted else known

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
-from steadytune.metrics import METRICS, Answers, constant_score, find_metric
+from steadytune.metrics import METRICS, Answers, constant_score
 from steadytune.tasks.base import Examples, Kind
 
 
@@ -41,7 +41,7 @@ def check_metric(name: str, kind: Kind, num_classes: int, examples: Examples) ->
         UserError: Naming the metrics that fit.
     """
     shape = answers_of(kind, None, examples, num_classes)
-    if find_metric(name, kind).missing(shape) is not None:
+    if METRICS[name].missing(shape) is not None:
         fitting = ", ".join(other for other, metric in METRICS.items() if metric.missing(shape) is None)
         what = f"{kind} task" + (f" with {num_classes} classes" if kind == "classification" else "")
         raise UserError(f"metric '{name}' is not defined for a {what}: use one of {fitting}")
@@ -67,16 +67,16 @@ def evaluate(metrics: Iterable[str], kind: Kind, logits: NDArray[np.floating], e
     if scores.ndim != 2 or len(scores) != len(examples) or not len(examples):
         raise ValueError(f"logits of shape {scores.shape} do not fit {len(examples)} examples")
     answers = answers_of(kind, scores, examples)
-    return {name: float(find_metric(name, kind).plain(answers, len(examples))[0]) for name in metrics}
+    return {name: float(METRICS[name].plain(answers, len(examples))[0]) for name in metrics}
 
 
 def majority_score(metric: str, kind: Kind, examples: Examples) -> float:
     """Score the predictor that gives the same answer to every example, see `constant_score`."""
     classes = 0 if kind == "regression" else 1 + int(examples.labels.max(initial=1))
     answers = answers_of(kind, None, examples, classes)
-    score = constant_score(find_metric(metric, kind), replace(answers, logits=None) if classes else answers)
+    score = constant_score(METRICS[metric], replace(answers, logits=None) if classes else answers)
     assert score is not None
     return score
 
 
-__all__ = ["METRICS", "answers_of", "check_metric", "evaluate", "find_metric", "majority_score"]
+__all__ = ["METRICS", "answers_of", "check_metric", "evaluate", "majority_score"]

@@ -9,10 +9,11 @@ import pytest
 from steadytune import RunRecord, RunSpec, RunStore, Study, UserError
 from steadytune.analysis.comparison.compare import DifferenceRow, MeasureRow, compare
 from steadytune.analysis.comparison.power import seeds_to_detect_difference, seeds_to_detect_ratio
-from steadytune.analysis.profile import MEASURES
-from steadytune.measures import linear_cka, permutation_null
+from steadytune.measures import judged, linear_cka, permutation_null
 from steadytune.records import Cohort
 from steadytune.records.cohort import LostRun
+
+MEASURES = tuple(measure.name for measure in judged())
 
 NARROW, WIDE = [0.79, 0.80, 0.81], [0.76, 0.80, 0.84]
 
@@ -182,10 +183,12 @@ def test_seeds_needed_follow_the_spreads_and_the_number_of_recipes(make_cohort):
     # Shared seeds that move both alike: differences of -.03, 0 and .03. SDs need five runs to be compared.
     # They will be tested once there are, so that seeds are planned for two tests.
     assert (mmr.comparisons, mmr.planned) == (1, 2)
-    assert mmr.seeds_to_detect(0.01) == seeds_to_detect_difference(0.01, 0.03, 0.0, correlation=0.0, level=0.025)
+    assert mmr.seeds_to_detect(0.01) == seeds_to_detect_difference(0.01, 0.03, 0.0, correlation=0.0, significance=0.025)
     _, mmr, _ = compare([*cohorts, make_cohort(scores=WIDE[::-1], recipe="surt")]).rows()
-    assert mmr.seeds_to_detect(0.01) == seeds_to_detect_difference(0.01, 0.03, 0.0, correlation=0.0, level=0.0125)
-    assert mmr.seeds_to_detect_ratio(2) == seeds_to_detect_ratio(2, level=0.0125)
+    assert mmr.seeds_to_detect(0.01) == seeds_to_detect_difference(
+        0.01, 0.03, 0.0, correlation=0.0, significance=0.0125
+    )
+    assert mmr.seeds_to_detect_ratio(2) == seeds_to_detect_ratio(2, significance=0.0125)
 
 
 def test_no_number_of_seeds_shows_what_the_examples_hide():

@@ -62,7 +62,7 @@ class TestDifference:
         assert needed >= seeds_to_detect_difference(1.5 * difference, sd, other)
         assert needed <= seeds_to_detect_difference(difference, 1.5 * sd, 1.5 * other)
         assert needed <= seeds_to_detect_difference(difference, sd, other, power=0.9)
-        assert needed <= seeds_to_detect_difference(difference, sd, other, level=0.01)
+        assert needed <= seeds_to_detect_difference(difference, sd, other, significance=0.01)
         paired = [seeds_to_detect_difference(difference, sd, other, correlation=r) for r in (correlation, 0.95)]
         assert paired[0] >= paired[1] >= 2
 

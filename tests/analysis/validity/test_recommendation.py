@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 from failing_runs import failing_profile
 
-from steadytune.analysis.profile import MEASURES, Profile, profile
+from steadytune.analysis.profile import Profile, profile
 from steadytune.analysis.validity.consistency import Agreement
 from steadytune.analysis.validity.groups import KnownGroups, Separation
 from steadytune.analysis.validity.recommendation import Evidence, recommend
 from steadytune.analysis.validity.subsampling import Subsample
+from steadytune.measures import judged
 from steadytune.records import Cohort
+
+MEASURES = tuple(measure.name for measure in judged())
 
 WIDE = ("sd", "disagreement", "kappa", "jensen_shannon", "procrustes", "cka")
 
@@ -104,7 +107,7 @@ def test_measures_of_classes_do_not_apply_to_a_regression_and_its_own_are_not_ju
     generator = np.random.default_rng(0)
     numbers = Cohort(generator.random(4), logits=generator.normal(size=(4, 20, 1)), kind="regression", metric="pearson")
     found = chosen([profile(numbers)])
-    assert "predicts no classes" in found.left_out["kappa"]
+    assert found.left_out["kappa"] == "it does not apply to regression"
     assert found.report == ("sd",)
     assert any("Pairwise RMSE" in sentence and "not judged" in sentence for sentence in found.sentences)
     scores = failing_profile(failed=0, representations=None, logits=None, labels=None)

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from failing_runs import EXAMPLES, LAYERS, failing_cohort, failing_profile
 
-from steadytune.analysis.profile import MEASURES, profile
+from steadytune.analysis.profile import profile
 from steadytune.analysis.validity.subsampling import DRAWS, SHARES, Subsample, steps, subsample
+from steadytune.measures import judged
+
+MEASURES = tuple(measure.name for measure in judged())
 
 
 def by_measure(found, share=0.5):

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from failing_runs import LAYERS, failing_profile
 
-from steadytune.analysis.profile import MEASURES, Profile
+from steadytune.analysis.profile import Profile
 from steadytune.analysis.validity.validate import ValidityRow, converge, validate, validity_rows
+from steadytune.measures import judged
+
+MEASURES = tuple(measure.name for measure in judged())
 
 
 def with_curves(**curves):

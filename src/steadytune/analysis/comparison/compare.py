@@ -14,19 +14,20 @@ import numpy as np
 
 from steadytune.analysis.comparison.difference import HERE, Difference, differences
 from steadytune.analysis.comparison.pairing import paired_by_seed
-from steadytune.analysis.comparison.power import LEVEL, seeds_to_detect_ratio, seeds_to_reach
+from steadytune.analysis.comparison.power import seeds_to_detect_ratio, seeds_to_reach
 from steadytune.analysis.comparison.same_seed import SameSeed, same_seed
-from steadytune.analysis.comparison.significance import SIGNIFICANT, holm
+from steadytune.analysis.comparison.significance import holm
 from steadytune.analysis.failures import wrong_runs
 from steadytune.analysis.grouping import example_groups
-from steadytune.analysis.intervals import UNKNOWN, Interval
-from steadytune.analysis.profile import TEXT_MEASURES, Profile, profile_all
+from steadytune.analysis.intervals import SIGNIFICANT, UNKNOWN, Interval
+from steadytune.analysis.profile import Profile, profile_all
 from steadytune.analysis.scores import count_examples
 from steadytune.analysis.suspicion import copied_between
 from steadytune.analysis.value import Value
 from steadytune.errors import UserError, unknown_name
 from steadytune.external.sides import read_sides
 from steadytune.grouped import grouped
+from steadytune.measures import declared
 from steadytune.metrics import Scale
 from steadytune.records import Cohort, RunStore
 from steadytune.shown import Drawn
@@ -35,8 +36,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_BASELINE = "standard"
-VERDICT = ("mean", "sd_ratio", "failed", "disagreement", "prediction_rmse")
-"""The differences of which the verdict speaks; of the last two a cohort has one."""
+
+
+def claims() -> list[str]:
+    """Return the differences of which the verdict speaks."""
+    return ["mean", "sd_ratio", "failed", *(measure.name for measure in declared() if measure.claimed)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,12 +165,12 @@ class Row:
             share,
             found.from_examples,
             found.examples_freedom,
-            level=LEVEL / max(1, self.planned),
+            significance=SIGNIFICANT / max(1, self.planned),
         )
 
     def seeds_to_detect_ratio(self, ratio: float) -> int:
         """Return how many seeds a recipe would show a ratio of SDs, by a p-value adjusted for all planned tests."""
-        return seeds_to_detect_ratio(ratio, level=LEVEL / max(1, self.planned))
+        return seeds_to_detect_ratio(ratio, significance=SIGNIFICANT / max(1, self.planned))
 
     @property
     def same_seed(self) -> SameSeed | None:
@@ -185,8 +189,8 @@ class Row:
 
     @property
     def measures(self) -> dict[str, Value]:
-        """The seven measures by name, see `Profile.values`; the representation measures at the last layer."""
-        return {value.measure: value for value in self.profile.values if value.measure not in TEXT_MEASURES}
+        """The measures by name, see `Profile.values`; the representation measures at the last layer."""
+        return {value.measure: value for value in self.profile.values}
 
     @property
     def seconds(self) -> float:
@@ -443,7 +447,7 @@ def _compared(others: list[Profile], reference: Profile) -> tuple[list[dict[str,
     family: list[tuple[dict[str, Difference], str]] = []
     rest: list[tuple[dict[str, Difference], str]] = []
     for by in compared:
-        for name in VERDICT:
+        for name in claims():
             if name in by and not math.isnan(by[name].significance.p):
                 (family if by[name].significance.attainable < SIGNIFICANT else rest).append((by, name))
     _adjust(family)
@@ -451,7 +455,7 @@ def _compared(others: list[Profile], reference: Profile) -> tuple[list[dict[str,
     for test in rest:
         _adjust([test])
     for name in dict.fromkeys(name for by in compared for name in by):
-        if name not in VERDICT and not name.endswith(HERE):
+        if name not in claims() and not name.endswith(HERE):
             _adjust([(by, name) for by in compared if name in by])
     return compared, len(family)
 
@@ -459,7 +463,7 @@ def _compared(others: list[Profile], reference: Profile) -> tuple[list[dict[str,
 def _planned(by: dict[str, Difference], found: Profile, reference: Profile) -> int:
     """Count the tests of a recipe that runs enough would allow: of what is known, and of failures where there are."""
     failures = sum(wrong_runs(one.cohort)[0] for one in (found, reference))
-    known = [name for name in VERDICT if name in by and not math.isnan(by[name].interval.value)]
+    known = [name for name in claims() if name in by and not math.isnan(by[name].interval.value)]
     return len([name for name in known if name != "failed" or failures])
 
 

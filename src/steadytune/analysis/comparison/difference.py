@@ -59,7 +59,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from steadytune.analysis.comparison.significance import (
-    SIGNIFICANT,
     Significance,
     failure_test,
     mean_test,
@@ -69,10 +68,11 @@ from steadytune.analysis.comparison.significance import (
 from steadytune.analysis.failures import wrong_runs
 from steadytune.analysis.grouping import count_groups
 from steadytune.analysis.half_sampling import SPLITS
-from steadytune.analysis.intervals import FEWEST, UNKNOWN, Draws, Interval, resampled_error, unshrunk
+from steadytune.analysis.intervals import FEWEST, SIGNIFICANT, UNKNOWN, Draws, Interval, resampled_error, unshrunk
 from steadytune.analysis.profile import Profile, largest
 from steadytune.analysis.scores import possible_scores
 from steadytune.analysis.suspicion import copied_between
+from steadytune.measures import MEASURES
 from steadytune.records import Cohort
 
 _ROUNDING = 1e-9
@@ -111,9 +111,9 @@ class Estimate(NamedTuple):
         """Two-sided p-value of there being no difference."""
         return 2 * float(stats.t.sf(abs(self.value) / self.error, self.freedom))
 
-    def ends(self, level: float) -> Interval:
-        """Return the interval that misses the truth with probability `level`."""
-        half = float(stats.t.isf(level / 2, self.freedom)) * self.error
+    def ends(self, missed: float) -> Interval:
+        """Return the interval that misses the truth with probability `missed`."""
+        half = float(stats.t.isf(missed / 2, self.freedom)) * self.error
         low, high = max(-self.limit, self.value - half), min(self.limit, self.value + half)
         return Interval(self.value, min(low, self.value), max(high, self.value))
 
@@ -122,12 +122,11 @@ class Difference(NamedTuple):
     """One thing by which a recipe differs from the baseline.
 
     Attributes:
-        measure: "mean", "failed" (share of the runs that went wrong), "sd_ratio", or one of `profile.MEASURES` and
-            those that stand in their place.
+        measure: "mean", "failed" (share of the runs that went wrong), "sd_ratio", or the name of a measure.
         interval: Recipe minus baseline, for "sd_ratio" recipe divided by baseline, with its 95 % interval. It holds
             equality where p is .05 or more, and there alone.
         significance: Its test.
-        ends: Level -> the interval that misses the truth so often.
+        ends: How often the truth may be missed -> the interval that misses it so often.
         estimate: What the interval is made of, where it is Student's.
         p_adjusted: Holm's p-value over all tests of which it is one, see `compare`.
         adjusted: The interval widened for them: it holds equality where `p_adjusted` is .05 or more, and there alone.
@@ -170,7 +169,8 @@ def differences(profile: Profile, baseline: Profile) -> dict[str, Difference]:
     found["sd_ratio"] = _ratio(profile, baseline)
     found["failed"] = _failures(cohort, other)
     for measure in dict.fromkeys(value.measure for value in profile.values):
-        if measure != "sd" and measure in {value.measure for value in baseline.values}:
+        # Those of scores are compared as ratios.
+        if MEASURES[measure].level != "score" and measure in {value.measure for value in baseline.values}:
             value = profile.last(measure).value - baseline.last(measure).value
             found[measure] = _difference(measure, value, _estimate(value, measure, profile, baseline))
     if profile.copied or baseline.copied or copied_between(cohort, other):
@@ -294,9 +294,9 @@ def _ratio(profile: Profile, baseline: Profile) -> Difference:
     if found is None or math.isnan(robust.p):
         return Difference("sd_ratio", Interval(sd / baseline_sd, math.nan, math.nan), UNTESTED)
 
-    def ends(level: float) -> Interval:
-        value, low, high = (math.exp(min(end, _LARGEST_EXPONENT)) for end in found.ends(level))
-        return Interval(value, low, high) if robust.p < level else Interval(value, min(low, 1.0), max(high, 1.0))
+    def ends(missed: float) -> Interval:
+        value, low, high = (math.exp(min(end, _LARGEST_EXPONENT)) for end in found.ends(missed))
+        return Interval(value, low, high) if robust.p < missed else Interval(value, min(low, 1.0), max(high, 1.0))
 
     test = Significance(max(found.p, robust.p), "bootstrap t and Brown-Forsythe", 0.0)
     return Difference("sd_ratio", ends(SIGNIFICANT), test, ends, found)
@@ -308,13 +308,13 @@ def _failures(cohort: Cohort, baseline: Cohort) -> Difference:
     if not min(total, total_baseline) or cohort.failed is None or baseline.failed is None:
         return Difference("failed", UNKNOWN, test)
 
-    def ends(level: float) -> Interval:
-        one, other = _wilson(wrong, total, level), _wilson(wrong_baseline, total_baseline, level)
+    def ends(missed: float) -> Interval:
+        one, other = _wilson(wrong, total, missed), _wilson(wrong_baseline, total_baseline, missed)
         value = one.value - other.value
         low = value - math.hypot(one.value - one.low, other.high - other.value)
         high = value + math.hypot(one.high - one.value, other.value - other.low)
         # Most often the exact test rejects less than this interval does; in one table of 600 it is the other way round.
-        if test.p >= level:
+        if test.p >= missed:
             return Interval(value, min(low, 0.0), max(high, 0.0))
         nearest = _NEAREST * value
         return Interval(value, max(low, nearest), high) if value > 0 else Interval(value, low, min(high, nearest))
@@ -322,9 +322,9 @@ def _failures(cohort: Cohort, baseline: Cohort) -> Difference:
     return Difference("failed", ends(SIGNIFICANT), test, ends)
 
 
-def _wilson(count: int, total: int, level: float) -> Interval:
+def _wilson(count: int, total: int, missed: float) -> Interval:
     """Share of `count` in `total` with Wilson's interval, which keeps its width where the share is 0 or 1."""
-    z = float(stats.norm.isf(level / 2))
+    z = float(stats.norm.isf(missed / 2))
     share = count / total
     centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)
     half = z / (1 + z**2 / total) * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))

@@ -21,9 +21,10 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
+from steadytune.analysis.intervals import LEVEL, SIGNIFICANT
 from steadytune.errors import UserError
 
-LEVEL, POWER = 0.05, 0.8
+POWER = 0.8
 MOST = 1_000_000
 """Largest number of seeds that is looked for."""
 
@@ -42,12 +43,12 @@ def seeds_to_detect_difference(
     correlation: float | None = None,
     examples_error: float = 0.0,
     power: float = POWER,
-    level: float = LEVEL,
+    significance: float = SIGNIFICANT,
 ) -> int:
     """Seeds that each of two recipes needs to find a difference of their mean scores.
 
-    Smallest K at which a noncentral t with noncentrality |difference| / e lies beyond the t quantile of the level with
-    probability `power`. Seeds of their own: e^2 = (s^2 + s_0^2) / K with Welch's degrees of freedom
+    Smallest K at which a noncentral t with noncentrality |difference| / e lies beyond the t quantile of `significance`
+    with probability `power`. Seeds of their own: e^2 = (s^2 + s_0^2) / K with Welch's degrees of freedom
     (K-1)(s^2 + s_0^2)^2 / (s^4 + s_0^4). Shared seeds: e^2 = (s^2 + s_0^2 - 2 r s s_0) / K with K - 1. What the
     evaluation set adds to e^2 no number of seeds reduces. Source: Cohen, "Statistical power analysis for the behavioral
     sciences", 1988, chapter 2; the form for unequal SDs is the obvious one and was checked by simulation.
@@ -60,7 +61,7 @@ def seeds_to_detect_difference(
             them: 0 where they have nothing in common. None for seeds of their own.
         examples_error: Standard error that the evaluation set gives to the difference, in the unit of the scores.
         power: Probability with which the difference is found.
-        level: Error of the first kind. For m tests under Holm's correction level / m is enough.
+        significance: Error of the first kind. For m tests under Holm's correction significance / m is enough.
 
     Returns:
         K, at least 3, below which there is no test.
@@ -73,7 +74,7 @@ def seeds_to_detect_difference(
         64
     """
     base = sd if baseline_sd is None else baseline_sd
-    _check(power, level)
+    _check(power=power, significance=significance)
     _positive("difference", abs(difference))
     _positive("larger SD", max(sd, base))
     for name, number in (("SD", min(sd, base)), ("examples_error", examples_error)):
@@ -83,7 +84,7 @@ def seeds_to_detect_difference(
         raise UserError(f"correlation must lie between -1 and 1, not {correlation}")
     variance = max(0.0, sd**2 + base**2 - 2 * (correlation or 0.0) * sd * base)
     share = 1.0 if correlation is not None else (sd**2 + base**2) ** 2 / (sd**4 + base**4)
-    needed = seeds_to_reach(difference, variance, share, examples_error**2, power=power, level=level)
+    needed = seeds_to_reach(difference, variance, share, examples_error**2, power=power, significance=significance)
     if needed is None:
         raise UserError("the error of the evaluation set hides that difference from any number of seeds: add examples")
     return needed
@@ -97,7 +98,7 @@ def seeds_to_reach(
     examples_freedom: float = math.inf,
     *,
     power: float = POWER,
-    level: float = LEVEL,
+    significance: float = SIGNIFICANT,
 ) -> int | None:
     """Seeds a recipe after which a difference of means is found with probability `power`; see `difference.Estimate`.
 
@@ -108,7 +109,7 @@ def seeds_to_reach(
         from_examples: Squared error that the examples add.
         examples_freedom: Its degrees of freedom.
         power: As for `seeds_to_detect_difference`.
-        level: As for `seeds_to_detect_difference`.
+        significance: As for `seeds_to_detect_difference`.
 
     Returns:
         K; None where the examples alone leave it open.
@@ -122,14 +123,16 @@ def seeds_to_reach(
             return 1.0
         freedom = variance**2 / (from_runs**2 / own + from_examples**2 / examples_freedom)
         # The other tail is the error of finding the difference the wrong way round, which is nothing to plan for.
-        return float(stats.nct.sf(stats.t.isf(level / 2, freedom), freedom, abs(difference) / math.sqrt(variance)))
+        return float(
+            stats.nct.sf(stats.t.isf(significance / 2, freedom), freedom, abs(difference) / math.sqrt(variance))
+        )
 
     if from_examples > 0 and found(MOST) < power:
         return None
     return _smallest(lambda runs: runs >= _FEWEST and found(runs) >= power)
 
 
-def seeds_to_detect_ratio(ratio: float, *, power: float = POWER, level: float = LEVEL) -> int:
+def seeds_to_detect_ratio(ratio: float, *, power: float = POWER, significance: float = SIGNIFICANT) -> int:
     """Seeds that each of two recipes needs to find a ratio of their SDs.
 
     The test of `difference` is two, and its power at least the product of theirs. Brown and Forsythe's is a t-test on
@@ -142,7 +145,7 @@ def seeds_to_detect_ratio(ratio: float, *, power: float = POWER, level: float = 
     Args:
         ratio: Larger or smaller than 1; 2 and 1/2 need the same.
         power: Probability with which the ratio is found.
-        level: Error of the first kind.
+        significance: Error of the first kind.
 
     Returns:
         K, at least 5, below which the test finds next to nothing.
@@ -154,7 +157,7 @@ def seeds_to_detect_ratio(ratio: float, *, power: float = POWER, level: float = 
         >>> seeds_to_detect_ratio(2)
         29
     """
-    _check(power, level)
+    _check(power=power, significance=significance)
     _positive("ratio", ratio)
     if ratio == 1:
         raise UserError("a ratio of 1 is no difference: no number of seeds detects it")
@@ -164,11 +167,11 @@ def seeds_to_detect_ratio(ratio: float, *, power: float = POWER, level: float = 
             return 0.0
         wider = 1.04 + 1.4 / (runs - 3.6)
         shift = abs(math.log(ratio)) * math.sqrt(runs - 1)
-        resampled = float(stats.nct.sf(wider * stats.t.isf(level / 2, runs - 1), runs - 1, shift))
+        resampled = float(stats.nct.sf(wider * stats.t.isf(significance / 2, runs - 1), runs - 1, shift))
         squares = larger**2 + 1
         freedom = (runs - 1) * squares**2 / (larger**4 + 1)
         shift = (larger - 1) * _HALF_NORMAL_MEAN / (_HALF_NORMAL_SD * math.sqrt(squares / runs))
-        return resampled * float(stats.nct.sf(stats.t.isf(level / 2, freedom), freedom, shift))
+        return resampled * float(stats.nct.sf(stats.t.isf(significance / 2, freedom), freedom, shift))
 
     larger = max(ratio, 1 / ratio)
     return _smallest(lambda runs: found(runs) >= power)
@@ -177,12 +180,12 @@ def seeds_to_detect_ratio(ratio: float, *, power: float = POWER, level: float = 
 def seeds_to_pin_sd(width: float, *, level: float = LEVEL) -> int:
     """Seeds after which the interval of an SD is no wider than a share of the SD itself.
 
-    Smallest K with sqrt((K-1) / chi2_{K-1, level/2}) - sqrt((K-1) / chi2_{K-1, 1-level/2}) <= width: the chi-square
-    interval of `intervals.spread_interval`, whose ends are proportional to the SD.
+    Smallest K with sqrt((K-1) / chi2_{K-1, (1-level)/2}) - sqrt((K-1) / chi2_{K-1, (1+level)/2}) <= width: the
+    chi-square interval of `intervals.spread_interval`, whose ends are proportional to the SD.
 
     Args:
         width: Upper minus lower end, divided by the SD: 0.5 is about -19 % to +30 %.
-        level: One minus the coverage.
+        level: The coverage.
 
     Returns:
         K, at least 2.
@@ -194,11 +197,11 @@ def seeds_to_pin_sd(width: float, *, level: float = LEVEL) -> int:
         >>> seeds_to_pin_sd(0.5)
         36
     """
-    _check(POWER, level)
+    _check(level=level)
     _positive("width", width)
 
     def ends(runs: int) -> float:
-        low, high = np.sqrt((runs - 1) / stats.chi2.isf((level / 2, 1 - level / 2), runs - 1))
+        low, high = np.sqrt((runs - 1) / stats.chi2.isf(((1 - level) / 2, (1 + level) / 2), runs - 1))
         return float(high - low)
 
     return _smallest(lambda runs: ends(runs) <= width)
@@ -217,8 +220,8 @@ def _smallest(enough: Callable[[int], bool]) -> int:
     return high
 
 
-def _check(power: float, level: float) -> None:
-    for name, share in (("power", power), ("level", level)):
+def _check(**shares: float) -> None:
+    for name, share in shares.items():
         if not 0 < share < 1:
             raise UserError(f"{name} must lie between 0 and 1, not {share}")
 

@@ -50,11 +50,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from steadytune.analysis.comparison.permutation import brown_forsythe_p, paired_spread_p, shuffled_p, sign_flip_p
-from steadytune.analysis.intervals import LEVEL, varies
+from steadytune.analysis.intervals import SIGNIFICANT, varies
 
 Array = NDArray[np.float64]
 
-SIGNIFICANT = 1 - LEVEL
 _FEWEST_FOR_T = 3
 FEWEST_FOR_SPREAD = 5
 

@@ -28,7 +28,7 @@ from scipy import stats
 
 from steadytune.analysis.bootstrap import RESAMPLES, example_weights
 from steadytune.analysis.grouping import count_groups, example_groups, one_group, size_words
-from steadytune.analysis.intervals import LEVEL, Interval
+from steadytune.analysis.intervals import LEVEL, SIGNIFICANT, Interval
 from steadytune.analysis.scores import count_examples, unscored_words, weighted_scores
 from steadytune.analysis.sentences import chance, counted, percent, score_range, score_unit, scored, signed_score
 from steadytune.analysis.suspicion import fingerprints, same_outputs
@@ -37,7 +37,6 @@ from steadytune.external.sides import read_sides
 from steadytune.records import Cohort
 
 _SHARES = ("accuracy", "exact_match")
-_ALPHA = 1 - LEVEL
 _CHUNK = 100
 
 
@@ -77,7 +76,7 @@ class RunComparison:
     @property
     def significant(self) -> bool:
         """Whether the two are told apart: p is below .05, and the interval leaves 0 out."""
-        return self.p < _ALPHA
+        return self.p < SIGNIFICANT
 
     def _score_words(self) -> str:
         one, other, scale = self.one, self.other, self.one.scale
@@ -199,8 +198,8 @@ def mcnemar(mended: int, spoiled: int, examples: int) -> tuple[Interval, float]:
         return Interval(0.0, -high_rate, high_rate), 1.0
     share = 2 * mended / discordant - 1
     p = float(stats.binomtest(mended, discordant, 0.5).pvalue)
-    low = 2 * float(stats.beta.ppf(_ALPHA / 2, mended, spoiled + 1)) - 1 if mended else -1.0
-    high = 2 * float(stats.beta.ppf(1 - _ALPHA / 2, mended + 1, spoiled)) - 1 if spoiled else 1.0
+    low = 2 * float(stats.beta.ppf(SIGNIFICANT / 2, mended, spoiled + 1)) - 1 if mended else -1.0
+    high = 2 * float(stats.beta.ppf(1 - SIGNIFICANT / 2, mended + 1, spoiled)) - 1 if spoiled else 1.0
     # Towards the side on which the product moves away from its value.
     off_low = low * (rate - (low_rate if low > 0 else high_rate))
     off_high = high * (rate - (high_rate if high > 0 else low_rate))
@@ -232,7 +231,7 @@ def _bootstrap(one: Cohort, other: Cohort, difference: float, resamples: int, se
     error = math.sqrt(float(drawn.var()) / shown) if units > 1 else 0.0
     if not error > 0:
         return Interval(difference, math.nan, math.nan), math.nan
-    half = float(stats.t.ppf(1 - _ALPHA / 2, units - 1)) * error
+    half = float(stats.t.ppf(1 - SIGNIFICANT / 2, units - 1)) * error
     scale = one.scale
     most = math.inf if scale.lowest is None or scale.highest is None else scale.highest - scale.lowest
     ends = Interval(difference, max(-most, difference - half), min(most, difference + half))

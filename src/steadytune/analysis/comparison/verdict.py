@@ -14,10 +14,10 @@ import numpy as np
 
 from steadytune.analysis.comparison.compare import Comparison, Row
 from steadytune.analysis.comparison.same_seed import describe_same_seed
-from steadytune.analysis.comparison.significance import FEWEST_FOR_SPREAD, SIGNIFICANT
+from steadytune.analysis.comparison.significance import FEWEST_FOR_SPREAD
 from steadytune.analysis.failures import failed_runs, failure_clauses, wrong_runs
 from steadytune.analysis.grouping import one_group, size_words
-from steadytune.analysis.intervals import FEWEST
+from steadytune.analysis.intervals import FEWEST, SIGNIFICANT
 from steadytune.analysis.learned import describe_learned
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.sentences import (

@@ -20,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from steadytune.analysis.bootstrap import resampled_pair_means, run_counts
-from steadytune.analysis.profile import MEASURES, Profile
+from steadytune.analysis.bootstrap import own_sums, run_counts
+from steadytune.analysis.profile import Profile
+from steadytune.analysis.scores import count_examples
+from steadytune.analysis.tables import outputs_of
 from steadytune.analysis.validity.correlation import Association, kendall, pearson, pearson_matrix
+from steadytune.measures import MEASURES, Draw, SpreadMeasure, judged
 
 RESAMPLES = 1000
-_NOT_AVERAGED = ("kappa", "svcca")
 
 Definition = Literal["corrected", "published"]
 Array = NDArray[np.float64]
@@ -37,7 +39,7 @@ class Agreement:
 
     Attributes:
         recipe: Name of the cohort's recipe.
-        measures: The M measures that were resampled, in the order of `MEASURES`.
+        measures: The M measures that were resampled, in the order of `measures.declared`.
         corrected: (M, M) Pearson's correlations without self-pairs; NaN where a measure does not vary.
         published: The same with self-pairs.
     """
@@ -58,9 +60,10 @@ class Agreement:
     def mean(self) -> float:
         """Mean corrected correlation over pairs of measures; NaN where fewer than two vary.
 
-        Without kappa, which repeats disagreement, and without SVCCA, which Du & Nguyen (2023) leave out as well.
+        Without measures that are not `averaged`: kappa, which repeats disagreement, and SVCCA, which Du & Nguyen (2023)
+        leave out as well.
         """
-        kept = [i for i, measure in enumerate(self.measures) if measure not in _NOT_AVERAGED]
+        kept = [i for i, measure in enumerate(self.measures) if MEASURES[measure].averaged]
         pairs = self.corrected[np.ix_(kept, kept)][np.triu_indices(len(kept), 1)]
         known = pairs[np.isfinite(pairs)]
         return float(known.mean()) if known.size else math.nan
@@ -91,8 +94,9 @@ def rank_recipes(profiles: Sequence[Profile]) -> tuple[Association, ...]:
         One entry per pair of measures that every recipe determines and that are not all equal; see `kendall` for ties
         and p-values, which are not corrected for the number of pairs.
     """
-    ranks = {measure: [profile.last(measure).value for profile in profiles] for measure in MEASURES}
-    pairs = [(MEASURES[j], MEASURES[i]) for i in range(len(MEASURES)) for j in range(i)]
+    names = [measure.name for measure in judged()]
+    ranks = {name: [profile.last(name).value for profile in profiles] for name in names}
+    pairs = [(names[j], names[i]) for i in range(len(names)) for j in range(i)]
     found = [Association(first, second, *kendall(ranks[first], ranks[second])) for first, second in pairs]
     return tuple(pair for pair in found if not math.isnan(pair.value))
 
@@ -122,7 +126,7 @@ def bootstrap_agreement(profile: Profile, resamples: int = RESAMPLES, seed: int 
 
 
 def resampled_measures(profile: Profile, counts: Array, definition: str = "corrected") -> dict[str, Array]:
-    """Return every measure of a cohort on resampled runs, from its distance matrices alone.
+    """Return every measure of a cohort on resampled runs, on its examples as they are.
 
     A resample in which run i counts c_i times has the mean distance c^T D c / (K(K - 1)) over all its pairs, and
     sum_{i<j} c_i c_j D_ij / sum_{i<j} c_i c_j without those of a run with its copy. The variance of the score is the
@@ -134,33 +138,20 @@ def resampled_measures(profile: Profile, counts: Array, definition: str = "corre
         definition: "corrected" leaves out self-pairs, "published" has them.
 
     Returns:
-        Measure -> (R,), in the order of `MEASURES`; those that the cohort has.
+        Measure -> (R,), of those that validity judges, in the order of `measures.declared`; those that the cohort has.
     """
-    cohort, runs = profile.cohort, counts.shape[1]
-    squares = (cohort.scores[:, None] - cohort.scores) ** 2 / 2
-    matrices = {"sd": squares} | {
-        measure: matrices[-1] if matrices.ndim == 3 else matrices for measure, matrices in profile.distances.items()
+    cohort, draw = profile.cohort, Draw(counts, published=definition == "published")
+    pairs = np.triu_indices(draw.runs, 1)
+    means = {
+        name: (matrices[-1] if matrices.ndim == 3 else matrices)[pairs][None]
+        for name, matrices in profile.distances.items()
     }
-    if definition == "corrected":
-        values = {measure: resampled_pair_means(matrix, counts) for measure, matrix in matrices.items()}
-    else:
-        forms = {measure: ((counts @ matrix) * counts).sum(axis=1) for measure, matrix in matrices.items()}
-        values = {measure: form / (runs * (runs - 1)) for measure, form in forms.items()}
-        values["sd"] *= (runs - 1) / runs
-    values["sd"] = np.sqrt(values["sd"])
-    if "disagreement" in values and cohort.predictions is not None:
-        values["kappa"] = values["disagreement"] / _beyond_chance(cohort.predictions, counts, definition)
-    return {measure: values[measure] for measure in MEASURES if measure in values}
-
-
-def _beyond_chance(predictions: NDArray[np.int64], counts: Array, definition: str) -> Array:
-    """Return (R,) 1 - P_e, by which the disagreement is divided: 1 where it is 0, as there is no disagreement then."""
-    if definition == "published":
-        return np.full(len(counts), 1 - 1 / predictions.shape[1])
-    shares = np.stack([(predictions == label).mean(axis=1) for label in np.unique(predictions)])
-    beyond = 1 - ((counts @ shares.T / counts.shape[1]) ** 2).sum(axis=1)
-    result: Array = np.where(beyond > 1e-12, beyond, 1.0)
-    return result
+    values = {name: draw.pair_mean(mean) for name, mean in means.items()}
+    outputs = outputs_of(cohort)
+    plain = np.ones((1, count_examples(cohort)))
+    values |= {measure.name: measure.combine(means, sums(plain), draw) for measure, sums in own_sums(outputs, means)}
+    values |= {one.name: one.drawn(cohort.scores[None], draw) for one in judged() if isinstance(one, SpreadMeasure)}
+    return {measure.name: values[measure.name] for measure in judged() if measure.name in values}
 
 
 def overall_consistency(spreads: Array, correlations: Array, definition: Definition = "corrected") -> Overall:

@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from steadytune.analysis.intervals import varies
-
-LEVEL = 0.05
+from steadytune.analysis.intervals import SIGNIFICANT, varies
 
 # 7! = 5,040 orders are looked at in a moment, 8! ten times as long for a p-value that the normal limit gives as well.
 _ENUMERATED = 7
@@ -72,7 +70,7 @@ def critical_pearson(points: int) -> float:
     """
     if points < 3:
         return 1.0
-    t = float(stats.t.ppf(1 - LEVEL / 2, points - 2))
+    t = float(stats.t.ppf(1 - SIGNIFICANT / 2, points - 2))
     return t / math.sqrt(points - 2 + t * t)
 
 
@@ -117,5 +115,5 @@ def significant_tau(items: int) -> float | None:
     inversions = np.ones(1)
     for size in range(2, items + 1):
         inversions = np.convolve(inversions, np.ones(size) / size)
-    rare = np.count_nonzero(2 * np.cumsum(inversions) < LEVEL)
+    rare = np.count_nonzero(2 * np.cumsum(inversions) < SIGNIFICANT)
     return 1 - 2 * (rare - 1) / (items * (items - 1) / 2) if rare else None

@@ -12,26 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from steadytune.analysis.intervals import SIGNIFICANT
 from steadytune.analysis.notes import NEAR_NULL
-from steadytune.analysis.profile import MEASURES, PREDICTION_MEASURES, REPRESENTATION_MEASURES, Profile
-from steadytune.analysis.sentences import counted, listed
+from steadytune.analysis.profile import Profile
+from steadytune.analysis.sentences import capital, counted, listed
 from steadytune.analysis.validity.consistency import Agreement
 from steadytune.analysis.validity.groups import KnownGroups
 from steadytune.analysis.validity.subsampling import SHARES, Subsample
+from steadytune.measures import LEVELS, MEASURES, LayerMeasure, Measure, declared, judged
 
-NAMES = {
-    "sd": "score SD",
-    "disagreement": "disagreement",
-    "kappa": "1 − κ",
-    "jensen_shannon": "Jensen-Shannon",
-    "svcca": "SVCCA",
-    "procrustes": "Procrustes",
-    "cka": "CKA",
-}
-
-# The first of two that say the same is kept: the one that needs fewer assumptions or is easier to explain.
-_PREFERENCE = ("disagreement", "jensen_shannon", "kappa", "cka", "procrustes", "svcca")
-_LEVELS = (("sd",), PREDICTION_MEASURES, REPRESENTATION_MEASURES)
 _REDUNDANT = 0.95
 _CHANGED = 0.1
 _TOGETHER = 0.5
@@ -53,7 +42,7 @@ class Recommendation:
     """Which measures to report.
 
     Attributes:
-        report: Measures to report, in the order of `MEASURES`.
+        report: Measures to report, in the order of `measures.declared`.
         left_out: Measure -> why it is not among them.
         sentences: All of it in words.
     """
@@ -79,53 +68,50 @@ def recommend(evidence: Evidence) -> Recommendation:
         The choice, with its reasons.
     """
     left_out: dict[str, str] = {}
-    kept: list[str] = ["sd"]
-    for measure in _PREFERENCE:
-        reason = _fault(measure, evidence) or _redundancy(measure, kept, evidence)
+    kept: list[Measure] = []
+    # The first of two that say the same is kept: the one that needs fewer assumptions or is easier to explain.
+    for measure in sorted(judged(), key=lambda one: (LEVELS.index(one.level), one.preference)):
+        reason = "" if measure.level == "score" else _fault(measure, evidence) or _redundancy(measure, kept, evidence)
         if reason:
-            left_out[measure] = reason
+            left_out[measure.name] = reason
         else:
             kept.append(measure)
-    report = tuple(measure for measure in MEASURES if measure in kept)
+    report = tuple(measure.name for measure in judged() if measure in kept)
     return Recommendation(report, left_out, tuple(_sentences(report, left_out, evidence)))
 
 
-def _fault(measure: str, evidence: Evidence) -> str:
+def _fault(measure: Measure, evidence: Evidence) -> str:
     """Say what is wrong with a measure on its own, or "" if nothing is known to be."""
-    values = [profile.last(measure) for profile in evidence.profiles]
+    values = [profile.last(measure.name) for profile in evidence.profiles]
     known = [value for value in values if math.isfinite(value.value)]
     if not known:
         return _absence(measure, evidence.profiles)
-    if measure == "svcca" and (sizes := _sizes(evidence.profiles)):
+    if isinstance(measure, LayerMeasure) and measure.blind_if_wide and (sizes := _sizes(evidence.profiles)):
         return f"with fewer examples ({sizes[0]}) than dimensions ({sizes[1]}) it scores unrelated runs near 0"
     near = [value.value / value.null for value in known if value.value > NEAR_NULL * value.null > 0]
     if 2 * len(near) > len(known):
         return f"it reaches {100 * np.median(near):.0f} % of what shuffled examples give, so it sees little but noise"
-    if change := _systematic_change(measure, evidence):
+    if change := _systematic_change(measure.name, evidence):
         return f"it changes by {100 * change:+.0f} % on half of the examples, so it speaks of their number"
     return ""
 
 
-def _absence(measure: str, profiles: Sequence[Profile]) -> str:
+def _absence(measure: Measure, profiles: Sequence[Profile]) -> str:
     """Say why nothing is known of a measure."""
-    if measure in REPRESENTATION_MEASURES and all(profile.cohort.frozen_encoder for profile in profiles):
+    if measure.level == "representation" and all(profile.cohort.frozen_encoder for profile in profiles):
         return "the runs share one frozen encoder, so it does not apply"
-    if measure in PREDICTION_MEASURES and all(map(_regression, profiles)):
-        return "a regression predicts no classes, so it does not apply"
+    kinds = {profile.cohort.kind for profile in profiles}
+    if not any(map(measure.applies_to, kinds)):
+        return f"it does not apply to {listed(sorted(kinds))}"
     return "it was not measured"
 
 
-def _regression(profile: Profile) -> bool:
-    return profile.cohort.kind == "regression"
-
-
-def _redundancy(measure: str, kept: Iterable[str], evidence: Evidence) -> str:
-    level = next(level for level in _LEVELS if measure in level)
+def _redundancy(measure: Measure, kept: Iterable[Measure], evidence: Evidence) -> str:
     for other in kept:
-        found = [agreement.between(measure, other) for agreement in evidence.agreements]
+        found = [agreement.between(measure.name, other.name) for agreement in evidence.agreements]
         known = [value for value in found if math.isfinite(value)]
-        if other in level and known and (r := float(np.median(known))) >= _REDUNDANT:
-            return f"it repeats {NAMES[other]} (r = {r:.2f} over resampled runs)"
+        if other.level == measure.level and known and (r := float(np.median(known))) >= _REDUNDANT:
+            return f"it repeats {other.called} (r = {r:.2f} over resampled runs)"
     return ""
 
 
@@ -156,9 +142,9 @@ def _systematic_change(measure: str, evidence: Evidence) -> float:
 
 
 def _sentences(report: tuple[str, ...], left_out: dict[str, str], evidence: Evidence) -> Iterable[str]:
-    yield f"Report {listed([NAMES[measure] for measure in report])}."
+    yield f"Report {listed(_called(report))}."
     for reason in dict.fromkeys(left_out.values()):
-        names = [NAMES[measure] for measure, why in left_out.items() if why == reason]
+        names = _called(measure for measure, why in left_out.items() if why == reason)
         yield f"Leave out {listed(names)}: {reason}."
     spread = [_typical(evidence, "sd", measure) for measure in report if measure != "sd"]
     known = [value for value in spread if math.isfinite(value)]
@@ -175,12 +161,19 @@ def _sentences(report: tuple[str, ...], left_out: dict[str, str], evidence: Evid
         yield "Whether score SD goes with the others cannot be told: the scores do not vary, or there are two runs."
     if change := _systematic_change("sd", evidence):
         yield f"Compare score SD at equal numbers of examples only: half of them change it by {100 * change:+.0f} %."
-    if any(map(_regression, evidence.profiles)):
-        yield "Pairwise RMSE, 1 - Pearson and 1 - ICC of a regression are measured, but not judged here."
+    measured = {
+        value.measure for profile in evidence.profiles for value in profile.values if value.value == value.value
+    }
+    if unjudged := [one.called for one in declared() if not one.judged and one.name in measured]:
+        yield f"{capital(listed(unjudged))} {'is' if len(unjudged) == 1 else 'are'} measured, but not judged here."
     yield from _group_sentences(report, evidence.groups)
     fewest = min(len(profile.cohort) for profile in evidence.profiles)
     if fewest < _FEW_RUNS:
         yield f"All this rests on {counted(fewest, 'run')} of a recipe; with ten or more it may come out otherwise."
+
+
+def _called(names: Iterable[str]) -> list[str]:
+    return [MEASURES[name].called for name in names]
 
 
 def _typical(evidence: Evidence, measure: str, other: str) -> float:
@@ -192,11 +185,11 @@ def _typical(evidence: Evidence, measure: str, other: str) -> float:
 def _group_sentences(report: tuple[str, ...], groups: tuple[KnownGroups, ...]) -> Iterable[str]:
     for group in groups:
         found = {measure: entry for measure, entry in group.last().items() if measure in report}
-        less = [NAMES[measure] for measure, entry in found.items() if entry.p < 0.05 and entry.difference > 0]
-        more = [NAMES[measure] for measure, entry in found.items() if entry.p < 0.05 and entry.difference < 0]
-        unsure = [NAMES[measure] for measure, entry in found.items() if not entry.p < 0.05]
+        less = [name for name, entry in found.items() if entry.p < SIGNIFICANT and entry.difference > 0]
+        more = [name for name, entry in found.items() if entry.p < SIGNIFICANT and entry.difference < 0]
+        unsure = [name for name, entry in found.items() if not entry.p < SIGNIFICANT]
         clauses = [
-            f"{words} by {listed(names)}"
+            f"{words} by {listed(_called(names))}"
             for words, names in (
                 ("less alike than successful ones", less),
                 ("more alike than successful ones", more),

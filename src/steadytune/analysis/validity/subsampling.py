@@ -8,24 +8,28 @@ luck of few examples is added to that of the seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.analysis.grouping import example_groups
-from steadytune.analysis.profile import Profile
-from steadytune.analysis.scores import weighted_scores
+from steadytune.analysis.half_sampling import take_examples
+from steadytune.analysis.profile import Profile, prediction_values
+from steadytune.analysis.scores import count_examples, rows_per_example, weighted_scores
+from steadytune.analysis.tables import outputs_of, pair_tables
 from steadytune.measures import (
-    disagreement,
-    fleiss_kappa,
-    jensen_shannon,
+    MEASURES,
+    Outputs,
+    SpreadMeasure,
+    judged,
+    layer_measures,
     pair_mean,
     representation_distances,
-    score_spread,
 )
+from steadytune.metrics import Scores
 from steadytune.records import Cohort
 
 SHARES = (0.5, 0.1)
@@ -33,7 +37,6 @@ DRAWS = 4
 
 # Unbiased CKA is the most demanding measure.
 _LEAST_EXAMPLES = 4
-_LIBRARY_NAMES = {"svcca": "svcca", "procrustes": "procrustes", "cka": "linear_cka"}
 
 Layers = Literal["last", "all"]
 Values = dict[tuple[str, int | None], float]
@@ -77,9 +80,9 @@ def subsample(
 ) -> tuple[Subsample, ...]:
     """Measure a cohort on subsets of its examples, drawn without replacement.
 
-    All seven measures, in so far as the cohort has them: SD only where the scores follow from the logits. Cohorts of
-    equally many examples are measured on the same subsets. A share that holds fewer than four examples is left out.
-    Where examples form groups, a share of the groups is drawn, each as a whole.
+    All measures that validity judges, in so far as the cohort has them: SD only where the scores follow from the
+    logits. Cohorts of equally many examples are measured on the same subsets. A share that holds fewer than four
+    examples is left out. Where examples form groups, a share of the groups is drawn, each as a whole.
 
     Args:
         profile: A measured cohort.
@@ -91,7 +94,8 @@ def subsample(
         One entry per measure, layer and share.
     """
     cohort = profile.cohort
-    full = _full_values(profile, layers)
+    source = _Source(outputs_of(cohort), weighted_scores(cohort))
+    full = _full_values(profile, source, layers)
     members = example_groups(cohort)
     if members is None:
         members = np.arange(_examples(cohort))
@@ -105,7 +109,7 @@ def subsample(
         enough = full and min(map(len, subsets)) >= _LEAST_EXAMPLES
         draws = []
         for chosen in subsets:
-            draws.append(_measure(cohort, chosen, full) if enough else {})
+            draws.append(_measure(cohort, source, chosen, full) if enough else {})
             step()
         found += [
             Subsample(cohort.recipe, measure, layer, share, size, value, tuple(draw[measure, layer] for draw in draws))
@@ -126,47 +130,47 @@ def _examples(cohort: Cohort) -> int:
     return 0 if cohort.representations is None else int(cohort.representations[0].shape[-2])
 
 
-def _full_values(profile: Profile, layers: Layers) -> Values:
+class _Source(NamedTuple):
+    """What measures are taken of on subsets: what the runs gave, and their scores under weights on the examples."""
+
+    outputs: Outputs
+    scores: Scores | None
+
+
+def _full_values(profile: Profile, source: _Source, layers: Layers) -> Values:
     """Return the measures that can be taken again on fewer examples, on all of them."""
     if len(profile.cohort) < 2:
         return {}
     depth = {measure: len(matrices) for measure, matrices in profile.distances.items() if matrices.ndim == 3}
     values: Values = {}
     for value in profile.values:
+        measure = MEASURES[value.measure]
         if value.measure in depth:
             wanted = layers == "all" or value.layer == depth[value.measure]
-        elif value.measure == "sd":
-            wanted = weighted_scores(profile.cohort) is not None
+        elif measure.level == "score":
+            wanted = source.scores is not None
         else:
-            # The distances tell that predictions were compared; kappa is known where they are.
-            wanted = "disagreement" in profile.distances and value.layer is None and not math.isnan(value.value)
-        if wanted:
+            same = _examples(profile.cohort) == count_examples(profile.cohort)
+            wanted = same and value.layer is None and not math.isnan(value.value)
+        if wanted and measure.judged:
             values[value.measure, value.layer] = value.value
     return values
 
 
-def _measure(cohort: Cohort, chosen: NDArray[np.int64], wanted: Values) -> Values:
+def _measure(cohort: Cohort, source: _Source, chosen: NDArray[np.int64], wanted: Values) -> Values:
     values: Values = {}
-    scores, predictions, probabilities = weighted_scores(cohort), cohort.predictions, cohort.probabilities
-    if scores is not None:
+    if source.scores is not None:
         weights = np.zeros((1, _examples(cohort)))
         weights[0, chosen] = 1
-        values["sd", None] = score_spread(scores(weights)[0])
-    if predictions is not None:
-        values["disagreement", None] = float(pair_mean(disagreement(predictions[:, chosen])))
-        values["kappa", None] = 1 - fleiss_kappa(predictions[:, chosen])
-    if probabilities is not None:
-        values["jensen_shannon", None] = float(pair_mean(jensen_shannon(probabilities[:, chosen])))
+        scores = source.scores(weights)[0]
+        values |= {(one.name, None): one.spread(scores) for one in judged() if isinstance(one, SpreadMeasure)}
+    if any(MEASURES[name].level == "prediction" for name, _ in wanted):
+        outputs = source.outputs.take(chosen)
+        taken = prediction_values(outputs, pair_tables(outputs), len(cohort))
+        values |= {(name, None): value for name, value in taken.items()}
+    measures = [measure for measure in layer_measures() if measure.judged]
     for layer in sorted({layer for _, layer in wanted if layer is not None}):
-        distances = representation_distances(list(_states(cohort, layer, chosen)))
-        for measure, name in _LIBRARY_NAMES.items():
-            values[measure, layer] = float(pair_mean(distances[name]))
+        states = [run[layer - 1 : layer] for run in cohort.representations or ()]
+        distances = representation_distances(take_examples(states, chosen, rows_per_example(cohort)), measures)
+        values |= {(name, layer): float(pair_mean(matrices[0])) for name, matrices in distances.items()}
     return values
-
-
-def _states(cohort: Cohort, layer: int, chosen: NDArray[np.int64]) -> Iterator[Any]:
-    """Yield the rows of the chosen examples in one layer of every run; a multiple-choice example has several rows."""
-    for run in cohort.representations or ():
-        states = run[layer - 1] if run.ndim == 3 else run
-        rows = len(states) // _examples(cohort)
-        yield states[(chosen[:, None] * rows + np.arange(rows)).ravel()]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from steadytune.analysis.profile import REPRESENTATION_MEASURES, Profile
+from steadytune.analysis.profile import Profile
 from steadytune.analysis.validity.consistency import (
     Agreement,
     Overall,
@@ -29,7 +29,7 @@ from steadytune.analysis.validity.groups import KnownGroups, known_groups
 from steadytune.analysis.validity.recommendation import Evidence, Recommendation, recommend
 from steadytune.analysis.validity.subsampling import Layers, Subsample, steps, subsample
 from steadytune.grouped import grouped
-from steadytune.measures import pair_mean
+from steadytune.measures import layer_measures, pair_mean
 from steadytune.shown import Drawn
 
 if TYPE_CHECKING:
@@ -192,9 +192,9 @@ def converge(profile: Profile) -> Convergence | None:
     Layers are no independent sample: their order alone correlates what grows with depth. So there is no p-value.
     """
     curves = {
-        measure: np.asarray(pair_mean(profile.distances[measure]))
-        for measure in REPRESENTATION_MEASURES
-        if measure in profile.distances
+        measure.name: np.asarray(pair_mean(profile.distances[measure.name]))
+        for measure in layer_measures()
+        if measure.judged and measure.name in profile.distances
     }
     if not curves:
         return None

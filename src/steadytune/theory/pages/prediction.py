@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from steadytune.analysis.sentences import capital, chance, listed
+from steadytune.measures import MEASURES
 from steadytune.reporting.blocks import Claim, Panel, Section, Verdict
-from steadytune.reporting.naming import MEASURES, MISSING, count, known
+from steadytune.reporting.naming import MISSING, count, known
 from steadytune.reporting.render import write_page
 from steadytune.reporting.validity_table import NumberTable
 from steadytune.theory.pages.page import page, study

@@ -1,0 +1,326 @@
+"""What a measure is: its facts, and how its value follows from what the runs of a cohort left.
+
+A measure is one object in one file; everything else (intervals, comparisons, tables, figures, the analyses of validity)
+reads what it declares. There are four shapes:
+
+- `PairMeasure`: a mean over examples for every pair of runs. It gives a table (P, N), or anything with weighted means.
+- `CombinedMeasure`: a number that follows from such means and from sums of its own, as Fleiss' kappa does.
+- `LayerMeasure`: a distance of the representations of two runs at one layer.
+- `SpreadMeasure`: a spread of the scores.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .inputs import Float64Array
+from .pairs import pair_shares, square
+
+Level = Literal["score", "prediction", "representation"]
+LEVELS: tuple[Level, ...] = ("score", "prediction", "representation")
+
+GIVEN_BY = {
+    "classification": ("predictions", "probabilities"),
+    "choice": ("predictions", "probabilities"),
+    "regression": ("numbers",),
+    "generation": ("generations", "tokens"),
+}
+"""Kind of task -> the arrays of `Outputs` that its runs can have."""
+
+
+class Tokens(NamedTuple):
+    """Distributions over the next token, of runs that all read the same T tokens.
+
+    Attributes:
+        logits: K arrays (T, V).
+        counts: (N,) how many of the T tokens belong to each example, in order.
+    """
+
+    logits: Sequence[NDArray[Any]]
+    counts: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What K runs gave on the same N examples. What is not known is None.
+
+    Attributes:
+        predictions: (K, N) classes or choices.
+        probabilities: (K, N, C).
+        numbers: (K, N), what a regression predicts.
+        generations: K sequences of N texts.
+        tokens: Distributions over the next token.
+    """
+
+    predictions: NDArray[np.int64] | None = None
+    probabilities: Float64Array | None = None
+    numbers: Float64Array | None = None
+    generations: Sequence[Sequence[str]] | None = None
+    tokens: Tokens | None = None
+    _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def made(self, name: str, function: Callable[[Any], Any]) -> Any:
+        """Return what a function makes of an array, which is made once however many measures want it."""
+        if (name, function) not in self._made:
+            self._made[name, function] = function(getattr(self, name))
+        return self._made[name, function]
+
+    def take(self, examples: NDArray[np.int64]) -> Outputs:
+        """Return the outputs on some of the examples."""
+        tokens = self.tokens
+        if tokens is not None:
+            ends = np.cumsum(tokens.counts)
+            parts = [np.arange(ends[n] - tokens.counts[n], ends[n]) for n in examples]
+            rows = np.concatenate(parts).astype(np.intp)
+            tokens = Tokens([run[rows] for run in tokens.logits], tokens.counts[examples])
+        texts = self.generations
+
+        def part(array: Any) -> Any:
+            return None if array is None else array[:, examples]
+
+        return Outputs(
+            predictions=part(self.predictions),
+            probabilities=part(self.probabilities),
+            numbers=part(self.numbers),
+            generations=None if texts is None else [[run[n] for n in examples] for run in texts],
+            tokens=tokens,
+        )
+
+
+class Pairs(ABC):
+    """One measure of every pair of runs, on N examples of any weight."""
+
+    examples: int
+
+    @abstractmethod
+    def means(self, weights: Float64Array) -> Float64Array:
+        """Return the measure (R, P) on examples that carry weights (R, N), for the P = K(K - 1)/2 pairs i < j."""
+
+    def distances(self) -> Float64Array:
+        """Return the distances (K, K), on the examples as they are."""
+        return square(self.means(np.ones((1, self.examples)))[0])
+
+
+class PairTable(Pairs):
+    """One measure of every pair of runs on every example, whose mean over examples is the measure.
+
+    Args:
+        values: (P, N) over the pairs i < j, in the order of `numpy.triu_indices(K, 1)`.
+        sizes: (N,) how much each example counts, such as its tokens; 1 each where it is left out.
+        root: Whether the values are squares, and the measure of a pair is the root of their mean.
+    """
+
+    def __init__(self, values: Any, sizes: Any = None, root: bool = False) -> None:
+        self.values = np.asarray(values, dtype=np.float64)
+        if self.values.ndim != 2 or not np.isfinite(self.values).all():
+            raise ValueError(f"a table of pairs must be (P, N) finite numbers, not of shape {self.values.shape}")
+        self.examples = self.values.shape[1]
+        self.sizes = np.ones(self.examples) if sizes is None else np.asarray(sizes, dtype=np.float64)
+        self.root = root
+
+    def means(self, weights: Float64Array) -> Float64Array:
+        """Average over examples that carry weights (R, N) besides their sizes, into (R, P)."""
+        shares = weights * self.sizes
+        result: Float64Array = (shares / shares.sum(axis=1, keepdims=True)) @ self.values.T
+        return np.sqrt(result) if self.root else result
+
+
+class Draw:
+    """R cohorts drawn from K runs.
+
+    Attributes:
+        counts: (R, K) how often each run counts; rows sum to K.
+        published: Whether measures follow the analysis of Du & Nguyen (2023), which keeps the pairs of a run with its
+            own copy, at distance 0.
+    """
+
+    def __init__(self, counts: Float64Array, published: bool = False) -> None:
+        self.counts, self.published = counts, published
+
+    @property
+    def runs(self) -> int:
+        """K."""
+        return int(self.counts.shape[1])
+
+    @cached_property
+    def shares(self) -> Float64Array:
+        """(R, P) what each pair of runs counts."""
+        return pair_shares(self.counts, self.published)
+
+    def pair_mean(self, pairs: Float64Array) -> Float64Array:
+        """Average (R, P), or (1, P), over the pairs of each draw, into (R,)."""
+        result: Float64Array = (self.shares * pairs).sum(axis=1)
+        return result
+
+
+class Seen(NamedTuple):
+    """What a measure may look at to say that its value misleads.
+
+    Attributes:
+        outputs: What the runs gave.
+        examples: N.
+        features: The largest width of the representations; 0 without any.
+        named: Numbers of runs -> their name in a sentence.
+    """
+
+    outputs: Outputs
+    examples: int
+    features: int
+    named: Callable[[Sequence[int]], str]
+
+
+def _nothing(seen: Seen) -> str:
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measure:
+    """What is known of a measure; higher is less stable, and 0 is a cohort whose runs are the same to it.
+
+    Attributes:
+        level: What it compares: "score", "prediction" or "representation".
+        name: Its name in files and on the command line.
+        title: Name in a page, "Linear CKA".
+        short: Name in a narrow column, "CKA".
+        called: Name within a sentence; the short one where it is left out.
+        meaning: Definition, and what both ends of the range mean.
+        largest: Its largest value; where that depends on the cohort a function of K >= 2 runs and N examples.
+        in_units: Whether its value has the unit of the target, and is shown as it is.
+        preference: Which of two measures of a level that say the same is recommended: the lower one. None for a measure
+            that the analyses of validity leave alone.
+        averaged: Whether it counts in the mean consistency of a cohort.
+        claimed: Whether the verdict speaks of its difference, which is then tested together with that of the score.
+        published: What the analysis of Du & Nguyen (2023) does differently, or "".
+        doubt: Says in a sentence when the value misleads, or "".
+    """
+
+    level: ClassVar[Level]
+    name: str
+    title: str
+    short: str
+    called: str = ""
+    meaning: str
+    largest: float | Callable[[int, int], float] = math.inf
+    in_units: bool = False
+    preference: int | None = 100
+    averaged: bool = True
+    claimed: bool = False
+    published: str = ""
+    doubt: Callable[[Seen], str] = _nothing
+
+    def __post_init__(self) -> None:
+        if not self.called:
+            object.__setattr__(self, "called", self.short)
+
+    @property
+    def judged(self) -> bool:
+        """Whether the analyses of validity look at it."""
+        return self.preference is not None
+
+    def most(self, runs: int, examples: int) -> float:
+        """Return the largest value of K >= 2 runs on N examples."""
+        return self.largest(runs, examples) if callable(self.largest) else self.largest
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What it needs of a cohort, any one of these: arrays of `Outputs`, "scores" or "representations"."""
+        return ("representations",) if self.level == "representation" else ("scores",)
+
+    def applies_to(self, kind: str) -> bool:
+        """Tell whether runs of a kind of task can have what it needs."""
+        return self.level != "prediction" or kind not in GIVEN_BY or any(name in self.needs for name in GIVEN_BY[kind])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SpreadMeasure(Measure):
+    """A spread of the scores, in their unit.
+
+    Attributes:
+        spread: Scores (K,) -> the value; raises ValueError.
+        drawn: Scores (R, K) and draws -> (R,), without the pairs of a run with its copy.
+    """
+
+    level = "score"
+    spread: Callable[[Any], float]
+    drawn: Callable[[Float64Array, Draw], Float64Array]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _OfOutputs(Measure):
+    level = "prediction"
+    of: Mapping[str, Callable[[Any], Any]]
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The arrays that it can be taken of."""
+        return tuple(self.of)
+
+    def prepared(self, outputs: Outputs) -> Any:
+        """Return what it makes of the first of its arrays that there is, or None.
+
+        Raises:
+            ValueError: It refuses the array.
+        """
+        name = next((name for name in self.of if getattr(outputs, name) is not None), None)
+        return None if name is None else outputs.made(name, self.of[name])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PairMeasure(_OfOutputs):
+    """A number for every pair of runs, which is averaged over the pairs.
+
+    Attributes:
+        of: Array of `Outputs` -> function that makes of it a table (P, N) of numbers, or `Pairs`. The first array that
+            the runs have is taken.
+    """
+
+    def pairs(self, outputs: Outputs) -> Pairs | None:
+        """Return its weighted means, or None where the runs have no array that it is taken of.
+
+        Raises:
+            ValueError: It refuses the array.
+        """
+        made = self.prepared(outputs)
+        return made if made is None or isinstance(made, Pairs) else PairTable(made)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CombinedMeasure(_OfOutputs):
+    """A number that follows from weighted means of pairs and weighted sums of its own.
+
+    Attributes:
+        of: As for `PairMeasure`, but functions that make whatever `sums` takes.
+        reads: Names of the pair measures whose means it combines.
+        sums: What `of` made, and weights (R, N) -> sums of its own.
+        combine: Means (R, P) by measure, its own sums, and draws -> (R,).
+    """
+
+    reads: tuple[str, ...]
+    sums: Callable[[Any, Float64Array], Any]
+    combine: Callable[[Mapping[str, Float64Array], Any, Draw], Float64Array]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerMeasure(Measure):
+    """A distance of the representations of two runs at one layer.
+
+    Attributes:
+        distance: `distances.Pair` -> the distance, a number or a `distances.Distance`. Neither run has collapsed.
+        gap: How far leaving out directions of little variance may move the distance; None where it must have all.
+        least_examples: How many examples it needs.
+        blind_if_wide: Whether it sees nothing where there are fewer examples than dimensions.
+    """
+
+    level = "representation"
+    distance: Callable[[Any], Any]
+    gap: Callable[[Any], float] | None = None
+    least_examples: int = 2
+    blind_if_wide: bool = False

@@ -1,0 +1,52 @@
+"""All measures by name: this package's own, in a fixed order, and those of other packages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from steadytune.registry import Registry
+
+from .base import LEVELS, CombinedMeasure, LayerMeasure, Level, Measure, PairMeasure
+
+
+def _check(name: str, given: Any) -> str:
+    if not isinstance(given, (PairMeasure, CombinedMeasure, LayerMeasure)) or given.name != name:
+        return f"is not a PairMeasure, CombinedMeasure or LayerMeasure with name = {name!r}"
+    return ""
+
+
+MEASURES: Registry[Measure] = Registry(
+    "measure",
+    {
+        "sd": "measures.score:SD",
+        "disagreement": "measures.prediction:DISAGREEMENT",
+        "kappa": "measures.prediction:KAPPA",
+        "jensen_shannon": "measures.prediction:JENSEN_SHANNON",
+        "chrf": "measures.text:CHRF",
+        "prediction_rmse": "measures.regression:PREDICTION_RMSE",
+        "prediction_correlation": "measures.regression:PREDICTION_CORRELATION",
+        "icc": "measures.regression:ICC",
+        "svcca": "measures.distances:SVCCA",
+        "procrustes": "measures.distances:PROCRUSTES",
+        "cka": "measures.distances:CKA",
+    },
+    _check,
+    # The names of differences.csv that stand for the score and the runs.
+    reserved=("mean", "mean_here", "sd_ratio", "sd_ratio_here", "failed"),
+)
+
+
+def declared(level: Level | None = None) -> list[Measure]:
+    """Return the measures in the order in which they are shown: scores, predictions, representations."""
+    found = sorted(MEASURES.values(), key=lambda measure: LEVELS.index(measure.level))
+    return [measure for measure in found if level in (None, measure.level)]
+
+
+def judged() -> list[Measure]:
+    """Return the measures that the analyses of validity look at."""
+    return [measure for measure in declared() if measure.judged]
+
+
+def layer_measures() -> list[LayerMeasure]:
+    """Return the measures of representations."""
+    return [measure for measure in declared() if isinstance(measure, LayerMeasure)]

@@ -1,0 +1,209 @@
+"""What every measure must do, checked on small made runs."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.measures import (
+    LEVELS,
+    MEASURES,
+    CombinedMeasure,
+    Draw,
+    LayerMeasure,
+    Measure,
+    Outputs,
+    PairMeasure,
+    SpreadMeasure,
+    Tokens,
+    representation_distances,
+)
+
+_RUNS, _EXAMPLES, _CLASSES = 4, 12, 3
+_CLOSE = 1e-9
+
+Value = Callable[[Any, NDArray[np.int64]], float]
+
+
+def check_measure(measure: Measure) -> None:
+    """Check that a measure does what intervals, comparisons and reports rely on.
+
+    Its facts are there; runs that are the same give 0, and no value leaves its range; neither the order of runs nor
+    that of examples matters; an example of weight 2 counts as two of them; two runs, one example and runs without any
+    variation give a number or NaN and no exception; a second call gives the same; NaN among the arrays is refused.
+
+    Args:
+        measure: As an entry point names it.
+
+    Raises:
+        AssertionError: Says which of these it breaks.
+    """
+    _check_facts(measure)
+    if isinstance(measure, LayerMeasure):
+        _check_layers(measure)
+    elif isinstance(measure, (PairMeasure, CombinedMeasure)):
+        for need in measure.needs:
+            _check_outputs(measure, need)
+    elif isinstance(measure, SpreadMeasure):
+        _check_spread(measure)
+    else:
+        raise AssertionError(f"measure '{measure.name}': it is none of the shapes that `steadytune.measures` has")
+
+
+def _check_facts(measure: Measure) -> None:
+    name = measure.name
+    assert re.fullmatch("[a-z][a-z0-9_]*", name), f"measure '{name}': its name must be one word in small letters"
+    for fact in ("title", "short", "called", "meaning"):
+        assert getattr(measure, fact).strip(), f"measure '{name}': its {fact} is empty"
+    assert measure.level in LEVELS, f"measure '{name}': its level is none of {', '.join(LEVELS)}"
+    assert measure.most(_RUNS, _EXAMPLES) > 0, f"measure '{name}': its largest value must be above 0"
+    for read in getattr(measure, "reads", ()):
+        assert isinstance(MEASURES[read], PairMeasure), f"measure '{name}': it reads '{read}', which has no pairs"
+    needs = set(Outputs.__dataclass_fields__) if measure.level == "prediction" else set(measure.needs)
+    assert measure.needs, f"measure '{name}': it must say what it is taken of"
+    assert set(measure.needs) <= needs, f"measure '{name}': runs have no {sorted(set(measure.needs) - needs)}"
+
+
+def made(need: str, runs: int = _RUNS, examples: int = _EXAMPLES, seed: int = 0) -> Outputs:
+    """Return runs that have one array, and predictions beside it where there are probabilities.
+
+    Args:
+        need: A field of `Outputs`.
+        runs: K.
+        examples: N.
+        seed: Of what is drawn.
+    """
+    generator = np.random.default_rng(seed)
+    shares = generator.dirichlet(np.ones(_CLASSES), (runs, examples))
+    words = np.array(["a cat", "a dog", "two dogs", ""])
+    counts = np.arange(examples) % 3 + 1
+    arrays: dict[str, Any] = {
+        "predictions": generator.integers(0, _CLASSES, (runs, examples)),
+        "probabilities": shares,
+        "numbers": generator.normal(size=(runs, examples)),
+        "generations": words[generator.integers(0, len(words), (runs, examples))].tolist(),
+        "tokens": Tokens(list(generator.normal(size=(runs, int(counts.sum()), 5))), counts),
+    }
+    return Outputs(**{need: arrays[need]})
+
+
+def _value(measure: PairMeasure | CombinedMeasure, outputs: Outputs, weights: Any = None) -> float:
+    """Return the measure of K runs on weighted examples."""
+    needed = [measure.name] if isinstance(measure, PairMeasure) else measure.reads
+    tables = {}
+    for name in needed:
+        one = measure if name == measure.name else MEASURES[name]
+        assert isinstance(one, PairMeasure)
+        table = one.pairs(outputs)
+        assert table is not None, f"measure '{measure.name}': it reads '{name}', which these runs do not have"
+        tables[name] = table
+    first = next(iter(tables.values()))
+    weighed = np.ones((1, first.examples)) if weights is None else np.asarray(weights, dtype=np.float64)[None]
+    means = {name: table.means(weighed) for name, table in tables.items()}
+    pairs = means[needed[0]].shape[1]
+    draw = Draw(np.ones((1, round((1 + math.sqrt(1 + 8 * pairs)) / 2))))
+    if isinstance(measure, PairMeasure):
+        found = draw.pair_mean(means[measure.name])
+    else:
+        found = measure.combine(means, measure.sums(measure.prepared(outputs), weighed), draw)
+    assert np.shape(found) == (1,), f"measure '{measure.name}': one draw must give one number, not {np.shape(found)}"
+    return float(found[0])
+
+
+def _turned(outputs: Outputs, need: str, order: NDArray[np.int64]) -> Outputs:
+    given = getattr(outputs, need)
+    if isinstance(given, Tokens):
+        return Outputs(tokens=Tokens([given.logits[run] for run in order], given.counts))
+    turned: Any = given[order] if isinstance(given, np.ndarray) else [given[run] for run in order]
+    return Outputs(**{need: turned})
+
+
+def _check_outputs(measure: PairMeasure | CombinedMeasure, need: str) -> None:
+    where = f"measure '{measure.name}' of {need}"
+    outputs = made(need)
+    value = _value(measure, outputs)
+    assert math.isfinite(value), f"{where}: runs that differ have no value, but {value}"
+    assert value == _value(measure, made(need)), f"{where}: a second call gives another value"
+    assert value > 0, f"{where}: runs that differ are at distance {value}, which must be above 0"
+    if isinstance(measure, PairMeasure):
+        table = measure.pairs(outputs)
+        assert table is not None
+        distances, pairs = table.distances(), _RUNS * (_RUNS - 1) // 2
+        assert distances.shape == (_RUNS, _RUNS), f"{where}: a table needs a row for each of the {pairs} pairs of runs"
+        most = measure.most(_RUNS, _EXAMPLES)
+        inside = (distances >= 0) & (distances <= most + _CLOSE)
+        assert inside.all(), f"{where}: a distance is beyond [0, {most:g}]"
+    assert value <= measure.most(_RUNS, _EXAMPLES) + _CLOSE, f"{where}: {value:g} is above its largest value"
+    same = _value(measure, _turned(outputs, need, np.zeros(_RUNS, dtype=np.int64)))
+    assert abs(same) <= _CLOSE, f"{where}: runs that are the same are at distance {same:g}, not 0"
+    turned = _value(measure, _turned(outputs, need, np.arange(_RUNS)[::-1]))
+    assert math.isclose(value, turned, rel_tol=_CLOSE), f"{where}: another order of the runs changes it"
+    mixed = _value(measure, outputs.take(np.random.default_rng(1).permutation(_EXAMPLES)))
+    assert math.isclose(value, mixed, rel_tol=_CLOSE), f"{where}: another order of the examples changes it"
+    counts = np.random.default_rng(2).integers(1, 4, _EXAMPLES)
+    weighted = _value(measure, outputs, counts)
+    repeated = _value(measure, outputs.take(np.repeat(np.arange(_EXAMPLES), counts)))
+    assert math.isclose(weighted, repeated, rel_tol=1e-7), f"{where}: weights are not how often an example counts"
+    for runs, examples in ((2, _EXAMPLES), (_RUNS, 1)):
+        least = _value(measure, made(need, runs, examples))
+        assert not math.isinf(least), f"{where}: {runs} runs on {examples} examples give {least}"
+    constant = _value(measure, outputs.take(np.zeros(_EXAMPLES, dtype=np.int64)))
+    assert not math.isinf(constant), f"{where}: runs that never vary give {constant}"
+    if need in ("probabilities", "numbers"):
+        broken = getattr(outputs, need).copy()
+        broken[0, 0] = math.nan
+        _refuses(lambda: _value(measure, Outputs(**{need: broken})), f"{where}: NaN is not refused with a ValueError")
+
+
+def _refuses(call: Callable[[], Any], what: str) -> None:
+    try:
+        call()
+    except ValueError:
+        return
+    raise AssertionError(what)
+
+
+def _check_layers(measure: LayerMeasure) -> None:
+    where, generator = f"measure '{measure.name}'", np.random.default_rng(0)
+    states = generator.normal(size=(1, 20, 5)) + generator.normal(size=(_RUNS, 20, 5))
+
+    def distances(runs: Any) -> NDArray[np.float64]:
+        return representation_distances(runs, [measure], threads=1)[measure.name]
+
+    found, most = distances(states), measure.most(2, 20)
+    assert np.isfinite(found).all(), f"{where}: runs that differ have no distance"
+    assert np.array_equal(found, distances(states)), f"{where}: a second call gives another value"
+    off = found[~np.eye(_RUNS, dtype=bool)]
+    assert off.min() > 0, f"{where}: runs that differ are at distance 0"
+    assert off.max() <= most, f"{where}: a distance is beyond [0, {most:g}]"
+    same = distances(states[[0, 0]])
+    assert np.abs(same).max() <= 1e-7, f"{where}: runs that are the same are at distance {same.max():g}, not 0"
+    turned = distances(states[::-1])
+    assert np.allclose(turned, found[::-1, ::-1], atol=1e-7), f"{where}: the order of the runs changes it"
+    order = generator.permutation(20)
+    assert np.allclose(distances(states[:, order]), found, atol=1e-7), f"{where}: the order of the examples changes it"
+    rotation = np.linalg.qr(generator.normal(size=(5, 5)))[0]
+    moved = [run @ rotation * 3 + 1 if at else run for at, run in enumerate(states)]
+    assert np.allclose(distances(moved), found, atol=1e-7), f"{where}: rotation, scale or shift of a run changes it"
+    few = distances(states[:, : measure.least_examples])
+    assert not np.isinf(few).any(), f"{where}: {measure.least_examples} examples give an infinite distance"
+    wide = distances(generator.normal(size=(2, 6, 9)))
+    assert not np.isinf(wide).any(), f"{where}: more dimensions than examples give an infinite distance"
+
+
+def _check_spread(measure: SpreadMeasure) -> None:
+    where, scores = f"measure '{measure.name}'", np.array([0.7, 0.74, 0.72, 0.9])
+    once = Draw(np.ones((1, len(scores))))
+    value = measure.spread(scores)
+    assert value > 0, f"{where}: scores that differ have a spread of {value:g}"
+    assert math.isclose(value, measure.spread(scores[::-1]), rel_tol=_CLOSE), f"{where}: the order of runs changes it"
+    drawn = float(measure.drawn(scores[None], once)[0])
+    assert math.isclose(value, drawn, rel_tol=_CLOSE), f"{where}: it is not what it draws where each run counts once"
+    assert measure.spread(np.full(3, 0.7)) <= _CLOSE, f"{where}: equal scores have a spread"
+    assert math.isnan(measure.spread(scores[:1])), f"{where}: one run has a spread"
+    _refuses(lambda: measure.spread([0.1, math.nan]), f"{where}: NaN is not refused with a ValueError")

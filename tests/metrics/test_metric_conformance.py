@@ -1,0 +1,36 @@
+"""Every metric passes the checks that other packages run, and a wrong one is told what is wrong."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from steadytune.metrics import METRICS
+from steadytune.testing import check_metric
+
+ACCURACY = METRICS["accuracy"]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_conforms(name):
+    check_metric(METRICS[name])
+
+
+def scored(change):
+    return replace(ACCURACY, name="mine", function=lambda answers: change(ACCURACY.function(answers), answers))
+
+
+@pytest.mark.parametrize(
+    ("metric", "fault"),
+    [
+        (scored(lambda scores, answers: lambda weights: scores(weights)[0]), "shape|must give"),
+        (scored(lambda scores, answers: lambda weights: 2 * scores(weights)), "beyond"),
+        (replace(ACCURACY, name="mine", higher_is_better=False), "no better"),
+        (scored(lambda scores, answers: lambda weights: scores(np.ones_like(weights))), "how often"),
+        (replace(ACCURACY, name="mine", needs=()), "needs"),
+        (replace(ACCURACY, name="mine", needs=("colours",)), "colours"),
+    ],
+)
+def test_a_fault_is_named(metric, fault):
+    with pytest.raises(AssertionError, match=fault):
+        check_metric(metric)
