@@ -5,6 +5,7 @@ from made_runs import VERSIONS, made_store, made_study
 from steadytune.errors import FolderWarning
 from steadytune.records import RunStore
 from steadytune.records.trained import as_trained
+from steadytune.reporting.blocks import Entries, Text
 from steadytune.reporting.facts import facts
 
 RECIPES = {"standard": {}, "strong": {"stabilizers": [{"mmr": {"alpha": 0.3}}], "training": {"epochs": 7}}}
@@ -62,12 +63,13 @@ def test_where_study_yaml_was_edited_the_runs_count_and_it_is_said(store, change
     study, said = as_trained(store.study, records)
     assert what in said
     after = facts(study, records, otherwise=said)
-    assert any(what in note for note in after.notes)
-    strong = after.recipes[1]
-    assert "alpha 0.3" in strong.stabilizers
-    assert "epochs 7" in strong.changes
+    assert any(what in block.words for block in after if isinstance(block, Text))
+    (strong,) = (block.entries["strong"] for block in after if isinstance(block, Entries))
+    assert "alpha 0.3" in strong
+    assert "epochs 7" in strong
     assert study.recipe_training("standard").resolved("a-model").learning_rate == 2e-5
-    assert before.recipes[1].stabilizers == strong.stabilizers
+    (held,) = (block.entries["strong"] for block in before if isinstance(block, Entries))
+    assert held == strong
 
 
 def test_a_folder_of_an_older_version_is_read_whatever_its_recipes_are_called(tmp_path):
