@@ -129,7 +129,7 @@ def test_an_angle_to_a_layer_that_is_replaced_is_refused_and_a_logit_is_not():
 
 def test_a_regression_is_refused():
     with pytest.raises(ValueError, match="needs classes"):
-        LargeMargin().check("regression")
+        LargeMargin().check_kind("regression")
 
 
 def test_an_angle_ends_at_pi_and_a_logit_does_not():

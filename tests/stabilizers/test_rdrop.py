@@ -59,4 +59,4 @@ def test_the_second_pass_has_masks_of_its_own():
 
 def test_a_regression_is_refused():
     with pytest.raises(ValueError, match="needs classes"):
-        RDrop().check("regression")
+        RDrop().check_kind("regression")

@@ -15,6 +15,7 @@ from steadytune.analysis.scores import unscored_words, weighted_scores
 from steadytune.analysis.sentences import capital, counted, listed, named_runs, runs_noun
 from steadytune.analysis.tables import predicted_numbers
 from steadytune.analysis.value import Value
+from steadytune.kinds import KINDS
 from steadytune.records import Cohort
 
 NEAR_NULL = 0.8
@@ -105,9 +106,9 @@ def prediction_notes(cohort: Cohort) -> list[str]:
     """Say why the prediction measures are missing, or where they mislead."""
     if len(cohort) < 2:
         return []
-    if cohort.kind == "regression":
+    if KINDS[cohort.kind].has_numbers:
         return _regression_notes(cohort)
-    if cohort.kind == "generation":
+    if KINDS[cohort.kind].has_texts:
         return ["Generated texts have no classes: kappa does not apply, and disagreement counts texts that differ."]
     if cohort.predictions is None:
         return ["No logits were recorded: disagreement, kappa and Jensen-Shannon are unknown."]

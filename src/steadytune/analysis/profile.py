@@ -22,6 +22,7 @@ from steadytune.analysis.suspicion import copies, suspicious
 from steadytune.analysis.tables import Pairs, pair_tables, predicted_numbers
 from steadytune.analysis.value import Value
 from steadytune.errors import UserError, unknown_name
+from steadytune.kinds import KINDS
 from steadytune.measures import fleiss_kappa, intraclass_correlation, layer_distances, pair_mean, score_spread
 from steadytune.records import Cohort
 from steadytune.shown import Shown
@@ -285,8 +286,6 @@ def _prediction_values(cohort: Cohort, tables: Mapping[str, Pairs], resamples: R
         measured["kappa"] = 1 - fleiss_kappa(cohort.predictions)
     if "icc" in resamples.both and (numbers := predicted_numbers(cohort)) is not None:
         measured["icc"] = 1 - intraclass_correlation(numbers)
-    by_kind = {"generation": (*PREDICTION_MEASURES, *TEXT_MEASURES), "regression": REGRESSION_MEASURES}
-    names = by_kind.get(cohort.kind, PREDICTION_MEASURES)
 
     def value(name: str) -> Value:
         if name not in measured:
@@ -294,7 +293,7 @@ def _prediction_values(cohort: Cohort, tables: Mapping[str, Pairs], resamples: R
         draws = resamples.of(name, freedom)
         return Value(name, None, *pair_interval(measured[name], runs, largest(name, cohort), draws, level=level))
 
-    return [value(name) for name in names]
+    return [value(name) for name in KINDS[cohort.kind].pair_measures]
 
 
 def largest(measure: str, cohort: Cohort) -> float:
@@ -324,7 +323,7 @@ def _representation_distances(cohort: Cohort, report: Callable[[float], None]) -
         return layer_distances(states, progress=lambda share: report(_MEASURING * share))
 
     found = _measured(cohort, measure, layered)
-    per_example = layered[0].shape[1] // count_examples(cohort) if cohort.kind == "choice" else 1
+    per_example = layered[0].shape[1] // count_examples(cohort) if KINDS[cohort.kind].candidates else 1
     deviations = half_deviations(
         layered,
         per_example,

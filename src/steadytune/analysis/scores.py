@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from steadytune.kinds import KINDS
 from steadytune.metrics import METRICS, TEXT_METRICS, Scores, plain_name
 from steadytune.records import Cohort
 
@@ -33,7 +34,7 @@ def weighted_scores(cohort: Cohort) -> Scores | None:
 
 def computed_scores(cohort: Cohort) -> Scores | None:
     """Return what `weighted_scores` does, whether it agrees with the scores of the cohort or not."""
-    metric = (TEXT_METRICS if cohort.kind == "generation" else METRICS).get(plain_name(cohort.metric))
+    metric = (TEXT_METRICS if KINDS[cohort.kind].has_texts else METRICS).get(plain_name(cohort.metric))
     if metric is None or not len(cohort) or metric.missing(cohort.answers) is not None:
         return None
     return metric.scores(cohort.answers)

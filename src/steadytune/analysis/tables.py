@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from steadytune.kinds import KINDS
 from steadytune.measures import pair_disagreements, pair_divergences, pair_squared_differences
 from steadytune.measures.pairs import square
 from steadytune.measures.regression import PairMoments
@@ -84,7 +85,7 @@ def pair_tables(cohort: Cohort) -> dict[str, Pairs]:
     """
     if len(cohort) < 2:
         return {}
-    if cohort.kind == "generation":
+    if KINDS[cohort.kind].has_texts:
         return _text_tables(cohort)
     if (numbers := predicted_numbers(cohort)) is not None:
         squares = pair_squared_differences(numbers)
@@ -102,9 +103,7 @@ def pair_tables(cohort: Cohort) -> dict[str, Pairs]:
 
 def predicted_numbers(cohort: Cohort) -> Array | None:
     """Return what the runs of a regression predict, (K, N); None where that is unknown, and for any other kind."""
-    if cohort.kind != "regression" or cohort.logits is None:
-        return None
-    return np.asarray(cohort.logits, dtype=np.float64)[..., 0]
+    return None if cohort.logits is None else KINDS[cohort.kind].numbers(cohort.logits)
 
 
 def _text_tables(cohort: Cohort) -> dict[str, Pairs]:

@@ -8,7 +8,6 @@ from steadytune.metrics.base import Answers, Metric, Scale, Scores
 from steadytune.metrics.scoring import Scored, constant_score, score
 from steadytune.metrics.table import (
     METRICS,
-    NATURAL,
     TEXT_METRICS,
     find_metric,
     is_score,
@@ -19,7 +18,6 @@ from steadytune.metrics.table import (
 
 __all__ = [
     "METRICS",
-    "NATURAL",
     "TEXT_METRICS",
     "Answers",
     "Metric",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from steadytune.errors import unknown_name
+from steadytune.kinds import KINDS, find_kind
 from steadytune.metrics import classes, questions, ranking, targets, texts
 from steadytune.metrics.base import Answers, Metric, Scale, Scores
 
@@ -62,23 +63,6 @@ _OF_TEXTS = (
 )
 TEXT_METRICS = {metric.name: metric for metric in _OF_TEXTS}
 
-NATURAL: dict[str, tuple[str, ...]] = {
-    "classification": (
-        "accuracy",
-        "f1",
-        "f1_macro",
-        "matthews",
-        "balanced_accuracy",
-        "f1_weighted",
-        "f1_micro",
-        "roc_auc",
-    ),
-    "choice": ("accuracy",),
-    "regression": ("pearson", "spearman", "rmse", "mse", "mae", "r2"),
-    "generation": ("exact_match", "chrf"),
-}
-"""What scores runs where nobody says, the most natural first."""
-
 _SAME = {
     "acc": "accuracy", "accuracy_score": "accuracy", "mcc": "matthews", "matthews_correlation": "matthews",
     "matthews_corrcoef": "matthews", "macro_f1": "f1_macro", "weighted_f1": "f1_weighted", "micro_f1": "f1_micro",
@@ -115,12 +99,12 @@ def find_metric(name: str, kind: str | None = None) -> Metric:
 
     Args:
         name: As in `METRICS` or `TEXT_METRICS`.
-        kind: What it shall score; "generation" for texts.
+        kind: Name of the kind of task that it shall score.
 
     Raises:
         UserError: There is none of that name.
     """
-    table = TEXT_METRICS if kind == "generation" else METRICS
+    table = TEXT_METRICS if find_kind(kind).has_texts else METRICS
     if name in table:
         return table[name]
     if kind is None and name in TEXT_METRICS:
@@ -147,7 +131,7 @@ def recorded(name: str, kind: str | None = None) -> Scale:
     A name that nobody knows has no unit, range or direction.
     """
     short = plain_name(name)
-    table = TEXT_METRICS if kind == "generation" else METRICS
+    table = TEXT_METRICS if find_kind(kind).has_texts else METRICS
     known = table.get(short) or METRICS.get(short) or TEXT_METRICS.get(short)
     if known is not None:
         return Scale(name, known.unit, known.lowest, known.highest, known.higher_is_better)
@@ -169,7 +153,7 @@ def preferred(names: Sequence[str], kind: str) -> str | None:
     Returns:
         A name, or None where nothing is a score. Among equals the first.
     """
-    natural = NATURAL.get(kind, ())
+    natural = KINDS[kind].metrics
 
     def rank(name: str) -> tuple[int, int]:
         short = plain_name(name)

@@ -15,6 +15,7 @@ from steadytune.analysis.comparison.compare import Comparison, Row
 from steadytune.analysis.comparison.verdict import first_notes
 from steadytune.analysis.grouping import size_words
 from steadytune.analysis.validity.validate import Validation
+from steadytune.kinds import KINDS
 from steadytune.report import explore
 from steadytune.report.facts import Facts
 from steadytune.report.figures import Figure, Look, layer_figures, looks
@@ -113,7 +114,7 @@ class Section:
     @property
     def regression(self) -> bool:
         """Whether numbers are predicted, so that there are no answers to share."""
-        return any(row.profile.cohort.kind == "regression" for row in self.rows)
+        return any(KINDS[row.profile.cohort.kind].has_numbers for row in self.rows)
 
     @property
     def first_notes(self) -> list[str]:

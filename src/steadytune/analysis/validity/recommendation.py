@@ -18,6 +18,7 @@ from steadytune.analysis.sentences import counted, listed
 from steadytune.analysis.validity.consistency import Agreement
 from steadytune.analysis.validity.groups import KnownGroups
 from steadytune.analysis.validity.subsampling import SHARES, Subsample
+from steadytune.kinds import KINDS
 
 NAMES = {
     "sd": "score SD",
@@ -116,7 +117,7 @@ def _absence(measure: str, profiles: Sequence[Profile]) -> str:
 
 
 def _regression(profile: Profile) -> bool:
-    return profile.cohort.kind == "regression"
+    return KINDS[profile.cohort.kind].has_numbers
 
 
 def _redundancy(measure: str, kept: Iterable[str], evidence: Evidence) -> str:
