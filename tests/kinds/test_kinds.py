@@ -15,6 +15,7 @@ from steadytune.kinds import KINDS, Kind, find_kind
 from steadytune.kinds.classification import Classification
 from steadytune.metrics import Answers, Metric
 from steadytune.metrics.base import mean_of
+from steadytune.testing import check_kind
 
 SOURCES = Path(st.__file__).parent
 NAMES = {"classification", "regression", "choice", "generation"}
@@ -70,6 +71,11 @@ def test_nothing_is_known_of_a_kind_that_nobody_said():
 def test_a_kind_that_is_measured_alone_says_so_when_it_is_to_be_trained():
     with pytest.raises(UserError, match="it can be measured"):
         KINDS["generation"].criterion()
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_it_keeps_what_every_kind_promises(name):
+    check_kind(KINDS[name])
 
 
 class Ordinal(Classification):
@@ -167,6 +173,40 @@ def test_what_is_no_kind_is_refused_and_one_that_is_not_installed_is_named(insta
     installed()
     with pytest.raises(UserError, match=r"unknown kind 'ordinal'.*install the package"):
         st.Cohort(scores=[0.5, 0.6], kind="ordinal")
+
+
+def test_the_kind_of_another_package_keeps_what_every_kind_promises():
+    check_kind(ORDINAL)
+
+
+class _Broken(Ordinal):
+    """A kind that breaks what it is told to."""
+
+    def __init__(self, fault):
+        self.fault = fault
+
+    def predictions(self, outputs):
+        return outputs.argmin(axis=-1) if self.fault == "predictions" else super().predictions(outputs)
+
+    def check_batch_labels(self, labels, examples="training set"):
+        return None if self.fault == "labels" else super().check_batch_labels(labels, examples)
+
+    def criterion(self, label_smoothing=0.0):
+        loss = super().criterion(label_smoothing)
+        return (lambda logits, labels: 2 * loss(logits, labels)) if self.fault == "criterion" else loss
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("predictions", "the most probable classes are not the predictions"),
+        ("criterion", "the criterion is not the mean of the losses of linear heads"),
+        ("labels", "labels that are none are not refused"),
+    ],
+)
+def test_a_kind_that_breaks_a_promise_is_told_which(fault, said):
+    with pytest.raises(AssertionError, match=said):
+        check_kind(_Broken(fault))
 
 
 def test_a_kind_can_be_tried_before_it_is_a_packages():

@@ -3,7 +3,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_steps import make_step
@@ -13,6 +12,7 @@ from steadytune.errors import UserError
 from steadytune.stabilizers import parse_stabilizer
 from steadytune.stabilizers.large_margin import LargeMargin, widened
 from steadytune.stabilizers.r4f import R4F
+from steadytune.testing.models import batch, rows, tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 from made_steps import make_step
 from torch import nn
 
@@ -8,6 +7,7 @@ from steadytune.errors import UserError
 from steadytune.stabilizers.divergence import symmetric_divergence
 from steadytune.stabilizers.mixout import Mixout
 from steadytune.stabilizers.rdrop import RDrop
+from steadytune.testing.models import batch, rows, tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 
