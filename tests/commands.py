@@ -19,7 +19,7 @@ from steadytune.cli.main import main
 PATIENCE = 600.0
 """Seconds after which something hangs, however busy the machine is: no test tells slow from fast."""
 
-_LIBRARIES = ["torch", "transformers", "steadytune.training.run", "steadytune.sweep.execute", "steadytune.report"]
+_LIBRARIES = ["torch", "transformers", "steadytune.training.run", "steadytune.sweep.execute", "steadytune.reporting"]
 
 
 @dataclass(frozen=True)

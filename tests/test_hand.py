@@ -47,8 +47,8 @@ MISTAKES = {
     "compare('x')": (st.compare, "no study.yaml"),
     "profile([cohort])": (lambda folder: st.profile([COHORT]), "one cohort"),
     "profile.last('foo')": (lambda folder: st.profile(COHORT).last("disagrement"), "did you mean 'disagreement'"),
-    "write_report('x')": (st.write_report, "no study.yaml"),
-    "write_report([cohort])": (lambda folder: st.write_report([COHORT]), "a report is that of a folder"),
+    "report('x')": (st.report, "no study.yaml"),
+    "report([cohort])": (lambda folder: st.report([COHORT]), "say where the report shall be written"),
     "validate(3)": (lambda folder: st.validate(3), "not int"),
     "to_frame('x')": (lambda folder: st.compare(COHORT).to_frame("x"), "measures"),
     "read_runs('x')": (lambda folder: st.read_runs(folder / "x"), "no file or folder"),
@@ -114,7 +114,7 @@ def test_every_door_takes_a_folder_its_path_or_cohorts(tmp_path):
     for frame in frames[1:]:
         pd.testing.assert_frame_equal(frame, frames[0])
     assert len(st.compare(store.cohorts()[0]).profiles) == 1
-    assert st.write_report(str(store.path))[0].is_file()
+    assert st.report(str(store.path)).is_file()
     assert st.validate(store.path).keys() == st.validate(st.compare(store).profiles).keys()
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import steadytune as st
-from steadytune.report import write_report
 
 RECORDED = Path(__file__).parent / "recorded/study"
 TABLES = ("measures.csv", "differences.csv", "validity.csv", "flips.csv", "components.csv")
@@ -18,7 +17,7 @@ TABLES = ("measures.csv", "differences.csv", "validity.csv", "flips.csv", "compo
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recorded") / "study"
     shutil.copytree(RECORDED, folder, ignore=shutil.ignore_patterns("*.csv"))
-    write_report(folder)
+    st.report(folder)
     return folder
 
 

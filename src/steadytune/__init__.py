@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from steadytune.records import Cohort as Cohort
     from steadytune.records import RunRecord as RunRecord
     from steadytune.records import RunStore as RunStore
-    from steadytune.report import write_report as write_report
+    from steadytune.reporting import report as report
     from steadytune.seeds import Seeds as Seeds
     from steadytune.stabilizers import Stabilizer as Stabilizer
     from steadytune.stabilizers.bitfit import BitFit as BitFit
@@ -89,7 +89,7 @@ _PLACES = {
     "Cohort": "records",
     "RunRecord": "records",
     "RunStore": "records",
-    "write_report": "report",
+    "report": "reporting",
     "Stabilizer": "stabilizers",
     "BitFit": "stabilizers.bitfit",
     "CentreLoss": "stabilizers.centre_loss",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
 LINES, WIDTH = 20, 200
 """Most lines of a `repr`, and most characters of each."""
@@ -36,3 +38,24 @@ class Shown:
         """Return the first line of the summary and the data frame, for a notebook."""
         title = html.escape(self.summary().partition("\n")[0])
         return f"<p><b>{title}</b></p>" + self.to_frame().to_html(max_rows=_ROWS, float_format="{:.4g}".format)
+
+
+class Drawn(Shown):
+    """A result that can be drawn, as in the report."""
+
+    def plot(self, what: str | None = None) -> go.Figure:
+        """Draw a figure of the report.
+
+        Args:
+            what: Its name; the first that there is unless given, and a name that is not there says which are.
+
+        Returns:
+            A plotly figure; `figure.show()` opens it, and a notebook shows it by itself.
+
+        Raises:
+            UserError: There is no such figure, or nothing to draw.
+        """
+        # How results are drawn is known above them: the one place from which a call goes up.
+        plots: Any = import_module("steadytune.reporting.plots")
+        figure: go.Figure = plots.plot(self, what)
+        return figure

@@ -10,7 +10,7 @@ from steadytune.analysis.comparison.compare import compare
 from steadytune.analysis.failures import failure_limit, failure_words
 from steadytune.analysis.profile import profile
 from steadytune.records.cohort import LostRun
-from steadytune.report.tables import limits
+from steadytune.reporting.tables import limits
 
 
 def cohort_of(make_cohort, failed, runs, **fields):

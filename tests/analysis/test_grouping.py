@@ -14,8 +14,8 @@ from steadytune.analysis.half_sampling import half_deviations
 from steadytune.analysis.profile import profile
 from steadytune.analysis.validity.subsampling import subsample
 from steadytune.records import Cohort
-from steadytune.report.sources import evaluation_sentence
-from steadytune.report.tables import limits
+from steadytune.reporting.sources import evaluation_sentence
+from steadytune.reporting.tables import limits
 
 GROUPS = np.array([7, 7, 7, 3, 3, 9, 9, 9, 9, 3])
 

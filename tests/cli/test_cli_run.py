@@ -231,7 +231,7 @@ def test_a_disk_that_is_full_when_the_report_is_written_keeps_the_runs(words, tm
     def full(store, **options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("steadytune.report.write_report", full)
+    monkeypatch.setattr("steadytune.reporting.report_of_study", full)
     text = refused(*words, "--seeds", 1, "--out", tmp_path / "out")
     assert "no room on the disk" in text
     assert len(RunStore(tmp_path / "out").records()) == 1

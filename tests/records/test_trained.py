@@ -5,7 +5,7 @@ from made_runs import VERSIONS, made_store, made_study
 from steadytune.errors import FolderWarning
 from steadytune.records import RunStore
 from steadytune.records.trained import as_trained
-from steadytune.report.facts import facts
+from steadytune.reporting.facts import facts
 
 RECIPES = {"standard": {}, "strong": {"stabilizers": [{"mmr": {"alpha": 0.3}}], "training": {"epochs": 7}}}
 

@@ -35,7 +35,7 @@ def test_a_real_task_goes_the_whole_way(name, tiny_model, tmp_path):
     )
 
     store = st.run(study, tmp_path / "out")
-    page, comparison = st.write_report(store)
+    page, comparison = st.report(store), st.compare(store)
 
     (profile,) = comparison.profiles
     assert len(profile.cohort) == 2

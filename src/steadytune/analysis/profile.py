@@ -25,7 +25,7 @@ from steadytune.errors import UserError, unknown_name
 from steadytune.kinds import KINDS
 from steadytune.measures import fleiss_kappa, intraclass_correlation, layer_distances, pair_mean, score_spread
 from steadytune.records import Cohort
-from steadytune.shown import Shown
+from steadytune.shown import Drawn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,7 @@ Distances = dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Profile(Shown):
+class Profile(Drawn):
     """All measures of one cohort.
 
     Attributes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from steadytune.errors import UserError
+from steadytune.grouped import grouped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,10 +120,10 @@ def show_differences(console: Console, comparison: Comparison, detect: float | N
 
     from steadytune.analysis.comparison.verdict import verdict
     from steadytune.cli.report import show_sources
-    from steadytune.report.tables import grouped, limits
+    from steadytune.reporting.tables import limits
 
     words = verdict(comparison, detect)
-    for (model, task), rows in grouped(comparison).items():
+    for (model, task), rows in comparison.groups().items():
         name = " on ".join(filter(None, (model, task)))
         unit = ", scores in points" if rows[0].scale.unit else ""
         title = f"difference from {rows[0].baseline} [95 % interval, adjusted]{unit}"
@@ -144,9 +145,7 @@ def show_differences(console: Console, comparison: Comparison, detect: float | N
 
 def _check(cohorts: Sequence[Cohort], folder: Path) -> None:
     """Raise UserError unless two recipes of one model and task have two finished runs each."""
-    groups: dict[tuple[str, str], list[Cohort]] = {}
-    for cohort in cohorts:
-        groups.setdefault((cohort.model, cohort.task), []).append(cohort)
+    groups = grouped(cohorts, lambda cohort: cohort.group)
     if groups and max(map(len, groups.values())) < 2:
         raise UserError(
             f"{folder}: one recipe only, '{cohorts[0].recipe}', so there is nothing to compare it with; "
@@ -168,7 +167,7 @@ def _table(rows: Sequence[Row]) -> Table:
 
     from steadytune.analysis.comparison.difference import HERE
     from steadytune.analysis.comparison.significance import SIGNIFICANT
-    from steadytune.report.naming import called
+    from steadytune.reporting.naming import called
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
@@ -213,7 +212,7 @@ def _same_seed_lines(rows: Sequence[Row]) -> list[str]:
 
 
 def _title(row: Row, found: Difference) -> str:
-    from steadytune.report.naming import MEASURES
+    from steadytune.reporting.naming import MEASURES
 
     names = {"mean": row.metric, "sd_ratio": "SD ratio", "failed": "failed, %"}
     return names.get(found.measure) or MEASURES[found.measure].short
@@ -221,7 +220,7 @@ def _title(row: Row, found: Difference) -> str:
 
 def _amount(found: Difference, scale: Scale) -> str:
     from steadytune.analysis.sentences import times
-    from steadytune.report.naming import SCALES
+    from steadytune.reporting.naming import SCALES
 
     value, low, high = found.interval.value, found.adjusted.low, found.adjusted.high
     if found.measure == "sd_ratio":

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steadytune.grouped import grouped
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from steadytune.records import RunRecord, RunStore
-
 
 _HEADINGS = ("run", "recipe", "seed", "status", "score", "seconds", "")
 _NUMBERS = {"score", "seconds"}
@@ -38,10 +39,7 @@ def ls(folder: Annotated[Path, typer.Argument(help="The --out folder of a 'stead
         say(line)
     say()
     asked = len(store.study.seeds)
-    groups: dict[tuple[str, str, str], list[RunRecord]] = {}
-    for record in records:
-        groups.setdefault(record.spec.cohort, []).append(record)
-    for cohort, members in groups.items():
+    for cohort, members in grouped(records, lambda record: record.spec.cohort).items():
         say(on_one_line(_summary(" / ".join(cohort), members, asked)))
     missing = sum(1 for _ in store.study.grid()) - len(records) - store.damaged
     if missing > 0:

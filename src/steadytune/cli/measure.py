@@ -142,18 +142,10 @@ def write_page(out: Path, comparison: Comparison, runs: Sequence[ExternalRun], w
         runs: As they were read.
         words: What the page says first; left out, the verdict on the comparison.
     """
-    from steadytune.analysis.comparison.verdict import verdict
+    from steadytune.analysis.comparison.verdict import Statement
     from steadytune.external import texts_of
-    from steadytune.files import write_text
-    from steadytune.report import REPORT, render
-    from steadytune.report.tables import differences_csv, flips_csv, measures_csv
+    from steadytune.reporting import report_of_cohorts
 
     texts = {found.cohort.examples: texts_of(runs) for found in comparison.profiles}
-    tables = {"measures.csv": measures_csv(comparison), "flips.csv": flips_csv(comparison, texts)}
-    if len(comparison.profiles) > 1:
-        tables["differences.csv"] = differences_csv(comparison)
-    for name, content in tables.items():
-        write_text(out / name, content)
-    said = verdict(comparison) if words is None else dict.fromkeys(comparison.baselines, words)
-    write_text(out / REPORT, render(comparison, said, texts=texts, tables=tuple(tables)))
-    return out / REPORT
+    said = None if words is None else dict.fromkeys(comparison.baselines, tuple(map(Statement, words)))
+    return report_of_cohorts(comparison, out, texts, said)

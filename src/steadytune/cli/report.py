@@ -30,11 +30,11 @@ def report(
     from steadytune.cli.console import Console
     from steadytune.cli.progress import bar
     from steadytune.records import RunStore
-    from steadytune.report import write_report
+    from steadytune.reporting import report_of_study
 
     console = Console()
     with bar(console, "measuring") as progress:
-        page, comparison = write_report(RunStore(folder), progress=progress, out=out)
+        page, comparison = report_of_study(RunStore(folder), progress=progress, out=out)
     show(console, comparison, page)
 
 
@@ -42,8 +42,8 @@ def show(console: Console, comparison: Comparison, page: Path | None = None) -> 
     """Print the verdict on the baseline and the table, then where the report lies or, without one, its notes."""
     from steadytune.analysis.comparison.verdict import must_know, verdict
     from steadytune.analysis.notes import failure_notes
-    from steadytune.report import comparison_table
-    from steadytune.report.naming import called
+    from steadytune.reporting import comparison_table
+    from steadytune.reporting.naming import called
 
     console.print()
     for sentences in verdict(comparison).values():
@@ -68,7 +68,7 @@ def show(console: Console, comparison: Comparison, page: Path | None = None) -> 
 
 def show_sources(console: Console, comparison: Comparison) -> None:
     """Print where the luck of each cohort comes from; nothing where no seeds form a grid."""
-    from steadytune.report.sources import source_sentences, sources
+    from steadytune.reporting.sources import source_sentences, sources
 
     several = len(comparison.profiles) > 1
     for number, profile in enumerate(found for found in comparison.profiles if sources([found])):

@@ -84,7 +84,7 @@ def execute(study: Study, out: Path, workers: int, retry_failed: bool = False) -
     from steadytune.cli.progress import ConsoleListener, bar
     from steadytune.cli.report import show
     from steadytune.files import room_on_disk
-    from steadytune.report import write_report
+    from steadytune.reporting import report_of_study
     from steadytune.sweep.execute import run as run_study
     from steadytune.training.weights import half_precision
 
@@ -105,7 +105,7 @@ def execute(study: Study, out: Path, workers: int, retry_failed: bool = False) -
                 console.print("stopped; finished runs are kept, and the same command goes on from here")
             raise typer.Exit(130) from None
         with bar(console, "measuring") as progress:
-            page, comparison = write_report(store, progress=progress)
+            page, comparison = report_of_study(store, progress=progress)
     show(console, comparison, page)
     records = store.records()
     if hint := retry_hint(store, records):

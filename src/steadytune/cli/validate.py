@@ -29,7 +29,7 @@ def validate(
     from steadytune.cli.console import Console
     from steadytune.cli.progress import bar
     from steadytune.records import RunStore
-    from steadytune.report import validity_table, write_report
+    from steadytune.reporting import report_of_study, validity_table
 
     console = Console()
     store = RunStore(folder)
@@ -40,6 +40,6 @@ def validate(
     with bar(console, "measuring on fewer examples") as progress:
         validations = validate(comparison.profiles, layers="all", progress=lambda done, total: progress(done / total))
     console.print(validity_table(validations))
-    page, _ = write_report(store, comparison, validations, out=out)
+    page, _ = report_of_study(store, comparison, validations, out=out)
     # Not wrapped, so that the path can be copied or clicked.
     console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)

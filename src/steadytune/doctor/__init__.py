@@ -14,6 +14,7 @@ from steadytune.doctor.runs import run_findings
 from steadytune.doctor.setup import Setup, arguments_setup, study_setups
 from steadytune.errors import UserError
 from steadytune.external.read import ARRAY_SUFFIXES
+from steadytune.grouped import grouped
 from steadytune.kinds import KINDS
 from steadytune.records import RunRecord, RunStore
 from steadytune.records.trained import as_trained
@@ -35,10 +36,8 @@ def diagnose(target: str | Path) -> Diagnosis:
     recorded: list[Finding] = []
     if target.is_dir():
         store = RunStore(target)
-        groups: dict[tuple[str, str, str], list[RunRecord]] = {}
         records = store.records()
-        for record in records:
-            groups.setdefault(record.spec.cohort, []).append(record)
+        groups = grouped(records, lambda record: record.spec.cohort)
         study = as_trained(store.study, records)[0]
         named, unknown = study_setups(study, {names: _accuracies(runs) for names, runs in groups.items()})
         setups = list(named.values())

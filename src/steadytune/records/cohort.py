@@ -442,6 +442,11 @@ class Cohort(Shown):
         )
 
     @property
+    def group(self) -> tuple[str, str]:
+        """Model and task: recipes that share them are compared."""
+        return self.model, self.task
+
+    @property
     def name(self) -> str:
         """Recipe, with model and task where they are known."""
         return " / ".join(part for part in (self.model, self.task, self.recipe) if part)

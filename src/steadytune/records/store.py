@@ -33,6 +33,7 @@ from steadytune.files import (
     write_bytes,
     write_text,
 )
+from steadytune.grouped import grouped
 from steadytune.records.cohort import Cohort, LostRun
 from steadytune.records.examples import read_examples
 from steadytune.records.record import NotUnderstood, RunRecord
@@ -115,9 +116,7 @@ class RunStore(Shown):
     def summary(self) -> str:
         """Return the folder, and for each cohort how many runs there are and what became of them."""
         records = self.records()
-        groups: dict[str, list[RunRecord]] = {}
-        for record in records:
-            groups.setdefault(" / ".join(record.spec.cohort), []).append(record)
+        groups = grouped(records, lambda record: " / ".join(record.spec.cohort))
         lines = [f"RunStore {self.path}: {len(records)} runs"]
         for name, members in groups.items():
             counts = Counter(record.status for record in members)
@@ -351,9 +350,7 @@ class RunStore(Shown):
         Raises:
             UserError: All runs are damaged, or the examples that they measure are.
         """
-        groups: dict[tuple[str, str, str], list[RunRecord]] = {}
-        for record in self.records():
-            groups.setdefault(record.spec.cohort, []).append(record)
+        groups = grouped(self.records(), lambda record: record.spec.cohort)
         cohorts = [cohort for records in groups.values() if (cohort := self._cohort(records)) is not None]
         if not cohorts and any(map(_RUN_ID.fullmatch, self._skipped)):
             raise UserError(f"{self.path}: every run is damaged. Redo them: {self.retry}")
@@ -365,9 +362,7 @@ class RunStore(Shown):
         Raises:
             UserError: No cohort or several answer to the names.
         """
-        groups: dict[tuple[str, str, str], list[RunRecord]] = {}
-        for record in self.records():
-            groups.setdefault(record.spec.cohort, []).append(record)
+        groups = grouped(self.records(), lambda record: record.spec.cohort)
         if recipe not in {name for _, _, name in groups}:
             raise unknown_name("recipe", recipe, {name for _, _, name in groups})
         matches = [key for key in groups if key[2] == recipe and model in (None, key[0]) and task in (None, key[1])]

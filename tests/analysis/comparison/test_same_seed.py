@@ -6,7 +6,7 @@ import pytest
 from steadytune import Cohort, compare
 from steadytune.analysis.comparison.same_seed import describe_same_seed, same_seed
 from steadytune.analysis.comparison.verdict import verdict
-from steadytune.report.tables import difference_lines
+from steadytune.reporting.tables import difference_lines
 
 LABELS = np.arange(100) % 2
 

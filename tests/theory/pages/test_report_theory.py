@@ -7,7 +7,7 @@ import pytest
 from made_theory import ALPHAS, HS, RATES, SCALES, STEPS, made_table
 from report_parsing import Page
 
-from steadytune.report.figures import Look
+from steadytune.reporting.figures import Look
 from steadytune.theory.pages.figures import Line, draw, task_names
 from steadytune.theory.pages.page import properties, study_sections, write_feature_report, write_synthetic_report
 

@@ -26,9 +26,10 @@ from steadytune.analysis.suspicion import copied_between
 from steadytune.analysis.value import Value
 from steadytune.errors import UserError, unknown_name
 from steadytune.external.sides import read_sides
+from steadytune.grouped import grouped
 from steadytune.metrics import Scale
 from steadytune.records import Cohort, RunStore
-from steadytune.shown import Shown
+from steadytune.shown import Drawn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -232,7 +233,7 @@ class DifferenceRow(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Comparison(Shown):
+class Comparison(Drawn):
     """All cohorts of a study.
 
     Attributes:
@@ -269,11 +270,8 @@ class Comparison(Shown):
 
     @cached_property
     def _rows(self) -> list[Row]:
-        groups: dict[tuple[str, str], list[Profile]] = {}
-        for found in self.profiles:
-            groups.setdefault((found.cohort.model, found.cohort.task), []).append(found)
         compared = {}
-        for group, members in groups.items():
+        for group, members in grouped(self.profiles, lambda found: found.cohort.group).items():
             reference = next(found for found in members if found.cohort.recipe == self.baselines[group])
             others = [found for found in members if found is not reference]
             by_recipe, tests = _compared(others, reference)
@@ -282,6 +280,10 @@ class Comparison(Shown):
             for found, by in zip(others, by_recipe, strict=True):
                 compared[found] = Row(found, reference, by, tests, planned)
         return [compared[found] for found in self.profiles]
+
+    def groups(self) -> dict[tuple[str, str], list[Row]]:
+        """Return the rows by model and task, in the order of the study."""
+        return grouped(self._rows, lambda row: (row.model, row.task))
 
     def summary(self) -> str:
         """Return the verdict, a paragraph for each recipe."""

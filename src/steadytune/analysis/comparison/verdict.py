@@ -51,7 +51,25 @@ _HIDDEN = 10
 _TARGET = Scale("prediction_rmse")
 
 
-def verdict(comparison: Comparison, detect: float | None = None) -> dict[tuple[str, str], list[str]]:
+class Statement(str):
+    """A sentence about a recipe, "standard: ...", or about the whole.
+
+    Attributes:
+        about: The recipe, or "".
+        words: The sentence without it.
+    """
+
+    about: str
+    words: str
+
+    def __new__(cls, words: str, about: str = "") -> Statement:
+        """Join both."""
+        made = super().__new__(cls, f"{about}: {words}" if about else words)
+        made.about, made.words = about, words
+        return made
+
+
+def verdict(comparison: Comparison, detect: float | None = None) -> dict[tuple[str, str], list[Statement]]:
     """Put a comparison into words.
 
     Args:
@@ -62,18 +80,15 @@ def verdict(comparison: Comparison, detect: float | None = None) -> dict[tuple[s
         (model, task) -> sentences: one entry for the baseline, which comes first, one for every other recipe, and where
         there are several what that did to the p-values.
     """
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in comparison.rows():
-        groups.setdefault((row.model, row.task), []).append(row)
-    return {group: _group(rows, detect) for group, rows in groups.items()}
+    return {group: _group(rows, detect) for group, rows in comparison.groups().items()}
 
 
-def describe(profile: Profile) -> str:
+def describe(profile: Profile) -> Statement:
     """Say in one sentence which runs went wrong, what the rest score, and how far they agree."""
     cohort = profile.cohort
     learned = filter(None, [describe_learned(cohort)])
     clauses = [*failure_clauses(cohort), *learned, *_score_clauses(profile), *_agreement_clauses(profile)]
-    return f"{cohort.recipe or 'these runs'}: {'; '.join(clauses)}."
+    return Statement(f"{'; '.join(clauses)}.", cohort.recipe or "these runs")
 
 
 def must_know(row: Row) -> list[str]:
@@ -93,16 +108,19 @@ def first_notes(rows: Sequence[Row]) -> list[str]:
     return said + [f"{capital(words)}." for words in between if words]
 
 
-def _group(rows: list[Row], detect: float | None) -> list[str]:
+def _group(rows: list[Row], detect: float | None) -> list[Statement]:
     reference = next(row for row in rows if row.is_baseline)
     others = [row for row in rows if row is not reference]
     sentences = [describe(reference.profile)]
-    sentences += [f"{describe(row.profile)} {_against(row, detect)}" for row in others]
+    for row in others:
+        alone = describe(row.profile)
+        sentences.append(Statement(f"{alone.words} {_against(row, detect)}", alone.about))
     if reference.comparisons > 1:
-        sentences.append(
+        words = (
             f"p-values and intervals of differences are adjusted for the {spelled(reference.comparisons)} tests made "
             "here (Holm): the chance of any false claim is at most about 5 %."
         )
+        sentences.append(Statement(words))
     return sentences
 
 

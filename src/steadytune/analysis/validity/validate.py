@@ -28,8 +28,9 @@ from steadytune.analysis.validity.correlation import Association, pearson
 from steadytune.analysis.validity.groups import KnownGroups, known_groups
 from steadytune.analysis.validity.recommendation import Evidence, Recommendation, recommend
 from steadytune.analysis.validity.subsampling import Layers, Subsample, steps, subsample
+from steadytune.grouped import grouped
 from steadytune.measures import pair_mean
-from steadytune.shown import Shown
+from steadytune.shown import Drawn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +52,7 @@ class Convergence:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Validation(Shown):
+class Validation(Drawn):
     """What is known about the measures of one model on one task.
 
     Attributes:
@@ -137,10 +138,8 @@ def validate(
     Returns:
         (model, task) -> what is known; without those of which no cohort has two runs.
     """
-    groups: dict[tuple[str, str], list[Profile]] = {}
-    for profile in _profiles(profiles):
-        if len(profile.cohort) > 1:
-            groups.setdefault((profile.cohort.model, profile.cohort.task), []).append(profile)
+    several = (profile for profile in _profiles(profiles) if len(profile.cohort) > 1)
+    groups = grouped(several, lambda profile: profile.cohort.group)
     everyone = [profile for group in groups.values() for profile in group]
     done, total = 0, steps(everyone)
 

@@ -33,7 +33,7 @@ def features(
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE, such as training.max_length=64. Repeatable.", show_default=False),
     ] = None,
-    small: Annotated[bool, typer.Option(help="Small sub-samples, few grid: every figure in a minute.")] = False,
+    small: Annotated[bool, typer.Option(help="Small sub-samples and a small grid: every figure in a minute.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 means one per processor.")] = 0,
 ) -> None:
     """Try the theory on frozen features of real tasks: the same studies as `steadytune theory synthetic`.

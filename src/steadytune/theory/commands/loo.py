@@ -130,7 +130,7 @@ def _set_kind(content: dict[str, Any], kind: str) -> None:
 
 def _full(console: Console, study: Study, specs: Sequence[RunSpec], examples: int, out: Path, workers: int) -> None:
     from steadytune.cli.progress import about_left, bar
-    from steadytune.report.naming import count
+    from steadytune.reporting.naming import count
     from steadytune.sweep.capacity import room_for
     from steadytune.theory.pages.full_tuning import outcome, write_cohorts
     from steadytune.theory.studies.full_cohorts import cohorts_stability

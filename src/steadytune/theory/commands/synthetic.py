@@ -13,12 +13,12 @@ from steadytune.theory.commands.folder import check_folder
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from steadytune.theory.pages.page import Section
+    from steadytune.reporting.blocks import Section
 
 
 def synthetic(
     out: Annotated[Path, typer.Option(help="Folder for theory.html and studies.csv.", show_default=False)],
-    small: Annotated[bool, typer.Option(help="Few data sets and grid: every figure in seconds.")] = False,
+    small: Annotated[bool, typer.Option(help="Few data sets and a small grid: every figure in seconds.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 means one per processor.")] = 0,
 ) -> None:
     """Try the theory on several hundred generated classification data sets, in a few minutes.

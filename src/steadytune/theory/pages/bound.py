@@ -10,14 +10,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from steadytune.analysis.sentences import capital, listed, percent
-from steadytune.files import write_text
-from steadytune.report.naming import MISSING, count
-from steadytune.report.validity_table import NumberTable
+from steadytune.reporting.blocks import Claim, Section, Verdict
+from steadytune.reporting.naming import MISSING, count
+from steadytune.reporting.render import write_page
+from steadytune.reporting.validity_table import NumberTable
 from steadytune.theory.full.task_bound import TaskBound
 from steadytune.theory.full.taylor import LIMIT
 from steadytune.theory.pages.bound_figures import left_out_panels, path_panels, taylor_panel
-from steadytune.theory.pages.page import Section, page
-from steadytune.theory.pages.trends import Claim, Verdict, bounded
+from steadytune.theory.pages.page import page, study
+from steadytune.theory.pages.trends import bounded
 
 PAGE, TERMS, PATH, TAYLOR, EXAMPLES = "bound.html", "bound.csv", "path.csv", "taylor.csv", "left_out.csv"
 DEFINITIONS = {
@@ -82,12 +83,10 @@ def write_bounds(found: Sequence[TaskBound], out: Path) -> Path:
         TAYLOR: [row for one in found for row in one.curve()],
         EXAMPLES: [row for one in found for row in one.examples()],
     }
-    written = {name: rows for name, rows in tables.items() if rows}
+    written = {name: pd.DataFrame(rows) for name, rows in tables.items() if rows}
     for name in tables.keys() - written.keys():
         # That of an earlier command would seem to belong to this page.
         (out / name).unlink(missing_ok=True)
-    for name, rows in written.items():
-        write_text(out / name, pd.DataFrame(rows).to_csv(index=False, float_format="%.6g"))
     first = found[0].bound
     facts = {
         "Models": listed(sorted({one.model for one in found})),
@@ -101,8 +100,7 @@ def write_bounds(found: Sequence[TaskBound], out: Path) -> Path:
     notes = list(dict.fromkeys(sentence for one in found for sentence in one.bound.notes))
     sections = [section for k, one in enumerate(found) for section in _sections(one, str(k), len(found) > 1)]
     title = f"The bound of full fine-tuning on {listed(sorted({one.task for one in found}))}"
-    write_text(out / PAGE, page(title, facts, notes, sections, numbers(found), list(written), DEFINITIONS))
-    return out / PAGE
+    return write_page(page(title, facts, notes, sections, numbers(found), written, DEFINITIONS), out, PAGE)
 
 
 def numbers(found: Sequence[TaskBound]) -> NumberTable:
@@ -138,7 +136,7 @@ def _sections(one: TaskBound, key: str, named: bool) -> list[Section]:
     where = f": {one.name}" if named else ""
     found = one.bound
     return [
-        Section(
+        study(
             f"terms-{key}",
             f"The terms along the path{where}",
             f"Gradient descent on all {found.n} examples at a rate of {found.learning_rate:.3g}, measured at "
@@ -146,14 +144,14 @@ def _sections(one: TaskBound, key: str, named: bool) -> list[Section]:
             path_panels(one),
             _assumption_claims(one),
         ),
-        Section(
+        study(
             f"stability-{key}",
             f"The bound, and leaving an example out{where}",
             "A left-out example gets the weight 0 in the same gradient descent; all others keep 1/n.",
             left_out_panels(one),
             _bound_claims(one),
         ),
-        Section(
+        study(
             f"taylor-{key}",
             f"The second-order expansion{where}",
             "The loss along the straight line from w₀ through w_T, and as far again beyond.",

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from steadytune.report.figures import Figure, axis_title, frame, looks, plain
+from steadytune.reporting.blocks import Panel
+from steadytune.reporting.figures import Figure, axis_title, frame, looks, plain
 from steadytune.theory.full.task_bound import TaskBound
-from steadytune.theory.pages.figures import Panel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from steadytune.analysis.sentences import percent
-from steadytune.theory.pages.trends import FLAT, Claim, Trend, bounded, claim, ranked, trend
+from steadytune.reporting.blocks import Claim
+from steadytune.theory.pages.trends import FLAT, Trend, bounded, claim, ranked, trend
 from steadytune.theory.studies.table import DESIGN
 
 if TYPE_CHECKING:

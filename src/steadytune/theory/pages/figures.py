@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from steadytune.report.figures import Figure, Look, axis_title, escaped, frame, looks, plain
-from steadytune.report.naming import count
+from steadytune.reporting.blocks import Panel
+from steadytune.reporting.figures import Figure, Look, axis_title, escaped, frame, looks, plain
+from steadytune.reporting.naming import count
 from steadytune.theory.pages.claims import base, part
 from steadytune.theory.studies.table import DESIGN, GENERATED
 from steadytune.theory.studies.varied import HEADS, SCALED, ZERO
@@ -31,20 +32,6 @@ class Line(NamedTuple):
     rows: pd.DataFrame
     column: str
     look: Look
-
-
-class Panel(NamedTuple):
-    """One drawing.
-
-    Attributes:
-        key: Names its place in the page.
-        title: Above it.
-        figure: Plain data.
-    """
-
-    key: str
-    title: str
-    figure: Figure
 
 
 def size_panels(table: pd.DataFrame) -> list[Panel]:

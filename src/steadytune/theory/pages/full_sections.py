@@ -10,12 +10,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from steadytune.analysis.sentences import listed, percent
-from steadytune.report.figures import Look, axis_title, escaped, frame, looks, plain
+from steadytune.reporting.blocks import Claim, Panel, Section
+from steadytune.reporting.figures import Look, axis_title, escaped, frame, looks, plain
 from steadytune.theory.pages.claims import ABSTRACT, OURS
-from steadytune.theory.pages.figures import Line, Panel, draw
+from steadytune.theory.pages.figures import Line, draw
 from steadytune.theory.pages.full_series import longest, series
-from steadytune.theory.pages.page import Section
-from steadytune.theory.pages.trends import FLAT, Claim, Trend, Way, claim, ranked, trend
+from steadytune.theory.pages.page import study
+from steadytune.theory.pages.trends import FLAT, Trend, Way, claim, ranked, trend
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +82,7 @@ def _section(table: pd.DataFrame, *, key: str, title: str, x: str, free: Sequenc
         )
         for column, name in QUANTITIES.items()
     ]
-    return Section(key, title, f"{lead} {_LONGEST}", _panels(rows, x, _AXES[x]), claims)
+    return study(key, title, f"{lead} {_LONGEST}", _panels(rows, x, _AXES[x]), claims)
 
 
 def _trend(rows: pd.DataFrame, x: str, column: str) -> Trend:
@@ -131,7 +132,7 @@ def _distance(table: pd.DataFrame) -> Section | None:
         for panel in _panels(rows, "text", "weights at the start", _TOLD):
             panels.append(Panel(panel.key, panel.title, _renamed(panel.figure, list(texts.values()))))
         claims += _surt_claims(rows, texts)
-    return Section(
+    return study(
         "distance",
         "Distance from w_0",
         f"{_TRAVELLED} is how far the encoder's weights travel; the bound speaks of the distance to a solution, which "

@@ -9,13 +9,14 @@ from pathlib import Path
 import pandas as pd
 
 from steadytune.analysis.sentences import listed
-from steadytune.files import write_text
-from steadytune.report.naming import MISSING, known
-from steadytune.report.validity_table import NumberTable
+from steadytune.reporting.blocks import Section
+from steadytune.reporting.naming import MISSING, known
+from steadytune.reporting.render import write_page
+from steadytune.reporting.validity_table import NumberTable
 from steadytune.theory.loo.full import HOW
 from steadytune.theory.pages.full_sections import full_sections
 from steadytune.theory.pages.full_series import design
-from steadytune.theory.pages.page import Section, page
+from steadytune.theory.pages.page import page
 from steadytune.theory.pages.task_loo import EXAMPLES, PAGE, SUMMARY
 from steadytune.theory.studies.full_cohorts import CohortStability
 
@@ -55,8 +56,6 @@ def write_cohorts(cohorts: Sequence[CohortStability], out: Path) -> tuple[Path, 
     table = design(cohorts)
     examples = pd.DataFrame([row for cohort in cohorts for row in cohort.examples()])
     tables = {SUMMARY: table.drop(columns=["retrained", "rest"])} | ({} if examples.empty else {EXAMPLES: examples})
-    for name, one in tables.items():
-        write_text(out / name, one.to_csv(index=False, float_format="%.6g"))
     if examples.empty:
         (out / EXAMPLES).unlink(missing_ok=True)
     tasks = list(dict.fromkeys(table["task"]))
@@ -72,17 +71,16 @@ def write_cohorts(cohorts: Sequence[CohortStability], out: Path) -> tuple[Path, 
         "Seeds": _counts(table["seeds"]),
     }
     sections = full_sections(table)
-    text = page(
+    made = page(
         f"Leave-one-out stability of {listed(tasks)} in full fine-tuning",
         facts,
         [_LEFT_OUT, *HOW],
         sections,
         numbers(cohorts),
-        tuple(tables),
+        tables,
         _DEFINITIONS,
     )
-    write_text(out / PAGE, text)
-    return out / PAGE, sections
+    return write_page(made, out, PAGE), sections
 
 
 def _counts(column: pd.Series[int]) -> str:

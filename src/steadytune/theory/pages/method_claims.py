@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from steadytune.analysis.sentences import percent
+from steadytune.reporting.blocks import Claim
 from steadytune.theory.pages.claims import ABSTRACT, DERIVED, LOO_DRAWN, OURS, SEED, base, part
-from steadytune.theory.pages.trends import FEWEST, FLAT, NOTHING, Claim, Way, bounded, claim, graded, trend
+from steadytune.theory.pages.trends import FEWEST, FLAT, NOTHING, Way, bounded, claim, graded, trend
 from steadytune.theory.studies.varied import HEADS, SCALED, ZERO
 
 if TYPE_CHECKING:

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from steadytune.analysis.sentences import listed, percent
-from steadytune.files import write_text
-from steadytune.report.html import document
-from steadytune.report.naming import number
-from steadytune.report.validity_table import NumberTable
+from steadytune.reporting.blocks import (
+    Cell,
+    Claim,
+    Claims,
+    Definitions,
+    Facts,
+    Figures,
+    Page,
+    Panel,
+    Section,
+    Table,
+    Text,
+)
+from steadytune.reporting.naming import number
+from steadytune.reporting.render import write_page
+from steadytune.reporting.validity_table import NumberTable
 from steadytune.theory.pages import claims as theory_claims
 from steadytune.theory.pages import figures as theory_figures
 from steadytune.theory.pages import method_claims
 from steadytune.theory.pages.claims import base, part
-from steadytune.theory.pages.figures import Panel, task_names
-from steadytune.theory.pages.trends import FEWEST, FLAT, Claim
+from steadytune.theory.pages.figures import task_names
+from steadytune.theory.pages.trends import FEWEST, FLAT
 from steadytune.theory.studies.table import DESIGN
 
 if TYPE_CHECKING:
@@ -47,23 +58,9 @@ _LEGEND = (
 _SURPRISES = ("the opposite is seen", "not seen")
 
 
-@dataclass(frozen=True)
-class Section:
-    """One study.
-
-    Attributes:
-        key: Names its place in the page.
-        title: A heading.
-        lead: What varies, and what is drawn.
-        panels: Its figures.
-        claims: What is said below them.
-    """
-
-    key: str
-    title: str
-    lead: str
-    panels: list[Panel]
-    claims: list[Claim]
+def study(key: str, title: str, lead: str, panels: Sequence[Panel], claims: Sequence[Claim]) -> Section:
+    """Return one study as a section: what varies and is drawn, its figures, and what is said below them."""
+    return Section(key, title, [Text(lead, "lead"), Figures(panels, beside=True), Claims(claims)])
 
 
 def write_synthetic_report(table: pd.DataFrame, out: Path) -> tuple[Path, list[Section]]:
@@ -109,10 +106,8 @@ def _write(
 ) -> tuple[Path, list[Section]]:
     sections = study_sections(table)
     note = "Lines are medians over data sets; whiskers are quartiles. Heads have no bias, as in the theory."
-    text = page(title, {**facts, **_facts(table)}, [note, *notes], sections, properties(table), (TABLE,))
-    write_text(out / TABLE, table.to_csv(index=False, float_format="%.6g"))
-    write_text(out / PAGE, text)
-    return out / PAGE, sections
+    made = page(title, {**facts, **_facts(table)}, [note, *notes], sections, properties(table), {TABLE: table})
+    return write_page(made, out, PAGE), sections
 
 
 def _facts(table: pd.DataFrame) -> dict[str, str]:
@@ -194,7 +189,7 @@ def study_sections(table: pd.DataFrame) -> list[Section]:
             method_claims.mmr_claims,
         ),
     )
-    return [Section(key, title, lead, panels(table), claims(table)) for key, title, lead, panels, claims in studies]
+    return [study(key, title, lead, panels(table), claims(table)) for key, title, lead, panels, claims in studies]
 
 
 def page(
@@ -203,12 +198,12 @@ def page(
     notes: Sequence[str],
     sections: Sequence[Section],
     numbers: NumberTable,
-    tables: Sequence[str],
+    tables: Mapping[str, pd.DataFrame],
     definitions: Mapping[str, str] = DEFINITIONS,
     legend: str = _LEGEND,
     surprises: Sequence[str] = _SURPRISES,
-) -> str:
-    """Return a page of studies as one HTML document that needs nothing else.
+) -> Page:
+    """Lay out studies as a page.
 
     Args:
         title: Its heading.
@@ -216,24 +211,30 @@ def page(
         notes: What to know of all figures.
         sections: The studies.
         numbers: A table below them.
-        tables: Names of the CSV files that are written beside it.
+        tables: Names of the CSV files that are written beside it, with their content.
         definitions: Of the terms that it uses.
         legend: What the verdicts mean.
         surprises: The verdicts that stand out.
     """
-    figures = {f"{section.key}-{panel.key}": panel.figure for section in sections for panel in section.panels}
-    return document(
-        "theory.html.j2",
-        {"figures": figures, "distances": {}, "flips": {}},
-        title=title,
-        facts=facts,
-        notes=notes,
-        sections=sections,
-        legend=legend,
-        surprises=surprises,
-        numbers=numbers,
-        definitions=definitions,
-        tables=tables,
+    claims = [
+        [Cell(claim.prediction), Cell(claim.source), Cell(claim.verdict, marked=claim.verdict in surprises)]
+        for section in sections
+        for claim in section.claims
+    ]
+    verdict = Table(
+        "Predictions and whether they are seen", ("Prediction", "Source", "Here"), claims, look="claims", caption=legend
+    )
+    table = Table(
+        numbers.title, numbers.columns, [[*map(Cell, row)] for row in numbers.rows], caption=" ".join(numbers.remarks)
+    )
+    terms = [(term, "", meaning) for term, meaning in definitions.items()]
+    return Page(
+        title,
+        Section("run", "What was run", [Facts(facts), *(Text(note, "note") for note in notes)], look=""),
+        Section("verdict", "Predicted, and seen", [verdict], look=""),
+        [*sections, Section("properties", numbers.title, [table])],
+        Section("read", "How to read this", [Definitions(terms)], look=""),
+        tables,
     )
 
 

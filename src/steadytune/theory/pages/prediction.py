@@ -10,13 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from steadytune.analysis.sentences import capital, chance, listed
-from steadytune.files import write_text
-from steadytune.report.naming import MEASURES, MISSING, count, known
-from steadytune.report.validity_table import NumberTable
-from steadytune.theory.pages.figures import Panel
-from steadytune.theory.pages.page import Section, page
+from steadytune.reporting.blocks import Claim, Panel, Section, Verdict
+from steadytune.reporting.naming import MEASURES, MISSING, count, known
+from steadytune.reporting.render import write_page
+from steadytune.reporting.validity_table import NumberTable
+from steadytune.theory.pages.page import page, study
 from steadytune.theory.pages.prediction_figures import TITLES, ends, held_out_figure, ranks_figure, signed
-from steadytune.theory.pages.trends import Claim, Verdict
 from steadytune.theory.predictor.cohorts import TARGETS
 from steadytune.theory.predictor.prediction import (
     LEVEL,
@@ -82,7 +81,7 @@ def write_prediction(table: pd.DataFrame, notes: Sequence[str], found: Sequence[
     """
     tasks = list(dict.fromkeys(table["task"]))
     sections = [_section(one) for one in found]
-    text = page(
+    made = page(
         f"Instability predicted from one run, on {count(len(tasks), 'task')}",
         facts={
             "Studies": str(table["study"].nunique()),
@@ -99,11 +98,9 @@ def write_prediction(table: pd.DataFrame, notes: Sequence[str], found: Sequence[
         surprises=("the opposite is seen",),
         numbers=numbers(found),
         definitions=_DEFINITIONS,
-        tables=(TABLE,),
+        tables={TABLE: table},
     )
-    write_text(out / TABLE, table.to_csv(index=False, float_format="%.6g"))
-    write_text(out / PAGE, text)
-    return out / PAGE
+    return write_page(made, out, PAGE)
 
 
 def describe(found: Prediction) -> list[str]:
@@ -203,7 +200,7 @@ def _section(found: Prediction) -> Section:
         "a mark per cohort, of tasks whose instability the predictor had not seen: to the right less stable by "
         "prediction, upwards by measurement. Predicted ranks compare the cohorts of one task."
     )
-    return Section(found.target, title, lead, panels, [_headline(found), *_quantity_claims(found)])
+    return study(found.target, title, lead, panels, [_headline(found), *_quantity_claims(found)])
 
 
 def _headline(found: Prediction) -> Claim:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from steadytune.report.figures import Figure, axis_title, escaped, frame, looks, plain
-from steadytune.report.naming import MISSING, known
+from steadytune.reporting.figures import Figure, axis_title, escaped, frame, looks, plain
+from steadytune.reporting.naming import MISSING, known
 from steadytune.theory.predictor.prediction import Correlation, HeldOut, Prediction
 from steadytune.theory.predictor.quantities import QUANTITIES
 

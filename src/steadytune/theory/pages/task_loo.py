@@ -11,13 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from steadytune.analysis.sentences import listed
-from steadytune.files import write_text
-from steadytune.report.figures import Look, axis_title, escaped, frame, looks, plain
-from steadytune.report.naming import MISSING, count, number
-from steadytune.report.validity_table import NumberTable
-from steadytune.theory.pages.figures import Line, Panel, draw
-from steadytune.theory.pages.page import Section, page
-from steadytune.theory.pages.trends import Claim, bounded, claim, graded, trend
+from steadytune.reporting.blocks import Claim, Panel, Section
+from steadytune.reporting.figures import Look, axis_title, escaped, frame, looks, plain
+from steadytune.reporting.naming import MISSING, count, number
+from steadytune.reporting.render import write_page
+from steadytune.reporting.validity_table import NumberTable
+from steadytune.theory.pages.figures import Line, draw
+from steadytune.theory.pages.page import page, study
+from steadytune.theory.pages.trends import bounded, claim, graded, trend
 from steadytune.theory.studies.task_loo import QUANTITIES, TaskStability
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ def write_stability(found: Sequence[TaskStability], out: Path) -> Path:
 
     summary = pd.DataFrame([one.summary() for one in found])
     examples = pd.DataFrame([row for one in found for row in one.examples()])
-    for name, table in ((SUMMARY, summary), (EXAMPLES, examples)):
-        write_text(out / name, table.to_csv(index=False, float_format="%.6g"))
     tasks, sizes = (sorted(summary[column].unique()) for column in ("task", "n"))
     facts = {
         "Model": listed(sorted(summary["model"].unique())),
@@ -53,16 +52,15 @@ def write_stability(found: Sequence[TaskStability], out: Path) -> Path:
         "Seeds": str(len(found[0].exact.seeds)),
     }
     notes = list(dict.fromkeys(sentence for one in found for sentence in one.exact.describe()))
-    text = page(
+    made = page(
         f"Leave-one-out stability of {listed(tasks)}",
         facts,
         notes,
         _sections(_series(summary), _series(examples)),
         numbers(found),
-        (SUMMARY, EXAMPLES),
+        {SUMMARY: summary, EXAMPLES: examples},
     )
-    write_text(out / PAGE, text)
-    return out / PAGE
+    return write_page(made, out, PAGE)
 
 
 def numbers(found: Sequence[TaskStability]) -> NumberTable:
@@ -121,7 +119,7 @@ def _sections(summary: pd.DataFrame, examples: pd.DataFrame) -> list[Section]:
             panels.append(Panel(column.replace("_", "-"), title, figure))
     lead = "Directions of the last layer. A seed sets its initial weights."
     return [
-        Section("size", "Sample size", lead, panels, _size_claims(summary)),
+        study("size", "Sample size", lead, panels, _size_claims(summary)),
         _influence_section(summary, examples, styles),
     ]
 
@@ -187,7 +185,7 @@ def _influence_section(summary: pd.DataFrame, examples: pd.DataFrame, styles: di
     )
     prediction = "Influence functions rank the examples as leaving each of them out does."
     lead = "One point per training example, at the largest n: how far the weights move without it, exact and predicted."
-    return Section(
+    return study(
         "influence",
         "Influence functions against exact leave-one-out",
         lead,

@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.analysis.sentences import percent
+from steadytune.reporting.blocks import Claim, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Way = Literal["falls", "rises", "stays"]
-Verdict = Literal[
-    "seen", "mostly seen", "mixed", "no effect", "the opposite is seen", "not seen", "not to be told", "untested"
-]
 
 FLAT = 0.05
 """A relative change below this is none."""
@@ -32,23 +30,6 @@ CORRELATED = 0.2
 """A rank correlation below this is none."""
 NOTHING = 1e-9
 """An instability below this is rounding."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One prediction beside what was measured.
-
-    Attributes:
-        prediction: A sentence.
-        source: Where it comes from.
-        verdict: Whether it is seen.
-        measured: Sentences with the numbers.
-    """
-
-    prediction: str
-    source: str
-    verdict: Verdict
-    measured: str
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ HEADS, SCALED, ZERO = "H heads", "one head, init / sqrt(H)", "one head, zero ini
 
 @dataclass(frozen=True)
 class Grid:
-    """The grid under which heads are trained on each data set.
+    """How heads are trained on each data set: every value of every parameter, one parameter at a time.
 
     Attributes:
         steps: Steps of gradient descent at which heads are looked at, increasing.

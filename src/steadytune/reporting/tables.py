@@ -1,56 +1,26 @@
-"""The comparison of recipes as rows of a page and as a table in the terminal, and the two CSV files."""
+"""The comparison of recipes as rows of a page and as a table in the terminal."""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from steadytune.analysis.comparison.compare import Comparison, DifferenceRow, MeasureRow, Row
+from steadytune.analysis.comparison.compare import Comparison, Row
 from steadytune.analysis.comparison.difference import Difference
 from steadytune.analysis.comparison.same_seed import SameSeed, changed_at_same_seed
 from steadytune.analysis.comparison.significance import SIGNIFICANT
-from steadytune.analysis.components import ComponentRow, component_rows
 from steadytune.analysis.failures import failure_words
-from steadytune.analysis.flips import FlipRow, flip_rows
 from steadytune.analysis.grouping import size_words
 from steadytune.analysis.sentences import times
 from steadytune.analysis.value import Value
 from steadytune.metrics import Scale
-from steadytune.records import RunRecord
-from steadytune.report.explore import Texts
-from steadytune.report.naming import MEASURES, MISSING, PAIRWISE, SCALES, called, interval, known, number, seconds
+from steadytune.reporting.blocks import Cell
+from steadytune.reporting.naming import MEASURES, MISSING, PAIRWISE, SCALES, called, interval, known, number, seconds
 
 _TERMINAL_NAME = 26
-_FORMULAS = ("=", "+", "-", "@", "\t", "\n")
-
-
-class Cell(NamedTuple):
-    """One cell of a table of the page.
-
-    Attributes:
-        value: What is written large.
-        notes: Lines written small under it.
-        marked: Whether it is what the table is read for.
-    """
-
-    value: str
-    notes: tuple[str, ...] = ()
-    marked: bool = False
-
-
-def grouped(comparison: Comparison) -> dict[tuple[str, str], list[Row]]:
-    """Return the rows by model and task, in the order of the study."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in comparison.rows():
-        groups.setdefault((row.model, row.task), []).append(row)
-    return groups
 
 
 def pairwise(rows: Sequence[Row]) -> list[str]:
@@ -149,7 +119,7 @@ def _lines(*lines: str) -> tuple[str, ...]:
 def comparison_table(comparison: Comparison) -> Table:
     """Lay the comparison out for 80 columns: per model and task the scores, and below them the measures."""
     layout = Table.grid()
-    for (model, task), rows in grouped(comparison).items():
+    for (model, task), rows in comparison.groups().items():
         name = " on ".join(filter(None, (model, task)))
         titles = (
             f"{f'{name}: ' if name else ''}{rows[0].metric}{_unit(rows[0].scale)} [95 % interval]",
@@ -224,60 +194,3 @@ def _table() -> Table:
     # Folded, not cut: two recipes may differ in their last letters alone.
     table.add_column("recipe", overflow="fold", max_width=_TERMINAL_NAME)
     return table
-
-
-def measures_csv(comparison: Comparison) -> str:
-    """Return measures.csv: a row per cohort, measure and layer; scores as fractions, empty for what is unknown."""
-    return csv_text(MeasureRow._fields, (row._asdict() for row in comparison.measures_rows()))
-
-
-def differences_csv(comparison: Comparison) -> str:
-    """Return differences.csv: a row per recipe but the baseline, measure and test."""
-    return csv_text(DifferenceRow._fields, (row._asdict() for row in comparison.difference_rows()))
-
-
-def flips_csv(comparison: Comparison, texts: Texts) -> str:
-    """Return flips.csv: a row per cohort and example, those that flip most first."""
-    rows = flip_rows((profile.cohort for profile in comparison.profiles), texts)
-    return csv_text(FlipRow._fields, (row._asdict() for row in rows))
-
-
-def components_csv(comparison: Comparison) -> str:
-    """Return components.csv: a row per cohort, measure and source of luck; without rows where no seeds form a grid."""
-    rows = component_rows(profile.cohort for profile in comparison.profiles)
-    return csv_text(ComponentRow._fields, (row._asdict() for row in rows))
-
-
-def runs_csv(records: Sequence[RunRecord]) -> str:
-    """Return runs.csv: a row per run, then a column for each further metric, measurement and timing of any run."""
-    rows = [record.row() for record in records]
-    columns = dict.fromkeys(name for row in rows for name in row)
-    return csv_text(tuple(columns), rows)
-
-
-def csv_text(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
-    """Return rows as CSV with a line of column names; what is unknown is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([_field(name) for name in columns])
-    for row in rows:
-        writer.writerow([_field(row.get(name)) for name in columns])
-    return text.getvalue()
-
-
-def _field(value: Any) -> Any:
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return ""
-    if isinstance(value, str):
-        # The writer does not quote a carriage return, which readers take for the end of a line.
-        value = value.replace("\r\n", "\n").replace("\r", "\n")
-        # A spreadsheet would compute it, and may be made to send it somewhere: the apostrophe says that it is text.
-        return f"'{value}" if value.startswith(_FORMULAS) and not _is_number(value) else value
-    return str(value).lower() if isinstance(value, bool) else value
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

@@ -14,15 +14,15 @@ from steadytune.analysis.comparison.compare import compare
 from steadytune.analysis.evaluation import BestOf, EvaluationError
 from steadytune.metrics import Scale
 from steadytune.records import RunStore
-from steadytune.report import write_report
-from steadytune.report.sources import evaluation_sentence
+from steadytune.reporting import report
+from steadytune.reporting.sources import evaluation_sentence
 
 
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
     sample = Sample({"standard": 1.0}, seeds=3, vary=("init", "order"), collapsed=())
     store = make_store(tmp_path_factory.mktemp("grid") / "study", sample)
-    write_report(store)
+    report(store)
     return store
 
 

@@ -14,7 +14,7 @@ import pytest
 from commands import PATIENCE
 from report_samples import Sample, make_store
 
-from steadytune.report import write_report
+from steadytune.reporting import report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome on the PATH")
@@ -108,9 +108,7 @@ def seen(study_page: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "frozen": Sample({"a" * 60: 1.0, "mhloss": 0.5}, mode="head", layers=0, seeds=3),
         "regression": Sample(kind="regression", collapsed=(), seeds=3),
     }
-    pages = {"study": study_page} | {
-        name: write_report(make_store(tmp / name, sample))[0] for name, sample in samples.items()
-    }
+    pages = {"study": study_page} | {name: report(make_store(tmp / name, sample)) for name, sample in samples.items()}
     frames = []
     for name, page in pages.items():
         (tmp / f"{name}.html").write_text(page.read_text(encoding="utf-8").replace("</body>", f"{PROBE}</body>"))

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from steadytune.analysis.profile import REPRESENTATION_MEASURES, Profile
 from steadytune.analysis.value import Value
 from steadytune.metrics import Scale
-from steadytune.report.naming import MEASURES, called, interval, known, number
+from steadytune.reporting.naming import MEASURES, called, interval, known, number
 
 Figure = dict[str, Any]
 

@@ -3,57 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from steadytune.records import RunRecord
-from steadytune.report.naming import count, shortened
+from steadytune.reporting.blocks import Block, Entries, Facts, Folded, Text
+from steadytune.reporting.naming import count, shortened
 from steadytune.seeds import Seeds, spelled
 from steadytune.study import Recipe, Study, TaskSpec, Training
 
+_UNFOLDED = 8
 _TASK_OPTIONS = ("path", "columns", "group", "no_label", "metric")
-
-
-@dataclass(frozen=True)
-class RecipeFacts:
-    """One recipe.
-
-    Attributes:
-        name: Its name.
-        stabilizers: Each with its parameters, or what their absence means.
-        changes: Hyper-parameters in which it differs from the study, or "".
-    """
-
-    name: str
-    stabilizers: str
-    changes: str
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What was run.
-
-    Attributes:
-        models: Model names.
-        tasks: Task names with what was said about them.
-        seeds: The seeds, shortened where they are consecutive.
-        runs: How many runs there are, and how many the study asks for.
-        recipes: The recipes.
-        training: Hyper-parameters that all recipes share, by name.
-        versions: Libraries and device, by name; several values where runs differ.
-        data: What was read of the tasks' data, and what is wrong with it.
-        notes: What the records say a reader should know.
-    """
-
-    models: tuple[str, ...]
-    tasks: tuple[str, ...]
-    seeds: str
-    runs: str
-    recipes: tuple[RecipeFacts, ...]
-    training: dict[str, str]
-    versions: dict[str, str]
-    data: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 def facts(
@@ -63,8 +22,8 @@ def facts(
     left_out: Sequence[str] = (),
     otherwise: Sequence[str] = (),
     data: Iterable[str] = (),
-) -> Facts:
-    """Say what was run, from what was asked for and what the runs recorded.
+) -> list[Block]:
+    """Say what was run, from what was asked for and what the runs recorded, each model, task and recipe once.
 
     Args:
         study: The study as its runs were trained.
@@ -85,17 +44,28 @@ def facts(
     aside = [f"left out: {reason.partition(chr(10))[0]}" for reason in left_out]
     if otherwise:
         aside.append(f"study.yaml says otherwise than the runs, of which this page speaks: {', '.join(otherwise)}")
-    return Facts(
-        models=study.model,
-        tasks=tuple(map(_task, study.task)),
-        seeds=_seeds(study.seeds),
-        runs=runs,
-        recipes=tuple(_recipe(name, recipe, study) for name, recipe in study.recipes.items()),
-        training=_training(study, records),
-        versions=_merged(record.versions for record in records),
-        data=tuple(data),
-        notes=(*aside, *_notes(records)),
-    )
+    models, tasks = study.model, [_task(task) for task in study.task]
+    recipes = {name: _recipe(name, recipe, study) for name, recipe in study.recipes.items()}
+    # So many recipes would push the verdict off the first screen.
+    folded = len(recipes) > _UNFOLDED
+    details = [
+        Facts({name.replace("_", " "): value for name, value in _training(study, records).items()}, small=True),
+        Facts(_merged(record.versions for record in records), small=True),
+    ]
+    summary = f"{'Recipes, hyper-parameters' if folded else 'Hyper-parameters'} and versions"
+    return [
+        Facts(
+            {
+                "Model" if len(models) == 1 else "Models": ", ".join(models),
+                "Task" if len(tasks) == 1 else "Tasks": ", ".join(tasks),
+                "Seeds": _seeds(study.seeds),
+                "Runs": runs,
+            }
+        ),
+        *([] if folded else [Entries(recipes)]),
+        Folded(summary, [Entries(recipes), *details] if folded else details),
+        *(Text(line, "note") for line in (*data, *aside, *_notes(records))),
+    ]
 
 
 def _task(task: TaskSpec) -> str:
@@ -114,7 +84,8 @@ def _seeds(seeds: Sequence[Seeds]) -> str:
     return ", ".join(labels)
 
 
-def _recipe(name: str, recipe: Recipe, study: Study) -> RecipeFacts:
+def _recipe(name: str, recipe: Recipe, study: Study) -> str:
+    """Name the stabilizers of a recipe, and what it changes."""
     entries = [entry for stabilizer in recipe.stabilizers for entry in stabilizer.entry().items()]
     stabilizers = "; ".join(
         f"{stabilizer} ({_written(parameters)})" if parameters else stabilizer for stabilizer, parameters in entries
@@ -122,7 +93,7 @@ def _recipe(name: str, recipe: Recipe, study: Study) -> RecipeFacts:
     training = study.recipe_training(name).model_dump()
     shared = study.training.model_dump()
     changes = {key: value for key, value in training.items() if value != shared[key]}
-    return RecipeFacts(name, stabilizers or "no stabilizer", _written(changes))
+    return "; ".join(filter(None, (stabilizers or "no stabilizer", _written(changes))))
 
 
 def _training(study: Study, records: Sequence[RunRecord]) -> dict[str, str]:

@@ -14,8 +14,9 @@ from steadytune.analysis.comparison.verdict import verdict
 from steadytune.analysis.profile import REGRESSION_MEASURES
 from steadytune.errors import UserError
 from steadytune.records import Cohort, RunStore
-from steadytune.report import render, write_report
-from steadytune.report.naming import MEASURES
+from steadytune.reporting import render, report
+from steadytune.reporting.naming import MEASURES
+from steadytune.reporting.study_page import study_page
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def page(study_page: Path) -> Page:
 
 
 def page_of(tmp_path: Path, sample: Sample) -> Page:
-    path, _ = write_report(make_store(tmp_path / "study", sample))
+    path = report(make_store(tmp_path / "study", sample))
     return Page(path.read_text(encoding="utf-8"))
 
 
@@ -42,7 +43,7 @@ def cohort(recipe: str = "", **arrays) -> Cohort:
 
 def rendered(*cohorts: Cohort, **options) -> Page:
     comparison = compare(cohorts)
-    return Page(render(comparison, verdict(comparison), **options))
+    return Page(render(study_page(comparison, verdict(comparison), **options)))
 
 
 def test_nothing_is_fetched(study_page: Path, page: Page) -> None:
@@ -293,7 +294,7 @@ def test_many_examples_are_cut_to_those_that_flip_most_and_the_page_says_so() ->
 
 def test_many_recipes_are_told_apart_and_leave_the_verdict_in_sight() -> None:
     comparison = compare([cohort(f"recipe {i}") for i in range(20)])
-    markup = render(comparison, verdict(comparison))
+    markup = render(study_page(comparison, verdict(comparison)))
     assert len(set(re.findall(r'style="color: (#\w+)">(.)<', markup))) == 20
     assert "What the other recipes did" in markup
 
@@ -305,12 +306,12 @@ def test_a_folder_without_runs_is_the_users_mistake(tmp_path: Path) -> None:
             file.unlink()
         run.rmdir()
     with pytest.raises(UserError, match="no runs"):
-        write_report(store)
+        report(store)
 
 
 def test_writing_again_replaces_the_files_and_leaves_nothing_else(study_folder: RunStore) -> None:
     before = sorted(entry.name for entry in study_folder.path.iterdir())
-    page, _ = write_report(study_folder)
+    page = report(study_folder)
     assert page == study_folder.path / "report.html"
     assert sorted(entry.name for entry in study_folder.path.iterdir()) == before
 
@@ -322,6 +323,6 @@ def test_what_comes_first_names_the_recipe_that_it_is_of_and_copies_across_recip
     old = Cohort(logits=runs[[0, 1, 2, 2]], labels=labels, recipe="old")
     new = Cohort(logits=runs[[3, 4, 5, 0]], labels=labels, recipe="new", seeds=("7", "8", "9", "10"))
     comparison = compare([old, new])
-    page = Page(render(comparison, verdict(comparison)))
+    page = Page(render(study_page(comparison, verdict(comparison))))
     assert "old: Seeds 2 and 3 are identical" in page.text
     assert "Seed 10 of new and seed 0 of old are identical" in page.text

@@ -15,7 +15,7 @@ from steadytune.analysis.failures import failed_runs
 from steadytune.analysis.flips import FlipSummary, answer_name, cohort_votes, is_right, right_answers, summarize_flips
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.sentences import runs_noun
-from steadytune.report.naming import MEASURES, called, number, shortened
+from steadytune.reporting.naming import MEASURES, called, count, number, shortened
 
 Data = dict[str, Any]
 Texts = Mapping[str, Mapping[str, Any]]
@@ -108,6 +108,23 @@ class Flips:
     def flipping(self) -> int:
         """On how many examples at least one run disagrees with the others."""
         return self.summary.examples - self.summary.never
+
+    @property
+    def words(self) -> str:
+        """What there is to say of them all."""
+        found, runs = self.summary, count(self.summary.runs, "run")
+        if not self.flipping:
+            return f"all {runs} answer alike on all {count(found.examples, 'example')}."
+        words = (
+            f"{self.flipping} of {count(found.examples, 'example')} get more than one answer from {runs}; on "
+            f"{found.coin_toss} at most six in ten runs agree. The tenth of the examples that flips most holds "
+            f"{round(100 * found.top_share)}\u00a0% of all disagreement."
+        )
+        if self.flipping > DRAWN_EXAMPLES:
+            words += f" The {DRAWN_EXAMPLES} that flip most are drawn."
+        if self.flipping > len(self.listed):
+            words += f" The {len(self.listed)} that flip most:"
+        return words
 
     @property
     def listed(self) -> tuple[FlippingExample, ...]:

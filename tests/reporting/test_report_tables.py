@@ -6,14 +6,15 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from report_samples import Sample, make_store
 from rich.console import Console
 
 from steadytune.analysis.comparison.compare import compare
 from steadytune.records import Cohort, RunStore
-from steadytune.report import comparison_table, measures_csv, write_report
-from steadytune.report.tables import csv_text
+from steadytune.reporting import comparison_table, report
+from steadytune.reporting.frames import comparison_frames, frame_csv
 
 
 def read(store: RunStore, name: str) -> list[dict[str, str]]:
@@ -48,7 +49,7 @@ def test_runs_csv_holds_what_the_records_hold(study_folder: RunStore) -> None:
 
 def test_what_a_frozen_encoder_leaves_nothing_to_compare_of_is_a_dash_and_an_empty_field(tmp_path: Path) -> None:
     store = make_store(tmp_path / "out", Sample({"standard": 1.0}, mode="head", layers=0, seeds=3))
-    write_report(store)
+    report(store)
     rows = {row["measure"]: row for row in read(store, "measures.csv")}
     for measure in ("svcca", "procrustes", "cka"):
         assert {rows[measure][field] for field in ("layer", "value", "low", "high", "null")} == {""}
@@ -85,7 +86,8 @@ def test_measures_csv_holds_fractions_that_can_be_recomputed(study_folder: RunSt
 
 
 def test_an_unknown_value_is_an_empty_field(tmp_path) -> None:
-    text = measures_csv(compare(make_store(tmp_path / "one", Sample(seeds=1))))
+    comparison = compare(make_store(tmp_path / "one", Sample(seeds=1)))
+    text = frame_csv(comparison_frames(comparison, {})["measures.csv"])
     rows = list(csv.DictReader(io.StringIO(text)))
     assert {row["value"] for row in rows} == {""}
     assert "nan" not in text
@@ -140,5 +142,5 @@ def test_cells_that_a_spreadsheet_would_compute_are_text_and_numbers_stay_number
     others = {"-1.5": "-1.5", "+3": "+3", "plain": "plain", "a=b": "a=b", -2.5: "-2.5", None: "", True: "true"}
     cells, wanted = [*texts, *others], [*texts.values(), *others.values()]
     names = [f"c{n}" for n in range(len(cells))]
-    text = csv_text(names, [dict(zip(names, cells, strict=True))])
+    text = frame_csv(pd.DataFrame([cells], columns=names, dtype=object))
     assert list(csv.reader(io.StringIO(text, newline="")))[1] == wanted

@@ -13,10 +13,9 @@ from rich.text import Text
 
 from steadytune.analysis.validity.groups import KnownGroups
 from steadytune.analysis.validity.subsampling import SHARES
-from steadytune.analysis.validity.validate import Validation, ValidityRow, validity_rows
-from steadytune.report.naming import MISSING, called, known, number
-from steadytune.report.tables import csv_text
-from steadytune.report.validity import (
+from steadytune.analysis.validity.validate import Validation
+from steadytune.reporting.naming import MISSING, called, known, number
+from steadytune.reporting.validity import (
     agreement_matrix,
     changed,
     convergent_remark,
@@ -41,11 +40,6 @@ class NumberTable(NamedTuple):
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     remarks: tuple[str, ...] = ()
-
-
-def validity_csv(validations: Mapping[tuple[str, str], Validation]) -> str:
-    """Return validity.csv: a row per number of every analysis, empty for what is unknown."""
-    return csv_text(ValidityRow._fields, (row._asdict() for row in validity_rows(dict(validations))))
 
 
 def validity_table(validations: Mapping[tuple[str, str], Validation]) -> Table:

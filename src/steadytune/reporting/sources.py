@@ -11,8 +11,8 @@ from steadytune.analysis.evaluation import EvaluationError
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.sentences import score_unit, scored
 from steadytune.metrics import Scale
-from steadytune.report.figures import Figure, Look, axis_title, escaped, frame, looks, plain, whiskers
-from steadytune.report.naming import called, known, number
+from steadytune.reporting.figures import Figure, Look, axis_title, escaped, frame, looks, plain, whiskers
+from steadytune.reporting.naming import called, known, number
 
 _ROW = 28
 

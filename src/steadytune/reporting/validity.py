@@ -19,8 +19,8 @@ from steadytune.analysis.validity.correlation import Association, critical_pears
 from steadytune.analysis.validity.groups import KnownGroups, Separation
 from steadytune.analysis.validity.subsampling import SHARES, Subsample
 from steadytune.analysis.validity.validate import Convergence, Validation
-from steadytune.report.figures import Figure, Look, axis_title, block_axis, escaped, frame, looks, plain, whiskers
-from steadytune.report.naming import MEASURES, called, count, known, number
+from steadytune.reporting.figures import Figure, Look, axis_title, block_axis, escaped, frame, looks, plain, whiskers
+from steadytune.reporting.naming import MEASURES, called, count, known, number
 
 _CELL, _MARGIN = 34, 70
 # Blue and vermilion of the palette, light enough to be written on, around a grey that is neutral on light and dark.

@@ -13,8 +13,8 @@ from steadytune.analysis.failures import failed_runs
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.sentences import runs_noun
 from steadytune.metrics import Scale
-from steadytune.report.figures import Figure, Look, axis_title, described, escaped, frame, plain
-from steadytune.report.naming import called, count, known, number, shortened
+from steadytune.reporting.figures import Figure, Look, axis_title, described, escaped, frame, plain
+from steadytune.reporting.naming import called, count, known, number, shortened
 
 _ROW, _LINE = 26, 16
 _NAME_PARTS = re.compile(r"[^-+_/ ]*[-+_/ ]|[^-+_/ ]+")

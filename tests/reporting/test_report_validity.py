@@ -8,10 +8,11 @@ import pytest
 from report_samples import Sample, make_store
 from rich.console import Console
 
-from steadytune.analysis.comparison.compare import compare
+from steadytune.analysis.comparison.compare import Comparison, compare
 from steadytune.analysis.validity.validate import ValidityRow, validate
-from steadytune.report.figures import looks
-from steadytune.report.validity import (
+from steadytune.reporting.figures import looks
+from steadytune.reporting.frames import frame_csv, study_frames
+from steadytune.reporting.validity import (
     agreement_matrix,
     convergent_remark,
     overall_remark,
@@ -19,7 +20,7 @@ from steadytune.report.validity import (
     tau_matrix,
     validity_figures,
 )
-from steadytune.report.validity_table import validity_csv, validity_table
+from steadytune.reporting.validity_table import validity_table
 
 RECIPES = {"standard": 1.0, "mmr": 0.6, "surt+mhloss": 0.4}
 
@@ -118,7 +119,7 @@ def test_names_are_no_markup(tmp_path) -> None:
 
 
 def test_the_file_has_the_promised_columns_and_leaves_unknown_values_empty(validations) -> None:
-    text = validity_csv(validations)
+    text = frame_csv(study_frames(Comparison((), {}), [], {}, validations)["validity.csv"])
     rows = list(csv.DictReader(io.StringIO(text)))
     assert tuple(rows[0]) == ValidityRow._fields
     assert "nan" not in text

@@ -1,0 +1,144 @@
+"""From measured runs to what people read: one HTML page with its CSV files, a table in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from steadytune.analysis.comparison.compare import Comparison, compare
+from steadytune.analysis.comparison.verdict import Statement, verdict
+from steadytune.analysis.validity.validate import Validation, validate
+from steadytune.errors import UserError
+from steadytune.records import Cohort, RunStore
+from steadytune.records.trained import as_trained
+from steadytune.reporting.blocks import Page
+from steadytune.reporting.explore import Texts
+from steadytune.reporting.facts import facts
+from steadytune.reporting.frames import comparison_frames, study_frames
+from steadytune.reporting.render import render, write_page
+from steadytune.reporting.study_page import Group, study_page
+from steadytune.reporting.tables import comparison_table
+from steadytune.reporting.validity_table import validity_table
+
+__all__ = [
+    "comparison_table",
+    "render",
+    "report",
+    "report_of_cohorts",
+    "report_of_study",
+    "validity_table",
+]
+
+REPORT = "report.html"
+# Share of the time that measuring takes; the rest is for measuring again on fewer examples.
+_MEASURING = 0.8
+
+
+def report(
+    runs: RunStore | str | Path | Cohort | Iterable[Cohort] | Iterable[str | Path] | Comparison,
+    out: str | Path | None = None,
+    *,
+    baseline: str | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Path:
+    """Compare runs and write report.html and the CSV files into a folder.
+
+    Args:
+        runs: A folder of runs or its path; or a cohort, cohorts, files of runs, as `compare` takes them; or what
+            `compare` gave.
+        out: The folder to write into; that of the runs unless given.
+        baseline: Recipe that the others are compared with, as `compare` takes it.
+        progress: Called with the share of the work that is done.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        UserError: There are no runs, they do not fit together, or the folder cannot be written into.
+    """
+    if isinstance(runs, (str, Path)) and (Path(runs) / "study.yaml").is_file():
+        runs = RunStore(runs)
+    if isinstance(runs, RunStore):
+        comparison = compare(runs, baseline) if baseline is not None else None
+        return report_of_study(runs, comparison, progress=progress, out=out)[0]
+    comparison = runs if isinstance(runs, Comparison) else compare(runs, baseline, progress)
+    if out is None:
+        raise UserError("say where the report shall be written: report(runs, out='folder')")
+    return report_of_cohorts(comparison, Path(out))
+
+
+def report_of_study(
+    store: RunStore,
+    comparison: Comparison | None = None,
+    validations: Mapping[Group, Validation] | None = None,
+    progress: Callable[[float], None] | None = None,
+    out: str | Path | None = None,
+) -> tuple[Path, Comparison]:
+    """Compare the runs of a folder and write report.html and the CSV files into it.
+
+    Args:
+        store: The folder.
+        comparison: What `compare(store)` gave, if it is there already.
+        validations: What `validate(comparison.profiles)` gave, if it is there already.
+        progress: Called with the share of the work that is done.
+        out: Another folder to write into; nothing is then written into the runs' own.
+
+    Returns:
+        The path of report.html, and the comparison that it shows.
+
+    Raises:
+        UserError: There are no runs yet, or the folder cannot be written into.
+    """
+    tell = progress or (lambda share: None)
+    if comparison is None:
+        comparison = compare(store, progress=lambda share: tell(_MEASURING * share))
+    if validations is None:
+        rest = 1 - _MEASURING
+        validations = validate(comparison.profiles, progress=lambda done, total: tell(_MEASURING + rest * done / total))
+    texts = {name: store.examples_named(name) for name in {found.cohort.examples for found in comparison.profiles}}
+    data = dict.fromkeys(line for entry in texts.values() for line in entry["data"])
+    records = store.records()
+    study, otherwise = as_trained(store.study, records)
+    page = study_page(
+        comparison,
+        verdict(comparison),
+        facts(study, records, left_out=store.skipped, otherwise=otherwise, data=data),
+        texts,
+        study_frames(comparison, records, texts, validations),
+        validations,
+    )
+    return _written(
+        page, Path(out) if out else store.path, "" if out else "; another folder may be named with out"
+    ), comparison
+
+
+def report_of_cohorts(
+    comparison: Comparison,
+    out: Path,
+    texts: Texts | None = None,
+    statements: Mapping[Group, Sequence[Statement]] | None = None,
+) -> Path:
+    """Write report.html and the CSV files about runs that were trained elsewhere.
+
+    Args:
+        comparison: Of the runs.
+        out: The folder to write into.
+        texts: A cohort's `examples` name -> its texts and label names, where they are known.
+        statements: What the page says first; the verdict on the comparison unless given.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        UserError: The folder cannot be written into.
+    """
+    said = verdict(comparison) if statements is None else statements
+    tables = comparison_frames(comparison, texts or {})
+    return _written(study_page(comparison, said, None, texts, tables), out)
+
+
+def _written(page: Page, folder: Path, hint: str = "") -> Path:
+    try:
+        return write_page(page, folder, REPORT)
+    except OSError as error:
+        raise UserError(f"no report can be written into {folder}: {error.strerror}{hint}") from error

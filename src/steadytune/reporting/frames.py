@@ -1,0 +1,100 @@
+"""The tables beside a page as data frames, and a data frame as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from steadytune.analysis.comparison.compare import Comparison, DifferenceRow, MeasureRow
+from steadytune.analysis.components import ComponentRow, component_rows
+from steadytune.analysis.flips import FlipRow, flip_rows
+from steadytune.analysis.validity.validate import Validation, ValidityRow, validity_rows
+from steadytune.records import RunRecord
+from steadytune.reporting.explore import Texts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FORMULAS = ("=", "+", "-", "@", "\t", "\n")
+
+
+def study_frames(
+    comparison: Comparison,
+    records: Sequence[RunRecord],
+    texts: Texts,
+    validations: Mapping[tuple[str, str], Validation],
+) -> dict[str, pd.DataFrame]:
+    """Return what is written beside the report of a study, by the name of the file.
+
+    Scores are fractions, or in the metric's own unit; what is unknown is None.
+    """
+    runs = [record.row() for record in records]
+    tables = comparison_frames(comparison, texts)
+    return {
+        # First what every run has, then each further metric, measurement and timing of any run.
+        "runs.csv": _frame(dict.fromkeys(name for row in runs for name in row), runs),
+        "measures.csv": tables["measures.csv"],
+        "differences.csv": _rows(DifferenceRow, comparison.difference_rows()),
+        "flips.csv": tables["flips.csv"],
+        "components.csv": _rows(ComponentRow, component_rows(profile.cohort for profile in comparison.profiles)),
+        "validity.csv": _rows(ValidityRow, validity_rows(dict(validations))),
+    }
+
+
+def comparison_frames(comparison: Comparison, texts: Texts) -> dict[str, pd.DataFrame]:
+    """Return what is written beside a report on any runs, by the name of the file."""
+    tables = {
+        "measures.csv": _rows(MeasureRow, comparison.measures_rows()),
+        "flips.csv": _rows(FlipRow, flip_rows((profile.cohort for profile in comparison.profiles), texts)),
+    }
+    if len(comparison.profiles) > 1:
+        tables["differences.csv"] = _rows(DifferenceRow, comparison.difference_rows())
+    return tables
+
+
+def _rows(of: Any, rows: Iterable[Any]) -> pd.DataFrame:
+    return _frame(of._fields, (row._asdict() for row in rows))
+
+
+def _frame(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    names = list(columns)
+    # As objects: a whole number beside one that is unknown stays whole.
+    return pd.DataFrame([[_known(row.get(name)) for name in names] for row in rows], columns=names, dtype=object)
+
+
+def _known(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def frame_csv(frame: pd.DataFrame) -> str:
+    """Return a data frame as CSV with a line of column names; what is unknown is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([_field(name) for name in frame.columns])
+    writer.writerows([_field(value) for value in row] for row in frame.itertuples(index=False, name=None))
+    return text.getvalue()
+
+
+def _field(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, str):
+        # The writer does not quote a carriage return, which readers take for the end of a line.
+        value = value.replace("\r\n", "\n").replace("\r", "\n")
+        # A spreadsheet would compute it, and may be made to send it somewhere: the apostrophe says that it is text.
+        return f"'{value}" if value.startswith(_FORMULAS) and not _is_number(value) else value
+    return str(value).lower() if isinstance(value, (bool, np.bool_)) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
