@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from steadytune.external import record_run as record_run
     from steadytune.external.recorder import StabilityRecorder as StabilityRecorder
     from steadytune.external.recorder import record_model as record_model
+    from steadytune.kinds import Kind as Kind
     from steadytune.records import Cohort as Cohort
     from steadytune.records import RunRecord as RunRecord
     from steadytune.records import RunStore as RunStore
@@ -84,6 +85,7 @@ _PLACES = {
     "UserError": "errors",
     "read_runs": "external",
     "record_run": "external",
+    "Kind": "kinds",
     "Cohort": "records",
     "RunRecord": "records",
     "RunStore": "records",

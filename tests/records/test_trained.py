@@ -69,7 +69,7 @@ def test_where_study_yaml_was_edited_the_runs_count_and_it_is_said(store, change
     assert "epochs 7" in strong
     assert study.recipe_training("standard").resolved("a-model").learning_rate == 2e-5
     (held,) = (block.entries["strong"] for block in before if isinstance(block, Entries))
-    assert held == strong
+    assert held.partition(";")[0] == strong.partition(";")[0]
 
 
 def test_a_folder_of_an_older_version_is_read_whatever_its_recipes_are_called(tmp_path):

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from steadytune.models.criterion import task_criterion
+from steadytune.kinds import KINDS
 from steadytune.stabilizers import Parts, Run, Step
 
 
@@ -21,7 +21,7 @@ def make_step(head, features, labels, kind="classification", forward=None, input
         labels=labels,
         classes=None if kind == "regression" else labels,
         head=head,
-        criterion=task_criterion(kind),
+        criterion=KINDS[kind].criterion(),
         logits=logits.view(len(labels), -1),
         forward=forward or (lambda changes=None, same_dropout=False: torch.zeros_like(logits)),
         inputs=inputs or {},

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from architectures import tiny_classifier
 from made_steps import make_run
 from torch import nn
 
@@ -8,6 +7,7 @@ from steadytune.errors import UserError
 from steadytune.stabilizers.averaging import move_towards
 from steadytune.stabilizers.ema import EMA
 from steadytune.stabilizers.swa import SWA
+from steadytune.testing.models import tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 

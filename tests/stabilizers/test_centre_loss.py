@@ -70,7 +70,7 @@ def test_without_weight_there_is_nothing_and_a_regression_is_refused():
     assert CentreLoss(weight=0.0).penalty(step) is None
     assert not run.state
     with pytest.raises(ValueError, match="needs classes"):
-        CentreLoss().check("regression")
+        CentreLoss().check_kind("regression")
 
 
 def test_autocast_does_not_round_the_products():

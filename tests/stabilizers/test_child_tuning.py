@@ -1,10 +1,10 @@
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 from torch import nn
 
 from steadytune.errors import UserError
 from steadytune.stabilizers.child_tuning import ChildTuning, fisher_information, thin_out, top_share
+from steadytune.testing.models import batch, rows, tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 

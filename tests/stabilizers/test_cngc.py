@@ -1,9 +1,9 @@
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 from torch import nn
 
 from steadytune.stabilizers.cngc import CNGC, clip_each
+from steadytune.testing.models import batch, rows, tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 

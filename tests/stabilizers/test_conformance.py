@@ -1,5 +1,6 @@
 """Every stabilizer on every architecture: what all of them promise."""
 
+import itertools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from architectures import ALL, batch, rows, tiny_classifier
 from torch import nn
-from transformers import AutoModelForSequenceClassification, TrainingArguments
 
 import steadytune as st
 from steadytune.errors import UserError
 from steadytune.stabilizers import STABILIZERS, Stabilizer, parse_stabilizer
+from steadytune.testing.models import ALL, batch, rows, tiny_classifier
+from steadytune.testing.stabilizers import check_stabilizer, check_training, outputs, script, state
 from steadytune.training.checkpoint import STATE_FILE
 from steadytune.training.stabilization import Stabilization
 
@@ -104,13 +105,6 @@ CASES = {
 }
 # Of a script with a tokenizer and a checkpoint on disk, and of a Trainer's schedule: they have tests of their own.
 ELSEWHERE = {"surt", "no_warmup"}
-# Encoder, encoder-decoder and decoder.
-OF_EACH_SHAPE = ("bert", "t5", "llama")
-
-
-def cells(names, which=lambda case: True):
-    """All (case, name) that are not refused."""
-    return [(case, name) for case in CASES if which(CASES[case]) for name in names if name not in CASES[case].refused]
 
 
 def make(case, settings=None):
@@ -118,148 +112,56 @@ def make(case, settings=None):
     return parse_stabilizer({name: CASES[case].settings if settings is None else settings})
 
 
-def train(model, stabilizers, steps=12):
-    """Train on 16 rows in a plain loop."""
-    torch.manual_seed(5)
-    data = [batch(rows(16)[:8]), batch(rows(16)[8:])]
-    kit = Stabilization(model, stabilizers, seed=1)
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = kit.prepare_optimizer(torch.optim.AdamW(weights, lr=1e-2))
-    kit.begin(lambda: data, steps)
-    model.train()
-    for step in range(steps):
-        kit.backward(model, data[step % 2])
-        kit.before_step(max_norm=1.0)
-        optimizer.step()
-        kit.after_step(optimizer)
-        optimizer.zero_grad()
-    kit.finish()
-    return model
-
-
-@torch.no_grad()
-def outputs(model):
-    inputs = batch(rows(16))
-    del inputs["labels"]
-    return model.eval()(**inputs).logits
-
-
 def task_loss(model):
     return nn.functional.cross_entropy(outputs(model), batch(rows(16))["labels"]).item()
-
-
-def state(model):
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-@torch.no_grad()
-def move_a_little(weights):
-    """Move weights away from the start, where the pull towards it has no slope."""
-    torch.manual_seed(0)
-    for weight in weights:
-        weight.add_(torch.randn_like(weight), alpha=0.01)
-
-
-def distance(first, second):
-    return sum((first[name].float() - second[name].float()).square().sum() for name in first).sqrt()
 
 
 def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.fixture(scope="module")
-def plainly_trained():
-    """Weights after the same training without stabilizers, made once for each model."""
-    made = {}
-
-    def get(name, dropout=True, steps=12):
-        if (name, dropout, steps) not in made:
-            made[name, dropout, steps] = state(train(tiny_classifier(name, dropout=dropout), [], steps))
-        return made[name, dropout, steps]
-
-    return get
-
-
 def test_the_table_has_every_stabilizer():
     assert {case.partition(" ")[0] for case in CASES} | ELSEWHERE == set(STABILIZERS)
 
 
-@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("case", CASES)
-def test_it_trains_changes_something_and_leaves_a_plain_model_or_says_that_it_cannot(
-    case, name, plainly_trained, tmp_path
-):
+def test_it_keeps_what_every_method_promises(case):
     facts = CASES[case]
-    model = tiny_classifier(name, dropout=facts.needs_dropout)
-    keys, before = set(model.state_dict()), task_loss(model)
+    made = {
+        name: make(case, given) for name in ("off", "differentiable") if (given := getattr(facts, name)) is not None
+    }
+
+    check_stabilizer(
+        make(case), **made, by_batch=bool(facts.by_batch), noise=facts.noise, needs_dropout=facts.needs_dropout
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "bert"])
+@pytest.mark.parametrize("case", CASES)
+def test_it_trains_changes_something_and_leaves_a_plain_model_or_says_that_it_cannot(case, name):
+    facts = CASES[case]
     if name in facts.refused:
         with pytest.raises(UserError, match=facts.refused[name]):
-            train(model, [make(case)])
+            check_training(make(case), name, needs_dropout=facts.needs_dropout)
         return
 
-    train(model, [make(case)])
-
-    assert task_loss(model) < 0.9 * before
-    assert set(model.state_dict()) == keys
-    assert not same(state(model), plainly_trained(name, facts.needs_dropout))
-    model.save_pretrained(tmp_path)
-    assert torch.equal(outputs(_loaded(name, tmp_path)), outputs(model))
-
-
-def _loaded(name, folder):
-    if "lora" not in name:
-        # transformers saves no num_labels of 2, and then reads BART's default of 3.
-        return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2, attn_implementation="eager")
-    from peft import PeftModel
-
-    return PeftModel.from_pretrained(tiny_classifier(name.partition("+")[0]), folder)
-
-
-@pytest.mark.parametrize(("case", "name"), cells(ALL, lambda facts: facts.off is not None))
-def test_at_strength_zero_not_a_bit_changes(case, name, plainly_trained):
-    trained = state(train(tiny_classifier(name), [make(case, CASES[case].off)], steps=6))
-
-    assert same(trained, plainly_trained(name, steps=6))
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_two_trainings_with_the_same_seeds_give_the_same_bits(case):
-    first, second = (state(train(tiny_classifier("bert"), [make(case)], steps=6)) for _ in range(2))
-
-    assert same(first, second)
-
-
-def script(model, stabilizers, folder, **changes):
-    """A training on 16 rows as somebody's own script would run it."""
-    settings = {
-        "output_dir": str(folder),
-        "num_train_epochs": 4,
-        "per_device_train_batch_size": 8,
-        "learning_rate": 5e-3,
-        "report_to": "none",
-        "save_strategy": "no",
-        "disable_tqdm": True,
-        "log_level": "error",
-        "dataloader_pin_memory": False,
-        "use_cpu": True,
-        **changes,
-    }
-    return st.StableTrainer(
-        model=model, args=TrainingArguments(**settings), train_dataset=rows(16), stabilizers=stabilizers
-    )
+    check_training(make(case), name, needs_dropout=facts.needs_dropout)
 
 
 @pytest.mark.parametrize(
     ("case", "name"),
     [
-        *cells(["bert", "t5", "albert", "llama+lora"]),
-        ("mhloss", "bert+lora"),
-        ("ema", "bert+lora"),
+        ("mmr", "t5"),
+        ("freelb", "t5"),
+        ("mixout", "albert"),
         ("child_tuning", "bart"),
+        ("ema", "bert+lora"),
+        ("mhloss", "bert+lora"),
+        ("lnsr", "llama+lora"),
+        ("swa", "llama+lora"),
     ],
 )
-def test_a_training_that_is_resumed_ends_with_the_same_bits(case, name, tmp_path):
+def test_a_training_that_is_resumed_ends_with_the_same_bits_where_weights_are_shared_or_adapters(case, name, tmp_path):
     whole = script(tiny_classifier(name), [make(case)], tmp_path, save_strategy="steps", save_steps=4)
     whole.train()
     checkpoint = tmp_path / "checkpoint-4"
@@ -271,107 +173,61 @@ def test_a_training_that_is_resumed_ends_with_the_same_bits(case, name, tmp_path
     assert same(state(resumed.model), state(whole.model))
 
 
-@pytest.mark.parametrize(("case", "name"), cells(OF_EACH_SHAPE, lambda facts: not (facts.by_batch or facts.noise)))
-def test_four_batches_of_two_that_accumulate_are_one_of_eight(case, name, tmp_path):
-    trained = []
-    # Plain gradient descent without a global clip: Adam and a clip would hide a gradient of the wrong size.
-    optimizer = {} if case == "no_bias_correction" else {"optim": "sgd", "learning_rate": 0.05}
-    for size, accumulation in ((8, 1), (2, 4)):
-        arguments = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulation, **optimizer}
-        model = tiny_classifier(name, dropout=False)
-        trainer = script(model, [make(case)], tmp_path, max_grad_norm=0.0, num_train_epochs=2, **arguments)
-        trainer.train()
-        trained.append(outputs(trainer.model))
+class Silent(Stabilizer):
+    """A method that breaks what it is told to.
 
-    assert not torch.allclose(trained[0], outputs(tiny_classifier(name, dropout=False)), atol=1e-2)
-    assert torch.allclose(*trained, atol=1e-4)
+    Source: nobody.
 
+    Cost per step: none.
+    """
 
-def _same_in_every_row(tensor, *given, **named):
-    return tensor.copy_(torch.arange(tensor[0].numel()).cos().view_as(tensor[0]))
+    name = "silent"
+    wrong_mode = "silent is for mode 'full'"
+    fault: str = ""
 
-
-@pytest.mark.parametrize(("case", "name"), cells(OF_EACH_SHAPE, lambda facts: facts.noise))
-def test_with_the_same_noise_in_every_row_four_batches_of_two_have_the_gradient_of_eight(case, name, monkeypatch):
-    model, examples = tiny_classifier(name, dropout=False).double().train(), rows(8)
-    kit = Stabilization(model, [make(case)], seed=1)
-    move_a_little(model.parameters())
-    for draw in ("normal_", "uniform_", "bernoulli_"):
-        monkeypatch.setattr(torch.Tensor, draw, _same_in_every_row)
-
-    def gradient(stabilization, size):
-        model.zero_grad()
-        for n in range(0, 8, size):
-            stabilization.backward(model, batch(examples[n : n + size]), share=size / 8)
-        return torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
-
-    large, small = gradient(kit, 8), gradient(kit, 2)
-    kit.finish()
-    plain = gradient(Stabilization(model, []), 8)
-
-    assert torch.allclose(large, small, atol=1e-9)
-    assert (large - plain).norm() > 1e-3 * plain.norm()
+    def penalty(self, step):
+        if self.fault == "nothing":
+            return None
+        squares = step.logits.square()
+        if self.fault == "state":
+            step.run.scratch["steps"] = step.run.scratch.get("steps", 0) + 1
+            return 0.1 * step.run.scratch["steps"] * squares.mean()
+        if self.fault == "gradient":
+            return step.features.detach().square().mean() * squares.mean()
+        if self.fault == "sum":
+            return 0.3 * squares.sum()
+        return {"seeds": next(LUCK), "weak": 1e-6}.get(self.fault, 0.3) * squares.mean()
 
 
-@pytest.fixture(scope="module")
-def plainly_trained_in_bfloat16(tmp_path_factory):
-    """Weights after the same training under autocast without stabilizers, made once for each model."""
-    made = {}
-
-    def get(name, dropout):
-        if (name, dropout) not in made:
-            trainer = script(tiny_classifier(name, dropout=dropout), [], tmp_path_factory.mktemp("plain"), bf16=True)
-            trainer.train()
-            made[name, dropout] = state(trainer.model)
-        return made[name, dropout]
-
-    return get
+LUCK = itertools.count(1)
 
 
-@pytest.mark.parametrize(("case", "name"), cells(OF_EACH_SHAPE))
-def test_it_trains_under_bfloat16_autocast_and_is_not_lost_in_its_rounding(
-    case, name, plainly_trained_in_bfloat16, tmp_path
-):
-    dropout = CASES[case].needs_dropout
-    model = tiny_classifier(name, dropout=dropout)
-    before, start = task_loss(model), state(model)
-    trainer = script(model, [make(case)], tmp_path, bf16=True)
+@pytest.mark.parametrize(
+    ("fault", "facts", "said"),
+    [
+        ("nothing", {}, "ends with the weights of a training without"),
+        ("seeds", {}, "the same seeds end with other bits"),
+        ("sum", {}, "four batches of two"),
+        ("state", {}, "resumed ends with other bits"),
+        ("gradient", {"differentiable": Silent(fault="gradient"), "by_batch": True}, "by a finite difference"),
+        ("off", {"off": Silent(fault="off")}, "changes bits"),
+        ("weak", {"noise": True}, "hardly changes the gradient"),
+    ],
+)
+def test_a_method_that_breaks_a_promise_is_told_which(fault, facts, said):
+    with pytest.raises(AssertionError, match=said):
+        check_stabilizer(Silent(fault=fault), **facts)
 
-    trainer.train()
 
-    assert task_loss(model) < 0.9 * before
-    assert all(weight.dtype == torch.float32 for weight in model.parameters())
-    plain = plainly_trained_in_bfloat16(name, dropout)
-    assert distance(state(model), plain) > 1e-2 * distance(plain, start)
+class Untold(Stabilizer):
+    """Says nothing."""
+
+    name = "untold"
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if CASES[case].differentiable is not None])
-def test_the_gradient_passes_a_finite_difference_check(case):
-    model = tiny_classifier("bert", dropout=CASES[case].needs_dropout).double()
-    kit = Stabilization(model, [make(case, CASES[case].differentiable)], seed=1)
-    run = next(iter(kit.runs.values()))
-    model.train()
-    inputs = batch(rows(6))
-    weights = [weight for level in run.parts.levels[-2:] for weight in level]
-    move_a_little(weights)
-    directions = [torch.randn_like(weight) for weight in weights]
-
-    def loss():
-        torch.manual_seed(3)
-        return kit.loss(model, inputs)[0]
-
-    @torch.no_grad()
-    def loss_at(shift):
-        for weight, start, direction in zip(weights, starts, directions, strict=True):
-            weight.copy_(start + shift * direction)
-        return loss().item()
-
-    gradients = torch.autograd.grad(loss(), weights, allow_unused=True)
-    starts = [weight.detach().clone() for weight in weights]
-    slope = sum((g * d).sum() for g, d in zip(gradients, directions, strict=True) if g is not None)
-    measured = (loss_at(1e-6) - loss_at(-1e-6)) / 2e-6
-
-    assert slope.item() == pytest.approx(measured, rel=1e-5)
+def test_a_method_without_a_source_is_told_so():
+    with pytest.raises(AssertionError, match="names no 'Source:'"):
+        check_stabilizer(Untold())
 
 
 def test_one_recipe_serves_many_trainings_at_a_time():
@@ -382,7 +238,6 @@ def test_one_recipe_serves_many_trainings_at_a_time():
 
     assert states[0].keys() == states[1].keys()
     assert not same(states[0], states[1])
-    assert all(not isinstance(value, torch.Tensor) for method in methods for value in vars(method).values())
 
 
 def test_many_methods_stand_in_one_recipe(tmp_path):
@@ -412,7 +267,7 @@ def test_two_that_replace_the_same_thing_are_refused(pair, what, tmp_path):
         script(tiny_classifier("bert"), [make(case) for case in pair], tmp_path)
 
 
-@pytest.mark.parametrize("name", sorted(set(STABILIZERS) - {"mhloss", "surt"}))
+@pytest.mark.parametrize("name", sorted(ELSEWHERE - {"surt"}))
 def test_in_head_tuning_it_says_why_it_means_nothing_there(name):
     cls = type(parse_stabilizer(name))
 

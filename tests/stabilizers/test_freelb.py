@@ -1,10 +1,10 @@
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 
 from steadytune.stabilizers.adversary import Perturbation
 from steadytune.stabilizers.freelb import FreeLB
 from steadytune.stabilizers.surgery import changed_outputs
+from steadytune.testing.models import batch, rows, tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 

@@ -1,11 +1,11 @@
 import pytest
-from architectures import tiny_classifier
 from torch import nn
 
 from steadytune.errors import UserError
 from steadytune.models.parts import find_parts
 from steadytune.stabilizers.bitfit import BitFit, freeze_all_but_biases
 from steadytune.stabilizers.freeze import Freeze, freeze_blocks
+from steadytune.testing.models import tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 

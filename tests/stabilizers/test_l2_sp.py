@@ -1,8 +1,8 @@
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 
 from steadytune.stabilizers.l2_sp import L2SP, squared_norm
+from steadytune.testing.models import batch, rows, tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 

@@ -3,7 +3,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_steps import make_step
@@ -13,6 +12,7 @@ from steadytune.errors import UserError
 from steadytune.stabilizers import parse_stabilizer
 from steadytune.stabilizers.large_margin import LargeMargin, widened
 from steadytune.stabilizers.r4f import R4F
+from steadytune.testing.models import batch, rows, tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 
@@ -129,7 +129,7 @@ def test_an_angle_to_a_layer_that_is_replaced_is_refused_and_a_logit_is_not():
 
 def test_a_regression_is_refused():
     with pytest.raises(ValueError, match="needs classes"):
-        LargeMargin().check("regression")
+        LargeMargin().check_kind("regression")
 
 
 def test_an_angle_ends_at_pi_and_a_logit_does_not():

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from architectures import ALL, tiny_classifier
 
 from steadytune.models.parts import find_parts
 from steadytune.stabilizers.llrd import LLRD, split_by_depth
+from steadytune.testing.models import ALL, tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 
 from steadytune.errors import UserError
 from steadytune.stabilizers.lnsr import LNSR, add_noise, squared_change
 from steadytune.stabilizers.r3f import R3F
+from steadytune.testing.models import batch, rows, tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 

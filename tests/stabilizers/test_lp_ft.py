@@ -1,9 +1,9 @@
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 from torch import nn
 
 from steadytune.stabilizers.lp_ft import LPFT
+from steadytune.testing.models import batch, rows, tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 

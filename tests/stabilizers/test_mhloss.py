@@ -3,7 +3,7 @@ import torch
 from made_steps import make_step
 from torch import nn
 
-from steadytune.models.criterion import task_criterion
+from steadytune.kinds import KINDS
 from steadytune.stabilizers.layers import MultiHeadLinear
 from steadytune.stabilizers.mhloss import MHLoss
 
@@ -94,5 +94,5 @@ def test_it_fits_a_head_of_one_output(kind):
     loss = MHLoss(heads=3).task_loss(make_step(heads, features, labels, kind))
 
     each = heads.each(features, 1.0)
-    expected = [task_criterion(kind)(each[:, head], labels) for head in range(3)]
+    expected = [KINDS[kind].criterion()(each[:, head], labels) for head in range(3)]
     assert loss.item() == pytest.approx(torch.stack(expected).mean().item())

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 from torch import nn
 
 from steadytune.stabilizers.layers import MixLinear
 from steadytune.stabilizers.mixout import Mixout, mix
+from steadytune.testing.models import batch, rows, tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 

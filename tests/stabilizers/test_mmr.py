@@ -76,7 +76,7 @@ def test_the_penalty_is_alpha_times_the_regularizer():
 
 def test_a_regression_is_refused():
     with pytest.raises(ValueError, match="needs classes"):
-        MMR().check("regression")
+        MMR().check_kind("regression")
 
 
 def test_the_head_setting_is_refused_because_it_freezes_the_features():

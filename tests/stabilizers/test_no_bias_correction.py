@@ -1,11 +1,11 @@
 import pytest
 import torch
-from architectures import tiny_classifier
 from torch import nn
 
 from steadytune.errors import UserError
 from steadytune.stabilizers.no_bias_correction import NoBiasCorrection
 from steadytune.stabilizers.optimizers import UncorrectedAdamW
+from steadytune.testing.models import tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 from transformers.integrations.neftune import neftune_post_forward_hook
 
 from steadytune.stabilizers.hype import HyPe, perturb
 from steadytune.stabilizers.neftune import NEFTune, blur
+from steadytune.testing.models import batch, rows, tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 from torch import nn
 
 from steadytune.errors import UserError
@@ -8,6 +7,7 @@ from steadytune.stabilizers.divergence import symmetric_divergence
 from steadytune.stabilizers.layers import SpectralLinear
 from steadytune.stabilizers.r3f import R3F, blur
 from steadytune.stabilizers.r4f import R4F
+from steadytune.testing.models import batch, rows, tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 

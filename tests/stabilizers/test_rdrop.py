@@ -1,6 +1,5 @@
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 from made_steps import make_step
 from torch import nn
 
@@ -8,6 +7,7 @@ from steadytune.errors import UserError
 from steadytune.stabilizers.divergence import symmetric_divergence
 from steadytune.stabilizers.mixout import Mixout
 from steadytune.stabilizers.rdrop import RDrop
+from steadytune.testing.models import batch, rows, tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 
@@ -59,4 +59,4 @@ def test_the_second_pass_has_masks_of_its_own():
 
 def test_a_regression_is_refused():
     with pytest.raises(ValueError, match="needs classes"):
-        RDrop().check("regression")
+        RDrop().check_kind("regression")

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from architectures import CONFIGS, PAD, VOCABULARY, tiny_classifier
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from steadytune.errors import UserError
 from steadytune.models.parts import find_parts
 from steadytune.stabilizers.reinit import Reinit
+from steadytune.testing.models import CONFIGS, PAD, VOCABULARY, tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 

@@ -2,7 +2,6 @@ import math
 
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -10,6 +9,7 @@ from steadytune.stabilizers.adversary import Shift
 from steadytune.stabilizers.divergence import symmetric_divergence
 from steadytune.stabilizers.smart import SMART, difference
 from steadytune.stabilizers.surgery import replaced_weights
+from steadytune.testing.models import batch, rows, tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 

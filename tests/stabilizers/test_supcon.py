@@ -77,7 +77,7 @@ def test_the_loss_is_a_mixture_with_the_task_loss():
 
 def test_a_regression_is_refused():
     with pytest.raises(ValueError, match="needs classes"):
-        SupCon().check("regression")
+        SupCon().check_kind("regression")
 
 
 def test_autocast_does_not_round_the_products():

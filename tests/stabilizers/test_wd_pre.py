@@ -1,9 +1,9 @@
 import pytest
 import torch
-from architectures import tiny_classifier
 
 from steadytune.stabilizers.mhloss import MHLoss
 from steadytune.stabilizers.wd_pre import WDPre, decay_towards
+from steadytune.testing.models import tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 

@@ -3,11 +3,13 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from steadytune.errors import UserError
 from steadytune.study import TaskSpec
-from steadytune.tasks import BUILT_IN, load_task, task_names
+from steadytune.tasks import BUILT_IN, TASKS, Examples, load_task, task_names
+from steadytune.tasks.files import make_task
 
 ROWS = [{"text": "good", "label": 1}, {"text": "bad", "label": 0}]
 
@@ -107,6 +109,39 @@ def test_a_relative_path_is_read_anew_from_another_place(tmp_path, monkeypatch):
 def test_options_that_are_unknown_or_would_do_nothing_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         load_task(TaskSpec(**options))
+
+
+class _Parity:
+    """Another package's task: is a number even?"""
+
+    name = "parity"
+
+    def load(self, spec):
+        numbers = np.arange(spec.train_examples)
+        examples = Examples(tuple(((str(number), None),) for number in numbers), numbers % 2)
+        return make_task(
+            spec, ("even", "odd"), ("accuracy",), kind="classification", train=examples, validation=examples
+        )
+
+
+class _Nothing:
+    name = "nothing"
+
+    def load(self, spec):
+        return {}
+
+
+def test_another_packages_task_is_found_by_its_name():
+    with pytest.raises(UserError, match="unknown task 'parity'"):
+        load_task(TaskSpec(name="parity"))
+    with TASKS.added(_Parity()):
+        task = load_task(TaskSpec(name="parity", train_examples=6, metric="f1"))
+        assert (task.name, task.metric, len(task.train)) == ("parity", "f1", 6)
+        assert "parity" in task_names()
+    with TASKS.added(_Nothing()), pytest.raises(UserError, match="its source gives a dict, not a Task"):
+        load_task(TaskSpec(name="nothing"))
+    with pytest.raises(UserError, match="is no source of a task"), TASKS.added(_Parity):
+        pass
 
 
 def test_a_folder_takes_no_path(write_splits):

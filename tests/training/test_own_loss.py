@@ -2,11 +2,11 @@ import functools
 
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 from transformers import Trainer, TrainingArguments, set_seed
 
 import steadytune as st
 from steadytune.errors import UserError
+from steadytune.testing.models import batch, rows, tiny_classifier
 
 WEIGHTS = torch.tensor([1.0, 9.0])
 

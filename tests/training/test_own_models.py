@@ -2,13 +2,13 @@ import copy
 
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 from torch import nn
 
 import steadytune as st
 from steadytune.errors import UserError
 from steadytune.models.modules import encoder_of, find_head
 from steadytune.stabilizers import STABILIZERS, parse_stabilizer
+from steadytune.testing.models import batch, rows, tiny_classifier
 
 X, Y = torch.randn(8, 6, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 2
 NEED_A_HEAD = {"mhloss", "mmr", "centre_loss", "large_margin", "lp_ft", "r4f", "supcon"}

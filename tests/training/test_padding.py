@@ -2,13 +2,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from architectures import END, tiny_classifier
 from torch import nn
 from transformers import AutoTokenizer, DataCollatorWithPadding
 
 import steadytune as st
 from steadytune.errors import UserError
 from steadytune.models.padding import align_padding, padding_id, say_padding, tokenizer_in
+from steadytune.testing.models import END, tiny_classifier
 
 LONG, SHORT = [4, 10, 11, 12, 13, 14], [5, 20, 21, 22]
 

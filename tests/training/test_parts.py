@@ -1,6 +1,5 @@
 import pytest
 import torch
-from architectures import ALL, batch, rows, tiny_classifier
 from torch import nn
 
 import steadytune as st
@@ -8,6 +7,7 @@ from steadytune.errors import UserError
 from steadytune.models.modules import PooledClassifier, find_head
 from steadytune.models.parts import find_parts
 from steadytune.stabilizers.layers import MixLinear
+from steadytune.testing.models import ALL, batch, rows, tiny_classifier
 from steadytune.training.stabilization import Stabilization
 
 EMBEDDINGS = {

@@ -2,10 +2,10 @@ import warnings
 
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 
 import steadytune as st
 from steadytune.errors import UserError
+from steadytune.testing.models import batch, rows, tiny_classifier
 
 
 def test_weights_that_are_trained_in_float16_are_refused_and_those_in_bfloat16_are_warned_of():

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 from torch import nn
 from torch.utils.data import IterableDataset
 from transformers import Trainer, TrainingArguments
@@ -9,6 +8,7 @@ from transformers import Trainer, TrainingArguments
 import steadytune as st
 from steadytune.errors import UserError
 from steadytune.external import read_run
+from steadytune.testing.models import batch, rows, tiny_classifier
 
 
 def script(folder, held_out=None, seed=0, metrics=None, model=None):

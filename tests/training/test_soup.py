@@ -1,9 +1,9 @@
 import pytest
 import torch
-from architectures import batch, rows, tiny_classifier
 from torch import nn
 
 from steadytune.errors import UserError
+from steadytune.testing.models import batch, rows, tiny_classifier
 from steadytune.training.soup import greedy_soup, uniform_soup
 
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from architectures import tiny_classifier
 
 import steadytune as st
 from steadytune.errors import UserError
+from steadytune.testing.models import tiny_classifier
 
 
 def test_an_optimizer_that_was_made_before_the_last_layer_was_replaced_is_refused():

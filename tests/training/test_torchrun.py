@@ -3,16 +3,15 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from architectures import rows, tiny_classifier
 from commands import PATIENCE
 from safetensors.torch import load_file
 from transformers import TrainingArguments
 
 import steadytune as st
+from steadytune.testing.models import rows, tiny_classifier
 
 ARGUMENTS = {
     "num_train_epochs": 2,
@@ -26,25 +25,25 @@ ARGUMENTS = {
 SCRIPT = """
 import json, sys, warnings
 given = json.loads(sys.argv[1])
-sys.path.insert(0, given["tests"])
 warnings.filterwarnings("ignore")
 import torch
 import torch.distributed as dist
-from architectures import rows, tiny_classifier
+from steadytune.testing.models import rows, tiny_classifier
 from safetensors.torch import save_file
 from transformers import TrainingArguments
 import steadytune as st
 
-arguments = TrainingArguments(given["folder"], per_device_train_batch_size=4, **given["arguments"])
-model = tiny_classifier("bert", dropout=given["dropout"])
-trainer = st.StableTrainer(model, arguments, train_dataset=rows(16), stabilizers=given["methods"])
-trainer.train()
-kept = [tensor for run in trainer.stabilization.runs.values() for tensor in run.state.values()]
-weights = torch.cat([weight.detach().flatten().float() for weight in [*trainer.model.parameters(), *kept]])
-everyone = [torch.empty_like(weights) for _ in range(dist.get_world_size())]
-dist.all_gather(everyone, weights)
-if dist.get_rank() == 0:
-    save_file({str(rank): one for rank, one in enumerate(everyone)}, given["folder"] + "/weights")
+for name, case in given["cases"].items():
+    arguments = TrainingArguments(given["folder"], per_device_train_batch_size=4, **case["arguments"])
+    model = tiny_classifier("bert", dropout=case["dropout"])
+    trainer = st.StableTrainer(model, arguments, train_dataset=rows(16), stabilizers=case["methods"])
+    trainer.train()
+    kept = [tensor for run in trainer.stabilization.runs.values() for tensor in run.state.values()]
+    weights = torch.cat([weight.detach().flatten().float() for weight in [*trainer.model.parameters(), *kept]])
+    everyone = [torch.empty_like(weights) for _ in range(dist.get_world_size())]
+    dist.all_gather(everyone, weights)
+    if dist.get_rank() == 0:
+        save_file({str(rank): one for rank, one in enumerate(everyone)}, given["folder"] + "/" + name)
 dist.destroy_process_group()
 """
 SOME = [
@@ -58,15 +57,36 @@ SOME = [
 NOISY = ["r3f", "freelb", "mixout"]
 
 
-def _in_two_processes(methods, folder, dropout=True, **changes):
-    """Train on batches of two times four; return weights and state of both processes."""
+# Adam would make steps of its own out of gradients that are nothing but rounding.
+DESCENT = {**ARGUMENTS, "optim": "sgd", "learning_rate": 0.05}
+CASES = {
+    "masks chosen": [{"child_tuning": {"variant": "D"}}, *SOME, *NOISY],
+    "masks drawn": [{"child_tuning": {"variant": "F"}}, *SOME, *NOISY],
+    "passes and centres": [{"smart": {"radius": 0.1}}, "lnsr", {"centre_loss": {"weight": 0.1}}, "supcon"],
+    "descent": [{"child_tuning": {"variant": "F"}}, *SOME, "l2_sp", "llrd", {"smart": {"weight": 0.0, "mu": 2.0}}],
+}
+
+
+@pytest.fixture(scope="module")
+def in_two_processes(tmp_path_factory):
+    """Train on batches of two times four, all cases one after another; return weights and state of both processes."""
+    if not torch.distributed.is_available():
+        pytest.skip("this torch has no distributed package")
+    folder = tmp_path_factory.mktemp("torchrun")
     script = folder / "script.py"
     script.write_text(SCRIPT, encoding="utf-8")
-    given = {"tests": str(Path(__file__).parents[1]), "folder": str(folder), "methods": methods, "dropout": dropout}
+    cases = {
+        name: {
+            "methods": methods,
+            "dropout": name != "descent",
+            "arguments": DESCENT if name == "descent" else ARGUMENTS,
+        }
+        for name, methods in CASES.items()
+    }
     done = subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
-            *(str(script), json.dumps({**given, "arguments": {**ARGUMENTS, **changes}})),
+            *(str(script), json.dumps({"folder": str(folder), "cases": cases})),
         ],
         capture_output=True,
         text=True,
@@ -74,44 +94,24 @@ def _in_two_processes(methods, folder, dropout=True, **changes):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found = load_file(folder / "weights")
-    return found["0"], found["1"]
+    return {name: load_file(folder / name) for name in CASES}
 
 
-needs_processes = pytest.mark.skipif(
-    not torch.distributed.is_available(), reason="this torch has no distributed package"
-)
-
-
-@needs_processes
-@pytest.mark.parametrize(
-    "methods",
-    [
-        pytest.param([{"child_tuning": {"variant": "D"}}, *SOME, *NOISY], id="masks chosen"),
-        pytest.param([{"child_tuning": {"variant": "F"}}, *SOME, *NOISY], id="masks drawn"),
-        pytest.param(
-            [{"smart": {"radius": 0.1}}, "lnsr", {"centre_loss": {"weight": 0.1}}, "supcon"], id="passes and centres"
-        ),
-    ],
-)
-def test_both_processes_end_with_the_same_weights_and_state(methods, tmp_path):
-    first, second = _in_two_processes(methods, tmp_path)
+@pytest.mark.parametrize("case", [name for name in CASES if name != "descent"])
+def test_both_processes_end_with_the_same_weights_and_state(case, in_two_processes):
+    first, second = (in_two_processes[case][rank] for rank in "01")
 
     assert first.isfinite().all()
     assert torch.equal(first, second)
 
 
-@needs_processes
-def test_two_processes_train_as_one_does_on_the_batches_of_both(tmp_path):
-    methods = [{"child_tuning": {"variant": "F"}}, *SOME, "l2_sp", "llrd", {"smart": {"weight": 0.0, "mu": 2.0}}]
-    # Adam would make steps of its own out of gradients that are nothing but rounding.
-    changes = {"optim": "sgd", "learning_rate": 0.05}
-    both, _ = _in_two_processes(methods, tmp_path, dropout=False, **changes)
+def test_two_processes_train_as_one_does_on_the_batches_of_both(in_two_processes, tmp_path):
+    both = in_two_processes["descent"]["0"]
     model = tiny_classifier("bert", dropout=False)
     before = model.bert.embeddings.word_embeddings.weight.detach().clone()
-    arguments = TrainingArguments(str(tmp_path), per_device_train_batch_size=8, **{**ARGUMENTS, **changes})
+    arguments = TrainingArguments(str(tmp_path), per_device_train_batch_size=8, **DESCENT)
 
-    st.StableTrainer(model, arguments, train_dataset=rows(16), stabilizers=methods).train()
+    st.StableTrainer(model, arguments, train_dataset=rows(16), stabilizers=CASES["descent"]).train()
 
     alone = torch.cat([weight.detach().flatten() for weight in model.parameters()])
     assert (model.bert.embeddings.word_embeddings.weight - before).abs().max() > 1e-3

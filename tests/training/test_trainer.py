@@ -372,7 +372,7 @@ def test_a_stabilizer_may_be_given_by_its_name(script):
 
 
 def test_an_unknown_kind_of_task_is_refused(script):
-    with pytest.raises(UserError, match="unknown kind of task 'chocie': did you mean 'choice'"):
+    with pytest.raises(UserError, match="unknown kind 'chocie': did you mean 'choice'"):
         script(task_kind="chocie")
 
 

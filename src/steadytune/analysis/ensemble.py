@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
+from steadytune.kinds import KINDS
 from steadytune.metrics import METRICS, plain_name
 from steadytune.records import Cohort
 
@@ -107,7 +108,7 @@ def ensemble_score(cohort: Cohort) -> float:
 
 def _probabilities(cohort: Cohort) -> NDArray[np.float64]:
     name, probabilities = cohort.name or "cohort", cohort.probabilities
-    if cohort.kind == "generation" or probabilities is None or cohort.labels is None:
+    if not KINDS[cohort.kind].has_classes or probabilities is None or cohort.labels is None:
         raise UserError(f"{name}: an ensemble needs the logits and labels of a task with classes")
     if METRICS[plain_name(cohort.metric)].grouped(cohort.kind):
         raise UserError(f"{name}: {cohort.metric} reads groups of examples, which are not recorded with the logits")

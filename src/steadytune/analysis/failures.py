@@ -12,6 +12,7 @@ from scipy import stats
 from steadytune.analysis.intervals import LEVEL
 from steadytune.analysis.sentences import named_runs, percent, runs_noun, scored
 from steadytune.analysis.suspicion import copies
+from steadytune.kinds import KINDS
 from steadytune.records import Cohort
 
 # A collapsed run gives one answer, or one but for a handful of examples.
@@ -115,7 +116,7 @@ def _favourite_answers(cohort: Cohort) -> tuple[NDArray[np.int64], NDArray[np.fl
 
 def _constant_shares(cohort: Cohort) -> NDArray[np.float64]:
     """Return 1 for runs of a regression that hardly vary, and of texts the share of the most frequent one."""
-    if cohort.kind == "regression" and cohort.logits is not None and cohort.logits.shape[1] > 1:
+    if KINDS[cohort.kind].has_numbers and cohort.logits is not None and cohort.logits.shape[1] > 1:
         spreads = cohort.logits[..., 0].astype(np.float64).std(axis=1)
         reference = float(spreads.max() if cohort.labels is None else np.std(cohort.labels))
         limit = max((1 - _ONE_ANSWER) * reference, 1e-6 * float(np.abs(cohort.logits).max()))
@@ -127,6 +128,6 @@ def _constant_shares(cohort: Cohort) -> NDArray[np.float64]:
 
 
 def _majority_class(cohort: Cohort) -> int | None:
-    if cohort.labels is None or cohort.kind == "regression":
+    if cohort.labels is None or not KINDS[cohort.kind].has_classes:
         return None
     return int(np.bincount(cohort.labels.astype(np.int64)).argmax())

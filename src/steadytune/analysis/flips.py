@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
 from steadytune.analysis.scores import count_examples
+from steadytune.kinds import KINDS
 from steadytune.measures.text import several
 from steadytune.records import Cohort
 
@@ -217,7 +218,7 @@ def answer_name(cohort: Cohort, answer: Any, stored: Mapping[str, Any]) -> str:
     names = stored.get("labels", ())
     if 0 <= answer < len(names):
         return str(names[answer])
-    return f"{'choice' if cohort.kind == 'choice' else 'class'} {answer}"
+    return f"{KINDS[cohort.kind].answer} {answer}"
 
 
 def is_right(answer: Any, right: Any) -> bool:

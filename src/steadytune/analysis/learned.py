@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from steadytune.analysis.failures import failed_runs
 from steadytune.analysis.sentences import named_runs
+from steadytune.kinds import KINDS
 from steadytune.records import Cohort
 
 HARDLY_BEGUN = 0.8
@@ -43,7 +44,7 @@ def describe_learned(cohort: Cohort) -> str:
 
     Runs that failed are left out: what they did is said elsewhere.
     """
-    if cohort.losses is None or cohort.labels is None or cohort.kind == "regression":
+    if cohort.losses is None or cohort.labels is None or not KINDS[cohort.kind].has_classes:
         return ""
     chance = chance_loss(cohort.labels)
     chosen = hardly_begun(cohort.losses, chance) & ~failed_runs(cohort)

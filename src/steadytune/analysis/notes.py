@@ -14,7 +14,8 @@ from steadytune.analysis.intervals import varies
 from steadytune.analysis.scores import count_examples, unscored_words, weighted_scores
 from steadytune.analysis.sentences import capital, counted, listed, named_runs, runs_noun
 from steadytune.analysis.value import Value
-from steadytune.measures import GIVEN_BY, MEASURES, Outputs, Seen, declared, layer_measures
+from steadytune.kinds import KINDS
+from steadytune.measures import MEASURES, Outputs, Seen, declared, layer_measures
 from steadytune.records import Cohort
 
 NEAR_NULL = 0.8
@@ -140,7 +141,7 @@ def _called(names: Iterable[str]) -> list[str]:
 
 def _missing(cohort: Cohort, name: str, outputs: Outputs) -> str:
     """Return what runs would need for a measure of predictions, in words; nothing where they have it."""
-    needs = [need for need in MEASURES[name].needs if need in GIVEN_BY.get(cohort.kind, (need,))]
+    needs = [need for need in MEASURES[name].needs if need in KINDS[cohort.kind].gives]
     there = any(getattr(outputs, need) is not None for need in needs)
     return "" if there else " or ".join(_WORDS[need] for need in needs)
 

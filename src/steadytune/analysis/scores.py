@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from steadytune.kinds import KINDS
 from steadytune.metrics import Scores, known_metric
 from steadytune.records import Cohort
 
@@ -51,7 +52,7 @@ def count_examples(cohort: Cohort) -> int:
 
 def rows_per_example(cohort: Cohort) -> int:
     """Return how many successive rows of the representations belong to an example: the candidates of a choice."""
-    if cohort.kind != "choice" or not cohort.representations:
+    if not KINDS[cohort.kind].candidates or not cohort.representations:
         return 1
     return int(cohort.representations[0].shape[-2]) // count_examples(cohort)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from steadytune.analysis.sentences import capital, listed, named_runs
+from steadytune.kinds import KINDS
 from steadytune.records import Cohort
 
 # A run whose classes are renamed agrees with the rest nearly as often as they with one another.
@@ -133,7 +134,7 @@ def _copy_notes(cohort: Cohort) -> list[str]:
 
 def _renamed_notes(cohort: Cohort) -> list[str]:
     predictions = cohort.predictions
-    if predictions is None or len(cohort) < 2 or cohort.kind != "classification":
+    if predictions is None or len(cohort) < 2 or not KINDS[cohort.kind].shared_classes:
         return []
     classes = 1 + int(max(predictions.max(), cohort.labels.max() if cohort.labels is not None else 0))
     if classes < 2 or classes * _FEW_EACH > predictions.shape[1]:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from steadytune.kinds import KINDS
 from steadytune.measures import Outputs, PairMeasure, Pairs, Tokens, declared
 from steadytune.records import Cohort
 
 
 def outputs_of(cohort: Cohort) -> Outputs:
     """Return what the runs of a cohort gave, as measures of predictions take it."""
-    if cohort.kind == "generation":
+    of = KINDS[cohort.kind]
+    if of.has_texts:
         tokens = None
         if cohort.token_logits is not None:
             # A cohort has no token logits without their counts.
             tokens = Tokens(cohort.token_logits, np.asarray(cohort.token_counts))
         return Outputs(generations=cohort.generations, tokens=tokens)
-    if cohort.kind == "regression":
-        known = cohort.logits is not None
-        return Outputs(numbers=np.asarray(cohort.logits, dtype=np.float64)[..., 0] if known else None)
+    if of.has_numbers:
+        return Outputs(numbers=None if cohort.logits is None else of.numbers(cohort.logits))
     return Outputs(cohort.predictions, cohort.probabilities)
 
 

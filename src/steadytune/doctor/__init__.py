@@ -15,6 +15,7 @@ from steadytune.doctor.setup import Setup, arguments_setup, study_setups
 from steadytune.errors import UserError
 from steadytune.external.read import ARRAY_SUFFIXES
 from steadytune.grouped import grouped
+from steadytune.kinds import KINDS
 from steadytune.records import RunRecord, RunStore
 from steadytune.records.trained import as_trained
 from steadytune.study import Study
@@ -79,6 +80,6 @@ def _accuracies(records: list[RunRecord]) -> tuple[float, ...]:
 def _chance(store: RunStore, records: list[RunRecord]) -> float | None:
     """Return the loss at chance of the task that these runs measured; None where it has no classes or none finished."""
     done = next((record for record in records if record.status == "done"), None)
-    if done is None or store.examples(done.spec)["kind"] == "regression":
+    if done is None or not KINDS[store.examples(done.spec)["kind"]].has_classes:
         return None
     return chance_loss(store.arrays(done)["labels"])

@@ -14,6 +14,7 @@ import numpy as np
 
 from steadytune.errors import UserError
 from steadytune.files import LARGEST_SETTINGS, read_json
+from steadytune.kinds import KINDS
 from steadytune.study import Study, TaskSpec, Training
 from steadytune.tasks import load_task
 from steadytune.tasks.data_facts import DataFacts, data_facts
@@ -155,7 +156,7 @@ def _data(model: str, spec: TaskSpec, training: Training, data_seed: int) -> dic
     # Where the model is not here that is said of its depth.
     with suppress(UserError, OSError):
         facts = with_cut(facts, splits, model, training.max_length)
-    measured = None if task.kind == "regression" else len(splits.measure)
+    measured = None if KINDS[task.kind].has_numbers else len(splits.measure)
     groups = None if splits.measure.groups is None else len(np.unique(splits.measure.groups))
     return {
         "train_examples": len(splits.train),

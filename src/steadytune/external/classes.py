@@ -13,6 +13,7 @@ from steadytune.errors import UserError
 from steadytune.external.columns import Choices, is_bare, is_summary
 from steadytune.external.draft import Draft
 from steadytune.external.source import Source, is_no_word, is_nothing, number, spelled
+from steadytune.kinds import find_kind
 
 # Written for an example without a label: by many corpora, and by PyTorch where a loss shall not look.
 NO_LABEL = (-1, -100)
@@ -137,7 +138,7 @@ def settle_unlabelled(drafts: Sequence[Draft], choices: Choices) -> None:
     numbered = [
         found
         for found in drafts
-        if found.kind != "regression" and not found.texts and (found.names is None or found.numbered)
+        if not found.of.has_numbers and not found.texts and (found.names is None or found.numbered)
     ]
     labels, predicted = (_numbers(numbered, name) for name in ("labels", "predictions"))
     marks = labels & set(NO_LABEL)
@@ -255,7 +256,7 @@ def _check_unlabelled(
     odd = [at for at, pair in enumerate(classes) if pair in unlabelled]
     known = np.isfinite(rows).all(axis=1)
     share = float(np.isin(rows[known].argmax(axis=1), odd).mean()) if known.any() else 0.0
-    sure = whole or found.choices.kind == "classification"
+    sure = whole or find_kind(found.choices.kind).shared_classes
     if not sure and len(classes) - len(odd) > 1 and share > _OFTEN:
         raise UserError(
             f"{found.source.origin}: no example is labelled as {columns}, yet it is the highest of the outputs in "

@@ -20,9 +20,10 @@ from steadytune.external.run import ExternalRun, check_same_examples
 from steadytune.external.said import seed_notes, summary
 from steadytune.external.source import Source
 from steadytune.external.understand import understand
-from steadytune.metrics import METRICS, Answers, Scored, score
+from steadytune.kinds import DEFAULT, KINDS
+from steadytune.metrics import METRICS, Answers, Metric, Scored, score
 from steadytune.records import Cohort, LostRun
-from steadytune.records.checks import Kind, inferred_kind
+from steadytune.records.checks import inferred_kind
 
 EXAMPLES = "these examples"
 """Name of the texts of a cohort's examples, where the runs have them."""
@@ -67,7 +68,7 @@ def runs_of(sources: Sequence[Source], choices: Choices | None = None, metric: s
     Raises:
         UserError: As `read_runs`, or there is one run alone.
     """
-    of_targets = metric is not None and metric in METRICS and METRICS[metric].kinds == ("regression",)
+    of_targets = metric is not None and metric in METRICS and _of_numbers(METRICS[metric])
     runs = understand(sources, choices or Choices(), of_targets)
     if len(runs) < 2:
         raise UserError(f"{runs[0].origin} is one run: instability needs at least two that differ in their seed")
@@ -99,8 +100,8 @@ def cohort_of(
     check_same_examples(runs)
     first = runs[0]
     labels = first.labels
-    if labels is not None and kind != "regression":
-        labels = labels.astype(np.int64)
+    if labels is not None:
+        labels = KINDS[kind].kept_labels(labels)
 
     def each(name: str) -> Any:
         return None if getattr(first, name) is None else [getattr(run, name) for run in runs]
@@ -141,7 +142,7 @@ def cohort_of(
 
 def _scored(
     runs: Sequence[ExternalRun],
-    kind: Kind,
+    kind: str,
     labels: NDArray[Any] | None,
     outputs: Mapping[str, Any],
     metric: str | None,
@@ -213,23 +214,27 @@ def run_names(runs: Sequence[ExternalRun]) -> tuple[str, ...]:
     return tuple(run.origin for run in runs)
 
 
-def _kind(runs: Sequence[ExternalRun], metric: str | None) -> Kind:
+def _kind(runs: Sequence[ExternalRun], metric: str | None) -> str:
     stated = [run.kind for run in runs if run.kind]
     if stated:
         return stated[0]
-    if "generation" in {inferred_kind(run.generations, run.token_logits) for run in runs}:
-        return "generation"
+    if told := {inferred_kind(run.generations, run.token_logits) for run in runs} - {DEFAULT}:
+        return told.pop()
     for run in runs:
         if run.logits is None or run.logits.ndim > 2 or run.logits.shape[1:] not in ((), (1,)):
             continue
-        if metric is not None and metric in METRICS and METRICS[metric].kinds == ("regression",):
+        if metric is not None and metric in METRICS and _of_numbers(METRICS[metric]):
             return "regression"
         raise UserError(
             f"{run.origin}: logits must be (examples, two or more classes), not {run.logits.shape}; for two classes "
             "put a column of zeros before them, or say --set kind=classification; for a regression say "
             "--set kind=regression or give --metric pearson"
         )
-    return "classification"
+    return DEFAULT
+
+
+def _of_numbers(metric: Metric) -> bool:
+    return all(KINDS[kind].has_numbers for kind in metric.kinds)
 
 
 def _probabilities(run: ExternalRun) -> NDArray[np.float64]:

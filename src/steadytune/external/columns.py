@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 from steadytune.errors import UserError, unknown_name
-from steadytune.records.checks import Kind
+from steadytune.kinds import KINDS
 
 # Field -> its names, without case, spaces and punctuation; the first of a field that is there is taken.
 _ALIASES: dict[str, str] = {
@@ -98,7 +98,7 @@ class Choices:
 
     columns: Mapping[str, str] = field(default_factory=dict)
     ignore: frozenset[str] = frozenset()
-    kind: Kind | None = None
+    kind: str | None = None
     axes: str | None = None
     encoding: str | None = None
     positive: str | None = None
@@ -114,7 +114,7 @@ class Choices:
         """
         columns: dict[str, str] = {}
         ignore: frozenset[str] = frozenset()
-        kind: Kind | None = None
+        kind: str | None = None
         words: dict[str, Any] = {}
         axes = None
         for key, value in given.items():
@@ -123,9 +123,9 @@ class Choices:
             elif key == "classes":
                 words["classes"] = tuple(part.strip() for part in value.split(","))
             elif key == "kind":
-                if value not in get_args(Kind):
-                    raise unknown_name("kind", value, get_args(Kind))
-                kind = next(known for known in get_args(Kind) if known == value)
+                if value not in KINDS:
+                    raise KINDS.unknown(value)
+                kind = value
             elif key == "axes":
                 if value not in AXES:
                     raise unknown_name("axes", value, AXES)

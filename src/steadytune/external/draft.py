@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from steadytune.external.columns import Choices, Taken
 from steadytune.external.source import Source
-from steadytune.records.checks import Kind
+from steadytune.kinds import Kind, find_kind
 
 
 @dataclass
@@ -58,8 +58,13 @@ class Draft:
     single: Single | None = None
     texts: bool = False
     diverged: bool = False
-    kind: Kind | None = None
+    kind: str | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def of(self) -> Kind:
+        """The kind of task, as far as it is known."""
+        return find_kind(self.kind)
 
     def use(self, what: str, *columns: str) -> None:
         """Remember that columns were read as something."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from steadytune.external.classes import (
 from steadytune.external.columns import Choices, is_summary, squashed, take
 from steadytune.external.draft import Draft, Single
 from steadytune.external.source import Source, is_nothing, read_list, spelled
-from steadytune.records.checks import Kind, check_kind
+from steadytune.records.checks import check_kind
 from steadytune.tasks.table import is_missing
 
 _WEAK = frozenset(["answer", "y", "true", "actual", "target", "targets"])
@@ -40,7 +40,7 @@ def draft(source: Source, choices: Choices, regression: bool) -> Draft:
         found.notes += [f"A table: {note}." for note in source.table.notes]
     if (stated := found.word("kind")) is not None and found.kind is None:
         check_kind(source.origin, stated)
-        found.kind = next(kind for kind in get_args(Kind) if kind == stated)
+        found.kind = stated
     _outputs(found)
     _texts(found)
     _answers(found)
@@ -121,7 +121,7 @@ def _texts(found: Draft) -> None:
     for name in ("predictions", "outputs"):
         column = fields.get(name)
         if generated is None and column is not None and not source.numeric(column):
-            wanted = found.kind == "generation" or "references" in fields or _free_text(found, column)
+            wanted = found.of.has_texts or "references" in fields or _free_text(found, column)
             generated = column if wanted or (name == "outputs" and "predictions" not in fields) else None
             if generated is not None:
                 _ask_of_few_words(found, column)
@@ -145,7 +145,7 @@ def _ask_of_few_words(found: Draft, column: str) -> None:
     """
     source, fields = found.source, found.taken.fields
     words = {spelled(cell) for cell in source.cells(column) if not is_nothing(cell)}
-    if found.kind == "generation" or len(words) > _FEW_CLASSES or 4 * len(words) > len(source.cells(column)):
+    if found.of.has_texts or len(words) > _FEW_CLASSES or 4 * len(words) > len(source.cells(column)):
         return
     right = fields.get("labels") or fields.get("references")
     label = f" --set label={right}" if right is not None else ""
@@ -173,7 +173,7 @@ def _free_text(found: Draft, column: str) -> bool:
     """
     source = found.source
     words = [spelled(cell) for cell in source.cells(column) if not is_nothing(cell)]
-    if len(set(words)) <= max(_MOST_CLASSES, len(words) // 2) or found.kind == "classification":
+    if len(set(words)) <= max(_MOST_CLASSES, len(words) // 2) or found.of.shared_classes:
         return False
     raise UserError(
         f"{source.origin}: '{column}' holds {len(set(words))} different texts in {len(words)} rows. "
@@ -313,13 +313,13 @@ def _regresses(found: Draft, label: str | None, prediction: str | None) -> bool:
     targets = source.numbers(label) if label and not source.is_matrix(label) and source.numeric(label) else None
     logits = found.arrays.get("logits")
     real = targets is not None and bool(np.any(targets != np.floor(targets), where=np.isfinite(targets)))
-    asked = found.regression or found.kind == "regression"
+    asked = found.regression or found.of.has_numbers
     if logits is not None:
         single = logits.ndim == 1 or (logits.ndim == 2 and logits.shape[1] == 1)
         if single and not (asked or real):
             ones = logits.reshape(-1, 1)
             # Of two classes with one logit, that of the other is 0. Nobody said so: `cohort._kind` asks.
-            two = found.kind == "classification"
+            two = found.of.shared_classes
             found.arrays["logits"] = np.concatenate([np.zeros_like(ones), ones], axis=1) if two else logits
         if not single or not (asked or real):
             return False
@@ -342,7 +342,7 @@ def _regresses(found: Draft, label: str | None, prediction: str | None) -> bool:
         found.use("predictions", prediction)
     if real and not asked:
         found.notes.append(f"'{label}' holds fractions: the runs are taken as those of a regression.")
-    found.kind = "regression"
+    found.kind = found.kind if found.of.has_numbers else "regression"
     found.arrays["logits"] = values
     found.arrays.pop("predictions", None)
     if label is not None and targets is not None:
@@ -357,7 +357,7 @@ def _ask_of_many(found: Draft, prediction: str, targets: NDArray[np.float64] | N
     Raises:
         UserError: They may be either.
     """
-    if found.kind == "classification":
+    if found.of.shared_classes:
         return
     column, numbers = (prediction, found.source.numbers(prediction)) if targets is None else ("the labels", targets)
     different = len(np.unique(numbers[np.isfinite(numbers)]))
@@ -372,7 +372,7 @@ def _ask_of_many(found: Draft, prediction: str, targets: NDArray[np.float64] | N
 def _single(found: Draft) -> None:
     """Find a single column of probabilities where there are no others."""
     source, taken = found.source, found.taken
-    if found.texts or found.kind == "regression" or found.arrays.keys() & {"logits", "probabilities"}:
+    if found.texts or found.of.has_numbers or found.arrays.keys() & {"logits", "probabilities"}:
         return
     used = {one for columns in found.columns.values() for one in columns}
     column = taken.fields.get("probabilities")

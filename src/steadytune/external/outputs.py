@@ -11,6 +11,7 @@ from steadytune.errors import UserError
 from steadytune.external.columns import squashed
 from steadytune.external.draft import Draft
 from steadytune.external.run import ExternalRun
+from steadytune.kinds import find_kind
 from steadytune.records.checks import EXACT, SAME, are_probabilities, check_agreement, rounding
 
 _SURE_ROWS = 5
@@ -114,7 +115,9 @@ def probabilities_called_logits(runs: Sequence[ExternalRun]) -> tuple[list[Exter
     Raises:
         UserError: Those of some runs are, of others not, and the runs have too few rows to be sure.
     """
-    having = [run for run in runs if run.logits is not None and run.status is None and run.kind != "regression"]
+    having = [
+        run for run in runs if run.logits is not None and run.status is None and not find_kind(run.kind).has_numbers
+    ]
     found = [run for run in having if run.probabilities is None and are_probabilities(np.asarray(run.logits))]
     if not found:
         return list(runs), []

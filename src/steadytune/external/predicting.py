@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from steadytune.errors import UserError, unknown_name
-from steadytune.models.criterion import check_highest, check_labels, logits_in
+from steadytune.kinds import KINDS
+from steadytune.models.criterion import check_highest, logits_in
 from steadytune.models.modules import evaluating, find_head, pool
 from steadytune.models.padding import read_token
 from steadytune.models.random_state import preserved_random_state
 from steadytune.models.states import hidden_states, stored
-from steadytune.records.checks import Kind
 
 Position = Literal["cls", "mean", "last"]
 _LABELS = ("labels", "label")
@@ -39,7 +39,7 @@ def fields_of(
     model: nn.Module,
     batches: Iterable[Any],
     position: Position | None,
-    kind: Kind | None = None,
+    kind: str | None = None,
     *,
     trained: bool = False,
 ) -> dict[str, Any]:
@@ -232,7 +232,9 @@ def checked(labels: Tensor, examples: int, outputs: int) -> Tensor:
         )
     if outputs > 1 and bool((flat == flat.long()).all()):
         flat = flat.long()
-    check_highest(check_labels("regression" if outputs == 1 else "classification", flat, "evaluation set"), outputs)
+    check_highest(
+        KINDS["regression" if outputs == 1 else "classification"].check_batch_labels(flat, "evaluation set"), outputs
+    )
     return flat.float() if flat.is_floating_point() else flat.long()
 
 
@@ -245,7 +247,7 @@ def _states(outputs: Any, mask: Tensor | None, position: Position) -> Tensor:
     return torch.stack([pool(layer, mask, position).float().cpu() for layer in layers])
 
 
-def _kind(logits: NDArray[Any], labels: NDArray[Any] | None) -> Kind:
+def _kind(logits: NDArray[Any], labels: NDArray[Any] | None) -> str:
     if logits.shape[1] > 1:
         return "classification"
     # One output may be a target, or the logit of class 1: num_labels=1 says neither.

@@ -22,7 +22,7 @@ from steadytune.external.run import ExternalRun
 from steadytune.external.source import Source
 from steadytune.external.understand import understand
 from steadytune.files import CorruptFile, check_regular, map_arrays, parse_json
-from steadytune.records.checks import Kind, check_finite, check_run
+from steadytune.records.checks import check_finite, check_run
 from steadytune.tasks.table import NoNumber, Table
 from steadytune.tasks.tables import Format, read_table
 
@@ -242,7 +242,7 @@ def _known(name: str) -> bool:
     return is_known(name) or is_score_field(name)
 
 
-def check(run: ExternalRun, kind: Kind) -> None:
+def check(run: ExternalRun, kind: str) -> None:
     """Refuse a run whose arrays do not fit together or are not finite.
 
     Raises:

@@ -15,7 +15,7 @@ from steadytune.external.building import read_scores
 from steadytune.external.read import check
 from steadytune.external.run import ExternalRun
 from steadytune.files import Arrays, CorruptFile, map_arrays, write_arrays
-from steadytune.records.checks import Kind, inferred_kind, read_array, read_list
+from steadytune.records.checks import inferred_kind, read_array, read_list
 
 
 def record_run(
@@ -28,7 +28,7 @@ def record_run(
     groups: Any = None,
     representations: Any = None,
     scores: float | Mapping[str, float] | None = None,
-    kind: Kind | None = None,
+    kind: str | None = None,
     label_names: Sequence[str] | None = None,
     ids: Sequence[Any] | None = None,
     texts: Sequence[str] | None = None,
@@ -56,7 +56,7 @@ def record_run(
         groups: (N,) whole numbers: examples of one number belong together, such as questions on one passage.
         representations: (L, N, D), or (N, D) for one layer.
         scores: The run's score, or several by name.
-        kind: "classification", "regression", "choice" or "generation"; needed for a regression alone.
+        kind: Name of the kind of task, such as "regression"; needed where the arrays do not tell.
         label_names: Name of each class.
         ids: N names of the examples: runs over other examples, or in another order, are then told apart.
         texts: N texts that a report may show.

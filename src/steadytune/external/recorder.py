@@ -21,9 +21,9 @@ from steadytune.errors import UserError
 from steadytune.external import record_run
 from steadytune.external.predicting import Position, check_position, checked, fields_of, group_numbers, labels_in
 from steadytune.external.record import another_run, check_place
+from steadytune.kinds import KINDS
 from steadytune.models.padding import say_padding, tokenizer_in
 from steadytune.models.random_state import preserved_random_state
-from steadytune.records.checks import Kind
 
 _OUTPUTS = ("logits", "representations", "kind", "examples", "seed", "status", "reason")
 
@@ -68,7 +68,7 @@ class StabilityRecorder(TrainerCallback):
         *,
         groups: Any = None,
         overwrite: bool = False,
-        kind: Kind | None = None,
+        kind: str | None = None,
     ) -> None:
         dataset = trainer.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(dataset, str):
@@ -176,7 +176,7 @@ class StabilityRecorder(TrainerCallback):
                 "give what the model says to steadytune.record_run"
             )
         names = getattr(getattr(model, "config", None), "id2label", None) or {}
-        if fields["kind"] == "classification" and len(names) == fields["logits"].shape[1]:
+        if KINDS[fields["kind"]].shared_classes and len(names) == fields["logits"].shape[1]:
             fields["label_names"] = [str(names[number]) for number in sorted(names)]
         if (
             self.trainer.compute_metrics is not None
@@ -235,7 +235,7 @@ def record_model(
     groups: Any = None,
     tokenizer: Any = None,
     overwrite: bool = False,
-    kind: Kind | None = None,
+    kind: str | None = None,
 ) -> Path:
     """Predict with a trained model and write the run into a file, for `steadytune measure`, after any training loop.
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from steadytune.errors import UserError
 from steadytune.records.arrays import RunArrays, check_same_shapes
-from steadytune.records.checks import Kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +30,7 @@ class ExternalRun(RunArrays):
         notes: What a reader should know of how the file was read.
     """
 
-    kind: Kind | None = None
+    kind: str | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
     examples: str | None = None
     seed: str | None = None

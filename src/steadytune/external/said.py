@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from steadytune.external.run import ExternalRun
+from steadytune.kinds import DEFAULT, KINDS
 from steadytune.records import Cohort
 
 _MANY = 8
@@ -42,7 +43,7 @@ def summary(runs: Sequence[ExternalRun], cohort: Cohort) -> dict[str, str]:
     read["metric"] = cohort.metric if cohort.scored else "none"
     if cohort.positive is not None:
         read["positive class"] = str(names[int(cohort.positive)] if names is not None else cohort.positive)
-    if cohort.kind != "classification":
+    if cohort.kind != DEFAULT:
         read["kind"] = cohort.kind
     aside = list(dict.fromkeys(name for run in measured for name in run.aside))
     if aside:
@@ -112,7 +113,7 @@ def _class_count(cohort: Cohort) -> int:
 
 def _label_counts(cohort: Cohort, names: Sequence[str] | None) -> str:
     labels = np.asarray(cohort.labels)
-    if cohort.kind == "regression":
+    if not KINDS[cohort.kind].has_classes:
         return f"{labels.min():g} to {labels.max():g}"
     values, counts = np.unique(labels.astype(np.int64), return_counts=True)
     pairs = [

@@ -36,10 +36,10 @@ def understand(sources: Sequence[Source], choices: Choices, regression: bool = F
     settle_unlabelled(drafts, choices)
     settle_singles(drafts)
     # Whole numbers in one run do not make it another kind than the rest.
-    if any(one.kind == "regression" for one in drafts):
+    if (numbers := next((one.kind for one in drafts if one.of.has_numbers), None)) is not None:
         for one in drafts:
             if one.kind is None and "predictions" in one.arrays and "logits" not in one.arrays and one.names is None:
-                one.kind = "regression"
+                one.kind = numbers
                 one.arrays["logits"] = one.arrays.pop("predictions")[:, None]
     runs = []
     for one in drafts:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from steadytune.errors import UserError
+from steadytune.kinds import KINDS
 from steadytune.linear.descent import descend
 from steadytune.linear.minibatch import MiniBatches, train_in_batches
 from steadytune.linear.posing import Numbers, pose_problems
@@ -59,7 +60,7 @@ def fit_heads(
         learning_rate: Number or (B,); for mini-batches the peak, which is held against no limit.
         epochs: Passes. Without mini-batches each is one step.
         batch_size: Examples per step, or None for all.
-        kind: "classification", "regression" or "choice"; the latter two in mini-batches alone.
+        kind: Kind of task; "regression" and "choice" in mini-batches alone.
         loss: Of a classification. "softmax": cross-entropy, an output per class. "logistic": log(1 + exp(-y z)), one
             output, y = 1 for class 1 and -1 for class 0; with more outputs the sum of each class against the rest.
         num_outputs: Classes. By default as many as the labels show, and a single output for logistic loss of two.
@@ -110,7 +111,7 @@ def fit_heads(
     if batch_size is None:
         if minibatch:
             raise UserError(f"{', '.join(minibatch)} need mini-batches: give batch_size, or leave them out")
-        if kind != "classification":
+        if not KINDS[kind].full_batch:
             raise UserError(f"full-batch gradient descent is for classification, not {kind}: give batch_size")
         return descend(problems, steps=epochs, at=at, tolerance=tolerance, progress=progress)
     if at or tolerance or order_seeds is None:

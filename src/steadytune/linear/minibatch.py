@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from steadytune.errors import UserError, unknown_name
+from steadytune.kinds import KINDS
 from steadytune.linear.posing import generator
 from steadytune.linear.problems import Heads, Problems, in_blocks
 
@@ -112,7 +113,7 @@ def _train(
     padded = -(-heads * outputs // _BLOCK) * _BLOCK
     biases = torch.zeros(count, padded, device=device, dtype=dtype, requires_grad=True)
     penalties = (problems.l2 / 2).to(dtype)[:, None] if bool(problems.l2.any()) else None
-    slices = _slices(problems.rates)
+    slices, kind = _slices(problems.rates), KINDS[problems.kind]
     groups: list[dict[str, Any]] = [
         {"params": [values.detach()[where]], "lr": float(problems.rates[where.start]), "weight_decay": decay}
         for values, decay in ((weight, weight_decay), (biases, 0.0))
@@ -138,7 +139,7 @@ def _train(
             inputs, targets = features[index], labels[index]
             rows = inputs.flatten(1, -2)
             logits = torch.bmm(rows, weight.flatten(1, 2).mT) + biases[:, None, : heads * outputs]
-            example_losses = _example_losses(logits.view(*rows.shape[:2], heads, outputs), targets, problems)
+            example_losses = kind.head_losses(logits.view(*rows.shape[:2], heads, outputs), targets, problems.loss)
             loss = _reduced(example_losses, problems.weights_at(index), problems.reduction)
             if penalties is not None:
                 loss = loss + penalties * weight.square().sum((2, 3))
@@ -184,29 +185,3 @@ def _reduced(each: Tensor, weights: Tensor | None, reduction: str) -> Tensor:
     if reduction == "sum":
         return total
     return total / weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
-
-
-def _example_losses(logits: Tensor, targets: Tensor, problems: Problems) -> Tensor:
-    """Return the task loss of each example and head.
-
-    Args:
-        logits: (B, rows, H, outputs); rows are candidates for choice tasks.
-        targets: (B, b).
-        problems: Which loss.
-
-    Returns:
-        (B, b, H).
-    """
-    count, rows, heads, outputs = logits.shape
-    batch = targets.shape[1]
-    if problems.kind == "regression":
-        return (logits.squeeze(-1) - targets[..., None]).square()
-    if problems.kind == "choice":
-        logits = logits.view(count, batch, rows // batch, heads).permute(0, 1, 3, 2)
-    elif problems.loss == "logistic":
-        positive = torch.arange(outputs, device=targets.device) if outputs > 1 else targets.new_ones(1)
-        signs = torch.where(targets[:, :, None, None] == positive, 1, -1)
-        return -nn.functional.logsigmoid(signs * logits).sum(-1)
-    log_probabilities = logits.log_softmax(-1)
-    chosen = targets[:, :, None, None].expand(-1, -1, heads, 1)
-    return -log_probabilities.gather(-1, chosen).squeeze(-1)

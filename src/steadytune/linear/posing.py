@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from steadytune.errors import UserError, unknown_name
+from steadytune.kinds import KINDS
 from steadytune.linear.problems import Loss, Problems, Reduction
 from steadytune.models.random_state import spread
-from steadytune.tasks.base import Kind
 
 # Weights, gradients, two moments, and the best so far.
 _COPIES = 5
@@ -47,11 +47,12 @@ def pose_problems(
     Raises:
         UserError: As `fit_heads` says.
     """
-    for what, name, choices in (("kind", kind, Kind), ("loss", loss, Loss), ("reduction", reduction, Reduction)):
+    of = KINDS[kind]
+    for what, name, choices in (("loss", loss, Loss), ("reduction", reduction, Reduction)):
         if name not in get_args(choices):
             raise unknown_name(what, name, get_args(choices))
     features = check_features(features)
-    if (features.dim() == 3) != (kind == "choice"):
+    if (features.dim() == 3) != of.candidates:
         raise UserError(
             f"features are {tuple(features.shape)}: (n, c, d) for a choice and (n, d) else, not so for {kind}"
         )
@@ -60,7 +61,7 @@ def pose_problems(
     if labels.shape != features.shape[:1]:
         raise UserError(f"labels are {tuple(labels.shape)}: ({len(features)},) is needed, one per example")
     n = len(labels)
-    outputs = _outputs(labels, features, kind, loss, num_outputs)
+    outputs = of.head_outputs(labels, features, loss, num_outputs)
     rates = _tensor("learning_rate", learning_rate, device, torch.float64)
     penalties = _tensor("l2", l2, device, torch.float64)
     given = None if init is None else _tensor("init", init, device, dtype, dims=(2, 3))
@@ -83,7 +84,7 @@ def pose_problems(
     starts, begins = _starts(count, shape, given, init_seeds, scale, features)
     problems = Problems(
         features=features,
-        labels=labels if kind == "regression" else labels.long(),
+        labels=of.kept_labels(labels),
         kind=kind,
         loss=loss,
         reduction=reduction,
@@ -175,27 +176,6 @@ def check_features(features: Tensor | NDArray[Any]) -> Tensor:
     if bool(bad.any()):
         raise UserError(f"{int(bad.sum())} of {len(bad)} examples have features that are not finite: {_first(bad)}")
     return features
-
-
-def _outputs(labels: Tensor, features: Tensor, kind: str, loss: Loss, asked: int | None) -> int:
-    if kind == "regression":
-        return 1
-    if labels.is_floating_point():
-        raise UserError(f"labels are {labels.dtype}: whole numbers from 0 are needed")
-    least, most = int(labels.min()), int(labels.max())
-    if kind == "choice":
-        classes = features.shape[1]
-    elif asked is None:
-        classes = max(2, most + 1)
-    elif loss == "softmax" and asked < 2:
-        raise UserError(f"num_outputs is {asked}: softmax needs an output for each class, at least 2")
-    else:
-        classes = max(2, asked)
-    if least < 0 or most >= classes:
-        raise UserError(f"labels go from {least} to {most}: they must be 0 to {classes - 1}")
-    if kind == "choice" or (loss == "logistic" and classes == 2 and asked in (None, 1)):
-        return 1
-    return classes
 
 
 def _count(**lengths: int | None) -> int:

@@ -61,7 +61,7 @@ class Problems:
     Attributes:
         features: (n, d), or (n, c, d) for c candidates each.
         labels: (n,) int64 class or choice index, or target of a regression.
-        kind: "classification", "regression" or "choice".
+        kind: Kind of task.
         loss: Of a classification: "softmax" is cross-entropy, "logistic" log(1 + exp(-y z)) with y = -1 or 1, summed
             over the outputs where each output tells one class from the rest.
         reduction: "mean" over the examples by their weights, or "sum" of what they weigh.

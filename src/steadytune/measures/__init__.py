@@ -7,7 +7,6 @@ means less stable. Arrays may be NumPy or torch, on any device. Of the package t
 """
 
 from .base import (
-    GIVEN_BY,
     LEVELS,
     CombinedMeasure,
     Draw,
@@ -39,7 +38,6 @@ from .text import chrf_distance, text_disagreement
 from .tokens import token_jensen_shannon
 
 __all__ = [
-    "GIVEN_BY",
     "LEVELS",
     "MEASURES",
     "CombinedMeasure",

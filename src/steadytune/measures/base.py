@@ -21,19 +21,13 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from steadytune.kinds import KINDS
+
 from .inputs import Float64Array
 from .pairs import pair_shares, square
 
 Level = Literal["score", "prediction", "representation"]
 LEVELS: tuple[Level, ...] = ("score", "prediction", "representation")
-
-GIVEN_BY = {
-    "classification": ("predictions", "probabilities"),
-    "choice": ("predictions", "probabilities"),
-    "regression": ("numbers",),
-    "generation": ("generations", "tokens"),
-}
-"""Kind of task -> the arrays of `Outputs` that its runs can have."""
 
 
 class Tokens(NamedTuple):
@@ -236,7 +230,12 @@ class Measure:
 
     def applies_to(self, kind: str) -> bool:
         """Tell whether runs of a kind of task can have what it needs."""
-        return self.level != "prediction" or kind not in GIVEN_BY or any(name in self.needs for name in GIVEN_BY[kind])
+        if self.level != "prediction":
+            return True
+        of = KINDS[kind]
+        if of.pair_measures is not None:
+            return self.name in of.pair_measures
+        return any(name in self.needs for name in of.gives)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

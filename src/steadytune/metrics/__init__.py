@@ -8,7 +8,6 @@ from steadytune.metrics.base import Answers, Metric, Scale, Scores, mean_of, rat
 from steadytune.metrics.scoring import Scored, constant_score, score
 from steadytune.metrics.table import (
     METRICS,
-    NATURAL,
     is_score,
     known_metric,
     plain_name,
@@ -18,7 +17,6 @@ from steadytune.metrics.table import (
 
 __all__ = [
     "METRICS",
-    "NATURAL",
     "Answers",
     "Metric",
     "Scale",

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from steadytune.kinds import KINDS
+
 Float64Array = NDArray[np.float64]
 Scores = Callable[[Float64Array], Float64Array]
 """Weights (R, N), not all zero in a row -> scores (R, K)."""
@@ -23,7 +25,7 @@ class Answers:
     """What K runs answered to N examples, and what is right. What is not known is None.
 
     Attributes:
-        kind: "classification", "choice", "regression" or "generation".
+        kind: Name of the kind of task.
         logits: (K, N, C), for a regression (K, N, 1).
         given_probabilities: (K, N, C), where there are no logits.
         given_predictions: (K, N) classes, where there are neither.
@@ -54,22 +56,16 @@ class Answers:
     @cached_property
     def predictions(self) -> NDArray[np.int64] | None:
         """(K, N) classes: the highest of the outputs."""
-        if self.kind == "regression":
-            return None
         if self.outputs is not None:
-            return np.asarray(self.outputs.argmax(axis=-1), dtype=np.int64)
+            return KINDS[self.kind].predictions(self.outputs)
         return None if self.given_predictions is None else np.asarray(self.given_predictions, dtype=np.int64)
 
     @cached_property
     def probabilities(self) -> Float64Array | None:
         """(K, N, C)."""
-        if self.kind == "regression" or self.outputs is None:
-            return None
-        if self.logits is None:
-            return np.asarray(self.given_probabilities, dtype=np.float64)
-        from scipy.special import softmax
-
-        return np.asarray(softmax(self.logits.astype(np.float64), axis=-1))
+        if self.logits is not None:
+            return KINDS[self.kind].probabilities(self.logits)
+        return None if self.given_probabilities is None else np.asarray(self.given_probabilities, dtype=np.float64)
 
     @property
     def log_probabilities(self) -> Float64Array | None:
@@ -92,7 +88,7 @@ class Answers:
     @cached_property
     def classes(self) -> int:
         """C; without outputs, one more than the largest class that occurs; 0 for a regression and for texts."""
-        if self.kind not in ("classification", "choice"):
+        if not KINDS[self.kind].has_classes:
             return 0
         if self.outputs is not None:
             return int(self.outputs.shape[-1])
@@ -160,8 +156,8 @@ class Metric(Scale):
     Attributes:
         function: Answers -> what scores them under weights on the examples. A weight counts how often an example was
             drawn, so that a score equals the plain one of the examples repeated so often.
-        kinds: Kinds of answers that it is defined for.
-        needs: Attributes of `Answers` that it reads; where that depends on the kind, kind -> attributes.
+        kinds: Kinds of answers that it is defined for, besides those that name it themselves.
+        needs: Attributes of `Answers` that it reads; or, where that depends on `Kind.answers`, these -> attributes.
         binary: It speaks of one class against the others: there are two, or one was chosen.
         title: As a table has it.
         constant: The best constant answer: "mode" is the most frequent class, or of a regression the mean of the
@@ -177,7 +173,7 @@ class Metric(Scale):
 
     def needs_of(self, kind: str) -> tuple[str, ...]:
         """Return the attributes of `Answers` that it reads of answers of a kind."""
-        return self.needs if isinstance(self.needs, tuple) else self.needs.get(kind, ())
+        return self.needs if isinstance(self.needs, tuple) else self.needs.get(KINDS[kind].answers, ())
 
     def grouped(self, kind: str) -> bool:
         """Tell whether it scores questions: weights must then be the same within a question."""
@@ -190,7 +186,7 @@ class Metric(Scale):
 
     def missing(self, answers: Answers) -> str | None:
         """Return what answers lack to be scored so, or None."""
-        if answers.kind not in self.kinds:
+        if answers.kind not in self.kinds and self.name not in KINDS[answers.kind].metrics:
             return f"a {' or '.join(self.kinds)} task, not {answers.kind}"
         for name in self.needs_of(answers.kind):
             if getattr(answers, name, None) is None:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from steadytune.errors import UserError, unknown_name
+from steadytune.kinds import KINDS
 from steadytune.metrics.base import Answers, Float64Array, Metric, Scale
 from steadytune.metrics.positive import default_positive, find_positive
 from steadytune.metrics.table import (
     METRICS,
-    NATURAL,
     is_score,
     known_metric,
     plain_name,
@@ -108,10 +108,10 @@ def constant_score(metric: Metric, answers: Answers) -> float | None:
     shares; of a regression the mean, for absolute errors the median, and 0 for correlations by definition. A grouped
     metric that chooses one example per question chooses the first one, as all are equal. None for texts.
     """
-    if answers.kind == "generation" or answers.labels is None:
+    if KINDS[answers.kind].has_texts or answers.labels is None:
         return None
     labels = np.asarray(answers.labels)
-    if answers.kind == "regression":
+    if KINDS[answers.kind].has_numbers:
         value = np.median(labels) if metric.constant == "median" else np.mean(labels)
         one = replace(answers, logits=np.full((1, len(labels), 1), float(value)))
         return 0.0 if metric.lowest == -1 else float(metric.plain(one, len(labels))[0])
@@ -128,7 +128,7 @@ def computable(name: str, answers: Answers) -> Metric | None:
 
 
 def _chosen(answers: Answers, runs: Sequence[str], held: Mapping[str, Any], asked: str | None) -> str | None:
-    natural = next((name for name in NATURAL.get(answers.kind, ()) if computable(name, answers)), None)
+    natural = next((name for name in KINDS[answers.kind].metrics if computable(name, answers)), None)
     if asked is None:
         best = preferred(list(held), answers.kind)
         losing = best is None or recorded(best).higher_is_better is False
@@ -246,7 +246,7 @@ def _candidates(name: str, answers: Answers, names: Sequence[str] | None) -> lis
         tries += [("f1", number) for number in others]
         tries += [("f1_macro", None), ("f1_weighted", None), ("f1_micro", None)]
     if short == UNNAMED:
-        tries = [(natural, None) for natural in NATURAL.get(answers.kind, ())[:1]]
+        tries = [(natural, None) for natural in KINDS[answers.kind].metrics[:1]]
     found = []
     for metric_name, positive in tries:
         given = replace(answers, positive=positive)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from steadytune.kinds import KINDS
 from steadytune.metrics.base import Metric, Scale
 from steadytune.registry import Registry
 
@@ -44,23 +45,6 @@ METRICS: Registry[Metric] = Registry(
     reserved=("score",),
 )
 """All metrics that can be computed, by name."""
-
-NATURAL: dict[str, tuple[str, ...]] = {
-    "classification": (
-        "accuracy",
-        "f1",
-        "f1_macro",
-        "matthews",
-        "balanced_accuracy",
-        "f1_weighted",
-        "f1_micro",
-        "roc_auc",
-    ),
-    "choice": ("accuracy",),
-    "regression": ("pearson", "spearman", "rmse", "mse", "mae", "r2"),
-    "generation": ("exact_match", "chrf"),
-}
-"""What scores runs where nobody says, the most natural first."""
 
 _SAME = {
     "acc": "accuracy", "accuracy_score": "accuracy", "mcc": "matthews", "matthews_correlation": "matthews",
@@ -142,7 +126,7 @@ def preferred(names: Sequence[str], kind: str) -> str | None:
     Returns:
         A name, or None where nothing is a score. Among equals the first.
     """
-    natural = NATURAL.get(kind, ())
+    natural = KINDS[kind].metrics
 
     def rank(name: str) -> tuple[int, int]:
         short = plain_name(name)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from steadytune.kinds import KINDS
 from steadytune.metrics.base import (
     CLASSES,
     PREDICTED,
@@ -50,7 +51,7 @@ def _closest(texts: Any, references: list[tuple[str, ...]]) -> Any:
 
 def exact_match(answers: Answers) -> Scores:
     """Share of the texts that equal a reference; of classes, of the questions that are answered right throughout."""
-    return _equal_texts(answers) if answers.kind == "generation" else all_right(answers)
+    return _equal_texts(answers) if KINDS[answers.kind].has_texts else all_right(answers)
 
 
 _TEXTS = ("texts", "references")
@@ -58,6 +59,6 @@ EXACT_MATCH = share(
     "exact_match",
     exact_match,
     (*CLASSES, "generation"),
-    needs={"classification": (*PREDICTED, "questions"), "generation": _TEXTS},
+    needs={"classes": (*PREDICTED, "questions"), "texts": _TEXTS},
 )
 CHRF = share("chrf", chrf, ("generation",), *_TEXTS, title="chrF")

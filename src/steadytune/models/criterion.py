@@ -1,8 +1,8 @@
-"""The task loss, and the kind of task that it belongs to."""
+"""The kind of task of a model, and whether labels, outputs and losses of one's own fit it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from inspect import signature
 from typing import Any
@@ -11,32 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from steadytune.errors import UserError
+from steadytune.kinds import KINDS
 from steadytune.models.modules import evaluating, plain_model
 from steadytune.models.random_state import preserved_random_state
-
-Criterion = Callable[[Tensor, Tensor], Tensor]
-KINDS = ("classification", "regression", "choice")
-
-
-def task_criterion(kind: str, label_smoothing: float = 0.0) -> Criterion:
-    """Return (logits (rows, outputs), labels (b,)) -> mean cross-entropy over classes or choices, or squared error.
-
-    Raises:
-        UserError: Label smoothing is asked for where labels are no classes.
-    """
-    if label_smoothing and kind == "regression":
-        raise UserError("label smoothing needs classes, and this task is a regression")
-
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        if logits.element_size() < 4:
-            logits = logits.float()
-        if kind == "regression":
-            return nn.functional.mse_loss(logits.reshape(-1), labels.reshape(-1).to(logits.dtype))
-        if kind == "choice":
-            logits = logits.view(len(labels), -1)
-        return nn.functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-
-    return loss
 
 
 def kind_of(model: nn.Module) -> str:
@@ -54,47 +31,13 @@ def kind_of(model: nn.Module) -> str:
     return "regression" if outputs == 1 else "classification"
 
 
-def check_labels(kind: str, labels: Tensor, examples: str = "training set") -> int | None:
-    """Check that a batch has one class, choice or number per example, before a model or a loss sees them.
-
-    Args:
-        kind: One of `KINDS`.
-        labels: As the batch holds them.
-        examples: Where they stand, as an error names it.
-
-    Returns:
-        The largest class; None for a regression.
-
-    Raises:
-        UserError: It has something else.
-    """
-    if kind == "regression":
-        if not bool(torch.isfinite(labels).all()):
-            raise UserError(f"a target is not a finite number: take such examples out of the {examples}")
-        return None
-    if labels.dim() != 1:
-        raise UserError(
-            f"stabilizers speak of one label per example: the labels of a {kind} are ({len(labels)},), and these are "
-            f"{tuple(labels.shape)}"
-        )
-    if labels.is_floating_point():
-        raise UserError(f"the labels of a {kind} are integers, and these are {labels.dtype}: several per example?")
-    if not len(labels):
-        return None
-    # In one transfer from the device, as it happens in every step.
-    lowest, highest = torch.stack(torch.aminmax(labels)).tolist()
-    if lowest < 0:
-        raise UserError(f"a label is {lowest}: take examples without a class out of the {examples}")
-    return int(highest)
-
-
 def check_outputs(kind: str, logits: Tensor, labels: Tensor, highest: int | None) -> None:
     """Check that a model's outputs fit the labels of a batch.
 
     Args:
-        kind: One of `KINDS`.
+        kind: Of the task.
         logits: As the model gives them.
-        labels: As `check_labels` let them pass.
+        labels: As `Kind.check_batch_labels` let them pass.
         highest: What it returned.
 
     Raises:
@@ -102,12 +45,7 @@ def check_outputs(kind: str, logits: Tensor, labels: Tensor, highest: int | None
     """
     if not len(labels):
         return
-    rows = {
-        "classification": logits.dim() == 2,
-        "choice": logits.dim() <= 2 and logits.numel() % len(labels) == 0,
-        "regression": logits.numel() == labels.numel(),
-    }
-    if not rows[kind]:
+    if not KINDS[kind].fits_labels(logits, labels):
         raise UserError(
             f"stabilizers speak of one label per example: for a {kind} the labels are {tuple(labels.shape)} "
             f"and the model's output is {tuple(logits.shape)}"
@@ -134,21 +72,12 @@ def explain_labels(kind: str, logits: Tensor, labels: Tensor) -> None:
     It is not asked before: such a loss may mean something by a class of -1, or have an output less than classes.
 
     Raises:
-        UserError: As `check_labels` and `check_outputs`. -100 is what torch leaves out.
+        UserError: As `Kind.check_batch_labels` and `check_outputs`. -100 is what torch leaves out.
     """
-    if kind == "regression" or labels.dim() != 1 or labels.is_floating_point():
+    if not KINDS[kind].has_classes or labels.dim() != 1 or labels.is_floating_point():
         return
     with suppress(RuntimeError):  # of a device that has failed at the labels, too
-        check_outputs(kind, logits, labels, check_labels(kind, labels[labels != -100]))
-
-
-def classes_in(kind: str, logits: Tensor, labels: Tensor) -> Tensor | None:
-    """Return the class of each row that entered the last layer, as `Step.classes` has it."""
-    if kind == "regression":
-        return None
-    if kind == "choice":
-        return nn.functional.one_hot(labels, logits.numel() // len(labels)).flatten()
-    return labels
+        check_outputs(kind, logits, labels, KINDS[kind].check_batch_labels(labels[labels != -100]))
 
 
 def logits_in(outputs: Any) -> Tensor:
@@ -183,10 +112,10 @@ def check_own_loss(model: nn.Module, inputs: Mapping[str, Any], kind: str) -> No
     with torch.no_grad(), preserved_random_state(), evaluating(model):
         # First without them: with labels that do not fit, what a model raises says little.
         logits = logits_in(model(**{name: value for name, value in inputs.items() if name != "labels"}))
-        check_outputs(kind, logits, labels, check_labels(kind, labels))
+        check_outputs(kind, logits, labels, KINDS[kind].check_batch_labels(labels))
         outputs = model(**inputs)
     own = outputs.get("loss") if isinstance(outputs, Mapping) else outputs[0] if isinstance(outputs, tuple) else None
-    ours = float(task_criterion(kind)(logits, labels))
+    ours = float(KINDS[kind].criterion()(logits, labels))
     rounding = 0.02 if logits.element_size() < 4 else 1e-4
     if isinstance(own, Tensor) and own.numel() == 1 and abs(float(own) - ours) > rounding * (abs(ours) + 0.1):
         raise UserError(

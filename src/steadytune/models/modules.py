@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from steadytune.errors import UserError
+from steadytune.kinds.choice_model import ChoiceModel
 
 
 @contextmanager
@@ -165,23 +166,6 @@ class PooledClassifier(nn.Module):
         feature = pool(outputs.last_hidden_state, attention_mask, self.pooling)
         logits = self.classifier(self.dropout(feature))
         return SequenceClassifierOutput(logits=logits, hidden_states=outputs.hidden_states)
-
-
-class ChoiceModel(nn.Module):
-    """Scores each candidate of a multiple-choice example by itself: inputs (B, c, T), logits (B, c)."""
-
-    def __init__(self, scorer: nn.Module) -> None:
-        super().__init__()
-        self.scorer = scorer
-        self.config = scorer.config
-
-    def forward(self, output_hidden_states: bool = False, **inputs: Tensor) -> SequenceClassifierOutput:
-        """Return logits (B, c); hidden states, if asked for, are those of the B * c candidates."""
-        examples, choices = inputs["input_ids"].shape[:2]
-        rows = {name: tensor.flatten(0, 1) for name, tensor in inputs.items()}
-        outputs = self.scorer(output_hidden_states=output_hidden_states, **rows)
-        outputs.logits = outputs.logits.view(examples, choices)
-        return outputs
 
 
 def _dropout_rate(config: Any) -> float:

@@ -22,8 +22,8 @@ class RunArrays:
         probabilities: (N, C).
         predictions: (N,) class numbers, where there are neither logits nor probabilities.
         labels: (N,), class numbers or for a regression targets.
-        representations: (L, rows, D); those given as (rows, D) become one layer. A row is an example, for "choice" a
-            candidate.
+        representations: (L, rows, D); those given as (rows, D) become one layer. A row is an example, or a candidate
+            of one.
         generations: N texts.
         references: N texts, or tuples of texts of which any will do.
         token_logits: (T, V), see `Cohort`.

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from steadytune.errors import UserError, unknown_name
+from steadytune.errors import UserError
+from steadytune.kinds import DEFAULT, KINDS, Kind
 from steadytune.measures.inputs import to_array
 from steadytune.records.arrays import RunArrays
-
-Kind = Literal["classification", "regression", "choice", "generation"]
 
 # Probabilities stored as bfloat16 are off by up to 2^-8 = .0039 in their sum.
 _SUM_TOLERANCE = 0.005
@@ -23,9 +22,9 @@ EXACT = 1e-3
 _MOST_DECIMALS = 4
 
 
-def inferred_kind(generations: Any, token_logits: Any) -> Kind:
+def inferred_kind(generations: Any, token_logits: Any) -> str:
     """Return the kind of runs that do not state it: "generation" where they hold either of these."""
-    return "classification" if generations is None and token_logits is None else "generation"
+    return DEFAULT if generations is None and token_logits is None else "generation"
 
 
 def check_kind(origin: str, kind: str) -> None:
@@ -34,8 +33,8 @@ def check_kind(origin: str, kind: str) -> None:
     Raises:
         UserError: Naming the origin and the closest kind.
     """
-    if kind not in get_args(Kind):
-        raise UserError(f"{origin}: {unknown_name('kind', str(kind), get_args(Kind))}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise UserError(f"{origin}: {KINDS.unknown(str(kind))}")
 
 
 def read_list(values: Any, name: str) -> list[Any]:
@@ -120,7 +119,7 @@ def _row(values: NDArray[np.float64]) -> str:
     return f"({shown}{', ...' if len(values) > 4 else ''})"
 
 
-def check_run(run: RunArrays, kind: Kind) -> None:
+def check_run(run: RunArrays, kind: str) -> None:
     """Refuse arrays of one run that do not fit together or cannot be measured.
 
     Representations that are not finite are not looked for, see `check_finite`.
@@ -129,21 +128,27 @@ def check_run(run: RunArrays, kind: Kind) -> None:
         UserError: Naming the origin, the array and the axis.
     """
     check_kind(run.origin, kind)
+    of = KINDS[kind]
     try:
-        if kind != "generation" and inferred_kind(run.generations, run.token_logits) == "generation":
+        if not of.has_texts and (run.generations is not None or run.token_logits is not None):
             raise ValueError(f"generations and token_logits are those of kind 'generation', not of '{kind}'")
         if run.labels is not None:
             _check_labels(run.labels)
         for name, outputs in (("logits", run.logits), ("probabilities", run.probabilities)):
             if outputs is not None:
-                _check_outputs(name, outputs, kind)
-                _check_classes(name, outputs, run, kind)
-                _check_rows(name, outputs, run.representations, kind)
+                of.check_outputs(name, outputs)
+                _check_finite_outputs(name, outputs)
+                if run.labels is not None and len(run.labels) != len(outputs):
+                    raise ValueError(
+                        f"labels must be ({len(outputs)},), one for each row of {name}, not {run.labels.shape}"
+                    )
+                of.check_labels(run.labels, run.label_names, name, outputs)
+                _check_rows(name, outputs, run.representations, of)
         if run.probabilities is not None:
             _check_probabilities(run.probabilities)
             check_agreement(run.logits, run.probabilities)
         if run.predictions is not None:
-            _check_predictions(run, kind)
+            _check_predictions(run, of)
         if run.groups is not None:
             _check_groups(run.groups)
         states = run.representations
@@ -152,7 +157,7 @@ def check_run(run: RunArrays, kind: Kind) -> None:
         if run.generations is not None:
             _check_texts(run.generations, run.references)
         _check_tokens(run.token_logits, run.token_counts)
-        _check_number_of_examples(run, kind)
+        _check_number_of_examples(run, of)
         if run.ids is not None:
             _check_ids(run.ids)
     except ValueError as error:
@@ -173,25 +178,18 @@ def check_finite(origin: str, representations: NDArray[Any]) -> None:
             )
 
 
-def _check_outputs(name: str, outputs: NDArray[Any], kind: Kind) -> None:
-    if kind == "regression":
-        if name == "probabilities":
-            raise ValueError("a regression has no probabilities: give its predictions as logits (examples, 1)")
-        if outputs.ndim != 2 or not len(outputs) or outputs.shape[1] != 1:
-            raise ValueError(f"logits of a regression must be (examples, 1), not {outputs.shape}")
-    elif outputs.ndim != 2 or not len(outputs) or outputs.shape[1] < 2:
-        raise ValueError(f"{name} must be (examples, two or more classes), not {outputs.shape}")
+def _check_finite_outputs(name: str, outputs: NDArray[Any]) -> None:
     if not np.isfinite(outputs).all():
         row = np.argwhere(~np.isfinite(outputs))[0][0]
         raise ValueError(f"{name} hold NaN or infinity, first in row {row}: a diverged run cannot be measured")
 
 
-def _check_predictions(run: RunArrays, kind: Kind) -> None:
+def _check_predictions(run: RunArrays, of: Kind) -> None:
     """Refuse predicted classes that are none, or that logits or probabilities contradict."""
     predictions, outputs = np.asarray(run.predictions), run.outputs
-    if kind not in ("classification", "choice"):
+    if not of.has_classes:
         raise ValueError(
-            f"predictions are classes, and kind '{kind}' has none: give its outputs as logits (examples, 1)"
+            f"predictions are classes, and kind '{of.name}' has none: give its outputs as logits (examples, 1)"
         )
     if predictions.ndim != 1 or not len(predictions):
         raise ValueError(f"predictions must be (examples,), one class for each, not {predictions.shape}")
@@ -234,29 +232,11 @@ def _check_labels(labels: NDArray[Any]) -> None:
         raise ValueError(f"labels hold NaN or infinity, first in row {np.flatnonzero(~np.isfinite(labels))[0]}")
 
 
-def _check_classes(name: str, outputs: NDArray[Any], run: RunArrays, kind: Kind) -> None:
-    rows, classes = outputs.shape
-    labels, names = run.labels, run.label_names
-    if labels is not None and len(labels) != rows:
-        raise ValueError(f"labels must be ({rows},), one for each row of {name}, not {labels.shape}")
-    if kind == "regression":
-        return
-    if labels is not None:
-        wrong = np.flatnonzero((labels != np.floor(labels)) | (labels < 0) | (labels >= classes))
-        if len(wrong):
-            raise ValueError(
-                f"labels must be 0 to {classes - 1}, the columns of {name}, "
-                f"but row {wrong[0]} holds {labels[wrong[0]]:g}"
-            )
-    if names is not None and len(names) != classes:
-        raise ValueError(f"{len(names)} label_names but {classes} columns of {name}: one per class is needed")
-
-
-def _check_rows(name: str, outputs: NDArray[Any], representations: NDArray[Any] | None, kind: Kind) -> None:
+def _check_rows(name: str, outputs: NDArray[Any], representations: NDArray[Any] | None, of: Kind) -> None:
     if representations is None or representations.ndim != 3:
         return
     rows, examples = representations.shape[1], len(outputs)
-    if rows != examples * (outputs.shape[1] if kind == "choice" else 1):
+    if rows != examples * (outputs.shape[1] if of.candidates else 1):
         raise ValueError(
             f"representations must be (layers, {examples}, width), with a row for each row of {name}, "
             f"not {representations.shape}"
@@ -312,7 +292,7 @@ def _check_tokens(logits: NDArray[Any] | None, counts: NDArray[Any] | None) -> N
         raise ValueError(f"token_logits hold NaN or infinity, first at token {token} (axis 0)")
 
 
-def _check_number_of_examples(run: RunArrays, kind: Kind) -> None:
+def _check_number_of_examples(run: RunArrays, of: Kind) -> None:
     """Refuse what speaks of another number of examples than the first thing that is there."""
     counts = {
         "rows of logits": run.logits,
@@ -327,7 +307,7 @@ def _check_number_of_examples(run: RunArrays, kind: Kind) -> None:
         "texts": run.texts,
     }
     found = [(name, len(values)) for name, values in counts.items() if values is not None]
-    if run.representations is not None and kind != "choice":
+    if run.representations is not None and not of.candidates:
         found.append(("rows of representations", run.representations.shape[-2]))
     for name, examples in found[1:]:
         first, expected = found[0]

@@ -9,15 +9,14 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from steadytune.errors import UserError
-from steadytune.metrics import NATURAL, Answers, Metric, Scale, recorded, score
+from steadytune.kinds import KINDS
+from steadytune.metrics import Answers, Metric, Scale, recorded, score
 from steadytune.metrics.positive import find_positive
 from steadytune.metrics.scoring import UNNAMED, computable, constant_score, contradiction, in_fractions, same
 from steadytune.records.arrays import RunArrays, check_same_shapes
 from steadytune.records.checks import (
-    Kind,
     are_probabilities,
     check_kind,
     check_run,
@@ -31,7 +30,6 @@ from steadytune.shown import Shown
 if TYPE_CHECKING:
     import pandas as pd
 
-_KINDS_WITH_CLASSES: tuple[Kind, ...] = ("classification", "choice")
 _OUTPUTS = ("logits", "probabilities", "predictions")
 """Of these the first that is there holds: the others follow from it."""
 _OF_RUN = (*_OUTPUTS, "generations", "representations", "token_logits")
@@ -69,12 +67,10 @@ class _Probabilities:
         cohort.__dict__["given_probabilities"] = given
 
     def __get__(self, cohort: Cohort | None, owner: type[Cohort]) -> NDArray[np.float64] | None:
-        if cohort is None or cohort.kind not in _KINDS_WITH_CLASSES:
+        if cohort is None or not KINDS[cohort.kind].has_classes:
             return None
-        if cohort.logits is None:
-            given = cohort.__dict__["given_probabilities"]
-            return None if given is None else _following(np.asarray(given, dtype=np.float64))
-        return _following(np.asarray(softmax(cohort.logits.astype(np.float64), axis=-1)))
+        found = cohort.answers.probabilities
+        return None if found is None else _following(found)
 
 
 class _Predictions:
@@ -84,13 +80,10 @@ class _Predictions:
         cohort.__dict__["given_predictions"] = given
 
     def __get__(self, cohort: Cohort | None, owner: type[Cohort]) -> NDArray[np.int64] | None:
-        if cohort is None or cohort.kind not in _KINDS_WITH_CLASSES:
+        if cohort is None or not KINDS[cohort.kind].has_classes:
             return None
-        outputs = cohort.probabilities if cohort.logits is None else cohort.logits
-        if outputs is not None:
-            return _following(np.asarray(outputs.argmax(axis=-1), dtype=np.int64))
-        given = cohort.__dict__["given_predictions"]
-        return None if given is None else _following(np.asarray(given, dtype=np.int64))
+        found = cohort.answers.predictions
+        return None if found is None else _following(found)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -162,7 +155,7 @@ class Cohort(Shown):
     task: str = ""
     recipe: str = ""
     metric: str = "score"
-    kind: Kind = None  # type: ignore[assignment]
+    kind: str = None  # type: ignore[assignment]
     frozen_encoder: bool = False
     lost: tuple[LostRun, ...] = ()
     examples: str = ""
@@ -278,7 +271,7 @@ class Cohort(Shown):
     def _take_probabilities(self, fields: dict[str, Any]) -> None:
         """Take logits as the probabilities that they are, where those of all runs are; a softmax would be a second."""
         logits = fields.get("logits", ())
-        if self.kind not in _KINDS_WITH_CLASSES or "probabilities" in fields or not len(logits):
+        if not KINDS[self.kind].has_classes or "probabilities" in fields or not len(logits):
             return
         if all(map(are_probabilities, logits)):
             shares = [np.asarray(run, dtype=np.float64) for run in logits]
@@ -316,7 +309,7 @@ class Cohort(Shown):
             self._set(failed=np.asarray(self.failed, bool))
 
     def _scorable(self) -> bool:
-        names = NATURAL.get(self.kind, ()) if self.metric == UNNAMED else (self.metric,)
+        names = KINDS[self.kind].metrics if self.metric == UNNAMED else (self.metric,)
         return any(computable(name, self.answers) is not None for name in names)
 
     def _score(self) -> None:
@@ -344,7 +337,7 @@ class Cohort(Shown):
             self._set(positive=find_positive(self.positive, self.label_names, self.answers.classes))
         metric = computable(self.metric, self.answers)
         if metric is None and self.metric == UNNAMED:
-            metric = next(filter(None, (computable(name, self.answers) for name in NATURAL.get(self.kind, ()))), None)
+            metric = next(filter(None, (computable(name, self.answers) for name in KINDS[self.kind].metrics)), None)
         if metric is not None and metric.binary and self.positive is None:
             self._set(positive=self.answers.positive_class)
         # Who says what always giving one answer scores knows what the scores are, as a study does.

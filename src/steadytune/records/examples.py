@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from steadytune.errors import UserError
 from steadytune.files import CorruptFile, check_seal, read_json
-from steadytune.records.checks import Kind
+from steadytune.kinds import KINDS
 
 _TEXTS = ("texts", "labels", "data")
 
@@ -17,6 +17,7 @@ def read_examples(file: Path) -> tuple[dict[str, Any], bool]:
 
     Raises:
         CorruptFile: It is missing, or not what was written.
+        UserError: Its kind of task is that of a package that is not installed.
     """
     try:
         content = read_json(file)
@@ -29,8 +30,12 @@ def read_examples(file: Path) -> tuple[dict[str, Any], bool]:
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptFile(f"{file.name} is not what was written") from error
     lists = [found[name] for name in _TEXTS]
-    if found["kind"] not in get_args(Kind) or not all(
+    if not isinstance(found["kind"], str) or not all(
         isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in lists
     ):
         raise CorruptFile(f"{file.name} is not what was written")
+    if found["kind"] not in KINDS:
+        # Older versions knew no kinds of other packages.
+        unknown = KINDS.unknown(found["kind"])
+        raise UserError(f"{file.name}: {unknown}") if whole else CorruptFile(f"{file.name}: {unknown}")
     return found, whole

@@ -10,6 +10,7 @@ from steadytune.analysis.comparison.verdict import Statement, first_notes
 from steadytune.analysis.grouping import size_words
 from steadytune.analysis.sentences import capital, listed
 from steadytune.analysis.validity.validate import Validation
+from steadytune.kinds import KINDS
 from steadytune.measures import MEASURES
 from steadytune.reporting import explore
 from steadytune.reporting.blocks import (
@@ -201,7 +202,7 @@ def _compared(rows: Sequence[Row], name: str) -> list[Block]:
 
 
 def _difference_caption(rows: Sequence[Row], unit: str, *, same_seed: bool) -> str:
-    numbers = any(row.profile.cohort.kind == "regression" for row in rows)
+    numbers = any(KINDS[row.profile.cohort.kind].has_numbers for row in rows)
     there = {value.measure: MEASURES[value.measure] for row in rows for value in row.profile.values}
     claimed = ["mean score", "SD", "failed runs", *(one.called for one in there.values() if one.claimed)]
     words = (

@@ -16,6 +16,9 @@ Group = dict[str, Any]
 Batches = Callable[[], Iterable[Mapping[str, "Tensor"]]]
 Loss = Callable[[Mapping[str, "Tensor"]], "Tensor"]
 
+OF_CLASSES = frozenset({"classification", "choice"})
+"""Kinds of task whose labels are classes."""
+
 EXCLUSIVE = {
     "wrap_head": "the last layer",
     "task_loss": "the task loss",
@@ -40,11 +43,15 @@ class Stabilizer(Config):
         name: What a recipe calls it.
         modes: The modes in which it means something. "head" calls `before_training` and no other hook.
         wrong_mode: What to say where it means nothing.
+        kinds: Names of the kinds of task that it serves; empty for all.
+        wrong_kind: What it does, as a sentence says it of the method, that other kinds lack.
     """
 
     name: ClassVar[str]
     modes: ClassVar[frozenset[str]] = frozenset({"full"})
     wrong_mode: ClassVar[str] = "this stabilizer works in mode 'full' alone"
+    kinds: ClassVar[frozenset[str]] = frozenset()
+    wrong_kind: ClassVar[str] = "is for other kinds of task"
 
     def entry(self) -> dict[str, dict[str, Any]]:
         """Return the spelling of this stabilizer in a recipe, every parameter named: {name: {parameter: value}}."""
@@ -55,8 +62,11 @@ class Stabilizer(Config):
         """Whether this method overrides a hook."""
         return getattr(cls, hook) is not getattr(Stabilizer, hook)
 
-    def check(self, kind: str) -> None:
+    @classmethod
+    def check_kind(cls, kind: str) -> None:
         """Raise ValueError if the method means nothing for a task of this kind."""
+        if cls.kinds and kind not in cls.kinds:
+            raise ValueError(f"{cls.name} {cls.wrong_kind}, and this task is a {kind}")
 
     def arguments(self) -> Mapping[str, Any]:
         """Return the `TrainingArguments` that this method is about, by name."""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from steadytune.stabilizers.base import Stabilizer
+from steadytune.kinds import KINDS
+from steadytune.stabilizers.base import OF_CLASSES, Stabilizer
 from steadytune.stabilizers.context import Step
 from steadytune.stabilizers.divergence import at_least_float
 
@@ -41,14 +42,11 @@ class CentreLoss(Stabilizer):
 
     name: ClassVar[str] = "centre_loss"
     wrong_mode: ClassVar[str] = "centre_loss moves the encoder's features, which mode 'head' freezes: use mode 'full'"
+    kinds: ClassVar[frozenset[str]] = OF_CLASSES
+    wrong_kind: ClassVar[str] = "needs classes"
 
     weight: Annotated[float, Field(ge=0)] = 0.003
     rate: Annotated[float, Field(ge=0, le=1)] = 0.5
-
-    def check(self, kind: str) -> None:
-        """Raise ValueError for a regression, which has no classes."""
-        if kind == "regression":
-            raise ValueError("centre_loss needs classes, and this task is a regression")
 
     def penalty(self, step: Step) -> Tensor | None:
         """Return the distance to the centres, then move them."""
@@ -56,7 +54,7 @@ class CentreLoss(Stabilizer):
             return None
         features, run = at_least_float(step.features), step.run
         if "centres" not in run.state:
-            classes = 2 if run.kind == "choice" else step.logits.shape[-1]
+            classes = KINDS[run.kind].count_row_classes(step.logits)
             run.state["centres"] = features.new_zeros(classes, features.shape[-1])
         centres = run.state["centres"]
         # A copy, as the centres move before the gradient is taken.

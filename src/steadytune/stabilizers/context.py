@@ -103,7 +103,7 @@ class Run:
     Attributes:
         name: The method.
         parts: The parts of the model.
-        kind: Kind of the task: "classification", "regression" or "choice".
+        kind: Kind of the task, by name.
         seed: Seed of what the method draws by `generator`.
         state: Tensors without which the method cannot go on with a training. They are saved beside each checkpoint and
             put back, in place, when it is resumed.

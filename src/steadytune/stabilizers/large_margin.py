@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from steadytune.errors import UserError
-from steadytune.stabilizers.base import Stabilizer
+from steadytune.stabilizers.base import OF_CLASSES, Stabilizer
 from steadytune.stabilizers.context import Step
 from steadytune.stabilizers.divergence import at_least_float
 
@@ -43,6 +43,8 @@ class LargeMargin(Stabilizer):
 
     name: ClassVar[str] = "large_margin"
     wrong_mode: ClassVar[str] = "large_margin moves the encoder's features, which mode 'head' freezes: use mode 'full'"
+    kinds: ClassVar[frozenset[str]] = OF_CLASSES
+    wrong_kind: ClassVar[str] = "needs classes"
 
     margin: Annotated[float, Field(ge=0)] = 0.5
     form: Literal["angle", "logit"] = "angle"
@@ -52,11 +54,6 @@ class LargeMargin(Stabilizer):
         if self.form == "angle" and self.margin > math.pi:
             raise ValueError(f"margin is an angle of at most 3.14 with form 'angle', not {self.margin:g}")
         return self
-
-    def check(self, kind: str) -> None:
-        """Raise ValueError for a regression, which has no classes."""
-        if kind == "regression":
-            raise ValueError("large_margin needs classes, and this task is a regression")
 
     def task_loss(self, step: Step) -> Tensor | None:
         """Return the task loss with a smaller logit for the right class, or right candidate."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from steadytune.stabilizers.base import Stabilizer
+from steadytune.stabilizers.base import OF_CLASSES, Stabilizer
 from steadytune.stabilizers.context import Step
 
 if TYPE_CHECKING:
@@ -33,13 +33,10 @@ class MMR(Stabilizer):
 
     name: ClassVar[str] = "mmr"
     wrong_mode: ClassVar[str] = "mmr moves the encoder's features, which mode 'head' freezes: use mode 'full'"
+    kinds: ClassVar[frozenset[str]] = OF_CLASSES
+    wrong_kind: ClassVar[str] = "needs classes"
 
     alpha: Annotated[float, Field(ge=0)] = 0.1
-
-    def check(self, kind: str) -> None:
-        """Raise ValueError for a regression, which has no classes."""
-        if kind == "regression":
-            raise ValueError("mmr needs classes, and this task is a regression")
 
     def penalty(self, step: Step) -> Tensor | None:
         """Return alpha * R for the batch."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from steadytune.stabilizers.base import Stabilizer
+from steadytune.stabilizers.base import OF_CLASSES, Stabilizer
 from steadytune.stabilizers.context import Run, Step
 from steadytune.stabilizers.divergence import symmetric_divergence
 
@@ -37,14 +37,11 @@ class R3F(Stabilizer):
 
     name: ClassVar[str] = "r3f"
     wrong_mode: ClassVar[str] = "this method perturbs the encoder, which mode 'head' freezes: use mode 'full'"
+    kinds: ClassVar[frozenset[str]] = OF_CLASSES
+    wrong_kind: ClassVar[str] = "needs classes"
 
     weight: Annotated[float, Field(ge=0)] = 1.0
     eps: Annotated[float, Field(ge=0)] = 1e-5
-
-    def check(self, kind: str) -> None:
-        """Raise ValueError for a regression, which has no classes."""
-        if kind == "regression":
-            raise ValueError(f"{self.name} needs classes, and this task is a regression")
 
     def equip(self, run: Run) -> None:
         """Check that there are embeddings."""

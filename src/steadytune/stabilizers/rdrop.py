@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from steadytune.errors import UserError
-from steadytune.stabilizers.base import Stabilizer
+from steadytune.stabilizers.base import OF_CLASSES, Stabilizer
 from steadytune.stabilizers.context import Run, Step
 from steadytune.stabilizers.divergence import symmetric_divergence
 
@@ -37,13 +37,10 @@ class RDrop(Stabilizer):
 
     name: ClassVar[str] = "rdrop"
     wrong_mode: ClassVar[str] = "rdrop compares dropout masks, and mode 'head' has no dropout: use mode 'full'"
+    kinds: ClassVar[frozenset[str]] = OF_CLASSES
+    wrong_kind: ClassVar[str] = "needs classes"
 
     alpha: Annotated[float, Field(ge=0)] = 1.0
-
-    def check(self, kind: str) -> None:
-        """Raise ValueError for a regression, which has no classes."""
-        if kind == "regression":
-            raise ValueError("rdrop needs classes, and this task is a regression")
 
     def equip(self, run: Run) -> None:
         """Check that two passes can differ."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from steadytune.kinds import KINDS
 from steadytune.stabilizers.averaging import move_towards
 from steadytune.stabilizers.base import Stabilizer
 from steadytune.stabilizers.context import Run, Step
@@ -118,6 +119,6 @@ def difference(first: Tensor, second: Tensor, kind: str) -> Tensor:
         second: Like it.
         kind: Kind of the task.
     """
-    if kind == "regression":
+    if KINDS[kind].has_numbers:
         return (at_least_float(first) - at_least_float(second)).square().mean()
     return symmetric_divergence(first, second)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from steadytune.stabilizers.base import Stabilizer
+from steadytune.stabilizers.base import OF_CLASSES, Stabilizer
 from steadytune.stabilizers.context import Step
 from steadytune.stabilizers.divergence import at_least_float
 
@@ -40,14 +40,11 @@ class SupCon(Stabilizer):
 
     name: ClassVar[str] = "supcon"
     wrong_mode: ClassVar[str] = "supcon moves the encoder's features, which mode 'head' freezes: use mode 'full'"
+    kinds: ClassVar[frozenset[str]] = OF_CLASSES
+    wrong_kind: ClassVar[str] = "needs classes"
 
     weight: Annotated[float, Field(ge=0, lt=1)] = 0.9
     temperature: Annotated[float, Field(gt=0)] = 0.3
-
-    def check(self, kind: str) -> None:
-        """Raise ValueError for a regression, which has no classes."""
-        if kind == "regression":
-            raise ValueError("supcon needs classes, and this task is a regression")
 
     def task_loss(self, step: Step) -> Tensor | None:
         """Return the mixture."""

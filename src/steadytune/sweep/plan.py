@@ -55,7 +55,7 @@ def _check(spec: RunSpec) -> None:
     split(task, spec.training, spec.seeds.data)
     for stabilizer in spec.stabilizers:
         try:
-            stabilizer.check(task.kind)
+            stabilizer.check_kind(task.kind)
         except ValueError as error:
             raise UserError(f"recipe '{spec.recipe}' on task '{task.name}': {error}") from error
 

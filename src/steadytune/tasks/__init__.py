@@ -1,4 +1,4 @@
-"""Text in: GLUE and SuperGLUE, folders of files, the generated task; and the metrics that score them."""
+"""Text in: GLUE and SuperGLUE, folders of files, tasks by name; and the metrics that score them."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import difflib
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from steadytune.errors import UserError, unknown_name
+from steadytune.registry import Registry
 from steadytune.study import TaskSpec
-from steadytune.tasks.base import Examples, Kind, Segment, Task
+from steadytune.tasks.base import Examples, Segment, Task, TaskSource
 from steadytune.tasks.metrics import METRICS, evaluate, majority_score
 from steadytune.tasks.split_files import file_stamp
 
 __all__ = [
     "BUILT_IN",
     "METRICS",
+    "TASKS",
     "Examples",
-    "Kind",
     "Segment",
     "Task",
+    "TaskSource",
     "evaluate",
     "load_task",
     "majority_score",
@@ -30,18 +33,36 @@ BUILT_IN = "acceptability"
 _SIZES = ("train_examples", "validation_examples")
 
 
+def _check(name: str, source: Any) -> str:
+    if (
+        getattr(source, "name", None) == name
+        and callable(getattr(source, "load", None))
+        and not isinstance(source, type)
+    ):
+        return ""
+    return f"is no source of a task: something with name = {name!r} and load(spec)"
+
+
+TASKS: Registry[TaskSource] = Registry("task", {BUILT_IN: "tasks.builtin:ACCEPTABILITY"}, _check)
+"""Name of a task -> where it comes from. The benchmarks of the hub are a table of their own."""
+
+
 def task_names() -> list[str]:
     """Return the names of all tasks that are not folders."""
+    return [*TASKS, *_benchmarks()]
+
+
+def _benchmarks() -> list[str]:
     from steadytune.tasks.hub import BENCHMARKS, DIAGNOSTICS
 
-    return [BUILT_IN, *BENCHMARKS, *DIAGNOSTICS]
+    return [*BENCHMARKS, *DIAGNOSTICS]
 
 
 def load_task(spec: TaskSpec) -> Task:
-    """Load a task: generated, from the hub, or from a folder.
+    """Load a task: by its name in `TASKS`, from the hub, or from a folder.
 
-    A name that the hub's benchmarks have means the benchmark; a folder of that name is `./glue/rte`. The latest tasks
-    are kept in memory and read again when their files change.
+    A name that the hub's benchmarks or `TASKS` have means that task; a folder of that name is `./glue/rte`. The latest
+    tasks are kept in memory and read again when their files change.
 
     Raises:
         UserError: There is no such task or folder, or its data cannot be had or used.
@@ -52,15 +73,17 @@ def load_task(spec: TaskSpec) -> Task:
 
 @lru_cache(maxsize=8)
 def _load(spec: TaskSpec, stamp: tuple[tuple[str, int, int], ...]) -> Task:
-    from steadytune.tasks.builtin import load_acceptability
     from steadytune.tasks.files import load_folder
     from steadytune.tasks.hub import load_benchmark
 
-    if spec.name == BUILT_IN:
-        return load_acceptability(spec)
-    if spec.name in task_names():
+    if spec.name in _benchmarks():
         return load_benchmark(spec)
-    return load_folder(spec)
+    if spec.name not in TASKS:
+        return load_folder(spec)
+    task: Any = TASKS[spec.name].load(spec)
+    if not isinstance(task, Task):
+        raise UserError(f"task '{spec.name}': its source gives a {type(task).__name__}, not a Task")
+    return task
 
 
 def _check_options(spec: TaskSpec) -> None:
@@ -80,10 +103,8 @@ def _check_options(spec: TaskSpec) -> None:
             raise UserError("task.path is for glue/... and super_glue/...; of any other task the folder is the name")
     if spec.metric is not None and spec.metric not in METRICS:
         raise METRICS.unknown(spec.metric)
-    if spec.name == BUILT_IN:
-        if given := [name for name in ("path", "columns") if getattr(spec, name) is not None]:
-            raise UserError(f"task '{BUILT_IN}' is generated: it has no {given[0]}")
-    elif given := [name for name in _SIZES if getattr(spec, name) != TaskSpec.model_fields[name].default]:
+    given = [name for name in _SIZES if getattr(spec, name) != TaskSpec.model_fields[name].default]
+    if given and spec.name not in TASKS:
         raise UserError(
             f"task.{given[0]} is for the generated task '{BUILT_IN}'; to train '{spec.name}' on fewer examples, "
             "set training.train_size"

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.files import canonical_json, sha256
+from steadytune.kinds import KINDS
+from steadytune.study import TaskSpec
 
 Segment = tuple[str, str | None]
 """One input to the encoder: a text, and the second text of a pair or None."""
-
-Kind = Literal["classification", "regression", "choice"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Task:
 
     Attributes:
         name: As the user wrote it.
-        kind: "classification", "regression", or "choice" (one label per example, one score per candidate).
+        kind: Name of its kind, one that can be trained.
         label_names: Name of each class; of each choice position for "choice"; empty for a regression.
         metric: The metric that `score` means, a name in `metrics.METRICS`.
         extra_metrics: Further official metrics, recorded beside it.
@@ -92,7 +92,7 @@ class Task:
     """
 
     name: str
-    kind: Kind
+    kind: str
     label_names: tuple[str, ...]
     metric: str
     train: Examples
@@ -103,7 +103,7 @@ class Task:
     @property
     def num_outputs(self) -> int:
         """Width of the model's last layer: the classes, or 1 for a regression or a score per candidate."""
-        return len(self.label_names) if self.kind == "classification" else 1
+        return KINDS[self.kind].outputs(len(self.label_names))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -117,3 +117,21 @@ class Task:
         if self.reading.group and self.validation.groups is not None:
             digest.update(self.validation.groups.tobytes())
         return digest.hexdigest()
+
+
+class TaskSource(Protocol):
+    """Where the task of one name comes from.
+
+    Attributes:
+        name: What a study calls the task.
+    """
+
+    name: str
+
+    def load(self, spec: TaskSpec) -> Task:
+        """Return the task, the same for the same spec; `make_task` puts one together.
+
+        Raises:
+            UserError: Its data cannot be had, or an option of the spec means nothing to it.
+        """
+        ...

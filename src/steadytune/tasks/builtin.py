@@ -27,6 +27,23 @@ class Judgement(NamedTuple):
     paradigm: str
 
 
+class _Acceptability:
+    name = "acceptability"
+
+    def load(self, spec: TaskSpec) -> Task:
+        """Generate the task, as `load_acceptability`.
+
+        Raises:
+            UserError: The spec speaks of files.
+        """
+        if given := [option for option in ("path", "columns") if getattr(spec, option) is not None]:
+            raise UserError(f"task '{self.name}' is generated: it has no {given[0]}")
+        return load_acceptability(spec)
+
+
+ACCEPTABILITY = _Acceptability()
+
+
 def load_acceptability(spec: TaskSpec) -> Task:
     """Generate the task.
 

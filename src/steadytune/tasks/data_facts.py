@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from steadytune.kinds import KINDS
 from steadytune.tasks.base import Examples, Reading, Task
 from steadytune.tasks.splits import Splits
 
@@ -111,7 +112,7 @@ class DataFacts:
                     f"{self.shared_groups} of {self.groups} measured groups have examples in the training set, too",
                 )
             )
-        if self.kind == "classification" and np.count_nonzero(self.measured) == 1:
+        if KINDS[self.kind].shared_classes and np.count_nonzero(self.measured) == 1:
             name = self.classes[int(np.argmax(self.measured))]
             found.append(
                 (
@@ -121,7 +122,7 @@ class DataFacts:
                     f"all {measured} are '{name}': the same answer to everything is always right",
                 )
             )
-        elif self.kind == "classification" and max(self.measured) >= _IMBALANCED * measured:
+        elif KINDS[self.kind].shared_classes and max(self.measured) >= _IMBALANCED * measured:
             name, most = self.classes[int(np.argmax(self.measured))], max(self.measured)
             words = f"{_percent(most, measured)} of the measured examples are '{name}'"
             if self.metric == "accuracy":
@@ -129,7 +130,7 @@ class DataFacts:
             severity = "low" if self.metric in _BALANCED_METRICS else "medium"
             found.append(("imbalance", severity, "one class outweighs the others", words))
         absent = [name for name, seen in zip(self.classes, self.trained, strict=False) if not seen]
-        if self.kind == "classification" and absent:
+        if KINDS[self.kind].shared_classes and absent:
             found.append(("untrained-class", "medium", "a class is not trained on", f"no example of {_some(absent)}"))
         if self.two_labels:
             found.append(
@@ -173,7 +174,7 @@ def data_facts(task: Task, splits: Splits) -> DataFacts:
     seen = set(trained)
     labels: dict[Any, set[Any]] = {}
     # A text of a regression that is judged twice has two scores.
-    if task.kind == "classification":
+    if KINDS[task.kind].shared_classes:
         for key, label in zip((*trained, *measured), (*train.labels.tolist(), *measure.labels.tolist()), strict=True):
             labels.setdefault(key, set()).add(label)
     groups = None if measure.groups is None else len(np.unique(measure.groups))
@@ -207,13 +208,13 @@ def _keys(examples: Examples) -> list[tuple[tuple[str | None, ...], ...]]:
 
 
 def _counts(task: Task, examples: Examples) -> tuple[int, ...]:
-    if task.kind == "regression":
+    if not KINDS[task.kind].has_classes:
         return (len(examples),)
     return tuple(np.bincount(examples.labels, minlength=len(task.label_names)).tolist())
 
 
 def _texts(task: Task) -> str:
-    if task.kind == "choice":
+    if KINDS[task.kind].candidates:
         return f"choice of {len(task.label_names)}"
     return "text" if task.train.candidates[0][0][1] is None else "text pair"
 

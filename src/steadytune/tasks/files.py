@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError, unknown_name
+from steadytune.kinds import KINDS
 from steadytune.metrics import METRICS
 from steadytune.study import TaskSpec
-from steadytune.tasks.base import Examples, Kind, Reading, Task
+from steadytune.tasks.base import Examples, Reading, Task
 from steadytune.tasks.inputs import infer_layout, named_layout, pair_fields, telling
 from steadytune.tasks.labels import Encoded, infer_labels, labelled, likely_label, match_labels
 from steadytune.tasks.layouts import WIC, Layout
@@ -19,12 +20,6 @@ from steadytune.tasks.official import group_numbers, nested_benchmark, renamed, 
 from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
 from steadytune.tasks.table import Table
 from steadytune.tasks.tables import Format
-
-DEFAULT_METRICS: dict[Kind, tuple[str, ...]] = {
-    "classification": ("accuracy",),
-    "choice": ("accuracy",),
-    "regression": ("pearson", "spearman"),
-}
 
 
 def load_folder(spec: TaskSpec) -> Task:
@@ -79,7 +74,7 @@ def task_from_tables(
         _check_fields(spec, layout, fields, train)
     known = layout.choices or names
     metric = METRICS[spec.metric] if spec.metric is not None else None
-    wanted = metric is not None and "regression" in metric.kinds
+    wanted = metric is not None and any(KINDS[one].has_numbers for one in metric.kinds)
     train, validation = labelled(
         train, validation, spec.label, spec.no_label, () if known is None and wanted else known
     )
@@ -90,11 +85,11 @@ def task_from_tables(
         labels = match_labels(train, validation, spec.label, known)
     labels = _with_positive(spec, labels, own=known is None)
     groups = groups_of(spec, train, validation)
-    kind: Kind = "choice" if layout.choices else "classification" if labels[0] else "regression"
+    kind = "choice" if layout.choices else "classification" if labels[0] else "regression"
     return make_task(
         spec,
         labels[0],
-        metrics or DEFAULT_METRICS[kind],
+        metrics or KINDS[kind].task_metrics,
         kind=kind,
         train=Examples(layout.candidates(train), labels[1], groups=groups[0]),
         validation=Examples(layout.candidates(validation), labels[2], groups=groups[1]),
@@ -169,7 +164,7 @@ def make_task(
     names: tuple[str, ...],
     metrics: tuple[str, ...],
     *,
-    kind: Kind,
+    kind: str,
     train: Examples,
     validation: Examples,
     reading: Reading | None = None,

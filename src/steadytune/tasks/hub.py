@@ -10,7 +10,7 @@ from pathlib import Path
 
 from steadytune.errors import UserError
 from steadytune.study import TaskSpec
-from steadytune.tasks.base import Examples, Kind, Task
+from steadytune.tasks.base import Examples, Task
 from steadytune.tasks.files import groups_of, known_format, make_task, reading_of, task_from_tables
 from steadytune.tasks.labels import labelled, match_labels
 from steadytune.tasks.layouts import COPA, MULTIRC, WIC, WSC, Layout, pair, single
@@ -54,7 +54,7 @@ class Benchmark:
     short_rows: bool = False
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> str:
         """The task's kind."""
         return "choice" if self.layout.choices else "classification" if self.labels else "regression"
 

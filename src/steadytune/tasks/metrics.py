@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
+from steadytune.kinds import KINDS
 from steadytune.metrics import METRICS, Answers, constant_score
-from steadytune.tasks.base import Examples, Kind
+from steadytune.tasks.base import Examples
 
 
-def answers_of(kind: Kind, logits: NDArray[np.floating] | None, examples: Examples, classes: int = 0) -> Answers:
+def answers_of(kind: str, logits: NDArray[np.floating] | None, examples: Examples, classes: int = 0) -> Answers:
     """Return what one run answered to examples.
 
     Args:
@@ -23,12 +24,12 @@ def answers_of(kind: Kind, logits: NDArray[np.floating] | None, examples: Exampl
         examples: The N examples.
         classes: C, where there are no logits.
     """
-    width = 1 if kind == "regression" else max(2, classes)
+    width = 1 if KINDS[kind].has_numbers else max(2, classes)
     given = np.zeros((len(examples), width)) if logits is None else np.asarray(logits, dtype=np.float64)
     return Answers(kind, given[None], labels=examples.labels, questions=examples.questions, credit=examples.credit)
 
 
-def check_metric(name: str, kind: Kind, num_classes: int, examples: Examples) -> None:
+def check_metric(name: str, kind: str, num_classes: int, examples: Examples) -> None:
     """Refuse a metric that is unknown or not defined for a task.
 
     Args:
@@ -43,11 +44,11 @@ def check_metric(name: str, kind: Kind, num_classes: int, examples: Examples) ->
     shape = answers_of(kind, None, examples, num_classes)
     if METRICS[name].missing(shape) is not None:
         fitting = ", ".join(other for other, metric in METRICS.items() if metric.missing(shape) is None)
-        what = f"{kind} task" + (f" with {num_classes} classes" if kind == "classification" else "")
+        what = f"{kind} task" + (f" with {num_classes} classes" if KINDS[kind].shared_classes else "")
         raise UserError(f"metric '{name}' is not defined for a {what}: use one of {fitting}")
 
 
-def evaluate(metrics: Iterable[str], kind: Kind, logits: NDArray[np.floating], examples: Examples) -> dict[str, float]:
+def evaluate(metrics: Iterable[str], kind: str, logits: NDArray[np.floating], examples: Examples) -> dict[str, float]:
     """Score predictions.
 
     Args:
@@ -70,9 +71,9 @@ def evaluate(metrics: Iterable[str], kind: Kind, logits: NDArray[np.floating], e
     return {name: float(METRICS[name].plain(answers, len(examples))[0]) for name in metrics}
 
 
-def majority_score(metric: str, kind: Kind, examples: Examples) -> float:
+def majority_score(metric: str, kind: str, examples: Examples) -> float:
     """Score the predictor that gives the same answer to every example, see `constant_score`."""
-    classes = 0 if kind == "regression" else 1 + int(examples.labels.max(initial=1))
+    classes = 0 if KINDS[kind].has_numbers else 1 + int(examples.labels.max(initial=1))
     answers = answers_of(kind, None, examples, classes)
     score = constant_score(METRICS[metric], replace(answers, logits=None) if classes else answers)
     assert score is not None

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
+from steadytune.kinds import KINDS
 from steadytune.study import Training
 from steadytune.tasks.base import Examples, Task
 
@@ -66,16 +67,16 @@ def _drawn(task: Task, training: Training, size: int, data_seed: int) -> Example
     if training.split == "stratified":
         return train.select(_stratified(task, size, rng))
     subset = train.select(rng.permutation(len(train))[:size])
-    if task.kind == "regression":
+    # Targets are no classes, and neither are positions of a choice: a model scores each candidate.
+    if not KINDS[task.kind].shared_classes:
         return subset
-    # Positions of a choice are no classes: a model scores each candidate.
     unseen = set(task.validation.labels.tolist()) - set(subset.labels.tolist())
     ways = "raise training.train_size, change training.split_seed"
     if data_seed:
         ways = "raise training.train_size, choose other data seeds"
-    if task.kind == "classification" and len(np.unique(subset.labels)) < 2:
+    if len(np.unique(subset.labels)) < 2:
         raise UserError(f"{drawn} are of one class: {ways}, or draw from each class: training.split=stratified")
-    if task.kind == "classification" and unseen:
+    if unseen:
         missing = ", ".join(f"'{task.label_names[label]}'" for label in sorted(unseen))
         raise UserError(
             f"{drawn} never show the label {missing}: {ways}, or draw from each class: training.split=stratified"
@@ -85,8 +86,8 @@ def _drawn(task: Task, training: Training, size: int, data_seed: int) -> Example
 
 def _stratified(task: Task, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw examples of each class in proportion, one of each at least, in a random order."""
-    if task.kind == "regression":
-        raise UserError(f"training.split: stratified draws from each class, and task '{task.name}' is a regression")
+    if not KINDS[task.kind].has_classes:
+        raise UserError(f"training.split: stratified draws from each class, and task '{task.name}' is a {task.kind}")
     labels = task.train.labels
     classes, counts = np.unique(labels, return_counts=True)
     if size < len(classes):

@@ -1,4 +1,8 @@
-"""Checks that what another package adds does what steadytune relies on: run them in its tests."""
+"""Checks for the tests of other packages: what everything of a sort promises, whoever wrote it.
+
+Each takes what a package adds and raises an AssertionError that says which promise it breaks. They are made for small
+things on a CPU, need no network, and import torch when they need it.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from steadytune.testing.kinds import check_kind as check_kind
     from steadytune.testing.measures import check_measure as check_measure
     from steadytune.testing.metrics import check_metric as check_metric
+    from steadytune.testing.stabilizers import check_stabilizer as check_stabilizer
 
-_NAMES = {"check_measure": "measures", "check_metric": "metrics"}
-__all__ = ["check_measure", "check_metric"]
+_PLACES = {
+    "check_kind": "kinds",
+    "check_measure": "measures",
+    "check_metric": "metrics",
+    "check_stabilizer": "stabilizers",
+}
+
+__all__ = ["check_kind", "check_measure", "check_metric", "check_stabilizer"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _NAMES:
+    if name not in _PLACES:
         raise AttributeError(f"module 'steadytune.testing' has no attribute '{name}'")
-    return getattr(import_module(f"steadytune.testing.{_NAMES[name]}"), name)
+    value = getattr(import_module(f"steadytune.testing.{_PLACES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from steadytune.kinds import KINDS
 from steadytune.metrics import Answers, Metric, constant_score
 
 _RUNS, _EXAMPLES = 3, 12
@@ -54,12 +55,13 @@ def made(kind: str, runs: int = _RUNS, examples: int = _EXAMPLES, seed: int = 0)
         seed: Of what is drawn.
     """
     generator = np.random.default_rng(seed)
-    if kind == "generation":
+    of = KINDS[kind]
+    if of.has_texts:
         words = np.array(["a cat", "a dog", "two dogs"])
         references = tuple(words[np.arange(examples) % 3].tolist())
         drawn = words[generator.integers(0, 3, (runs, examples))].tolist()
         return Answers(kind, texts=drawn, references=references)
-    if kind == "regression":
+    if of.has_numbers:
         return Answers(kind, generator.normal(size=(runs, examples, 1)), labels=generator.normal(size=examples))
     labels = np.arange(examples) % 2
     logits = generator.normal(size=(runs, examples, 2))
@@ -69,11 +71,12 @@ def made(kind: str, runs: int = _RUNS, examples: int = _EXAMPLES, seed: int = 0)
 def right(answers: Answers) -> Answers:
     """Return the same with every answer right."""
     runs = _RUNS
-    if answers.kind == "generation":
+    of = KINDS[answers.kind]
+    if of.has_texts:
         references: Any = answers.references
         return replace(answers, texts=[list(references)] * runs)
     labels = np.asarray(answers.labels)
-    logits = labels[:, None].astype(np.float64) if answers.kind == "regression" else 20 * np.eye(2)[labels]
+    logits = labels[:, None].astype(np.float64) if of.has_numbers else 20 * np.eye(2)[labels]
     return replace(answers, logits=np.stack([logits] * runs))
 
 

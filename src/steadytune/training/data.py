@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from steadytune.errors import UserError
+from steadytune.kinds import KINDS
 from steadytune.study import RunSpec, TaskSpec, Training
 from steadytune.tasks import load_task
 from steadytune.tasks.base import Examples, Task
@@ -74,11 +75,11 @@ class Encoded(torch.utils.data.Dataset[Row]):
 
 
 class Collator:
-    """Pads rows into tensors (b, T), or (b, c, T) for a multiple-choice task, and labels (b,).
+    """Pads rows into tensors (b, T), or (b, c, T) where examples have candidates, and labels (b,).
 
     Args:
         tokenizer: Pads.
-        kind: Task kind; labels of a regression are float32.
+        kind: Of the task; makes a batch of the padded rows.
     """
 
     def __init__(self, tokenizer: Any, kind: str) -> None:
@@ -89,12 +90,7 @@ class Collator:
         """Return the padded inputs and "labels" of some rows."""
         flat = [inputs for row in rows for inputs in row["inputs"]]
         padded = self.tokenizer.pad({name: [inputs[name] for inputs in flat] for name in flat[0]}, return_tensors="pt")
-        batch: dict[str, Tensor] = dict(padded)
-        if self.kind == "choice":
-            batch = {name: tensor.view(len(rows), -1, tensor.shape[-1]) for name, tensor in batch.items()}
-        dtype = torch.float32 if self.kind == "regression" else torch.int64
-        batch["labels"] = torch.tensor([row["labels"] for row in rows], dtype=dtype)
-        return batch
+        return KINDS[self.kind].batch(dict(padded), [row["labels"] for row in rows])
 
 
 def batches(dataset: Encoded, collate: Collator, size: int) -> Iterator[dict[str, Tensor]]:

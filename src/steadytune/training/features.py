@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from steadytune.cache import cached_arrays
 from steadytune.errors import UserError
 from steadytune.files import canonical_json, sha256
+from steadytune.kinds import KINDS
 from steadytune.models.modules import initial_scale, pool
 from steadytune.models.random_state import preserved_random_state
 from steadytune.study import RunSpec
@@ -124,7 +125,7 @@ def _encode(
         with torch.autocast(device.type, torch.bfloat16, enabled=spec.training.precision == "bf16"):
             states = encoder(**rows).last_hidden_state
         feature = pool(states.float(), rows["attention_mask"], spec.training.pooling).cpu()
-        parts.append(feature.view(len(labels), -1, feature.shape[-1]) if data.task.kind == "choice" else feature)
+        parts.append(feature.view(len(labels), -1, feature.shape[-1]) if KINDS[data.task.kind].candidates else feature)
         done += len(labels)
         report(done)
     return in_order(torch.cat(parts).numpy(), dataset)

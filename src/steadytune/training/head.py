@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from steadytune.files import Arrays
+from steadytune.kinds import KINDS
 from steadytune.linear.fit import fit_heads
 from steadytune.linear.problems import Heads
 from steadytune.records import RunRecord
 from steadytune.stabilizers.mhloss import MHLoss
 from steadytune.study import RunSpec
-from steadytune.tasks.base import Examples, Kind
+from steadytune.tasks.base import Examples
 from steadytune.tasks.metrics import evaluate
 from steadytune.training.data import run_data
 from steadytune.training.features import frozen_features
@@ -47,7 +48,7 @@ def train_heads(
 
     trained = fit_heads(
         features.train,
-        labels.float() if task.kind == "regression" else labels,
+        labels.float() if KINDS[task.kind].has_numbers else labels,
         kind=task.kind,
         num_outputs=task.num_outputs,
         init_seeds=[one.seeds.init for one in specs],
@@ -94,7 +95,7 @@ def train_heads(
 class _EpochPicker:
     """Keeps, for each head, the weights of the epoch that scores best on the half that picks it."""
 
-    def __init__(self, features: Tensor | None, examples: Examples | None, kind: Kind, metric: str) -> None:
+    def __init__(self, features: Tensor | None, examples: Examples | None, kind: str, metric: str) -> None:
         self.features, self.examples, self.kind, self.metric = features, examples, kind, metric
         self.best: Heads | None = None
         self.scores: list[NDArray[np.float64]] = []

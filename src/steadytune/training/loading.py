@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-)
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from steadytune.errors import UserError
-from steadytune.models.modules import ChoiceModel, PooledClassifier, find_head, initial_scale
+from steadytune.kinds import KINDS
+from steadytune.models.modules import PooledClassifier, find_head, initial_scale
 from steadytune.models.padding import align_padding, contradicted_padding
 from steadytune.study import Training
 from steadytune.tasks.base import Task
@@ -81,10 +78,11 @@ def build_model(name: str, task: Task, training: Training, tokenizer: Any) -> nn
         training: Gives the pooling, resolved.
         tokenizer: Gives the padding token that a decoder needs to find the last token.
     """
+    kind = KINDS[task.kind]
     model: Any
     if training.pooling == "native":
         model = _load(
-            AutoModelForSequenceClassification,
+            getattr(transformers, kind.auto_model),
             model_folder(name),
             num_labels=task.num_outputs,
         )
@@ -95,7 +93,7 @@ def build_model(name: str, task: Task, training: Training, tokenizer: Any) -> nn
     else:
         model = PooledClassifier(load_encoder(name), task.num_outputs, training.pooling)
     align_padding(model, tokenizer)
-    return ChoiceModel(model) if task.kind == "choice" else model
+    return kind.model(model)
 
 
 def _load(auto_class: Any, folder: Path, **options: Any) -> Any:

@@ -13,18 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from steadytune.errors import UserError, unknown_name
+from steadytune.errors import UserError
+from steadytune.kinds import KINDS
+from steadytune.kinds.base import Criterion
 from steadytune.models.criterion import (
-    KINDS,
-    Criterion,
-    check_labels,
     check_outputs,
     check_own_loss,
-    classes_in,
     explain_labels,
     kind_of,
     logits_in,
-    task_criterion,
 )
 from steadytune.models.last_layer import LastLayer
 from steadytune.models.modules import encoder_of
@@ -50,7 +47,7 @@ class Stabilization:
             before anything is wrapped around it. A model of one's own gets every method that does not need what the
             model lacks.
         stabilizers: Methods to apply together.
-        kind: "classification", "regression" or "choice"; taken from the model's configuration unless given.
+        kind: Kind of task, one that can be trained; taken from the model's configuration unless given.
         seed: Of new weights.
         noise_seed: Of what the methods draw while training; `seed` unless given.
         criterion: (logits, labels (b,)) -> mean loss of a batch; by default cross-entropy, or the squared error.
@@ -87,9 +84,10 @@ class Stabilization:
     ) -> None:
         self.model = model
         self.kind = kind or kind_of(model)
-        if self.kind not in KINDS:
-            raise unknown_name("kind of task", self.kind, KINDS)
-        self.criterion = criterion or task_criterion(self.kind, label_smoothing)
+        self._of = KINDS[self.kind]
+        if not self._of.trained:
+            raise UserError(f"a {self.kind} cannot be trained here: it can be measured")
+        self.criterion = criterion or self._of.criterion(label_smoothing)
         self._unchecked, self._own_criterion = True, criterion is not None
         self.measurements: dict[str, Any] = {}
         self.shared_seconds = 0.0
@@ -101,7 +99,7 @@ class Stabilization:
         try:
             self.stabilizers = as_stabilizers(stabilizers)
             for method in self.stabilizers:
-                method.check(self.kind)
+                method.check_kind(self.kind)
                 if method.arguments() and not arguments_are_set:
                     raise ValueError(
                         f"{method.name} sets {dict(method.arguments())} of a Trainer: set that in your loop"
@@ -255,7 +253,7 @@ class Stabilization:
                 outputs = model(**rest)
             logits = logits_in(outputs)
             plain = self._task_loss(logits, labels, highest)
-            self._seen = self._last.take(rest, logits), classes_in(self.kind, logits, labels)
+            self._seen = self._last.take(rest, logits), self._of.row_classes(logits, labels)
             if self._last.why and (owner := self._owner("wrap_head")):
                 raise UserError(f"{owner[0].name} acts on the last layer: {self._last.why}")
             loss = self._stabilized(plain, labels, rest, logits, partial(self._again, model, rest, state))
@@ -267,7 +265,7 @@ class Stabilization:
             raise UserError("a batch has no 'labels': stabilizers need those that the model is trained on")
         if self._own_criterion:
             return None
-        highest = check_labels(self.kind, inputs["labels"], examples)
+        highest = self._of.check_batch_labels(inputs["labels"], examples)
         if self._unchecked:
             self._unchecked = False
             check_own_loss(self.model, inputs, self.kind)

@@ -16,7 +16,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from steadytune.errors import UserError
 from steadytune.files import canonical_json, sha256
-from steadytune.models.criterion import task_criterion
+from steadytune.kinds import KINDS
 from steadytune.models.modules import encoder_of
 from steadytune.models.padding import say_padding, tokenizer_in
 from steadytune.models.random_state import preserved_random_state, spread
@@ -43,7 +43,7 @@ class StableTrainer(Trainer):
 
     Args:
         stabilizers: Methods to apply together, or their names.
-        task_kind: "classification", "regression" or "choice"; taken from the model's configuration unless given.
+        task_kind: Kind of task, one that can be trained; taken from the model's configuration unless given.
         kwargs: As `Trainer` takes them.
 
     Attributes:
@@ -112,7 +112,7 @@ class StableTrainer(Trainer):
         return OwnLoss(own, self._default_loss, lambda: self.stabilization.kind)
 
     def _default_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return task_criterion(self.stabilization.kind, self.args.label_smoothing_factor)(logits, labels)
+        return KINDS[self.stabilization.kind].criterion(self.args.label_smoothing_factor)(logits, labels)
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """Make a model as `Trainer` does, and equip it."""

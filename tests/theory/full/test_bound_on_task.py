@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from steadytune.errors import UserError
-from steadytune.models.criterion import task_criterion
+from steadytune.kinds import KINDS
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.theory import MeanLoss, full_tuning_bound, run_loss
@@ -26,11 +26,11 @@ def problem(seed, kind):
     torch.manual_seed(seed)
     if kind == "softmax":
         labels = torch.randint(0, 3, (n,), generator=generator)
-        model, criterion = nn.Linear(d, 3, bias=False).double(), task_criterion("classification")
+        model, criterion = nn.Linear(d, 3, bias=False).double(), KINDS["classification"].criterion()
     else:
         labels = inputs @ torch.randn(d, generator=generator, dtype=torch.float64)
         labels += (kind == "noisy") * torch.randn(n, generator=generator, dtype=torch.float64)
-        model, criterion = nn.Linear(d, 1, bias=False).double(), task_criterion("regression")
+        model, criterion = nn.Linear(d, 1, bias=False).double(), KINDS["regression"].criterion()
     return MeanLoss(model, list(zip(inputs.split(4), labels.split(4), strict=True)), criterion)
 
 

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from steadytune.errors import UserError
-from steadytune.models.criterion import task_criterion
+from steadytune.kinds import KINDS
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.theory import MeanLoss, run_loss
 from steadytune.theory.full.curvature import hessian_vector_product
 
-CROSS_ENTROPY = task_criterion("classification")
+CROSS_ENTROPY = KINDS["classification"].criterion()
 
 
 def network(*layers, seed=0):
@@ -67,7 +67,7 @@ def test_value_gradient_and_hessian_are_those_of_the_mean_over_batches_of_unequa
 def test_the_hessian_of_least_squares_is_the_second_moment_of_the_features():
     inputs, _ = data()
     model = nn.Linear(4, 1, bias=False).double()
-    loss = MeanLoss(model, [(inputs, torch.zeros(11))], task_criterion("regression"))
+    loss = MeanLoss(model, [(inputs, torch.zeros(11))], KINDS["regression"].criterion())
 
     assert torch.allclose(hessian_of(loss), 2 * inputs.T @ inputs / 11)
 

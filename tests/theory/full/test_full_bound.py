@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from steadytune.errors import UserError
-from steadytune.models.criterion import task_criterion
+from steadytune.kinds import KINDS
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.theory import MeanLoss, full_tuning_bound, run_loss
@@ -14,7 +14,7 @@ from steadytune.theory.full.path import gradient_descent
 
 # After one step the sum over the path is the stability itself.
 ROUNDING = 1 + 1e-12
-REGRESSION, CLASSIFICATION = task_criterion("regression"), task_criterion("classification")
+REGRESSION, CLASSIFICATION = KINDS["regression"].criterion(), KINDS["classification"].criterion()
 
 
 def least_squares(n=10, d=3, noise=0.0, seed=0, batch=4):

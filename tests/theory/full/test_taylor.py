@@ -7,7 +7,7 @@ from scipy.optimize import brentq
 from torch import nn
 
 from steadytune.errors import UserError
-from steadytune.models.criterion import task_criterion
+from steadytune.kinds import KINDS
 from steadytune.theory import MeanLoss, taylor_check
 
 
@@ -26,7 +26,7 @@ def vector(*values):
 def test_the_expansion_of_a_quadratic_is_the_quadratic():
     torch.manual_seed(0)
     inputs, targets = torch.randn(9, 4, dtype=torch.float64), torch.randn(9, dtype=torch.float64)
-    loss = MeanLoss(nn.Linear(4, 1).double(), [(inputs, targets)], task_criterion("regression"))
+    loss = MeanLoss(nn.Linear(4, 1).double(), [(inputs, targets)], KINDS["regression"].criterion())
 
     check = taylor_check(loss, loss.weights + torch.randn(5, dtype=torch.float64), reach=5)
 

@@ -8,13 +8,13 @@ from torch import nn
 from torch.func import functional_call
 
 from steadytune.errors import UserError
-from steadytune.models.criterion import task_criterion
+from steadytune.kinds import KINDS
 from steadytune.theory import head_influence, leave_one_out, model_influence
 from steadytune.theory.full.curvature import MeanLoss
 from steadytune.theory.full.path import gradient_descent
 from steadytune.theory.loo.stability import Differences
 
-CRITERION = task_criterion("classification")
+CRITERION = KINDS["classification"].criterion()
 
 
 def _data(n=60, d=5, classes=2, shift=1.5, seed=0):
@@ -268,7 +268,7 @@ def test_the_order_of_losses_in_a_network_is_right_their_size_is_not_and_both_ar
     labels = np.arange(24) % 3
     inputs = torch.from_numpy(0.7 * rng.standard_normal((3, 4))[labels] + rng.standard_normal((24, 4)))
     model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
-    loss = MeanLoss(model, [(inputs, torch.from_numpy(labels))], task_criterion("classification"))
+    loss = MeanLoss(model, [(inputs, torch.from_numpy(labels))], KINDS["classification"].criterion())
     (end,) = gradient_descent(loss, 0.3, 150, [150])
     with loss.at(end):
         found = model_influence(loss, damping=0.05)

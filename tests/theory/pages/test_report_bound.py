@@ -8,7 +8,7 @@ import torch
 from report_parsing import Page
 from torch import nn
 
-from steadytune.models.criterion import task_criterion
+from steadytune.kinds import KINDS
 from steadytune.theory import MeanLoss, full_tuning_bound, taylor_check
 from steadytune.theory.full.task_bound import TaskBound, left_out_distances
 from steadytune.theory.pages.bound import numbers, write_bounds
@@ -19,7 +19,7 @@ def made(task="task", *, hidden=True, left_out=3, steps=6):
     torch.manual_seed(0)
     layers = (nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)) if hidden else (nn.Linear(3, 2, bias=False),)
     inputs, labels = torch.randn(8, 3, dtype=torch.float64), torch.arange(8) % 2
-    loss = MeanLoss(nn.Sequential(*layers).double(), [(inputs, labels)], task_criterion("classification"))
+    loss = MeanLoss(nn.Sequential(*layers).double(), [(inputs, labels)], KINDS["classification"].criterion())
     bound = full_tuning_bound(loss, learning_rate=0.2, steps=steps, points=3)
     places = np.arange(left_out)
     apart = left_out_distances(loss, bound.end, places.tolist(), learning_rate=0.2, steps=steps)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from steadytune.analysis.sentences import percent
 from steadytune.analysis.suspicion import same_outputs
+from steadytune.kinds import KINDS
 from steadytune.records import Cohort
 
 NEXT_TO_NOTHING = 0.1
@@ -66,13 +67,13 @@ def same_seed(cohort: Cohort, baseline: Cohort) -> SameSeed | None:
     if len(pairs) < 2 or mine is None or others is None or mine.shape[1] != others.shape[1]:
         return None
     ours, theirs = (mine[[place for place, _ in pairs]], others[[place for _, place in pairs]])
-    changed = _rms if cohort.kind == "regression" else _share
+    changed = _rms if KINDS[cohort.kind].has_numbers else _share
     by_seed = [changed(side[i], side[j]) for side in (ours, theirs) for i, j in combinations(range(len(pairs)), 2)]
     return SameSeed(
         recipe=float(np.mean([changed(one, other) for one, other in zip(ours, theirs, strict=True)])),
         seed=float(np.mean(by_seed)),
         pairs=len(pairs),
-        of="outputs" if cohort.kind == "regression" else "answers",
+        of="outputs" if KINDS[cohort.kind].has_numbers else "answers",
         identical=all(same_outputs(cohort, run, baseline, place) for run, place in pairs),
     )
 
@@ -107,8 +108,8 @@ def _by_seed(found: SameSeed) -> str:
 
 def _answers(cohort: Cohort) -> NDArray[Any] | None:
     """Return (K, N) classes, outputs or texts, or None where they are unknown."""
-    if cohort.kind == "regression":
-        return None if cohort.logits is None else np.asarray(cohort.logits, dtype=np.float64)[..., 0]
+    if KINDS[cohort.kind].has_numbers:
+        return None if cohort.logits is None else KINDS[cohort.kind].numbers(cohort.logits)
     if cohort.predictions is not None:
         return cohort.predictions
     return None if cohort.generations is None else np.array([list(run) for run in cohort.generations], dtype=object)

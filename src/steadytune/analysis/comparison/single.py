@@ -34,6 +34,7 @@ from steadytune.analysis.sentences import chance, counted, percent, score_range,
 from steadytune.analysis.suspicion import fingerprints, same_outputs
 from steadytune.errors import UserError
 from steadytune.external.sides import read_sides
+from steadytune.kinds import KINDS
 from steadytune.records import Cohort
 
 _SHARES = ("accuracy", "exact_match")
@@ -261,6 +262,6 @@ def _changed(one: Cohort, other: Cohort) -> NDArray[np.bool_] | None:
 
 
 def _moved(one: Cohort, other: Cohort) -> float:
-    if one.kind != "regression" or one.logits is None or other.logits is None:
+    if not KINDS[one.kind].has_numbers or one.logits is None or other.logits is None:
         return math.nan
     return float(np.sqrt(np.mean(np.square(one.logits[0].astype(np.float64) - other.logits[0]))))

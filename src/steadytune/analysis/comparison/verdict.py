@@ -36,6 +36,7 @@ from steadytune.analysis.sentences import (
     times,
 )
 from steadytune.analysis.suspicion import describe_copied_between
+from steadytune.kinds import KINDS
 from steadytune.metrics import Scale
 from steadytune.records import Cohort
 
@@ -154,7 +155,7 @@ def _without_failed(cohort: Cohort) -> str:
 
 
 def _agreement_clauses(profile: Profile) -> list[str]:
-    if profile.cohort.kind == "regression":
+    if KINDS[profile.cohort.kind].has_numbers:
         return _distance_clauses(profile)
     disagreement = profile.last("disagreement").value
     if math.isnan(disagreement):

@@ -19,7 +19,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from steadytune.errors import UserError
-from steadytune.models.criterion import Criterion, task_criterion
+from steadytune.kinds import KINDS
+from steadytune.kinds.base import Criterion
 from steadytune.models.modules import evaluating
 from steadytune.models.random_state import preserved_random_state, spread
 from steadytune.study import RunSpec
@@ -99,7 +100,7 @@ class MeanLoss:
     Args:
         model: Returns logits, or an object that has them.
         batches: All examples; batches may differ in size.
-        criterion: (logits, labels) -> mean loss of a batch, such as `training.criterion.task_criterion` gives.
+        criterion: (logits, labels) -> mean loss of a batch, such as `Kind.criterion` gives.
 
     Attributes:
         model: As given.
@@ -243,4 +244,4 @@ def run_loss(spec: RunSpec, batch_size: int = 64) -> MeanLoss:
     with preserved_random_state():
         torch.manual_seed(spread("init", spec.seeds.init))
         model = build_model(spec.model, data.task, spec.training, data.tokenizer)
-    return MeanLoss(model, list(batches(data.train, data.collate, batch_size)), task_criterion(data.task.kind))
+    return MeanLoss(model, list(batches(data.train, data.collate, batch_size)), KINDS[data.task.kind].criterion())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from steadytune.errors import UserError
+from steadytune.kinds import KINDS
 from steadytune.study import RunSpec
 from steadytune.tasks import load_task
 from steadytune.tasks.splits import split
@@ -224,7 +225,7 @@ def check_run(spec: RunSpec, left_out: int) -> None:
         raise UserError(f"this bound is that of full fine-tuning, not of setting '{spec.training.mode}'")
     if spec.stabilizers:
         raise UserError(f"the bound speaks of plain gradient descent, and recipe '{spec.recipe}' has stabilizers")
-    if task.kind != "classification":
+    if not KINDS[task.kind].shared_classes:
         raise UserError(f"the bound is measured on losses of classes, and task '{name}' is a {task.kind}")
     if len(labels) < 3 or len(np.unique(labels)) < 2:
         raise UserError(f"task '{name}' needs at least 3 training examples of at least two classes")

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from steadytune.errors import UserError
-from steadytune.models.criterion import Criterion
+from steadytune.kinds import KINDS
+from steadytune.kinds.base import Criterion
 from steadytune.models.modules import find_head
 from steadytune.models.random_state import preserved_random_state
 from steadytune.models.states import logits_of
@@ -270,7 +271,7 @@ def _checked(specs: Sequence[RunSpec]) -> RunData:
                 f"there is a batch of one example, without which {method.name} has nothing to look at: "
                 "choose another training.batch_size",
             )
-    if data.task.kind != "classification":
+    if not KINDS[data.task.kind].shared_classes:
         raise UserError(f"leave-one-out compares predicted classes, and task '{data.task.name}' is a {data.task.kind}")
     if len(labels) < 3 or len(np.unique(labels)) < 2:
         raise UserError(f"task '{data.task.name}' needs at least 3 training examples of at least two classes")

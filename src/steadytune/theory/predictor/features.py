@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from steadytune.errors import UserError
+from steadytune.kinds import KINDS
 from steadytune.seeds import Seeds
 from steadytune.study import STANDARD, RunSpec, Training
 from steadytune.tasks import load_task
@@ -62,7 +63,7 @@ def feature_quantities(
             `max_margin`.
     """
     task = load_task(spec.task)
-    if task.kind != "classification":
+    if not KINDS[task.kind].shared_classes:
         raise UserError(f"task '{task.name}' is a {task.kind}, and a margin lies between classes")
     if task.fingerprint != spec.data:
         raise UserError(f"the data of task '{task.name}' are not those of the runs")

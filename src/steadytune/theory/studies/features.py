@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
+from steadytune.kinds import KINDS
 from steadytune.study import RunSpec
 from steadytune.tasks import load_task
 from steadytune.theory.studies.dataset import DataSet, Indices
@@ -162,7 +163,7 @@ def _parts(specs: Sequence[RunSpec], sizes: Sequence[int], draws: int) -> list[_
 
 def _available(spec: RunSpec) -> int:
     task = load_task(spec.task)
-    if task.kind != "classification":
+    if not KINDS[task.kind].shared_classes:
         raise UserError(f"the theory is about classes, and task '{task.name}' is a {task.kind}")
     return spec.training.train_size or len(task.train)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from steadytune.errors import UserError
 from steadytune.files import canonical_json, read_content, sha256, write_text
+from steadytune.kinds import KINDS
 from steadytune.models.parts import find_parts
 from steadytune.models.random_state import preserved_random_state
 from steadytune.stabilizers.freeze import Freeze
@@ -208,7 +209,7 @@ def _job(specs: tuple[RunSpec, ...], examples: int, out: Path) -> _Job:
     spec, task = specs[0], load_task(specs[0].task)
     if spec.training.mode != "full":
         raise UserError(f"recipe '{spec.recipe}' is not in mode 'full', which is where a sample is left out")
-    if task.kind != "classification":
+    if not KINDS[task.kind].shared_classes:
         raise UserError(f"leave-one-out compares predicted classes, and task '{task.name}' is a {task.kind}")
     if len({one.seeds.data for one in specs}) > 1:
         raise UserError("leave-one-out is of one training set: seeds of the data cannot vary")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
+from steadytune.kinds import KINDS
 from steadytune.stabilizers.mhloss import MHLoss
 from steadytune.study import RunSpec
 from steadytune.theory.loo.head import HeadStability, leave_one_out
@@ -133,7 +134,7 @@ def task_stability(
     """
     check_recipes([spec])
     data = run_data(spec)
-    if data.task.kind != "classification":
+    if not KINDS[data.task.kind].shared_classes:
         raise UserError(f"leave-one-out compares predicted classes, and task '{data.task.name}' is a {data.task.kind}")
     labels = data.splits.train.labels
     for size in sizes:

@@ -1,15 +1,21 @@
-"""Tiny randomly initialised models of every architecture, from their configurations."""
+"""Tiny randomly initialised models of every architecture, from their configurations, and examples to train them on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 VOCABULARY = 40
 PAD, START, END = 0, 2, 3
 
-_SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+_SMALL: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 _SPECIAL = {"pad_token_id": PAD, "bos_token_id": START, "eos_token_id": END}
 _DECODER = {**_SMALL, **_SPECIAL, "num_key_value_heads": 2}
-CONFIGS = {
+CONFIGS: dict[str, dict[str, Any]] = {
     "bert": _SMALL,
     "roberta": {**_SMALL, **_SPECIAL},
     "distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32},
@@ -45,32 +51,42 @@ LORA = [f"{name}+lora" for name in ("bert", "roberta", "llama")]
 ALL = [*CONFIGS, *LORA]
 
 
-def tiny_classifier(name, seed=0, num_labels=2, dropout=True):
-    """A classifier of an architecture, or with "+lora" in PEFT's wrapper."""
+def tiny_classifier(name: str, seed: int = 0, num_labels: int = 2, dropout: bool = True) -> Any:
+    """Make a classifier of an architecture, or with "+lora" in PEFT's wrapper.
+
+    Args:
+        name: A name in `ALL`.
+        seed: Of its weights; the global random state is left as it was.
+        num_labels: Its outputs.
+        dropout: Whether it has the dropout of its architecture, or none.
+    """
     architecture, _, wrapper = name.partition("+")
-    settings = {"vocab_size": VOCABULARY, "initializer_range": 0.2, **CONFIGS[architecture]}
+    options: dict[str, Any] = {"vocab_size": VOCABULARY, "initializer_range": 0.2, **CONFIGS[architecture]}
     if architecture != "t5":
-        settings["max_position_embeddings"] = 40
+        options["max_position_embeddings"] = 40
     if not dropout:
-        rates = AutoConfig.for_model(architecture, **settings).to_dict()
-        settings |= {key: 0.0 for key, rate in rates.items() if "dropout" in key and isinstance(rate, float)}
-    config = AutoConfig.for_model(architecture, num_labels=num_labels, **settings)
+        rates = AutoConfig.for_model(architecture, **options).to_dict()
+        options |= {key: 0.0 for key, rate in rates.items() if "dropout" in key and isinstance(rate, float)}
+    config = AutoConfig.for_model(architecture, num_labels=num_labels, **options)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")
         return _with_lora(model) if wrapper else model
 
 
-def _with_lora(model):
+def _with_lora(model: Any) -> Any:
     from peft import LoraConfig, TaskType, get_peft_model
 
     return get_peft_model(model, LoraConfig(task_type=TaskType.SEQ_CLS, r=2, lora_alpha=4))
 
 
-def rows(count=16, classes=2, seed=0):
-    """Examples whose class stands first and next to last, where models read; each ends as encoder-decoders want it."""
+def rows(count: int = 16, classes: int = 2, seed: int = 0) -> list[dict[str, Any]]:
+    """Make examples whose class stands first and next to last, where models read.
+
+    Each ends as encoder-decoders want it.
+    """
     generator = torch.Generator().manual_seed(seed)
-    made = []
+    made: list[dict[str, Any]] = []
     for n in range(count):
         label = n % classes
         words = torch.randint(10, VOCABULARY, (5,), generator=generator).tolist()
@@ -78,6 +94,6 @@ def rows(count=16, classes=2, seed=0):
     return made
 
 
-def batch(examples):
-    """One batch of such rows, as a collator would make it."""
+def batch(examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    """Return one batch of such rows, as a collator would make it."""
     return {name: torch.tensor([row[name] for row in examples]) for name in examples[0]}

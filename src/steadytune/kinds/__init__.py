@@ -1,0 +1,43 @@
+"""Kinds of task: one file each, found by name. Data keep the name of their kind; code asks `KINDS[name]`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from steadytune.kinds.base import Kind
+from steadytune.registry import Registry
+
+__all__ = ["DEFAULT", "KINDS", "Kind", "find_kind"]
+
+
+def _check(name: str, kind: Any) -> str:
+    if isinstance(kind, Kind) and kind.name == name:
+        return ""
+    return f"is not an instance of Kind with name = {name!r}"
+
+
+KINDS: Registry[Kind] = Registry(
+    "kind",
+    {
+        "classification": "kinds.classification:CLASSIFICATION",
+        "regression": "kinds.regression:REGRESSION",
+        "choice": "kinds.choice:CHOICE",
+        "generation": "kinds.generation:GENERATION",
+    },
+    _check,
+)
+"""Name of a kind of task -> what is known of it."""
+
+DEFAULT = "classification"
+"""What runs are that neither say their kind nor hold what only another kind has."""
+
+_UNKNOWN = Kind()
+
+
+def find_kind(name: str | None) -> Kind:
+    """Return a kind by name, and for None one that is nothing in particular: nobody has said yet.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    return _UNKNOWN if name is None else KINDS[name]

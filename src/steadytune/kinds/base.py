@@ -1,0 +1,224 @@
+"""What a kind of task is: facts, and what only that kind knows of batches, losses, outputs and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Criterion = Callable[["Tensor", "Tensor"], "Tensor"]
+
+
+class Kind:
+    """One kind of task. A subclass sets `name` and the facts that differ, and overrides what it knows better.
+
+    To measure runs, the facts and the methods of arrays are enough. A kind that can be trained (`trained`) has the
+    methods of tensors as well. It holds no state: one instance serves everything.
+
+    Attributes:
+        name: What data, studies and files call it.
+        answers: What an answer is, which decides what can be said of two answers: classes agree or not, numbers lie
+            apart, texts are compared as texts. "" where that is unknown.
+        answer: What an answer is called, with its number: "class 3".
+        shared_classes: A class means the same in every example, so that one can be rare, or numbered otherwise.
+        candidates: An example is several inputs, each scored by one output, of which one is chosen.
+        trained: Runs of this kind can be trained here.
+        full_batch: Linear heads can be trained on it by full-batch gradient descent.
+        auto_model: The class of transformers whose last layer fits.
+        metrics: What scores runs where nobody says, the most natural first. Such a metric serves the kind, whatever
+            kinds it names itself.
+        task_metrics: What a task of one's own is scored by where nobody says, the main one first.
+        pair_measures: The only measures of predictions that make sense, by name; None for all whose arrays runs have.
+    """
+
+    name: ClassVar[str] = ""
+    answers: ClassVar[Literal["classes", "numbers", "texts", ""]] = ""
+    answer: ClassVar[str] = "class"
+    shared_classes: ClassVar[bool] = False
+    candidates: ClassVar[bool] = False
+    trained: ClassVar[bool] = False
+    full_batch: ClassVar[bool] = False
+    auto_model: ClassVar[str] = "AutoModelForSequenceClassification"
+    metrics: ClassVar[tuple[str, ...]] = ()
+    task_metrics: ClassVar[tuple[str, ...]] = ()
+    pair_measures: ClassVar[tuple[str, ...] | None] = None
+
+    def __repr__(self) -> str:
+        return f"<kind '{self.name}'>"
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether answers are classes."""
+        return self.answers == "classes"
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether answers are numbers."""
+        return self.answers == "numbers"
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether answers are texts."""
+        return self.answers == "texts"
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """Return the arrays that its runs can have, as measures call them (`measures.Outputs`)."""
+        arrays = {
+            "classes": ("predictions", "probabilities"),
+            "numbers": ("numbers",),
+            "texts": ("generations", "tokens"),
+        }
+        return arrays.get(self.answers, ())
+
+    # Arrays: what outputs are valid, and what they answer.
+
+    def check_outputs(self, name: str, outputs: NDArray[Any]) -> None:
+        """Refuse outputs of one run of another shape than (examples, outputs).
+
+        Args:
+            name: "logits" or "probabilities", as an error names them.
+            outputs: What the run said.
+
+        Raises:
+            ValueError: Naming the shape that is right.
+        """
+        if outputs.ndim != 2 or not len(outputs) or outputs.shape[1] < 2:
+            raise ValueError(f"{name} must be (examples, two or more classes), not {outputs.shape}")
+
+    def check_labels(
+        self, labels: NDArray[Any] | None, names: Sequence[str] | None, name: str, outputs: NDArray[Any]
+    ) -> None:
+        """Refuse labels (N,), or names of classes, that do not belong to outputs (N, C).
+
+        Args:
+            labels: Finite numbers, or None.
+            names: Names of the classes, or None.
+            name: "logits" or "probabilities", as an error names the outputs.
+            outputs: What a run said.
+
+        Raises:
+            ValueError: Naming the first row.
+        """
+        classes = outputs.shape[1]
+        if labels is not None:
+            wrong = np.flatnonzero((labels != np.floor(labels)) | (labels < 0) | (labels >= classes))
+            if len(wrong):
+                raise ValueError(
+                    f"labels must be 0 to {classes - 1}, the columns of {name}, "
+                    f"but row {wrong[0]} holds {labels[wrong[0]]:g}"
+                )
+        if names is not None and len(names) != classes:
+            raise ValueError(f"{len(names)} label_names but {classes} columns of {name}: one per class is needed")
+
+    def kept_labels(self, labels: Any) -> Any:
+        """Return labels, an array or a tensor, in the type in which they are compared: whole numbers."""
+        return labels.astype(np.int64) if isinstance(labels, np.ndarray) else labels.long()
+
+    def predictions(self, outputs: NDArray[Any]) -> NDArray[np.int64] | None:
+        """Return the classes (..., N) that outputs (..., N, C) choose; None for a kind without classes."""
+        return np.asarray(outputs.argmax(axis=-1), dtype=np.int64) if self.has_classes else None
+
+    def probabilities(self, logits: NDArray[Any]) -> NDArray[np.float64] | None:
+        """Return the probabilities (..., N, C) of classes; None for a kind without classes."""
+        if not self.has_classes:
+            return None
+        from scipy.special import softmax
+
+        return np.asarray(softmax(logits.astype(np.float64), axis=-1))
+
+    def numbers(self, logits: NDArray[Any]) -> NDArray[np.float64] | None:
+        """Return the numbers (..., N) that logits (..., N, 1) predict; None for a kind without numbers."""
+        return np.asarray(logits, dtype=np.float64)[..., 0] if self.has_numbers else None
+
+    # Tensors: batches, the model, the loss. These are asked where runs are trained.
+
+    def outputs(self, classes: int) -> int:
+        """Return the width of a model's last layer for a task with so many classes."""
+        return classes
+
+    def batch(self, inputs: dict[str, Tensor], labels: Sequence[Any]) -> dict[str, Tensor]:
+        """Return the batch of some examples.
+
+        Args:
+            inputs: Padded rows (rows, T), by name: one for each input of each example.
+            labels: One for each of b examples.
+
+        Returns:
+            Inputs by name, and "labels" (b,).
+        """
+        import torch
+
+        return {**inputs, "labels": torch.tensor(labels, dtype=torch.int64)}
+
+    def model(self, scorer: nn.Module) -> nn.Module:
+        """Return the model of the task, made of one that scores an input."""
+        return scorer
+
+    def criterion(self, label_smoothing: float = 0.0) -> Criterion:
+        """Return (logits (rows, outputs), labels (b,)) -> the mean loss of a batch.
+
+        Raises:
+            UserError: The kind cannot be trained, or knows no label smoothing.
+        """
+        raise UserError(f"a {self.name} cannot be trained here: it can be measured")
+
+    def check_batch_labels(self, labels: Tensor, examples: str = "training set") -> int | None:
+        """Check that a batch has one label per example, before a model or a loss sees them.
+
+        Args:
+            labels: As the batch holds them.
+            examples: Where they stand, as an error names it.
+
+        Returns:
+            The largest class; None where labels are no classes, or there are none.
+
+        Raises:
+            UserError: It has something else.
+        """
+        return None
+
+    def fits_labels(self, logits: Tensor, labels: Tensor) -> bool:
+        """Tell whether a model's outputs are of a shape that fits the labels of a batch."""
+        return True
+
+    def row_classes(self, logits: Tensor, labels: Tensor) -> Tensor | None:
+        """Return the class of each row that entered the last layer, see `Step.classes`; None without classes."""
+        return None
+
+    def count_row_classes(self, logits: Tensor) -> int:
+        """Return how many classes `row_classes` tells apart."""
+        return int(logits.shape[-1])
+
+    # Linear heads on the same features.
+
+    def head_outputs(self, labels: Tensor, features: Tensor, loss: str, asked: int | None) -> int:
+        """Return the outputs of a linear head.
+
+        Args:
+            labels: (n,).
+            features: (n, d), or (n, c, d) for candidates.
+            loss: "softmax" or "logistic".
+            asked: What the user said, or None.
+
+        Raises:
+            UserError: The labels are none of this kind.
+        """
+        raise UserError(f"a {self.name} cannot be trained here: it can be measured")
+
+    def head_losses(self, logits: Tensor, targets: Tensor, loss: str) -> Tensor:
+        """Return the loss of each example and head, (B, b, H).
+
+        Args:
+            logits: (B, rows, H, outputs); rows are candidates where examples have some.
+            targets: (B, b).
+            loss: "softmax" or "logistic".
+        """
+        raise NotImplementedError

@@ -1,0 +1,185 @@
+"""What every kind of task promises, checked on a few examples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadytune.analysis.profile import profile
+from steadytune.errors import UserError
+from steadytune.external import read_runs, record_run
+from steadytune.kinds import KINDS, Kind
+from steadytune.measures import declared
+from steadytune.records import Cohort
+
+_RUNS, _EXAMPLES, _CLASSES = 3, 24, 4
+
+
+def check_kind(kind: Kind, *, logits: NDArray[Any] | None = None, labels: NDArray[Any] | None = None) -> None:
+    """Check what every kind of task promises.
+
+    - Its facts are whole, and what it says of outputs agrees with what answers are.
+    - Runs of it make a cohort that is scored by its first metric that can be computed, and measured; files of runs say
+      that they are of it. Outputs that are not finite, of one axis, or without examples are refused.
+    - Where it is trained: batches have a label for each example, the criterion has a gradient and is the mean of what
+      linear heads are trained on, and labels that are none are refused.
+
+    Args:
+        kind: An instance; it need not be an installed package's.
+        logits: (K, N, C) outputs of two runs or more, where four classes, or one number, are not what it takes.
+        labels: (N,).
+
+    Raises:
+        AssertionError: It breaks one of these; says which.
+    """
+    _check_facts(kind)
+    known = kind.name in KINDS
+    with nullcontext() if known else KINDS.added(kind):
+        if logits is None or labels is None:
+            logits, labels = _made(kind)
+        _check_arrays(kind, logits)
+        cohort = _check_cohort(kind, logits, labels)
+        if not kind.has_texts:
+            _check_refusals(kind, logits, labels)
+            _check_files(kind, cohort)
+        if kind.trained:
+            _check_training(kind, logits[0], labels)
+
+
+def _need(kind: Kind, holds: object, what: str) -> None:
+    if not holds:
+        raise AssertionError(f"{kind!r}: {what}")
+
+
+def _check_facts(kind: Kind) -> None:
+    _need(kind, isinstance(kind, Kind), "is no instance of Kind")
+    _need(kind, kind.name.isidentifier(), f"its name {kind.name!r} is none that files and --set kind=... can have")
+    _need(
+        kind, kind.answers in ("classes", "numbers", "texts"), f"answers are {kind.answers!r}: classes, numbers, texts"
+    )
+    _need(kind, type(kind).__doc__, "has no docstring")
+    _need(kind, kind.metrics, "names no metric: nothing says what scores runs where nobody does")
+    _need(kind, not kind.trained or kind.task_metrics, "is trained, and names no task_metrics")
+
+
+def _made(kind: Kind) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return outputs (K, N, C) and labels (N,)."""
+    rng = np.random.default_rng(0)
+    if kind.has_numbers:
+        labels = rng.normal(size=_EXAMPLES)
+        return (labels + 0.3 * rng.normal(size=(_RUNS, _EXAMPLES)))[..., None], labels
+    classes = np.arange(_EXAMPLES) % _CLASSES
+    return 2 * np.eye(_CLASSES)[classes] + rng.normal(size=(_RUNS, _EXAMPLES, _CLASSES)), classes
+
+
+def _check_arrays(kind: Kind, logits: NDArray[Any]) -> None:
+    predictions, probabilities, numbers = kind.predictions(logits), kind.probabilities(logits), kind.numbers(logits)
+    for name, found, wanted in (
+        ("predictions", predictions, kind.has_classes),
+        ("probabilities", probabilities, kind.has_classes),
+        ("numbers", numbers, kind.has_numbers),
+    ):
+        _need(kind, (found is not None) == wanted, f"{name} are {type(found).__name__}, and answers are {kind.answers}")
+    for name, one in (("predictions", predictions), ("numbers", numbers)):
+        _need(kind, one is None or one.shape == logits.shape[:-1], f"{name} are not one per run and example")
+    if predictions is not None and probabilities is not None:
+        _need(kind, np.allclose(probabilities.sum(axis=-1), 1), "probabilities do not sum to 1")
+        agree = np.array_equal(probabilities.argmax(axis=-1), predictions)
+        _need(kind, agree, "the most probable classes are not the predictions")
+
+
+def _check_cohort(kind: Kind, logits: NDArray[Any], labels: NDArray[Any]) -> Cohort:
+    given: dict[str, Any] = {"logits": logits, "labels": labels}
+    if kind.has_texts:
+        words = np.array(["a red house", "two blue birds", "no rain today", "one more time"])
+        texts = words[logits.argmax(axis=-1)]
+        given = {"generations": texts.tolist(), "references": words[labels].tolist()}
+    cohort = Cohort(kind=kind.name, **given)
+    _need(kind, cohort.metric in kind.metrics, f"runs are scored by {cohort.metric!r}, which is none of its metrics")
+    _need(kind, np.isfinite(cohort.scores).all(), f"the {cohort.metric} of good runs is not a number")
+    found = profile(cohort, resamples=100)
+    measures = [one.name for one in declared("prediction") if one.applies_to(kind.name)]
+    for measure in {*measures, *(kind.pair_measures or ())}:
+        _need(kind, any(value.measure == measure for value in found.values), f"a profile has no {measure}")
+    known = [measure for measure in measures if not math.isnan(found.last(measure).value)]
+    _need(kind, known, "nothing is known of any of its measures of predictions")
+    return cohort
+
+
+def _check_refusals(kind: Kind, logits: NDArray[Any], labels: NDArray[Any]) -> None:
+    broken = logits.copy()
+    broken[1, 2] = np.nan
+    for what, outputs in (
+        ("that are not finite", broken),
+        ("of one axis", logits[..., 0]),
+        ("without examples", logits[:, :0]),
+    ):
+        make = partial(Cohort, kind=kind.name, logits=outputs, labels=labels[: outputs.shape[1]])
+        _refused(kind, f"outputs {what}", make)
+
+
+def _refused(kind: Kind, what: str, tried: Callable[[], Any]) -> None:
+    try:
+        tried()
+    except UserError:
+        return
+    raise AssertionError(f"{kind!r}: {what} are not refused")
+
+
+def _check_files(kind: Kind, cohort: Cohort) -> None:
+    assert cohort.logits is not None
+    with TemporaryDirectory() as folder:
+        files = [Path(folder) / f"run-{seed}.safetensors" for seed in cohort.seeds]
+        for file, run in zip(files, cohort.logits, strict=True):
+            record_run(file, logits=run, labels=cohort.labels, kind=kind.name)
+        read = read_runs(files)
+    _need(kind, read.kind == kind.name, f"runs that were recorded as {kind.name} are read as {read.kind}")
+    _need(
+        kind, np.array_equal(read.scores, cohort.scores), "runs that were recorded score otherwise when they are read"
+    )
+
+
+def _check_training(kind: Kind, logits: NDArray[Any], labels: NDArray[Any]) -> None:
+    import torch
+
+    n, classes = len(labels), logits.shape[1]
+    each = classes if kind.candidates else 1
+    rows = {"input_ids": torch.arange(n * each * 2).view(n * each, 2)}
+    batch = kind.batch(rows, labels.tolist())
+    targets = batch["labels"]
+    _need(kind, len(targets) == n, f"a batch of {n} examples has {len(targets)} labels")
+    _need(kind, len(batch["input_ids"]) == n, f"a batch of {n} examples has {len(batch['input_ids'])} of inputs")
+    outputs = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
+    highest = kind.check_batch_labels(targets)
+    _need(kind, highest is None or highest < classes, f"the largest of {classes} classes is {highest}")
+    _need(kind, kind.fits_labels(outputs, targets), "outputs do not fit the labels that they belong to")
+    loss = kind.criterion()(outputs, targets)
+    _need(
+        kind, loss.dim() == 0 and bool(loss.isfinite()), f"the loss of a batch is {loss}: one finite number is wanted"
+    )
+    (slope,) = torch.autograd.grad(loss, outputs)
+    _need(kind, bool(slope.isfinite().all()) and bool(slope.abs().sum() > 0), "its criterion has no gradient")
+    width = kind.outputs(classes)
+    by_row = outputs.reshape(1, n * each, 1, width)
+    losses = kind.head_losses(by_row, targets[None], "softmax")
+    _need(
+        kind, losses.shape == (1, n, 1), f"losses of heads are {tuple(losses.shape)}, not one for each example and head"
+    )
+    same = bool(torch.isclose(losses.mean(), loss.to(losses.dtype)))
+    _need(kind, same, "the criterion is not the mean of the losses of linear heads")
+    rows_of = kind.row_classes(outputs, targets)
+    if rows_of is not None:
+        _need(kind, len(rows_of) == n * each, f"{n * each} rows have {len(rows_of)} classes")
+        most = int(rows_of.max())
+        _need(kind, most < kind.count_row_classes(by_row[0, :, 0]), f"class {most} of a row is not counted")
+    wrong = targets.clone()
+    wrong[0] = -1 if kind.has_classes else math.nan
+    _refused(kind, "labels that are none", lambda: kind.check_batch_labels(wrong))

@@ -1,0 +1,368 @@
+"""What every stabilizer promises, checked on tiny models that are made here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, TrainingArguments
+
+from steadytune.stabilizers import Stabilizer
+from steadytune.testing.models import batch, rows, tiny_classifier
+from steadytune.training.stabilization import Stabilization
+from steadytune.training.trainer import StableTrainer
+
+State = dict[str, Tensor]
+
+
+def check_stabilizer(
+    method: Stabilizer,
+    *,
+    off: Stabilizer | None = None,
+    differentiable: Stabilizer | None = None,
+    by_batch: bool = False,
+    noise: bool = False,
+    needs_dropout: bool = False,
+    architecture: str = "bert",
+) -> None:
+    """Check what every method promises, in trainings of a few steps on a classification with two classes.
+
+    - Its facts are whole: a name, a docstring with source and cost, parameters that survive their spelling in a
+      recipe, and a reason where it means nothing in mode "head".
+    - It trains, changes something, and leaves a plain model that can be saved and loaded.
+    - At strength 0 not a bit changes.
+    - The same seeds give the same bits, also in a training that is resumed from a checkpoint.
+    - Small batches that accumulate make the gradient of a large one.
+    - It works under bfloat16 autocast.
+    - Its gradient is that of its loss.
+    - It keeps nothing of a training.
+
+    Args:
+        method: With parameters that are strong enough to show in a few steps.
+        off: With parameters with which it must change nothing; None where it has no strength.
+        differentiable: With parameters under which the gradient is that of the loss; None where it never is.
+        by_batch: It does something batch by batch, so that small ones that accumulate cannot equal a large one.
+        noise: It draws noise, which alone hinders that.
+        needs_dropout: It acts on dropout, and does nothing without.
+        architecture: A name in `testing.models.ALL`, for a method that others refuse; with gradients of its own in
+            every weight, so none with adapters.
+
+    Raises:
+        AssertionError: It breaks one of these; says which.
+        UserError: It refuses that architecture.
+    """
+    tried = _Tried(method, architecture, needs_dropout)
+    _check_facts(method)
+    _check_learning(tried)
+    if off is not None:
+        _check_off(tried, off)
+    _check_seeds(tried)
+    _check_resumed(tried)
+    if noise:
+        _check_noise(tried)
+    elif not by_batch:
+        _check_accumulation(tried)
+    _check_bfloat16(tried)
+    if differentiable is not None:
+        _check_gradient(_Tried(differentiable, architecture, needs_dropout))
+    kept = [name for name, value in vars(method).items() if isinstance(value, Tensor)]
+    tried.need(not kept, f"keeps tensors of a training in {', '.join(kept)}: they belong into its Run")
+
+
+def check_training(method: Stabilizer, architecture: str, *, needs_dropout: bool = False) -> None:
+    """Check on one architecture that a method trains in a few steps, changes something, and leaves a plain model.
+
+    Args:
+        method: As in `check_stabilizer`.
+        architecture: A name in `testing.models.ALL`.
+        needs_dropout: As in `check_stabilizer`.
+
+    Raises:
+        AssertionError: It does not.
+        UserError: It refuses the architecture.
+    """
+    _trained_apart(_Tried(method, architecture, needs_dropout), steps=4)
+
+
+def _trained_apart(tried: _Tried, steps: int) -> Any:
+    """Return a model that was trained with a method, which shows in its weights and not in their names."""
+    model = tried.model()
+    names = set(model.state_dict())
+    _train(model, [tried.method], steps)
+    tried.need(outputs(model).isfinite().all(), "its training ends with outputs that are not finite")
+    tried.need(set(model.state_dict()) == names, "names in the state dict differ from those of the plain model")
+    plain = _plainly_trained(tried.architecture, tried.needs_dropout, steps)
+    tried.need(not _same(state(model), plain), "training with it ends with the weights of a training without")
+    return model
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A method and the model that it is tried on."""
+
+    method: Stabilizer
+    architecture: str
+    needs_dropout: bool
+
+    def model(self, dropout: bool | None = None) -> Any:
+        return tiny_classifier(self.architecture, dropout=self.needs_dropout if dropout is None else dropout)
+
+    def need(self, holds: object, what: str) -> None:
+        if not holds:
+            raise AssertionError(f"{self.method!r} on {self.architecture}: {what}")
+
+
+def _check_facts(method: Stabilizer) -> None:
+    cls = type(method)
+    text, name = cls.__doc__ or "", getattr(cls, "name", "")
+    wrong = [
+        (not name, "has no name"),
+        ("Source:" not in text, "its docstring names no 'Source:'"),
+        ("Cost" not in text, "its docstring says nothing of the 'Cost' of a step"),
+        (
+            "head" not in cls.modes and cls.wrong_mode == Stabilizer.wrong_mode,
+            "wrong_mode does not say why it means nothing in mode 'head'",
+        ),
+        (
+            bool(cls.kinds) and cls.wrong_kind == Stabilizer.wrong_kind,
+            "wrong_kind does not say why it serves some kinds of task alone",
+        ),
+        (cls.model_validate(method.entry()[name]) != method, "its parameters, read again from a recipe, are others"),
+    ]
+    for is_so, what in wrong:
+        if is_so:
+            raise AssertionError(f"{method!r}: {what}")
+
+
+def _check_learning(tried: _Tried) -> None:
+    before = _task_loss(tried.model())
+    model = _trained_apart(tried, steps=12)
+    tried.need(_task_loss(model) < 0.9 * before, "the model does not learn what two words of each example tell")
+    with TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        loaded = _loaded(tried.architecture, folder)
+    tried.need(torch.equal(outputs(loaded), outputs(model)), "the saved model, loaded again, gives other outputs")
+
+
+def _check_off(tried: _Tried, off: Stabilizer) -> None:
+    model = _train(tried.model(dropout=True), [off], steps=6)
+    same = _same(state(model), _plainly_trained(tried.architecture, True, 6))
+    tried.need(same, f"{off!r} changes bits: at strength 0 its hooks return at once, a penalty None and not 0")
+
+
+def _check_seeds(tried: _Tried) -> None:
+    first, second = (state(_train(tried.model(dropout=True), [tried.method], steps=6)) for _ in range(2))
+    tried.need(_same(first, second), "two trainings with the same seeds end with other bits")
+
+
+def _check_resumed(tried: _Tried) -> None:
+    with TemporaryDirectory() as folder:
+        whole = script(tried.model(dropout=True), [tried.method], folder, save_strategy="steps", save_steps=4)
+        whole.train()
+        resumed = script(tried.model(dropout=True), [tried.method], folder)
+        resumed.train(resume_from_checkpoint=str(Path(folder) / "checkpoint-4"))
+    steps = whole.state.global_step, resumed.state.global_step
+    tried.need(steps == (8, 8), f"8 steps are to be taken, and {steps[0]} and, resumed, {steps[1]} were")
+    same = _same(state(resumed.model), state(whole.model))
+    tried.need(same, "a training that is resumed ends with other bits: tensors that it keeps belong into run.state")
+
+
+def _check_accumulation(tried: _Tried) -> None:
+    # Plain gradient descent without a global clip: Adam and a clip would hide a gradient of the wrong size.
+    replaced = tried.method.arguments()
+    optimizer = {} if "optim" in replaced or tried.method.has("optimizer") else {"optim": "sgd", "learning_rate": 0.05}
+    trained: list[Tensor] = []
+    for size, accumulation in ((8, 1), (2, 4)):
+        arguments = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulation, **optimizer}
+        with TemporaryDirectory() as folder:
+            trainer = script(
+                tried.model(dropout=False), [tried.method], folder, max_grad_norm=0.0, num_train_epochs=2, **arguments
+            )
+            trainer.train()
+        trained.append(outputs(trainer.model))
+    moved = not torch.allclose(trained[0], outputs(tried.model(dropout=False)), atol=1e-2)
+    tried.need(moved, "gradient descent hardly moves the model")
+    same = torch.allclose(trained[0], trained[1], atol=1e-4)
+    tried.need(same, "four batches of two that accumulate do not train as one of eight does: say by_batch or noise")
+
+
+def _check_noise(tried: _Tried) -> None:
+    model, examples = tried.model(dropout=False).double().train(), rows(8)
+    kit = Stabilization(model, [tried.method], seed=1)
+    move_a_little(model.parameters())
+
+    def gradient(stabilization: Stabilization, size: int) -> Tensor:
+        model.zero_grad()
+        for n in range(0, 8, size):
+            stabilization.backward(model, batch(examples[n : n + size]), share=size / 8)
+        return torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
+
+    with _same_noise_in_every_row():
+        large, small = gradient(kit, 8), gradient(kit, 2)
+        kit.finish()
+        plain = gradient(Stabilization(model, []), 8)
+    same = torch.allclose(large, small, atol=1e-9)
+    tried.need(same, "with the same noise in every row four batches of two have another gradient than one of eight")
+    tried.need((large - plain).norm() > 1e-3 * plain.norm(), "its noise hardly changes the gradient")
+
+
+@contextmanager
+def _same_noise_in_every_row() -> Iterator[None]:
+    def draw(tensor: Tensor, *given: Any, **named: Any) -> Tensor:
+        return tensor.copy_(torch.arange(tensor[0].numel()).cos().view_as(tensor[0]))
+
+    with ExitStack() as stack:
+        for name in ("normal_", "uniform_", "bernoulli_"):
+            stack.enter_context(patch.object(Tensor, name, draw))
+        yield
+
+
+def _check_bfloat16(tried: _Tried) -> None:
+    model = tried.model()
+    before, start = _task_loss(model), state(model)
+    with TemporaryDirectory() as folder:
+        script(model, [tried.method], folder, bf16=True).train()
+    tried.need(_task_loss(model) < 0.9 * before, "under bfloat16 autocast the model does not learn")
+    single = all(weight.dtype == torch.float32 for weight in model.parameters())
+    tried.need(single, "under bfloat16 autocast weights are no longer float32")
+    plain = _plainly_trained_in_bfloat16(tried.architecture, tried.needs_dropout)
+    shows = _distance(state(model), plain) > 1e-2 * _distance(plain, start)
+    tried.need(shows, "under bfloat16 autocast it hardly changes anything: it is lost in rounding, or set too weak")
+
+
+def _check_gradient(tried: _Tried) -> None:
+    model = tried.model().double()
+    kit = Stabilization(model, [tried.method], seed=1)
+    run = next(iter(kit.runs.values()))
+    model.train()
+    inputs = batch(rows(6))
+    weights = [weight for level in run.parts.levels[-2:] for weight in level]
+    move_a_little(weights)
+    directions = [torch.randn_like(weight) for weight in weights]
+
+    def loss() -> Tensor:
+        torch.manual_seed(3)
+        return kit.loss(model, inputs)[0]
+
+    @torch.no_grad()
+    def loss_at(shift: float) -> float:
+        for weight, start, direction in zip(weights, starts, directions, strict=True):
+            weight.copy_(start + shift * direction)
+        return loss().item()
+
+    gradients = torch.autograd.grad(loss(), weights, allow_unused=True)
+    starts = [weight.detach().clone() for weight in weights]
+    slope = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True) if g is not None)
+    measured = (loss_at(1e-6) - loss_at(-1e-6)) / 2e-6
+    same = abs(slope - measured) <= 1e-5 * abs(measured)
+    tried.need(same, f"the slope of its loss is {measured:.6g} by a finite difference and {slope:.6g} by its gradient")
+
+
+def _train(model: Any, methods: Sequence[Stabilizer], steps: int) -> Any:
+    """Train on 16 rows in a plain loop."""
+    torch.manual_seed(5)
+    data = [batch(rows(16)[:8]), batch(rows(16)[8:])]
+    kit = Stabilization(model, methods, seed=1)
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = kit.prepare_optimizer(torch.optim.AdamW(weights, lr=1e-2))
+    kit.begin(lambda: data, steps)
+    model.train()
+    for step in range(steps):
+        kit.backward(model, data[step % 2])
+        kit.before_step(max_norm=1.0)
+        optimizer.step()
+        kit.after_step(optimizer)
+        optimizer.zero_grad()
+    kit.finish()
+    return model
+
+
+def script(model: Any, methods: Sequence[Stabilizer], folder: str | Path, **changes: Any) -> StableTrainer:
+    """Return a training on 16 rows as somebody's own script would run it.
+
+    Args:
+        model: What to train.
+        methods: With which stabilizers.
+        folder: Where checkpoints are written.
+        changes: `TrainingArguments` that differ.
+    """
+    arguments = {
+        "output_dir": str(folder),
+        "num_train_epochs": 4,
+        "per_device_train_batch_size": 8,
+        "learning_rate": 5e-3,
+        "report_to": "none",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "log_level": "error",
+        "dataloader_pin_memory": False,
+        "use_cpu": True,
+        **changes,
+    }
+    return StableTrainer(model=model, args=TrainingArguments(**arguments), train_dataset=rows(16), stabilizers=methods)
+
+
+@lru_cache
+def _plainly_trained(architecture: str, dropout: bool, steps: int) -> State:
+    """Return the weights after the same training without stabilizers."""
+    return state(_train(tiny_classifier(architecture, dropout=dropout), [], steps))
+
+
+@lru_cache
+def _plainly_trained_in_bfloat16(architecture: str, dropout: bool) -> State:
+    with TemporaryDirectory() as folder:
+        trainer = script(tiny_classifier(architecture, dropout=dropout), [], folder, bf16=True)
+        trainer.train()
+    return state(trainer.model)
+
+
+def _loaded(architecture: str, folder: str) -> Any:
+    if "lora" not in architecture:
+        # transformers saves no num_labels of 2, and then reads BART's default of 3.
+        return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2, attn_implementation="eager")
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(tiny_classifier(architecture.partition("+")[0]), folder)
+
+
+@torch.no_grad()
+def outputs(model: Any) -> Tensor:
+    """Return a model's logits of the 16 rows, in evaluation mode."""
+    inputs = batch(rows(16))
+    del inputs["labels"]
+    logits: Tensor = model.eval()(**inputs).logits
+    return logits
+
+
+def _task_loss(model: Any) -> float:
+    return nn.functional.cross_entropy(outputs(model), batch(rows(16))["labels"]).item()
+
+
+def state(model: Any) -> State:
+    """Return a copy of a model's weights."""
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+@torch.no_grad()
+def move_a_little(weights: Any) -> None:
+    """Move weights away from the start, where the pull towards it has no slope."""
+    torch.manual_seed(0)
+    for weight in weights:
+        weight.add_(torch.randn_like(weight), alpha=0.01)
+
+
+def _distance(first: State, second: State) -> float:
+    return math.sqrt(sum(float((first[name].float() - second[name].float()).square().sum()) for name in first))
+
+
+def _same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
