@@ -20,7 +20,7 @@ def train_as_the_real_one_does(specs, cache, progress):
     try:
         return train(specs, cache, progress)
     except Exception as error:
-        return [(made_record(spec, status="failed", reason=repr(error)), {}) for spec in specs]
+        return [(made_record(spec, status="crashed", reason=repr(error)), {}) for spec in specs]
 
 
 stand_in = types.ModuleType("steadytune.training.run")

@@ -90,7 +90,7 @@ def test_a_worker_that_is_killed_costs_a_run_a_second_try_and_a_third_is_not_mad
     heard = Killer({once: 1, twice: 2})
     work_in_processes(store, specs, 1, heard)
     fates = {record.spec.id: record.status for record in store.records()}
-    assert fates == {spec.id: "failed" if spec.id == twice else "done" for spec in specs}
+    assert fates == {spec.id: "crashed" if spec.id == twice else "done" for spec in specs}
     reason = store.record(twice).reason
     assert reason == "the training process died 2 times, last by SIGKILL: out of memory?"
     assert heard.of("started").count(once) == heard.of("started").count(twice) == 2

@@ -121,7 +121,7 @@ class RunStore(Shown):
         lines = [f"RunStore {self.path}: {len(records)} runs"]
         for name, members in groups.items():
             counts = Counter(record.status for record in members)
-            at_chance = sum(record.status == "done" and record.failed for record in members)
+            at_chance = sum(record.at_chance for record in members)
             said = ", ".join(f"{count} {status}" for status, count in counts.items())
             lines.append(f"  {name}: {said}" + (f", {at_chance} no better than one answer" if at_chance else ""))
         return "\n".join([*lines, *(f"  left out: {what}" for what in self.skipped)])
@@ -181,7 +181,7 @@ class RunStore(Shown):
 
     @property
     def retry(self) -> str:
-        """The command that also trains again what failed, diverged or is damaged."""
+        """The command that also trains again what crashed, diverged or is damaged."""
         return f"{self.resume} --retry-failed"
 
     @contextmanager
@@ -209,7 +209,7 @@ class RunStore(Shown):
             lock.release()
 
     def forget_failed(self, run_ids: Iterable[str]) -> None:
-        """Take out those of these runs that failed, diverged or are damaged, so that they are missing again.
+        """Take out those of these runs that crashed, diverged or are damaged, so that they are missing again.
 
         A run that is whole, but was written by another version, stays.
         """

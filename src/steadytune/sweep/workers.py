@@ -148,7 +148,7 @@ class _Crew:
                 reason = f"the training process died {_ATTEMPTS} times, last by {how}{guess}"
                 with self.store.claim(spec.id) as mine:
                     if mine:
-                        lost = RunRecord(spec=spec, status="failed", reason=reason, versions=versions())
+                        lost = RunRecord(spec=spec, status="crashed", reason=reason, versions=versions())
                         self._tell(self.store.write(lost, {}))
         self.start()
 
