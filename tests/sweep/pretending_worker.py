@@ -27,7 +27,7 @@ stand_in = types.ModuleType("steadytune.training.run")
 stand_in.train = train_as_the_real_one_does  # type: ignore[attr-defined]
 sys.modules["steadytune.training.run"] = stand_in
 
-from steadytune.sweep import worker  # noqa: E402
+from steadytune.sweep.executors import worker  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(worker.main())

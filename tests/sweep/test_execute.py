@@ -213,14 +213,14 @@ def test_a_run_that_another_process_holds_is_waited_for_and_told(study, tmp_path
     store = run(given, tmp_path / "whole")
     other = run(study(seeds=1), tmp_path / "out")
     held = store.records()[1]
-    monkeypatch.setattr("steadytune.sweep.execute._POLL_SECONDS", 0.01)
+    monkeypatch.setattr("steadytune.sweep.executors.local._POLL_SECONDS", 0.01)
     polls = iter(range(3))
 
     def finish_elsewhere(seconds):
         if next(polls) == 2:
             other.write(held, store.arrays(held))
 
-    monkeypatch.setattr("steadytune.sweep.execute.time.sleep", finish_elsewhere)
+    monkeypatch.setattr("steadytune.sweep.executors.local.time.sleep", finish_elsewhere)
     heard = Heard()
     with other.claim(held.spec.id) as mine:
         assert mine
