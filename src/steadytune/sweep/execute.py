@@ -9,7 +9,7 @@ from typing import Any
 from steadytune.errors import UserError
 from steadytune.records import RunStore
 from steadytune.study import Study
-from steadytune.sweep.executors import EXECUTORS, Executor, find_executor
+from steadytune.sweep.executors import Executor, check_executor, find_executor
 from steadytune.sweep.listener import Listener
 from steadytune.sweep.plan import jobs, plan, prepare_store
 
@@ -42,8 +42,7 @@ def run(
     Raises:
         UserError: The input is at fault, or the machine: the disk is full, say. Finished runs are kept.
     """
-    if isinstance(executor, str):
-        EXECUTORS[executor]  # a misspelt name is said before anything is read
+    check_executor(executor)
     from steadytune.training.versions import versions
 
     study = _study(study)

@@ -24,19 +24,28 @@ EXECUTORS: Registry[type[Executor]] = Registry(
 """Name of an executor -> its class."""
 
 
+def check_executor(given: Any) -> None:
+    """Say that something names no executor and is none, before anything is read or trained.
+
+    Raises:
+        UserError: It does not.
+    """
+    if isinstance(given, str):
+        EXECUTORS[given]
+    elif not (given is None or isinstance(given, Executor)):
+        raise UserError(f"executor is a name, such as 'processes', or an Executor, not {type(given).__name__}")
+
+
 def find_executor(given: str | Executor | None, workers: int) -> Executor:
     """Return the executor of a name, one that was made already, or by default that for so many workers.
 
     Raises:
         UserError: There is none of this name, or it is none.
     """
+    check_executor(given)
     if isinstance(given, Executor):
         return given
-    if given is None:
-        given = "processes" if workers > 1 else "local"
-    if not isinstance(given, str):
-        raise UserError(f"executor is a name, such as 'processes', or an Executor, not {type(given).__name__}")
-    return EXECUTORS[given](workers)
+    return EXECUTORS[given or ("processes" if workers > 1 else "local")](workers)
 
 
-__all__ = ["EXECUTORS", "Executor", "find_executor"]
+__all__ = ["EXECUTORS", "Executor", "check_executor", "find_executor"]

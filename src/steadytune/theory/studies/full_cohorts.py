@@ -19,7 +19,7 @@ from steadytune.models.random_state import preserved_random_state
 from steadytune.records import RunStore
 from steadytune.stabilizers.freeze import Freeze
 from steadytune.study import RunSpec, Study
-from steadytune.sweep.executors import Executor, find_executor
+from steadytune.sweep.executors import Executor, check_executor, find_executor
 from steadytune.sweep.listener import Listener
 from steadytune.sweep.plan import plan, prepare_store
 from steadytune.tasks import load_task
@@ -241,6 +241,7 @@ def train_cohorts(
         UserError: A method lacks something in the model that can be looked for before the training, the folder holds
             another study, or the disk is full.
     """
+    check_executor(executor)
     if (out / "cohorts").is_dir():
         raise UserError(f"{out} was written by an older version, which kept cohorts and no runs: choose another --out")
     store = RunStore.create(out / TRAININGS, study, versions())
