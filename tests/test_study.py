@@ -465,3 +465,10 @@ def test_what_no_study_can_be_is_refused_before_anything_is_built(content, said)
         Study.parse({"model": "m", "task": "t", **content})
     assert said in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+def test_a_run_without_an_example_is_another_run_each():
+    whole = spec()
+    ids = {whole.model_copy(update={"left_out": example}).id for example in (None, 0, 1)}
+    assert len(ids) == 3
+    assert whole.model_copy(update={"left_out": None}).id == whole.id
