@@ -68,7 +68,7 @@ def stand_in_for_training() -> None:
     from made_runs import made_record
 
     def train(specs, cache, progress):
-        return [(made_record(spec, status="failed", reason="not trained", score=None), {}) for spec in specs]
+        return [(made_record(spec, status="crashed", reason="not trained", score=None), {}) for spec in specs]
 
     for name, attribute, value in (("run", "train", train), ("fitting", "check_methods", lambda specs: None)):
         module = types.ModuleType(f"steadytune.training.{name}")

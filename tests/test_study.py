@@ -257,6 +257,7 @@ def test_the_id_of_a_run_depends_on_everything_that_determines_it():
 def test_runs_that_were_made_before_a_field_was_added_or_renamed_keep_their_ids():
     content = spec().model_dump(mode="json", exclude={"model", "task"})
     assert content["training"].pop("split") == "random"
+    assert content.pop("left_out") is None
     content["training"]["setting"] = content["training"].pop("mode")
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     assert spec().id == hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -464,3 +465,10 @@ def test_what_no_study_can_be_is_refused_before_anything_is_built(content, said)
         Study.parse({"model": "m", "task": "t", **content})
     assert said in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+def test_a_run_without_an_example_is_another_run_each():
+    whole = spec()
+    ids = {whole.model_copy(update={"left_out": example}).id for example in (None, 0, 1)}
+    assert len(ids) == 3
+    assert whole.model_copy(update={"left_out": None}).id == whole.id

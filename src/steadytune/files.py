@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
@@ -38,6 +39,24 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 class CorruptFile(Exception):
     """A file whose content is not what was written."""
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Hold a file as a claim of this process; yields False if another process holds it.
+
+    The operating system drops the claim when the process dies, however it dies.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 @contextmanager

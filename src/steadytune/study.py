@@ -211,6 +211,10 @@ class RunSpec(Config):
 
     `data` and `weights` are SHA-256 fingerprints of the task's content and of the model's files. The run's id covers
     them instead of the names, so a moved folder is the same run and a changed one is not.
+
+    Attributes:
+        left_out: Index of an example of the training set, as it is cut, that the training leaves out; None for none. A
+            run that leaves one out is part of no cohort: see `RunStore.records`.
     """
 
     model: str
@@ -221,6 +225,7 @@ class RunSpec(Config):
     training: Training
     stabilizers: StabilizerList
     seeds: Seeds
+    left_out: Annotated[int, Field(ge=0)] | None = None
 
     @property
     def id(self) -> str:
@@ -228,6 +233,8 @@ class RunSpec(Config):
         content = self.model_dump(mode="json", exclude={"model", "task"})
         training = content["training"]
         # Runs keep the ids that they had before a field was added, as long as it stands at its default, or renamed.
+        if content["left_out"] is None:
+            del content["left_out"]
         for name in _ADDED & training.keys():
             if training[name] == Training.model_fields[name].default:
                 del training[name]

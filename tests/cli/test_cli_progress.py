@@ -21,10 +21,22 @@ def clock(monkeypatch):
     return set_to
 
 
+class Records(dict):
+    """Stands in for a store: what is told of was recorded before."""
+
+    def record(self, run_id):
+        return self[run_id]
+
+
+def told(listener, event, spec, **fields):
+    listener.store[spec.id] = made_record(spec, **fields)
+    getattr(listener, event)(spec.id)
+
+
 def listen(specs, terminal=False):
     stream = io.StringIO()
     listener = ConsoleListener(Console(file=stream, force_terminal=terminal, width=60, color_system=None))
-    listener.began(specs, len(specs))
+    listener.began(Records(), specs, len(specs))
     return listener, stream
 
 
@@ -34,11 +46,11 @@ def test_every_run_has_a_line_with_its_outcome_and_what_is_left(clock):
         stream = listener.console.file
         clock(30)
         listener.started(specs[0].id)
-        listener.finished(made_record(specs[0], score=0.754, timings={"total": 29.6}))
+        told(listener, "finished", specs[0], score=0.754, timings={"total": 29.6})
         clock(600)
-        listener.finished(made_record(specs[1], score=0.5))
-        listener.finished(made_record(specs[2], status="diverged", score=None, reason="the loss [was] not finite"))
-        listener.elsewhere(made_record(specs[3]))
+        told(listener, "finished", specs[1], score=0.5)
+        told(listener, "finished", specs[2], status="diverged", score=None, reason="the loss [was] not finite")
+        told(listener, "elsewhere", specs[3])
     assert stream.getvalue().strip().splitlines() == [
         "4 runs to train",
         "[1/4] standard, seed 0: accuracy 75.4, 30 s; about 2 min left",
@@ -53,14 +65,14 @@ def test_what_is_left_is_told_by_how_far_the_runs_have_come(clock):
     listener, stream = listen(specs)
     listener.advanced(specs[1].id, 0.5)
     clock(15)
-    listener.finished(made_record(specs[0]))
+    told(listener, "finished", specs[0])
     assert stream.getvalue().endswith("; about 5 s left\n")
 
 
 def test_runs_of_several_tasks_are_told_apart():
     specs = made_specs(made_study(task=["one", "two"], seeds=1))
     listener, stream = listen(specs)
-    listener.finished(made_record(specs[1]))
+    told(listener, "finished", specs[1])
     assert "[1/2] two, standard, seed 0: " in stream.getvalue()
 
 
@@ -68,7 +80,7 @@ def test_runs_that_are_there_are_counted():
     specs = made_specs(made_study(seeds=3))
     stream = io.StringIO()
     listener = ConsoleListener(Console(file=stream))
-    listener.began(specs, 1)
+    listener.began(Records(), specs, 1)
     assert stream.getvalue() == "1 run to train, 2 already there\n"
 
 
@@ -83,9 +95,9 @@ def test_a_terminal_shows_a_bar_per_run_and_one_for_all_and_takes_them_away():
         assert "all runs" in shown
         assert "[/b] odd [bold], seed 0" in shown
         assert "50%" in shown
-        listener.finished(made_record(specs[0]))
+        told(listener, "finished", specs[0])
         listener.started(specs[1].id)
-        listener.finished(made_record(specs[1]))
+        told(listener, "finished", specs[1])
         assert len(listener.progress.tasks) == 1
     assert re.search(r"\[2/2\] \[/b\] odd \[bold\], seed 1: accuracy 75\.0, 2 s", stream.getvalue())
 

@@ -68,7 +68,7 @@ def test_names_in_errors_do_not_reach_the_terminal_as_they_are(tmp_path):
 
 def test_hints_are_quoted_for_the_shell_and_name_the_way_to_try_again(tmp_path):
     store = made_store(tmp_path / "it's $(HOME) out", made_study(seeds=3))
-    for record, status in zip(store.records(), ("failed", None, None), strict=True):
+    for record, status in zip(store.records(), ("crashed", None, None), strict=True):
         if status:
             shutil.rmtree(store.path / "runs" / record.spec.id)
             store.write(record.model_copy(update={"status": status, "score": None, "reason": "FileExistsError"}), {})

@@ -153,7 +153,7 @@ def test_runs_that_diverged_and_crashed_are_told_apart_with_their_reasons(specs)
     lost = {"score": None, "scores": {}, "majority_score": None, "curves": {}}
     records = [
         made_record(specs[0], status="diverged", reason="the training loss was not finite at step 7 of 9", **lost),
-        made_record(specs[1], status="failed", reason="MemoryError", **lost),
+        made_record(specs[1], status="crashed", reason="MemoryError", **lost),
         made_record(specs[2]),
     ]
 

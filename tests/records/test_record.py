@@ -40,7 +40,7 @@ def test_the_json_names_the_run_and_everything_that_determined_it(record):
     [
         (("score",), 0.99),
         (("scores", "accuracy"), 0.99),
-        (("status",), "failed"),
+        (("status",), "crashed"),
         (("spec", "seeds", "init"), 7),
         (("curves", "loss"), [0.1, 0.1]),
         (("checksums", "a"), "c"),
@@ -107,3 +107,17 @@ def test_a_number_that_is_not_one_cannot_be_recorded(record):
 def test_the_seconds_of_a_run_are_its_total(record):
     assert record.seconds == 2.0
     assert record.model_copy(update={"timings": {}}).seconds == 0.0
+
+
+def test_what_older_versions_called_failed_is_read_as_crashed(record):
+    lost = record.model_copy(update={"status": "crashed", "score": None})
+    content = json.loads(lost.to_json())
+    assert RunRecord.from_json(written({**content, "status": "failed"})) == lost
+
+
+def test_a_run_at_chance_finished_and_is_no_better_than_one_answer(record):
+    assert not record.at_chance
+    assert record.model_copy(update={"score": 0.5}).at_chance
+    crashed = record.model_copy(update={"status": "crashed", "score": None})
+    assert crashed.failed
+    assert not crashed.at_chance

@@ -113,10 +113,10 @@ def test_runs_that_were_lost_are_named_in_their_cohort_and_not_counted(tmp_path)
     study = made_study(seeds=3)
     store = made_store(tmp_path / "out", made_study(seeds=2))
     RunStore.create(store.path, study, VERSIONS)
-    store.write(made_record(made_specs(study)[2], status="failed", reason="MemoryError", score=None), {})
+    store.write(made_record(made_specs(study)[2], status="crashed", reason="MemoryError", score=None), {})
     cohort = store.cohort("standard")
     assert len(cohort) == 2
-    assert [(lost.seed, lost.status, lost.reason) for lost in cohort.lost] == [("2", "failed", "MemoryError")]
+    assert [(lost.seed, lost.status, lost.reason) for lost in cohort.lost] == [("2", "crashed", "MemoryError")]
 
 
 def test_a_cohort_of_lost_runs_alone_is_empty(tmp_path):
@@ -286,7 +286,7 @@ def test_what_failed_or_is_damaged_is_forgotten_to_be_trained_again_and_nothing_
     study = made_study(seeds=5)
     store = made_store(tmp_path / "out", study)
     specs = made_specs(study)
-    for spec, status in zip(specs[:2], ("failed", "diverged"), strict=True):
+    for spec, status in zip(specs[:2], ("crashed", "diverged"), strict=True):
         shutil.rmtree(store.path / "runs" / spec.id)
         store.write(made_record(spec, status=status, reason="FileExistsError", score=None), {})
     flip_bit(store.path / "runs" / specs[2].id)
@@ -305,7 +305,7 @@ def test_runs_that_another_process_trains_are_not_forgotten(tmp_path):
     store = RunStore.create(tmp_path / "out", study, VERSIONS)
     (spec,) = made_specs(study)
     with store.claim(spec.id):
-        store.write(made_record(spec, status="failed", score=None), {})
+        store.write(made_record(spec, status="crashed", score=None), {})
         store.forget_failed([spec.id])
     assert spec.id in store
 

@@ -20,14 +20,14 @@ def train_as_the_real_one_does(specs, cache, progress):
     try:
         return train(specs, cache, progress)
     except Exception as error:
-        return [(made_record(spec, status="failed", reason=repr(error)), {}) for spec in specs]
+        return [(made_record(spec, status="crashed", reason=repr(error)), {}) for spec in specs]
 
 
 stand_in = types.ModuleType("steadytune.training.run")
 stand_in.train = train_as_the_real_one_does  # type: ignore[attr-defined]
 sys.modules["steadytune.training.run"] = stand_in
 
-from steadytune.sweep import worker  # noqa: E402
+from steadytune.sweep.executors import worker  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(worker.main())

@@ -29,7 +29,7 @@ class Heard(Listener):
         self.ends = 0
         self.shares = []
 
-    def began(self, specs, missing):
+    def began(self, store, specs, missing):
         self.total = len(specs), missing
 
     def started(self, run_id):
@@ -38,11 +38,11 @@ class Heard(Listener):
     def advanced(self, run_id, share):
         self.shares.append(share)
 
-    def finished(self, record):
-        self.events.append(("finished", record.spec.id))
+    def finished(self, run_id):
+        self.events.append(("finished", run_id))
 
-    def elsewhere(self, record):
-        self.events.append(("elsewhere", record.spec.id))
+    def elsewhere(self, run_id):
+        self.events.append(("elsewhere", run_id))
 
     def ended(self):
         self.ends += 1

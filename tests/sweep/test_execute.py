@@ -105,7 +105,7 @@ def test_a_run_that_raises_is_recorded_with_its_reason_and_the_sweep_goes_on(
     store = run(study(seeds=3), tmp_path / "out", listener=heard)
     assert [(record.status, record.reason) for record in store.records()] == [
         ("done", None),
-        ("failed", reason),
+        ("crashed", reason),
         ("done", None),
     ]
     assert len(heard.of("finished")) == 3
@@ -148,7 +148,7 @@ def test_a_file_in_the_place_of_the_cache_stops_the_sweep_until_it_is_gone(study
 def test_a_method_that_calls_sys_exit_is_the_fate_of_its_run(study, tmp_path, monkeypatch):
     monkeypatch.setattr(training_run, "train_full", lambda *arguments: sys.exit(0))
     (record,) = run(study(seeds=1), tmp_path / "out").records()
-    assert (record.status, record.reason) == ("failed", "SystemExit: 0")
+    assert (record.status, record.reason) == ("crashed", "SystemExit: 0")
 
 
 @pytest.mark.parametrize("setting", ["full", "head"])
@@ -213,14 +213,14 @@ def test_a_run_that_another_process_holds_is_waited_for_and_told(study, tmp_path
     store = run(given, tmp_path / "whole")
     other = run(study(seeds=1), tmp_path / "out")
     held = store.records()[1]
-    monkeypatch.setattr("steadytune.sweep.execute._POLL_SECONDS", 0.01)
+    monkeypatch.setattr("steadytune.sweep.executors.local._POLL_SECONDS", 0.01)
     polls = iter(range(3))
 
     def finish_elsewhere(seconds):
         if next(polls) == 2:
             other.write(held, store.arrays(held))
 
-    monkeypatch.setattr("steadytune.sweep.execute.time.sleep", finish_elsewhere)
+    monkeypatch.setattr("steadytune.sweep.executors.local.time.sleep", finish_elsewhere)
     heard = Heard()
     with other.claim(held.spec.id) as mine:
         assert mine

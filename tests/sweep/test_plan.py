@@ -104,7 +104,7 @@ def test_the_heads_of_a_cohort_are_one_job_and_every_full_run_is_its_own(places)
     specs = plan(
         study(places, seeds=3, recipes={"full": {}, "head": head, "many": {**head, "stabilizers": ["mhloss"]}})
     )
-    found = [[(spec.recipe, spec.seeds.init) for spec in job] for job in jobs(specs)]
+    found = [[(spec.recipe, spec.seeds.init) for spec in job.specs] for job in jobs(specs)]
     assert sorted(found) == [
         [("full", 0)],
         [("full", 1)],
@@ -117,7 +117,7 @@ def test_the_heads_of_a_cohort_are_one_job_and_every_full_run_is_its_own(places)
 def test_heads_on_another_training_subset_are_another_job(places):
     grid = {"vary": ["init", "data"], "values": 2}
     specs = plan(study(places, seeds=grid, training={"mode": "head", "train_size": 30}))
-    found = [sorted(spec.seeds.label for spec in job) for job in jobs(specs)]
+    found = [sorted(spec.seeds.label for spec in job.specs) for job in jobs(specs)]
     assert sorted(found) == [["0", "1/0/0"], ["0/0/0/1", "1/0/0/1"]]
 
 

@@ -64,7 +64,7 @@ def _line(record: RunRecord, named: bool) -> tuple[str, ...]:
     if record.status != "done":
         mark = f"FAILED {record.reason or ''}".rstrip()
     else:
-        mark = "FAILED no better than one answer" if record.failed else ""
+        mark = "FAILED no better than one answer" if record.at_chance else ""
     return record.spec.id, recipe, record.spec.seeds.label, record.status, score, f"{record.seconds:.1f}", mark
 
 

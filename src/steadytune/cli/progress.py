@@ -17,12 +17,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from steadytune.records import RunRecord
+from steadytune.records import RunStore
 from steadytune.study import RunSpec
 from steadytune.sweep.listener import Listener
 
 
-def _bars(console: Console) -> Progress:
+def bars(console: Console) -> Progress:
+    """Return bars with a share and an estimate, which a terminal alone shows."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -44,7 +45,7 @@ def bar(console: Console, what: str) -> Iterator[Callable[[float], None]]:
         console: Where to show it.
         what: What is being done.
     """
-    with _bars(console) as progress:
+    with bars(console) as progress:
         task = progress.add_task(what, total=1.0)
         yield lambda share: progress.update(task, completed=share)
 
@@ -58,13 +59,14 @@ class ConsoleListener(Listener):
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.progress = _bars(console)
+        self.progress = bars(console)
         self.bars: dict[str, TaskID] = {}
         self.shares: dict[str, float] = {}
         self.done = 0
 
-    def began(self, specs: list[RunSpec], missing: int) -> None:
+    def began(self, store: RunStore, specs: list[RunSpec], missing: int) -> None:
         """Show what will be done."""
+        self.store = store
         self.names = {spec.id: f"{spec.recipe}, seed {spec.seeds.label}" for spec in specs}
         if len({spec.cohort[:2] for spec in specs}) > 1:
             self.names = {spec.id: f"{spec.task.name}, {self.names[spec.id]}" for spec in specs}
@@ -88,16 +90,16 @@ class ConsoleListener(Listener):
             self.progress.update(self.bars[run_id], completed=share)
         self.progress.update(self.sweep, completed=self.done + sum(self.shares.values()))
 
-    def finished(self, record: RunRecord) -> None:
+    def finished(self, run_id: str) -> None:
         """Print what came of the run, and how long the rest will take."""
-        self._show(record)
+        self._show(run_id)
 
-    def elsewhere(self, record: RunRecord) -> None:
+    def elsewhere(self, run_id: str) -> None:
         """Print what came of a run that another process trained."""
-        self._show(record, " (trained by another process)")
+        self._show(run_id, " (trained by another process)")
 
-    def _show(self, record: RunRecord, remark: str = "") -> None:
-        run_id = record.spec.id
+    def _show(self, run_id: str, remark: str = "") -> None:
+        record = self.store.record(run_id)
         self.done += 1
         self.shares.pop(run_id, None)
         if run_id in self.bars:
@@ -108,7 +110,7 @@ class ConsoleListener(Listener):
 
         if record.status == "done" and record.score is not None:
             outcome = f"{record.metric} {scored(record.score, recorded(record.metric))}" + (
-                " (failed run)" if record.failed else ""
+                " (failed run)" if record.at_chance else ""
             )
         else:
             outcome = f"{record.status}: {record.reason}"

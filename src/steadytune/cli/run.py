@@ -47,6 +47,13 @@ def run(
     workers: Annotated[
         int, typer.Option(min=0, help="Runs trained at the same time; 0 means what the machine has room for.")
     ] = 0,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            help="Who trains them: 'local' in this process, 'processes', or one that another package has.",
+            show_default="local for one worker, else processes",
+        ),
+    ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Train runs that failed, diverged or are damaged again, too.")
     ] = False,
@@ -70,10 +77,10 @@ def run(
     content = study_content(study, options, assignments, vary=vary)
     if out is None:
         raise UserError("no output folder given: name one with --out, such as --out runs/x")
-    execute(Study.parse(content, str(study or "command line")), out, workers, retry_failed)
+    execute(Study.parse(content, str(study or "command line")), out, workers, retry_failed, executor)
 
 
-def execute(study: Study, out: Path, workers: int, retry_failed: bool = False) -> None:
+def execute(study: Study, out: Path, workers: int, retry_failed: bool = False, executor: str | None = None) -> None:
     """Run a study with a progress display, print the comparison and write the report.
 
     Raises:
@@ -98,7 +105,14 @@ def execute(study: Study, out: Path, workers: int, retry_failed: bool = False) -
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     with room_on_disk(out):
         try:
-            store = run_study(study, out, workers=workers, listener=ConsoleListener(console), retry_failed=retry_failed)
+            store = run_study(
+                study,
+                out,
+                workers=workers,
+                executor=executor,
+                listener=ConsoleListener(console),
+                retry_failed=retry_failed,
+            )
         except KeyboardInterrupt:
             # The terminal may be gone.
             with suppress(OSError):

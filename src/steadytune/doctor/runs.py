@@ -164,7 +164,7 @@ _FROZEN = {
 
 def _story(record: RunRecord, chance: float | None) -> tuple[str, str]:
     if record.status != "done":
-        return "diverged" if record.status == "diverged" else "crashed", record.reason or "no reason recorded"
+        return record.status, record.reason or "no reason recorded"
     score = f"{record.metric} {scored(record.score or 0.0, recorded(record.metric))}"
     steps, losses = record.curves.get("step", []), record.task_loss
     if chance is None or not losses:

@@ -13,7 +13,7 @@ from steadytune.files import CorruptFile, check_seal, parse_json, sealed
 from steadytune.metrics import recorded
 from steadytune.study import RunSpec
 
-Status = Literal["done", "failed", "diverged"]
+Status = Literal["done", "diverged", "crashed", "stopped"]
 FORMAT = 1
 
 
@@ -26,7 +26,8 @@ class RunRecord(Config):
 
     Attributes:
         spec: Everything that determines the run.
-        status: "done"; "diverged" if the loss became NaN or infinite; "failed" if it raised.
+        status: "done"; "diverged" if the loss became NaN or infinite; "crashed" if it raised; "stopped" if it was given
+            up, for a reason that is not its own.
         reason: Why it is not done, in one line.
         metric: What `score` means.
         score: Task metric on the measured examples, see `metrics.recorded`; None unless done.
@@ -89,6 +90,11 @@ class RunRecord(Config):
         return bool(recorded(self.metric).no_better(self.score, self.majority_score))
 
     @property
+    def at_chance(self) -> bool:
+        """Whether the run finished, and scores no better than always giving one answer."""
+        return self.status == "done" and self.failed
+
+    @property
     def task_loss(self) -> list[float | None]:
         """The plain task loss at each logged step; empty where it was not recorded and is not the loss itself."""
         methods = self.spec.stabilizers
@@ -136,6 +142,9 @@ class RunRecord(Config):
         run_id, version = content.pop("id"), content.pop("format")
         if version != FORMAT:
             raise NotUnderstood(f"run.json has format {version}, this version reads {FORMAT}")
+        # What older versions called it.
+        if content.get("status") == "failed":
+            content["status"] = "crashed"
         try:
             record = cls.model_validate(content)
         except ValidationError:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from steadytune.config import read_yaml
@@ -25,6 +25,7 @@ from steadytune.errors import FolderWarning, UserError, unknown_name
 from steadytune.files import (
     Arrays,
     CorruptFile,
+    claimed,
     read_arrays,
     read_content,
     room_on_disk,
@@ -120,7 +121,7 @@ class RunStore(Shown):
         lines = [f"RunStore {self.path}: {len(records)} runs"]
         for name, members in groups.items():
             counts = Counter(record.status for record in members)
-            at_chance = sum(record.status == "done" and record.failed for record in members)
+            at_chance = sum(record.at_chance for record in members)
             said = ", ".join(f"{count} {status}" for status, count in counts.items())
             lines.append(f"  {name}: {said}" + (f", {at_chance} no better than one answer" if at_chance else ""))
         return "\n".join([*lines, *(f"  left out: {what}" for what in self.skipped)])
@@ -180,7 +181,7 @@ class RunStore(Shown):
 
     @property
     def retry(self) -> str:
-        """The command that also trains again what failed, diverged or is damaged."""
+        """The command that also trains again what crashed, diverged or is damaged."""
         return f"{self.resume} --retry-failed"
 
     @contextmanager
@@ -196,19 +197,11 @@ class RunStore(Shown):
     def _lock(self, run_id: str) -> Iterator[bool]:
         with room_on_disk(self.path):
             (self.path / "claims").mkdir(exist_ok=True)
-        lock = FileLock(self.path / "claims" / f"{run_id}.lock")
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+        with claimed(self.path / "claims" / f"{run_id}.lock") as mine:
+            yield mine
 
     def forget_failed(self, run_ids: Iterable[str]) -> None:
-        """Take out those of these runs that failed, diverged or are damaged, so that they are missing again.
+        """Take out those of these runs that crashed, diverged or are damaged, so that they are missing again.
 
         A run that is whole, but was written by another version, stays.
         """
@@ -279,11 +272,13 @@ class RunStore(Shown):
     def records(self) -> list[RunRecord]:
         """Read all runs, in the order of the study: model, task, recipe, seeds.
 
-        Damaged runs and what is no run are left out with a `FolderWarning`, and named in `skipped`. Where study.yaml
-        says otherwise of runs than they do, they count, with a warning.
+        Those that leave an example out are compared with another run each, and not part of the study: `record` reads
+        them. Damaged runs and what is no run are left out with a `FolderWarning`, and named in `skipped`. Where
+        study.yaml says otherwise of runs than they do, they count, with a warning.
         """
         study = self.study
-        records = list(filter(None, map(self._readable, self._names())))
+        readable = filter(None, map(self._readable, self._names()))
+        records = [record for record in readable if record.spec.left_out is None]
         if (said := as_trained(study, records)[1]) and said != self._otherwise:
             self._otherwise = said
             what = ", ".join(said)

@@ -1,20 +1,17 @@
-"""Doing the missing runs of a folder: in this process, or in several that share the work by claiming runs."""
+"""Doing the missing runs of a folder."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from steadytune.errors import UserError
 from steadytune.records import RunStore
-from steadytune.study import RunSpec, Study
+from steadytune.study import Study
+from steadytune.sweep.executors import Executor, check_executor, find_executor
 from steadytune.sweep.listener import Listener
 from steadytune.sweep.plan import jobs, plan, prepare_store
-
-_POLL_SECONDS = 0.5
 
 
 def run(
@@ -22,6 +19,7 @@ def run(
     out: str | Path,
     *,
     workers: int = 1,
+    executor: str | Executor | None = None,
     listener: Listener | None = None,
     retry_failed: bool = False,
 ) -> RunStore:
@@ -32,7 +30,9 @@ def run(
     Args:
         study: What to run: a study, its plain data, or the path of a YAML file.
         out: Folder of the study; made if it is not there.
-        workers: Processes that train at the same time; 1 trains in this process, 0 means what the machine has room for.
+        workers: Jobs that are done at the same time; 0 means what the machine has room for.
+        executor: Name of who does them, "local", "processes" or that of another package, or an executor; by default
+            this process does a single job at a time, and several do more.
         listener: Hears of progress.
         retry_failed: Train runs again that failed, diverged or are damaged.
 
@@ -42,6 +42,7 @@ def run(
     Raises:
         UserError: The input is at fault, or the machine: the disk is full, say. Finished runs are kept.
     """
+    check_executor(executor)
     from steadytune.training.versions import versions
 
     study = _study(study)
@@ -59,15 +60,11 @@ def run(
         from steadytune.sweep.capacity import room_for
 
         workers = room_for(study)
-    workers = min(workers, len(jobs(missing)))
+    work = jobs(missing)
     with listener or Listener() as hears:
-        hears.began(specs, len(missing))
-        if workers > 1:
-            from steadytune.sweep.workers import work_in_processes
-
-            work_in_processes(store, missing, workers, hears)
-        elif missing:
-            work(store, missing, hears)
+        hears.began(store, specs, len(missing))
+        if work:
+            find_executor(executor, min(workers, len(work))).run(work, store, hears)
     return store
 
 
@@ -79,37 +76,3 @@ def _study(given: Study | Mapping[str, Any] | str | Path) -> Study:
     if isinstance(given, (str, Path)):
         return Study.from_yaml(given)
     raise UserError(f"what is run is a study (st.Study), its plain data or a YAML file, not {type(given).__name__}")
-
-
-def work(store: RunStore, specs: Sequence[RunSpec], listener: Listener) -> None:
-    """Train runs until the folder holds them all, whoever trained them."""
-    from steadytune.training.run import train
-
-    waiting = jobs(specs)
-    told: set[str] = set()
-    while waiting:
-        worked = False
-        for job in waiting:
-            with ExitStack() as stack:
-                mine = [spec for spec in job if stack.enter_context(store.claim(spec.id))]
-                if not mine:
-                    continue
-                worked = True
-                for spec in mine:
-                    listener.started(spec.id)
-
-                def advance(share: float, mine: Sequence[RunSpec] = mine) -> None:
-                    for spec in mine:
-                        listener.advanced(spec.id, share)
-
-                for record, arrays in train(mine, store.cache, advance):
-                    listener.finished(store.write(record, arrays))
-                    told.add(record.spec.id)
-        for spec in specs:
-            if spec.id not in told and spec.id in store:
-                listener.elsewhere(store.record(spec.id))
-                told.add(spec.id)
-        waiting = [job for job in waiting if any(spec.id not in told for spec in job)]
-        if waiting and not worked:
-            # Another process holds these; if it dies, its claims fall to this one.
-            time.sleep(_POLL_SECONDS)

@@ -8,12 +8,11 @@ from steadytune.errors import UserError
 from steadytune.records import RunStore
 from steadytune.records.trained import difference
 from steadytune.study import RunSpec, Study
+from steadytune.sweep.job import TrainingJob
 from steadytune.tasks import load_task
 from steadytune.tasks.data_facts import data_facts
 from steadytune.tasks.splits import split
 from steadytune.training.weights import half_precision, weights_fingerprint
-
-Job = tuple[RunSpec, ...]
 
 
 def plan(study: Study) -> list[RunSpec]:
@@ -60,13 +59,13 @@ def _check(spec: RunSpec) -> None:
             raise UserError(f"recipe '{spec.recipe}' on task '{task.name}': {error}") from error
 
 
-def jobs(specs: Iterable[RunSpec]) -> list[Job]:
+def jobs(specs: Iterable[RunSpec]) -> list[TrainingJob]:
     """Group runs that are trained together: the heads of a cohort on one training set, or one full fine-tuning."""
     groups: dict[object, list[RunSpec]] = {}
     for spec in specs:
         together = (spec.cohort, spec.seeds.data) if spec.training.mode == "head" else spec.id
         groups.setdefault(together, []).append(spec)
-    return [tuple(group) for group in groups.values()]
+    return [TrainingJob(group) for group in groups.values()]
 
 
 def prepare_store(store: RunStore, specs: Iterable[RunSpec]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,20 @@ _CHECK_EVERY = 10
 _CURVE_POINTS = 40
 
 
-def train_full(spec: RunSpec, cache: Path, progress: Callable[[float], None]) -> tuple[RunRecord, Arrays]:
+Look = Callable[["RunTrainer"], tuple[Mapping[str, float], Arrays]]
+"""Looks at a trained model and returns further measurements and arrays of it; it may change the model's weights."""
+
+
+def train_full(
+    spec: RunSpec, cache: Path, progress: Callable[[float], None], look: Look = lambda trainer: ({}, {})
+) -> tuple[RunRecord, Arrays]:
     """Train one run and measure it.
 
     Args:
         spec: The run.
         cache: Folder of what seeds share.
         progress: Called with the share of the run that is done, 0 to 1.
+        look: Called with the trainer in the end.
 
     Raises:
         Diverged: The loss or the logits became NaN or infinite.
@@ -56,7 +63,8 @@ def train_full(spec: RunSpec, cache: Path, progress: Callable[[float], None]) ->
     arrays: Arrays = {"logits": logits, **data.splits.measure.answers()}
     if states is not None:
         arrays["representations"] = stored(states, spec.training.representation_dtype)
-    done = time.perf_counter()
+    measurements, done = {**trainer.measurements, "distance_from_start": trainer.distance()}, time.perf_counter()
+    further, seen = look(trainer)
     record = finished(
         spec,
         data.task,
@@ -64,7 +72,7 @@ def train_full(spec: RunSpec, cache: Path, progress: Callable[[float], None]) ->
         logits,
         device=str(device),
         curves=trainer.curves,
-        measurements={**trainer.measurements, "distance_from_start": trainer.distance()},
+        measurements={**measurements, **further},
         timings={
             "setup": trainer.ready - started - trainer.shared_seconds,
             "train": trained - trainer.ready,
@@ -74,7 +82,7 @@ def train_full(spec: RunSpec, cache: Path, progress: Callable[[float], None]) ->
         },
         told=data.notes(spec.training.max_length),
     )
-    return record, arrays
+    return record, {**arrays, **seen}
 
 
 _EVALUATION_BATCH = 64
@@ -98,7 +106,8 @@ def outputs_of(
 
 
 def _position(spec: RunSpec) -> str | None:
-    asked = spec.training.representations
+    # Nobody compares the representations of a run without an example, of which there may be hundreds.
+    asked = spec.training.representations if spec.left_out is None else "none"
     if asked == "auto":
         return "last" if is_decoder(spec.model) else "cls"
     return None if asked == "none" else asked
@@ -285,13 +294,7 @@ class _Watch(TrainerCallback):
             self.trainer.pick_epoch()
 
 
-def fine_tune(
-    spec: RunSpec,
-    data: RunData,
-    cache: Path,
-    progress: Callable[[float], None],
-    make_trainer: Callable[..., RunTrainer] = RunTrainer,
-) -> RunTrainer:
+def fine_tune(spec: RunSpec, data: RunData, cache: Path, progress: Callable[[float], None]) -> RunTrainer:
     """Build the model of a run and train it.
 
     Args:
@@ -299,7 +302,6 @@ def fine_tune(
         data: Its examples.
         cache: Folder of what seeds share.
         progress: Called with the share of the run that is done, 0 to 1.
-        make_trainer: Makes what trains the model, from what `RunTrainer` takes.
 
     Returns:
         The trainer, with the trained model.
@@ -307,6 +309,9 @@ def fine_tune(
     Raises:
         Diverged: The loss became NaN or infinite.
     """
+    from steadytune.training.left_out import LeftOutTrainer
+
+    make_trainer = RunTrainer if spec.left_out is None else LeftOutTrainer
     set_seed(spread("init", spec.seeds.init))
     model = build_model(spec.model, data.task, spec.training, data.tokenizer)
     with tempfile.TemporaryDirectory() as folder:

@@ -76,7 +76,7 @@ def lost(spec: RunSpec, error: BaseException, seconds: float) -> RunRecord:
     reason = str(error).strip().partition("\n")[0][:300]
     return RunRecord(
         spec=spec,
-        status="diverged" if diverged else "failed",
+        status="diverged" if diverged else "crashed",
         reason=reason if diverged else f"{type(error).__name__}: {reason}".rstrip(": "),
         timings={"total": seconds},
         versions=versions(),

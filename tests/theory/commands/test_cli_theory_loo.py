@@ -98,17 +98,19 @@ def test_an_interrupted_study_ends_its_processes_and_goes_on_with_what_is_missin
     rates = {f"r{n}": {"training": {"learning_rate": n * 1e-4}} for n in range(1, 7)}
     words = ["theory", "loo", file(recipes=rates), "--examples", 2, "--workers", 2, "--out", out]
     process = Started(*words, folder=tmp_path)
-    wait_for(lambda: list(out.glob("cohorts/*.json")) or not process.running)
+    runs = out / "trainings" / "runs"
+    wait_for(lambda: list(runs.glob("[!.]*")) or not process.running)
     assert process.running, process.log
     os.kill(process.pid, signal.SIGINT)
     result = process.wait()
     assert result.code == 130, result.out
-    assert result.out.splitlines()[-1] == ("stopped; finished cohorts are kept, and the same command goes on from here")
-    kept = {path: path.stat().st_mtime_ns for path in out.glob("cohorts/*.json")}
-    assert 1 <= len(kept) < 6
+    assert result.out.splitlines()[-1] == (
+        "stopped; finished trainings are kept, and the same command goes on from here"
+    )
+    kept = {path: path.stat().st_mtime_ns for path in runs.glob("[!.]*/run.json")}
+    assert 1 <= len(kept) < 6 * 3
     again = command(*words[:-3], 1, "--out", out)
     assert again.code == 0, again.err
-    assert again.out.splitlines()[0].endswith(f", {len(kept)} already there")
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert list(pd.read_csv(out / "stability.csv")["recipe"]) == list(rates)
 
@@ -148,7 +150,7 @@ def test_what_cannot_be_measured_is_refused(loo, tiny_task, tmp_path, words, sai
 def test_what_cannot_be_measured_in_full_fine_tuning_is_refused(loo, tiny_task, tmp_path, words, said):
     words = ["--examples", 2, "--seeds", 2, *words]
     assert said in refused(*loo, *words, "--out", tmp_path / "out")
-    assert not (tmp_path / "out" / "cohorts").exists()
+    assert not (tmp_path / "out" / "trainings").exists()
 
 
 def test_heads_of_mhloss_are_trained_and_averaged_in_head_tuning(loo, tmp_path):

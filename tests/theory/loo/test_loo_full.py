@@ -5,11 +5,15 @@ import pytest
 import torch
 
 from steadytune.errors import UserError
+from steadytune.records import RunStore
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.theory import leave_one_out_full
+from steadytune.theory.loo.full import Lost
+from steadytune.theory.loo.left_out_runs import WEIGHTS, without
 from steadytune.training.data import run_data
 from steadytune.training.full import RunTrainer, train_full
+from steadytune.training.left_out import LeftOutTrainer
 
 
 @pytest.fixture
@@ -45,7 +49,7 @@ def test_nothing_of_the_training_depends_on_the_label_of_an_example_that_is_left
     turned = _copy(tiny_task, tmp_path / "turned", rows)
 
     plain, other = (
-        leave_one_out_full(specs(task, recipe), [5], cache=tmp_path / "cache") for task in (tiny_task, turned)
+        leave_one_out_full(specs(task, recipe), [5], out=tmp_path / f"out-{task.name}") for task in (tiny_task, turned)
     )
 
     # One model gives the two labels probabilities that sum to 1; the one that knows the label would give more to each.
@@ -58,7 +62,7 @@ def test_the_whole_training_is_that_of_the_study(specs, tmp_path):
     runs = specs(seeds=2, recipe="mmr")
     records = [train_full(spec, tmp_path, lambda share: None)[0] for spec in runs]
 
-    stability = leave_one_out_full(runs, [3], cache=tmp_path)
+    stability = leave_one_out_full(runs, [3], out=tmp_path / "out")
 
     assert stability.travelled.tolist() == [record.measurements["distance_from_start"] for record in records]
 
@@ -77,7 +81,7 @@ def test_the_loss_of_a_batch_lacks_the_share_of_the_example_and_that_of_other_ba
 
     monkeypatch.setattr(RunTrainer, "training_step", watch)
 
-    stability = leave_one_out_full([spec], [7, 30], cache=tmp_path)
+    stability = leave_one_out_full([spec], [7, 30], out=tmp_path / "out")
 
     whole, *without = np.array(losses).reshape(3, 10)
     for one in without:
@@ -91,7 +95,7 @@ def test_the_loss_of_a_batch_lacks_the_share_of_the_example_and_that_of_other_ba
 def test_a_batch_of_the_left_out_example_alone_teaches_nothing_and_breaks_nothing(specs, tmp_path):
     runs = specs(batch_size=1, train_size=12)
 
-    stability = leave_one_out_full(runs, [4], cache=tmp_path)
+    stability = leave_one_out_full(runs, [4], out=tmp_path / "out")
 
     assert np.isfinite(stability.leave_one_out.weights).all()
     assert stability.leave_one_out.weights.min() > 0
@@ -100,14 +104,14 @@ def test_a_batch_of_the_left_out_example_alone_teaches_nothing_and_breaks_nothin
 @pytest.mark.parametrize("batch_size", [1, 13])
 def test_a_method_that_would_get_an_empty_batch_is_refused(specs, tmp_path, batch_size):
     with pytest.raises(UserError, match="a batch of one example, without which mmr"):
-        leave_one_out_full(specs(batch_size=batch_size, recipe="mmr"), [4], cache=tmp_path)
+        leave_one_out_full(specs(batch_size=batch_size, recipe="mmr"), [4], out=tmp_path / "out")
 
 
 def test_seeds_and_left_out_examples_stand_in_two_columns(specs, tmp_path):
     runs = specs(seeds=2)
 
-    both = leave_one_out_full(runs, [1, 30], cache=tmp_path)
-    second = leave_one_out_full(runs[1:], [1, 30], cache=tmp_path)
+    both = leave_one_out_full(runs, [1, 30], out=tmp_path / "out")
+    second = leave_one_out_full(runs[1:], [1, 30], out=tmp_path / "second")
 
     assert both.leave_one_out.weights.shape == (2, 2)
     assert both.seed.weights.shape == (2, 2)
@@ -125,7 +129,7 @@ def test_seeds_and_left_out_examples_stand_in_two_columns(specs, tmp_path):
 def test_a_number_of_examples_is_a_sample_that_is_the_same_each_time(specs, tmp_path):
     runs = specs()
 
-    first, again = (leave_one_out_full(runs, 3, cache=tmp_path) for _ in range(2))
+    first, again = (leave_one_out_full(runs, 3, out=tmp_path / str(n)) for n in range(2))
 
     assert len(set(first.examples.tolist())) == 3
     assert first.examples.tolist() == again.examples.tolist()
@@ -137,7 +141,7 @@ def test_the_same_examples_are_left_out_at_every_size_of_the_training_set(specs,
     left_out = []
     for size in (16, 30, None):
         runs = specs(train_size=size)
-        found = leave_one_out_full(runs, 3, cache=tmp_path)
+        found = leave_one_out_full(runs, 3, out=tmp_path / str(size))
         texts = run_data(runs[0]).splits.train.candidates
         left_out.append({texts[i] for i in found.examples})
 
@@ -146,7 +150,7 @@ def test_the_same_examples_are_left_out_at_every_size_of_the_training_set(specs,
 
 
 def test_the_best_epoch_is_picked_on_every_example(specs, tmp_path):
-    stability = leave_one_out_full(specs(select_checkpoint=True, epochs=2), [0], cache=tmp_path)
+    stability = leave_one_out_full(specs(select_checkpoint=True, epochs=2), [0], out=tmp_path / "out")
 
     assert stability.leave_one_out.weights.min() > 0
 
@@ -155,7 +159,7 @@ def test_progress_rises_to_the_end_and_the_random_state_stays(specs, tmp_path):
     told = []
     state = torch.random.get_rng_state()
 
-    leave_one_out_full(specs(), [0], cache=tmp_path, progress=told.append)
+    leave_one_out_full(specs(), [0], out=tmp_path / "out", progress=told.append)
 
     assert told == sorted(told)
     assert told[-1] == 1
@@ -177,18 +181,18 @@ def test_runs_that_are_no_cohort_in_full_fine_tuning_are_refused(specs, tmp_path
         ([head], "mode 'full'"),
     ]:
         with pytest.raises(UserError, match=message):
-            leave_one_out_full(runs, 1, cache=tmp_path)
+            leave_one_out_full(runs, 1, out=tmp_path / "out")
 
 
 @pytest.mark.parametrize("examples", [0, 41, [40], [3, 3]])
 def test_examples_that_the_task_has_not_are_refused(specs, tmp_path, examples):
     with pytest.raises(UserError, match="examples must be"):
-        leave_one_out_full(specs(), examples, cache=tmp_path)
+        leave_one_out_full(specs(), examples, out=tmp_path / "out")
 
 
 def test_a_method_that_compares_states_inside_the_encoder_is_refused(specs, tmp_path):
     with pytest.raises(UserError, match="lnsr compares states inside the encoder"):
-        leave_one_out_full(specs(recipe="lnsr"), 1, cache=tmp_path)
+        leave_one_out_full(specs(recipe="lnsr"), 1, out=tmp_path / "out")
 
 
 def test_a_task_without_classes_is_refused(specs, tiny_task, tmp_path):
@@ -197,9 +201,52 @@ def test_a_task_without_classes_is_refused(specs, tiny_task, tmp_path):
     (folder / "validation.jsonl").write_bytes((folder / "train.jsonl").read_bytes())
 
     with pytest.raises(UserError, match="is a regression"):
-        leave_one_out_full(specs(folder), 1, cache=tmp_path)
+        leave_one_out_full(specs(folder), 1, out=tmp_path / "out")
 
 
 def test_a_training_that_diverges_is_named(specs, tmp_path):
     with pytest.raises(UserError, match="with the seeds 0 diverged: the training loss was not finite"):
-        leave_one_out_full(specs(learning_rate=1e30, clip=0.0), 1, cache=tmp_path)
+        leave_one_out_full(specs(learning_rate=1e30, clip=0.0), 1, out=tmp_path / "out")
+
+
+def test_a_run_without_an_example_is_a_run_that_no_study_counts(specs, tmp_path):
+    (spec,) = specs()
+
+    first = leave_one_out_full([spec], [4], out=tmp_path / "out")
+
+    store = RunStore(tmp_path / "out")
+    assert [record.spec.id for record in store.records()] == [spec.id]
+    assert [len(cohort.seeds) for cohort in store.cohorts()] == [1]
+    left_out = store.record(without(spec, [4])[0].id)
+    assert left_out.status == "done"
+    assert left_out.measurements[WEIGHTS] == first.leave_one_out.weights[0, 0]
+    assert not list(store.cache.glob("weights-*.safetensors")), "weights are let go of once they are compared"
+
+
+def test_more_examples_train_what_is_missing_and_find_the_same(specs, tmp_path):
+    runs = specs(seeds=2)
+    leave_one_out_full(runs, [4], out=tmp_path / "out")
+    before = {path.name for path in (tmp_path / "out" / "runs").iterdir()}
+
+    more = leave_one_out_full(runs, [4, 9], out=tmp_path / "out")
+
+    assert len({path.name for path in (tmp_path / "out" / "runs").iterdir()} - before) == 2
+    alone = leave_one_out_full(runs, [4, 9], out=tmp_path / "alone", workers=2)
+    for name in ("weights", "directions", "predictions", "loss"):
+        assert getattr(more.leave_one_out, name).tolist() == getattr(alone.leave_one_out, name).tolist()
+        assert getattr(more.seed, name).tolist() == getattr(alone.seed, name).tolist()
+
+
+def test_a_training_that_crashed_is_that_cohorts_fate_and_is_tried_again(specs, tmp_path, monkeypatch):
+    runs = specs()
+
+    def fail(self, *args, **kwargs):
+        raise MemoryError("no more")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LeftOutTrainer, "_take_out", fail)
+        with pytest.raises(Lost, match="MemoryError: no more") as lost:
+            leave_one_out_full(runs, [4], out=tmp_path / "out")
+    assert lost.value.status == "crashed"
+
+    assert np.isfinite(leave_one_out_full(runs, [4], out=tmp_path / "out").losses).all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from steadytune.study import RunSpec, Study
-    from steadytune.theory.studies.full_cohorts import CohortStability
     from steadytune.theory.studies.task_loo import TaskStability
 
 
@@ -62,6 +60,13 @@ def loo(
             min=0, help="Processes, in full fine-tuning; 0 means what the machine has room for.", show_default="0"
         ),
     ] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            help="Who does it, in full fine-tuning: 'local', 'processes', or one that another package has.",
+            show_default="local for one worker, else processes",
+        ),
+    ] = None,
 ) -> None:
     """Leave every training example out in turn, and say how far the model moves; beside it, how far another seed does.
 
@@ -88,28 +93,33 @@ def loo(
     from steadytune.sweep.plan import plan
 
     check_folder(out)
-    _check_options(examples, size, steps, learning_rate, workers)
+    _check_options(examples, size, steps, learning_rate, workers, executor)
     options = {"model": model, "task": task, "seeds": seeds, "recipes": recipe}
     defaults = {"model": OFFLINE_MODEL, "seeds": 3}
     content = study_content(study, options, assignments, defaults=defaults, command="theory loo")
     _set_kind(content, "full" if examples else "head")
     asked = Study.parse(content, str(study or "command line"))
-    specs = plan(asked)
     console = Console()
     with room_on_disk(out):
         if examples:
-            _full(console, asked, specs, examples, out, workers or 0)
+            _full(console, asked, examples, out, workers or 0, executor)
         else:
-            _heads(console, specs, out, sizes=size or (), steps=steps or 500, learning_rate=learning_rate)
+            _heads(console, plan(asked), out, sizes=size or (), steps=steps or 500, learning_rate=learning_rate)
 
 
 def _check_options(
-    examples: int | None, size: list[int] | None, steps: int | None, learning_rate: float | None, workers: int | None
+    examples: int | None,
+    size: list[int] | None,
+    steps: int | None,
+    learning_rate: float | None,
+    workers: int | None,
+    executor: str | None,
 ) -> None:
     """Refuse options of the kind of training that was not asked for."""
     if not examples:
-        if workers is not None:
-            raise UserError("--workers is for full fine-tuning: leave it out, or give --examples")
+        for name, asked in {"--workers": workers, "--executor": executor}.items():
+            if asked is not None:
+                raise UserError(f"{name} is for full fine-tuning: leave it out, or give --examples")
         return
     instead = {"--size": (size, "train_size"), "--steps": (steps, "epochs")}
     for option, (given, key) in {**instead, "--learning-rate": (learning_rate, "learning_rate")}.items():
@@ -128,44 +138,29 @@ def _set_kind(content: dict[str, Any], kind: str) -> None:
         content["training"] = {**training, "mode": kind}
 
 
-def _full(console: Console, study: Study, specs: Sequence[RunSpec], examples: int, out: Path, workers: int) -> None:
-    from steadytune.cli.progress import about_left, bar
-    from steadytune.reporting.naming import count
+def _full(console: Console, study: Study, examples: int, out: Path, workers: int, executor: str | None) -> None:
     from steadytune.sweep.capacity import room_for
-    from steadytune.theory.pages.full_tuning import outcome, write_cohorts
-    from steadytune.theory.studies.full_cohorts import cohorts_stability
-
-    begun, worked, ended = time.monotonic(), 0.0, 0
-    total = len({spec.cohort for spec in specs})
+    from steadytune.theory.commands.told import Told
+    from steadytune.theory.pages.full_tuning import write_cohorts
+    from steadytune.theory.studies.full_cohorts import full_cohorts, train_cohorts
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def began(missing: int, kept: int) -> None:
-        nonlocal begun, ended
-        begun, ended = time.monotonic(), kept
-        say(f"{count(missing, 'cohort')} to train" + (f", {kept} already there" if kept else ""))
-
-    def done(cohort: CohortStability) -> None:
-        nonlocal ended
-        ended += 1
-        say(f"[{ended}/{total}] {outcome(cohort)}" + (about_left(begun, worked) if worked and ended < total else ""))
-
+    cohorts = full_cohorts(study, examples)
     try:
-        with bar(console, "all cohorts") as show:
-
-            def progress(share: float) -> None:
-                nonlocal worked
-                worked = share
-                show(share)
-
-            cohorts = cohorts_stability(
-                specs, examples, out, workers=workers or room_for(study), began=began, progress=progress, done=done
-            )
+        store = train_cohorts(
+            cohorts,
+            study,
+            out,
+            workers=workers or room_for(study),
+            executor=executor,
+            listener=Told(console, cohorts),
+        )
     except KeyboardInterrupt:
-        say("stopped; finished cohorts are kept, and the same command goes on from here")
+        say("stopped; finished trainings are kept, and the same command goes on from here")
         raise typer.Exit(130) from None
-    page, sections = write_cohorts(cohorts, out)
+    page, sections = write_cohorts([cohort.result(store) for cohort in cohorts], out)
     for section in sections:
         say(f"\n{section.title}")
         for claim in section.claims:

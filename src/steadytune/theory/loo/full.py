@@ -1,35 +1,31 @@
-"""Leave-one-out stability of full fine-tuning, on a sample of examples, by the training that every run goes through."""
+"""Leave-one-out stability of full fine-tuning, on a sample of examples, read from runs that leave one out."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from steadytune.errors import UserError
 from steadytune.kinds import KINDS
-from steadytune.kinds.base import Criterion
-from steadytune.models.modules import find_head
 from steadytune.models.random_state import preserved_random_state
-from steadytune.models.states import logits_of
-from steadytune.study import RunSpec, Training
+from steadytune.records import RunStore
+from steadytune.study import RunSpec, Study, Training
+from steadytune.sweep.executors import Executor, find_executor
+from steadytune.sweep.listener import Share
+from steadytune.sweep.plan import prepare_store
+from steadytune.tasks import load_task
+from steadytune.tasks.splits import split
 from steadytune.theory.inputs import chosen_examples
-from steadytune.theory.loo.heads import canonical, direction, head_losses
+from steadytune.theory.loo.heads import head_losses
+from steadytune.theory.loo.left_out_runs import DIRECTIONS, WEIGHTS, WITH, WITHOUT, LeaveOneOut, settle
 from steadytune.theory.loo.stability import Differences, Float64Array, Stability
-from steadytune.training.data import Row, RunData, run_data
-from steadytune.training.full import RunTrainer, fine_tune, outputs_of
-from steadytune.training.loading import quiet
-from steadytune.training.run_record import Diverged
+from steadytune.training.versions import versions
 
-_KEPT = "kept"
 _INSIDE = {"lnsr"}
 _LOOK_AT_BATCHES = ("penalty", "task_loss", "train_step")
 
@@ -42,14 +38,15 @@ HOW = (
 """How an example is left out."""
 
 
-class Unmeasured(UserError):
+class Lost(UserError):
     """Leave-one-out of these runs cannot be had, which says nothing of other runs.
 
     Attributes:
-        status: "diverged" if a training did, "refused" if a method cannot be told to leave an example out.
+        status: "refused" if a method or model cannot leave an example out, or lacks something; "diverged" or "crashed"
+            if a training did.
     """
 
-    def __init__(self, status: Literal["diverged", "refused"], reason: str) -> None:
+    def __init__(self, status: str, reason: str) -> None:
         super().__init__(reason)
         self.status = status
 
@@ -73,177 +70,134 @@ def leave_one_out_full(
     specs: Sequence[RunSpec],
     examples: int | Sequence[int] | NDArray[np.int64],
     *,
-    cache: Path,
+    out: Path,
+    workers: int = 1,
+    executor: str | Executor | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> FullStability:
     """Fine-tune A(S) and A(S^i) for each of some examples and each run's seeds, and compare.
 
-    An example is left out by the weight 0, not by its removal: of a batch of b with it, the loss is the sum over the
-    b - 1 others divided by b. Order, batches, padding, number of steps, schedule and the dropout masks of all others
-    stay what they are, which a removal would shift from the first step on. Removed rows also do not enter penalties
-    such as that of MMR, which are not rescaled.
+    An example is left out by the weight 0, not by its removal; see `training.left_out`.
 
-    Cost: S (m + 1) trainings. Memory: the weights of S + 1 models.
+    Cost: S (m + 1) trainings. Memory: the weights of two models per worker. Disk: those of S models, until the last
+    training is recorded.
 
     Args:
         specs: Runs that differ in their init, order and dropout seeds alone.
         examples: Indices in the training set of the runs, as it is cut to `train_size`; or how many to take of the
             order in which `split_seed` draws training sets: the first, so the same ones at every `train_size`.
-        cache: Folder of what seeds share.
+        out: Folder of the runs, as `steadytune.run` has it; what it holds already is not trained again.
+        workers: Seeds that are worked on at the same time.
+        executor: Who does it, as `steadytune.run` has it.
         progress: Called with the share that is done, 0 to 1.
 
     Raises:
         UserError: The runs are no cohort in full fine-tuning on classes, or the examples are none of theirs.
-        Unmeasured: A method cannot be told to leave an example out, or a training diverged.
+        Lost: A method cannot leave an example out, or a training diverged or crashed.
     """
-    data = _checked(specs)
-    torch.set_num_threads(specs[0].training.threads)
-    chosen = _sampled(examples, len(data.train), specs[0].training)
-    rows = [data.train.rows[i] for i in chosen]
-    labels = torch.from_numpy(data.splits.train.labels[chosen])
-    trainings = _Trainings(data, cache, progress, len(specs) * (len(chosen) + 1))
-    with quiet(), preserved_random_state():
-        whole = [trainings.outcome(spec, rows) for spec in specs]
-        apart = []
-        left_out_logits = torch.zeros(len(specs), len(rows), data.task.num_outputs)
-        for k, (spec, known) in enumerate(zip(specs, whole, strict=True)):
-            for j, row in enumerate(rows):
-                other = trainings.outcome(spec, [row], left_out=row)
-                left_out_logits[k, j] = other.logits[0]
-                apart.append(known.apart(other))
-    losses, left_out_losses = (
-        head_losses(logits.double(), labels.expand(len(specs), -1), "softmax").numpy()
-        for logits in (torch.stack([one.logits for one in whole]), left_out_logits)
+    work = planned(specs, examples)
+    first = specs[0]
+    recipe = {"stabilizers": [method.entry() for method in first.stabilizers]}
+    study = Study.parse(
+        {
+            "model": first.model,
+            "task": first.task,
+            "seeds": [spec.seeds for spec in specs],
+            "training": first.training,
+            "recipes": {first.recipe: recipe},
+        },
+        held=True,
     )
-    over_examples = np.array(apart).reshape(len(specs), len(rows), 3)
-    over_seeds = np.array([[one.apart(other) for other in whole] for one in whole])
-    gaps = np.abs(losses[:, None] - losses).mean(-1)
+    store = RunStore.create(out, study, versions())
+    retry(store, work)
+    prepare_store(store, specs)
+    ids = [one for job in work for one in job.ids]
+    listener = Share(dict.fromkeys(ids, 1.0), progress)
+    with preserved_random_state():
+        find_executor(executor, min(workers, len(work))).run(work, store, listener)
+    return read(store, work)
+
+
+def planned(specs: Sequence[RunSpec], examples: int | Sequence[int] | NDArray[np.int64]) -> list[LeaveOneOut]:
+    """Return the work on a cohort, a job per seed; see `leave_one_out_full`.
+
+    Raises:
+        UserError: The runs are no cohort in full fine-tuning on classes, or the examples are none of theirs.
+        Lost: A method cannot leave an example out.
+    """
+    chosen = sampled(examples, _checked(specs), specs[0].training)
+    return [LeaveOneOut(tuple(specs), place, tuple(chosen.tolist())) for place in range(len(specs))]
+
+
+def retry(store: RunStore, work: Sequence[LeaveOneOut]) -> None:
+    """Take out what may go better this time: trainings that crashed, were stopped, or are damaged."""
+    for job in work:
+        held = [one for one in job.ids if one in store]
+        if _status(store, job.whole.id) != "diverged":
+            store.forget_failed(one for one in held if _status(store, one) != "diverged")
+
+
+def _status(store: RunStore, run_id: str) -> str:
+    try:
+        return store.record(run_id).status if run_id in store else ""
+    except UserError:  # damaged
+        return ""
+
+
+def read(store: RunStore, work: Sequence[LeaveOneOut]) -> FullStability:
+    """Return what the records of a cohort say, all of which are there.
+
+    Raises:
+        Lost: A training is not done.
+    """
+    cohort, chosen = work[0].cohort, np.array(work[0].examples)
+    labels = split(load_task(cohort[0].task), cohort[0].training, cohort[0].seeds.data).train.labels[chosen]
+    seeds_apart = settle(store, cohort)
+    records = [[store.record(one) for one in job.ids] for job in work]
+    for record in [job[0] for job in records] + [record for job in records for record in job[1:]]:
+        if record.status != "done":
+            which = "" if record.spec.left_out is None else " without an example"
+            named = f"the training with the seeds {record.spec.seeds.label}{which} diverged: {record.reason}"
+            status = "refused" if record.status == "stopped" else record.status
+            raise Lost(status, named if status == "diverged" else record.reason or "")
+    arrays = [[store.arrays(record) for record in job] for job in records]
+    classes = np.array([[one["logits"].argmax(1) for one in job] for job in arrays])
+    logits = torch.tensor(np.array([[[one[WITH], one[WITHOUT]] for one in job[1:]] for job in arrays])).double()
+    expanded = torch.from_numpy(labels).expand(len(work), -1)
+    losses, left_out_losses = (head_losses(logits[:, :, k], expanded, "softmax").numpy() for k in (0, 1))
+
+    def measured(name: str) -> Float64Array:
+        return np.array([[record.measurements[name] for record in job[1:]] for job in records], dtype=np.float64)
+
     return FullStability(
-        n=len(data.train),
+        n=_size(cohort[0]),
         examples=chosen,
-        seeds=tuple(spec.seeds.label for spec in specs),
-        leave_one_out=_differences(over_examples, np.abs(left_out_losses - losses)),
-        seed=_differences(over_seeds, gaps),
+        seeds=tuple(spec.seeds.label for spec in cohort),
+        leave_one_out=Differences(
+            weights=measured(WEIGHTS),
+            directions=measured(DIRECTIONS),
+            predictions=(classes[:, 1:] != classes[:, :1]).mean(-1),
+            loss=np.abs(left_out_losses - losses),
+        ),
+        seed=Differences(
+            weights=seeds_apart[0],
+            directions=seeds_apart[1],
+            predictions=(classes[:, None, 0] != classes[None, :, 0]).mean(-1),
+            loss=np.abs(losses[:, None] - losses).mean(-1),
+        ),
         losses=losses,
         left_out_losses=left_out_losses,
-        left_out_predictions=left_out_logits.argmax(-1).numpy(),
-        travelled=np.array([one.travelled for one in whole]),
+        left_out_predictions=logits[:, :, 1].argmax(-1).numpy(),
+        travelled=np.array([job[0].measurements["distance_from_start"] for job in records], dtype=np.float64),
     )
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What is kept of a trained model.
-
-    Attributes:
-        weights: By name.
-        head: (classes, d) last layer, scaled to norm 1.
-        predictions: (N,) classes of the measured examples.
-        logits: (k, classes) of the examples that it was asked about.
-        travelled: Distance of the encoder's weights from their start, with every example.
-    """
-
-    weights: Mapping[str, Tensor]
-    head: Tensor
-    predictions: NDArray[np.int64]
-    logits: Tensor
-    travelled: float
-
-    def apart(self, other: _Outcome) -> tuple[float, float, float]:
-        """Return how far weights, directions and predictions lie apart."""
-        squares = [
-            float((weight - other.weights[name]).double().square().sum()) for name, weight in self.weights.items()
-        ]
-        disagreement = float((self.predictions != other.predictions).mean())
-        return math.sqrt(sum(squares)), float((self.head - other.head).norm()), disagreement
+def _size(spec: RunSpec) -> int:
+    return len(split(load_task(spec.task), spec.training, spec.seeds.data).train)
 
 
-class _Trainings:
-    """Trains one model after the other and says how much is done."""
-
-    def __init__(self, data: RunData, cache: Path, progress: Callable[[float], None], total: int) -> None:
-        self.data, self.cache, self.progress, self.total = data, cache, progress, total
-        self.done = 0
-
-    def outcome(self, spec: RunSpec, asked: Sequence[Row], left_out: Row | None = None) -> _Outcome:
-        """Train a run, with or without one example, and ask it about some."""
-        make = RunTrainer if left_out is None else partial(_WithoutOne, left_out=left_out)
-        try:
-            trainer = fine_tune(spec, self.data, self.cache, self._report, make)
-        except Diverged as error:
-            which = "" if left_out is None else " without an example"
-            reason = f"the training with the seeds {spec.seeds.label}{which} diverged: {error}"
-            raise Unmeasured("diverged", reason) from error
-        self.done += 1
-        self._report(0)
-        data, model = self.data, trainer.model
-        device, bf16 = trainer.args.device, spec.training.precision == "bf16"
-        measured, _ = outputs_of(model, data.measure, data.collate, device, bf16)
-        # One by one: what an example is padded to must not depend on what it is asked together with.
-        logits, _ = logits_of(model, [data.collate([row]) for row in asked], device, bf16)
-        _, _, head = find_head(model)
-        return _Outcome(
-            weights={name: weight.detach().cpu().clone() for name, weight in model.named_parameters()},
-            head=direction(canonical(head.weight.detach().cpu().double(), "softmax")),
-            predictions=measured.argmax(1),
-            logits=torch.from_numpy(logits),
-            travelled=trainer.distance() if left_out is None else math.nan,
-        )
-
-    def _report(self, share: float) -> None:
-        self.progress((self.done + share) / self.total)
-
-
-class _WithoutOne(RunTrainer):
-    """Trains as a run does, and takes one example out of what reaches the last layer."""
-
-    def __init__(self, *args: Any, left_out: Row) -> None:
-        super().__init__(*args)
-        self.kept: Tensor | None = None
-        collate, criterion = self.data.collate, self.stabilization.criterion
-        # The data set hands out the row itself, so that it is known by its identity.
-        self.data_collator = lambda rows: {**collate(rows), _KEPT: torch.tensor([row is not left_out for row in rows])}
-        self.stabilization.criterion = partial(self._counted, criterion)
-        # Before the stabilizers look at what enters the last layer.
-        self._filter = self.stabilization.head.register_forward_pre_hook(self._take_out, prepend=True)
-
-    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        prepared: dict[str, Any] = super()._prepare_inputs(inputs)
-        if _KEPT in prepared:
-            self.kept = prepared.pop(_KEPT)
-            prepared["labels"] = prepared["labels"][self.kept]
-        return prepared
-
-    def _take_out(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        if self.kept is None:
-            return None
-        if inputs[0].dim() != 2:
-            raise Unmeasured(
-                "refused", "this model's own head scores every token: set training.pooling to last, to leave one out"
-            )
-        return (inputs[0][self.kept], *inputs[1:])
-
-    def _counted(self, criterion: Criterion, logits: Tensor, labels: Tensor) -> Tensor:
-        assert self.kept is not None
-        # The mean over nothing is not a number, and what it should be is 0.
-        return criterion(logits, labels) * (len(labels) / len(self.kept)) if len(labels) else 0 * logits.sum()
-
-    def pick_epoch(self) -> None:
-        """Score the half that picks the epoch, with every example in it."""
-        self.kept = None
-        super().pick_epoch()
-
-    def unequip(self) -> None:
-        """Make the model plain."""
-        self._filter.remove()
-        super().unequip()
-
-
-def _differences(apart: Float64Array, loss: Float64Array) -> Differences:
-    return Differences(weights=apart[..., 0], directions=apart[..., 1], predictions=apart[..., 2], loss=loss)
-
-
-def _checked(specs: Sequence[RunSpec]) -> RunData:
+def _checked(specs: Sequence[RunSpec]) -> int:
+    """Return the number of training examples of a cohort that can leave one out."""
     if not specs:
         raise UserError("leave-one-out needs at least one run")
     first = specs[0]
@@ -257,28 +211,31 @@ def _checked(specs: Sequence[RunSpec]) -> RunData:
             raise UserError("the runs must differ in their init, order and dropout seeds alone")
     if len({spec.seeds.label for spec in specs}) < len(specs):
         raise UserError("two of the runs have the same seeds: each must have others")
-    data = run_data(first)
-    labels = data.splits.train.labels
+    task = load_task(first.task)
+    labels = split(task, first.training, first.seeds.data).train.labels
     for method in first.stabilizers:
         if method.name in _INSIDE:
-            raise Unmeasured(
-                "refused", f"{method.name} compares states inside the encoder, where no example can be left out"
-            )
+            raise Lost("refused", f"{method.name} compares states inside the encoder, where no example can be left out")
         alone = 1 in (first.training.batch_size, len(labels) % first.training.batch_size)
         if alone and any(map(method.has, _LOOK_AT_BATCHES)):
-            raise Unmeasured(
+            raise Lost(
                 "refused",
                 f"there is a batch of one example, without which {method.name} has nothing to look at: "
                 "choose another training.batch_size",
             )
-    if not KINDS[data.task.kind].shared_classes:
-        raise UserError(f"leave-one-out compares predicted classes, and task '{data.task.name}' is a {data.task.kind}")
+    if not KINDS[task.kind].shared_classes:
+        raise UserError(f"leave-one-out compares predicted classes, and task '{task.name}' is a {task.kind}")
     if len(labels) < 3 or len(np.unique(labels)) < 2:
-        raise UserError(f"task '{data.task.name}' needs at least 3 training examples of at least two classes")
-    return data
+        raise UserError(f"task '{task.name}' needs at least 3 training examples of at least two classes")
+    return len(labels)
 
 
-def _sampled(examples: int | Sequence[int] | NDArray[np.int64], n: int, training: Training) -> NDArray[np.int64]:
+def sampled(examples: int | Sequence[int] | NDArray[np.int64], n: int, training: Training) -> NDArray[np.int64]:
+    """Return the indices of the examples to leave out of n; see `leave_one_out_full`.
+
+    Raises:
+        UserError: They are none of the training set's.
+    """
     if not isinstance(examples, int):
         return chosen_examples(examples, n)
     if not 1 <= examples <= n:

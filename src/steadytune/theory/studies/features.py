@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from steadytune.errors import UserError
 from steadytune.kinds import KINDS
 from steadytune.study import RunSpec
+from steadytune.sweep.executors import Executor
 from steadytune.tasks import load_task
 from steadytune.theory.studies.dataset import DataSet, Indices
 from steadytune.theory.studies.table import study_table
@@ -40,6 +41,7 @@ def feature_study(
     draws: int = 2,
     grid: Grid = ON_FEATURES,
     workers: int = 1,
+    executor: str | Executor | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> pd.DataFrame:
     """Encode the training set of every task, and study sub-samples of it under every setting.
@@ -57,7 +59,8 @@ def feature_study(
             examples of a task are encoded than all draws of the largest size need, but 500.
         draws: Sub-samples of each size.
         grid: How heads are trained.
-        workers: Processes with a thread each, as `do_all` has it. The numbers do not depend on it.
+        workers: Data sets that are studied at the same time, each with one thread. The numbers do not depend on it.
+        executor: Who does it, as `steadytune.run` has it.
         progress: Called with the share that is done, 0 to 1.
 
     Returns:
@@ -92,7 +95,11 @@ def feature_study(
                 one = DataSet(features[chosen], part.labels[chosen], draw, encoded.scale)
                 data.append(({**design, "data_seed": draw}, one))
     return study_table(
-        data, grid, workers=workers, progress=lambda share: progress(_ENCODING + (1 - _ENCODING) * share)
+        data,
+        grid,
+        workers=workers,
+        executor=executor,
+        progress=lambda share: progress(_ENCODING + (1 - _ENCODING) * share),
     )
 
 

@@ -1,40 +1,40 @@
-"""Leave-one-out stability of full fine-tuning, over all cohorts of a study: each is kept as it is done."""
+"""Leave-one-out stability of full fine-tuning, over all cohorts of a study, whose trainings are runs."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
-from steadytune.files import canonical_json, read_content, sha256, write_text
 from steadytune.kinds import KINDS
 from steadytune.models.parts import find_parts
 from steadytune.models.random_state import preserved_random_state
+from steadytune.records import RunStore
 from steadytune.stabilizers.freeze import Freeze
-from steadytune.study import RunSpec
+from steadytune.study import RunSpec, Study
+from steadytune.sweep.executors import Executor, check_executor, find_executor
+from steadytune.sweep.listener import Listener
+from steadytune.sweep.plan import plan, prepare_store
 from steadytune.tasks import load_task
 from steadytune.tasks.splits import split
-from steadytune.theory.loo.full import FullStability, Unmeasured, leave_one_out_full
-from steadytune.theory.loo.stability import Differences, standard_error
-from steadytune.theory.studies.processes import Progress, do_all
+from steadytune.theory.loo.full import FullStability, Lost, planned, read, retry
+from steadytune.theory.loo.left_out_runs import LeaveOneOut
+from steadytune.theory.loo.stability import standard_error
 from steadytune.theory.studies.task_loo import QUANTITIES
-from steadytune.training.data import run_data
 from steadytune.training.loading import build_model, load_tokenizer, quiet
 from steadytune.training.method_check import check_methods
+from steadytune.training.versions import versions
 
-Status = Literal["done", "diverged", "refused", "failed"]
-
-_FORMAT = 1
-"""Of the kept files: another number for other fields, other numbers in them, or other examples that are left out."""
+TRAININGS = "trainings"
+"""Folder, in that of the study, of its runs."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class CohortStability:
         spec: Its first run: the others differ in their seeds alone.
         n: Training examples.
         status: "done"; "diverged"; "refused", as a method cannot leave an example out or lacks something in the model;
-            "failed" for another reason.
+            "crashed" for another reason.
         reason: Why it is not done.
         labels: (m,) classes of the left-out examples.
         exact: What was measured; None where it is not done.
@@ -53,7 +53,7 @@ class CohortStability:
 
     spec: RunSpec
     n: int
-    status: Status
+    status: str
     reason: str = ""
     labels: NDArray[np.int64] | None = None
     exact: FullStability | None = None
@@ -141,70 +141,61 @@ def _half_of_the_blocks(spec: RunSpec) -> int:
 
 
 @dataclass(frozen=True)
-class _Job:
-    """What one process does.
+class FullCohort:
+    """A cohort of which examples are left out.
 
     Attributes:
-        specs: Runs of a cohort.
+        specs: Its runs with every example.
         n: Their training examples.
-        examples: How many to leave out.
-        cache: Folder of what seeds share.
-        path: Where the result is kept.
+        work: A job per seed; none where it is refused.
+        refused: Why it cannot be done.
     """
 
     specs: tuple[RunSpec, ...]
     n: int
-    examples: int
-    cache: Path
-    path: Path
+    work: tuple[LeaveOneOut, ...]
+    refused: str = ""
+
+    @cached_property
+    def ids(self) -> frozenset[str]:
+        """The ids of all its runs."""
+        return frozenset(one for job in self.work for one in job.ids)
+
+    @property
+    def effort(self) -> int:
+        """About how many examples a training reads."""
+        return self.specs[0].training.epochs * self.n
+
+    def result(self, store: RunStore) -> CohortStability:
+        """Return what came of it, once all its runs are recorded."""
+        spec = self.specs[0]
+        try:
+            if self.refused:
+                raise Lost("refused", self.refused)
+            exact = read(store, self.work)
+        except Lost as lost:
+            return CohortStability(spec, self.n, lost.status, str(lost))
+        labels = split(load_task(spec.task), spec.training, spec.seeds.data).train.labels[exact.examples]
+        return CohortStability(spec, self.n, "done", "", labels, exact)
 
 
-def cohorts_stability(
-    specs: Sequence[RunSpec],
-    examples: int,
-    out: Path,
-    *,
-    workers: int = 1,
-    began: Callable[[int, int], None] = lambda missing, kept: None,
-    progress: Progress = lambda share: None,
-    done: Callable[[CohortStability], None] = lambda cohort: None,
-) -> list[CohortStability]:
-    """Leave a sample of the training examples out of every cohort; see `leave_one_out_full`.
-
-    A cohort that diverges, that a method refuses or that raises is a result with its reason. Those that are done or
-    diverged are kept in the folder, under the hash of all that determines them, and not computed again.
+def full_cohorts(study: Study, examples: int) -> list[FullCohort]:
+    """Plan to leave a sample of the training examples out of every cohort of a study; see `leave_one_out_full`.
 
     Args:
-        specs: The runs of a study.
+        study: The runs with every example.
         examples: How many examples to leave out of each cohort.
-        out: Folder for "cohorts" and "cache".
-        workers: Processes, as `do_all` has it.
-        began: Called first with the number of cohorts to train and of those that the folder holds.
-        progress: Called with the share that is done, 0 to 1.
-        done: Called with each cohort, as it comes.
-
-    Returns:
-        The cohorts in the order of `specs`.
 
     Raises:
-        UserError: A run is not in full fine-tuning, a task has no classes or fewer examples than shall be left out, a
-            method lacks something in the model that can be looked for before the training, or the disk is full.
+        UserError: A run is not in full fine-tuning, or a task has no classes or fewer examples than shall be left out.
     """
     grouped: dict[tuple[str, str, str], list[RunSpec]] = {}
-    for spec in specs:
+    for spec in plan(study):
         grouped.setdefault(spec.cohort, []).append(spec)
-    jobs = [_job(tuple(cohort), examples, out) for cohort in grouped.values()]
-    found = [_kept(job) for job in jobs]
-    missing = [job for job, cohort in zip(jobs, found, strict=True) if cohort is None]
-    check_methods(spec for job in missing for spec in job.specs)
-    began(len(missing), len(jobs) - len(missing))
-    trained = iter(
-        do_all(_studied, missing, [_effort(job) for job in missing], workers=workers, progress=progress, done=done)
-    )
-    return [cohort or next(trained) for cohort in found]
+    return [_planned(tuple(specs), examples) for specs in grouped.values()]
 
 
-def _job(specs: tuple[RunSpec, ...], examples: int, out: Path) -> _Job:
+def _planned(specs: tuple[RunSpec, ...], examples: int) -> FullCohort:
     """Look at a cohort: what cannot work is said before anything is trained."""
     spec, task = specs[0], load_task(specs[0].task)
     if spec.training.mode != "full":
@@ -219,68 +210,52 @@ def _job(specs: tuple[RunSpec, ...], examples: int, out: Path) -> _Job:
             f"recipe '{spec.recipe}' on task '{task.name}' has {n} training examples: "
             f"{examples} cannot be left out, one by one, of fewer than 3 or than {examples}"
         )
-    # How many are left out is all that is asked beside the runs: which ones follows from them.
-    key = sha256(canonical_json([_FORMAT, [one.id for one in specs], examples]))[:16]
-    return _Job(specs, n, examples, out / "cache", out / "cohorts" / f"{key}.json")
-
-
-def _effort(job: _Job) -> float:
-    """Return about how many examples are read."""
-    return len(job.specs) * (1 + job.examples) * job.specs[0].training.epochs * job.n
-
-
-def _studied(job: _Job, progress: Progress) -> CohortStability:
-    spec = job.specs[0]
     try:
-        exact = leave_one_out_full(job.specs, job.examples, cache=job.cache, progress=progress)
-        labels = run_data(spec).splits.train.labels[exact.examples]
-        cohort = CohortStability(spec, job.n, "done", "", labels, exact)
-    except UserError as error:
-        status: Status = error.status if isinstance(error, Unmeasured) else "refused"
-        cohort = CohortStability(spec, job.n, status, str(error))
-        # Something may be put right before the next time: it is not kept.
-        if status == "refused":
-            return cohort
-    except Exception as error:  # whatever it is, it is this cohort's fate and not the study's
-        reason = str(error).strip().partition("\n")[0][:300]
-        # It may go better the next time, with more memory say, and is not kept.
-        return CohortStability(spec, job.n, "failed", f"{type(error).__name__}: {reason}".rstrip(": "))
-    content = json.dumps(
-        {"status": cohort.status, "reason": cohort.reason, "labels": cohort.labels, "exact": _dict(cohort.exact)},
-        default=np.ndarray.tolist,
-    )
-    write_text(job.path, f"{sha256(content.encode())}\n{content}\n")
-    return cohort
+        return FullCohort(specs, n, tuple(planned(specs, examples)))
+    except Lost as lost:
+        return FullCohort(specs, n, (), str(lost))
 
 
-def _kept(job: _Job) -> CohortStability | None:
-    """Return what the folder holds of a cohort; None if that is nothing, or not what is written."""
-    try:
-        checksum, content = read_content(job.path).decode("utf-8").splitlines()
-    except ValueError:
-        return None
-    if sha256(content.encode()) != checksum:
-        return None
-    try:
-        held = json.loads(content)
-        if held["exact"] is None:
-            return CohortStability(job.specs[0], job.n, held["status"], held["reason"])
-        labels, exact = np.array(held["labels"]), _stability(held["exact"])
-        return CohortStability(job.specs[0], job.n, held["status"], held["reason"], labels, exact)
-    except (KeyError, TypeError, ValueError):  # whole, but with other fields
-        return None
+def train_cohorts(
+    cohorts: Sequence[FullCohort],
+    study: Study,
+    out: Path,
+    *,
+    workers: int = 1,
+    executor: str | Executor | None = None,
+    listener: Listener | None = None,
+) -> RunStore:
+    """Train what is missing of the runs of all cohorts. A training that fails is its cohort's fate, not the study's.
 
+    Args:
+        cohorts: As `full_cohorts` returns them.
+        study: What they are of.
+        out: Folder for that of the runs, `TRAININGS`.
+        workers: Seeds that are worked on at the same time.
+        executor: Who does it, as `steadytune.run` has it.
+        listener: Hears of progress.
 
-def _dict(exact: FullStability | None) -> dict[str, Any] | None:
-    return None if exact is None else asdict(exact)
+    Returns:
+        The folder of the runs, all of which are recorded.
 
-
-def _stability(held: dict[str, Any]) -> FullStability:
-    """Turn lists back into arrays: JSON spells float64 so that it is read back to the bit."""
-    leave_one_out, seed = (Differences(**_arrays(held.pop(name))) for name in ("leave_one_out", "seed"))
-    n, seeds = held.pop("n"), tuple(held.pop("seeds"))
-    return FullStability(n=n, seeds=seeds, leave_one_out=leave_one_out, seed=seed, **_arrays(held))
-
-
-def _arrays(lists: dict[str, Any]) -> dict[str, Any]:
-    return {name: np.array(values) for name, values in lists.items()}
+    Raises:
+        UserError: A method lacks something in the model that can be looked for before the training, the folder holds
+            another study, or the disk is full.
+    """
+    check_executor(executor)
+    if (out / "cohorts").is_dir():
+        raise UserError(f"{out} was written by an older version, which kept cohorts and no runs: choose another --out")
+    store = RunStore.create(out / TRAININGS, study, versions())
+    for cohort in cohorts:
+        retry(store, cohort.work)
+        prepare_store(store, cohort.specs)
+    # The largest first, so that no process is left alone with one at the end.
+    work = [job for cohort in sorted(cohorts, key=lambda cohort: -cohort.effort) for job in cohort.work]
+    specs = [spec for job in work for spec in job.specs.values()]
+    missing = [spec for spec in specs if spec.id not in store]
+    work = [job for job in work if any(one not in store for one in job.ids)]
+    check_methods(missing)
+    with listener or Listener() as hears:
+        hears.began(store, specs, len(missing))
+        find_executor(executor, min(workers, len(work))).run(work, store, hears)
+    return store

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from threadpoolctl import threadpool_limits
+
+from steadytune.errors import UserError
+from steadytune.sweep.executors import Executor, find_executor
+from steadytune.sweep.job import Job
+from steadytune.sweep.listener import Listener, Share
 from steadytune.theory.studies.dataset import DataSet
-from steadytune.theory.studies.processes import Progress, do_all
+from steadytune.theory.studies.results import Results
 from steadytune.theory.studies.synthetic import SyntheticSpec, generate
 from steadytune.theory.studies.varied import Grid, Row, studied
 
@@ -69,6 +79,7 @@ def synthetic_study(
     grid: Grid | None = None,
     *,
     workers: int = 1,
+    executor: str | Executor | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> pd.DataFrame:
     """Study every data set under every setting.
@@ -76,7 +87,8 @@ def synthetic_study(
     Args:
         specs: The data sets; those of `default_specs` unless given.
         grid: How heads are trained; `Grid()` unless given.
-        workers: Processes with a thread each, as `do_all` has it. The numbers do not depend on it.
+        workers: Data sets that are studied at the same time, each with one thread. The numbers do not depend on it.
+        executor: Who does it, as `steadytune.run` has it.
         progress: Called with the share that is done, 0 to 1.
 
     Returns:
@@ -89,7 +101,7 @@ def synthetic_study(
     for spec in specs:
         design = {names.get(name, name): value for name, value in asdict(spec).items()}
         data.append(({"task": GENERATED, **design}, DataSet(*generate(spec), spec.seed)))
-    return study_table(data, grid or Grid(), workers=workers, progress=progress)
+    return study_table(data, grid or Grid(), workers=workers, executor=executor, progress=progress)
 
 
 def study_table(
@@ -97,6 +109,7 @@ def study_table(
     grid: Grid,
     *,
     workers: int = 1,
+    executor: str | Executor | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> pd.DataFrame:
     """Study every data set under every setting; see `synthetic_study`.
@@ -104,19 +117,75 @@ def study_table(
     Args:
         data: The `DESIGN` of each, and the data set.
         grid: How heads are trained.
-        workers: Processes with a thread each, as `do_all` has it.
+        workers: Data sets that are studied at the same time, each with one thread.
+        executor: Who does it, as `steadytune.run` has it.
         progress: Called with the share that is done, 0 to 1.
     """
     import pandas as pd
 
-    jobs = [(design, one, grid) for design, one in data]
-    efforts = [(len(one.labels) + one.features.shape[1]) * one.outputs for _, one in data]
-    found = do_all(_one, jobs, efforts, workers=workers, progress=progress)
+    jobs = [_Study(str(place), design, one, grid) for place, (design, one) in enumerate(data)]
+    efforts = {job.name: job.effort for job in jobs}
+    # The largest first, so that no process is left alone with one at the end.
+    order = sorted(jobs, key=lambda job: -job.effort)
+    with tempfile.TemporaryDirectory(prefix="steadytune-") as folder:
+        results = Results(Path(folder))
+        find_executor(executor, min(workers, len(jobs))).run(order, results, Share(efforts, progress))
+        found = [results.read(job.name) for job in jobs]
     rows = [{"dataset": place, **row} for place, of_data_set in enumerate(found) for row in of_data_set]
     return pd.DataFrame(rows, columns=["dataset", *DESIGN, "separable", "part", *SETTINGS, *VALUES])
 
 
-def _one(job: tuple[Row, DataSet, Grid], _: Progress) -> list[Row]:
-    """Study one data set."""
-    design, data, grid = job
-    return [{**design, **row, "separable": data.separable} for row in studied(data, grid)]
+@dataclass(frozen=True)
+class _Study(Job[Results]):
+    """One data set under every setting.
+
+    Attributes:
+        name: Its id.
+        design: Its `DESIGN`.
+        data: The data set.
+        grid: How heads are trained.
+    """
+
+    name: str
+    design: Row
+    data: DataSet
+    grid: Grid
+
+    @property
+    def ids(self) -> tuple[str]:
+        """Its name alone."""
+        return (self.name,)
+
+    @property
+    def effort(self) -> float:
+        """About how long it takes."""
+        examples, width = self.data.features.shape
+        return float((examples + width) * self.data.outputs)
+
+    def do(self, ids: Sequence[str], store: Results, listener: Listener) -> None:
+        """Train the heads and record the rows."""
+        listener.started(self.name)
+        with _one_thread():
+            rows = [{**self.design, **row} for row in studied(self.data, self.grid)]
+            store.write(self.name, [{**row, "separable": self.data.separable} for row in rows])
+        listener.finished(self.name)
+
+    def give_up(self, one: str, reason: str, store: Results) -> None:
+        """Stop the study: a table without one of its data sets says something else.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError(f"{reason}\nStart the command again with fewer --workers.")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread: more make many small products no faster, and processes would be in each other's way."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(threads)

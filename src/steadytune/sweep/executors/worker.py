@@ -1,18 +1,18 @@
-"""One training process of a sweep: reads run specs from standard input, tells what happens as JSON lines."""
+"""One process of several: reads jobs from standard input, tells what happens as JSON lines."""
 
 from __future__ import annotations
 
 import json
 import os
+import pickle
 import sys
 import threading
 import time
+import traceback
 from typing import Any
 
 from steadytune.errors import UserError, machine_fault
-from steadytune.records import RunRecord, RunStore
-from steadytune.study import RunSpec
-from steadytune.sweep.execute import work
+from steadytune.sweep.executors.local import Local
 from steadytune.sweep.listener import Listener
 
 _TELL_SECONDS = 0.2
@@ -42,8 +42,8 @@ class _Teller(Listener):
             self.told = now
             self.tell(event="advanced", run=run_id, share=share)
 
-    def finished(self, record: RunRecord) -> None:
-        self.tell(event="finished", run=record.spec.id)
+    def finished(self, run_id: str) -> None:
+        self.tell(event="finished", run=run_id)
 
 
 def _end_with_watcher() -> None:
@@ -55,20 +55,24 @@ def _end_with_watcher() -> None:
 
 
 def main() -> int:
-    """Work until nothing is left; 2 if the input is at fault."""
+    """Work until nothing is left; 2 if the input is at fault, 3 if the code is."""
     # Whatever a library prints must not mix with the messages: they keep the pipe, everything else goes to stderr.
     teller = _Teller(os.fdopen(os.dup(1), "w"))
     os.dup2(2, 1)
     threading.Thread(target=_end_with_watcher, daemon=True).start()
-    specs = [RunSpec.model_validate(entry) for entry in json.load(sys.stdin)]
     try:
-        work(RunStore(sys.argv[1]), specs, teller)
+        # From the process that started this one, over a pipe that no other can write.
+        jobs, store = pickle.load(sys.stdin.buffer)
+        Local().run(jobs, store, teller)
     except UserError as error:
         teller.tell(event="error", text=str(error))
         return 2
     except OSError as error:
         teller.tell(event="error", text=str(machine_fault(error)))
         return 2
+    except Exception:
+        teller.tell(event="bug", text=traceback.format_exc())
+        return 3
     return 0
 
 

@@ -1,6 +1,6 @@
-"""Several training processes on one folder, and one that watches them.
+"""Several processes on one store, and one that watches them.
 
-The processes share the work by claiming runs, as any two started by hand would. What this adds is one progress display,
+The processes share the work by claiming it, as any two started by hand would. What this adds is one progress display,
 and that a process that is killed, for lack of memory say, costs one run at most and not the sweep.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import queue
 import signal
 import subprocess
@@ -17,59 +18,70 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from steadytune.errors import UserError
-from steadytune.records import RunRecord, RunStore
-from steadytune.study import RunSpec
+from steadytune.sweep.executors.base import Executor
+from steadytune.sweep.job import AnyJob
 from steadytune.sweep.listener import Listener
-from steadytune.training.versions import versions
 
 _ATTEMPTS = 2
-_COMMAND = (sys.executable, "-m", "steadytune.sweep.worker")
+_COMMAND = (sys.executable, "-m", "steadytune.sweep.executors.worker")
 
 
 @dataclass(eq=False)
 class _Worker:
-    """One process, and the runs that it says it is training."""
+    """One process, and the ids that it says it is at work on."""
 
-    process: subprocess.Popen[str]
-    training: set[str] = field(default_factory=set)
+    process: subprocess.Popen[bytes]
+    at_work: set[str] = field(default_factory=set)
 
 
-def work_in_processes(store: RunStore, specs: Sequence[RunSpec], count: int, listener: Listener) -> None:
-    """Train runs in `count` processes until the folder holds them all.
+class Processes(Executor):
+    """Does jobs in as many processes as there are workers, which end with this one."""
 
-    Raises:
-        UserError: As a worker met it, or no worker lives long enough to train anything.
-    """
-    crew = _Crew(store, specs, listener)
-    try:
-        for _ in range(count):
-            crew.start()
-        while crew.workers:
-            crew.hear(*crew.messages.get())
-    finally:
-        crew.end()
-    for spec in specs:
-        if spec.id not in crew.told:
-            listener.elsewhere(store.record(spec.id))
+    name: ClassVar[str] = "processes"
+
+    def run(self, jobs: Sequence[AnyJob], store: Any, listener: Listener) -> None:
+        """Do the jobs, and watch over those who do.
+
+        Raises:
+            UserError: As a process met it, or none lives long enough to do anything.
+            RuntimeError: A job raised something else, whose traceback this has.
+        """
+        if not jobs:
+            return
+        crew = _Crew(jobs, store, listener)
+        try:
+            for _ in range(min(self.workers, len(jobs))):
+                crew.start()
+            while crew.workers:
+                crew.hear(*crew.messages.get())
+        finally:
+            crew.end()
+        for one in crew.owners:
+            if one not in crew.told:
+                listener.elsewhere(one)
 
 
 class _Crew:
     """The processes of one sweep.
 
     Attributes:
+        owners: The job of each id.
         workers: Those that live.
         messages: What they say, in the order in which they said it.
-        told: Runs of which the listener has heard the end.
+        told: Ids of which the listener has heard the end.
     """
 
-    def __init__(self, store: RunStore, specs: Sequence[RunSpec], listener: Listener) -> None:
-        self.store, self.specs, self.listener = store, specs, listener
+    def __init__(self, jobs: Sequence[AnyJob], store: Any, listener: Listener) -> None:
+        self.store, self.listener = store, listener
+        self.owners = {one: job for job in jobs for one in job.ids}
         self.workers: list[_Worker] = []
         self.messages: queue.Queue[tuple[_Worker, dict[str, Any]]] = queue.Queue()
         self.told: set[str] = set()
+        self._given = pickle.dumps((list(jobs), store))
+        self._threads = str(max(job.threads for job in jobs))
         self._deaths: Counter[str] = Counter()
         self._idle_deaths = 0
 
@@ -78,16 +90,15 @@ class _Crew:
         # Threads that spin while they wait slow each other down by an order of magnitude on a busy machine.
         environment = {
             **os.environ,
-            "OMP_NUM_THREADS": str(max(spec.training.threads for spec in self.specs)),
+            "OMP_NUM_THREADS": self._threads,
             "OMP_WAIT_POLICY": "PASSIVE",
             "KMP_BLOCKTIME": "0",
             "TOKENIZERS_PARALLELISM": "false",
         }
         process = subprocess.Popen(
-            [*_COMMAND, str(self.store.path)],
+            list(_COMMAND),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
             env=environment,
             # An interrupt at the terminal is for the watching process, which then ends these.
             start_new_session=True,
@@ -97,7 +108,7 @@ class _Crew:
         threading.Thread(target=self._listen, args=[worker], daemon=True).start()
         assert process.stdin is not None
         with suppress(BrokenPipeError):  # it died at once, which `hear` will hear
-            json.dump([spec.model_dump(mode="json") for spec in self.specs], process.stdin)
+            process.stdin.write(self._given)
             process.stdin.close()
 
     def _listen(self, worker: _Worker) -> None:
@@ -113,16 +124,18 @@ class _Crew:
         """Act on one message."""
         event, run_id = message["event"], message.get("run", "")
         if event == "started":
-            worker.training.add(run_id)
+            worker.at_work.add(run_id)
             self.listener.started(run_id)
         elif event == "advanced":
             self.listener.advanced(run_id, message["share"])
         elif event == "finished":
-            worker.training.discard(run_id)
+            worker.at_work.discard(run_id)
             self._idle_deaths = 0
-            self._tell(self.store.record(run_id))
+            self._tell(run_id)
         elif event == "error":
             raise UserError(message["text"])
+        elif event == "bug":
+            raise RuntimeError(f"a worker raised what it should not:\n{message['text']}")
         elif event == "ended":
             self.workers.remove(worker)
             if code := worker.process.wait():
@@ -136,22 +149,22 @@ class _Crew:
             worker.process.wait()
 
     def _replace(self, worker: _Worker, code: int) -> None:
-        """Start another process, having given up the runs that killed as many as they may."""
+        """Start another process, having given up what killed as many as it may."""
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        self._idle_deaths += not worker.training
+        self._idle_deaths += not worker.at_work
         if self._idle_deaths > _ATTEMPTS:
-            raise UserError(f"training processes die before they train anything ({how}); see what they printed above")
-        self._deaths.update(worker.training)
-        for spec in self.specs:
-            if spec.id in worker.training and self._deaths[spec.id] >= _ATTEMPTS:
-                guess = ": out of memory?" if how == "SIGKILL" else ""
-                reason = f"the training process died {_ATTEMPTS} times, last by {how}{guess}"
-                with self.store.claim(spec.id) as mine:
+            raise UserError(f"worker processes die before they begin anything ({how}); see what they printed above")
+        self._deaths.update(worker.at_work)
+        guess = ": out of memory?" if how == "SIGKILL" else ""
+        for one in sorted(worker.at_work):
+            if self._deaths[one] >= _ATTEMPTS:
+                with self.store.claim(one) as mine:
                     if mine:
-                        lost = RunRecord(spec=spec, status="failed", reason=reason, versions=versions())
-                        self._tell(self.store.write(lost, {}))
+                        reason = f"the process died {_ATTEMPTS} times, last by {how}{guess}"
+                        self.owners[one].give_up(one, reason, self.store)
+                        self._tell(one)
         self.start()
 
-    def _tell(self, record: RunRecord) -> None:
-        self.told.add(record.spec.id)
-        self.listener.finished(record)
+    def _tell(self, run_id: str) -> None:
+        self.told.add(run_id)
+        self.listener.finished(run_id)

@@ -1,9 +1,11 @@
 import os
+import pickle
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from commands import PATIENCE, Started, command, runs_in, wait_for
@@ -13,9 +15,10 @@ from sweeps import FAST, Heard, check_whole, run_files, same_results, tiny_study
 from steadytune.cli import main as cli_main
 from steadytune.errors import UserError
 from steadytune.records import RunStore
-from steadytune.sweep import workers
 from steadytune.sweep.execute import run
-from steadytune.sweep.workers import work_in_processes
+from steadytune.sweep.executors import processes
+from steadytune.sweep.executors.processes import Processes
+from steadytune.sweep.plan import jobs
 
 NUMBERS = [signal.SIGTERM, signal.SIGHUP]
 NAME = "STARTED_BY_THIS_TEST"
@@ -32,7 +35,7 @@ def worker_environment(monkeypatch, request):
 
 @pytest.fixture
 def pretending(monkeypatch):
-    monkeypatch.setattr(workers, "_COMMAND", PRETENDING)
+    monkeypatch.setattr(processes, "_COMMAND", PRETENDING)
 
 
 def begun(path, **content):
@@ -72,12 +75,13 @@ class Killer(Heard):
 def test_several_processes_share_the_runs_and_everything_is_told(tmp_path):
     store, specs = begun(tmp_path / "out", seeds=6)
     heard = Heard()
-    work_in_processes(store, specs, 2, heard)
+    Processes(2).run(jobs(specs), store, heard)
     expected = {spec.id for spec in specs}
     assert runs_in(store.path) == expected
     assert sorted(heard.of("started")) == sorted(heard.of("finished")) == sorted(expected)
-    # Two at a time: before the first ended the second was begun.
-    assert [name for name, _ in heard.events[:2]] == ["started", "started"]
+    # Two at a time: one began before the one before it ended.
+    at_work = np.cumsum([1 if name == "started" else -1 for name, _ in heard.events])
+    assert at_work.max() == 2
     assert heard.of("elsewhere") == []
     assert max(heard.shares) > 0
     assert living() == []
@@ -88,11 +92,11 @@ def test_a_worker_that_is_killed_costs_a_run_a_second_try_and_a_third_is_not_mad
     store, specs = begun(tmp_path / "out", seeds=4)
     once, twice = specs[0].id, specs[2].id
     heard = Killer({once: 1, twice: 2})
-    work_in_processes(store, specs, 1, heard)
+    Processes(1).run(jobs(specs), store, heard)
     fates = {record.spec.id: record.status for record in store.records()}
-    assert fates == {spec.id: "failed" if spec.id == twice else "done" for spec in specs}
+    assert fates == {spec.id: "crashed" if spec.id == twice else "done" for spec in specs}
     reason = store.record(twice).reason
-    assert reason == "the training process died 2 times, last by SIGKILL: out of memory?"
+    assert reason == "the process died 2 times, last by SIGKILL: out of memory?"
     assert heard.of("started").count(once) == heard.of("started").count(twice) == 2
     assert sorted(heard.of("finished")) == sorted(fates), "each run is told once"
     assert not [name for name in os.listdir(store.path / "runs") if name.startswith(".")]
@@ -109,7 +113,7 @@ def test_a_killed_worker_does_not_stop_the_other(tmp_path):
                 # Whichever it was: the one that says it first.
                 living()[0].kill()
 
-    work_in_processes(store, specs, 2, KillFirst())
+    Processes(2).run(jobs(specs), store, KillFirst())
     assert {record.status for record in store.records()} == {"done"}
     assert len(store.records()) == 5
 
@@ -119,7 +123,7 @@ def test_the_runs_of_a_process_outside_are_told_too(tmp_path):
     store = made_store(tmp_path / "out")
     specs = made_specs(store.study)
     heard = Heard()
-    work_in_processes(store, specs, 1, heard)
+    Processes(1).run(jobs(specs), store, heard)
     assert heard.events == [("elsewhere", spec.id) for spec in specs]
 
 
@@ -128,39 +132,37 @@ def test_the_runs_of_a_process_outside_are_told_too(tmp_path):
 )
 def test_processes_that_cannot_start_end_the_sweep_and_not_in_a_loop(tmp_path, monkeypatch, code, how):
     store, specs = begun(tmp_path / "out")
-    monkeypatch.setattr(workers, "_COMMAND", (sys.executable, "-c", code))
-    with pytest.raises(UserError, match=rf"die before they train anything \({how}\)"):
-        work_in_processes(store, specs, 2, Heard())
+    monkeypatch.setattr(processes, "_COMMAND", (sys.executable, "-c", code))
+    with pytest.raises(UserError, match=rf"die before they begin anything \({how}\)"):
+        Processes(2).run(jobs(specs), store, Heard())
     assert store.records() == []
 
 
 def test_a_mistake_of_the_user_that_a_worker_meets_is_said_and_ends_all(tmp_path, monkeypatch):
     store, specs = begun(tmp_path / "out", seeds=4)
-    say = """import json, sys, time
-json.load(sys.stdin)
+    say = """import json, pickle, sys, time
+pickle.load(sys.stdin.buffer)
 print(json.dumps({"event": "error", "text": "the model is at fault"}), flush=True)
 time.sleep(1e4)"""
-    monkeypatch.setattr(workers, "_COMMAND", (sys.executable, "-c", say))
+    monkeypatch.setattr(processes, "_COMMAND", (sys.executable, "-c", say))
     with pytest.raises(UserError, match="the model is at fault"):
-        work_in_processes(store, specs, 2, Heard())
+        Processes(2).run(jobs(specs), store, Heard())
     assert living() == []
 
 
 def test_a_worker_whose_watcher_is_gone_ends_and_blames_no_run(tmp_path):
     store, specs = begun(tmp_path / "out", seeds=30)
-    process = subprocess.Popen(
-        [*PRETENDING, str(store.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(PRETENDING, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write("[" + ",".join(spec.model_dump_json() for spec in specs) + "]")
+    pickle.dump((jobs(specs), store), process.stdin)
     process.stdin.close()
     process.stdout.readline()
     # The pipe is all that ties them: this is what a kill of the watcher does.
     process.stdout.close()
     assert process.wait(PATIENCE) == 1
     assert process.stderr is not None
-    assert process.stderr.read() == ""
+    assert process.stderr.read() == b""
     process.stderr.close()
     assert {record.status for record in store.records()} <= {"done"}
     # It trains 30 if nothing stops it: how many it began until the pipe was closed is up to the machine.

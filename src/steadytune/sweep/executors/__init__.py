@@ -1,0 +1,51 @@
+"""Who does the jobs of a sweep: one file each, found by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from steadytune.errors import UserError
+from steadytune.registry import Registry
+from steadytune.sweep.executors.base import Executor
+
+
+def _check(name: str, entry: Any) -> str:
+    if not (isinstance(entry, type) and issubclass(entry, Executor)):
+        return "is no subclass of steadytune.sweep.executors.Executor"
+    own = getattr(entry, "name", "")
+    return "" if own == name else f"has the name {own!r}"
+
+
+EXECUTORS: Registry[type[Executor]] = Registry(
+    "executor",
+    {"local": "sweep.executors.local:Local", "processes": "sweep.executors.processes:Processes"},
+    _check,
+)
+"""Name of an executor -> its class."""
+
+
+def check_executor(given: Any) -> None:
+    """Say that something names no executor and is none, before anything is read or trained.
+
+    Raises:
+        UserError: It does not.
+    """
+    if isinstance(given, str):
+        EXECUTORS[given]
+    elif not (given is None or isinstance(given, Executor)):
+        raise UserError(f"executor is a name, such as 'processes', or an Executor, not {type(given).__name__}")
+
+
+def find_executor(given: str | Executor | None, workers: int) -> Executor:
+    """Return the executor of a name, one that was made already, or by default that for so many workers.
+
+    Raises:
+        UserError: There is none of this name, or it is none.
+    """
+    check_executor(given)
+    if isinstance(given, Executor):
+        return given
+    return EXECUTORS[given or ("processes" if workers > 1 else "local")](workers)
+
+
+__all__ = ["EXECUTORS", "Executor", "check_executor", "find_executor"]

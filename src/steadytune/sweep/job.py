@@ -1,0 +1,109 @@
+"""What an executor does: jobs, whose results are recorded under ids in a store that all processes see."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Generic, Protocol, TypeVar
+
+from steadytune.records import RunRecord, RunStore
+from steadytune.study import RunSpec
+from steadytune.sweep.listener import Listener
+
+
+class Store(Protocol):
+    """Where results are recorded, such as a `RunStore`; can be pickled, and a copy of it is the same store."""
+
+    def claim(self, run_id: str, /) -> AbstractContextManager[bool]:
+        """Hold an id for this process; yields False if another one holds it, or it is recorded."""
+        ...
+
+    def __contains__(self, run_id: str, /) -> bool:
+        """Whether something is recorded under an id."""
+        ...
+
+
+AnyStore = TypeVar("AnyStore", bound=Store)
+
+
+class Job(ABC, Generic[AnyStore]):
+    """Work that is done together, in one process; can be pickled.
+
+    Attributes:
+        threads: CPU threads that it computes with.
+    """
+
+    threads: int = 1
+
+    @property
+    @abstractmethod
+    def ids(self) -> Sequence[str]:
+        """What it records its results under, one or more."""
+
+    @abstractmethod
+    def do(self, ids: Sequence[str], store: AnyStore, listener: Listener) -> None:
+        """Do some of its ids and record each in the store, telling the listener of each start, advance and end.
+
+        Args:
+            ids: Those to do; this process has claimed them.
+            store: Where to record them.
+            listener: Hears `started`, `advanced` and `finished`.
+
+        Raises:
+            UserError: Nothing else can go better, so that all is stopped.
+        """
+
+    @abstractmethod
+    def give_up(self, one: str, reason: str, store: AnyStore) -> None:
+        """Record that an id cannot be done, as it killed its process each time; this process has claimed it.
+
+        Raises:
+            UserError: There is nothing to go on with.
+        """
+
+
+class TrainingJob(Job[RunStore]):
+    """Runs that are trained together: one in full fine-tuning, a cohort's on one training set in head tuning.
+
+    Args:
+        specs: The runs.
+    """
+
+    def __init__(self, specs: Sequence[RunSpec]) -> None:
+        self.specs = tuple(specs)
+        self.threads = max(spec.training.threads for spec in specs)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the runs."""
+        return tuple(spec.id for spec in self.specs)
+
+    def do(self, ids: Sequence[str], store: RunStore, listener: Listener) -> None:
+        """Train the runs. Whatever a training raises becomes its record."""
+        from steadytune.training.run import train
+
+        for run_id in ids:
+            listener.started(run_id)
+
+        def advance(share: float) -> None:
+            for run_id in ids:
+                listener.advanced(run_id, share)
+
+        for record, arrays in train([spec for spec in self.specs if spec.id in ids], store.cache, advance):
+            store.write(record, arrays)
+            listener.finished(record.spec.id)
+
+    def give_up(self, one: str, reason: str, store: RunStore) -> None:
+        """Record a run that crashed."""
+        store.write(crashed(next(spec for spec in self.specs if spec.id == one), reason), {})
+
+
+def crashed(spec: RunSpec, reason: str) -> RunRecord:
+    """Return the record of a run whose process died."""
+    from steadytune.training.versions import versions
+
+    return RunRecord(spec=spec, status="crashed", reason=reason, versions=versions())
+
+
+AnyJob = Job[Any]

@@ -1,0 +1,151 @@
+"""The loss of a batch: the task's, and what methods make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from steadytune.errors import UserError
+from steadytune.kinds.base import Criterion
+from steadytune.models.criterion import check_outputs, check_own_loss, explain_labels, logits_in
+from steadytune.models.random_state import RandomState
+from steadytune.stabilizers import Changes, Forward, Stabilizer, Step
+from steadytune.stabilizers.surgery import changed_outputs
+from steadytune.training.stabilization.equipped import Equipped
+
+
+class Losses(Equipped):
+    """Gives losses that carry the methods. The second storey of `Stabilization`, see there."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        stabilizers: Sequence[Stabilizer],
+        *,
+        criterion: Criterion | None = None,
+        label_smoothing: float = 0.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(model, stabilizers, **options)
+        self.criterion = criterion or self._of.criterion(label_smoothing)
+        self._unchecked, self._own_criterion = True, criterion is not None
+        self._seen: tuple[Tensor | None, Tensor | None] | None = None
+        self.task_loss: Tensor | None = None
+        # What `Passes` changes for a pass of its own.
+        self._changes: Changes | None = None
+        self._share = 1.0
+
+    def _plain_loss(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        highest = self._check(inputs, "training set")
+        return self._task_loss(logits_in(self.model(**_without_labels(inputs))), inputs["labels"], highest)
+
+    def _task_loss(self, logits: Tensor, labels: Tensor, highest: int | None) -> Tensor:
+        if not self._own_criterion:
+            check_outputs(self.kind, logits, labels, highest)
+        try:
+            return self.criterion(logits, labels)
+        except Exception:
+            explain_labels(self.kind, logits, labels)
+            raise
+
+    def loss(self, model: nn.Module, inputs: Mapping[str, Any]) -> tuple[Tensor, Any]:
+        """Return a batch's loss and the model's outputs: the task loss, with what the methods make of it in training.
+
+        Args:
+            model: This model, or what a Trainer or Accelerate has wrapped around it.
+            inputs: The batch, with labels.
+        """
+        highest = self._check(inputs, "training set" if model.training else "evaluation set")
+        labels, rest = inputs["labels"], _without_labels(inputs)
+        if not (model.training and self.equipped):
+            outputs = model(**rest)
+            return self._task_loss(logits_in(outputs), labels, highest), outputs
+        state = RandomState.now(labels.device)
+        with changed_outputs(self._changes):
+            with self._main_pass():
+                outputs = model(**rest)
+            logits = logits_in(outputs)
+            plain = self._task_loss(logits, labels, highest)
+            self._seen = self._last.take(rest, logits), self._of.row_classes(logits, labels)
+            if self._last.why and (owner := self._owner("wrap_head")):
+                raise UserError(f"{owner[0].name} acts on the last layer: {self._last.why}")
+            loss = self._stabilized(plain, labels, rest, logits, partial(self._again, model, rest, state))
+        return loss if self._share == 1 else loss * self._share, outputs
+
+    def _check(self, inputs: Mapping[str, Any], examples: str) -> int | None:
+        """Check the labels of a batch, and in the first one the model's own loss; return the largest class."""
+        if "labels" not in inputs:
+            raise UserError("a batch has no 'labels': stabilizers need those that the model is trained on")
+        if self._own_criterion:
+            return None
+        highest = self._of.check_batch_labels(inputs["labels"], examples)
+        if self._unchecked:
+            self._unchecked = False
+            check_own_loss(self.model, inputs, self.kind)
+        return highest
+
+    @contextmanager
+    def _main_pass(self) -> Iterator[None]:
+        for run in self.runs.values():
+            run.main_pass = True
+        try:
+            yield
+        finally:
+            for run in self.runs.values():
+                run.main_pass = False
+
+    def _stabilized(
+        self, plain: Tensor, labels: Tensor, inputs: Mapping[str, Any], logits: Tensor, forward: Forward
+    ) -> Tensor:
+        (features, classes), last = self.encoded_batch(), self._last
+        self.task_loss, loss = plain.detach(), plain
+        steps = {
+            name: Step(features, labels, classes, last.module, self.criterion, logits, forward, inputs, run, last.why)
+            for name, run in self.runs.items()
+        }
+        if owner := self._owner("task_loss"):
+            replaced = owner[0].task_loss(steps[owner[0].name])
+            loss = plain if replaced is None else replaced
+        for method, _ in self._with("penalty"):
+            if (penalty := method.penalty(steps[method.name])) is not None:
+                loss = loss + penalty
+        return loss
+
+    def _again(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        state: RandomState,
+        changes: Changes | None = None,
+        same_dropout: bool = False,
+    ) -> Tensor:
+        here = RandomState.now(state.device)
+        if same_dropout:
+            state.restore()
+        with changed_outputs(changes):
+            logits = logits_in(model(**inputs))
+        if same_dropout:
+            here.restore()
+        return logits
+
+    def encoded_batch(self) -> tuple[Tensor | None, Tensor | None]:
+        """Return (rows, d) what entered the last layer for the batch seen last in training, and each row's class.
+
+        The former is None for a model whose last layer is not known. Classes are None for a regression; for a choice
+        task they say whether the row is the right choice.
+        """
+        assert self._seen is not None
+        return self._seen
+
+    def unequip(self) -> None:
+        """Make the model plain, and let go of the last batch."""
+        super().unequip()
+        self._seen = None
+
+
+def _without_labels(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in inputs.items() if name != "labels"}

@@ -1,0 +1,111 @@
+"""Methods around the optimizer: its groups, the first and every further step, clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from steadytune.errors import UserError
+from steadytune.models.random_state import preserved_random_state
+from steadytune.stabilizers.base import Batches
+from steadytune.training.stabilization.passes import Passes
+
+
+class Steps(Passes):
+    """Goes with the optimizer. The fourth storey of `Stabilization`, see there."""
+
+    resumed = False
+    """Whether the training goes on from a checkpoint, so that methods have looked at the training set before."""
+
+    def prepare_optimizer(self, optimizer: Optimizer) -> Optimizer:
+        """Return the optimizer to use, made from one that has taken no step. Make schedules from what is returned.
+
+        Raises:
+            UserError: The optimizer was made before a method put another last layer into the model.
+        """
+        held = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
+        if (owner := self._owner("wrap_head")) and any(
+            weight.requires_grad and id(weight) not in held for weight in self.head.parameters()
+        ):
+            raise UserError(
+                f"the optimizer does not hold the last layer that {owner[0].name} made: make it after the Stabilization"
+            )
+        groups: list[dict[str, Any]] = [dict(group) for group in optimizer.param_groups]
+        for method, run in self._with("parameter_groups"):
+            groups = method.parameter_groups(run, groups)
+        optimizer.param_groups = groups
+        if owner := self._owner("optimizer"):
+            method, run = owner
+            optimizer = method.optimizer(run, optimizer)
+        return optimizer
+
+    def begin(self, batches: Batches, total_steps: int, step: int = 0) -> None:
+        """Let methods look at the training set before the first step, unless the training was resumed.
+
+        Args:
+            batches: Called for a pass over the training set, batch by batch, on the model's device.
+            total_steps: Steps that the optimizer will have taken in the end.
+            step: Steps that it has taken, in a training that is resumed.
+        """
+        device = next(self.model.parameters()).device
+        for run in self.runs.values():
+            run.step, run.total_steps = step, total_steps
+            # The model may have moved since it was equipped.
+            run.state.update({name: tensor.to(device) for name, tensor in run.state.items()})
+        if self.resumed:
+            return
+        training = self.model.training
+        with preserved_random_state():
+            for method, run in self._with("begin"):
+                method.begin(run, batches, self._plain_loss)
+        self.model.zero_grad()
+        self.model.train(training)
+
+    def before_step(self, max_norm: float = 0.0) -> Tensor | None:
+        """Change and clip the finished gradients.
+
+        Args:
+            max_norm: Limit of the global norm where no method clips in another way; 0 for none.
+
+        Returns:
+            Their norm before clipping, or None if nothing was clipped.
+        """
+        self.after_backward()
+        weights = list(self.model.parameters())
+        if self.clips:
+            return self.clip(weights)
+        return nn.utils.clip_grad_norm_(weights, max_norm) if max_norm else None
+
+    def after_backward(self) -> None:
+        """Let methods change the finished gradients."""
+        for method, run in self._with("after_backward"):
+            method.after_backward(run)
+
+    @property
+    def clips(self) -> bool:
+        """Whether a method clips in the place of the global clip."""
+        return self._owner("clip") is not None
+
+    def clip(self, weights: Iterable[nn.Parameter]) -> Tensor:
+        """Clip gradients as the method does that `clips`; return their norm before."""
+        owner = self._owner("clip")
+        assert owner is not None
+        return owner[0].clip(owner[1], [weight for weight in weights if weight.grad is not None])
+
+    def after_step(self, optimizer: Optimizer, steps: int | None = None) -> None:
+        """Let methods look at the new weights, or change them. Call it before the schedule moves on.
+
+        Args:
+            optimizer: Has just taken a step.
+            steps: Steps taken so far; counted unless given.
+        """
+        rates = {weight: group["lr"] for group in optimizer.param_groups for weight in group["params"]}
+        for run in self.runs.values():
+            run.step = run.step + 1 if steps is None else steps
+        with torch.no_grad():
+            for method, run in self._with("after_step"):
+                method.after_step(run, rates)
