@@ -5,8 +5,8 @@ import pytest
 from made_runs import made_record, made_specs, made_study
 from rich.console import Console
 
-from steadytune.cli import progress
-from steadytune.cli.progress import ConsoleListener
+from steadytune.terminal import progress
+from steadytune.terminal.progress import ConsoleListener
 
 
 @pytest.fixture

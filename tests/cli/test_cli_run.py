@@ -14,9 +14,9 @@ from commands import Started, command, refused
 
 from steadytune.analysis.components import variance_components
 from steadytune.cli import run as cli_run
-from steadytune.cli.study import put
 from steadytune.errors import UserError
 from steadytune.records import RunStore
+from steadytune.terminal.study_options import put
 
 FAST = ["--set", "training.epochs=1", "--set", "training.learning_rate=1e-2", "--set", "training.batch_size=8"]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from steadytune.cli.study import study_content
 from steadytune.errors import UserError
+from steadytune.terminal.study_options import study_content
 
 
 def content(*settings, study=None, vary=None, **options):

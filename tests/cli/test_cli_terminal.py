@@ -8,9 +8,9 @@ from commands import command, refused
 from made_runs import made_store, made_study
 from rich.table import Table
 
-from steadytune.cli.console import Console
-from steadytune.cli.terminal import on_one_line, printable
 from steadytune.records import RunStore
+from steadytune.terminal.console import Console
+from steadytune.terminal.lines import on_one_line, printable
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\r\x9b31m\u202e"
 

@@ -90,9 +90,9 @@ def compare(
     if detect is not None and not 0 < detect < math.inf:
         raise UserError(f"--detect must be a positive number, not {detect:g}")
     from steadytune.analysis.comparison.compare import compare
-    from steadytune.cli.console import Console
-    from steadytune.cli.progress import bar
     from steadytune.records import RunStore
+    from steadytune.terminal.console import Console
+    from steadytune.terminal.progress import bar
 
     console = Console()
     if len(paths) > 1 or paths[0].is_file():

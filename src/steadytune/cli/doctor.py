@@ -42,8 +42,8 @@ def doctor(
 
     `python -c "print(args.to_json_string())" > args.json` in your own script, then `steadytune doctor args.json`
     """
-    from steadytune.cli.terminal import say
     from steadytune.doctor import diagnose
+    from steadytune.terminal.lines import say
 
     diagnosis = diagnose(target)
     say("\n".join(_lines(diagnosis, target)))

@@ -27,8 +27,8 @@ def ls(folder: Annotated[Path, typer.Argument(help="The --out folder of a 'stead
 
     `steadytune ls runs/rte | grep FAILED`
     """
-    from steadytune.cli.terminal import on_one_line, say
     from steadytune.records import RunStore
+    from steadytune.terminal.lines import on_one_line, say
 
     store = RunStore(folder)
     records = store.records()

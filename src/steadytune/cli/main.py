@@ -19,9 +19,9 @@ from steadytune.cli.ls import ls
 from steadytune.cli.measure import measure
 from steadytune.cli.report import report
 from steadytune.cli.run import run
-from steadytune.cli.terminal import complain, say, show_warning
 from steadytune.cli.validate import validate
 from steadytune.errors import FolderWarning, UserError, machine_fault
+from steadytune.terminal.lines import complain, say, show_warning
 from steadytune.theory.commands import theory
 
 app = typer.Typer(

@@ -72,10 +72,10 @@ def measure(
     `steadytune measure runs/rte`
     """
     from steadytune.analysis.comparison.compare import compare
-    from steadytune.cli.console import Console
-    from steadytune.cli.progress import bar
     from steadytune.cli.report import show
     from steadytune.records import RunStore
+    from steadytune.terminal.console import Console
+    from steadytune.terminal.progress import bar
 
     console = Console()
     if len(paths) == 1 and (paths[0] / "study.yaml").is_file():
@@ -105,8 +105,8 @@ def _measure_files(
     console: Console, paths: list[Path], metric: str | None, positive: str | None, columns: dict[str, str]
 ) -> tuple[list[ExternalRun], Comparison]:
     from steadytune.analysis.comparison.compare import compare
-    from steadytune.cli.progress import bar
     from steadytune.external import Choices, cohort_of, read_source, run_files, runs_of
+    from steadytune.terminal.progress import bar
 
     choices = Choices.parse(columns)
     files = run_files(paths)

@@ -27,10 +27,10 @@ def report(
 
     `steadytune report runs/rte`
     """
-    from steadytune.cli.console import Console
-    from steadytune.cli.progress import bar
     from steadytune.records import RunStore
     from steadytune.reporting import report_of_study
+    from steadytune.terminal.console import Console
+    from steadytune.terminal.progress import bar
 
     console = Console()
     with bar(console, "measuring") as progress:

@@ -70,8 +70,8 @@ def run(
 
     `steadytune run study.yaml --vary init,order --seeds 4 --out runs/grid`
     """
-    from steadytune.cli.study import study_content
     from steadytune.study import Study
+    from steadytune.terminal.study_options import study_content
 
     options = {"model": model, "task": task, "recipes": recipe, "seeds": seeds}
     content = study_content(study, options, assignments, vary=vary)
@@ -86,13 +86,13 @@ def execute(study: Study, out: Path, workers: int, retry_failed: bool = False, e
     Raises:
         Exit: With code 1 if no run of the study finished; with 130 if it was interrupted.
     """
-    from steadytune.cli.console import Console
     from steadytune.cli.ls import retry_hint
-    from steadytune.cli.progress import ConsoleListener, bar
     from steadytune.cli.report import show
     from steadytune.files import room_on_disk
     from steadytune.reporting import report_of_study
     from steadytune.sweep.execute import run as run_study
+    from steadytune.terminal.console import Console
+    from steadytune.terminal.progress import ConsoleListener, bar
     from steadytune.training.weights import half_precision
 
     console = Console()

@@ -32,8 +32,8 @@ def compare_files(
     from steadytune.analysis.sentences import listed, natural
     from steadytune.cli.compare import show_differences
     from steadytune.cli.measure import show_read, write_page
-    from steadytune.cli.progress import bar
     from steadytune.external.sides import read_sides
+    from steadytune.terminal.progress import bar
 
     if out and out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: --out names a folder")

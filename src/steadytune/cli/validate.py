@@ -26,10 +26,10 @@ def validate(
     """
     from steadytune.analysis.comparison.compare import compare
     from steadytune.analysis.validity.validate import validate
-    from steadytune.cli.console import Console
-    from steadytune.cli.progress import bar
     from steadytune.records import RunStore
     from steadytune.reporting import report_of_study, validity_table
+    from steadytune.terminal.console import Console
+    from steadytune.terminal.progress import bar
 
     console = Console()
     store = RunStore(folder)

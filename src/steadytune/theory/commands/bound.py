@@ -49,12 +49,12 @@ def bound(
 
     `steadytune theory bound study.yaml --left-out 4 --out runs/bound`
     """
-    from steadytune.cli.console import Console
-    from steadytune.cli.progress import bar
-    from steadytune.cli.study import study_content
     from steadytune.files import room_on_disk
     from steadytune.study import OFFLINE_MODEL, Study
     from steadytune.sweep.plan import plan
+    from steadytune.terminal.console import Console
+    from steadytune.terminal.progress import bar
+    from steadytune.terminal.study_options import study_content
     from steadytune.theory.full.bound import check_arguments
     from steadytune.theory.full.task_bound import check_run, task_bound
     from steadytune.theory.pages.bound import bound_table, write_bounds

@@ -47,13 +47,13 @@ def features(
 
     `steadytune theory features --task path/to/folder --size 50 --size 800 --draws 4 --out runs/theory`
     """
-    from steadytune.cli.console import Console
-    from steadytune.cli.progress import bar
-    from steadytune.cli.study import study_content
     from steadytune.files import room_on_disk
     from steadytune.study import Study
     from steadytune.sweep.capacity import processors
     from steadytune.sweep.plan import plan
+    from steadytune.terminal.console import Console
+    from steadytune.terminal.progress import bar
+    from steadytune.terminal.study_options import study_content
     from steadytune.theory.pages.page import write_feature_report
     from steadytune.theory.studies.features import feature_study
     from steadytune.theory.studies.varied import ON_FEATURES, SMALL_ON_FEATURES

@@ -86,11 +86,11 @@ def loo(
 
     `steadytune theory loo study.yaml --examples 4 --out runs/loo`
     """
-    from steadytune.cli.console import Console
-    from steadytune.cli.study import study_content
     from steadytune.files import room_on_disk
     from steadytune.study import OFFLINE_MODEL, Study
     from steadytune.sweep.plan import plan
+    from steadytune.terminal.console import Console
+    from steadytune.terminal.study_options import study_content
 
     check_folder(out)
     _check_options(examples, size, steps, learning_rate, workers, executor)
@@ -177,7 +177,7 @@ def _heads(
     steps: int,
     learning_rate: float | None,
 ) -> None:
-    from steadytune.cli.progress import bar
+    from steadytune.terminal.progress import bar
     from steadytune.theory.pages.task_loo import stability_table, write_stability
     from steadytune.theory.studies.task_loo import check_recipes, task_stability
 

@@ -27,10 +27,10 @@ def predict(
 
     `steadytune theory predict runs/cola runs/sst2 runs/rte --out runs/predicted`
     """
-    from steadytune.cli.console import Console
-    from steadytune.cli.progress import bar
     from steadytune.files import room_on_disk
     from steadytune.records import RunStore
+    from steadytune.terminal.console import Console
+    from steadytune.terminal.progress import bar
     from steadytune.theory.pages.prediction import describe, prediction_table, write_prediction
     from steadytune.theory.predictor.cohorts import TARGETS, cohort_table
     from steadytune.theory.predictor.prediction import predict_instability

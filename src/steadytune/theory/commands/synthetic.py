@@ -32,10 +32,10 @@ def synthetic(
 
     `steadytune theory synthetic --small --out runs/theory`
     """
-    from steadytune.cli.console import Console
-    from steadytune.cli.progress import bar
     from steadytune.files import room_on_disk
     from steadytune.sweep.capacity import processors
+    from steadytune.terminal.console import Console
+    from steadytune.terminal.progress import bar
     from steadytune.theory.pages.page import write_synthetic_report
     from steadytune.theory.studies.table import default_specs, synthetic_study
     from steadytune.theory.studies.varied import SMALL, Grid

@@ -8,11 +8,11 @@ from contextlib import suppress
 
 from rich.console import Console
 
-from steadytune.cli.progress import about_left, bars
 from steadytune.records import RunStore
 from steadytune.reporting.naming import count
 from steadytune.study import RunSpec
 from steadytune.sweep.listener import Share
+from steadytune.terminal.progress import about_left, bars
 from steadytune.theory.pages.full_tuning import outcome
 from steadytune.theory.studies.full_cohorts import FullCohort
 

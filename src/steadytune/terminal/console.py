@@ -8,7 +8,7 @@ from typing import Any
 import rich.console
 from rich.segment import Segment
 
-from steadytune.cli.terminal import printable
+from steadytune.terminal.lines import printable
 
 
 class Console(rich.console.Console):
