@@ -37,6 +37,53 @@ _ROW = re.compile(r"^\| `(\w+)` \| (.*?) \| .+ \|$", re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
+def check_structure() -> Iterator[str]:
+    """Yield where docs/architecture.md says otherwise than the imports, or names a file that is not there."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    sources = ROOT / "src/steadytune"
+    measured: dict[str, set[str]] = {}
+    for file in sources.rglob("*.py"):
+        if file.relative_to(sources).parts != ("__init__.py",):
+            here = _room(file.relative_to(sources).parts[0].removesuffix(".py"))
+            measured.setdefault(here, set()).update(set(_imported_rooms(file)) - {here})
+    table = text[text.index("| room | imports |") :]
+    said: dict[str, set[str]] = {}
+    for row in table[: table.index("\n\n")].splitlines()[2:]:
+        rooms, imports = (re.findall(r"`([^`]+)`", cell) for cell in row.strip("| ").split(" | "))
+        for room in rooms:
+            if room in said:
+                yield f"docs/architecture.md: {room} has two rows"
+            elif unknown := [one for one in imports if one not in said]:
+                yield f"docs/architecture.md: {room} imports {unknown[0]}, which has no row above it"
+            said[room] = set(imports)
+    for room in sorted(measured.keys() | said.keys()):
+        if measured.get(room) != said.get(room):
+            wanted = ", ".join(f"`{one}`" for one in said if one in measured.get(room, ())) or "nothing"
+            yield f"docs/architecture.md: the row of {room} is, by the imports: {wanted}"
+    files = {file.name for file in [*sources.rglob("*.*"), *(ROOT / "tests").rglob("*.py")]}
+    for name in sorted(set(re.findall(r"`(?:[\w/]+/)?(\w+\.(?:py|j2|js|css))`", text)) - files):
+        yield f"docs/architecture.md: there is no {name}"
+
+
+def _room(name: str) -> str:
+    return f"{name}/" if (ROOT / "src/steadytune" / name).is_dir() else f"{name}.py"
+
+
+def _imported_rooms(file: Path) -> Iterator[str]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and id(node) not in for_types and node.module:
+            first, _, rest = node.module.partition(".")
+            if first == "steadytune":
+                yield from [_room(rest.split(".")[0])] if rest else (_room(alias.name) for alias in node.names)
+
+
 def check_reference() -> Iterator[str]:
     """Yield what the tables of docs/study.md lack, have too much, or give another default than the code."""
     text = REFERENCE.read_text(encoding="utf-8")
@@ -156,7 +203,7 @@ def _missing(module: str, names: list[str]) -> Iterator[str]:
 def main() -> int:
     """Check everything; print what is wrong, or one line; 1 if anything is wrong."""
     pages = [page for page in sorted(ROOT.rglob("*.md")) if not page.relative_to(ROOT).parts[0].startswith(".")]
-    problems = list(check_reference())
+    problems = [*check_reference(), *check_structure()]
     commands = blocks = 0
     for page in pages:
         text = page.read_text(encoding="utf-8")
