@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 LINES, WIDTH = 20, 200
 """Most lines of a `repr`, and most characters of each."""
 
-_ROWS = 60
+_ROWS, _COLUMNS = 16, 12
 
 
 class Shown:
@@ -34,10 +34,22 @@ class Shown:
             lines = [*lines[: LINES - 1], f"... and {len(lines) - LINES + 1} lines more: summary()"]
         return "\n".join(lines)
 
+    def remarks(self) -> list[str]:
+        """Return what must be read beside the numbers, a sentence or a few each."""
+        return []
+
     def _repr_html_(self) -> str:
-        """Return the first line of the summary and the data frame, for a notebook."""
+        """Return the first line of the summary, the data frame and the remarks, for a notebook."""
         title = html.escape(self.summary().partition("\n")[0])
-        return f"<p><b>{title}</b></p>" + self.to_frame().to_html(max_rows=_ROWS, float_format="{:.4g}".format)
+        frame = self.to_frame()
+        table = frame.to_html(
+            max_rows=_ROWS,
+            max_cols=_COLUMNS,
+            float_format="{:.4g}".format,
+            na_rep="",
+            index=frame.index.name is not None,
+        )
+        return f"<p><b>{title}</b></p>{table}" + "".join(f"<p>{html.escape(one)}</p>" for one in self.remarks())
 
 
 class Drawn(Shown):

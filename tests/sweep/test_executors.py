@@ -8,6 +8,7 @@ from sweeps import Heard
 
 from steadytune.errors import UserError
 from steadytune.records import RunStore
+from steadytune.study import RunSpec
 from steadytune.sweep.executors import EXECUTORS, Executor, find_executor
 from steadytune.sweep.executors.local import Local
 from steadytune.sweep.executors.processes import Processes
@@ -19,7 +20,10 @@ class Made(Job):
     """A run that is not trained, in the process that does it."""
 
     def __init__(self, spec, what="write"):
-        self.spec, self.what = spec, what
+        self.spec, self.what = RunSpec.model_validate(spec), what
+
+    def plain(self):
+        return {"spec": self.spec.model_dump(mode="json"), "what": self.what}
 
     @property
     def ids(self):

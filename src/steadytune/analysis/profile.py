@@ -93,6 +93,10 @@ class Profile(Drawn):
             )
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
+    def remarks(self) -> list[str]:
+        """Return the notes."""
+        return list(self.notes)
+
     def to_frame(self) -> pd.DataFrame:
         """Return a row per measure and layer: value, ends of the interval, and null."""
         import pandas as pd

@@ -108,7 +108,7 @@ def report_of_study(
         validations,
     )
     return _written(
-        page, Path(out) if out else store.path, "" if out else "; another folder may be named with out"
+        page, Path(out) if out else store.path, "" if out else "; name another folder with --out (out= in Python)"
     ), comparison
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from importlib import import_module
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from steadytune.records import RunRecord, RunStore
@@ -13,7 +16,13 @@ from steadytune.sweep.listener import Listener
 
 
 class Store(Protocol):
-    """Where results are recorded, such as a `RunStore`; can be pickled, and a copy of it is the same store."""
+    """Where results are recorded, such as a `RunStore`: a class that is given the path of a folder.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
 
     def claim(self, run_id: str, /) -> AbstractContextManager[bool]:
         """Hold an id for this process; yields False if another one holds it, or it is recorded."""
@@ -28,7 +37,7 @@ AnyStore = TypeVar("AnyStore", bound=Store)
 
 
 class Job(ABC, Generic[AnyStore]):
-    """Work that is done together, in one process; can be pickled.
+    """Work that is done together, in one process, here or elsewhere: it can be said in plain data.
 
     Attributes:
         threads: CPU threads that it computes with.
@@ -40,6 +49,10 @@ class Job(ABC, Generic[AnyStore]):
     @abstractmethod
     def ids(self) -> Sequence[str]:
         """What it records its results under, one or more."""
+
+    @abstractmethod
+    def plain(self) -> dict[str, Any]:
+        """Return it as what JSON can hold, by which another process makes it again: `type(job)(**plain)`."""
 
     @abstractmethod
     def do(self, ids: Sequence[str], store: AnyStore, listener: Listener) -> None:
@@ -67,17 +80,21 @@ class TrainingJob(Job[RunStore]):
     """Runs that are trained together: one in full fine-tuning, a cohort's on one training set in head tuning.
 
     Args:
-        specs: The runs.
+        specs: The runs, or the plain data of each.
     """
 
-    def __init__(self, specs: Sequence[RunSpec]) -> None:
-        self.specs = tuple(specs)
-        self.threads = max(spec.training.threads for spec in specs)
+    def __init__(self, specs: Sequence[RunSpec | dict[str, Any]]) -> None:
+        self.specs = tuple(map(RunSpec.model_validate, specs))
+        self.threads = max(spec.training.threads for spec in self.specs)
 
     @property
     def ids(self) -> tuple[str, ...]:
         """The ids of the runs."""
         return tuple(spec.id for spec in self.specs)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the specs."""
+        return {"specs": [spec.model_dump(mode="json") for spec in self.specs]}
 
     def do(self, ids: Sequence[str], store: RunStore, listener: Listener) -> None:
         """Train the runs. Whatever a training raises becomes its record."""
@@ -107,3 +124,25 @@ def crashed(spec: RunSpec, reason: str) -> RunRecord:
 
 
 AnyJob = Job[Any]
+
+
+def packed(jobs: Sequence[AnyJob], store: Store) -> str:
+    """Say jobs and their store in JSON, for another process that sees the same folder."""
+    said = [{"job": _place(job), **job.plain()} for job in jobs]
+    return json.dumps({"store": _place(store), "path": str(store.path), "jobs": said})
+
+
+def unpacked(text: str) -> tuple[list[AnyJob], Any]:
+    """Return the jobs and the store of what `packed` said; only ever from the process that started this one."""
+    content = json.loads(text)
+    jobs = [_named(job.pop("job"))(**job) for job in content["jobs"]]
+    return jobs, _named(content["store"])(Path(content["path"]))
+
+
+def _place(thing: object) -> str:
+    return f"{type(thing).__module__}:{type(thing).__qualname__}"
+
+
+def _named(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)

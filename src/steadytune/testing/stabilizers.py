@@ -328,10 +328,12 @@ def _plainly_trained_in_bfloat16(architecture: str, dropout: bool) -> State:
 def _loaded(architecture: str, folder: str) -> Any:
     if "lora" not in architecture:
         # transformers saves no num_labels of 2, and then reads BART's default of 3.
-        return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2, attn_implementation="eager")
+        return AutoModelForSequenceClassification.from_pretrained(
+            folder, num_labels=2, attn_implementation="eager", trust_remote_code=False
+        )
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(tiny_classifier(architecture.partition("+")[0]), folder)
+    return PeftModel.from_pretrained(tiny_classifier(architecture.partition("+")[0]), folder, trust_remote_code=False)
 
 
 @torch.no_grad()

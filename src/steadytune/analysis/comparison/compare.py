@@ -299,6 +299,12 @@ class Comparison(Drawn):
             lines += [line for sentence in sentences for line in textwrap.wrap(sentence, 100, subsequent_indent="  ")]
         return "\n".join(lines)
 
+    def remarks(self) -> list[str]:
+        """Return the verdict."""
+        from steadytune.analysis.comparison.verdict import verdict
+
+        return [sentence for sentences in verdict(self).values() for sentence in sentences]
+
     def to_frame(self, what: Literal["measures", "differences"] = "measures") -> pd.DataFrame:
         """Return measures.csv or differences.csv as a data frame.
 

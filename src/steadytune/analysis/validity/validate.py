@@ -83,6 +83,10 @@ class Validation(Drawn):
         wrapped = (textwrap.wrap(one, 100, subsequent_indent="  ") for one in self.recommendation.sentences)
         return "\n".join([*lines, *(line for sentence in wrapped for line in sentence)])
 
+    def remarks(self) -> list[str]:
+        """Return the recommendation."""
+        return list(self.recommendation.sentences)
+
     def to_frame(self) -> pd.DataFrame:
         """Return validity.csv as a data frame: a row per number of every analysis."""
         import pandas as pd

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import queue
 import signal
 import subprocess
@@ -22,7 +21,7 @@ from typing import Any, ClassVar
 
 from steadytune.errors import UserError
 from steadytune.sweep.executors.base import Executor
-from steadytune.sweep.job import AnyJob
+from steadytune.sweep.job import AnyJob, packed
 from steadytune.sweep.listener import Listener
 
 _ATTEMPTS = 2
@@ -80,7 +79,7 @@ class _Crew:
         self.workers: list[_Worker] = []
         self.messages: queue.Queue[tuple[_Worker, dict[str, Any]]] = queue.Queue()
         self.told: set[str] = set()
-        self._given = pickle.dumps((list(jobs), store))
+        self._given = packed(jobs, store).encode()
         self._threads = str(max(job.threads for job in jobs))
         self._deaths: Counter[str] = Counter()
         self._idle_deaths = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import sys
 import threading
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 from steadytune.errors import UserError, machine_fault
 from steadytune.sweep.executors.local import Local
+from steadytune.sweep.job import unpacked
 from steadytune.sweep.listener import Listener
 
 _TELL_SECONDS = 0.2
@@ -62,8 +62,7 @@ def main() -> int:
     threading.Thread(target=_end_with_watcher, daemon=True).start()
     try:
         # From the process that started this one, over a pipe that no other can write.
-        jobs, store = pickle.load(sys.stdin.buffer)
-        Local().run(jobs, store, teller)
+        Local().run(*unpacked(sys.stdin.read()), teller)
     except UserError as error:
         teller.tell(event="error", text=str(error))
         return 2

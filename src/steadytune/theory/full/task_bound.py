@@ -222,7 +222,7 @@ def check_run(spec: RunSpec, left_out: int) -> None:
     name, task = spec.task.name, load_task(spec.task)
     labels = split(task, spec.training, spec.seeds.data).train.labels
     if spec.training.mode != "full":
-        raise UserError(f"this bound is that of full fine-tuning, not of setting '{spec.training.mode}'")
+        raise UserError(f"this bound is that of full fine-tuning, not of mode '{spec.training.mode}'")
     if spec.stabilizers:
         raise UserError(f"the bound speaks of plain gradient descent, and recipe '{spec.recipe}' has stabilizers")
     if not KINDS[task.kind].shared_classes:

@@ -87,7 +87,7 @@ class LeaveOneOut(Job[RunStore]):
     """The trainings of one seed: with every example, and without each of some.
 
     Attributes:
-        cohort: The runs with every example, of all seeds.
+        cohort: The runs with every example, of all seeds, or the plain data of each.
         place: Which of them this is about.
         examples: Indices in their training set.
     """
@@ -95,6 +95,16 @@ class LeaveOneOut(Job[RunStore]):
     cohort: tuple[RunSpec, ...]
     place: int
     examples: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Read plain data."""
+        object.__setattr__(self, "cohort", tuple(map(RunSpec.model_validate, self.cohort)))
+        object.__setattr__(self, "examples", tuple(map(int, self.examples)))
+
+    def plain(self) -> dict[str, Any]:
+        """Return its attributes."""
+        cohort = [spec.model_dump(mode="json") for spec in self.cohort]
+        return {"cohort": cohort, "place": self.place, "examples": list(self.examples)}
 
     @property
     def whole(self) -> RunSpec:

@@ -115,6 +115,10 @@ class Stability(Shown):
         title = f"Stability of a training on {self.n} examples: leave-one-out beside seeds"
         return "\n".join([title, self.to_frame().to_string(float_format="{:.4g}".format), *self.describe()])
 
+    def remarks(self) -> list[str]:
+        """Return what was compared."""
+        return self.describe()
+
     def describe(self) -> list[str]:
         """Return sentences: what was compared, and what the numbers do not cover."""
         count = len(self.examples)

@@ -10,10 +10,12 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
 from steadytune.errors import UserError
+from steadytune.files import read_arrays, write_arrays
 from steadytune.sweep.executors import Executor, find_executor
 from steadytune.sweep.job import Job
 from steadytune.sweep.listener import Listener, Share
@@ -45,6 +47,8 @@ VALUES = (
     "cosine_between_heads",
 )
 
+# What the store of a study holds besides the rows of each data set.
+_GRID, _DATA = "grid", "data"
 _KINDS: tuple[dict[str, Any], ...] = ({}, {"margin": 0.5}, {"label_noise": 0.1}, {"classes": 3})
 
 
@@ -123,51 +127,68 @@ def study_table(
     """
     import pandas as pd
 
-    jobs = [_Study(str(place), design, one, grid) for place, (design, one) in enumerate(data)]
+    jobs = [_Study(str(place), _effort(one)) for place, (_, one) in enumerate(data)]
     efforts = {job.name: job.effort for job in jobs}
     # The largest first, so that no process is left alone with one at the end.
     order = sorted(jobs, key=lambda job: -job.effort)
     with tempfile.TemporaryDirectory(prefix="steadytune-") as folder:
         results = Results(Path(folder))
+        results.write(_GRID, asdict(grid))
+        for job, (design, one) in zip(jobs, data, strict=True):
+            arrays = {"features": one.features, "labels": one.labels}
+            checksum = write_arrays(_file(results, job.name), arrays)
+            results.write(f"{job.name}-{_DATA}", [checksum, design, one.seed, one.scale])
         find_executor(executor, min(workers, len(jobs))).run(order, results, Share(efforts, progress))
         found = [results.read(job.name) for job in jobs]
     rows = [{"dataset": place, **row} for place, of_data_set in enumerate(found) for row in of_data_set]
     return pd.DataFrame(rows, columns=["dataset", *DESIGN, "separable", "part", *SETTINGS, *VALUES])
 
 
+def _file(results: Results, name: str) -> Path:
+    return results.path / f"{name}-{_DATA}.safetensors"
+
+
+def _effort(data: DataSet) -> float:
+    """Return about how long a data set takes."""
+    classes = len(np.unique(data.labels))
+    return float(sum(data.features.shape) * (1 if classes == 2 else classes))
+
+
 @dataclass(frozen=True)
 class _Study(Job[Results]):
-    """One data set under every setting.
+    """One data set under every setting; the data and the grid lie in the store.
 
     Attributes:
         name: Its id.
-        design: Its `DESIGN`.
-        data: The data set.
-        grid: How heads are trained.
+        effort: About how long it takes.
     """
 
     name: str
-    design: Row
-    data: DataSet
-    grid: Grid
+    effort: float
 
     @property
     def ids(self) -> tuple[str]:
         """Its name alone."""
         return (self.name,)
 
-    @property
-    def effort(self) -> float:
-        """About how long it takes."""
-        examples, width = self.data.features.shape
-        return float((examples + width) * self.data.outputs)
+    def plain(self) -> dict[str, Any]:
+        """Return its attributes."""
+        return asdict(self)
 
     def do(self, ids: Sequence[str], store: Results, listener: Listener) -> None:
         """Train the heads and record the rows."""
         listener.started(self.name)
+        checksum, design, seed, scale = store.read(f"{self.name}-{_DATA}")
+        arrays = read_arrays(_file(store, self.name), checksum)
+        # Copies: what is mapped from a file cannot be written to, and torch warns of it.
+        data = DataSet(np.array(arrays["features"]), np.array(arrays["labels"]), seed, scale)
+        values: Any = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in store.read(_GRID).items()
+        }
+        grid = Grid(**values)
         with _one_thread():
-            rows = [{**self.design, **row} for row in studied(self.data, self.grid)]
-            store.write(self.name, [{**row, "separable": self.data.separable} for row in rows])
+            rows = [{**design, **row, "separable": data.separable} for row in studied(data, grid)]
+        store.write(self.name, rows)
         listener.finished(self.name)
 
     def give_up(self, one: str, reason: str, store: Results) -> None:
