@@ -15,7 +15,7 @@ from steadytune.errors import UserError, unknown_name
 from steadytune.files import LARGEST_SETTINGS, read_content
 
 LARGEST = 2**63 - 1
-"""Largest whole number that a setting can be; libraries hold no larger one."""
+"""Largest integer that a parameter can be; libraries hold no larger one."""
 # A study of a thousand recipes has some ten thousand values, six levels deep.
 _MOST_VALUES, _DEEPEST = 100_000, 40
 # What YAML 1.1 reads otherwise than people do: 1:30 as 90, 1_0 as 10, 010 as 8.
@@ -75,7 +75,7 @@ class Config(BaseModel, metaclass=_Spoken):
             for name, value in content.items():
                 if isinstance(value, int) and abs(value) > LARGEST:
                     digits = int(math.log10(abs(value))) + 1
-                    raise ValueError(f"{name} is a number of {digits} digits: at most {LARGEST:,}")
+                    raise ValueError(f"{name} has {digits} digits: the largest number allowed is {LARGEST:,}")
                 field = cls.model_fields.get(name)
                 if isinstance(value, bool) and field is not None and field.annotation is not bool:
                     raise ValueError(f"{name} cannot be {str(value).lower()}")
@@ -130,7 +130,7 @@ class _Loader(yaml.SafeLoader):
     def size(self, node: yaml.Node, sizes: dict[int, int], above: set[int]) -> int:
         """Return the number of values in a node, each alias counted anew; `above` are the nodes that it stands in."""
         if id(node) in above:
-            raise _problem("an alias stands inside of what it names", node)
+            raise _problem("an alias refers to a value that contains it", node)
         if id(node) in sizes:
             return sizes[id(node)]
         if len(above) > _DEEPEST:
@@ -140,7 +140,7 @@ class _Loader(yaml.SafeLoader):
             keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE]
             if len(set(keys)) < len(keys):
                 twice = next(key for key in keys if keys.count(key) > 1)
-                raise _problem(f"the key '{twice:.60}' stands twice", node)
+                raise _problem(f"duplicate key '{twice:.60}'", node)
             inside = [one for pair in node.value for one in pair]
         elif isinstance(node, yaml.SequenceNode):
             inside = node.value
@@ -156,7 +156,7 @@ class _Loader(yaml.SafeLoader):
 def _plain_number(loader: _Loader, node: yaml.ScalarNode) -> Any:
     spelled = str(node.value)
     if _ODD_NUMBER.fullmatch(spelled):
-        raise _problem(f"{spelled:.60} is no plain number: write digits, or put a text in quotation marks", node)
+        raise _problem(f"{spelled:.60} is not a plain number: write digits, or put text in quotation marks", node)
     return loader.construct_yaml_int(node) if node.tag.endswith(":int") else loader.construct_yaml_float(node)
 
 
@@ -190,7 +190,7 @@ def parse_yaml(text: str) -> Any:
     except RecursionError:
         raise yaml.MarkedYAMLError(problem=f"nested deeper than {_DEEPEST} levels") from None
     except (ArithmeticError, AttributeError):
-        raise yaml.MarkedYAMLError(problem="a value is not what its tag says") from None
+        raise yaml.MarkedYAMLError(problem="a value does not match its tag") from None
     finally:
         loader.dispose()
 
@@ -209,7 +209,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     if path.is_dir():
-        raise UserError(f"{path} is a folder; a study is a YAML file")
+        raise UserError(f"{path} is a folder: a study is a YAML file")
     text = read_content(path, LARGEST_SETTINGS)
     try:
         content = parse_yaml(text.decode("utf-8"))
@@ -219,5 +219,5 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         what = getattr(error, "problem", None) or ("not text" if isinstance(error, UnicodeError) else str(error))
         raise UserError(f"{path}{line}: not YAML ({' '.join(what.split()):.100})") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: a study is a mapping with keys such as model, task and recipes")
+        raise UserError(f"{path}: a study must be a mapping with keys such as model, task and recipes")
     return content

@@ -28,9 +28,9 @@ Arrays = dict[str, NDArray[Any]]
 _DTYPES = {"BOOL": "?", "U8": "u1", "U16": "<u2", "U32": "<u4", "U64": "<u8", "I8": "i1", "I16": "<i2", "I32": "<i4"}
 _DTYPES |= {"I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
 LARGEST_TEXT = 2**30
-"""Bytes of the largest file of text that is read, once it is unpacked."""
+"""Size in bytes of the largest text file that is read, once unpacked."""
 LARGEST_SETTINGS = 2**24
-"""Bytes of the largest file of settings that is read, such as a study."""
+"""Size in bytes of the largest parameter file that is read, such as a study."""
 # Text packs to a tenth; what packs to less than a hundredth is no text that anybody wrote.
 _PACKED, _ALWAYS_UNPACKED = 100, 2**26
 _PIECE = 2**20
@@ -67,8 +67,8 @@ def room_on_disk(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise UserError(
-                f"no room on the disk while writing {path} ({os.strerror(error.errno or 0)}). "
-                "Finished runs are kept: free some space and start the same command again."
+                f"no space left on the disk while writing {path} ({os.strerror(error.errno or 0)}). "
+                "Finished runs are kept: free some space and run the same command again."
             ) from error
         raise
 
@@ -148,7 +148,7 @@ def check_regular(path: Path) -> None:
         return
     kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
     if (kind := kinds.get(stat.S_IFMT(mode))) is not None:
-        raise UserError(f"{path} is {kind}: a file is needed")
+        raise UserError(f"{path} is {kind}: a regular file is needed")
 
 
 def read_content(path: Path, limit: int = LARGEST_TEXT) -> bytes:
@@ -163,14 +163,14 @@ def read_content(path: Path, limit: int = LARGEST_TEXT) -> bytes:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > limit:
-                raise UserError(f"{path} has {_amount(size)}: at most {_amount(limit)} are read")
+                raise UserError(f"{path} is {_amount(size)}: at most {_amount(limit)} can be read")
             if not packed:
                 return _pieces(file, limit, path)
             most = min(limit, max(_ALWAYS_UNPACKED, _PACKED * size))
             with gzip.GzipFile(fileobj=file) as unpacked:
                 return _pieces(unpacked, most, path)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path} is not a whole gzip file ({error})") from error
+        raise UserError(f"{path} is not a complete gzip file ({error})") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or error})") from error
 
@@ -180,7 +180,7 @@ def _pieces(file: Any, limit: int, path: Path) -> bytes:
     content = io.BytesIO()
     while piece := file.read(_PIECE):
         if content.tell() + len(piece) > limit:
-            raise UserError(f"{path} is larger than {_amount(limit)} when it is read: no more is read")
+            raise UserError(f"{path} unpacks to more than {_amount(limit)}, the most that is read")
         content.write(piece)
     return content.getvalue()
 
@@ -215,7 +215,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r:.60} stands twice")
+        raise ValueError(f"duplicate key {next(name for name in names if names.count(name) > 1)!r:.60}")
     return content
 
 
@@ -236,7 +236,7 @@ def check_seal(content: Any) -> dict[str, Any]:
         CorruptFile: It carries none, or is not what the checksum was made of.
     """
     if not isinstance(content, dict) or "sha256" not in content:
-        raise CorruptFile("it carries no checksum of itself")
+        raise CorruptFile("it contains no checksum of itself")
     inside = {name: value for name, value in content.items() if name != "sha256"}
     try:
         intact = content["sha256"] == sha256(canonical_json(inside))
@@ -322,7 +322,7 @@ def map_arrays(path: Path) -> tuple[Arrays, dict[str, str]]:
 
 def _mapped(path: Path, name: str, tensor: dict[str, Any], start: int) -> NDArray[Any]:
     if tensor["dtype"] not in _DTYPES:
-        raise CorruptFile(f"'{name}' has the type {tensor['dtype']}, which NumPy has not")
+        raise CorruptFile(f"'{name}' has the type {tensor['dtype']}, which NumPy does not have")
     shape, dtype = tuple(tensor["shape"]), np.dtype(_DTYPES[tensor["dtype"]])
     if not np.prod(shape):
         return np.empty(shape, dtype)

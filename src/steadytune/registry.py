@@ -81,7 +81,7 @@ class Registry(Mapping[str, Entry]):
             if others:
                 owners = " and ".join(map(_package, others))
                 warnings.warn(
-                    f"{self.what} '{name}' is steadytune's own; that of {owners} needs another name",
+                    f"{self.what} '{name}' is built into steadytune; {owners} must use another name",
                     FolderWarning,
                     stacklevel=2,
                 )
@@ -95,7 +95,7 @@ class Registry(Mapping[str, Entry]):
             raise self.unknown(name)
         if len(others) > 1:
             owners = " and by ".join(map(_package, others))
-            raise UserError(f"{self.what} '{name}' is given by {owners}: only one package can")
+            raise UserError(f"{self.what} '{name}' is provided by {owners}: only one package may provide it")
         if name not in self._loaded:
             self._loaded[name] = self._load(name, others[0])
         return self._loaded[name]
@@ -133,7 +133,7 @@ class Registry(Mapping[str, Entry]):
         if wrong := self._check(name, entry):
             raise UserError(f"{self.what} '{name}': this {wrong}")
         if name in self or name in self._reserved:
-            raise UserError(f"{self.what} '{name}' is there already: use another name")
+            raise UserError(f"{self.what} '{name}' exists already: use another name")
         self._added[name] = entry
         try:
             yield

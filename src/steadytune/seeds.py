@@ -84,7 +84,7 @@ class SeedGrid(Config):
     @classmethod
     def _sort(cls, value: tuple[Factor, ...]) -> tuple[Factor, ...]:
         if len(set(value)) < len(value):
-            raise ValueError("a seed stands twice")
+            raise ValueError("duplicate seed")
         return tuple(factor for factor in FACTORS if factor in value)
 
     @model_validator(mode="after")
@@ -92,7 +92,7 @@ class SeedGrid(Config):
         if (number := self.values ** len(self.vary)) > MOST_SEEDS:
             runs = f"{number:,}" if number <= LARGEST else "far too many"
             raise ValueError(
-                f"{self.values:,} values of {len(self.vary)} seeds are {runs} runs of each recipe: "
+                f"{self.values:,} values of {len(self.vary)} seeds make {runs} runs of each recipe: "
                 f"at most {MOST_SEEDS:,}"
             )
         return self

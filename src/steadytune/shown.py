@@ -31,7 +31,7 @@ class Shown:
         """Return at most 20 lines of the summary."""
         lines = [line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..." for line in self.summary().splitlines()]
         if len(lines) > LINES:
-            lines = [*lines[: LINES - 1], f"... and {len(lines) - LINES + 1} lines more: summary()"]
+            lines = [*lines[: LINES - 1], f"... and {len(lines) - LINES + 1} more lines: see summary()"]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -83,7 +83,7 @@ class TaskSpec(Config):
     @classmethod
     def _check_columns(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is not None and len(set(value)) < len(value):
-            raise ValueError(f"a column stands twice in {', '.join(value)}: each text of an example is read once")
+            raise ValueError(f"duplicate column in {', '.join(value)}: each text of an example is read once")
         return value
 
 
@@ -141,7 +141,7 @@ class Training(Config):
     @model_validator(mode="after")
     def _check_head(self) -> Training:
         if self.mode == "head" and self.pooling == "native":
-            raise ValueError("mode 'head' trains a linear layer on a feature: pooling must be cls, mean or last")
+            raise ValueError("mode 'head' trains a linear layer on pooled features: pooling must be cls, mean or last")
         return self
 
     def resolved(self, model: str) -> Training:
@@ -155,7 +155,7 @@ class Training(Config):
 
 def _stabilizers(value: Any) -> Any:
     if not isinstance(value, (list, tuple)):
-        raise ValueError("stabilizers is a list, such as [mmr, {mhloss: {heads: 50}}]")
+        raise ValueError("stabilizers must be a list, such as [mmr, {mhloss: {heads: 50}}]")
     return tuple(parse_stabilizer(entry) for entry in value)
 
 
@@ -177,7 +177,7 @@ class Recipe(Config):
     def _check_training(cls, value: dict[str, Any]) -> dict[str, Any]:
         for key in ("split_seed", "select_checkpoint"):
             if key in value:
-                raise ValueError(f"{key} is shared by all recipes, which are compared on the same examples")
+                raise ValueError(f"{key} must be the same for all recipes, which are compared on the same examples")
         try:
             # What is not said stays unsaid: the study says it.
             return Training.model_validate(value).model_dump(exclude_unset=True)
@@ -196,7 +196,9 @@ class Recipe(Config):
             return cls()
         parts = name.split("+")
         if STANDARD in parts:
-            raise UserError(f"recipe '{name}': '{STANDARD}' stands alone; leave it out to name a sum of stabilizers")
+            raise UserError(
+                f"recipe '{name}': '{STANDARD}' cannot be combined; leave it out to name a combination of stabilizers"
+            )
         for part in parts:
             if part not in STABILIZERS:
                 raise STABILIZERS.unknown(part, "recipe", [STANDARD])
@@ -272,7 +274,7 @@ def _seeds(value: Any) -> Any:
 def _check_number_of_seeds(number: int) -> None:
     if number > MOST_SEEDS:
         written = f"{number:,}" if number <= LARGEST else "far too many"
-        raise ValueError(f"{written} seeds: a study has at most {MOST_SEEDS:,}")
+        raise ValueError(f"{written} seeds: a study can have at most {MOST_SEEDS:,}")
 
 
 def _one_seed(value: Any) -> Any:
@@ -280,7 +282,7 @@ def _one_seed(value: Any) -> Any:
         value = {"init": value, "order": value, "dropout": value}
     if not isinstance(value, (Mapping, Seeds)):
         raise ValueError(
-            f"a number of seeds, a grid {{vary, values}}, or a list of integers or of {{init, order, dropout}}, "
+            f"give a number of seeds, a grid {{vary, values}}, or a list of integers or of {{init, order, dropout}}, "
             f"not {value!r:.60}"
         )
     return value
@@ -291,15 +293,15 @@ def _check_name(name: str, longest: int) -> None:
     if not name.strip():
         raise ValueError("a name is empty")
     if len(name) > longest:
-        raise ValueError(f"a name has {len(name):,} letters: at most {longest} ({name[:40]!r}...)")
+        raise ValueError(f"a name has {len(name):,} characters, at most {longest} are allowed ({name[:40]!r}...)")
     if not name.isprintable():
-        raise ValueError(f"a name holds characters that cannot be shown: {name!r:.80}")
+        raise ValueError(f"a name contains characters that cannot be printed: {name!r:.80}")
 
 
 def _distinct(what: str, names: list[str]) -> None:
     if len(set(names)) < len(names):
         repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{what} '{repeated}' stands twice")
+        raise ValueError(f"duplicate {what} '{repeated}'")
 
 
 class Study(Shown, Config):
@@ -342,7 +344,9 @@ class Study(Shown, Config):
         if isinstance(value, (str, list, tuple)):
             names = one_or_many(value)
             if not all(isinstance(name, str) for name in names):
-                raise ValueError("a list holds names of presets; a recipe of your own is name: {stabilizers: [...]}")
+                raise ValueError(
+                    "a list can hold only names of presets; write your own recipe as name: {stabilizers: [...]}"
+                )
             _distinct("recipe", list(names))
             return {name: Recipe.preset(name) for name in names}
         if isinstance(value, Mapping):
@@ -363,7 +367,9 @@ class Study(Shown, Config):
     def _check(self) -> Study:
         number = len(self.model) * len(self.task) * len(self.recipes) * len(self.seeds)
         if number > MOST_RUNS:
-            raise ValueError(f"models x tasks x recipes x seeds are {number:,} runs: a study has at most {MOST_RUNS:,}")
+            raise ValueError(
+                f"models x tasks x recipes x seeds make {number:,} runs: a study can have at most {MOST_RUNS:,}"
+            )
         _distinct("model", list(self.model))
         _distinct("task", [task.name for task in self.task])
         _distinct("seed", [seeds.label for seeds in self.seeds])

@@ -26,10 +26,10 @@ KINDS: Registry[Kind] = Registry(
     },
     _check,
 )
-"""Name of a kind of task -> what is known of it."""
+"""Name of a kind of task -> its class."""
 
 DEFAULT = "classification"
-"""What runs are that neither say their kind nor hold what only another kind has."""
+"""Kind assumed for runs that neither declare a kind nor hold data specific to another one."""
 
 _UNKNOWN = Kind()
 

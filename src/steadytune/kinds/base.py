@@ -91,7 +91,9 @@ class Kind:
             ValueError: Naming the shape that is right.
         """
         if outputs.ndim != 2 or not len(outputs) or outputs.shape[1] < 2:
-            raise ValueError(f"{name} must be (examples, two or more classes), not {outputs.shape}")
+            raise ValueError(
+                f"{name} must have shape (examples, classes) with two or more classes, not {outputs.shape}"
+            )
 
     def check_labels(
         self, labels: NDArray[Any] | None, names: Sequence[str] | None, name: str, outputs: NDArray[Any]
@@ -112,11 +114,11 @@ class Kind:
             wrong = np.flatnonzero((labels != np.floor(labels)) | (labels < 0) | (labels >= classes))
             if len(wrong):
                 raise ValueError(
-                    f"labels must be 0 to {classes - 1}, the columns of {name}, "
-                    f"but row {wrong[0]} holds {labels[wrong[0]]:g}"
+                    f"labels must be 0 to {classes - 1}, one for each column of {name}, "
+                    f"but row {wrong[0]} has {labels[wrong[0]]:g}"
                 )
         if names is not None and len(names) != classes:
-            raise ValueError(f"{len(names)} label_names but {classes} columns of {name}: one per class is needed")
+            raise ValueError(f"{len(names)} label_names for {classes} columns of {name}: give one per class")
 
     def kept_labels(self, labels: Any) -> Any:
         """Return labels, an array or a tensor, in the type in which they are compared: whole numbers."""

@@ -52,19 +52,19 @@ class Classification(Kind):
 
         if labels.dim() != 1:
             raise UserError(
-                f"stabilizers speak of one label per example: the labels of a {self.name} are ({len(labels)},), and "
-                f"these are {tuple(labels.shape)}"
+                f"stabilizers need one label per example: the labels of a {self.name} have shape ({len(labels)},), "
+                f"not {tuple(labels.shape)}"
             )
         if labels.is_floating_point():
             raise UserError(
-                f"the labels of a {self.name} are integers, and these are {labels.dtype}: several per example?"
+                f"the labels of a {self.name} must be integers, not {labels.dtype}: are there several per example?"
             )
         if not len(labels):
             return None
         # In one transfer from the device, as it happens in every step.
         lowest, highest = torch.stack(torch.aminmax(labels)).tolist()
         if lowest < 0:
-            raise UserError(f"a label is {lowest}: take examples without a class out of the {examples}")
+            raise UserError(f"a label is {lowest}: remove examples without a class from the {examples}")
         return int(highest)
 
     def fits_labels(self, logits: Tensor, labels: Tensor) -> bool:
@@ -82,7 +82,7 @@ class Classification(Kind):
             if asked is None:
                 return max(2, most + 1)
             if loss == "softmax" and asked < 2:
-                raise UserError(f"num_outputs is {asked}: softmax needs an output for each class, at least 2")
+                raise UserError(f"num_outputs is {asked}: softmax needs one output per class, at least 2")
             return max(2, asked)
 
         classes = check_classes(labels, count)
@@ -116,11 +116,11 @@ def check_classes(labels: Tensor, count: Callable[[int], int]) -> int:
         UserError: The labels are not whole numbers from 0, below that number.
     """
     if labels.is_floating_point():
-        raise UserError(f"labels are {labels.dtype}: whole numbers from 0 are needed")
+        raise UserError(f"labels are {labels.dtype}: integers from 0 are needed")
     least, most = int(labels.min()), int(labels.max())
     classes = count(most)
     if least < 0 or most >= classes:
-        raise UserError(f"labels go from {least} to {most}: they must be 0 to {classes - 1}")
+        raise UserError(f"labels range from {least} to {most}: they must be 0 to {classes - 1}")
     return classes
 
 

@@ -28,9 +28,9 @@ class Regression(Kind):
     def check_outputs(self, name: str, outputs: NDArray[Any]) -> None:
         """Refuse what are not logits (examples, 1)."""
         if name == "probabilities":
-            raise ValueError("a regression has no probabilities: give its predictions as logits (examples, 1)")
+            raise ValueError("a regression has no probabilities: give its predictions as logits of shape (examples, 1)")
         if outputs.ndim != 2 or not len(outputs) or outputs.shape[1] != 1:
-            raise ValueError(f"logits of a regression must be (examples, 1), not {outputs.shape}")
+            raise ValueError(f"logits of a regression must have shape (examples, 1), not {outputs.shape}")
 
     def check_labels(
         self, labels: NDArray[Any] | None, names: Sequence[str] | None, name: str, outputs: NDArray[Any]
@@ -67,7 +67,7 @@ class Regression(Kind):
     def check_batch_labels(self, labels: Tensor, examples: str = "training set") -> int | None:
         """Check that targets are finite."""
         if not bool(labels.isfinite().all()):
-            raise UserError(f"a target is not a finite number: take such examples out of the {examples}")
+            raise UserError(f"a target is not a finite number: remove such examples from the {examples}")
         return None
 
     def fits_labels(self, logits: Tensor, labels: Tensor) -> bool:

@@ -115,7 +115,7 @@ class PairTable(Pairs):
     def __init__(self, values: Any, sizes: Any = None, root: bool = False) -> None:
         self.values = np.asarray(values, dtype=np.float64)
         if self.values.ndim != 2 or not np.isfinite(self.values).all():
-            raise ValueError(f"a table of pairs must be (P, N) finite numbers, not of shape {self.values.shape}")
+            raise ValueError(f"a pair table must be finite numbers of shape (P, N), not {self.values.shape}")
         self.examples = self.values.shape[1]
         self.sizes = np.ones(self.examples) if sizes is None else np.asarray(sizes, dtype=np.float64)
         self.root = root

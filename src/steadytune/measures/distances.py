@@ -222,7 +222,7 @@ def _vacuous(seen: Seen) -> str:
         return ""
     return (
         f"SVCCA is vacuous with fewer examples ({seen.examples}) than dimensions ({seen.features}): even unrelated "
-        "runs score near 0. Procrustes is biased downwards; read both beside their null."
+        "runs score near 0. Procrustes is biased downwards. Compare both with their null."
     )
 
 
@@ -231,7 +231,7 @@ SVCCA = LayerMeasure(
     title="SVCCA",
     short="SVCCA",
     meaning="One minus the mean canonical correlation of the directions that hold 99 % of the spectrum. 0: the same "
-    "subspace. It is blind when there are fewer examples than dimensions; look at the null.",
+    "subspace. Uninformative with fewer examples than dimensions: compare it with the null.",
     largest=1.0,
     preference=3,
     # Du & Nguyen (2023) leave it out as well.
@@ -247,8 +247,8 @@ PROCRUSTES = LayerMeasure(
     title="Orthogonal Procrustes",
     short="OP",
     called="Procrustes",
-    meaning="What remains of the difference between two runs’ hidden states after the best rotation. 0: the same up to "
-    "rotation and scale. Small samples pull it down; look at the null.",
+    meaning="Difference between two runs’ hidden states that remains after the best rotation. 0: identical up to "
+    "rotation and scale. Small samples bias it downwards: compare it with the null.",
     largest=1.0,
     preference=2,
     distance=_procrustes,
@@ -260,7 +260,7 @@ CKA = LayerMeasure(
     title="Linear CKA",
     short="CKA",
     meaning="One minus the unbiased linear centred kernel alignment of two runs’ hidden states. 0: the same geometry "
-    "of the examples; about 1: unrelated.",
+    "of the examples; about 1: unrelated runs.",
     largest=2.0,
     preference=1,
     distance=_cka,
@@ -273,7 +273,7 @@ BIASED_CKA = LayerMeasure(
     name="biased_cka",
     title="Linear CKA, biased",
     short="biased CKA",
-    meaning="As linear CKA, with the biased estimate of HSIC: unrelated runs score below 1 where examples are few.",
+    meaning="Like linear CKA, but with the biased estimate of HSIC: unrelated runs score below 1 if examples are few.",
     largest=1.0,
     preference=None,
     distance=_biased_cka,

@@ -50,7 +50,7 @@ def to_array(values: Any, name: str) -> NDArray[Any]:
     except ValueError:
         raise ValueError(f"{name} must be rectangular: its parts have different shapes") from None
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{name} must be real numbers, got the type {array.dtype}")
+        raise ValueError(f"{name} must be real numbers, got dtype {array.dtype}")
     return array
 
 
@@ -101,7 +101,7 @@ def check_shape(array: Any, name: str, shape: str) -> None:
         ValueError: If so.
     """
     if array.ndim != shape.count(",") + (not shape.endswith(",)")) or 0 in array.shape:
-        raise ValueError(f"{name} must have the shape {shape} and not be empty, got {tuple(array.shape)}")
+        raise ValueError(f"{name} must have shape {shape} and not be empty, got {tuple(array.shape)}")
 
 
 def roundoff(values: Any) -> float:

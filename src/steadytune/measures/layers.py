@@ -55,16 +55,16 @@ def read_layers(representations: Any) -> Layered:
     """
     runs = [run if hasattr(run, "detach") else to_array(run, "representations") for run in representations]
     if not runs:
-        raise ValueError("representations must hold at least one run")
+        raise ValueError("representations must contain at least one run")
     for k, run in enumerate(runs):
         if run.ndim not in {2, 3} or 0 in run.shape:
             raise ValueError(
-                f"representations of a run must have the shape (N, D) or (L, N, D) and not be empty, "
-                f"run {k} has {tuple(run.shape)}"
+                f"representations of a run must have shape (N, D) or (L, N, D) and not be empty, "
+                f"but run {k} has {tuple(run.shape)}"
             )
         if run.shape[:-1] != runs[0].shape[:-1]:
             raise ValueError(
-                f"every run must have the same layers and examples: run {k} has the shape {tuple(run.shape)}, "
+                f"every run must have the same layers and examples: run {k} has shape {tuple(run.shape)}, "
                 f"run 0 has {tuple(runs[0].shape)}"
             )
     if runs[0].ndim == 2:

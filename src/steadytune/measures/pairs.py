@@ -32,7 +32,7 @@ def pair_mean(distances: Any) -> Any:
     """
     matrices = to_array(distances, "distances").astype(np.float64)
     if matrices.ndim < 2 or matrices.shape[-1] != matrices.shape[-2]:
-        raise ValueError(f"distances must have the shape (..., K, K), got {matrices.shape}")
+        raise ValueError(f"distances must have shape (..., K, K), got {matrices.shape}")
     runs = matrices.shape[-1]
     if runs < 2:
         return np.full(matrices.shape[:-2], np.nan)[()]
@@ -60,7 +60,7 @@ def square(pairs: Any) -> NDArray[np.float64]:
     values = to_array(pairs, "pairs").astype(np.float64)
     runs = round((1 + (1 + 8 * values.size) ** 0.5) / 2)
     if values.ndim != 1 or runs * (runs - 1) // 2 != values.size:
-        raise ValueError(f"pairs must be one number for each of K(K - 1)/2 pairs, got the shape {values.shape}")
+        raise ValueError(f"pairs must be one number for each of K(K - 1)/2 pairs, got shape {values.shape}")
     matrix = np.zeros((runs, runs))
     matrix[np.triu_indices(runs, 1)] = values
     return matrix + matrix.T

@@ -116,7 +116,7 @@ def fleiss_kappa(predictions: Any, num_classes: int | None = None, definition: D
     check_definition(definition)
     classes = _read_predictions(predictions)
     if num_classes is not None and not 0 <= classes.min() <= classes.max() < num_classes:
-        raise ValueError(f"predictions must lie in 0 .. {num_classes - 1}, found {classes.min()} .. {classes.max()}")
+        raise ValueError(f"predictions must be 0 to {num_classes - 1}, found {classes.min()} to {classes.max()}")
     runs, examples = classes.shape
     labels, codes = np.unique(classes, return_inverse=True)
     cells = codes.reshape(classes.shape) + len(labels) * np.arange(examples)
@@ -205,7 +205,7 @@ def pair_divergences(probabilities: Any) -> Float64Array:
 def _read_predictions(predictions: Any) -> NDArray[np.int64]:
     classes = to_array(predictions, "predictions")
     if classes.dtype.kind not in "iub":
-        raise ValueError(f"predictions must be integers (class numbers, not scores), got the type {classes.dtype}")
+        raise ValueError(f"predictions must be integers (class numbers, not scores), got dtype {classes.dtype}")
     check_shape(classes, "predictions", "(K, N)")
     return classes.astype(np.int64)
 
@@ -247,7 +247,7 @@ def _one_class(seen: Seen) -> str:
     predictions = seen.outputs.predictions
     if predictions is None or np.ptp(predictions):
         return ""
-    return "All runs give one single answer to all examples: kappa is 0/0 and counts as full agreement."
+    return "All runs give the same answer to every example: kappa is 0/0 and counts as full agreement."
 
 
 def _token_table(tokens: Tokens) -> PairTable:
@@ -264,7 +264,7 @@ DISAGREEMENT = PairMeasure(
     short="disagree",
     called="disagreement",
     meaning="Share of the examples on which two runs predict different classes, averaged over all pairs of runs. 0: "
-    "all runs answer alike. Two runs with equal scores may still disagree on many examples.",
+    "all runs give the same answers. Two runs with equal scores may still disagree on many examples.",
     largest=1.0,
     preference=1,
     claimed=True,
@@ -275,13 +275,13 @@ KAPPA = CombinedMeasure(
     name="kappa",
     title="1 − Fleiss’ κ",
     short="1 − κ",
-    meaning="Disagreement relative to what chance would give for these class frequencies. 0: all runs answer alike; 1: "
-    "they agree as often as independent guesses.",
+    meaning="Disagreement relative to that expected by chance at these class frequencies. 0: identical answers; 1: "
+    "the runs agree only as often as independent guesses.",
     largest=lambda runs, examples: runs / (runs - 1),
     preference=3,
     # It repeats disagreement.
     averaged=False,
-    published="agreement by chance is 1/N, so that it is disagreement once more",
+    published="chance agreement is taken as 1/N, which makes it disagreement again",
     doubt=_one_class,
     of={"predictions": _ClassTables},
     reads=("disagreement",),
@@ -295,7 +295,7 @@ JENSEN_SHANNON = PairMeasure(
     short="JSD",
     called="Jensen-Shannon",
     meaning="Divergence between the predicted probabilities of two runs, in nats, averaged over examples and pairs. 0: "
-    "the same probabilities; ln 2 ≈ 0.693: certain and contradictory.",
+    "identical probabilities; ln 2 ≈ 0.693: both certain, of different classes.",
     largest=math.log(2),
     preference=2,
     of={"probabilities": pair_divergences, "tokens": _token_table},

@@ -255,13 +255,13 @@ def _constant(seen: Seen) -> str:
         return ""
     verb = "predicts" if len(constant) == 1 else "predict"
     return (
-        f"{seen.named(constant)} {verb} one single number for all examples: its correlation with others is 0/0 and "
-        "counts as none, but as full agreement with a run that predicts the same."
+        f"{seen.named(constant)} {verb} the same number for every example: its correlation with others is 0/0 and "
+        "counts as 0, or as full agreement with a run that predicts the same."
     )
 
 
 def _one_example(seen: Seen) -> str:
-    return "ICC needs at least two examples, there is 1." if seen.examples < 2 else ""
+    return "ICC needs at least two examples; there is 1." if seen.examples < 2 else ""
 
 
 PREDICTION_RMSE = PairMeasure(
@@ -270,7 +270,7 @@ PREDICTION_RMSE = PairMeasure(
     short="RMSE",
     called="pairwise RMSE",
     meaning="Root mean square difference between the predictions of two runs, averaged over all pairs of runs, in the "
-    "unit of the target: set it beside the SD of the labels. 0: the same predictions. Of regressions alone.",
+    "unit of the target: compare it with the SD of the labels. 0: identical predictions. Regression only.",
     in_units=True,
     preference=None,
     claimed=True,
@@ -283,8 +283,8 @@ PREDICTION_CORRELATION = PairMeasure(
     short="1 − r",
     called="1 − Pearson",
     meaning="One minus the correlation between the predictions of two runs, averaged over all pairs of runs. 0: one is "
-    "a rising linear function of the other, though it may be shifted or scaled; 1: unrelated; 2: reversed. Of "
-    "regressions alone.",
+    "an increasing linear function of the other, perhaps shifted or scaled; 1: uncorrelated; 2: reversed. "
+    "Regression only.",
     largest=2.0,
     preference=None,
     doubt=_constant,
@@ -295,9 +295,9 @@ ICC = CombinedMeasure(
     name="icc",
     title="1 − ICC",
     short="1 − ICC",
-    meaning="One minus the intraclass correlation ICC(2,1): the differences between runs, shifts among them, relative "
-    "to the spread of the predictions. 0: the same predictions; 1: which example it is explains nothing. Of "
-    "regressions alone.",
+    meaning="One minus the intraclass correlation ICC(2,1): differences between runs, including shifts, relative "
+    "to the spread of the predictions. 0: identical predictions; 1: the example explains nothing. "
+    "Regression only.",
     largest=_largest_icc,
     preference=None,
     doubt=_one_example,

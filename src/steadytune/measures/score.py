@@ -71,10 +71,10 @@ SD = SpreadMeasure(
     title="Score SD",
     short="SD",
     called="score SD",
-    meaning="Standard deviation of the score over the runs, in its unit. 0: every run scores the same, which does not "
-    "mean that they answer alike.",
+    meaning="Standard deviation of the score across runs, in its unit. 0: every run scores the same, which does not "
+    "mean that they give the same answers.",
     preference=0,
-    published="the variance is divided by K, not by K - 1",
+    published="the variance is divided by K, not K - 1",
     spread=score_spread,
     drawn=drawn_spread,
 )

@@ -17,7 +17,7 @@ from .inputs import Float64Array
 from .pairs import square
 
 Reference = str | tuple[str, ...]
-"""What a text should be, or several texts of which any will do."""
+"""A reference text, or several of which any is accepted."""
 
 _ORDERS = 6
 _RECALL_WEIGHT = 2.0**2
@@ -198,7 +198,9 @@ def _by_example(generations: Any) -> list[tuple[str, ...]]:
     runs = [list(run) for run in generations]
     sizes = {len(run) for run in runs}
     if not runs or len(sizes) > 1 or not sizes.pop():
-        raise ValueError(f"generations must be (K, N) strings and not be empty, got runs of {[len(r) for r in runs]}")
+        raise ValueError(
+            f"generations must be strings of shape (K, N) and not be empty, got runs of {[len(r) for r in runs]}"
+        )
     for run, texts in enumerate(runs):
         for example, text in enumerate(texts):
             if not isinstance(text, str):
@@ -211,7 +213,7 @@ CHRF = PairMeasure(
     title="1 − chrF",
     short="1 − chrF",
     meaning="One minus the overlap of the character n-grams of two runs’ texts (chrF), averaged over examples and "
-    "pairs. 0: the same texts; 1: no n-gram in common. Of generated texts alone.",
+    "pairs. 0: identical texts; 1: no n-gram in common. Generated texts only.",
     largest=1.0,
     preference=None,
     of={"generations": pair_chrf_distances},

@@ -81,13 +81,13 @@ def _flat(logits: Any, mask: Any) -> tuple[list[NDArray[Any]], NDArray[np.intp]]
     runs = [to_array(run, f"logits of run {number}") for number, run in enumerate(logits)]
     shapes = {run.shape for run in runs}
     if len(shapes) != 1 or runs[0].ndim < 2 or not runs[0].size:
-        raise ValueError(f"logits must be K arrays (..., V) of one shape and not be empty, got {sorted(shapes)}")
+        raise ValueError(f"logits must be K non-empty arrays of one shape (..., V), got {sorted(shapes)}")
     counted = np.ones(runs[0].shape[:-1], bool) if mask is None else to_array(mask, "mask").astype(bool)
     if counted.shape != runs[0].shape[:-1]:
-        raise ValueError(f"the mask must have the shape {runs[0].shape[:-1]} of the tokens, got {counted.shape}")
+        raise ValueError(f"the mask must have the tokens' shape {runs[0].shape[:-1]}, got {counted.shape}")
     kept = np.flatnonzero(counted)
     if not len(kept):
-        raise ValueError("the mask keeps no token")
+        raise ValueError("the mask excludes every token")
     return [run.reshape(-1, run.shape[-1]) for run in runs], kept
 
 

@@ -192,7 +192,7 @@ class Metric(Scale):
             if getattr(answers, name, None) is None:
                 return name
         if self.binary and answers.classes != 2 and answers.positive is None:
-            return f"two classes, not {answers.classes}, or a class that is the positive one"
+            return f"two classes, not {answers.classes}, or a named positive class"
         return None
 
     def scores(self, answers: Answers) -> Scores:

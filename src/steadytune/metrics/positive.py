@@ -62,7 +62,7 @@ def default_positive(names: Sequence[str] | None, labels: NDArray[Any] | None) -
         return denied.index(False), f"'{names[denied.index(True)]}' denies"
     affirmed = [name in _POSITIVE for name in plain]
     if sum(affirmed) == 1:
-        return affirmed.index(True), "its name affirms"
+        return affirmed.index(True), "its name is affirmative"
     if labels is not None and len(labels):
         counts = np.bincount(np.asarray(labels, dtype=np.int64), minlength=2)[:2]
         if counts[0] != counts[1]:

@@ -22,11 +22,11 @@ from steadytune.metrics.table import (
 )
 
 UNNAMED = "score"
-"""Name of a score of which nobody says what it is."""
+"""Name of a score whose metric is unknown."""
 
 _ROUNDING = 1e-5
 # Why a class is taken as the positive one that nobody chose.
-_FITS = "it gives the recorded scores"
+_FITS = "it reproduces the recorded scores"
 _MANY = 5
 
 
@@ -97,7 +97,7 @@ def _unused(positive: str | int | None, metric: str = "") -> list[str]:
     """Say that a class was chosen in vain."""
     if positive is None:
         return []
-    why = f"{metric} speaks of no single class" if metric else "there is no score"
+    why = f"{metric} does not single out a class" if metric else "there is no score"
     return [f"The positive class {positive} is not used: {why}."]
 
 
@@ -141,15 +141,15 @@ def _chosen(answers: Answers, runs: Sequence[str], held: Mapping[str, Any], aske
     if plain_name(asked) in METRICS:
         asked = plain_name(asked)
     if asked not in METRICS and any(map(is_score, held)):
-        raise UserError(f"no score '{asked}' is recorded in every run, only {', '.join(filter(is_score, held))}")
+        raise UserError(f"score '{asked}' is not recorded in every run, only {', '.join(filter(is_score, held))}")
     if asked not in METRICS:
         raise unknown_name("metric", asked, [name for name, one in METRICS.items() if answers.kind in one.kinds])
     missing = METRICS[asked].missing(answers)
     if missing is not None:
         offered = [*filter(is_score, held), *(name for name in METRICS if computable(name, answers))]
-        instead = f"; these can be had: {', '.join(offered)}" if offered else ""
+        instead = f"; available: {', '.join(offered)}" if offered else ""
         where = f"{runs[0]}: " if runs else ""
-        raise UserError(f"{where}metric '{asked}' needs {missing}, and no score of that name is recorded{instead}")
+        raise UserError(f"{where}metric '{asked}' needs {missing}, and no score of that name was recorded{instead}")
     return asked
 
 
@@ -185,7 +185,7 @@ def _named_positive(found: Scored, names: Sequence[str] | None, why: str) -> lis
     if found.positive is None or not why:
         return []
     name = f"'{names[found.positive]}'" if names else str(found.positive)
-    return [f"{found.metric} is that of class {name} ({why}): --positive NAME chooses another."]
+    return [f"{found.metric} is computed for class {name} ({why}): choose another with --positive NAME."]
 
 
 def _with_notes(found: Scored, notes: Sequence[str]) -> Scored:
@@ -203,9 +203,9 @@ def _agreed(
         if not percent or same(values, found.values, percent=True):
             notes = _named_positive(found, names, why)
             if percent:
-                notes.append(f"The recorded {name} is in per cent ({_listed(values)}) and is read so.")
+                notes.append(f"The recorded {name} is in per cent ({_listed(values)}) and was read as such.")
             if metric.name not in (plain_name(name), name):
-                notes.append(f"The recorded {name} is the {metric.name} of predictions and labels.")
+                notes.append(f"The recorded {name} equals the {metric.name} of predictions and labels.")
             return _with_notes(found, notes)
     values, notes = in_fractions(recorded(name), values, runs)
     # A class that was only tried, to see whether it gives the recorded scores, stands for none where it does not.
@@ -229,11 +229,11 @@ def contradiction(name: str, values: Float64Array, metric: Metric, computed: Flo
         shown: What is shown of the two; the computed ones where it is left out.
     """
     short = plain_name(name)
-    other = "" if short == metric.name else f", and no other {short} is the recorded one"
+    other = "" if short == metric.name else f", and no other {short} reproduces the recorded one"
     return (
-        f"The recorded {name} ({_listed(values)}) contradicts predictions and labels of the same runs, of which the "
-        f"{metric.name} is {_listed(computed)}{other}: {shown or 'the latter is shown'}. Record a score of other "
-        "examples under a name of its own."
+        f"The recorded {name} ({_listed(values)}) contradicts the predictions and labels of the same runs, whose "
+        f"{metric.name} is {_listed(computed)}{other}: {shown or 'the latter is shown'}. Give a score on other "
+        "examples a different name."
     )
 
 
@@ -290,9 +290,9 @@ def in_fractions(scale: Scale, values: Float64Array, runs: Sequence[str]) -> tup
             one, other = int(np.flatnonzero(small)[0]), int(np.nanargmax(np.abs(values)))
             raise UserError(
                 f"{scale.name} is {values[one]:g} in {runs[one]} but {values[other]:g} in {runs[other]}: "
-                "record fractions, or per cent, in all runs"
+                "record fractions in all runs, or percentages in all"
             )
-        return values / 100, [f"The recorded {scale.name} is in per cent ({_listed(values)}) and is read so."]
+        return values / 100, [f"The recorded {scale.name} is in per cent ({_listed(values)}) and was read as such."]
     _check_range(scale, values, runs, "")
     if scale.unit == "points":
         values = np.clip(values, scale.lowest, scale.highest)
@@ -304,8 +304,8 @@ def _check_range(scale: Scale, values: Float64Array, runs: Sequence[str], how: s
     highest = np.inf if scale.highest is None else scale.highest
     for run, value in zip(runs, values, strict=True):
         if value < lowest - 1e-6 or value > highest + 1e-6:
-            ends = f"at least {lowest:g}" if np.isinf(highest) else f"within {lowest:g} and {highest:g}"
-            raise UserError(f"{run}: {scale.name} is {value:g}, and must be {ends}{how}")
+            ends = f"at least {lowest:g}" if np.isinf(highest) else f"between {lowest:g} and {highest:g}"
+            raise UserError(f"{run}: {scale.name} is {value:g} but must be {ends}{how}")
 
 
 def _listed(values: Float64Array) -> str:

@@ -44,7 +44,7 @@ METRICS: Registry[Metric] = Registry(
     # A score of which nobody says what it is.
     reserved=("score",),
 )
-"""All metrics that can be computed, by name."""
+"""All built-in and added metrics, by name."""
 
 _SAME = {
     "acc": "accuracy", "accuracy_score": "accuracy", "mcc": "matthews", "matthews_correlation": "matthews",
