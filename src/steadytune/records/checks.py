@@ -104,13 +104,13 @@ def check_agreement(logits: NDArray[Any] | None, probabilities: NDArray[Any]) ->
     if logits is None or not np.isfinite(logits).all():
         return
     if logits.shape != probabilities.shape:
-        raise ValueError(f"logits are of shape {logits.shape}, but probabilities of shape {probabilities.shape}")
+        raise ValueError(f"logits have shape {logits.shape}, but probabilities have shape {probabilities.shape}")
     followed = softmax(logits.astype(np.float64), axis=1)
     if (wrong := np.flatnonzero(np.abs(followed - probabilities).max(axis=1) > SAME)).size:
         row = wrong[0]
         raise ValueError(
             f"logits and probabilities contradict each other, first in row {row}: the softmax of the logits is "
-            f"{_row(followed[row])}, not {_row(probabilities[row])}. Leave one of the two aside"
+            f"{_row(followed[row])}, not {_row(probabilities[row])}. Leave one of them out"
         )
 
 
@@ -131,7 +131,7 @@ def check_run(run: RunArrays, kind: str) -> None:
     of = KINDS[kind]
     try:
         if not of.has_texts and (run.generations is not None or run.token_logits is not None):
-            raise ValueError(f"generations and token_logits are those of kind 'generation', not of '{kind}'")
+            raise ValueError(f"generations and token_logits belong to kind 'generation', not '{kind}'")
         if run.labels is not None:
             _check_labels(run.labels)
         for name, outputs in (("logits", run.logits), ("probabilities", run.probabilities)):
@@ -140,7 +140,7 @@ def check_run(run: RunArrays, kind: str) -> None:
                 _check_finite_outputs(name, outputs)
                 if run.labels is not None and len(run.labels) != len(outputs):
                     raise ValueError(
-                        f"labels must be ({len(outputs)},), one for each row of {name}, not {run.labels.shape}"
+                        f"labels must have shape ({len(outputs)},), one for each row of {name}, not {run.labels.shape}"
                     )
                 of.check_labels(run.labels, run.label_names, name, outputs)
                 _check_rows(name, outputs, run.representations, of)
@@ -153,7 +153,7 @@ def check_run(run: RunArrays, kind: str) -> None:
             _check_groups(run.groups)
         states = run.representations
         if states is not None and (states.ndim != 3 or not states.size):
-            raise ValueError(f"representations must be (layers, examples, width), not {states.shape}")
+            raise ValueError(f"representations must have shape (layers, examples, width), not {states.shape}")
         if run.generations is not None:
             _check_texts(run.generations, run.references)
         _check_tokens(run.token_logits, run.token_counts)
@@ -173,7 +173,7 @@ def check_finite(origin: str, representations: NDArray[Any]) -> None:
     for layer, states in enumerate(representations, start=1):
         if not np.isfinite(states).all():
             raise UserError(
-                f"{origin}: representations hold NaN or infinity at layer {layer}. Half precision ends at 65504: "
+                f"{origin}: representations contain NaN or infinity at layer {layer}. Half precision ends at 65504: "
                 "store them in single precision, or leave out a run that diverged"
             )
 
@@ -181,7 +181,7 @@ def check_finite(origin: str, representations: NDArray[Any]) -> None:
 def _check_finite_outputs(name: str, outputs: NDArray[Any]) -> None:
     if not np.isfinite(outputs).all():
         row = np.argwhere(~np.isfinite(outputs))[0][0]
-        raise ValueError(f"{name} hold NaN or infinity, first in row {row}: a diverged run cannot be measured")
+        raise ValueError(f"{name} contain NaN or infinity, first in row {row}: a diverged run cannot be measured")
 
 
 def _check_predictions(run: RunArrays, of: Kind) -> None:
@@ -189,24 +189,21 @@ def _check_predictions(run: RunArrays, of: Kind) -> None:
     predictions, outputs = np.asarray(run.predictions), run.outputs
     if not of.has_classes:
         raise ValueError(
-            f"predictions are classes, and kind '{of.name}' has none: give its outputs as logits (examples, 1)"
+            f"predictions must be classes, and kind '{of.name}' has none: give its outputs as logits of shape "
+            "(examples, 1)"
         )
     if predictions.ndim != 1 or not len(predictions):
-        raise ValueError(f"predictions must be (examples,), one class for each, not {predictions.shape}")
+        raise ValueError(f"predictions must have shape (examples,), one class for each, not {predictions.shape}")
     # NaN passes neither comparison.
     if len(wrong := np.flatnonzero(~((predictions >= 0) & (predictions == np.floor(predictions))))):
-        raise ValueError(
-            f"predictions must be class numbers from 0, but row {wrong[0]} holds {predictions[wrong[0]]:g}"
-        )
+        raise ValueError(f"predictions must be class numbers from 0, but row {wrong[0]} has {predictions[wrong[0]]:g}")
     if outputs is None:
         labels = run.labels
         if labels is not None and len(wrong := np.flatnonzero((labels < 0) | (labels != np.floor(labels)))):
-            raise ValueError(f"labels must be class numbers from 0, but row {wrong[0]} holds {labels[wrong[0]]:g}")
+            raise ValueError(f"labels must be class numbers from 0, but row {wrong[0]} has {labels[wrong[0]]:g}")
         return
     if len(predictions) != len(outputs):
-        raise ValueError(
-            f"{len(outputs)} rows of outputs but {len(predictions)} predictions: one per example is needed"
-        )
+        raise ValueError(f"{len(outputs)} rows of outputs but {len(predictions)} predictions: give one per example")
     # Among equal classes any may have been predicted.
     inside = predictions < outputs.shape[1]
     chosen = outputs[np.arange(len(outputs)), np.where(inside, predictions, 0).astype(np.int64)]
@@ -214,22 +211,20 @@ def _check_predictions(run: RunArrays, of: Kind) -> None:
         row = wrong[0]
         raise ValueError(
             f"predictions contradict the outputs, first in row {row}: class {predictions[row]:g} is predicted, "
-            f"but class {outputs[row].argmax()} is the highest. Leave out one of the two"
+            f"but class {outputs[row].argmax()} has the highest output. Leave one of them out"
         )
 
 
 def _check_groups(groups: NDArray[Any]) -> None:
     if groups.ndim != 1 or not np.isfinite(groups).all() or (groups != np.floor(groups)).any():
-        raise ValueError(
-            "groups must be (examples,), a whole number for each: the same for examples that belong together"
-        )
+        raise ValueError("groups must be integers of shape (examples,), equal for examples that belong together")
 
 
 def _check_labels(labels: NDArray[Any]) -> None:
     if labels.ndim != 1:
-        raise ValueError(f"labels must be (examples,), not {labels.shape}")
+        raise ValueError(f"labels must have shape (examples,), not {labels.shape}")
     if not np.isfinite(labels).all():
-        raise ValueError(f"labels hold NaN or infinity, first in row {np.flatnonzero(~np.isfinite(labels))[0]}")
+        raise ValueError(f"labels contain NaN or infinity, first in row {np.flatnonzero(~np.isfinite(labels))[0]}")
 
 
 def _check_rows(name: str, outputs: NDArray[Any], representations: NDArray[Any] | None, of: Kind) -> None:
@@ -238,7 +233,7 @@ def _check_rows(name: str, outputs: NDArray[Any], representations: NDArray[Any] 
     rows, examples = representations.shape[1], len(outputs)
     if rows != examples * (outputs.shape[1] if of.candidates else 1):
         raise ValueError(
-            f"representations must be (layers, {examples}, width), with a row for each row of {name}, "
+            f"representations must have shape (layers, {examples}, width), with a row for each row of {name}, "
             f"not {representations.shape}"
         )
 
@@ -247,7 +242,7 @@ def _check_probabilities(probabilities: NDArray[Any]) -> None:
     if (negative := np.argwhere(probabilities < 0)).size:
         row, column = negative[0]
         raise ValueError(
-            f"probabilities must be at least 0, but row {row}, class {column} holds {probabilities[row, column]:g}: "
+            f"probabilities must be at least 0, but row {row}, class {column} has {probabilities[row, column]:g}: "
             "are they logits?"
         )
     sums = probabilities.sum(axis=1, dtype=np.float64)
@@ -260,11 +255,11 @@ def _check_probabilities(probabilities: NDArray[Any]) -> None:
 
 def _check_texts(generations: Sequence[str], references: Sequence[str | tuple[str, ...]] | None) -> None:
     if not len(generations):
-        raise ValueError("generations must be one text per example, and there are none")
+        raise ValueError("generations must be one text per example, but there are none")
     for name, texts in (("generations", generations), ("references", references or ())):
         wrong = [row for row, text in enumerate(texts) if not _is_text(text, several=name == "references")]
         if wrong:
-            raise ValueError(f"{name} must be texts, but row {wrong[0]} holds {texts[wrong[0]]!r}")
+            raise ValueError(f"{name} must be texts, but row {wrong[0]} has {texts[wrong[0]]!r}")
 
 
 def _is_text(text: Any, several: bool) -> bool:
@@ -275,21 +270,21 @@ def _is_text(text: Any, several: bool) -> bool:
 
 def _check_tokens(logits: NDArray[Any] | None, counts: NDArray[Any] | None) -> None:
     if counts is not None and (counts.ndim != 1 or ((counts < 0) | (counts != np.floor(counts))).any()):
-        raise ValueError("token_counts must be (examples,), how many tokens belong to each")
+        raise ValueError("token_counts must have shape (examples,), the number of tokens of each example")
     if logits is None:
         return
     if counts is None:
-        raise ValueError("token_logits need token_counts (examples,), how many tokens belong to each")
+        raise ValueError("token_logits need token_counts of shape (examples,), the number of tokens of each example")
     if logits.ndim != 2 or not logits.size or counts.sum() != len(logits):
         raise ValueError(
-            "token_logits must be (tokens, words), the tokens of all examples in a row, as many as token_counts sum "
-            f"to, not {logits.shape}"
+            "token_logits must have shape (tokens, words), all examples' tokens one after another, as many as "
+            f"token_counts sum to, not {logits.shape}"
         )
     # NaN where one logit is NaN; minus infinity, a word of probability 0, may not be all that there is.
     highest = logits.max(axis=1)
     if not np.isfinite(highest).all():
         token = np.flatnonzero(~np.isfinite(highest))[0]
-        raise ValueError(f"token_logits hold NaN or infinity, first at token {token} (axis 0)")
+        raise ValueError(f"token_logits contain NaN or infinity, first at token {token} (axis 0)")
 
 
 def _check_number_of_examples(run: RunArrays, of: Kind) -> None:
@@ -312,11 +307,11 @@ def _check_number_of_examples(run: RunArrays, of: Kind) -> None:
     for name, examples in found[1:]:
         first, expected = found[0]
         if examples != expected:
-            raise ValueError(f"{expected} {first} but {examples} {name}: one per example is needed")
+            raise ValueError(f"{expected} {first} but {examples} {name}: give one per example")
 
 
 def _check_ids(ids: Sequence[str]) -> None:
     rows: dict[str, int] = {}
     for row, name in enumerate(ids):
         if rows.setdefault(name, row) != row:
-            raise ValueError(f"ids must tell the examples apart, but rows {rows[name]} and {row} are both {name!r:.60}")
+            raise ValueError(f"ids must be unique, but rows {rows[name]} and {row} are both {name!r:.60}")

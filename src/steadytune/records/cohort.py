@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _OUTPUTS = ("logits", "probabilities", "predictions")
-"""Of these the first that is there holds: the others follow from it."""
+"""In order of precedence: the first that is present counts, and the others follow from it."""
 _OF_RUN = (*_OUTPUTS, "generations", "representations", "token_logits")
 _FOLLOWING: WeakValueDictionary[int, NDArray[Any]] = WeakValueDictionary()
-"""What cohorts gave out that they had computed: probabilities, predictions, scores, which runs failed; by identity."""
+"""Arrays that cohorts computed and handed out (probabilities, predictions, scores, failures), by identity."""
 
 
 class _Own(float):
@@ -184,7 +184,7 @@ class Cohort(Shown):
         runs = len(next(iter(lists.values())))
         seeds = tuple(map(str, lists.pop("seeds", range(runs))))
         if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
-            raise UserError(f"two runs have the seed '{twice[0]}': seeds must tell the runs apart")
+            raise UserError(f"two runs have the seed '{twice[0]}': seeds must be unique")
         fields: dict[str, Any] = {name: _read(name, lists[name], seeds) for name in _OF_RUN if name in lists}
         shared = self._shared()
         self._take_probabilities(fields)
@@ -239,7 +239,7 @@ class Cohort(Shown):
         known = [name for name, value in given.items() if value is not None]
         if not known:
             raise UserError(
-                "a cohort needs scores, logits, probabilities, predictions, representations or generations of its runs"
+                "a cohort needs its runs' scores, logits, probabilities, predictions, representations or generations"
             )
         others: dict[str, Any] = {
             "seeds": read_list(self.seeds, "seeds") or None,
@@ -250,9 +250,9 @@ class Cohort(Shown):
         runs = len(lists[known[0]])
         for name, values in lists.items():
             if len(values) != runs:
-                raise UserError(f"{runs} {known[0]} but {len(values)} {name}: one per run is needed")
+                raise UserError(f"{runs} {known[0]} but {len(values)} {name}: give one per run")
             if not runs and name in _OF_RUN:
-                raise UserError(f"{name} hold no run: leave them out where there is none")
+                raise UserError(f"{name} contain no run: leave them out if there are none")
         return lists
 
     def _shared(self) -> dict[str, Any]:
@@ -278,7 +278,7 @@ class Cohort(Shown):
             fields["probabilities"] = tuple(run / run.sum(axis=1, keepdims=True) for run in shares)
             del fields["logits"]
             self._note(
-                "The logits of every run lie between 0 and 1 and sum to 1 in every row: they are taken as "
+                "The logits of every run lie between 0 and 1 and sum to 1 in every row, so they are taken as "
                 "probabilities, without another softmax."
             )
 
@@ -362,16 +362,24 @@ class Cohort(Shown):
             self._set(scores=_following(computed), majority_score=None if constant is None else _Own(constant))
             self._set(metric=metric.name if unnamed else self.metric)
             if percent:
-                self._note(f"The scores are the {metric.name} in per cent, and are read so.")
+                self._note(f"The scores are the {metric.name} in per cent and were read as such.")
             return
-        unknown = "" if self.failed is not None else ", and which runs failed is unknown"
+        unknown = "" if self.failed is not None else "; which runs failed is unknown"
         if unnamed:
             self._note(
-                f"The scores have no name, and are not the {metric.name} of predictions and labels: what they mean is "
-                f"unknown{unknown}. Name them (metric=...), or leave them out."
+                f"The scores have no name and differ from the {metric.name} of predictions and labels: their meaning "
+                f"is unclear{unknown}. Name them (metric=...), or leave them out."
             )
         else:
-            self._note(contradiction(self.metric, self.scores, metric, computed, f"the former is shown{unknown}"))
+            self._note(
+                contradiction(
+                    self.metric,
+                    self.scores,
+                    metric,
+                    computed,
+                    f"the former is shown{unknown}",
+                )
+            )
 
     def _run_names(self) -> list[str]:
         return [f"run {seed}" for seed in self.seeds]
@@ -418,7 +426,7 @@ class Cohort(Shown):
             shown = " to ".join(f"{scale.factor * end:.4g}" for end in ends)
             lines.append(f"  {self.metric_name}: {shown}{' points' if scale.unit else ''}")
         if self.failed is not None:
-            lines.append(f"  no better than always giving one answer: {int(np.count_nonzero(self.failed))}")
+            lines.append(f"  no better than a constant answer: {int(np.count_nonzero(self.failed))}")
         lines += [f"  seed {lost.seed} {lost.status}: {lost.reason}" for lost in self.lost]
         for name in ("logits", "probabilities", "predictions", "labels", "groups", "representations", "generations"):
             held = self.__dict__.get(name, self.__dict__.get(f"given_{name}"))
@@ -462,14 +470,14 @@ class Cohort(Shown):
 def _scores(values: Any) -> NDArray[np.float64]:
     scores = read_array(values, "scores").astype(np.float64)
     if scores.ndim != 1:
-        raise UserError(f"scores must be one number per run, not an array of shape {scores.shape}")
+        raise UserError(f"scores must be one number per run, not shape {scores.shape}")
     return scores
 
 
 def _losses(values: Any, runs: int) -> NDArray[np.float64]:
     losses = read_array(values, "losses").astype(np.float64)
     if losses.shape != (runs, 2):
-        raise UserError(f"losses must be two numbers per run, ({runs}, 2), not of shape {losses.shape}")
+        raise UserError(f"losses must be two numbers per run, shape ({runs}, 2), not {losses.shape}")
     return losses
 
 

@@ -141,7 +141,7 @@ class RunRecord(Config):
             raise CorruptFile("run.json does not match its checksum") from None
         run_id, version = content.pop("id"), content.pop("format")
         if version != FORMAT:
-            raise NotUnderstood(f"run.json has format {version}, this version reads {FORMAT}")
+            raise NotUnderstood(f"run.json has format {version}; this version of steadytune reads {FORMAT}")
         # What older versions called it.
         if content.get("status") == "failed":
             content["status"] = "crashed"
@@ -150,5 +150,5 @@ class RunRecord(Config):
         except ValidationError:
             record = None
         if record is None or record.spec.id != run_id:
-            raise NotUnderstood("run.json was written by a version of steadytune that this one does not understand")
+            raise NotUnderstood("run.json was written by an incompatible version of steadytune")
         return record

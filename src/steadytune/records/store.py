@@ -79,7 +79,7 @@ class RunStore(Shown):
         self._unsealed: set[str] = set()
         self._otherwise: tuple[str, ...] = ()
         if not (self.path / "study.yaml").is_file():
-            raise UserError(f"{self.path} holds no study.yaml: give the --out folder of a 'steadytune run'")
+            raise UserError(f"{self.path} has no study.yaml: give the --out folder of a 'steadytune run'")
 
     @classmethod
     def create(cls, path: str | Path, study: Study, versions: Mapping[str, str]) -> RunStore:
@@ -98,10 +98,10 @@ class RunStore(Shown):
             # Looked at before anything is written: a folder that is not ours stays as it is.
             strangers = [name for name in os.listdir(path) if not name.startswith(".study.") and name not in _LITTER]
             if strangers and not file.exists():
-                raise UserError(f"{path} is not empty and holds no study: choose another --out")
+                raise UserError(f"{path} is not empty and contains no study: choose another --out")
             for name in _FOLDERS:
                 if (path / name).exists() and not (path / name).is_dir():
-                    raise UserError(f"{path / name} is a file, and a folder is needed there: remove it")
+                    raise UserError(f"{path / name} is a file where a folder is needed: remove it")
             with room_on_disk(path), FileLock(path / ".study.lock"):
                 if file.exists():
                     study = union(cls(path).study, study, path)
@@ -109,7 +109,7 @@ class RunStore(Shown):
                 body = yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True)
                 write_text(file, f"# Written by steadytune with:\n{header}{body}")
         except FileExistsError:
-            raise UserError(f"{path} is a file: --out names a folder") from None
+            raise UserError(f"{path} is a file: --out must name a folder") from None
         except OSError as error:
             raise UserError(f"cannot write into the folder {path}: {error.strerror}") from error
         return cls(path)
@@ -123,7 +123,7 @@ class RunStore(Shown):
             counts = Counter(record.status for record in members)
             at_chance = sum(record.at_chance for record in members)
             said = ", ".join(f"{count} {status}" for status, count in counts.items())
-            lines.append(f"  {name}: {said}" + (f", {at_chance} no better than one answer" if at_chance else ""))
+            lines.append(f"  {name}: {said}" + (f", {at_chance} no better than a constant answer" if at_chance else ""))
         return "\n".join([*lines, *(f"  left out: {what}" for what in self.skipped)])
 
     def to_frame(self) -> pd.DataFrame:
@@ -162,7 +162,7 @@ class RunStore(Shown):
         if isinstance(error, NotUnderstood):
             return UserError(f"run {run_id} in {self.path} cannot be used: {error}")
         if isinstance(error, _Stray):
-            return UserError(f"run {run_id} in {self.path} is no run of its own: {error}.\n{self._remove(run_id)}")
+            return UserError(f"run {run_id} in {self.path} is not a valid run: {error}.\n{self._remove(run_id)}")
         return UserError(f"run {run_id} in {self.path} is corrupted: {error}.\nRedo it: {self.retry}")
 
     def _remove(self, run_id: str) -> str:
@@ -262,11 +262,11 @@ class RunStore(Shown):
             text = read_content(self._folder(run_id) / "run.json")
         except UserError:
             absent = not (self._folder(run_id) / "run.json").exists()
-            stray = f", as there is none. {self._remove(run_id)} if it is no run of this study" if absent else ""
+            stray = f", as there is none. {self._remove(run_id)} if it does not belong to this study" if absent else ""
             raise CorruptFile(f"run.json cannot be read{stray}") from None
         record = RunRecord.from_json(text)
         if record.spec.id != run_id:
-            raise _Stray(f"run.json is that of run {record.spec.id}")
+            raise _Stray(f"run.json belongs to run {record.spec.id}")
         return record
 
     def records(self) -> list[RunRecord]:
@@ -283,7 +283,7 @@ class RunStore(Shown):
             self._otherwise = said
             what = ", ".join(said)
             warnings.warn(
-                f"{self.path / 'study.yaml'} says otherwise than the runs, which count: {what}",
+                f"{self.path / 'study.yaml'} contradicts the runs, and the runs are used: {what}",
                 FolderWarning,
                 stacklevel=2,
             )
@@ -315,7 +315,7 @@ class RunStore(Shown):
         if name in self._skipped:
             return None
         if not _RUN_ID.fullmatch(name):
-            self._skip(name, f"{self.path / 'runs' / name} is no run")
+            self._skip(name, f"{self.path / 'runs' / name} is not a run")
             return None
         try:
             return self.record(name)
@@ -363,7 +363,7 @@ class RunStore(Shown):
         matches = [key for key in groups if key[2] == recipe and model in (None, key[0]) and task in (None, key[1])]
         if len(matches) != 1:
             raise UserError(
-                f"{len(matches)} cohorts answer to recipe '{recipe}', model {model}, task {task}: "
+                f"{len(matches)} cohorts match recipe '{recipe}', model {model}, task {task}: "
                 f"name one of {', '.join(' / '.join(key) for key in groups if key[2] == recipe)}"
             )
         cohort = self._cohort(groups[matches[0]])
@@ -376,8 +376,8 @@ class RunStore(Shown):
         for record in records[1:]:
             if differs := difference(records[0].spec, record.spec):
                 raise UserError(
-                    f"{self.path}: runs {records[0].spec.id} and {record.spec.id} differ in {differs}, so they are no "
-                    "runs of one recipe: take out those that do not belong there"
+                    f"{self.path}: runs {records[0].spec.id} and {record.spec.id} differ in {differs}, so they are not "
+                    "runs of one recipe: remove those that do not belong"
                 )
         done, arrays = [], []
         for record in records:
@@ -394,8 +394,8 @@ class RunStore(Shown):
         examples, measured = self.examples(first), len(arrays[0]["labels"]) if arrays else None
         if measured is not None and len(examples["texts"]) != measured:
             raise UserError(
-                f"{self._examples_file(_examples_name(first))} holds {len(examples['texts'])} texts, and the runs "
-                f"measure {measured} examples. Write it again: {self.resume}"
+                f"{self._examples_file(_examples_name(first))} has {len(examples['texts'])} texts, but the runs "
+                f"measure {measured} examples. Rewrite it with: {self.resume}"
             )
         representations = [run["representations"] for run in arrays if "representations" in run]
         model, task, recipe = first.cohort
@@ -455,12 +455,12 @@ class RunStore(Shown):
         try:
             found, whole = read_examples(file)
         except CorruptFile as error:
-            raise UserError(f"{file} is missing or unreadable. Write it again: {self.resume}") from error
+            raise UserError(f"{file} is missing or unreadable. Rewrite it with: {self.resume}") from error
         if not whole and name not in self._unsealed:
             self._unsealed.add(name)
             warnings.warn(
-                f"{file} carries no checksum, as those of older versions: whether it was changed cannot be told. "
-                f"Write it again: {self.resume}",
+                f"{file} has no checksum, like those of older versions, so changes cannot be detected. "
+                f"Rewrite it with: {self.resume}",
                 FolderWarning,
                 stacklevel=2,
             )

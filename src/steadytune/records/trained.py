@@ -34,7 +34,7 @@ def as_trained(study: Study, records: Sequence[RunRecord]) -> tuple[Study, tuple
         recipe = study.recipes.get(spec.recipe)
         if recipe is None:
             recipes[spec.recipe] = Recipe.model_construct(training=_changes(study, spec), stabilizers=spec.stabilizers)
-            said[f"recipe '{spec.recipe}', which it does not name"] = None
+            said[f"recipe '{spec.recipe}', which it does not define"] = None
             continue
         if recipe.stabilizers != spec.stabilizers:
             said[f"the stabilizers of recipe '{spec.recipe}'"] = None

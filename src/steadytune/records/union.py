@@ -22,7 +22,7 @@ def union(held: Study, asked: Study, path: Path) -> Study:
                 ours, others = ("not given" if one is None else one for one in (value, theirs[key]))
                 raise UserError(
                     f"{path} belongs to another study: its {what}{key} is {ours}, not {others}.\n"
-                    "Choose another --out, or give what differs another name."
+                    "Choose another --out, or rename what differs."
                 )
 
     compare("training.", held.training.model_dump(), asked.training.model_dump())

@@ -40,11 +40,11 @@ def _check(name: str, source: Any) -> str:
         and not isinstance(source, type)
     ):
         return ""
-    return f"is no source of a task: something with name = {name!r} and load(spec)"
+    return f"is not a task source: it needs name = {name!r} and load(spec)"
 
 
 TASKS: Registry[TaskSource] = Registry("task", {BUILT_IN: "tasks.builtin:ACCEPTABILITY"}, _check)
-"""Name of a task -> where it comes from. The benchmarks of the hub are a table of their own."""
+"""Name of a task -> its source. Hub benchmarks have their own table."""
 
 
 def task_names() -> list[str]:
@@ -82,7 +82,7 @@ def _load(spec: TaskSpec, stamp: tuple[tuple[str, int, int], ...]) -> Task:
         return load_folder(spec)
     task: Any = TASKS[spec.name].load(spec)
     if not isinstance(task, Task):
-        raise UserError(f"task '{spec.name}': its source gives a {type(task).__name__}, not a Task")
+        raise UserError(f"task '{spec.name}': its source returned a {type(task).__name__}, not a Task")
     return task
 
 
@@ -94,18 +94,20 @@ def _check_options(spec: TaskSpec) -> None:
         benchmark = spec.name.startswith(("glue/", "super_glue/")) and not folder.exists()
         if not spec.name.strip() or benchmark or not meant_as_path:
             error = unknown_name("task", spec.name, task_names())
-            raise UserError(f"{error}; a folder with train and validation files works too")
+            raise UserError(f"{error}; or give a folder with train and validation files")
         if not folder.exists():
             closest = difflib.get_close_matches(spec.name, task_names(), n=1, cutoff=0.8)
             hint = f"; did you mean '{closest[0]}'?" if closest else ""
-            raise UserError(f"task '{spec.name}': there is no such folder{hint}")
+            raise UserError(f"task '{spec.name}': no such folder{hint}")
         if spec.path is not None:
-            raise UserError("task.path is for glue/... and super_glue/...; of any other task the folder is the name")
+            raise UserError(
+                "task.path is for glue/... and super_glue/... only; for any other task give the folder as the name"
+            )
     if spec.metric is not None and spec.metric not in METRICS:
         raise METRICS.unknown(spec.metric)
     given = [name for name in _SIZES if getattr(spec, name) != TaskSpec.model_fields[name].default]
     if given and spec.name not in TASKS:
         raise UserError(
-            f"task.{given[0]} is for the generated task '{BUILT_IN}'; to train '{spec.name}' on fewer examples, "
+            f"task.{given[0]} is for the generated task '{BUILT_IN}' only; to train '{spec.name}' on fewer examples, "
             "set training.train_size"
         )

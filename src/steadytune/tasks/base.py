@@ -15,7 +15,7 @@ from steadytune.kinds import KINDS
 from steadytune.study import TaskSpec
 
 Segment = tuple[str, str | None]
-"""One input to the encoder: a text, and the second text of a pair or None."""
+"""One encoder input: a text, and the second text of a pair or None."""
 
 
 @dataclass(frozen=True)

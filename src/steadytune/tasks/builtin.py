@@ -16,7 +16,7 @@ from steadytune.tasks.phrases import Draw, Pair, sentence
 
 LABEL_NAMES = ("unacceptable", "acceptable")
 PATIENCE = 1000
-"""Draws without a new pair after which a paradigm counts as exhausted."""
+"""Number of draws without a new pair after which a paradigm counts as exhausted."""
 
 
 class Judgement(NamedTuple):
@@ -106,7 +106,7 @@ def _new_pair(draw: Draw, paradigm: Paradigm, excluded: frozenset[str], seen: se
             continue
         if attempt >= PATIENCE or seen.isdisjoint((right, wrong)):
             return right, wrong
-    raise UserError("the generated task has no sentences left to train on: lower task.validation_examples")
+    raise UserError("the generated task has no sentences left for training: lower task.validation_examples")
 
 
 def _examples(judgements: Sequence[Judgement]) -> Examples:

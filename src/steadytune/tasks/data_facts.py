@@ -15,10 +15,10 @@ from steadytune.tasks.splits import Splits
 
 _NAMED = 10
 _IMBALANCED = 0.8
-"""Share of one class from which on accuracy says little; a choice of ours."""
+"""Share of the largest class above which accuracy says little; our choice."""
 _BALANCED_METRICS = {"matthews", "f1", "f1_macro", "f1_weighted", "balanced_accuracy", "roc_auc", "average_precision"}
 CUT = 0.1
-"""Share of inputs that are cut from which on it matters; a choice of ours."""
+"""Share of truncated inputs above which it matters; our choice."""
 
 
 @dataclass(frozen=True)
@@ -81,26 +81,26 @@ class DataFacts:
         kind = _some([f"'{name}'" for name in self.classes]) if self.classes else "numbers"
         groups = "" if self.groups is None else f" in {self.groups} groups"
         lines = [
-            f"{self.task}: {what}; {label}{kind}; {sum(self.trained)} trained on, {sum(self.measured)} measured"
+            f"{self.task}: {what}; {label}{kind}; {sum(self.trained)} for training, {sum(self.measured)} measured"
             f"{groups}; score: {self.metric}"
         ]
         if self.reading.left_aside:
-            lines.append(f"{self.task}: columns left aside: {_some(self.reading.left_aside)}")
+            lines.append(f"{self.task}: ignored columns: {_some(self.reading.left_aside)}")
         return (*lines, *(f"{self.task}: {note}" for note in self.reading.notes))
 
     def problems(self) -> tuple[tuple[str, str, str, str], ...]:
         """Return what is probably wrong: a rule's name, how bad it is, what is wrong, and what was found."""
         measured, trained = sum(self.measured), sum(self.trained)
         found: list[tuple[str, str, str, str]] = []
-        found += [("label-leak", "high", "an input tells the label", warning) for warning in self.reading.warnings]
+        found += [("label-leak", "high", "an input reveals the label", warning) for warning in self.reading.warnings]
         if self.also_trained:
             share = _percent(self.also_trained, measured)
             found.append(
                 (
                     "trained-on-measured",
                     "high" if self.also_trained >= 0.05 * measured else "medium",
-                    "measured examples are also trained on",
-                    f"{self.also_trained} of the {measured} measured examples ({share}) stand in the training set, too",
+                    "measured examples are also in the training set",
+                    f"{self.also_trained} of the {measured} measured examples ({share}) are also in the training set",
                 )
             )
         if self.shared_groups:
@@ -108,8 +108,8 @@ class DataFacts:
                 (
                     "shared-groups",
                     "medium",
-                    "groups are trained on and measured",
-                    f"{self.shared_groups} of {self.groups} measured groups have examples in the training set, too",
+                    "groups are both trained on and measured",
+                    f"{self.shared_groups} of {self.groups} measured groups also have examples in the training set",
                 )
             )
         if KINDS[self.kind].shared_classes and np.count_nonzero(self.measured) == 1:
@@ -118,27 +118,29 @@ class DataFacts:
                 (
                     "one-class",
                     "high",
-                    "the measured examples are of one class",
-                    f"all {measured} are '{name}': the same answer to everything is always right",
+                    "all measured examples belong to one class",
+                    f"all {measured} are '{name}': a constant answer is always right",
                 )
             )
         elif KINDS[self.kind].shared_classes and max(self.measured) >= _IMBALANCED * measured:
             name, most = self.classes[int(np.argmax(self.measured))], max(self.measured)
             words = f"{_percent(most, measured)} of the measured examples are '{name}'"
             if self.metric == "accuracy":
-                words += ", which is the accuracy of that answer to everything"
+                words += ", which is the accuracy of that constant answer"
             severity = "low" if self.metric in _BALANCED_METRICS else "medium"
-            found.append(("imbalance", severity, "one class outweighs the others", words))
+            found.append(("imbalance", severity, "the classes are imbalanced", words))
         absent = [name for name, seen in zip(self.classes, self.trained, strict=False) if not seen]
         if KINDS[self.kind].shared_classes and absent:
-            found.append(("untrained-class", "medium", "a class is not trained on", f"no example of {_some(absent)}"))
+            found.append(
+                ("untrained-class", "medium", "a class has no training examples", f"no example of {_some(absent)}")
+            )
         if self.two_labels:
             found.append(
                 (
                     "two-labels",
                     "medium" if self.two_labels >= 0.01 * (trained + measured) else "low",
-                    "texts with more than one label",
-                    f"{self.two_labels} texts stand with different labels: no model can be right about both",
+                    "texts with conflicting labels",
+                    f"{self.two_labels} texts occur with different labels: no model can get both right",
                 )
             )
         if self.repeated + self.repeated_measured:
@@ -146,14 +148,14 @@ class DataFacts:
                 (
                     "duplicates",
                     "medium" if self.repeated_measured >= 0.05 * measured else "low",
-                    "examples stand more than once",
+                    "duplicate examples",
                     f"{self.repeated} of {trained} training examples and {self.repeated_measured} of {measured} "
-                    "measured ones repeat another: there are fewer independent ones than it seems",
+                    "measured ones are duplicates: there are fewer independent examples than it seems",
                 )
             )
         if sentence := cut_sentence(self.max_length, self.cut_trained, self.cut_measured):
             worst = max(self.cut_trained or 0, self.cut_measured or 0)
-            found.append(("cut-inputs", "high" if worst >= 0.5 else "medium", "inputs are cut", sentence))
+            found.append(("cut-inputs", "high" if worst >= 0.5 else "medium", "inputs are truncated", sentence))
         return tuple(found)
 
 
@@ -162,8 +164,8 @@ def cut_sentence(max_length: int | None, trained: float | None, measured: float 
     if max_length is None or trained is None or measured is None or max(trained, measured) < CUT:
         return ""
     return (
-        f"{100 * trained:.0f} % of the training inputs and {100 * measured:.0f} % of the measured ones are longer than "
-        f"{max_length} tokens and lose their end"
+        f"{100 * trained:.0f} % of the training inputs and {100 * measured:.0f} % of the measured ones exceed "
+        f"{max_length} tokens and are truncated"
     )
 
 

@@ -70,16 +70,16 @@ def _table(origin: str, text: str, delimiter: str, short_rows: bool, default: tu
     rows, notes = _rows(origin, text, delimiter, short_rows), list[str]()
     if len(rows.cells[0]) == len(default) and set(default).isdisjoint(rows.cells[0]):
         rows = _Rows([list(default), *rows.cells], [0, *rows.lines])
-        notes.append(f"it has no header; its columns were read as {', '.join(default)}")
+        notes.append(f"it has no header; its columns are taken as {', '.join(default)}")
     header = [name.strip() for name in rows.cells[0]]
     kept = [i for i, name in enumerate(header) if name or any(i < len(row) and row[i] for row in rows.cells[1:])]
     names = [header[i] for i in kept]
     if len(set(names)) < len(names):
-        raise UserError(f"{origin}, line {rows.lines[0]}: a column name stands twice in {', '.join(names)}")
+        raise UserError(f"{origin}, line {rows.lines[0]}: duplicate column name in {', '.join(names)}")
     cells, lines = rows.cells[1:], rows.lines[1:]
     if short_rows and (short := [i for i, row in enumerate(cells) if len(row) < len(header)]):
         dropped = set(short)
-        notes.append(f"{count_rows(len(short))} with too few fields left aside, the first in line {lines[short[0]]}")
+        notes.append(f"{count_rows(len(short))} with too few fields skipped, the first in line {lines[short[0]]}")
         cells = [row for i, row in enumerate(cells) if i not in dropped]
         lines = [line for i, line in enumerate(lines) if i not in dropped]
     columns: dict[str, list[Any]] = {header[i]: [row[i] or None for row in cells] for i in kept}
@@ -149,9 +149,7 @@ def _check_fields(origin: str, rows: _Rows, short_rows: bool = False) -> None:
     header = rows.cells[0]
     for row, line in zip(rows.cells, rows.lines, strict=True):
         if len(row) > len(header) or (len(row) < len(header) and not short_rows):
-            raise UserError(
-                f"{origin}, line {line}: {count_fields(row)}, but the first line has {count_fields(header)}"
-            )
+            raise UserError(f"{origin}, line {line}: {count_fields(row)}, but the header has {count_fields(header)}")
 
 
 def _check_swallowed(origin: str, text: str, delimiter: str, rows: _Rows) -> None:
@@ -175,8 +173,8 @@ def _check_swallowed(origin: str, text: str, delimiter: str, rows: _Rows) -> Non
             continue
         if max(sum(fit(piece[i]) for piece in whole) for i, fit in enumerate(fits)) > len(span) / 2:
             raise UserError(
-                f"{origin}, line {start}: a quotation mark joins {len(span)} lines to one row, though each could be "
-                "a row. Put every text in quotation marks, with those in it doubled, or use JSON lines"
+                f"{origin}, line {start}: a quotation mark joins {len(span)} lines into one row, although each could "
+                "be a row. Quote every text and double the quotation marks inside it, or use JSON lines"
             )
 
 

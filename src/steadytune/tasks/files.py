@@ -35,8 +35,8 @@ def load_folder(spec: TaskSpec) -> Task:
     train, validation = (read_split(folder, names, known_format(spec)) for names in (TRAIN_NAMES, VALIDATION_NAMES))
     if spec.columns is None and (benchmark := nested_benchmark(train)) is not None:
         raise UserError(
-            f"{train.origin} holds questions in passages, as {benchmark} is distributed: "
-            f"say --task {benchmark} --set task.path={spec.name}"
+            f"{train.origin} nests questions in passages, as {benchmark} is distributed: "
+            f"use --task {benchmark} --set task.path={spec.name}"
         )
     return task_from_tables(spec, train, validation)
 
@@ -103,8 +103,8 @@ def _with_positive(spec: TaskSpec, labels: Encoded, own: bool) -> Encoded:
     if spec.positive is None:
         return labels
     if not own or len(names) != 2:
-        what = "the classes are the benchmark's" if not own else f"there are {len(names)} classes"
-        raise UserError(f"task.positive chooses between two classes of your own, but of {spec.name} {what}")
+        what = "its classes are fixed by the benchmark" if not own else f"it has {len(names)} classes"
+        raise UserError(f"task.positive chooses between two classes of your own data, but for {spec.name} {what}")
     if spec.positive not in names:
         raise unknown_name("class", spec.positive, names)
     return labels if spec.positive == names[1] else (names[::-1], 1 - splits[0], 1 - splits[1])
@@ -125,9 +125,9 @@ def _check_fields(spec: TaskSpec, layout: Layout, fields: tuple[str, ...], train
     # The spans of WSC may stand in a second text already.
     if len(layout.fields) != (3 if fields == WIC.fields else min(len(fields), 2)):
         raise UserError(
-            f"{train.origin}: an example of {spec.name} is {', '.join(fields)}, but only "
-            f"{', '.join(layout.fields)} was found among {', '.join(train.columns)}: name the columns so, or one or "
-            "two with --set task.columns"
+            f"{train.origin}: an example of {spec.name} consists of {', '.join(fields)}, but only "
+            f"{', '.join(layout.fields)} was found among {', '.join(train.columns)}: rename the columns, or name one "
+            "or two with --set task.columns"
         )
 
 
@@ -136,7 +136,9 @@ def groups_of(spec: TaskSpec, train: Table, validation: Table) -> list[NDArray[n
     if spec.group is None:
         return [None, None]
     if spec.group == spec.label:
-        raise UserError(f"task.group is '{spec.group}', the label: it names a column that tells what belongs together")
+        raise UserError(
+            f"task.group is '{spec.group}', the label: it must name a column that says which examples belong together"
+        )
     return [np.array(numbers, dtype=np.int64) for numbers in group_numbers(train, validation, spec.group)]
 
 
@@ -145,10 +147,7 @@ def reading_of(spec: TaskSpec, fields: tuple[str, ...], train: Table, validation
     used = {*fields, spec.label, spec.group, ""}
     notes = [f"{Path(table.origin).name}: {note}" for table in (train, validation) for note in table.notes]
     told = telling(train, [field for field in fields if field in train.columns], spec.label)
-    warnings = [
-        f"column '{field}', which is an input, tells the label: a model needs nothing else to be right"
-        for field in told
-    ]
+    warnings = [f"input column '{field}' reveals the label: a model needs nothing else to be right" for field in told]
     return Reading(
         columns=fields,
         label=spec.label,

@@ -110,7 +110,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "super_glue/wsc.fixed": _WSC,
 }
 DIAGNOSTICS = {"glue/ax": "glue/mnli", "super_glue/axb": "super_glue/rte", "super_glue/axg": "super_glue/rte"}
-"""Sets without training data -> the task whose classes they have."""
+"""Diagnostic sets without training data -> the task whose classes they share."""
 
 
 def load_benchmark(spec: TaskSpec) -> Task:
@@ -125,17 +125,18 @@ def load_benchmark(spec: TaskSpec) -> Task:
     """
     if spec.name in DIAGNOSTICS:
         raise UserError(
-            f"task '{spec.name}' is a diagnostic set without training data: there is nothing to fine-tune on "
+            f"task '{spec.name}' is a diagnostic set without training data, so there is nothing to fine-tune on "
             f"(its classes are those of {DIAGNOSTICS[spec.name]})"
         )
     benchmark = BENCHMARKS[spec.name]
     if spec.columns is not None and not benchmark.renamable:
         raise UserError(
-            f"task.columns is not for '{spec.name}', whose examples are {', '.join(benchmark.layout.fields)}: call its "
-            "columns so, or name a folder as the task to read other texts"
+            f"task.columns cannot be used with '{spec.name}', whose examples are "
+            f"{', '.join(benchmark.layout.fields)}: use these "
+            "column names, or give a folder as the task to read other texts"
         )
     if spec.no_label is not None and benchmark.group is not ungrouped:
-        raise UserError(f"task.no_label is not for '{spec.name}': its metric reads all answers to a question")
+        raise UserError(f"task.no_label cannot be used with '{spec.name}': its metric needs all answers to a question")
     train, validation = _from_hub(spec.name, benchmark) if spec.path is None else _from_copy(spec, benchmark)
     if spec.columns is None:
         train, validation = (_as_on_hub(table, benchmark, spec.label) for table in (train, validation))
@@ -187,7 +188,7 @@ def _labelled(splits: list[Grouped], spec: TaskSpec, benchmark: Benchmark) -> li
             if lacking:
                 raise UserError(
                     f"{table.where(lacking[0])}: no label in column '{spec.label}'{other_rows(lacking)}, but the "
-                    "metric reads all answers to a question: use a file with all labels"
+                    "metric needs all answers to a question: use a file with all labels"
                 )
         return splits
     kept = labelled(train.table, validation.table, spec.label, spec.no_label, benchmark.labels)
@@ -223,9 +224,9 @@ def _from_hub(name: str, benchmark: Benchmark) -> tuple[Table, Table]:
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise UserError(
-            f"task '{name}': the Hugging Face hub could not be reached or did not give {repository} "
+            f"task '{name}': the Hugging Face hub could not be reached or did not provide {repository} "
             f"({benchmark.config}): {reason[:200]}\n"
-            "use a local copy instead: --set task.path=path/to/copy, or a folder with train and validation files: "
+            "use a local copy: --set task.path=path/to/copy, or give a folder with train and validation files: "
             "--task path/to/folder"
         ) from error
     return Table(f"{repository} {benchmark.config} train", train), Table(

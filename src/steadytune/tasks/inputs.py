@@ -16,9 +16,9 @@ from steadytune.tasks.layouts import COPA, WIC, WSC, Layout, pair, single
 from steadytune.tasks.table import Table, is_number
 
 TELLING = 0.8
-"""Share of the majority answer's errors that a column saves, from which on it tells the label; a choice of ours.
+"""Share of the majority answer's errors that a column must avoid to count as revealing the label; our choice.
 
-Of two equally frequent classes that are nine right answers of ten, of more classes fewer."""
+For two equally frequent classes that is nine right answers in ten; for more classes, fewer."""
 MOST_TELLING_VALUES = 50
 _IDENTIFIERS = {"", "id", "idx", "index", "guid", "uid", "uuid", "pairid", "promptid", "captionid", "qid1", "qid2"}
 _IDENTIFIERS |= {"__index_level_0__", "unnamed: 0", "url", "link", "split", "source", "lang", "language", "domain"}
@@ -56,7 +56,7 @@ _PARTS = {*_TITLES, *_BODIES, *(field for layout in _PAIRS for field in layout.f
 _PARTS |= {"paragraph", "answer", "aspect", "topic", "target", "word", "lemma", "ending"}
 _SPAN = re.compile(r"(^|_)span_?[12](_|$)")
 _CONSTANT = 0.95
-"""Share of one value from which on a column says nothing of an example; a choice of ours."""
+"""Share of one value above which a column says nothing about an example; our choice."""
 
 
 def named_layout(columns: tuple[str, ...], label: str) -> Layout:
@@ -68,7 +68,7 @@ def named_layout(columns: tuple[str, ...], label: str) -> Layout:
     if label in columns:
         raise UserError(f"task.columns: '{label}' is the label, not a text")
     if len(columns) not in {1, 2}:
-        raise UserError(f"task.columns names one or two text columns, not {len(columns)}")
+        raise UserError(f"task.columns must name one or two text columns, not {len(columns)}")
     return single(*columns) if len(columns) == 1 else pair(*columns)
 
 
@@ -174,8 +174,8 @@ def _check_telling(table: Table, layout: Layout, label: str, texts: Sequence[str
         return
     example = ", ".join(others[:2] or ["a", "b"])
     raise UserError(
-        f"{table.origin}: column '{found[0]}' tells the label '{label}': a model that reads it is right without "
-        f"the text.\nName what it shall read with --set task.columns='[{example}]'"
+        f"{table.origin}: column '{found[0]}' reveals the label '{label}': a model that reads it is right without "
+        f"the text.\nName the columns to read with --set task.columns='[{example}]'"
     )
 
 
@@ -186,18 +186,18 @@ def _check_whole(table: Table, layout: Layout, label: str, texts: Sequence[str])
         if name in (*layout.fields, *told, label) or not _is_part(table, name, layout, texts):
             continue
         fields = ", ".join(layout.fields)
-        way = f"say --set task.columns='[{fields}]' to leave it aside, or join texts in one column"
+        way = f"use --set task.columns='[{fields}]' to ignore it, or join the texts in one column"
         if _SPAN.search(name.lower()):
-            way = "call the spans span1_text and span2_text, or " + way
+            way = "name the spans span1_text and span2_text, or " + way
         elif len(layout.fields) == 1:
-            way = f"say --set task.columns='[{fields}, {name}]' to read both, '[{fields}]' to leave it aside"
+            way = f"use --set task.columns='[{fields}, {name}]' to read both, '[{fields}]' to ignore it"
         elif name.lower() in {"target", "lemma"}:
-            way = "if this is WiC call it 'word', else " + way
+            way = "if this is WiC, name it 'word', otherwise " + way
         elif name == "paragraph" and layout.fields == ("question", "answer"):
-            way = "if this is MultiRC say --task super_glue/multirc --set task.path=..., else " + way
+            way = "if this is MultiRC, use --task super_glue/multirc --set task.path=..., otherwise " + way
         raise UserError(
-            f"{table.origin}: beside {' and '.join(layout.fields)} there is '{name}', which may belong to the input:\n"
-            f"{way}"
+            f"{table.origin}: besides {' and '.join(layout.fields)} there is '{name}', which may be part of the "
+            f"input:\n{way}"
         )
 
 
@@ -229,12 +229,12 @@ def _question(table: Table, label: str, free: Sequence[str]) -> UserError:
     example = ", ".join((likely or list(free) or names or ["a", "b"])[:2])
     found = f"{len(free)} text columns ({', '.join(free)})" if free else f"no text column ({', '.join(names)})"
     if free and (told := [name for name in free if name not in likely]):
-        found += f", of which {', '.join(told)} tells the label"
+        found += f", of which {', '.join(told)} reveals the label"
     if nested:
-        found += f"; {', '.join(nested)} holds objects or lists, which are not read"
+        found += f"; {', '.join(nested)} contains objects or lists, which are not read"
     hint = f"name one or two with --set task.columns='[{example}]'"
     if not table.typed and not table.has_header():
-        hint = "its first line looks like an example: give the file a header with the names of its columns"
+        hint = "its first line looks like an example: add a header with the column names"
     return UserError(f"{table.origin} has {found}: {hint}")
 
 

@@ -24,7 +24,7 @@ _NULLS = {"", "na", "n/a", "nan", "null", "none", "<na>"}
 _NEVER_CLASSES = {"", "nan", "null", "<na>"}
 _DOUBTFUL = {"na", "n/a", "none", "?", "unknown"}
 _IGNORED = "-100"
-"""The label that PyTorch's cross-entropy leaves out unless told otherwise (`ignore_index`)."""
+"""The label that PyTorch's cross-entropy ignores by default (`ignore_index`)."""
 # They join letters and emoji, and so are part of a word unless they stand at its end.
 _JOINERS = "\u200c\u200d"
 _LABEL_NAMES = (
@@ -34,7 +34,7 @@ _LABEL_NAMES = (
 _COMMA = re.compile(r"[+-]?[0-9]*(,[0-9]+)?")
 
 EVERY = "never"
-"""In the place of a label that means "none": there is no such label."""
+"""Stands for "no mark means none": no label has this value."""
 
 Encoded = tuple[tuple[str, ...], NDArray[Any], NDArray[Any]]
 
@@ -83,7 +83,7 @@ def _trimmed(table: Table, column: str) -> Table:
         trimmed = [None if isinstance(v, str) and v.lower() in _NEVER_CLASSES else v for v in trimmed]
     notes = list(table.notes)
     if changed:
-        notes.append(f"white space at the ends, or marks without width, removed from {changed} labels")
+        notes.append(f"leading or trailing white space, or zero-width characters, removed from {changed} labels")
     if names := table.classes.get(column):
         shown = [f"{number} is '{name}'" for number, name in enumerate(names[:10])]
         notes.append(f"in '{column}' {', '.join(shown)}{', ...' if len(names) > 10 else ''}")
@@ -126,9 +126,8 @@ def _found_marks(tables: Sequence[Table], column: str, known: Sequence[str] | No
         named = any(column in table.classes for table in tables)
         if classes == {"0", "1", "-1"} and not named:
             raise UserError(
-                f"{_first(tables, column, '-1')}: is -1 a third class beside 0 and 1, or does it mean that there is no "
-                "label?\n"
-                "Say --set task.no_label=-1 to leave these rows aside, or --set task.no_label=never for three classes"
+                f"{_first(tables, column, '-1')}: is -1 a third class besides 0 and 1, or does it mean 'no label'?\n"
+                "Use --set task.no_label=-1 to skip these rows, or --set task.no_label=never for three classes"
             )
         if "-1" in classes and (len(classes) > 2 or named):
             found.append("-1")
@@ -138,9 +137,8 @@ def _found_marks(tables: Sequence[Table], column: str, known: Sequence[str] | No
         doubtful = [value for value in doubtful if value.lower() not in _NULLS]
     if doubtful and len(classes) > 1:
         raise UserError(
-            f"{_first(tables, column, doubtful[0])}: is '{doubtful[0]}' a class, or does it mean that there is no "
-            "label?\n"
-            f"Say --set task.no_label='{doubtful[0]}' to leave these rows aside, or --set task.no_label=never if it is "
+            f"{_first(tables, column, doubtful[0])}: is '{doubtful[0]}' a class, or does it mean 'no label'?\n"
+            f"Use --set task.no_label='{doubtful[0]}' to skip these rows, or --set task.no_label=never if it is "
             "a class"
         )
     return found
@@ -184,9 +182,9 @@ def _with_label(table: Table, column: str, mark: str) -> Table:
     if not kept:
         if _written(mark) == "-1":
             return table
-        raise UserError(f"{table.origin}: every label is {mark!r}, which means that there is none")
+        raise UserError(f"{table.origin}: every label is {mark!r}, which means 'no label'")
     if left := len(table) - len(kept):
-        note = f"{left} of {len(table)} rows left aside, whose label is {mark} (no label)"
+        note = f"{left} of {len(table)} rows skipped because their label is {mark} (no label)"
         return replace(table.select(kept), notes=(*table.notes, note))
     return table
 
@@ -224,7 +222,9 @@ def infer_labels(train: Table, validation: Table, column: str, regression: bool 
     for row, value in enumerate(splits[1]):
         if value not in number:
             known = ", ".join(map(str, list(number)[:10])) + (", ..." if len(number) > 10 else "")
-            raise UserError(f"{validation.where(row)}: label {value!r} is not in {train.origin}, which has {known}")
+            raise UserError(
+                f"{validation.where(row)}: label {value!r} does not occur in {train.origin}, which has {known}"
+            )
     encoded = [np.array([number[value] for value in values], dtype=np.int64) for values in splits]
     return tuple(map(str, number)), encoded[0], encoded[1]
 
@@ -247,7 +247,9 @@ def match_labels(train: Table, validation: Table, column: str, names: tuple[str,
     if not names:
         targets = infer_labels(train, validation, column, regression=True)
         if targets[0]:
-            raise UserError(f"{train.origin}: column '{column}' should hold numbers, as this task is a regression")
+            raise UserError(
+                f"{train.origin}: column '{column}' must contain numbers, because this task is a regression"
+            )
         return targets
     splits = _read(train, validation, column)
     _check_hidden(train, validation, splits)
@@ -286,13 +288,13 @@ def _read(train: Table, validation: Table, column: str) -> list[list[Any]]:
             mark = "nan" if is_missing(mark) or mark == "" else mark
             raise UserError(
                 f"{table.where(missing[0])}: no label in column '{column}'{other_rows(missing)}; "
-                f"leave such rows out with --set task.no_label={mark}"
+                f"skip such rows with --set task.no_label={mark}"
             )
     first = splits[0][0]
     for table, values in zip(tables, splits, strict=True):
         for row, value in enumerate(values):
             if not isinstance(value, (bool, int, float, str)) or _is_endless(value):
-                raise UserError(f"{table.where(row)}: {value!r:.80} in column '{column}' is no label")
+                raise UserError(f"{table.where(row)}: {value!r:.80} in column '{column}' is not a label")
             if _type(value) != _type(first):
                 raise UserError(
                     f"{table.where(row)}: label {value!r} is a {_type(value)}, "
@@ -320,11 +322,11 @@ def _check_spelling(tables: Iterable[Table], splits: list[list[Any]]) -> None:
         for row, value in enumerate(values):
             other = spelled.setdefault(value.casefold(), value)
             if other != value:
-                raise UserError(f"{table.where(row)}: label {value!r} is also spelled {other!r}: write both alike")
+                raise UserError(f"{table.where(row)}: label {value!r} is also spelled {other!r}: use one spelling")
     if all(map(_COMMA.fullmatch, spelled)) and any("," in word for word in spelled):
         raise UserError(
             f"{next(iter(tables)).origin}: labels such as {splits[0][0]!r} look like numbers with a decimal comma: "
-            "write them with a decimal point"
+            "use a decimal point"
         )
 
 
@@ -357,12 +359,12 @@ def _check_hidden(train: Table, validation: Table, splits: list[list[Any]]) -> N
     for table, values in zip((train, validation), written, strict=True):
         if values == {"-1"} and (table is train or "-1" not in written[0]):
             raise UserError(
-                f"{table.origin}: every label is -1, as in a test set that keeps its labels secret; use one with labels"
+                f"{table.origin}: every label is -1, as in a test set with hidden labels: use a set with labels"
             )
 
 
 def _check_distinct(train: Table, column: str, values: list[Any]) -> None:
     if len(set(values)) < 2:
         raise UserError(
-            f"{train.origin}: every '{column}' is {values[0]!r}; there is nothing to learn without two different ones"
+            f"{train.origin}: every '{column}' is {values[0]!r}; training needs at least two different values"
         )

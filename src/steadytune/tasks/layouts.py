@@ -61,7 +61,7 @@ def pair(first: str, second: str) -> Layout:
 
 def _copa(premise: str, choice1: str, choice2: str, question: str) -> Candidates:
     if question not in _QUESTIONS:
-        raise ValueError(f"question '{question}' should be one of {', '.join(_QUESTIONS)}")
+        raise ValueError(f"question '{question}' must be one of {', '.join(_QUESTIONS)}")
     prompt = f"{premise} {_QUESTIONS[question]}"
     return (prompt, choice1), (prompt, choice2)
 
@@ -83,7 +83,7 @@ def _texts(table: Table, name: str, allow_blank: bool) -> list[str]:
         raise UserError(f"{table.where(missing[0])}: no text in column '{name}'{other_rows(missing)}")
     for row, value in enumerate(values):
         if not isinstance(value, str):
-            raise UserError(f"{table.where(row)}: column '{name}' should hold text, not {value!r:.80}")
+            raise UserError(f"{table.where(row)}: column '{name}' must contain text, not {value!r:.80}")
         if any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise UserError(f"{table.where(row)}: column '{name}' holds half of a character (a lone surrogate)")
+            raise UserError(f"{table.where(row)}: column '{name}' contains an incomplete character (a lone surrogate)")
     return values

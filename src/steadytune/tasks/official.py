@@ -31,8 +31,8 @@ def unnested(table: Table) -> Table:
         return table
     if lacking:
         raise UserError(
-            f"{table.where(lacking[0])}: no {' and '.join(_SPANS)} in 'target'{other_rows(lacking)}, which other rows "
-            "have there"
+            f"{table.where(lacking[0])}: no {' and '.join(_SPANS)} in 'target'{other_rows(lacking)}, although other "
+            "rows have them"
         )
     columns = {name: values for name, values in table.columns.items() if name != "target"}
     fields = dict.fromkeys(key for value in target for key in value)
@@ -93,7 +93,7 @@ def flat_record(table: Table) -> Table:
         # Both ends of a place belong to it.
         entities = [text[place["start"] : place["end"] + 1] for place in passage["entities"]]
         if not all(entities):
-            raise ValueError("a place outside of the text")
+            raise ValueError("an entity's position is outside the text")
         for question in table.columns["qas"][row]:
             answers = [answer["text"] for answer in question["answers"]]
             for name, value in zip(columns, (text, question["query"], entities, answers), strict=True):
@@ -109,7 +109,7 @@ def _each(table: Table, add: Callable[[int], None], wanted: str) -> None:
         try:
             add(row)
         except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-            raise UserError(f"{table.where(row)}: {wanted} should stand here ({error!r:.100})") from None
+            raise UserError(f"{table.where(row)}: expected {wanted} ({error!r:.100})") from None
 
 
 def _flat(table: Table, columns: dict[str, list[Any]], source: list[int]) -> Table:
@@ -132,7 +132,7 @@ def group_numbers(train: Table, validation: Table, name: str) -> list[list[int]]
         if missing := [row for row, value in enumerate(values) if is_missing(value)]:
             raise UserError(
                 f"{table.where(missing[0])}: no group in column '{name}'{other_rows(missing)}: "
-                "it says which examples belong together"
+                "every example needs one, since it says which belong together"
             )
         result.append([number.setdefault(repr(value), len(number)) for value in values])
     return result

@@ -243,7 +243,7 @@ PHENOMENA: dict[str, tuple[Paradigm, ...]] = {
     "gaps": (gap,),
     "case": (pronoun_case,),
 }
-"""What the task is about, in equal shares; within a phenomenon each paradigm is equally likely.
+"""Phenomena of the task, in equal shares; within a phenomenon each paradigm is equally likely.
 
 A small encoder learns order and case first and agreement last; more kinds of agreement make the task harder.
 """

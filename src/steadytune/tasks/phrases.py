@@ -11,9 +11,9 @@ from steadytune.tasks import vocabulary as words
 from steadytune.tasks.vocabulary import Noun
 
 DISTRACTION = 0.75
-"""Share of the nouns between a subject and its verb that have the other number."""
+"""Share of the nouns between a subject and its verb that differ from the subject in number."""
 ORNAMENT = 0.25
-"""Share of the places for an adjective, adverb or time that are filled."""
+"""Share of the slots for an adjective, adverb or time that are filled."""
 
 Pair = tuple[str, str]
 Item = TypeVar("Item")

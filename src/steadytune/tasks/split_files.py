@@ -59,9 +59,9 @@ def file_stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
 
 def _find(folder: Path, names: tuple[str, ...]) -> list[Path]:
     if not folder.exists():
-        raise UserError(f"there is no folder {folder}")
+        raise UserError(f"no such folder: {folder}")
     if not folder.is_dir():
-        raise UserError(f"{folder} is a file; a task is a folder with a train and a validation file")
+        raise UserError(f"{folder} is a file: a task is a folder with a train and a validation file")
     if found := _in_folder(folder, names):
         return found
     below = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
@@ -71,12 +71,12 @@ def _find(folder: Path, names: tuple[str, ...]) -> list[Path]:
     if len(holders) > 1:
         raise UserError(
             f"{folder} has {names[0]} files in {', '.join(path.name for path, _ in holders)}: "
-            "name one of these folders as the task"
+            "give one of these folders as the task"
         )
     if holders:
         return holders[0][1]
     if (folder / "dataset_info.json").is_file() and (folder / "state.json").is_file():
-        raise UserError(f"{folder} is one split that save_to_disk wrote: save the DatasetDict with all of them")
+        raise UserError(f"{folder} is a single split written by save_to_disk: save the DatasetDict with all splits")
     other = _in_folder(folder, _OTHER_NAMES) if "train" not in names else []
     hint = f"; to measure on {other[0].name}, copy it to validation{''.join(other[0].suffixes)}" if other else ""
     raise UserError(
@@ -119,4 +119,4 @@ def _saved(folder: Path) -> Iterator[Path]:
             raise ValueError(f"a file named {odd[0].name!r:.60}")
         yield from paths
     except (ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise UserError(f"{folder / 'state.json'} is not what save_to_disk writes ({error})") from error
+        raise UserError(f"{folder / 'state.json'} was not written by save_to_disk ({error})") from error

@@ -35,11 +35,11 @@ def split(task: Task, training: Training, data_seed: int = 0) -> Splits:
     """
     train = task.train if training.train_size is None else _drawn(task, training, training.train_size, data_seed)
     if training.split == "stratified" and training.train_size is None:
-        raise UserError("training.split: stratified says how training.train_size examples are drawn, which is not set")
+        raise UserError("training.split: stratified needs training.train_size, the number of examples to draw")
     if data_seed and len(train) == len(task.train):
         raise UserError(
-            f"a data seed draws the training subset again, but all {len(train)} training examples of "
-            f"task '{task.name}' are used: set training.train_size to fewer"
+            f"a data seed draws a new training subset, but all {len(train)} training examples of "
+            f"task '{task.name}' are used: set a smaller training.train_size"
         )
     if not training.select_checkpoint:
         return Splits(train, None, task.validation)
@@ -50,7 +50,8 @@ def split(task: Task, training: Training, data_seed: int = 0) -> Splits:
     order = np.random.default_rng([training.split_seed, 1]).permutation(np.unique(groups))
     if len(order) < 2:
         raise UserError(
-            f"task '{task.name}' has too few validation examples for training.select_checkpoint: no two halves"
+            f"task '{task.name}' has too few validation examples for training.select_checkpoint, which splits them "
+            "in half"
         )
     picks = np.isin(groups, order[: len(order) // 2])
     return Splits(train, task.validation.select(np.flatnonzero(picks)), task.validation.select(np.flatnonzero(~picks)))
@@ -60,7 +61,9 @@ def _drawn(task: Task, training: Training, size: int, data_seed: int) -> Example
     """Draw a training subset of which every class that is measured is part."""
     train = task.train
     if size > len(train):
-        raise UserError(f"training.train_size is {size}, but task '{task.name}' has {len(train)} training examples")
+        raise UserError(
+            f"training.train_size is {size}, but task '{task.name}' has only {len(train)} training examples"
+        )
     # NumPy pads entropy with zeros, so that data seed 0 draws what split_seed alone would.
     rng = np.random.default_rng([training.split_seed, 0, data_seed])
     drawn = f"the {size} training examples drawn from '{task.name}' by data seed {data_seed}"
@@ -75,11 +78,11 @@ def _drawn(task: Task, training: Training, size: int, data_seed: int) -> Example
     if data_seed:
         ways = "raise training.train_size, choose other data seeds"
     if len(np.unique(subset.labels)) < 2:
-        raise UserError(f"{drawn} are of one class: {ways}, or draw from each class: training.split=stratified")
+        raise UserError(f"{drawn} belong to one class: {ways}, or draw from every class with training.split=stratified")
     if unseen:
         missing = ", ".join(f"'{task.label_names[label]}'" for label in sorted(unseen))
         raise UserError(
-            f"{drawn} never show the label {missing}: {ways}, or draw from each class: training.split=stratified"
+            f"{drawn} lack the label {missing}: {ways}, or draw from every class with training.split=stratified"
         )
     return subset
 
@@ -87,12 +90,12 @@ def _drawn(task: Task, training: Training, size: int, data_seed: int) -> Example
 def _stratified(task: Task, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw examples of each class in proportion, one of each at least, in a random order."""
     if not KINDS[task.kind].has_classes:
-        raise UserError(f"training.split: stratified draws from each class, and task '{task.name}' is a {task.kind}")
+        raise UserError(f"training.split: stratified draws from each class, but task '{task.name}' is a {task.kind}")
     labels = task.train.labels
     classes, counts = np.unique(labels, return_counts=True)
     if size < len(classes):
         raise UserError(
-            f"training.train_size is {size}, but '{task.name}' has {len(classes)} classes, of which each is drawn from"
+            f"training.train_size is {size}, but '{task.name}' has {len(classes)} classes and needs an example of each"
         )
     # Shares rounded by largest remainders; a class that would be left out takes the place of the most favoured one's.
     shares = size * counts / len(labels)

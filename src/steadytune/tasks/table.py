@@ -71,9 +71,9 @@ class Table:
             UserError: There is no such column.
         """
         if name not in self.columns:
-            hint = f"; name another one with --set {option}" if option else ""
+            hint = f"; name another with --set {option}" if option else ""
             if not self.typed and not self.has_header():
-                hint = "; its first line looks like an example: give the file a header with the names of its columns"
+                hint = "; its first line looks like an example: add a header with the column names"
             names = ", ".join(f"{column:.60}" for column in self.columns if column)
             raise UserError(f"{self.origin} has no column '{name}', only {names}{hint}")
         return self.columns[name]
@@ -97,7 +97,7 @@ class Table:
             try:
                 result.append(None if value is None else read_number(value, comma))
             except ValueError:
-                raise NoNumber(f"{self.where(row)}: '{name}' is {value!r:.60}, which is no number") from None
+                raise NoNumber(f"{self.where(row)}: '{name}' is {value!r:.60}, which is not a number") from None
         return result
 
     def _has_decimal_commas(self, name: str) -> bool:
@@ -110,8 +110,8 @@ class Table:
         if self.delimiter != ";" and all(map(_THOUSANDS.fullmatch, with_comma)):
             row = self.columns[name].index(next(v for v in self.columns[name] if v is not None and "," in v))
             raise UserError(
-                f"{self.where(row)}: '{name}' is {with_comma[0]!r}: a decimal comma or thousands? Write numbers with "
-                "a decimal point and nothing between thousands"
+                f"{self.where(row)}: '{name}' is {with_comma[0]!r}: is the comma a decimal point or a thousands "
+                "separator? Write numbers with a decimal point and no thousands separator"
             )
         return True
 
@@ -143,7 +143,7 @@ def read_number(value: Any, decimal_comma: bool = False) -> int | float:
             return float(text)
         if decimal_comma and _COMMA.fullmatch(text):
             return float(text.replace(",", "."))
-    raise ValueError(f"{value!r:.60} is no number")
+    raise ValueError(f"{value!r:.60} is not a number")
 
 
 def is_missing(value: Any) -> bool:

@@ -87,7 +87,7 @@ def _decode(path: Path, content: bytes, encoding: str | None, option: str) -> tu
     name = encoding or found or "utf-8"
     if encoding is not None and found is not None and not _same_encoding(encoding, found):
         raise UserError(
-            f"{path} is marked as {found.removesuffix('-sig')} text, but {option or 'the encoding'} says {encoding}"
+            f"{path} is marked as {found.removesuffix('-sig')} text, but {option or 'the encoding'} is {encoding}"
         )
     try:
         text = content.decode(name)
@@ -98,12 +98,14 @@ def _decode(path: Path, content: bytes, encoding: str | None, option: str) -> tu
             raise UserError(f"{path}, line {line}: not {name} text (byte {byte:#04x})") from None
         # Windows has letters in this range, Latin-1 nothing that is written; of the rest they are the same.
         likely = "cp1252" if _C1.search(content) else "latin-1"
-        way = f", or say --set {option}={likely}" if option else ""
+        way = f", or use --set {option}={likely}" if option else ""
         raise UserError(
             f"{path}, line {line}: not UTF-8 text (byte {byte:#04x}), perhaps {likely}: save it as UTF-8{way}"
         ) from None
     except (LookupError, ValueError):
-        raise UserError(f"{path}: there is no encoding {name!r}; utf-8, utf-16, latin-1, cp1252 are some") from None
+        raise UserError(
+            f"{path}: unknown encoding {name!r}: use for example utf-8, utf-16, latin-1 or cp1252"
+        ) from None
     return text.removeprefix("\ufeff"), (f"it is {name} text",) if name not in {"utf-8", "utf-8-sig"} else ()
 
 
@@ -152,7 +154,9 @@ def _whole(origin: str, text: str) -> list[Any]:
 def _from_rows(origin: str, rows: list[Any]) -> Table:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
-            raise UserError(f"{origin}, row {number}: not a JSON object; each entry holds one example such as {{...}}")
+            raise UserError(
+                f"{origin}, row {number}: not a JSON object; each entry must be one example such as {{...}}"
+            )
     names = dict.fromkeys(name for row in rows for name in row)
     return Table(origin, {name: [row.get(name) for row in rows] for name in names})
 
@@ -198,7 +202,9 @@ def _json_lines(origin: str, text: str) -> Table:
         except ValueError as error:
             raise UserError(f"{origin}, line {number}: not JSON ({getattr(error, 'msg', error)})") from None
         if not isinstance(row, dict):
-            raise UserError(f"{origin}, line {number}: not a JSON object; each line holds one example such as {{...}}")
+            raise UserError(
+                f"{origin}, line {number}: not a JSON object; each line must be one example such as {{...}}"
+            )
         rows.append(row)
         lines.append(number)
     names = dict.fromkeys(name for row in rows for name in row)
@@ -223,18 +229,18 @@ def _columnar(path: Path, content: bytes, suffix: str) -> Table:
             sizes = [about.row_group(i).total_byte_size for i in range(about.num_row_groups)]
             if sum(sizes) > LARGEST_TEXT or about.num_rows * about.num_columns > _MOST_CELLS:
                 raise UserError(
-                    f"{path} holds {about.num_rows:,} rows of {about.num_columns} columns, {sum(sizes):,} bytes: at "
-                    f"most {_MOST_CELLS:,} cells and {LARGEST_TEXT:,} bytes are read: take a part of it"
+                    f"{path} has {about.num_rows:,} rows of {about.num_columns} columns, {sum(sizes):,} bytes: at "
+                    f"most {_MOST_CELLS:,} cells and {LARGEST_TEXT:,} bytes can be read: use a part of it"
                 )
             table = _collect(path, file.iter_batches(_ROWS_AT_ONCE), file.schema_arrow)
             if len(table) != file.metadata.num_rows:
-                raise UserError(f"{path} holds {len(table)} rows and says {file.metadata.num_rows}: it is damaged")
+                raise UserError(f"{path} has {len(table)} rows but declares {file.metadata.num_rows}: it is damaged")
             return table
     except UserError:
         raise
     except Exception as error:  # the library has no one type for bytes that it cannot read
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{path} is not a whole {suffix} file ({reason})") from error
+        raise UserError(f"{path} is not a complete {suffix} file ({reason})") from error
 
 
 def _collect(path: Path, batches: Iterable[Any], schema: Any) -> Table:
@@ -245,10 +251,10 @@ def _collect(path: Path, batches: Iterable[Any], schema: Any) -> Table:
         batch.validate(full=True)
         size += batch.nbytes
         if size > LARGEST_TEXT:
-            raise UserError(f"{path} is larger than {LARGEST_TEXT // 2**30} GiB when it is read: no more is read")
+            raise UserError(f"{path} unpacks to more than {LARGEST_TEXT // 2**30} GiB, the most that is read")
         names = batch.schema.names
         if len(set(names)) < len(names):
-            raise UserError(f"{path}: a column name stands twice in {', '.join(names)}")
+            raise UserError(f"{path}: duplicate column name in {', '.join(names)}")
         for name, values in batch.to_pydict().items():
             columns.setdefault(name, []).extend(values)
     return Table(str(path), columns, classes=_class_names(schema.metadata or {}))

@@ -143,7 +143,7 @@ TRANSITIVE = _verbs(
     reward support thank welcome
     """
 )
-"""Verbs whose object is a person, none of which can do without it."""
+"""Verbs whose object is a person and obligatory."""
 
 HANDLING = _verbs(
     """
@@ -159,7 +159,7 @@ IRREGULAR = _verbs(
     steal/stole/stolen take/took/taken tear/tore/torn throw/threw/thrown
     """
 )
-"""Verbs whose past is not their participle; their object is a thing."""
+"""Verbs whose past tense and participle differ; their object is a thing."""
 
 INTRANSITIVE = _verbs(
     """
@@ -179,4 +179,4 @@ TIMES = ("every day", "every morning", "on Sundays", "at night", "in the evening
 PAST_TIMES = ("yesterday", "last week", "this morning", "a year ago", "on Monday", "in the spring", "before lunch")
 NEAR = ("near", "behind", "beside", "in front of", "next to", "across from")
 OWNERS = ("the", "the", "the", "my", "our", "your", "their")
-"""Determiners that go with either number, the plain one most often."""
+"""Determiners that go with either number; the plain one is most frequent."""
