@@ -38,13 +38,13 @@ def align(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
         if len(set(first)) < len(first):
             raise UserError(
                 f"{runs[others[0]].origin}: the rows are in another order than in {runs[having[0]].origin} ({what}), "
-                "and nothing tells all of them apart: give a column id"
+                "and nothing identifies every row: add an id column"
             )
         if len(having) < len(runs):
             without = next(run for at, run in enumerate(runs) if at not in having)
             raise UserError(
                 f"{runs[others[0]].origin}: the rows are in another order than in {runs[having[0]].origin} ({what}), "
-                f"and {without.origin} does not say in which its own are"
+                f"and {without.origin} does not say how its own are ordered"
             )
         place = {name: row for row, name in enumerate(first)}
         moved = list(runs)
@@ -56,7 +56,9 @@ def align(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
             moved[at] = select(moved[at], order)
         if what.strip("'") in runs[0].counters and not _tells_order(runs, moved, what):
             continue
-        notes.append(f"The rows of {len(others)} of {len(runs)} runs were in another order and are matched by {what}.")
+        notes.append(
+            f"The rows of {len(others)} of {len(runs)} runs were in a different order and have been matched by {what}."
+        )
         return [replace(run, columns={**run.columns, "matched": [what]}) for run in moved], notes
     return list(runs), notes
 
@@ -74,8 +76,8 @@ def _tells_order(runs: Sequence[ExternalRun], moved: Sequence[ExternalRun], what
         return False
     name = what.strip("'")
     raise UserError(
-        f"{runs[0].origin}: {what} holds the same numbers in all runs, but in another order. Does it tell the examples "
-        f"apart (--set id={name}), or are the rows in the same order (--set ignore={name})?"
+        f"{runs[0].origin}: {what} holds the same numbers in all runs, but in a different order. Does it identify "
+        f"the examples (--set id={name}), or are the rows in the same order (--set ignore={name})?"
     )
 
 
@@ -124,7 +126,8 @@ def select(run: ExternalRun, rows: NDArray[np.int64]) -> ExternalRun:
     """
     if run.token_logits is not None:
         raise UserError(
-            f"{run.origin}: token_logits must be in the order of the other runs: sort the rows of all alike"
+            f"{run.origin}: token_logits must be in the same order as in the other runs: sort the rows of all files "
+            "alike"
         )
     changes: dict[str, Any] = {}
     for name in _BY_EXAMPLE:
@@ -163,10 +166,10 @@ def drop_unlabelled(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], lis
     first = unlabelled[0]
     for run, rows in zip(runs, unlabelled, strict=True):
         if rows is None or first is None or not np.array_equal(rows, first):
-            raise UserError(f"{run.origin}: other examples have a label than in {runs[0].origin}")
+            raise UserError(f"{run.origin}: different examples are labelled than in {runs[0].origin}")
     assert first is not None
     kept = np.flatnonzero(~first)
-    note = f"{len(first) - len(kept)} of {len(first)} examples have no label and are left out."
+    note = f"{len(first) - len(kept)} of {len(first)} examples have no label and were left out."
     return [select(run, kept) for run in runs], [note]
 
 
@@ -198,7 +201,7 @@ def unify_classes(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[
                 unified.append(run)
             else:
                 unified.append(_by_labels(run, named[0], names))
-                notes.append(f"{run.origin} numbers its classes: they are matched to the names by the labels.")
+                notes.append(f"{run.origin} numbers its classes: they were matched to the names by the labels.")
         elif tuple(run.label_names) == names:
             unified.append(run)
         elif not set(run.label_names) <= set(names) or (not hard and set(run.label_names) != set(names)):
@@ -211,7 +214,7 @@ def unify_classes(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[
             unified.append(_renumbered(run, new, names))
             if run.numbered:
                 _check_renamed(run, unified[-1], named[0], names)
-                notes.append(f"{run.origin} has the classes in another order: they are matched by their names.")
+                notes.append(f"{run.origin} has the classes in a different order: they were matched by name.")
     return unified, list(dict.fromkeys(notes))
 
 
@@ -222,7 +225,7 @@ def _check_renamed(run: ExternalRun, moved: ExternalRun, first: ExternalRun, nam
         same = run.labels is not None and np.array_equal(run.labels, first.labels)
         but = ", while the labels are the same numbers" if same else ""
         raise UserError(
-            f"{run.origin}: label_names name the classes in another order than {first.origin} "
+            f"{run.origin}: label_names lists the classes in a different order from {first.origin} "
             f"({', '.join(run.label_names or ())}; not {', '.join(names)}){but}: one of the two is wrong"
         )
 
@@ -251,7 +254,7 @@ def _by_labels(run: ExternalRun, named: ExternalRun, names: Sequence[str]) -> Ex
     """Match numbered classes to names: the same example has the same label."""
     wrong = (
         f"{run.origin} numbers its classes, but {named.origin} names them ({', '.join(names)}), and the labels do not "
-        "tell which is which: name the classes in all files, or in none"
+        "show which is which: name the classes in all files, or in none"
     )
     mine, others = run.labels, named.labels
     classes = 0 if run.outputs is None or run.outputs.ndim != 2 else run.outputs.shape[1]
@@ -282,14 +285,14 @@ def orient_states(run: ExternalRun, axes: str | None) -> tuple[ExternalRun, list
     first, second = states.shape[:2]
     if examples == first == second:
         raise UserError(
-            f"{run.origin}: representations of shape {states.shape} have as many layers as examples: say which axis "
+            f"{run.origin}: representations of shape {states.shape} have as many layers as examples: choose which axis "
             "comes first with --set axes=layers-first or axes=examples-first"
         )
     if examples and first == examples and second % examples:
-        return turned, [f"Representations are (examples, layers, width): {first} examples, {second} layers."]
+        return turned, [f"Representations were read as (examples, layers, width): {first} examples, {second} layers."]
     if not examples and first > second:
         raise UserError(
-            f"{run.origin}: representations of shape {states.shape} are {first} layers of {second} examples, or "
-            f"{first} examples with {second} layers: say which with --set axes=layers-first or axes=examples-first"
+            f"{run.origin}: representations of shape {states.shape} may be {first} layers of {second} examples, or "
+            f"{first} examples with {second} layers: use --set axes=layers-first or axes=examples-first"
         )
     return run, []

@@ -41,7 +41,7 @@ def build(found: Draft) -> ExternalRun:
     }
     arrays |= _more_arrays(found)
     if (labels := arrays.get("labels")) is not None and labels.dtype.kind == "f" and not np.isfinite(labels).any():
-        found.notes.append(f"'{found.columns['labels'][0]}' names no class in any row: there are no labels.")
+        found.notes.append(f"'{found.columns['labels'][0]}' has no class in any row: there are no labels.")
         arrays.pop("labels")
     ids, id_columns = _ids(found)
     run = ExternalRun(
@@ -76,7 +76,7 @@ def build(found: Draft) -> ExternalRun:
             )
         raise UserError(
             f"{source.origin}: no 'logits', 'probabilities', 'predictions', 'representations' or 'generations'; "
-            f"it holds {held}"
+            f"it has {held}"
         )
     return run
 
@@ -163,8 +163,8 @@ def _ids(found: Draft) -> tuple[tuple[str, ...] | None, list[str]]:
         found.use("ids", *columns)
         return together, columns
     found.notes.append(
-        f"'{column}' does not tell the examples apart. If examples of one {column} belong together: "
-        f"--set group={column}."
+        f"'{column}' does not identify the examples. If examples with the same {column} belong together, "
+        f"use --set group={column}."
     )
     return None, []
 
@@ -189,8 +189,8 @@ def _groups(found: Draft, ids: Sequence[str]) -> NDArray[np.int64] | None:
             return None
         if len(names) < _FEW_GROUPS and len(cells) > _MANY_EACH * len(names):
             raise UserError(
-                f"{source.origin}: '{column}' has {len(names)} values in {len(cells)} rows. Are examples of one value "
-                f"parts of one whole, such as questions on one passage (--set group={column}), or not "
+                f"{source.origin}: '{column}' has {len(names)} values in {len(cells)} rows. Are examples with one "
+                f"value parts of a whole, such as questions on one passage (--set group={column}), or not "
                 f"(--set ignore={column})?"
             )
     found.use("groups", column)
@@ -226,8 +226,8 @@ def _hint_at_groups(found: Draft, run: ExternalRun) -> None:
         words = set(cells)
         if len(words) >= _FEW_GROUPS and 2 * len(words) <= len(cells) and any(number(word) is None for word in words):
             found.notes.append(
-                f"'{name}' has {len(words)} values in {len(cells)} rows. If examples of one {name} belong together: "
-                f"--set group={name}."
+                f"'{name}' has {len(words)} values in {len(cells)} rows. If examples with the same {name} belong "
+                f"together, use --set group={name}."
             )
 
 

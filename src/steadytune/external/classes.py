@@ -22,7 +22,7 @@ _OFTEN = 0.2
 # One of each says something about all classes elsewhere, see `is_summary`.
 _OPPOSITES = ({"true", "false"}, {"correct", "incorrect"})
 # For labels in words: in a file of arrays, and in a table.
-_WAYS = ("give label_names", "name the columns of logits by class (logit_yes), or say --set classes=NAME,NAME")
+_WAYS = ("give label_names", "name the columns of logits by class (logit_yes), or use --set classes=NAME,NAME")
 
 
 def annotated(found: Draft) -> None:
@@ -59,14 +59,14 @@ def name_words(found: Draft, cells: dict[str, list[Any]]) -> None:
         column = {name: found.columns.get(name, [found.taken.fields.get(name, name)])[0] for name in cells}
         raise UserError(
             f"{found.source.origin}: '{column['labels']}' and '{column['predictions']}' name the classes differently "
-            f"({_some(given['labels'])}; {_some(given['predictions'])}): one of them must be translated"
+            f"({_some(given['labels'])}; {_some(given['predictions'])}): rename the classes in one of them"
         )
     folded: dict[str, str] = {}
     # As the labels, which all runs share, spell them.
     for word in [*sorted(set(map(spelled, given.get("labels", [])))), *sorted(set(map(spelled, every)))]:
         first = folded.setdefault(word.casefold(), word)
         if first != word:
-            found.notes.append(f"'{word}' is read as '{first}', from which it differs in capital letters alone.")
+            found.notes.append(f"'{word}' was read as '{first}', from which it differs only in case.")
     found.names, found.numbered = sorted(folded.values(), key=lambda word: (word.casefold(), word)), False
 
 
@@ -97,12 +97,12 @@ def encoded(found: Draft, name: str, column: str, cells: list[Any]) -> NDArray[A
             listed = f"--set classes={','.join(names)} if they are numbered in that order"
             hint = f": {listed}" if number(cell) is not None else ""
             raise UserError(
-                f"{source.where(row)}: '{column}' is {cell!r}, which is none of the classes {', '.join(names)}{hint}"
+                f"{source.where(row)}: '{column}' is {cell!r}, which is not one of the classes {', '.join(names)}{hint}"
             )
         else:
-            hint = "" if name != "labels" else "; for labels in words "
+            hint = "" if name != "labels" else "; for labels given as words "
             hint += "" if name != "labels" else _WAYS[source.table is not None]
-            raise UserError(f"{source.where(row)}: '{column}' is {cell!r}, which is no number{hint}")
+            raise UserError(f"{source.where(row)}: '{column}' is {cell!r}, which is not a number{hint}")
     numbers = np.array(values, dtype=np.float64)
     whole = np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all()
     return numbers.astype(np.int64) if whole else numbers
@@ -118,8 +118,8 @@ def check_counted_from_0(found: Draft, classes: int) -> None:
     if found.names is None and labels is not None and set(np.unique(labels)) == set(range(1, classes + 1)):
         listed = ",".join(map(str, range(1, classes + 1)))
         raise UserError(
-            f"{found.source.origin}: labels must be 0 to {classes - 1}, the columns, but are 1 to {classes}: "
-            f"if the first column is that of class 1, say --set classes={listed}"
+            f"{found.source.origin}: labels must be 0 to {classes - 1}, like the columns, but are 1 to {classes}: "
+            f"if the first column belongs to class 1, use --set classes={listed}"
         )
 
 
@@ -152,14 +152,16 @@ def settle_unlabelled(drafts: Sequence[Draft], choices: Choices) -> None:
         if known and (widths == {len(known) + 1} or (not widths and predicted and known | predicted <= {0, 1})):
             first = next(found for found in numbered if -1 in _numbers([found], "labels"))
             raise UserError(
-                f"{first.source.origin}: is -1 a class, or does it mean that there is no label?\n"
-                "Say --set no_label=-1 to leave these examples out, or --set no_label=never if it is a class"
+                f"{first.source.origin}: is -1 a class, or does it mean 'no label'?\n"
+                "Use --set no_label=-1 to leave these examples out, or --set no_label=never if it is a class"
             )
     for found in numbered:
         array = found.arrays.get("labels")
         if array is not None and array.ndim == 1 and (none := np.isin(array, sorted(marks))).any():
             found.arrays["labels"] = np.where(none, np.nan, array)
-            found.notes.append(f"A label of {' or '.join(f'{mark:g}' for mark in sorted(marks))} is taken as none.")
+            found.notes.append(
+                f"A label of {' or '.join(f'{mark:g}' for mark in sorted(marks))} was read as 'no label'."
+            )
 
 
 def _numbers(drafts: Sequence[Draft], name: str) -> set[float]:
@@ -177,7 +179,7 @@ def _number_anew(drafts: Sequence[Draft], classes: list[float]) -> None:
     for found in drafts:
         if (width := _width(found)) not in (None, len(classes)):
             listed = ", ".join(f"{one:g}" for one in classes)
-            raise UserError(f"{found.source.origin}: {width} columns of outputs, but {len(classes)} classes: {listed}")
+            raise UserError(f"{found.source.origin}: {width} columns of outputs for {len(classes)} classes: {listed}")
         found.names, found.numbered = [f"{one:g}" for one in classes], False
         for name in ("labels", "predictions"):
             array = found.arrays.get(name)
@@ -230,7 +232,7 @@ def class_columns(found: Draft, name: str, pairs: list[tuple[str, str]]) -> list
     if order := [word.casefold() for word in found.choices.classes]:
         if sorted(order) != sorted(rest.strip().casefold() for rest, _ in classes):
             raise UserError(
-                f"{source.origin}: classes are {', '.join(rest for rest, _ in classes)}, not those of --set"
+                f"{source.origin}: its classes are {', '.join(rest for rest, _ in classes)}, not those of --set"
             )
         classes.sort(key=lambda pair: order.index(pair[0].strip().casefold()))
         found.names, found.numbered = [spelled(rest) for rest, _ in classes], True
@@ -259,17 +261,17 @@ def _check_unlabelled(
     sure = whole or find_kind(found.choices.kind).shared_classes
     if not sure and len(classes) - len(odd) > 1 and share > _OFTEN:
         raise UserError(
-            f"{found.source.origin}: no example is labelled as {columns}, yet it is the highest of the outputs in "
-            f"{100 * share:.0f} % of the rows. Is it no class (--set ignore={columns}), or is it one "
+            f"{found.source.origin}: no example is labelled {columns}, yet it has the highest output in "
+            f"{100 * share:.0f} % of the rows. Is it not a class (--set ignore={columns}), or is it one "
             "(--set kind=classification)?"
         )
     names = " or ".join(repr(rest) for rest, _ in unlabelled)
-    found.notes.append(f"No example is labelled {names}. If it is no class, say --set ignore={columns}.")
+    found.notes.append(f"No example is labelled {names}. If it is not a class, use --set ignore={columns}.")
 
 
 def _name_classes(found: Draft, names: list[str], source: Source) -> None:
     if found.names is not None and not found.numbered and found.names != names:
         raise UserError(
-            f"{source.origin}: logits name the classes {', '.join(found.names)}, probabilities {', '.join(names)}"
+            f"{source.origin}: logits name the classes {', '.join(found.names)}, but probabilities {', '.join(names)}"
         )
     found.names, found.numbered = names, False

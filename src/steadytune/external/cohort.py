@@ -26,7 +26,7 @@ from steadytune.records import Cohort, LostRun
 from steadytune.records.checks import inferred_kind
 
 EXAMPLES = "these examples"
-"""Name of the texts of a cohort's examples, where the runs have them."""
+"""Name of the array of a cohort's example texts, if the runs have them."""
 
 
 def read_runs(
@@ -71,7 +71,9 @@ def runs_of(sources: Sequence[Source], choices: Choices | None = None, metric: s
     of_targets = metric is not None and metric in METRICS and _of_numbers(METRICS[metric])
     runs = understand(sources, choices or Choices(), of_targets)
     if len(runs) < 2:
-        raise UserError(f"{runs[0].origin} is one run: instability needs at least two that differ in their seed")
+        raise UserError(
+            f"{runs[0].origin} is a single run: measuring instability needs at least two runs with different seeds"
+        )
     return runs
 
 
@@ -226,9 +228,10 @@ def _kind(runs: Sequence[ExternalRun], metric: str | None) -> str:
         if metric is not None and metric in METRICS and _of_numbers(METRICS[metric]):
             return "regression"
         raise UserError(
-            f"{run.origin}: logits must be (examples, two or more classes), not {run.logits.shape}; for two classes "
-            "put a column of zeros before them, or say --set kind=classification; for a regression say "
-            "--set kind=regression or give --metric pearson"
+            f"{run.origin}: logits must have shape (examples, classes) with two or more classes, not "
+            f"{run.logits.shape}; for two classes "
+            "prepend a column of zeros or use --set kind=classification; for a regression use "
+            "--set kind=regression or --metric pearson"
         )
     return DEFAULT
 

@@ -43,7 +43,7 @@ _SINGLE = frozenset(
     ["prob", "probability", "p", "proba", "score", "yscore", "confidence", "yproba", "yprob", "scores", "probs"]
 )
 SEEDS = frozenset(_ALIASES["seed"].split()) - {"runname", "trial", "replicate"}
-"""Names of columns that part the rows of several runs."""
+"""Names of columns that say to which of several runs a row belongs."""
 
 _FIELD_OF = {alias: name for name, aliases in _ALIASES.items() for alias in aliases.split()}
 _RANK = {alias: rank for aliases in _ALIASES.values() for rank, alias in enumerate(aliases.split())}

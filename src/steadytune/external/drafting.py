@@ -62,7 +62,7 @@ def _outputs(found: Draft) -> None:
             pairs = []
         if column is not None and pairs:
             raise UserError(
-                f"{source.origin} has '{column}' and '{pairs[0][1]}': leave one aside with --set ignore=NAME"
+                f"{source.origin} has both '{column}' and '{pairs[0][1]}': ignore one with --set ignore=NAME"
             )
         if column is not None:
             found.arrays[name] = _matrix(found, column)
@@ -160,7 +160,7 @@ def _lists_in_text(found: Draft, column: str) -> list[Any]:
     cells = list(found.source.columns[column])
     listed = [None if is_missing(cell) else read_list(cell) for cell in cells]
     if all(is_missing(cell) or one is not None for cell, one in zip(cells, listed, strict=True)) and any(listed):
-        found.notes.append(f"'{column}' holds lists that are written as text: any of a list's texts will do.")
+        found.notes.append(f"'{column}' contains lists written as text: any text of a list counts as right.")
         return [one or [""] for one in listed]
     return cells
 
@@ -186,7 +186,7 @@ def _one_text(source: Source, column: str, row: int) -> str:
     while isinstance(cell, (list, tuple)) and len(cell) == 1:
         cell = cell[0]
     if isinstance(cell, (list, tuple, dict)):
-        raise UserError(f"{source.where(row)}: '{column}' holds {len(cell)} texts, but a run gives one per example")
+        raise UserError(f"{source.where(row)}: '{column}' has {len(cell)} texts, but a run must give one per example")
     return "" if is_missing(cell) else str(cell)
 
 
@@ -196,7 +196,7 @@ def _any_text(source: Source, column: str, row: int, cell: Any) -> str | tuple[s
         cell = cell["text"]  # as SQuAD has its answers
     if isinstance(cell, (list, tuple, np.ndarray)):
         if not len(cell) or any(isinstance(one, (list, tuple, dict)) for one in cell):
-            raise UserError(f"{source.where(row)}: '{column}' must be a text, or a list of texts of which any will do")
+            raise UserError(f"{source.where(row)}: '{column}' must be a text, or a list of accepted texts")
         return tuple(map(str, cell)) if len(cell) > 1 else str(cell[0])
     return "" if is_missing(cell) else str(cell)
 
@@ -293,9 +293,9 @@ def _settled(found: Draft, name: str, key: str) -> str | None:
         # In other words each stands for one; what shares some words and differs in others contradicts.
         translated = not ours & theirs and len(ours) == len(pairs) == len(theirs)
         if len(first) != len(other) or not (same or translated):
-            way = f"say which with --set {key}=NAME"
+            way = f"choose one with --set {key}=NAME"
             if name == "labels" and "predictions" not in found.taken.fields:
-                way += ", and with --set prediction=NAME if the other is what was predicted"
+                way += ", and use --set prediction=NAME if the other is the prediction"
             raise UserError(f"{source.origin}: '{column}' and '{rival}' differ: {way}")
         # Of a number and a name the one in which the outputs name their classes.
         if source.numeric(rival) != source.numeric(column) and source.numeric(rival) == found.numbered:
@@ -336,12 +336,12 @@ def _regresses(found: Draft, label: str | None, prediction: str | None) -> bool:
             binary = targets is None or set(targets[np.isfinite(targets)]) <= {0.0, 1.0}
             if binary:
                 raise UserError(
-                    f"{source.origin}: '{prediction}' holds fractions. Are they probabilities of class 1 "
-                    f"(--set probability={prediction}), or those of a regression (--set kind=regression)?"
+                    f"{source.origin}: '{prediction}' contains fractions. Are they probabilities of class 1 "
+                    f"(--set probability={prediction}), or predictions of a regression (--set kind=regression)?"
                 )
         found.use("predictions", prediction)
     if real and not asked:
-        found.notes.append(f"'{label}' holds fractions: the runs are taken as those of a regression.")
+        found.notes.append(f"'{label}' contains fractions: the runs were read as a regression.")
     found.kind = found.kind if found.of.has_numbers else "regression"
     found.arrays["logits"] = values
     found.arrays.pop("predictions", None)
@@ -363,7 +363,7 @@ def _ask_of_many(found: Draft, prediction: str, targets: NDArray[np.float64] | N
     different = len(np.unique(numbers[np.isfinite(numbers)]))
     if different > _MOST_CLASSES or (different > _FEW_CLASSES and 2 * different > len(numbers)):
         raise UserError(
-            f"{found.source.origin}: {column} hold {different} different whole numbers in {len(numbers)} rows. Are "
+            f"{found.source.origin}: {column} have {different} different integers in {len(numbers)} rows. Are "
             f"they classes (--set kind=classification), targets (--set kind=regression) or texts "
             f"(--set generation={prediction})?"
         )

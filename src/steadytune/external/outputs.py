@@ -40,11 +40,11 @@ def settle_singles(drafts: Sequence[Draft]) -> None:
         values = single.values
         if meaning == "predicted":
             chosen = draft.arrays["predictions"] == 1
-            draft.notes.append(f"'{single.column}' is taken as the probability of the predicted class.")
+            draft.notes.append(f"'{single.column}' was read as the probability of the predicted class.")
         else:
             chosen = np.full(len(values), meaning == 1)
             named = f"'{draft.names[meaning == 1]}'" if draft.names else str(meaning)
-            draft.notes.append(f"'{single.column}' is taken as the probability of class {named}, of two classes.")
+            draft.notes.append(f"'{single.column}' was read as the probability of class {named} of two classes.")
         first = np.where(chosen, 1 - values, values)
         draft.arrays["probabilities"] = np.stack([first, 1 - first], axis=1)
         draft.use("probabilities", single.column)
@@ -64,7 +64,7 @@ def _question(draft: Draft, column: str) -> str:
     values = draft.single.values if draft.single is not None else np.zeros(1)
     if np.all(values[np.isfinite(values)] >= 0.5):
         said += (
-            ". It is never below 1/2: if it is that of the predicted class, say which that is (--set prediction=NAME)"
+            ". It is never below 1/2: if it belongs to the predicted class, name that column (--set prediction=NAME)"
         )
     return said
 
@@ -123,9 +123,11 @@ def probabilities_called_logits(runs: Sequence[ExternalRun]) -> tuple[list[Exter
         return list(runs), []
     whose = "every run" if len(found) == len(having) else ", ".join(run.origin for run in found)
     if len(found) < len(having) and min(len(np.asarray(run.logits)) for run in found) < _SURE_ROWS:
-        raise UserError(f"{whose}: the logits look like probabilities, unlike those of other runs: give all alike")
+        raise UserError(
+            f"{whose}: the logits look like probabilities, unlike those of the other runs: use the same kind in all"
+        )
     note = (
-        f"The logits of {whose} lie between 0 and 1 and sum to 1 in every row: they are taken as probabilities, "
+        f"The logits of {whose} lie between 0 and 1 and sum to 1 in every row: they were taken as probabilities, "
         "without another softmax."
     )
     return [
@@ -149,13 +151,13 @@ def settle_probabilities(run: ExternalRun) -> tuple[ExternalRun, list[str]]:
     sums = values.sum(axis=1)
     if (values >= 0).all() and len(values) and (np.abs(sums - 100) <= max(0.5, 100 * rounding(values / 100))).all():
         values, sums = values / 100, sums / 100
-        notes.append("The probabilities are in per cent (rows sum to 100): divided by 100.")
+        notes.append("The probabilities are in per cent (rows sum to 100) and were divided by 100.")
     off = np.abs(sums - 1)
     if (values >= 0).all() and (off > EXACT).any() and (off <= rounding(values)).all():
         values = values / sums[:, None]
         notes.append(
-            f"The probabilities are rounded, so that rows sum to {sums.min():.3g} to {sums.max():.3g}: they are "
-            "divided by their sums."
+            f"The probabilities are rounded, with rows summing to {sums.min():.3g} to {sums.max():.3g}: they were "
+            "divided by the row sums."
         )
     if notes:
         run = replace(run, probabilities=values)

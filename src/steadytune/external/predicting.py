@@ -88,12 +88,12 @@ def fields_of(
                     if not trained:
                         raise
                     wrong = str(error)
-                    warnings.warn(f"{wrong}; recorded without labels", stacklevel=3)
+                    warnings.warn(f"{wrong}; the run is recorded without labels", stacklevel=3)
             if position is not None:
                 states.append(_states(outputs, moved.get("attention_mask"), position))
             choice |= "input_ids" in named and named["input_ids"].ndim == 3
     if not logits:
-        raise UserError("there is no batch to record")
+        raise UserError("there are no batches to record")
     fields: dict[str, Any] = {"logits": torch.cat(logits).numpy(), "examples": digest.hexdigest()}
     if labels and not wrong:
         fields["labels"] = torch.cat(labels).numpy()
@@ -106,7 +106,7 @@ def fields_of(
         # Nothing can be measured of them, and the rest can.
         del fields["representations"]
         if "status" not in fields:
-            warnings.warn("hidden states are not finite and are left out", stacklevel=3)
+            warnings.warn("hidden states are not finite and were left out", stacklevel=3)
     fields["kind"] = kind or ("choice" if choice else _kind(fields["logits"], fields.get("labels")))
     return fields
 
@@ -118,7 +118,8 @@ def _asked(model: nn.Module, arguments: list[Tensor], named: dict[str, Any]) -> 
         if "output_hidden_states" not in named or "output_hidden_states" not in str(error):
             raise
         raise UserError(
-            f"{type(model).__name__} takes no output_hidden_states, as models of transformers do: say position=None"
+            f"{type(model).__name__} does not accept output_hidden_states, as models of transformers do: use "
+            "position=None"
         ) from error
 
 
@@ -154,8 +155,8 @@ def _say_restless(first: Tensor, again: Tensor) -> None:
     difference = (first - again)[finite].abs().max()
     if bool(difference > 1e-3 * first[finite].abs().max()):
         warnings.warn(
-            f"asked twice about one batch in evaluation mode, the model answers otherwise (by up to {difference:.2g}): "
-            "some dropout never rests, and will count as luck of the seed; nn.functional.dropout needs "
+            f"the model gives different outputs for the same batch in evaluation mode (by up to {difference:.2g}): "
+            "some dropout is still active and would count as variation between seeds; nn.functional.dropout needs "
             "training=self.training",
             stacklevel=4,
         )
@@ -207,8 +208,8 @@ def _logits(outputs: Any) -> Tensor:
     found = logits_in(outputs).float().cpu()
     if found.ndim not in (1, 2):
         raise UserError(
-            f"the model returns logits of shape {tuple(found.shape)}: one row per example is needed. "
-            "For text give what was generated to steadytune.record_run(generations=...)"
+            f"the model returns logits of shape {tuple(found.shape)}: there must be one row per example. "
+            "For text, pass the generated texts to steadytune.record_run(generations=...)"
         )
     return found[:, None] if found.ndim == 1 else found
 
@@ -227,8 +228,8 @@ def checked(labels: Tensor, examples: int, outputs: int) -> Tensor:
     flat = labels.cpu().flatten()
     if len(flat) != examples or len(labels) != examples:
         raise UserError(
-            f"labels of shape {tuple(labels.shape)} for {examples} examples: one label per example is needed, so tasks "
-            "with several labels per example are not recorded"
+            f"labels of shape {tuple(labels.shape)} for {examples} examples: only one label per example is "
+            "supported, so tasks with several labels per example cannot be recorded"
         )
     if outputs > 1 and bool((flat == flat.long()).all()):
         flat = flat.long()
@@ -254,6 +255,6 @@ def _kind(logits: NDArray[Any], labels: NDArray[Any] | None) -> str:
     if labels is None or not np.isin(labels, (0, 1)).all():
         return "regression"
     raise UserError(
-        "the model returns one number per example and all labels are 0 or 1: for two classes return two logits, 0 and "
-        "that number; for a regression say so with kind='regression'"
+        "the model returns one number per example and all labels are 0 or 1: for two classes return the two logits 0 "
+        "and that number; for a regression use kind='regression'"
     )

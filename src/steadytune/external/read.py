@@ -56,7 +56,7 @@ def run_files(paths: list[Path]) -> list[Path]:
         UserError: A path is not there, a folder holds no run or one in any of several files, or a file is given twice.
     """
     if not paths:
-        raise UserError("no run is given: instability needs at least two that differ in their seed")
+        raise UserError("no runs given: measuring instability needs at least two runs with different seeds")
     for path in paths:
         _check_exists(path)
     if len(paths) == 1 and paths[0].is_dir():
@@ -80,14 +80,14 @@ def folder_files(folder: Path) -> list[Path]:
     folders = sorted((path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."), key=_in_order)
     holding = [(path, files) for path in folders if (files := _runs_in(path))]
     if not holding:
-        raise UserError(f"{folder} holds no study.yaml and no files of runs ({_LISTED})")
+        raise UserError(f"{folder} has no study.yaml and no run files ({_LISTED})")
     names = set.intersection(*({file.name for file in files} for _, files in holding))
     for path, files in holding:
         if len(files) > 1 and len(names) != 1:
             listed = ", ".join(file.name for file in files[:4])
             raise UserError(
-                f"{path} holds {len(files)} files that may be the run ({listed}{', ...' if len(files) > 4 else ''}): "
-                f"give them by name, as in {folder}/*/{files[0].name}"
+                f"{path} has {len(files)} files that may be the run ({listed}{', ...' if len(files) > 4 else ''}): "
+                f"give the files themselves, such as {folder}/*/{files[0].name}"
             )
     return [next((file for file in files if file.name in names), files[0]) for _, files in holding]
 
@@ -96,7 +96,7 @@ def _file_of(folder: Path) -> Path:
     """Return the one run in a folder that stands among others."""
     files = _runs_in(folder)
     if len(files) != 1:
-        raise UserError(f"{folder} is a folder: measure one folder alone, or files ({_LISTED})")
+        raise UserError(f"{folder} is a folder: give a single folder, or files ({_LISTED})")
     return files[0]
 
 
@@ -124,7 +124,7 @@ def read_source(path: Path, encoding: str | None = None) -> Source:
     check_regular(path)
     suffix = _suffix(path)
     if suffix is None:
-        raise UserError(f"{path}: files of runs end in {_LISTED}; the tables also in .gz")
+        raise UserError(f"{path}: run files end in {_LISTED}; tables may also end in .gz")
     if suffix not in ARRAY_SUFFIXES:
         table = read_table(path, Format(encoding, "encoding"))
         if not len(table):
@@ -158,7 +158,7 @@ def _figures(table: Table, name: str) -> list[Any]:
 
 def _check_exists(path: Path) -> None:
     if not path.exists():
-        raise UserError(f"no file or folder {path}")
+        raise UserError(f"no such file or folder: {path}")
 
 
 def _suffix(path: Path) -> str | None:
@@ -181,7 +181,7 @@ def _npz(path: Path) -> Fields:
     wrong = f"{path} cannot be read as .npz without pickles"
     # Of what is no archive NumPy would say that it is a pickle, and how to load it.
     if not zipfile.is_zipfile(path):
-        raise UserError(f"{wrong}: it is no whole archive of arrays, as numpy.savez writes it")
+        raise UserError(f"{wrong}: it is not a complete archive of arrays as written by numpy.savez")
     try:
         _check_unpacked(path)
         with np.load(path, allow_pickle=False) as file:
@@ -192,7 +192,7 @@ def _npz(path: Path) -> Fields:
         raise
     except Exception as error:  # a file from anywhere can break the reader of zip archives in many ways
         reason = " ".join(str(error).split())[:120]
-        reason = "it holds Python objects" if "allow_pickle" in reason else reason
+        reason = "it contains Python objects" if "allow_pickle" in reason else reason
         raise UserError(f"{wrong}: {reason}") from None
 
 
@@ -215,7 +215,7 @@ def _check_unpacked(path: Path) -> None:
     limit = max(_ALWAYS_UNPACKED, _PACKED * path.stat().st_size)
     if unpacked > limit:
         raise UserError(
-            f"{path} would take {unpacked / 2**20:,.0f} MiB of memory: of a file of this size at most "
+            f"{path} would need {unpacked / 2**20:,.0f} MiB of memory: for a file of this size at most "
             f"{limit / 2**20:,.0f} MiB are unpacked; store large arrays as .safetensors, which stay on disk"
         )
 
@@ -234,7 +234,7 @@ def _safetensors(path: Path) -> Fields:
             try:
                 fields[name] = parse_json(metadata[name])
             except ValueError:
-                raise UserError(f"{path}: '{name}' in its metadata is not a list in JSON") from None
+                raise UserError(f"{path}: '{name}' in its metadata is not a JSON list") from None
     return fields
 
 

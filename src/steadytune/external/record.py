@@ -147,12 +147,12 @@ def check_place(path: Path) -> None:
         UserError: It has another suffix, is a folder, or lies where this process may not write.
     """
     if path.suffix != ".safetensors":
-        raise UserError(f"{path}: runs are recorded into .safetensors files")
+        raise UserError(f"{path}: the name of a recorded run must end in .safetensors")
     folder = next(folder for folder in path.parents if os.path.lexists(folder))
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"{path}: cannot write into {folder}")
     if path.is_dir():
-        raise UserError(f"{path} is a folder: a run is recorded into a file")
+        raise UserError(f"{path} is a folder: give the path of a file")
 
 
 def another_run(path: Path, seed: int | None, examples: str | None) -> str | None:
@@ -165,17 +165,17 @@ def another_run(path: Path, seed: int | None, examples: str | None) -> str | Non
     """
     if not path.is_file():
         return None
-    way_out = "give each run a path of its own, or overwrite=True"
+    way_out = "give each run its own path, or use overwrite=True"
     try:
         _, metadata = map_arrays(path)
     except CorruptFile:
-        return f"{path} is there and holds no run: {way_out}"
+        return f"{path} exists and is not a run: {way_out}"
     held = metadata.get("seed")
     if held is not None and seed is not None and held != str(seed):
-        return f"{path} holds the run with seed {held}, and this one has seed {seed}: {way_out}"
+        return f"{path} contains the run with seed {held}, but this one has seed {seed}: {way_out}"
     held = metadata.get("examples")
     if held is not None and examples is not None and held != examples:
-        return f"{path} holds a run on other examples: {way_out}"
+        return f"{path} contains a run on other examples: {way_out}"
     return None
 
 
@@ -183,8 +183,10 @@ def _tokens(token_logits: Any, token_mask: Any) -> Arrays:
     """Return the tokens that count, of all examples in a row, and how many belong to each."""
     logits = read_array(token_logits, "token_logits")
     if logits.ndim != 3:
-        raise UserError(f"token_logits must be (examples, tokens, words), not {logits.shape}")
+        raise UserError(f"token_logits must have shape (examples, tokens, words), not {logits.shape}")
     mask = np.ones(logits.shape[:2], bool) if token_mask is None else read_array(token_mask, "token_mask").astype(bool)
     if mask.shape != logits.shape[:2]:
-        raise UserError(f"token_mask must be {logits.shape[:2]}, the first two axes of token_logits, not {mask.shape}")
+        raise UserError(
+            f"token_mask must have shape {logits.shape[:2]}, the first two axes of token_logits, not {mask.shape}"
+        )
     return {"token_logits": logits[mask], "token_counts": mask.sum(axis=1)}

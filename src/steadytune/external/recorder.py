@@ -74,18 +74,18 @@ class StabilityRecorder(TrainerCallback):
         if isinstance(dataset, str):
             dataset = trainer.eval_dataset[dataset]
         if dataset is None:
-            raise UserError("StabilityRecorder: the trainer has no eval_dataset; give one: eval_dataset=...")
+            raise UserError("StabilityRecorder: the trainer has no eval_dataset: pass eval_dataset=...")
         if isinstance(dataset, dict):
             names = ", ".join(map(repr, dataset))
             raise UserError(
-                f"StabilityRecorder: the trainer has several eval datasets; name one: eval_dataset= {names}"
+                f"StabilityRecorder: the trainer has several eval datasets: choose one with eval_dataset= {names}"
             )
         if isinstance(dataset, IterableDataset) and trainer.args.world_size > 1:
-            raise UserError("StabilityRecorder: a stream is split over the processes; give a dataset that has a length")
+            raise UserError("StabilityRecorder: a streaming dataset is split across processes: use one with a length")
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
             raise UserError(
-                "StabilityRecorder needs the whole model in one process, which FSDP and DeepSpeed do not have: "
-                "give the logits of trainer.predict to steadytune.record_run"
+                "StabilityRecorder needs the whole model in one process, which FSDP and DeepSpeed do not provide: "
+                "pass the logits of trainer.predict to steadytune.record_run"
             )
         check_position(position)
         self.trainer = trainer
@@ -104,7 +104,7 @@ class StabilityRecorder(TrainerCallback):
         say_padding(self.trainer.model, tokenizer_in(self.trainer.processing_class, self.trainer.data_collator))
         fields = self._run(self._batches(1))
         if "status" in fields and not state.global_step:
-            raise UserError("StabilityRecorder: before the first step the model's outputs are not finite")
+            raise UserError("StabilityRecorder: the model's outputs are not finite before the first step")
         if isinstance(self.dataset, Sized):
             with preserved_random_state():
                 for batch in self._batches():
@@ -154,7 +154,7 @@ class StabilityRecorder(TrainerCallback):
                     first = first or error
                     continue
                 if first is not None:
-                    less = f", with {', '.join(outputs)} alone" if what is outputs else ""
+                    less = f", with only {', '.join(outputs)}" if what is outputs else ""
                     warnings.warn(f"StabilityRecorder: {first}; this run is in {free}{less}", stacklevel=3)
                 return
         assert first is not None
@@ -172,8 +172,8 @@ class StabilityRecorder(TrainerCallback):
         fields = fields_of(model, batches, self.position, self.kind, trained=trained)
         if "labels" not in fields and not trained:
             raise UserError(
-                "StabilityRecorder records classifiers and regressions, and the batches hold no 'labels': "
-                "give what the model says to steadytune.record_run"
+                "StabilityRecorder records classification and regression models, but the batches have no 'labels': "
+                "pass the model's outputs to steadytune.record_run"
             )
         names = getattr(getattr(model, "config", None), "id2label", None) or {}
         if KINDS[fields["kind"]].shared_classes and len(names) == fields["logits"].shape[1]:
@@ -188,7 +188,8 @@ class StabilityRecorder(TrainerCallback):
                 fields["scores"] = self._metrics(fields)
             except Exception as error:  # of anybody's function, after a training that shall not be lost
                 warnings.warn(
-                    f"StabilityRecorder: compute_metrics raised {type(error).__name__}: {error}; without scores",
+                    f"StabilityRecorder: compute_metrics raised {type(error).__name__}: {error}; recorded without "
+                    "scores",
                     stacklevel=2,
                 )
         return fields
@@ -214,7 +215,8 @@ def _column(dataset: Any, name: str) -> Any:
         return dataset[name]
     except Exception as error:  # of anybody's dataset
         raise UserError(
-            f"StabilityRecorder: the dataset has no column '{name:.60}': give groups as a list, one for each example"
+            f"StabilityRecorder: the dataset has no column '{name:.60}': give groups as a list with one entry per "
+            "example"
         ) from error
 
 

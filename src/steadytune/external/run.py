@@ -46,7 +46,7 @@ class ExternalRun(RunArrays):
 
 
 _WHY = "the runs measured other examples"
-_OR_ORDER = ", or the same in another order: then say which column tells them apart (--set id=NAME)"
+_OR_ORDER = ", or the same in a different order: then name the column that identifies them (--set id=NAME)"
 
 
 def check_same_examples(runs: Sequence[ExternalRun]) -> None:
@@ -74,7 +74,7 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
             if (getattr(run, name) is None) != (getattr(first, name) is None):
                 has, lacks = (first, run) if getattr(run, name) is None else (run, first)
                 what = "logits or probabilities" if name == "outputs" else name
-                raise UserError(f"{lacks.origin} has no {what}, but {has.origin} has: give all runs the same")
+                raise UserError(f"{lacks.origin} has no {what}, but {has.origin} does: all runs need the same")
     check_same_shapes(runs)
     for name in ("kind", "label_names", "examples", "ids", "texts", "labels", "groups", "references", "token_counts"):
         holders = [run for run in runs if getattr(run, name) is not None]
@@ -95,7 +95,7 @@ def _difference(mine: Any, others: Any) -> str | None:
         return None
     row = wrong[0]
     if isinstance(mine, tuple) and sorted(map(str, mine)) == sorted(map(str, others)):
-        return f", first in row {row}: the same in another order, so sort the rows of all files alike"
+        return f", first in row {row}: the same in a different order, so sort the rows of all files alike"
     return f", first in row {row} ({_shown(mine[row])}, not {_shown(others[row])}): {_WHY}"
 
 

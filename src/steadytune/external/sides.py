@@ -59,17 +59,20 @@ def read_sides(
     """
     places = [Path(path) for path in paths]
     if len(places) < 2:
-        raise UserError(f"{places[0] if places else 'nothing'} stands alone: give two files, or two folders of runs")
+        raise UserError(
+            f"{places[0] if places else 'nothing'} has nothing to be compared with: give two files or two folders of "
+            "runs"
+        )
     files = [_files(place) for place in places]
     if len(places) > 2 and all(place.is_file() for place in places):
         raise UserError(
-            f"{len(places)} single runs: put the runs of each recipe into a folder of their own and compare the "
+            f"{len(places)} single runs: put the runs of each recipe into a separate folder and compare the "
             "folders, or give two files"
         )
     resolved = [file.resolve() for side in files for file in side]
     for file in (file for side in files for file in side):
         if resolved.count(file.resolve()) > 1:
-            raise UserError(f"{file} is given twice: a run does not differ from itself")
+            raise UserError(f"{file} is given twice: compare two different runs")
     choices = Choices.parse(columns or {})
     runs = runs_of([read_source(file, choices.encoding) for side in files for file in side], choices, metric)
     sides = [[run for run in runs if Path(run.file or run.origin) in side] for side in files]
@@ -116,7 +119,7 @@ def _rows(joint: Cohort, rows: list[int], **own: Any) -> Cohort:
 def _files(place: Path) -> list[Path]:
     if (place / "study.yaml").is_file():
         raise UserError(
-            f"{place} is the folder of a study, which is not compared with files: its recipes are, by "
+            f"{place} is a study folder, which cannot be compared with files: compare its recipes with "
             f"{shlex.join(['steadytune', 'compare', str(place)])}"
         )
     return folder_files(place) if place.is_dir() else [place]

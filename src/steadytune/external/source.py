@@ -103,7 +103,7 @@ class Source:
         for row, cell in enumerate(values):
             value = np.nan if is_nothing(cell) else number(cell)
             if value is None:
-                raise UserError(f"{self.where(row)}: '{name}' is {cell!r}, which is no number")
+                raise UserError(f"{self.where(row)}: '{name}' is {cell!r}, which is not a number")
             found.append(value)
         return np.array(found, dtype=np.float64)
 
@@ -120,7 +120,7 @@ class Source:
         for row, cell in enumerate(values):
             listed = _list_of_numbers(cell) if isinstance(cell, str) else cell
             if listed is None or np.ndim(listed) != 1:
-                raise UserError(f"{self.where(row)}: '{name}' is {str(cell)[:60]!r}, which is no list of numbers")
+                raise UserError(f"{self.where(row)}: '{name}' is {str(cell)[:60]!r}, which is not a list of numbers")
             rows.append([np.nan if one is None else one for one in listed])
             if len(rows[-1]) != len(rows[0]):
                 raise UserError(

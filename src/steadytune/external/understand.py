@@ -63,7 +63,7 @@ def _by_seed(source: Source, choices: Choices) -> list[Source]:
         if len(seeds) == 1:
             return [replace(source, seed=None)] if not seeds[0] else [source]
         if "" in seeds:
-            raise UserError(f"{source.where(words.index(''))}: '{name}' is missing, but other rows name theirs")
+            raise UserError(f"{source.where(words.index(''))}: '{name}' is missing, but other rows have it")
         if len(seeds) == len(words):
             # A number of its own for every row names rows, not runs.
             continue
@@ -73,7 +73,7 @@ def _by_seed(source: Source, choices: Choices) -> list[Source]:
             listed = ", ".join(f"{seed}: {size}" for seed, size in list(sizes.items())[:6])
             raise UserError(
                 f"{source.origin}: '{name}' names {len(seeds)} runs with different numbers of rows ({listed}); "
-                f"--set ignore={name} if it does not name runs"
+                f"use --set ignore={name} if it does not name runs"
             )
         return [source.select(found, seed) for seed, found in rows.items()]
     _ask_of_blocks(source, choices)
@@ -108,7 +108,7 @@ def _ask_of_blocks(source: Source, choices: Choices) -> None:
         same = len(blocks) > 1 and all(block == first for block in blocks.values())
         if same and len(first) >= _BLOCK and len(set(first)) > 1:
             raise UserError(
-                f"{source.origin}: '{name}' has {len(blocks)} values, and the rows of each have the same labels. Does "
+                f"{source.origin}: '{name}' has {len(blocks)} values, each with the same labels in its rows. Does "
                 f"it name runs of the same examples (--set seed={name}), or not (--set ignore={name})?"
             )
 

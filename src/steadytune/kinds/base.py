@@ -170,7 +170,7 @@ class Kind:
         Raises:
             UserError: The kind cannot be trained, or knows no label smoothing.
         """
-        raise UserError(f"a {self.name} cannot be trained here: it can be measured")
+        raise UserError(f"a {self.name} task can be measured but not trained here")
 
     def check_batch_labels(self, labels: Tensor, examples: str = "training set") -> int | None:
         """Check that a batch has one label per example, before a model or a loss sees them.
@@ -213,7 +213,7 @@ class Kind:
         Raises:
             UserError: The labels are none of this kind.
         """
-        raise UserError(f"a {self.name} cannot be trained here: it can be measured")
+        raise UserError(f"a {self.name} task can be measured but not trained here")
 
     def head_losses(self, logits: Tensor, targets: Tensor, loss: str) -> Tensor:
         """Return the loss of each example and head, (B, b, H).

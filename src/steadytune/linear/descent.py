@@ -27,10 +27,10 @@ from steadytune.linear.smoothness import check_rates, with_ones
 
 _COLUMNS = {"cpu": 512}
 _MANY_COLUMNS = 8192
-"""Columns of a tile: on a processor so many that its cache holds them, elsewhere so many that a device is busy."""
+"""Columns of a tile: few enough for the cache of a CPU, enough to keep any other device busy."""
 _LOOK = 10
 _CELLS = 2**25
-"""Numbers that are kept of the heads at once, before those of a problem are averaged."""
+"""Numbers of the heads that are held at once, before those of a problem are averaged."""
 
 
 def descend(
@@ -55,9 +55,9 @@ def descend(
             not increasing or beyond `steps`.
     """
     if not tolerance >= 0:
-        raise UserError(f"tolerance is {tolerance}: a number of at least 0 is needed")
+        raise UserError(f"tolerance is {tolerance}: it must be at least 0")
     if list(at) != sorted(set(at)) or any(not 0 <= step <= steps for step in at):
-        raise UserError(f"at is {list(at)}: steps from 0 to {steps} are needed, each larger than the one before")
+        raise UserError(f"at is {list(at)}: it must be increasing steps from 0 to {steps}")
     rows = with_ones(problems.features, problems.bias)
     check_rates(problems, rows)
     # The last step may itself be among those to keep.

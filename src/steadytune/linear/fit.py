@@ -87,7 +87,7 @@ def fit_heads(
     """
     if epochs < 0 or (batch_size is not None and min(batch_size, epochs) < 1):
         raise UserError(
-            f"epochs is {epochs} and batch_size {batch_size}: 1 or more are needed, or 0 epochs without one"
+            f"epochs is {epochs} and batch_size {batch_size}: both must be at least 1, or epochs 0 without a batch_size"
         )
     order_seeds = minibatch.get("order_seeds")
     problems = pose_problems(
@@ -115,5 +115,5 @@ def fit_heads(
             raise UserError(f"full-batch gradient descent is for classification, not {kind}: give batch_size")
         return descend(problems, steps=epochs, at=at, tolerance=tolerance, progress=progress)
     if at or tolerance or order_seeds is None:
-        raise UserError("mini-batches need order_seeds, one per problem, and know neither `at` nor `tolerance`")
+        raise UserError("mini-batches need order_seeds, one per problem, and support neither `at` nor `tolerance`")
     return train_in_batches(problems, epochs=epochs, batch_size=batch_size, progress=progress, **minibatch)

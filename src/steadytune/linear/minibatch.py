@@ -21,7 +21,7 @@ _OPTIMIZERS: dict[Optimizer, Callable[..., torch.optim.Optimizer]] = {
 }
 _BLOCK = 64
 _CELLS = 2**27
-"""Numbers in the batches and heads of the problems that are trained at once."""
+"""Most numbers in the batches and heads of the problems that are trained at once."""
 
 
 class MiniBatches(TypedDict, total=False):
@@ -72,8 +72,8 @@ def train_in_batches(
         raise unknown_name("optimizer", optimizer, _OPTIMIZERS)
     if not (0 <= warmup <= 1 and 0 <= weight_decay < math.inf and clip >= 0):
         raise UserError(
-            f"warmup is {warmup}, weight_decay {weight_decay} and clip {clip}: a share of the steps, and two numbers "
-            "of at least 0, are needed"
+            f"warmup is {warmup}, weight_decay {weight_decay} and clip {clip}: warmup must be a share of the steps, "
+            "and the other two at least 0"
         )
     # Of the heads there are weights, gradients and two moments.
     each = batch_size * problems.features[0].numel() + 4 * problems.starts[0].numel()

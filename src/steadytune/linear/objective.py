@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 _ROWS = {"cpu": 640}
 _MANY_ROWS = 16384
-"""Examples of a tile: on a processor so many that its cache holds them, elsewhere so many that a device is busy."""
+"""Examples of a tile: few enough for the cache of a CPU, enough to keep any other device busy."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from steadytune.linear.posing import check_features
 from steadytune.linear.problems import Loss, Problems, Reduction
 
 _CURVATURE = {"softmax": 0.5, "logistic": 0.25}
-"""Largest second derivative of an example's loss in its logits: of the matrix diag(p) - p p^T, and of p (1 - p)."""
+"""Bound on the second derivative of an example's loss in its logits: of the matrix diag(p) - p p^T, and of p (1 - "
+"p)."""
 _ROUNDING = 1e-9
 _CELLS = 2**23
 
@@ -77,8 +78,8 @@ def check_rates(problems: Problems, rows: Tensor) -> None:
         first = int(beyond.nonzero()[0])
         raise UserError(
             f"learning rate {problems.rates[first].item():g} of problem {first} is beyond the stability limit"
-            f" {2 / beta[first].item():.4g} = 2 / beta ({problems.reduction} of the {problems.loss} loss; so for"
-            f" {int(beyond.sum())} of {len(beta)} problems), above which gradient descent may diverge: lower it"
+            f" {2 / beta[first].item():.4g} = 2 / beta ({problems.reduction} of the {problems.loss} loss; likewise for"
+            f" {int(beyond.sum())} of {len(beta)} problems), above which gradient descent may diverge: lower the rate"
         )
 
 

@@ -25,7 +25,9 @@ def kind_of(model: nn.Module) -> str:
     config: Any = getattr(model, "config", None)
     problem, outputs = getattr(config, "problem_type", None), getattr(config, "num_labels", 2)
     if problem == "multi_label_classification" or (problem == "regression" and outputs > 1):
-        raise UserError("stabilizers speak of one class or one number per example: this model is made for many labels")
+        raise UserError(
+            "stabilizers need one class or one number per example: this model is configured for several labels"
+        )
     if type(plain_model(model)).__name__.endswith("ForMultipleChoice"):
         return "choice"
     return "regression" if outputs == 1 else "classification"
@@ -47,8 +49,8 @@ def check_outputs(kind: str, logits: Tensor, labels: Tensor, highest: int | None
         return
     if not KINDS[kind].fits_labels(logits, labels):
         raise UserError(
-            f"stabilizers speak of one label per example: for a {kind} the labels are {tuple(labels.shape)} "
-            f"and the model's output is {tuple(logits.shape)}"
+            f"stabilizers need one label per example: for a {kind} the labels have shape {tuple(labels.shape)} "
+            f"and the model's output {tuple(logits.shape)}"
         )
     check_highest(highest, logits.numel() // len(labels))
 
@@ -61,8 +63,8 @@ def check_highest(highest: int | None, outputs: int) -> None:
     """
     if highest is not None and highest >= outputs:
         raise UserError(
-            f"a label is {highest}, and the model has {outputs} outputs, for the labels 0 to {outputs - 1}: "
-            "give it num_labels, or number the classes from 0"
+            f"a label is {highest}, but the model has {outputs} outputs, for the labels 0 to {outputs - 1}: "
+            "set num_labels, or number the classes from 0"
         )
 
 
@@ -94,7 +96,7 @@ def logits_in(outputs: Any) -> Tensor:
     if isinstance(found, (tuple, list)):
         found = next((one for one in found if isinstance(one, Tensor)), None)
     if not isinstance(found, Tensor) or not found.dim():
-        raise UserError(f"the model returns {type(outputs).__name__} without logits when it is given no labels")
+        raise UserError(f"the model returns {type(outputs).__name__} without logits when called without labels")
     return found
 
 
@@ -119,6 +121,6 @@ def check_own_loss(model: nn.Module, inputs: Mapping[str, Any], kind: str) -> No
     rounding = 0.02 if logits.element_size() < 4 else 1e-4
     if isinstance(own, Tensor) and own.numel() == 1 and abs(float(own) - ours) > rounding * (abs(ours) + 0.1):
         raise UserError(
-            f"the model's own loss of a batch is {float(own):.4g}, and that of a {kind} is {ours:.4g}: give the loss "
-            "that you mean, to StableTrainer as compute_loss_func, to Stabilization as criterion"
+            f"the model's own loss of a batch is {float(own):.4g}, but a {kind}'s is {ours:.4g}: pass the loss "
+            "you want to StableTrainer as compute_loss_func, or to Stabilization as criterion"
         )

@@ -13,7 +13,7 @@ from steadytune.models.modules import NoHead, find_head
 from steadytune.models.padding import read_token
 
 _ROUNDING, _HALF_ROUNDING = 5e-3, 3e-2
-"""Share of the largest logit by which two computations of it may differ: TF32 has 10 bits, bfloat16 has 7."""
+"""Tolerance between two computations of a logit, relative to the largest: TF32 has 10 bits, bfloat16 has 7."""
 
 
 class LastLayer:
@@ -96,7 +96,7 @@ class LastLayer:
         if not self._checked and self.module is not None:
             self._checked = True
             if features is None or not _gives(self.module, features, logits):
-                self.why = f"the logits of {type(self.model).__name__} are not what its last linear layer gives"
+                self.why = f"the logits of {type(self.model).__name__} are not the output of its last linear layer"
         return None if self.why else features
 
 

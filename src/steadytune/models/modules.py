@@ -130,13 +130,13 @@ def find_head(model: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
         if isinstance(module, nn.Linear) and module not in inside
     ]
     if not heads:
-        raise NoHead(f"{type(model).__name__} has no linear layer outside an encoder of transformers")
+        raise NoHead(f"{type(model).__name__} has no linear layer outside its transformers encoder")
     name, head = heads[-1]
     path, _, attribute = name.rpartition(".")
     parent = model.get_submodule(path)
     if any(parent is layer for layer, _ in beside):
         raise UserError(
-            f"{path} is the last layer and has an adapter: take it out of target_modules, name it in modules_to_save"
+            f"{path} is the last layer and has an adapter: remove it from target_modules and name it in modules_to_save"
         )
     return parent, attribute, head
 

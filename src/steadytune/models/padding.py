@@ -70,7 +70,7 @@ def read_token(model: nn.Module, states: Tensor, tokens: Tensor | None, mask: Te
         if bool((wrong & (shown.sum(-1) > 0)).any()):
             used = int(place[wrong][0])
             raise UserError(
-                f"the batches are padded with id {used}, and the model takes {padding} for padding, so that it reads "
+                f"the batches are padded with id {used}, but the model uses {padding} for padding, so that it reads "
                 f"its last layer at a padding token: set model.config.pad_token_id = {used}"
             )
     return pool(states, read.long(), "last")
@@ -112,6 +112,6 @@ def contradicted_padding(configs: Sequence[Any], used: int | None) -> str | None
     if used is None or other is None:
         return None
     return (
-        f"the model's configuration takes id {other} for padding and its tokenizer pads with {used}: "
+        f"the model's configuration uses id {other} for padding, but its tokenizer pads with {used}: "
         "the tokenizer's is used"
     )

@@ -19,12 +19,12 @@ def check_precision(model: nn.Module) -> None:
     """
     trained = {weight.dtype for weight in model.parameters() if weight.requires_grad}
     way_out = (
-        "load the model with dtype=torch.float32, and for speed set fp16=True or bf16=True of TrainingArguments, or "
+        "load the model with dtype=torch.float32; for speed set fp16=True or bf16=True in TrainingArguments, or "
         "use torch.autocast"
     )
     if torch.float16 in trained:
         raise UserError(
-            "the weights are trained in float16, where Adam's 1e-8 is 0 and its steps come out many times too long: "
+            "the weights are trained in float16, where Adam's 1e-8 is 0 and its steps become many times too large: "
             + way_out
         )
     if torch.bfloat16 in trained:
@@ -39,7 +39,7 @@ def say_frozen_head(parts: Parts) -> None:
     weights = [weight for module in parts.head for weight in module.parameters()]
     if hasattr(parts.model, "get_base_model") and weights and not any(weight.requires_grad for weight in weights):
         warnings.warn(
-            "PEFT has frozen the last layer, which stays as it was drawn: make the adapters with "
+            "PEFT has frozen the last layer, which keeps its random initial weights: make the adapters with "
             "task_type='SEQ_CLS', or name the layer in modules_to_save",
             stacklevel=3,
         )

@@ -63,7 +63,7 @@ def hidden_states(outputs: Any) -> tuple[Tensor, ...]:
         states: tuple[Tensor, ...] | None = getattr(outputs, name, None)
         if states is not None:
             return states
-    raise UserError("the model returns no hidden states: say position=None, or give them to steadytune.record_run")
+    raise UserError("the model returns no hidden states: use position=None, or pass them to steadytune.record_run")
 
 
 def stored(representations: NDArray[np.float32], dtype: str) -> NDArray[Any]:

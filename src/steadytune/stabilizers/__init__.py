@@ -70,9 +70,9 @@ STABILIZERS: Registry[type[Stabilizer]] = Registry(
     # What a recipe's name means without any method.
     reserved={"standard"},
     hints={
-        "soup": "soups are made of finished runs, by st.uniform_soup(states) or st.greedy_soup(states, score)",
-        "ensemble": "ensembles are made of finished runs, by st.ensemble(cohort)",
-        "bias_correction": "AdamW has it; the stabilizer no_bias_correction takes it away",
+        "soup": "soups are made from finished runs with st.uniform_soup(states) or st.greedy_soup(states, score)",
+        "ensemble": "ensembles are made from finished runs with st.ensemble(cohort)",
+        "bias_correction": "AdamW corrects the bias by default; the stabilizer no_bias_correction disables it",
     },
 )
 """Name of a method -> its class."""
@@ -91,7 +91,7 @@ def parse_stabilizer(entry: Any) -> Stabilizer:
     else:
         name, parameters = entry, {}
     if not isinstance(name, str) or not isinstance(parameters or {}, Mapping):
-        raise ValueError(f"a stabilizer is a name or {{name: {{parameter: value}}}}, not {entry!r}")
+        raise ValueError(f"a stabilizer must be a name or {{name: {{parameter: value}}}}, not {entry!r}")
     cls = STABILIZERS[name]
     try:
         return cls.model_validate(dict(parameters or {}))
@@ -108,7 +108,7 @@ def as_stabilizers(entries: Iterable[Any]) -> tuple[Stabilizer, ...]:
         ValueError: It is no list, an entry is no stabilizer, or two cannot stand together.
     """
     if isinstance(entries, (str, Mapping, Stabilizer)) or not isinstance(entries, Iterable):
-        raise ValueError(f"stabilizers are a list, such as [{_spelled(entries)}], not {_spelled(entries)}")
+        raise ValueError(f"stabilizers must be a list, such as [{_spelled(entries)}], not {_spelled(entries)}")
     stabilizers = tuple(map(parse_stabilizer, entries))
     check_together(stabilizers)
     return stabilizers
@@ -127,7 +127,7 @@ def check_together(stabilizers: Iterable[Stabilizer]) -> None:
     owners: dict[str, str] = {}
     for stabilizer in stabilizers:
         if stabilizer.name in owners.values():
-            raise ValueError(f"stabilizer '{stabilizer.name}' stands twice in one recipe")
+            raise ValueError(f"duplicate stabilizer '{stabilizer.name}' in one recipe")
         owners[stabilizer.name] = stabilizer.name
         replaced = [(hook, what) for hook, what in EXCLUSIVE.items() if stabilizer.has(hook)]
         for hook, what in [*replaced, *((f"argument {name}", f"`{name}`") for name in stabilizer.arguments())]:

@@ -23,11 +23,11 @@ EXCLUSIVE = {
     "wrap_head": "the last layer",
     "task_loss": "the task loss",
     "train_step": "the training step",
-    "clip": "the clipping of gradients",
+    "clip": "gradient clipping",
     "optimizer": "the optimizer",
-    "final_weights": "the weights that are kept",
+    "final_weights": "the final weights",
 }
-"""Hook that only one method of a recipe can have -> what it replaces."""
+"""Hook that only one stabilizer of a recipe may implement -> what it replaces."""
 
 
 class Stabilizer(Config):
@@ -49,9 +49,9 @@ class Stabilizer(Config):
 
     name: ClassVar[str]
     modes: ClassVar[frozenset[str]] = frozenset({"full"})
-    wrong_mode: ClassVar[str] = "this stabilizer works in mode 'full' alone"
+    wrong_mode: ClassVar[str] = "this stabilizer works only in mode 'full'"
     kinds: ClassVar[frozenset[str]] = frozenset()
-    wrong_kind: ClassVar[str] = "is for other kinds of task"
+    wrong_kind: ClassVar[str] = "does not support this kind of task"
 
     def entry(self) -> dict[str, dict[str, Any]]:
         """Return the spelling of this stabilizer in a recipe, every parameter named: {name: {parameter: value}}."""
@@ -66,7 +66,7 @@ class Stabilizer(Config):
     def check_kind(cls, kind: str) -> None:
         """Raise ValueError if the method means nothing for a task of this kind."""
         if cls.kinds and kind not in cls.kinds:
-            raise ValueError(f"{cls.name} {cls.wrong_kind}, and this task is a {kind}")
+            raise ValueError(f"{cls.name} {cls.wrong_kind}, but this task is a {kind}")
 
     def arguments(self) -> Mapping[str, Any]:
         """Return the `TrainingArguments` that this method is about, by name."""

@@ -27,13 +27,13 @@ class BitFit(Stabilizer):
     """
 
     name: ClassVar[str] = "bitfit"
-    wrong_mode: ClassVar[str] = "mode 'head' freezes the encoder's biases, too: bitfit is for mode 'full'"
+    wrong_mode: ClassVar[str] = "bitfit trains the encoder's biases, which mode 'head' freezes: use mode 'full'"
 
     def equip(self, run: Run) -> None:
         """Switch gradients of all pre-trained weights off that are no biases."""
         weights = run.parts.need_pretrained(self.name)
         if not any(map(_is_bias, weights)):
-            raise UserError(f"bitfit trains biases, and {type(run.parts.encoder).__name__} has none")
+            raise UserError(f"bitfit trains biases, but {type(run.parts.encoder).__name__} has none")
         for weight in freeze_all_but_biases(weights):
             run.undo.callback(weight.requires_grad_, True)
 

@@ -41,7 +41,7 @@ class CentreLoss(Stabilizer):
     """
 
     name: ClassVar[str] = "centre_loss"
-    wrong_mode: ClassVar[str] = "centre_loss moves the encoder's features, which mode 'head' freezes: use mode 'full'"
+    wrong_mode: ClassVar[str] = "centre_loss changes the encoder's features, which mode 'head' freezes: use mode 'full'"
     kinds: ClassVar[frozenset[str]] = OF_CLASSES
     wrong_kind: ClassVar[str] = "needs classes"
 

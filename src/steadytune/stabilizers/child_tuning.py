@@ -53,8 +53,8 @@ class ChildTuning(Stabilizer):
         masked = {name: weight for name, weight in run.parts.trained().items() if id(weight) in inside}
         if self.variant == "D" and self.p < 1 and not masked.keys() <= run.parts.pretrained.keys():
             raise UserError(
-                "child_tuning: variant D picks weights by their gradients at the start, where those of half of an"
-                " adapter are 0: use variant F"
+                "child_tuning: variant D picks weights by their initial gradients, which are 0 for half of an"
+                " adapter: use variant F"
             )
         run.scratch["masked"] = masked
 

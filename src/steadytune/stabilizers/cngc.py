@@ -34,7 +34,9 @@ class CNGC(Stabilizer):
     """
 
     name: ClassVar[str] = "cngc"
-    wrong_mode: ClassVar[str] = "cngc clips the encoder's gradients, which mode 'head' has not: use mode 'full'"
+    wrong_mode: ClassVar[str] = (
+        "cngc clips the encoder's gradients, which mode 'head' does not compute: use mode 'full'"
+    )
 
     limit: Annotated[float, Field(gt=0)] = 1.0
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Changes = Mapping["nn.Module", Callable[["Tensor"], "Tensor"]]
-"""Module -> change of its output while the model runs; of a tuple the first element is changed."""
+"""Module -> function that changes its output in the forward pass; of a tuple it changes the first element."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ class Parts:
             UserError: None were found.
         """
         if self.embeddings is None:
-            raise UserError(f"{method} needs the input embeddings, and {type(self.encoder).__name__} does not name any")
+            raise UserError(
+                f"{method} needs the input embeddings, but {type(self.encoder).__name__} does not expose any"
+            )
         return self.embeddings
 
     def need_blocks(self, method: str) -> tuple[nn.Module, ...]:
@@ -67,7 +69,9 @@ class Parts:
             UserError: None were found.
         """
         if not self.blocks:
-            raise UserError(f"{method} needs transformer blocks, and {type(self.encoder).__name__} has no list of any")
+            raise UserError(
+                f"{method} needs transformer blocks, but {type(self.encoder).__name__} has no list of blocks"
+            )
         return self.blocks
 
     def need_head(self, method: str) -> tuple[nn.Module, ...]:
@@ -77,7 +81,7 @@ class Parts:
             UserError: There are none.
         """
         if not self.head:
-            raise UserError(f"{method} needs a head outside an encoder, and {type(self.model).__name__} has none")
+            raise UserError(f"{method} needs a head outside the encoder, but {type(self.model).__name__} has none")
         return self.head
 
     def need_pretrained(self, method: str) -> dict[str, nn.Parameter]:
@@ -88,7 +92,7 @@ class Parts:
         """
         trained = {name: weight for name, weight in self.pretrained.items() if weight.requires_grad}
         if not trained:
-            raise UserError(f"{method} acts on pre-trained weights that are trained, and this model's are all frozen")
+            raise UserError(f"{method} acts on pre-trained weights that are trained, but this model's are all frozen")
         return trained
 
     def trained(self) -> dict[str, nn.Parameter]:
@@ -191,7 +195,7 @@ class Step:
             UserError: The model has no such layer, or it does not give the logits.
         """
         if self.encoded is None:
-            raise UserError(f"{self.run.name} acts on what enters the last layer: {self.why}")
+            raise UserError(f"{self.run.name} acts on the input of the last layer: {self.why}")
         return self.encoded
 
 

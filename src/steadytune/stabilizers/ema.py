@@ -36,7 +36,7 @@ class EMA(Stabilizer):
     """
 
     name: ClassVar[str] = "ema"
-    wrong_mode: ClassVar[str] = "ema averages a training of the whole model: use mode 'full'"
+    wrong_mode: ClassVar[str] = "ema averages the weights of the whole model: use mode 'full'"
 
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
 

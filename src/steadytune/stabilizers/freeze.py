@@ -30,7 +30,7 @@ class Freeze(Stabilizer):
     """
 
     name: ClassVar[str] = "freeze"
-    wrong_mode: ClassVar[str] = "mode 'head' freezes the whole encoder: freeze is for mode 'full'"
+    wrong_mode: ClassVar[str] = "mode 'head' already freezes the whole encoder: use freeze in mode 'full'"
 
     blocks: Annotated[int, Field(ge=0)] | None = None
     embeddings: bool = True
@@ -43,7 +43,7 @@ class Freeze(Stabilizer):
         count = found // 2 if self.blocks is None else self.blocks
         if count > found or (run.parts.shared and count):
             kind = "which all layers share" if run.parts.shared else "in all"
-            raise UserError(f"freeze: blocks is {count}, and the model has {found}, {kind}")
+            raise UserError(f"freeze: blocks is {count}, but the model has {found}, {kind}")
         for weight in freeze_blocks(run.parts, count, self.embeddings):
             run.undo.callback(weight.requires_grad_, True)
 

@@ -30,7 +30,7 @@ class HyPe(Stabilizer):
     """
 
     name: ClassVar[str] = "hype"
-    wrong_mode: ClassVar[str] = "hype perturbs the encoder while it trains, and mode 'head' freezes it: use 'full'"
+    wrong_mode: ClassVar[str] = "hype perturbs the encoder during training, which mode 'head' freezes: use mode 'full'"
 
     eps: Annotated[float, Field(ge=0)] = 1e-5
     noise: Literal["normal", "uniform"] = "normal"

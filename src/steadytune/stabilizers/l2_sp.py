@@ -30,7 +30,7 @@ class L2SP(Stabilizer):
     """
 
     name: ClassVar[str] = "l2_sp"
-    wrong_mode: ClassVar[str] = "l2_sp holds the encoder's weights, which mode 'head' freezes: use mode 'full'"
+    wrong_mode: ClassVar[str] = "l2_sp regularises the encoder's weights, which mode 'head' freezes: use mode 'full'"
 
     alpha: Annotated[float, Field(ge=0)] = 0.01
     beta: Annotated[float, Field(ge=0)] = 0.01

@@ -42,7 +42,9 @@ class LargeMargin(Stabilizer):
     """
 
     name: ClassVar[str] = "large_margin"
-    wrong_mode: ClassVar[str] = "large_margin moves the encoder's features, which mode 'head' freezes: use mode 'full'"
+    wrong_mode: ClassVar[str] = (
+        "large_margin changes the encoder's features, which mode 'head' freezes: use mode 'full'"
+    )
     kinds: ClassVar[frozenset[str]] = OF_CLASSES
     wrong_kind: ClassVar[str] = "needs classes"
 
@@ -52,7 +54,7 @@ class LargeMargin(Stabilizer):
     @model_validator(mode="after")
     def _an_angle_ends_at_pi(self) -> LargeMargin:
         if self.form == "angle" and self.margin > math.pi:
-            raise ValueError(f"margin is an angle of at most 3.14 with form 'angle', not {self.margin:g}")
+            raise ValueError(f"margin must be an angle of at most 3.14 with form 'angle', not {self.margin:g}")
         return self
 
     def task_loss(self, step: Step) -> Tensor | None:
@@ -75,7 +77,7 @@ class LargeMargin(Stabilizer):
             features = step.features[right]
             if not isinstance(step.head, nn.Linear):
                 raise UserError(
-                    "large_margin by angle needs a plain last layer: leave out what replaces it, or use 'logit'"
+                    "large_margin with form 'angle' needs a plain last layer: remove what replaces it, or use 'logit'"
                 )
             weight, bias = step.head.weight[scored], 0 if step.head.bias is None else step.head.bias[scored]
             smaller = widened(features, weight, self.margin) + bias

@@ -35,7 +35,7 @@ class LLRD(Stabilizer):
     """
 
     name: ClassVar[str] = "llrd"
-    wrong_mode: ClassVar[str] = "llrd slows down blocks, which mode 'head' freezes: use mode 'full'"
+    wrong_mode: ClassVar[str] = "llrd lowers the learning rates of blocks, which mode 'head' freezes: use mode 'full'"
 
     decay: Annotated[float, Field(gt=0, le=1)] = 0.95
 

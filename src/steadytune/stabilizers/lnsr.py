@@ -43,7 +43,7 @@ class LNSR(Stabilizer):
     """
 
     name: ClassVar[str] = "lnsr"
-    wrong_mode: ClassVar[str] = "lnsr holds the encoder's blocks, which mode 'head' freezes: use mode 'full'"
+    wrong_mode: ClassVar[str] = "lnsr regularises the encoder's blocks, which mode 'head' freezes: use mode 'full'"
 
     weight: Annotated[float, Field(ge=0)] = 0.1
     noise: Annotated[float, Field(ge=0)] = 0.05
@@ -66,7 +66,7 @@ class LNSR(Stabilizer):
         blocks = run.parts.need_blocks(self.name)
         count = run.parts.layers
         if self.block > count:
-            raise UserError(f"lnsr: block {self.block} is asked for, and the model has {count}")
+            raise UserError(f"lnsr: block is {self.block}, but the model has {count}")
         run.undo.enter_context(changed_outputs(dict.fromkeys(blocks, keep)))
         run.undo.callback(states.clear)
 
@@ -78,7 +78,7 @@ class LNSR(Stabilizer):
 
         parts, kept = step.run.parts, step.run.scratch["states"]
         if any(getattr(module, "gradient_checkpointing", False) for module in parts.model.modules()):
-            raise UserError("lnsr does not work with gradient checkpointing: switch it off")
+            raise UserError("lnsr does not support gradient checkpointing: switch it off")
         clean = list(kept)
         kept.clear()
         # Drawn before the pass: inside it the noise would shift what dropout draws.

@@ -35,7 +35,7 @@ class LPFT(Stabilizer):
     """
 
     name: ClassVar[str] = "lp_ft"
-    wrong_mode: ClassVar[str] = "lp_ft goes on with the whole model after its head: in mode 'head' leave it out"
+    wrong_mode: ClassVar[str] = "lp_ft trains the whole model after the head: in mode 'head' leave it out"
 
     epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 3
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
@@ -46,7 +46,7 @@ class LPFT(Stabilizer):
             return
         head = run.parts.need_head(self.name)
         if not any(weight.requires_grad for module in head for weight in module.parameters()):
-            raise UserError("lp_ft tunes the head, and this model's is frozen: unfreeze it")
+            raise UserError("lp_ft trains the head, but this model's head is frozen: unfreeze it")
 
     def begin(self, run: Run, batches: Batches, loss: Loss) -> None:
         """Tune the head."""

@@ -36,7 +36,7 @@ class Mixout(Stabilizer):
     """
 
     name: ClassVar[str] = "mixout"
-    wrong_mode: ClassVar[str] = "mixout mixes weights of the encoder, which mode 'head' freezes: use mode 'full'"
+    wrong_mode: ClassVar[str] = "mixout mixes the encoder's weights, which mode 'head' freezes: use mode 'full'"
 
     p: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
@@ -58,7 +58,9 @@ class Mixout(Stabilizer):
                 run.state[name] = module.weight.detach().clone()
                 mixed[module] = MixLinear(module, partial(run.state.__getitem__, name), self.p)
         if not mixed:
-            raise UserError(f"mixout mixes linear layers, and {type(run.parts.encoder).__name__} has none to train")
+            raise UserError(
+                f"mixout mixes linear layers, but {type(run.parts.encoder).__name__} has none that are trained"
+            )
         swap_modules(run.parts.encoder, mixed, run.undo)
         silence_dropout(run.parts.model.modules(), run.undo)
 

@@ -32,7 +32,7 @@ class MMR(Stabilizer):
     """
 
     name: ClassVar[str] = "mmr"
-    wrong_mode: ClassVar[str] = "mmr moves the encoder's features, which mode 'head' freezes: use mode 'full'"
+    wrong_mode: ClassVar[str] = "mmr changes the encoder's features, which mode 'head' freezes: use mode 'full'"
     kinds: ClassVar[frozenset[str]] = OF_CLASSES
     wrong_kind: ClassVar[str] = "needs classes"
 

@@ -29,7 +29,9 @@ class NEFTune(Stabilizer):
     """
 
     name: ClassVar[str] = "neftune"
-    wrong_mode: ClassVar[str] = "neftune perturbs the encoder while it trains, and mode 'head' freezes it: use 'full'"
+    wrong_mode: ClassVar[str] = (
+        "neftune perturbs the encoder during training, which mode 'head' freezes: use mode 'full'"
+    )
 
     alpha: Annotated[float, Field(ge=0)] = 5.0
 

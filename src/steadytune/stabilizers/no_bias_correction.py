@@ -29,7 +29,9 @@ class NoBiasCorrection(Stabilizer):
     """
 
     name: ClassVar[str] = "no_bias_correction"
-    wrong_mode: ClassVar[str] = "no_bias_correction replaces the optimizer, and mode 'head' has its own: use 'full'"
+    wrong_mode: ClassVar[str] = (
+        "no_bias_correction replaces the optimizer, but mode 'head' has its own: use mode 'full'"
+    )
 
     def optimizer(self, run: Run, optimizer: Optimizer) -> Optimizer:
         """Return the uncorrected optimizer on the same groups."""
@@ -38,5 +40,5 @@ class NoBiasCorrection(Stabilizer):
         from steadytune.stabilizers.optimizers import UncorrectedAdamW
 
         if not isinstance(optimizer, AdamW):
-            raise UserError(f"no_bias_correction takes the correction out of AdamW, not of {type(optimizer).__name__}")
+            raise UserError(f"no_bias_correction supports AdamW, not {type(optimizer).__name__}")
         return UncorrectedAdamW(optimizer.param_groups)

@@ -22,7 +22,7 @@ class NoWarmup(Stabilizer):
     """
 
     name: ClassVar[str] = "no_warmup"
-    wrong_mode: ClassVar[str] = "no_warmup is about the whole model: in mode 'head' set warmup to 0"
+    wrong_mode: ClassVar[str] = "no_warmup is for mode 'full': in mode 'head' set warmup to 0"
 
     def arguments(self) -> Mapping[str, Any]:
         """Return a warm-up of no steps."""

@@ -36,7 +36,7 @@ class RDrop(Stabilizer):
     """
 
     name: ClassVar[str] = "rdrop"
-    wrong_mode: ClassVar[str] = "rdrop compares dropout masks, and mode 'head' has no dropout: use mode 'full'"
+    wrong_mode: ClassVar[str] = "rdrop compares dropout masks, but mode 'head' has no dropout: use mode 'full'"
     kinds: ClassVar[frozenset[str]] = OF_CLASSES
     wrong_kind: ClassVar[str] = "needs classes"
 
@@ -51,7 +51,7 @@ class RDrop(Stabilizer):
         mixed = any(isinstance(module, MixLinear) for module in modules)
         if self.alpha and not mixed and not any(getattr(module, name) for module, name in dropout_rates(modules)):
             raise UserError(
-                f"rdrop compares dropout masks, and {type(run.parts.encoder).__name__} has no dropout: set a rate in"
+                f"rdrop compares dropout masks, but {type(run.parts.encoder).__name__} has no dropout: set a rate in"
                 " the model's configuration"
             )
 

@@ -39,7 +39,7 @@ class Reinit(Stabilizer):
     """
 
     name: ClassVar[str] = "reinit"
-    wrong_mode: ClassVar[str] = "reinit draws blocks anew, which mode 'head' cannot train: use mode 'full'"
+    wrong_mode: ClassVar[str] = "reinit re-initialises blocks, which mode 'head' cannot train: use mode 'full'"
 
     blocks: Annotated[int, Field(ge=0)] | None = None
 
@@ -51,10 +51,12 @@ class Reinit(Stabilizer):
         found = parts.need_blocks(self.name)
         parts.need_pretrained(self.name)
         if parts.shared:
-            raise UserError(f"reinit would erase {type(parts.encoder).__name__}, whose layers share their weights")
+            raise UserError(
+                f"reinit would erase {type(parts.encoder).__name__}, because its layers share their weights"
+            )
         count = max(1, round(len(found) * 5 / 24)) if self.blocks is None else self.blocks
         if count > len(found):
-            raise UserError(f"reinit: blocks is {count}, and the model has {len(found)}")
+            raise UserError(f"reinit: blocks is {count}, but the model has {len(found)}")
         for module in (*found[-count:], parts.pooler):
             if module is not None:
                 draw_anew(module, parts)
@@ -70,7 +72,7 @@ def draw_anew(module: nn.Module, parts: Parts) -> None:
 
     encoder: Any = parts.encoder
     if not hasattr(encoder, "_init_weights"):
-        raise UserError(f"reinit: {type(encoder).__name__} does not say how its weights are drawn")
+        raise UserError(f"reinit: {type(encoder).__name__} does not define how its weights are initialised")
     for tensor in (*module.parameters(), *module.buffers()):
         tensor._is_hf_initialized = False  # type: ignore[attr-defined]
     with torch.no_grad():

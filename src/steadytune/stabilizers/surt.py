@@ -102,15 +102,15 @@ class SURT(Stabilizer):
         path = Path(self.texts).expanduser()
         try:
             if sha256_file(path) != self.texts_sha256:
-                raise UserError(f"surt: {path} is not the file that the study named: its content has changed")
+                raise UserError(f"surt: {path} has changed since the study was made")
             lines = read_content(path).decode("utf-8").split("\n")
         except UserError:
             raise
         except (OSError, ValueError) as error:
-            raise UserError(f"surt: {path} cannot be read as text, a text per line: {error}") from None
+            raise UserError(f"surt: {path} cannot be read as text with one text per line: {error}") from None
         texts = [line for line in lines if line.strip()]
         if not texts:
-            raise UserError(f"surt: {path} holds no text")
+            raise UserError(f"surt: {path} contains no text")
         longest = max(map(len, context.inputs))
         ids: list[list[int]] = context.tokenizer(texts, truncation=True, max_length=longest)["input_ids"]
         return ids

@@ -35,14 +35,14 @@ class SWA(Stabilizer):
     """
 
     name: ClassVar[str] = "swa"
-    wrong_mode: ClassVar[str] = "swa averages a training of the whole model: use mode 'full'"
+    wrong_mode: ClassVar[str] = "swa averages the weights of the whole model: use mode 'full'"
 
     start: Annotated[float, Field(ge=0, le=1)] = 0.75
 
     def after_step(self, run: Run, rates: Mapping[nn.Parameter, float]) -> None:
         """Take the weights into the mean."""
         if self.start < 1 and not run.total_steps:
-            raise UserError("swa averages the last part of the steps: say how many there are, begin(total_steps=...)")
+            raise UserError("swa averages the last part of the steps: give their number with begin(total_steps=...)")
         count = run.step - int(self.start * run.total_steps)
         if count > 0:
             move_towards(run.state, run.parts.trained(), 1 / count)

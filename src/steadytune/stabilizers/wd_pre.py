@@ -32,7 +32,7 @@ class WDPre(Stabilizer):
     """
 
     name: ClassVar[str] = "wd_pre"
-    wrong_mode: ClassVar[str] = "wd_pre holds the encoder's weights, which mode 'head' freezes: use mode 'full'"
+    wrong_mode: ClassVar[str] = "wd_pre regularises the encoder's weights, which mode 'head' freezes: use mode 'full'"
 
     decay: Annotated[float, Field(ge=0)] = 0.01
 

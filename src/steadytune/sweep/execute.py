@@ -75,4 +75,6 @@ def _study(given: Study | Mapping[str, Any] | str | Path) -> Study:
         return Study.parse(given, "study")
     if isinstance(given, (str, Path)):
         return Study.from_yaml(given)
-    raise UserError(f"what is run is a study (st.Study), its plain data or a YAML file, not {type(given).__name__}")
+    raise UserError(
+        f"a study must be an st.Study, its plain data or the path of a YAML file, not {type(given).__name__}"
+    )

@@ -45,7 +45,7 @@ def plan(study: Study) -> list[RunSpec]:
             what = f"models '{other.model}' and '{spec.model}'"
             if other.model == spec.model:
                 what = f"tasks '{other.task.name}' and '{spec.task.name}'"
-            raise UserError(f"{what} are the same, file for file: leave one out")
+            raise UserError(f"{what} consist of identical files: leave one out")
     return specs
 
 
@@ -84,7 +84,7 @@ def prepare_store(store: RunStore, specs: Iterable[RunSpec]) -> None:
         asked = first.get(record.spec.cohort)
         if asked is not None and (changed := difference(record.spec, asked)):
             raise UserError(
-                f"{changed} changed since {store.path} was begun: its runs cannot be compared with new ones.\n"
+                f"{changed} changed since {store.path} was created: its runs cannot be compared with new ones.\n"
                 "Choose another --out, or undo the change."
             )
     # Recipes are measured on the same examples, whatever part of the training set they use.

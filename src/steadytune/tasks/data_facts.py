@@ -85,7 +85,7 @@ class DataFacts:
             f"{groups}; score: {self.metric}"
         ]
         if self.reading.left_aside:
-            lines.append(f"{self.task}: ignored columns: {_some(self.reading.left_aside)}")
+            lines.append(f"{self.task}: columns ignored: {_some(self.reading.left_aside)}")
         return (*lines, *(f"{self.task}: {note}" for note in self.reading.notes))
 
     def problems(self) -> tuple[tuple[str, str, str, str], ...]:

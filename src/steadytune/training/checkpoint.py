@@ -52,7 +52,7 @@ def check_state(folder: Path, stabilizers: Sequence[Stabilizer]) -> None:
     if not file.is_file():
         if stabilizers:
             names = ", ".join(method.name for method in stabilizers)
-            raise UserError(f"{folder} was written without {names}: resume without, or start anew")
+            raise UserError(f"{folder} was written without {names}: resume without them, or start again")
         return
     with safe_open(file, "pt") as stored:
         if (written := (stored.metadata() or {}).get("stabilizers")) != entries:

@@ -43,7 +43,7 @@ class Encoded(torch.utils.data.Dataset[Row]):
                 max_length=min(max_length, tokenizer.model_max_length),
             )
         except (TypeError, UnicodeError) as error:
-            raise UserError(f"a text cannot be tokenized, it may hold broken characters: {error}") from error
+            raise UserError(f"a text cannot be tokenized; it may contain broken characters: {error}") from error
         names = list(encoded)
         flat = [dict(zip(names, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
         rows = iter(flat)
@@ -106,7 +106,7 @@ def in_order(results: NDArray[Any], dataset: Encoded) -> NDArray[Any]:
 
 
 _LOOKED_AT = 1000
-"""Examples of a split that are tokenized to see how many are cut."""
+"""Most examples of a split that are tokenized to count how many are truncated."""
 
 
 def with_cut(facts: DataFacts, splits: Splits, model: str, max_length: int) -> DataFacts:
@@ -151,7 +151,7 @@ def run_data(spec: RunSpec) -> RunData:
 def _run_data(model: str, weights: str, task_spec: TaskSpec, data: str, training: Training, data_seed: int) -> RunData:
     task = load_task(task_spec)
     if task.fingerprint != data:
-        raise UserError(f"the data of task '{task.name}' changed while the study was at work: start the command again")
+        raise UserError(f"the data of task '{task.name}' changed while the study was running: run the command again")
     splits = split(task, training, data_seed)
     tokenizer = load_tokenizer(model)
 

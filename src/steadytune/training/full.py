@@ -36,7 +36,7 @@ _CURVE_POINTS = 40
 
 
 Look = Callable[["RunTrainer"], tuple[Mapping[str, float], Arrays]]
-"""Looks at a trained model and returns further measurements and arrays of it; it may change the model's weights."""
+"""Computes further measurements and arrays from a trained model; it may change the model's weights."""
 
 
 def train_full(

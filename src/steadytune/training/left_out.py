@@ -48,7 +48,7 @@ class LeftOutTrainer(RunTrainer):
             return None
         if inputs[0].dim() != 2:
             raise UserError(
-                "this model's own head scores every token: set training.pooling to last, to leave an example out"
+                "this model's own head scores every token: set training.pooling to last to leave an example out"
             )
         return (inputs[0][self.kept], *inputs[1:])
 

@@ -50,7 +50,7 @@ def load_tokenizer(name: str) -> Any:
     tokenizer.padding_side = "left" if type(tokenizer).__name__.startswith("XLNet") else "right"
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
-            raise UserError(f"model '{name}': its tokenizer has neither a padding token nor one that ends a text")
+            raise UserError(f"model '{name}': its tokenizer has neither a padding token nor an end-of-text token")
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
@@ -114,8 +114,8 @@ def _load(auto_class: Any, folder: Path, **options: Any) -> Any:
     names = [*loading["missing_keys"], *(entry[0] for entry in loading["mismatched_keys"])]
     if beyond := _beyond_config(loading["unexpected_keys"], model):
         raise UserError(
-            f"{folder}: config.json and the weights do not belong together: the weights hold blocks that config.json "
-            f"does not have, such as {beyond[0]}"
+            f"{folder}: config.json and the weights do not belong together: the weights contain blocks that "
+            f"config.json does not have, such as {beyond[0]}"
         )
     prefix = "" if auto_class is AutoModel else f"{model.base_model_prefix}."
     wrong = sorted(name for name in names if name.startswith(prefix) and "pooler" not in name)

@@ -15,7 +15,7 @@ from steadytune.models.criterion import explain_labels, logits_in
 from steadytune.models.modules import evaluating
 from steadytune.models.random_state import preserved_random_state
 
-_WAY_OUT = "give the loss as compute_loss_func, (outputs, labels, num_items_in_batch) -> mean"
+_WAY_OUT = "pass the loss as compute_loss_func, (outputs, labels, num_items_in_batch) -> mean"
 
 
 def overriding(trainer: object, base: type) -> Callable[..., Any] | None:
@@ -85,7 +85,9 @@ class OwnLoss:
 
         def capture(*args: Any, **named: Any) -> Any:
             if args:
-                raise UserError(f"compute_loss calls the model with positional arguments: name them, or {_WAY_OUT}")
+                raise UserError(
+                    f"compute_loss calls the model with positional arguments: use keyword arguments, or {_WAY_OUT}"
+                )
             asked.update(named)
             raise _Captured
 
@@ -94,7 +96,7 @@ class OwnLoss:
         except _Captured:
             pass
         else:
-            raise UserError(f"compute_loss does not call the model that it is given: {_WAY_OUT}")
+            raise UserError(f"compute_loss does not call the model passed to it: {_WAY_OUT}")
         inputs = {**asked, "labels": batch["labels"]} if "labels" in batch else asked
         if not self._checked and "labels" in batch:
             self._checked = True
@@ -109,7 +111,7 @@ class OwnLoss:
             real = _scalar(self.compute_loss(model, dict(self.batch)))
         if abs(real - ours) > 0.02 * (abs(real) + 0.1):
             raise UserError(
-                f"compute_loss is {real:.4g} for a batch and {ours:.4g} for the logits of that batch alone, so that "
+                f"compute_loss is {real:.4g} for a batch but {ours:.4g} for the batch's logits alone, so "
                 f"it needs more than logits: {_WAY_OUT}, or leave out the stabilizers"
             )
 
@@ -131,7 +133,7 @@ class OwnLoss:
             explain_labels(self.kind(), logits, labels)
             reason = " ".join(str(error).split())[:120]
             raise UserError(
-                f"compute_loss cannot be had from logits and labels alone ({type(error).__name__}: {reason}): "
+                f"compute_loss cannot be computed from logits and labels alone ({type(error).__name__}: {reason}): "
                 f"{_WAY_OUT}, or leave out the stabilizers"
             ) from error
         if calls != 1 or not isinstance(loss, Tensor) or loss.dim():

@@ -41,8 +41,8 @@ def train(
         fault = error if isinstance(error, OSError) else error.__cause__
         if isinstance(fault, OSError):
             raise UserError(
-                f"{machine_fault(fault)}. It is the machine's fault, and no run is recorded as failed for it.\n"
-                "Finished runs are kept: mend it, and start the same command again."
+                f"{machine_fault(fault)}. This is a fault of the machine, so no run is recorded as failed.\n"
+                "Finished runs are kept: fix it and run the same command again."
             ) from error
         seconds = (time.perf_counter() - started) / len(specs)
         return [(lost(spec, error, seconds), {}) for spec in specs]

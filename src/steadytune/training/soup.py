@@ -99,13 +99,13 @@ def _check(states: Sequence[State]) -> None:
 
 def _check_alike(first: State, other: State, number: int) -> None:
     if different := sorted(first.keys() ^ other.keys()):
-        raise UserError(f"model {number} of the soup has other weights than model 0, such as {different[0]}")
+        raise UserError(f"model {number} of the soup has different weights from model 0, such as {different[0]}")
     for name, tensor in first.items():
         if tensor.shape != other[name].shape:
             shapes = f"{tuple(other[name].shape)}, not {tuple(tensor.shape)}"
-            raise UserError(f"model {number} of the soup has another shape of {name} than model 0: {shapes}")
+            raise UserError(f"{name} has a different shape in model {number} of the soup than in model 0: {shapes}")
         if not tensor.is_floating_point() and not torch.equal(tensor, other[name].to(tensor.device)):
-            raise UserError(f"model {number} of the soup has another {name} than model 0, which has no mean")
+            raise UserError(f"{name} differs between model {number} of the soup and model 0 and cannot be averaged")
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:

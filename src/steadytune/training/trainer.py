@@ -86,15 +86,15 @@ class StableTrainer(Trainer):
     def _refuse_what_does_not_work(self) -> None:
         if self.args.n_gpu > 1:
             raise UserError(
-                "StableTrainer trains on one GPU per process: start it with torchrun, or hide the other GPUs"
+                "StableTrainer supports one GPU per process: start it with torchrun, or hide the other GPUs"
             )
         if self.stabilizers and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
-            raise UserError("stabilizers need whole weights: FSDP and DeepSpeed split them; torchrun alone does not")
+            raise UserError("stabilizers need whole weights, which FSDP and DeepSpeed split: use torchrun without them")
         if self.args.neftune_noise_alpha is not None and any(method.name == "neftune" for method in self.stabilizers):
-            raise UserError("neftune_noise_alpha and the stabilizer neftune are the same noise: use one of them")
+            raise UserError("neftune_noise_alpha and the stabilizer neftune add the same noise: use one of them")
         changing = [method.name for method in self.stabilizers if any(map(method.has, _CHANGE_THE_OPTIMIZER))]
         if self.optimizer is not None and changing:
-            raise UserError(f"{changing[0]} changes the weights or groups that an optimizer has: leave out optimizers")
+            raise UserError(f"{changing[0]} changes the optimizer's weights or parameter groups: leave out optimizers")
 
     @property
     def noise_seed(self) -> int:
@@ -107,7 +107,7 @@ class StableTrainer(Trainer):
         if own is None:
             return None
         if self.compute_loss_func is not None:
-            raise UserError("compute_loss is overridden and compute_loss_func is given: which of them is meant?")
+            raise UserError("compute_loss is overridden and compute_loss_func is given: use only one of them")
         self.__dict__["compute_loss"] = partial(StableTrainer.compute_loss, self)
         return OwnLoss(own, self._default_loss, lambda: self.stabilization.kind)
 
@@ -151,10 +151,10 @@ class StableTrainer(Trainer):
         rows, source = self.train_dataset, str(getattr(model.config, "_name_or_path", ""))
         if self.processing_class is None or not source:
             raise UserError(
-                "surt goes on with pre-training: it needs a checkpoint's model, and its tokenizer as processing_class"
+                "surt continues pre-training: it needs a model from a checkpoint, and its tokenizer as processing_class"
             )
         if rows is None or not hasattr(rows, "__len__") or any("input_ids" not in row for row in rows):
-            raise UserError("surt reads the training texts: give a train_dataset with a length and 'input_ids'")
+            raise UserError("surt reads the training texts: use a train_dataset with a length and 'input_ids'")
         inputs = [row["input_ids"] for row in rows]
         weights = encoder_of(model).state_dict().values()
         state = sha256(b"".join(weight.detach().float().cpu().numpy().tobytes() for weight in weights))
@@ -191,8 +191,8 @@ class StableTrainer(Trainer):
             if self._own_loss is not None:
                 if not isinstance(model, nn.Module):  # an override that reaches this method on other ways
                     raise UserError(
-                        f"{type(self).__name__}.compute_loss calls StableTrainer's where that is not seen: call "
-                        "super().compute_loss in the method itself"
+                        f"{type(self).__name__}.compute_loss calls StableTrainer's indirectly, which cannot be "
+                        "detected: call super().compute_loss in the method itself"
                     )
                 inputs = self._own_loss.inputs(model, inputs)
             loss, outputs = self.stabilization.loss(model, inputs)
@@ -215,8 +215,8 @@ class StableTrainer(Trainer):
             loss: Tensor = plain_step(model, inputs, num_items_in_batch)
             if self._has(_IN_THE_LOSS) and not any(bool(gradient != 0) for gradient in self._gradients[passed:]):
                 raise UserError(
-                    f"{type(self).__name__}.compute_loss leaves out the stabilizers: return what super().compute_loss "
-                    "returns, or give the loss as compute_loss_func"
+                    f"{type(self).__name__}.compute_loss bypasses the stabilizers: return what super().compute_loss "
+                    "returns, or pass the loss as compute_loss_func"
                 )
             return loss
 
@@ -243,7 +243,7 @@ class StableTrainer(Trainer):
         self._whole_step = False
         if missed:
             raise UserError(
-                f"{type(self).__name__}.training_step leaves out the stabilizers: call super().training_step in it"
+                f"{type(self).__name__}.training_step bypasses the stabilizers: call super().training_step in it"
             )
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
@@ -282,14 +282,14 @@ class StableTrainer(Trainer):
         """
         if self._has(_IN_THE_OPTIMIZER) and not self._prepared:
             raise UserError(
-                f"{type(self).__name__} leaves the stabilizers out of the optimizer: call super().create_optimizer in "
+                f"{type(self).__name__} creates an optimizer without the stabilizers: call super().create_optimizer in "
                 "create_optimizer"
             )
         self.stabilization.begin(self._training_batches, self.state.max_steps, self.state.global_step)
 
     def _training_batches(self) -> Iterator[Mapping[str, Tensor]]:
         if not hasattr(self.train_dataset, "__len__"):
-            raise UserError("a stabilizer reads the whole training set before the first step: give one with a length")
+            raise UserError("a stabilizer reads the whole training set before the first step: use one with a length")
         batches: Iterable[Any] = self.get_train_dataloader()
         for batch in batches:
             inputs = self._prepare_inputs(batch)
@@ -340,7 +340,7 @@ class StableTrainer(Trainer):
             UserError: A model that was given as `model` has been trained already.
         """
         if self.model_init is None and not self.stabilization.equipped:
-            raise UserError("this StableTrainer has trained its model: make a new one, or give model_init")
+            raise UserError("this StableTrainer has already trained its model: make a new one, or pass model_init")
         return super().train(*args, **kwargs)
 
     def unequip(self) -> None:

@@ -11,7 +11,7 @@ from steadytune.sweep.executors.base import Executor
 
 def _check(name: str, entry: Any) -> str:
     if not (isinstance(entry, type) and issubclass(entry, Executor)):
-        return "is no subclass of steadytune.sweep.executors.Executor"
+        return "is not a subclass of steadytune.sweep.executors.Executor"
     own = getattr(entry, "name", "")
     return "" if own == name else f"has the name {own!r}"
 
@@ -33,7 +33,7 @@ def check_executor(given: Any) -> None:
     if isinstance(given, str):
         EXECUTORS[given]
     elif not (given is None or isinstance(given, Executor)):
-        raise UserError(f"executor is a name, such as 'processes', or an Executor, not {type(given).__name__}")
+        raise UserError(f"executor must be a name, such as 'processes', or an Executor, not {type(given).__name__}")
 
 
 def find_executor(given: str | Executor | None, workers: int) -> Executor:

@@ -135,7 +135,7 @@ class _Crew:
         elif event == "error":
             raise UserError(message["text"])
         elif event == "bug":
-            raise RuntimeError(f"a worker raised what it should not:\n{message['text']}")
+            raise RuntimeError(f"unexpected error in a worker:\n{message['text']}")
         elif event == "ended":
             self.workers.remove(worker)
             if code := worker.process.wait():
@@ -153,14 +153,14 @@ class _Crew:
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         self._idle_deaths += not worker.at_work
         if self._idle_deaths > _ATTEMPTS:
-            raise UserError(f"worker processes die before they begin anything ({how}); see what they printed above")
+            raise UserError(f"worker processes die before they start any run ({how}); see their output above")
         self._deaths.update(worker.at_work)
         guess = ": out of memory?" if how == "SIGKILL" else ""
         for one in sorted(worker.at_work):
             if self._deaths[one] >= _ATTEMPTS:
                 with self.store.claim(one) as mine:
                     if mine:
-                        reason = f"the process died {_ATTEMPTS} times, last by {how}{guess}"
+                        reason = f"the process died {_ATTEMPTS} times, the last time by {how}{guess}"
                         self.owners[one].give_up(one, reason, self.store)
                         self._tell(one)
         self.start()

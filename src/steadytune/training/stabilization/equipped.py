@@ -40,7 +40,7 @@ class Equipped:
         self.kind = kind or kind_of(model)
         self._of = KINDS[self.kind]
         if not self._of.trained:
-            raise UserError(f"a {self.kind} cannot be trained here: it can be measured")
+            raise UserError(f"a {self.kind} task can be measured but not trained here")
         self.measurements: dict[str, Any] = {}
         self.shared_seconds = 0.0
         self.equipped = True
@@ -50,7 +50,7 @@ class Equipped:
                 method.check_kind(self.kind)
                 if method.arguments() and not arguments_are_set:
                     raise ValueError(
-                        f"{method.name} sets {dict(method.arguments())} of a Trainer: set that in your loop"
+                        f"{method.name} sets {dict(method.arguments())} for a Trainer: set the equivalent in your loop"
                     )
         except ValueError as error:
             raise UserError(str(error)) from error
@@ -98,7 +98,7 @@ class Equipped:
                 head = self._last.found
                 wrapped = method.wrap_head(head)
                 if wrapped is not head and not head.weight.requires_grad:
-                    raise UserError(f"{method.name} trains the last layer, and this model's is frozen: unfreeze it")
+                    raise UserError(f"{method.name} trains the last layer, but this model's is frozen: unfreeze it")
                 self._last.put(wrapped)
             parts = find_parts(self.model)
             for run in self.runs.values():
@@ -120,7 +120,7 @@ class Equipped:
         for method in self.stabilizers:
             if method.has("before_training"):
                 if pretraining is None:
-                    raise UserError(f"{method.name} retrains the encoder: say from which texts, by `pretraining`")
+                    raise UserError(f"{method.name} retrains the encoder: pass the texts as `pretraining`")
                 started = time.perf_counter()
                 with preserved_random_state():
                     self.measurements |= method.before_training(encoder_of(self.model), pretraining(self.model))

@@ -79,7 +79,7 @@ class Losses(Equipped):
     def _check(self, inputs: Mapping[str, Any], examples: str) -> int | None:
         """Check the labels of a batch, and in the first one the model's own loss; return the largest class."""
         if "labels" not in inputs:
-            raise UserError("a batch has no 'labels': stabilizers need those that the model is trained on")
+            raise UserError("a batch has no 'labels': stabilizers need the labels that the model is trained on")
         if self._own_criterion:
             return None
         highest = self._of.check_batch_labels(inputs["labels"], examples)

@@ -19,7 +19,7 @@ class Steps(Passes):
     """Goes with the optimizer. The fourth storey of `Stabilization`, see there."""
 
     resumed = False
-    """Whether the training goes on from a checkpoint, so that methods have looked at the training set before."""
+    """Whether training resumes from a checkpoint, so that stabilizers have already read the training set."""
 
     def prepare_optimizer(self, optimizer: Optimizer) -> Optimizer:
         """Return the optimizer to use, made from one that has taken no step. Make schedules from what is returned.
@@ -32,7 +32,8 @@ class Steps(Passes):
             weight.requires_grad and id(weight) not in held for weight in self.head.parameters()
         ):
             raise UserError(
-                f"the optimizer does not hold the last layer that {owner[0].name} made: make it after the Stabilization"
+                f"the optimizer does not contain the last layer made by {owner[0].name}: create it after the "
+                "Stabilization"
             )
         groups: list[dict[str, Any]] = [dict(group) for group in optimizer.param_groups]
         for method, run in self._with("parameter_groups"):
