@@ -34,14 +34,14 @@ def check_metric(metric: Metric) -> None:
         AssertionError: Says which of these it breaks.
     """
     name = metric.name
-    assert re.fullmatch("[a-z][a-z0-9_]*", name), f"metric '{name}': its name must be one word in small letters"
-    assert metric.kinds, f"metric '{name}': it must say of which kinds of answers it is"
+    assert re.fullmatch("[a-z][a-z0-9_]*", name), f"metric '{name}': its name must be one word in lower case"
+    assert metric.kinds, f"metric '{name}': it must name the kinds of answers that it supports"
     assert metric.unit in ("points", ""), f'metric \'{name}\': its unit must be "points" or ""'
     if metric.unit:
-        assert metric.highest == 1, f"metric '{name}': what is shown in points must have 1 as its highest value"
+        assert metric.highest == 1, f"metric '{name}': a metric in points must have 1 as its highest value"
     assert metric.higher_is_better is not None, f"metric '{name}': it must say whether higher is better"
     for kind in metric.kinds:
-        assert metric.needs_of(kind), f"metric '{name}': it must say what it needs of {kind} answers"
+        assert metric.needs_of(kind), f"metric '{name}': it must say what it needs for {kind} answers"
         _check_kind(metric, kind)
 
 
@@ -93,39 +93,41 @@ def _rows(answers: Answers, rows: NDArray[np.int64]) -> Answers:
 
 
 def _check_kind(metric: Metric, kind: str) -> None:
-    where, answers = f"metric '{metric.name}' of {kind} answers", made(kind)
+    where, answers = f"metric '{metric.name}' on {kind} answers", made(kind)
     missing = metric.missing(answers)
-    assert missing is None, f"{where}: the answers of such a task have no {missing}"
+    assert missing is None, f"{where}: answers of this kind have no {missing}"
     ones = np.ones((1, _EXAMPLES))
     found = metric.scores(answers)(ones)
     assert found.shape == (1, _RUNS), f"{where}: (R, N) weights must give (R, K) scores, not {found.shape}"
-    assert np.array_equal(found, metric.scores(made(kind))(ones)), f"{where}: a second call gives other scores"
+    assert np.array_equal(found, metric.scores(made(kind))(ones)), f"{where}: a second call gives different scores"
     lowest = -math.inf if metric.lowest is None else metric.lowest
     highest = math.inf if metric.highest is None else metric.highest
     best = metric.scores(right(answers))(ones)
     for scores in (found, best):
         inside = (scores >= lowest - _CLOSE) & (scores <= highest + _CLOSE)
-        assert inside.all(), f"{where}: a score is beyond [{lowest:g}, {highest:g}]"
+        assert inside.all(), f"{where}: a score is outside [{lowest:g}, {highest:g}]"
     better = [metric.better(float(one), float(other)) for one, other in zip(best[0], found[0], strict=True)]
-    assert all(better), f"{where}: right answers score {best[0][0]:g}, no better than {found[0].max():g}"
+    assert all(better), f"{where}: perfect answers score {best[0][0]:g}, no better than {found[0].max():g}"
     _check_examples(metric, where, answers, found)
     for size in (1, _EXAMPLES):
         few = _rows(answers, np.zeros(size, dtype=np.int64))
-        assert not np.isinf(metric.plain(few, size)).any(), f"{where}: {size} equal examples give an infinite score"
+        assert not np.isinf(metric.plain(few, size)).any(), f"{where}: {size} identical examples give an infinite score"
     constant_score(metric, answers)
     if answers.logits is not None:
         broken = answers.logits.copy()
         broken[0, 0] = math.nan
         with np.errstate(all="ignore"):
             lost = metric.plain(replace(answers, logits=broken), _EXAMPLES)
-        assert np.isnan(lost[0]), f"{where}: a run with outputs that are not finite has a score"
-        assert np.allclose(lost[1:], found[0, 1:]), f"{where}: a run that is not finite changes the scores of others"
+        assert np.isnan(lost[0]), f"{where}: a run with outputs that are not finite has a score, not NaN"
+        assert np.allclose(lost[1:], found[0, 1:]), (
+            f"{where}: a run with outputs that are not finite changes the scores of other runs"
+        )
 
 
 def _check_examples(metric: Metric, where: str, answers: Answers, found: NDArray[np.float64]) -> None:
     order = np.random.default_rng(1).permutation(_EXAMPLES)
     mixed = metric.plain(_rows(answers, order), _EXAMPLES)
-    assert np.allclose(mixed, found[0]), f"{where}: another order of the examples changes it"
+    assert np.allclose(mixed, found[0]), f"{where}: it depends on the order of the examples"
     # Of what is scored by question, whole questions are drawn.
     grouped = metric.grouped(answers.kind)
     counts = np.random.default_rng(2).integers(1, 4, _EXAMPLES)[np.arange(_EXAMPLES) // (2 if grouped else 1)]
@@ -136,7 +138,9 @@ def _check_examples(metric: Metric, where: str, answers: Answers, found: NDArray
         copies = np.concatenate([np.arange(count) for count in counts])
         again = replace(again, questions=np.asarray(again.questions) * 10 + copies)
     weighted = metric.scores(answers)(counts[None].astype(np.float64))[0]
-    assert np.allclose(weighted, metric.plain(again, len(repeated))), f"{where}: weights do not count how often"
+    assert np.allclose(weighted, metric.plain(again, len(repeated))), (
+        f"{where}: a weight must act like repeating the example that often"
+    )
     turned = {name: getattr(answers, name)[::-1] for name in ("logits", "texts") if getattr(answers, name) is not None}
     scores = metric.plain(replace(answers, **turned), _EXAMPLES)
-    assert np.allclose(scores[::-1], found[0]), f"{where}: another order of the runs changes their scores"
+    assert np.allclose(scores[::-1], found[0]), f"{where}: a run's score depends on the order of the runs"
