@@ -1,4 +1,4 @@
-"""Data that users write: checked on entry, and what is wrong with it said in one line."""
+"""Data that users write: validated on entry, with errors reported in one line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST = 2**63 - 1
 """Largest integer that a parameter can be; libraries hold no larger one."""
 # A study of a thousand recipes has some ten thousand values, six levels deep.
 _MOST_VALUES, _DEEPEST = 100_000, 40
-# What YAML 1.1 reads otherwise than people do: 1:30 as 90, 1_0 as 10, 010 as 8.
+# What YAML 1.1 reads differently from people: 1:30 as 90, 1_0 as 10, 010 as 8.
 _ODD_NUMBER = re.compile(r".*[_:].*|[-+]?0[0-9b]+")
 _MERGE = "tag:yaml.org,2002:merge"
 _PLAIN = [f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")]
@@ -40,7 +40,7 @@ else:
 
 
 class _Spoken(ModelMetaclass):
-    """Has what is wrong in a call, such as `Study(sedes=3)`, said in one line, as of a file."""
+    """Report mistakes in a call, such as `Study(sedes=3)`, in one line, as for a file."""
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         model: Any = self
@@ -55,13 +55,13 @@ class _Spoken(ModelMetaclass):
 
 
 class Config(BaseModel, metaclass=_Spoken):
-    """Data that refuses unknown keys and infinite numbers, and does not change.
+    """Immutable data that rejects unknown keys and infinite numbers.
 
     Attributes:
-        sections: First part of the place of a key -> what should be there.
+        sections: First part of a key's path -> the model that belongs there.
 
     Raises:
-        UserError: A call names what is unknown or out of range; `model_validate` raises pydantic's ValidationError.
+        UserError: A call has an unknown or invalid argument; `model_validate` raises pydantic's ValidationError.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -83,14 +83,14 @@ class Config(BaseModel, metaclass=_Spoken):
 
 
 def first_problem(error: ValidationError, model: type[Config]) -> str:
-    """Say in one line what is wrong with data, as "key: what it should be, and what it is".
+    """Describe a validation error in one line, as "key: what it must be, and what it is".
 
     Args:
-        error: What pydantic found.
-        model: What the data should be.
+        error: Error raised by pydantic.
+        model: Model of the data.
     """
     problems = error.errors()
-    # A misspelt key is also a missing one; the misspelling is what helps.
+    # A misspelt key is also a missing one; naming the misspelling helps more.
     problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
     *path, last = map(str, problem["loc"]) if problem["loc"] else ("",)
     if problem["type"] == "extra_forbidden":
@@ -108,9 +108,9 @@ def first_problem(error: ValidationError, model: type[Config]) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain data, with the bounds that `parse_yaml` names."""
+    """Load plain data within the limits that `parse_yaml` states."""
 
-    # Text, numbers, truth, null, lists and mappings. What looks like a date is text.
+    # Text, numbers, booleans, null, lists and mappings. What looks like a date is text.
     yaml_constructors: ClassVar = {
         tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag is None or tag in _PLAIN
     }
@@ -120,7 +120,7 @@ class _Loader(yaml.SafeLoader):
         self._values = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose a node, unless there are too many already: composing takes longer than all that follows."""
+        """Compose a node unless there are too many already: composing takes longer than everything after it."""
         self._values += 1
         if self._values > _MOST_VALUES:
             raise yaml.MarkedYAMLError(problem=f"more than {_MOST_VALUES:,} values", problem_mark=self.get_mark())
@@ -128,7 +128,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def size(self, node: yaml.Node, sizes: dict[int, int], above: set[int]) -> int:
-        """Return the number of values in a node, each alias counted anew; `above` are the nodes that it stands in."""
+        """Return the number of values in a node, counting every use of an alias; `above` are its ancestors."""
         if id(node) in above:
             raise _problem("an alias refers to a value that contains it", node)
         if id(node) in sizes:
@@ -174,11 +174,11 @@ def _problem(what: str, node: yaml.Node) -> yaml.MarkedYAMLError:
 
 
 def parse_yaml(text: str) -> Any:
-    """Parse YAML into plain data: no key twice, at most 100,000 values with all aliases followed, 40 levels.
+    """Parse YAML into plain data: no duplicate keys, at most 100,000 values with aliases expanded, and 40 levels.
 
     Raises:
-        yaml.YAMLError: It is no YAML, or beyond these bounds.
-        ValueError: It holds what is no text, or a number of thousands of digits.
+        yaml.YAMLError: It is not YAML, or exceeds these limits.
+        ValueError: It contains bytes that are not text, or a number with thousands of digits.
     """
     loader = _Loader(text)
     try:
@@ -199,7 +199,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
     Raises:
-        UserError: In one line, why that cannot be done.
+        UserError: It cannot be read or is not a mapping; the reason in one line.
     """
     path = Path(path)
     try:

@@ -1,4 +1,4 @@
-"""Kinds of task: one file each, found by name. Data keep the name of their kind; code asks `KINDS[name]`."""
+"""Kinds of task: one file each, looked up by name. Data store the name of their kind; code uses `KINDS[name]`."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _UNKNOWN = Kind()
 
 
 def find_kind(name: str | None) -> Kind:
-    """Return a kind by name, and for None one that is nothing in particular: nobody has said yet.
+    """Return a kind by name; for None a placeholder for a kind that is not known yet.
 
     Raises:
-        UserError: There is none of that name.
+        UserError: The name is unknown.
     """
     return _UNKNOWN if name is None else KINDS[name]

@@ -1,4 +1,4 @@
-"""Classification: each example is of one of the same classes."""
+"""Classification: each example belongs to one of a fixed set of classes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Classification(Kind):
         return logits
 
     def check_batch_labels(self, labels: Tensor, examples: str = "training set") -> int | None:
-        """Check that labels are classes: (b,) whole numbers from 0."""
+        """Check that labels are classes: (b,) integers from 0."""
         import torch
 
         if labels.dim() != 1:
@@ -61,14 +61,14 @@ class Classification(Kind):
             )
         if not len(labels):
             return None
-        # In one transfer from the device, as it happens in every step.
+        # In a single transfer from the device, because it happens in every step.
         lowest, highest = torch.stack(torch.aminmax(labels)).tolist()
         if lowest < 0:
             raise UserError(f"a label is {lowest}: remove examples without a class from the {examples}")
         return int(highest)
 
     def fits_labels(self, logits: Tensor, labels: Tensor) -> bool:
-        """Tell whether there is a row of outputs for each label."""
+        """Return whether there is a row of outputs for each label."""
         return logits.dim() == 2
 
     def row_classes(self, logits: Tensor, labels: Tensor) -> Tensor | None:
@@ -76,7 +76,7 @@ class Classification(Kind):
         return labels
 
     def head_outputs(self, labels: Tensor, features: Tensor, loss: str, asked: int | None) -> int:
-        """Return an output per class; one for two classes under a logistic loss."""
+        """Return one output per class; a single one for two classes with a logistic loss."""
 
         def count(most: int) -> int:
             if asked is None:
@@ -101,7 +101,7 @@ class Classification(Kind):
 
 
 def at_least_single(logits: Tensor) -> Tensor:
-    """Return half precision as single precision, whose losses are not lost in rounding."""
+    """Convert half precision to single precision, so that losses are not lost to rounding."""
     return logits.float() if logits.element_size() < 4 else logits
 
 
@@ -110,10 +110,10 @@ def check_classes(labels: Tensor, count: Callable[[int], int]) -> int:
 
     Args:
         labels: (n,).
-        count: The largest label -> how many classes there are.
+        count: The largest label -> the number of classes.
 
     Raises:
-        UserError: The labels are not whole numbers from 0, below that number.
+        UserError: The labels are not integers from 0 and below that number.
     """
     if labels.is_floating_point():
         raise UserError(f"labels are {labels.dtype}: integers from 0 are needed")

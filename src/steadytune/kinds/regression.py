@@ -26,7 +26,7 @@ class Regression(Kind):
     task_metrics: ClassVar[tuple[str, ...]] = ("pearson", "spearman")
 
     def check_outputs(self, name: str, outputs: NDArray[Any]) -> None:
-        """Refuse what are not logits (examples, 1)."""
+        """Reject outputs that are not logits of shape (examples, 1)."""
         if name == "probabilities":
             raise ValueError("a regression has no probabilities: give its predictions as logits of shape (examples, 1)")
         if outputs.ndim != 2 or not len(outputs) or outputs.shape[1] != 1:
@@ -35,10 +35,10 @@ class Regression(Kind):
     def check_labels(
         self, labels: NDArray[Any] | None, names: Sequence[str] | None, name: str, outputs: NDArray[Any]
     ) -> None:
-        """Refuse nothing: a target is any finite number."""
+        """Accept everything: a target is any finite number."""
 
     def kept_labels(self, labels: Any) -> Any:
-        """Return the targets as they are."""
+        """Return the targets unchanged."""
         return labels
 
     def outputs(self, classes: int) -> int:
@@ -71,7 +71,7 @@ class Regression(Kind):
         return None
 
     def fits_labels(self, logits: Tensor, labels: Tensor) -> bool:
-        """Tell whether there is one output for each target."""
+        """Return whether there is one output for each target."""
         return logits.numel() == labels.numel()
 
     def head_outputs(self, labels: Tensor, features: Tensor, loss: str, asked: int | None) -> int:

@@ -13,8 +13,7 @@ from steadytune.linear.posing import check_features
 from steadytune.linear.problems import Loss, Problems, Reduction
 
 _CURVATURE = {"softmax": 0.5, "logistic": 0.25}
-"""Bound on the second derivative of an example's loss in its logits: of the matrix diag(p) - p p^T, and of p (1 - "
-"p)."""
+"""Bound on the second derivative of an example's loss in its logits: of diag(p) - p p^T, and of p (1 - p)."""
 _ROUNDING = 1e-9
 _CELLS = 2**23
 
