@@ -188,8 +188,8 @@ class Measure:
         meaning: Definition, and the meaning of both ends of the range.
         largest: Its largest value; if that depends on the cohort, a function of K >= 2 runs and N examples.
         in_units: Whether its value has the unit of the target and is shown unscaled.
-        preference: Of two redundant measures of a level the one with the lower number is recommended. None for a measure
-            that the validity analyses leave out.
+        preference: Of two redundant measures of a level the one with the lower number is recommended. None for a
+            measure that the validity analyses leave out.
         averaged: Whether it counts in the mean consistency of a cohort.
         claimed: Whether the verdict covers its difference, which is then tested together with that of the score.
         published: How the analysis of Du & Nguyen (2023) differs, or "".

@@ -1,4 +1,4 @@
-"""What the arrays of a run must be: one check for cohorts made from arrays and for files of runs trained elsewhere."""
+"""Validation of a run's arrays, shared by cohorts made from arrays and files of runs trained elsewhere."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from steadytune.records.arrays import RunArrays
 
 # Probabilities stored as bfloat16 are off by up to 2^-8 = .0039 in their sum.
 _SUM_TOLERANCE = 0.005
-# Beyond what single precision and the printing of a few decimals can do to a softmax.
+# More than the error of a softmax in single precision printed with a few decimals.
 SAME = 0.011
 EXACT = 1e-3
 _MOST_DECIMALS = 4
 
 
 def inferred_kind(generations: Any, token_logits: Any) -> str:
-    """Return the kind of runs that do not state it: "generation" where they hold either of these."""
+    """Return the kind of runs that do not state it: "generation" if they have either of these."""
     return DEFAULT if generations is None and token_logits is None else "generation"
 
 
 def check_kind(origin: str, kind: str) -> None:
-    """Refuse a kind that there is not.
+    """Reject an unknown kind.
 
     Raises:
-        UserError: Naming the origin and the closest kind.
+        UserError: The kind is unknown; names the origin and the closest kind.
     """
     if not isinstance(kind, str) or kind not in KINDS:
         raise UserError(f"{origin}: {KINDS.unknown(str(kind))}")
 
 
 def read_list(values: Any, name: str) -> list[Any]:
-    """Turn what holds one value per run or per example into a list of them.
+    """Convert one value per run or example to a list.
 
     Raises:
-        UserError: It is a single value, such as a text; `name` says what it is.
+        UserError: It is a single value, such as a text; the error calls it `name`.
     """
     try:
         if not isinstance(values, str):
@@ -52,12 +52,12 @@ def read_list(values: Any, name: str) -> list[Any]:
 
 
 def read_array(values: Any, name: str) -> NDArray[Any]:
-    """Turn anything array-like into a NumPy array of real numbers, without a copy where none is needed.
+    """Convert anything array-like to a NumPy array of real numbers, without a copy if possible.
 
     True and false become 1 and 0.
 
     Raises:
-        UserError: It is ragged or holds no real numbers; `name` says what it is.
+        UserError: It is ragged or not of real numbers; the error calls it `name`.
     """
     try:
         array = to_array(values, name)
@@ -67,7 +67,7 @@ def read_array(values: Any, name: str) -> NDArray[Any]:
 
 
 def read_groups(values: Any) -> NDArray[Any]:
-    """Turn what says which examples belong together into an array of numbers; names are numbered in their order.
+    """Convert group numbers or names to an array of numbers; names are numbered in their order.
 
     Raises:
         UserError: As `read_array`.
@@ -79,7 +79,7 @@ def read_groups(values: Any) -> NDArray[Any]:
 
 
 def are_probabilities(logits: NDArray[Any]) -> bool:
-    """Tell whether what is called the logits of a run are probabilities: in every row within [0, 1] and of sum 1."""
+    """Return whether the logits of a run are actually probabilities: in [0, 1] and summing to 1 in every row."""
     values = np.asarray(logits, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] < 2 or not values.size or not np.isfinite(values).all():
         return False
@@ -88,7 +88,7 @@ def are_probabilities(logits: NDArray[Any]) -> bool:
 
 
 def rounding(values: NDArray[np.float64]) -> float:
-    """Return how far a row's sum may be off if its values are rounded to the decimals that they show; 0 without end."""
+    """Return the rounding error that a row's sum may have, given the decimals of its values; 0 if not rounded."""
     for decimals in range(1, _MOST_DECIMALS + 1):
         if np.all(np.abs(values - np.round(values, decimals)) < 1e-9):
             return float(values.shape[1] * 0.5 * 10.0**-decimals + 1e-9)
@@ -96,10 +96,10 @@ def rounding(values: NDArray[np.float64]) -> float:
 
 
 def check_agreement(logits: NDArray[Any] | None, probabilities: NDArray[Any]) -> None:
-    """Refuse probabilities that are not the softmax of the logits (N, C) beside them.
+    """Reject probabilities that are not the softmax of the accompanying logits (N, C).
 
     Raises:
-        ValueError: Naming the first row.
+        ValueError: They are not; names the first row.
     """
     if logits is None or not np.isfinite(logits).all():
         return
@@ -120,12 +120,12 @@ def _row(values: NDArray[np.float64]) -> str:
 
 
 def check_run(run: RunArrays, kind: str) -> None:
-    """Refuse arrays of one run that do not fit together or cannot be measured.
+    """Reject arrays of one run that are inconsistent or cannot be measured.
 
-    Representations that are not finite are not looked for, see `check_finite`.
+    Whether representations are finite is checked by `check_finite`.
 
     Raises:
-        UserError: Naming the origin, the array and the axis.
+        UserError: They are; names the origin, the array and the axis.
     """
     check_kind(run.origin, kind)
     of = KINDS[kind]
@@ -165,10 +165,10 @@ def check_run(run: RunArrays, kind: str) -> None:
 
 
 def check_finite(origin: str, representations: NDArray[Any]) -> None:
-    """Refuse representations (L, rows, D) that are not finite, one layer at a time so that a mapped file stays on disk.
+    """Reject representations (L, rows, D) that are not finite, one layer at a time so that a mapped file stays on disk.
 
     Raises:
-        UserError: Naming the origin and the layer, counted from 1.
+        UserError: They are not; names the origin and the layer, counted from 1.
     """
     for layer, states in enumerate(representations, start=1):
         if not np.isfinite(states).all():
@@ -185,7 +185,7 @@ def _check_finite_outputs(name: str, outputs: NDArray[Any]) -> None:
 
 
 def _check_predictions(run: RunArrays, of: Kind) -> None:
-    """Refuse predicted classes that are none, or that logits or probabilities contradict."""
+    """Reject predictions that are not classes, or that contradict logits or probabilities."""
     predictions, outputs = np.asarray(run.predictions), run.outputs
     if not of.has_classes:
         raise ValueError(
@@ -194,7 +194,7 @@ def _check_predictions(run: RunArrays, of: Kind) -> None:
         )
     if predictions.ndim != 1 or not len(predictions):
         raise ValueError(f"predictions must have shape (examples,), one class for each, not {predictions.shape}")
-    # NaN passes neither comparison.
+    # NaN fails both comparisons.
     if len(wrong := np.flatnonzero(~((predictions >= 0) & (predictions == np.floor(predictions))))):
         raise ValueError(f"predictions must be class numbers from 0, but row {wrong[0]} has {predictions[wrong[0]]:g}")
     if outputs is None:
@@ -204,7 +204,7 @@ def _check_predictions(run: RunArrays, of: Kind) -> None:
         return
     if len(predictions) != len(outputs):
         raise ValueError(f"{len(outputs)} rows of outputs but {len(predictions)} predictions: give one per example")
-    # Among equal classes any may have been predicted.
+    # In case of ties any of the classes may have been predicted.
     inside = predictions < outputs.shape[1]
     chosen = outputs[np.arange(len(outputs)), np.where(inside, predictions, 0).astype(np.int64)]
     if len(wrong := np.flatnonzero(~(inside & (chosen >= outputs.max(axis=1))))):
@@ -280,7 +280,7 @@ def _check_tokens(logits: NDArray[Any] | None, counts: NDArray[Any] | None) -> N
             "token_logits must have shape (tokens, words), all examples' tokens one after another, as many as "
             f"token_counts sum to, not {logits.shape}"
         )
-    # NaN where one logit is NaN; minus infinity, a word of probability 0, may not be all that there is.
+    # NaN if any logit is NaN; minus infinity, a word of probability 0, is allowed unless all are.
     highest = logits.max(axis=1)
     if not np.isfinite(highest).all():
         token = np.flatnonzero(~np.isfinite(highest))[0]
@@ -288,7 +288,7 @@ def _check_tokens(logits: NDArray[Any] | None, counts: NDArray[Any] | None) -> N
 
 
 def _check_number_of_examples(run: RunArrays, of: Kind) -> None:
-    """Refuse what speaks of another number of examples than the first thing that is there."""
+    """Reject arrays whose number of examples differs from that of the first one present."""
     counts = {
         "rows of logits": run.logits,
         "rows of probabilities": run.probabilities,

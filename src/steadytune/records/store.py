@@ -1,4 +1,4 @@
-"""A folder of runs: each appears whole by one rename, none is trained twice, and every file is checked when read."""
+"""A folder of runs: each appears atomically by a rename, none is trained twice, and every file is verified when read."""
 
 from __future__ import annotations
 
@@ -47,29 +47,29 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ARRAYS = "arrays.safetensors"
-# What is kept beside study.yaml, a folder each.
+# Folders beside study.yaml.
 _FOLDERS = ("runs", "examples", "cache", "claims")
 _RUN_ID = re.compile("[0-9a-f]{16}")
-# What file managers leave wherever they look.
+# Files that file managers leave behind.
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
 class _Stray(CorruptFile):
-    """A run in the place of another, which no command removes."""
+    """A run in the folder of another, which no command removes."""
 
 
 class RunStore(Shown):
-    """The output folder of one study.
+    """The output folder of a study.
 
-    study.yaml holds the study with versions, runs/<id>/ one finished run each, examples/ the evaluation texts, cache/
-    what seeds share, and claims/ a lock per run while it is being trained.
+    study.yaml contains the study with versions, runs/<id>/ one finished run each, examples/ the evaluation texts,
+    cache/ data shared between seeds, and claims/ a lock per run while it is being trained.
 
     Attributes:
         path: The folder.
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Open a folder that holds a study.
+        """Open a folder that contains a study.
 
         Raises:
             UserError: There is no study in it.
@@ -83,19 +83,19 @@ class RunStore(Shown):
 
     @classmethod
     def create(cls, path: str | Path, study: Study, versions: Mapping[str, str]) -> RunStore:
-        """Open a folder for a study, or make it.
+        """Open the folder of a study, or create it.
 
-        More seeds, recipes, models or tasks may be added to what a folder holds; what it holds may not change.
+        Seeds, recipes, models and tasks may be added to a folder; existing ones may not change.
 
         Raises:
-            UserError: The folder belongs to another study, or cannot be made.
+            UserError: The folder belongs to another study, or cannot be created.
         """
         path = Path(path)
         file = path / "study.yaml"
         try:
             with room_on_disk(path):
                 path.mkdir(parents=True, exist_ok=True)
-            # Looked at before anything is written: a folder that is not ours stays as it is.
+            # Checked before anything is written: a folder that is not ours stays unchanged.
             strangers = [name for name in os.listdir(path) if not name.startswith(".study.") and name not in _LITTER]
             if strangers and not file.exists():
                 raise UserError(f"{path} is not empty and contains no study: choose another --out")
@@ -115,7 +115,7 @@ class RunStore(Shown):
         return cls(path)
 
     def summary(self) -> str:
-        """Return the folder, and for each cohort how many runs there are and what became of them."""
+        """Return the folder, and for each cohort the number of runs and their status."""
         records = self.records()
         groups = grouped(records, lambda record: " / ".join(record.spec.cohort))
         lines = [f"RunStore {self.path}: {len(records)} runs"]
@@ -127,29 +127,29 @@ class RunStore(Shown):
         return "\n".join([*lines, *(f"  left out: {what}" for what in self.skipped)])
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row per run, as in runs.csv."""
+        """Return one row per run, as in runs.csv."""
         import pandas as pd
 
         return pd.DataFrame([record.row() for record in self.records()])
 
     @property
     def study(self) -> Study:
-        """The study as it stands in study.yaml."""
+        """The study in study.yaml."""
         return Study.parse(read_yaml(self.path / "study.yaml"), str(self.path / "study.yaml"), held=True)
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """What stands in runs/ and was left out as it was read: damaged runs, and what is no run."""
+        """Entries of runs/ that were skipped when reading: damaged runs, and entries that are not runs."""
         return tuple(self._skipped.values())
 
     @property
     def damaged(self) -> int:
-        """How many of what was left out are runs, by the names of their folders."""
+        """Number of skipped entries that are runs, judging by the names of their folders."""
         return sum(_RUN_ID.fullmatch(name) is not None for name in self._skipped)
 
     @property
     def cache(self) -> Path:
-        """Folder of what the seeds share."""
+        """Folder of data shared between seeds."""
         return self.path / "cache"
 
     def __contains__(self, run_id: str) -> bool:
@@ -169,26 +169,26 @@ class RunStore(Shown):
         return f"Remove the folder {self._folder(run_id)}"
 
     def _skip(self, name: str, why: str) -> None:
-        """Leave an entry of runs/ out, and say so once."""
+        """Skip an entry of runs/, with a single warning."""
         if name not in self._skipped:
             self._skipped[name] = why
             warnings.warn(f"left out: {why}", FolderWarning, stacklevel=2)
 
     @property
     def resume(self) -> str:
-        """The command that does what is missing."""
+        """The command that trains the missing runs."""
         return shlex.join(["steadytune", "run", str(self.path / "study.yaml"), "--out", str(self.path)])
 
     @property
     def retry(self) -> str:
-        """The command that also trains again what crashed, diverged or is damaged."""
+        """The command that also retrains runs that crashed, diverged or are damaged."""
         return f"{self.resume} --retry-failed"
 
     @contextmanager
     def claim(self, run_id: str) -> Iterator[bool]:
         """Hold a run for this process; yields False if another process holds it or has finished it.
 
-        The operating system drops the claim when the process dies, however it dies.
+        The operating system releases the claim when the process dies, however it dies.
         """
         with self._lock(run_id) as mine:
             yield mine and run_id not in self
@@ -201,15 +201,15 @@ class RunStore(Shown):
             yield mine
 
     def forget_failed(self, run_ids: Iterable[str]) -> None:
-        """Take out those of these runs that crashed, diverged or are damaged, so that they are missing again.
+        """Remove those of the given runs that crashed, diverged or are damaged, so that they are missing again.
 
-        A run that is whole, but was written by another version, stays.
+        A complete run that was written by another version stays.
         """
         for run_id in run_ids:
             if run_id in self and self._redone(run_id):
                 with self._lock(run_id) as mine:
                     if mine:
-                        # By one rename: what is left of it when this process is killed is removed with the next write.
+                        # By one rename: leftovers of a killed process are removed with the next write.
                         remains = self.path / "runs" / f".{run_id}-forgotten"
                         shutil.rmtree(remains, ignore_errors=True)
                         self._folder(run_id).rename(remains)
@@ -226,7 +226,7 @@ class RunStore(Shown):
             return True
 
     def write(self, record: RunRecord, arrays: Mapping[str, NDArray[Any]]) -> RunRecord:
-        """Store a run; return the record with checksums. The caller holds the claim."""
+        """Store a run and return the record with checksums. The caller must hold the claim."""
         parent = self.path / "runs"
         run_id = record.spec.id
         with room_on_disk(parent):
@@ -272,9 +272,9 @@ class RunStore(Shown):
     def records(self) -> list[RunRecord]:
         """Read all runs, in the order of the study: model, task, recipe, seeds.
 
-        Those that leave an example out are compared with another run each, and not part of the study: `record` reads
-        them. Damaged runs and what is no run are left out with a `FolderWarning`, and named in `skipped`. Where
-        study.yaml says otherwise of runs than they do, they count, with a warning.
+        Runs that leave an example out are each compared with another run and are not part of the study: `record` reads
+        them. Damaged runs and other entries are skipped with a `FolderWarning` and listed in `skipped`. If
+        study.yaml contradicts the runs, the runs are used, with a warning.
         """
         study = self.study
         readable = filter(None, map(self._readable, self._names()))
@@ -308,7 +308,7 @@ class RunStore(Shown):
         folder = self.path / "runs"
         if not folder.is_dir():
             return []
-        # A file is no run, whoever left it there.
+        # A file is not a run, whoever put it there.
         return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
 
     def _readable(self, name: str) -> RunRecord | None:
@@ -324,7 +324,7 @@ class RunStore(Shown):
             return None
 
     def arrays(self, record: RunRecord) -> Arrays:
-        """Read the arrays of a run, checked; empty for a run that left none.
+        """Read and verify the arrays of a run; empty for a run without any.
 
         Raises:
             UserError: The file is corrupted; names the run and the command that redoes it.
@@ -340,10 +340,10 @@ class RunStore(Shown):
         return read_arrays(self._folder(record.spec.id) / ARRAYS, record.checksums[ARRAYS])
 
     def cohorts(self) -> list[Cohort]:
-        """Return every cohort of the folder, in the order of the study; damaged runs are left out as in `records`.
+        """Return every cohort of the folder, in the order of the study; damaged runs are skipped as in `records`.
 
         Raises:
-            UserError: All runs are damaged, or the examples that they measure are.
+            UserError: All runs, or the examples that they measure, are damaged.
         """
         groups = grouped(self.records(), lambda record: record.spec.cohort)
         cohorts = [cohort for records in groups.values() if (cohort := self._cohort(records)) is not None]
@@ -352,10 +352,10 @@ class RunStore(Shown):
         return cohorts
 
     def cohort(self, recipe: str, model: str | None = None, task: str | None = None) -> Cohort:
-        """Return one cohort; model and task may be left out where the study has one.
+        """Return one cohort; model and task may be left out if the study has only one.
 
         Raises:
-            UserError: No cohort or several answer to the names.
+            UserError: No cohort or several match the names.
         """
         groups = grouped(self.records(), lambda record: record.spec.cohort)
         if recipe not in {name for _, _, name in groups}:
@@ -372,7 +372,7 @@ class RunStore(Shown):
         return cohort
 
     def _cohort(self, records: list[RunRecord]) -> Cohort | None:
-        """Return the cohort of some runs; None where all of them are damaged."""
+        """Return the cohort of some runs; None if all of them are damaged."""
         for record in records[1:]:
             if differs := difference(records[0].spec, record.spec):
                 raise UserError(
@@ -428,14 +428,14 @@ class RunStore(Shown):
     def write_examples(
         self, spec: RunSpec, kind: str, texts: list[str], labels: list[str], data: Sequence[str] = ()
     ) -> None:
-        """Keep the texts and label names of the measured examples, so that a report can show what flips.
+        """Store the texts and label names of the measured examples, so that a report can show which ones flip.
 
         Args:
             spec: A run that measures them.
             kind: The task's kind.
             texts: N texts.
             labels: Class names.
-            data: What there is to say of the task's data, a sentence each.
+            data: Sentences about the task's data.
         """
         file = self._examples_file(_examples_name(spec))
         content = json.dumps(sealed({"kind": kind, "texts": texts, "labels": labels, "data": list(data)})).encode()
@@ -443,14 +443,14 @@ class RunStore(Shown):
             write_bytes(file, content)
 
     def examples(self, spec: RunSpec) -> dict[str, Any]:
-        """Return {"kind", "texts" (N), "labels" (names of classes), "data" (sentences)} of what a run measures."""
+        """Return {"kind", "texts" (N), "labels" (names of classes), "data" (sentences)} of a run's measured examples."""
         return self.examples_named(_examples_name(spec))
 
     def _examples_file(self, name: str) -> Path:
         return self.path / "examples" / f"{name}.json"
 
     def examples_named(self, name: str) -> dict[str, Any]:
-        """Return what `examples` does, by a cohort's `examples` name."""
+        """Return the same as `examples`, by a cohort's `examples` name."""
         file = self._examples_file(name)
         try:
             found, whole = read_examples(file)
@@ -468,13 +468,13 @@ class RunStore(Shown):
 
 
 def _examples_name(spec: RunSpec) -> str:
-    """Runs measure the same examples when they share the data and how they split it."""
+    """Return the name of the measured examples, which runs share if they share the data and the split."""
     halves = f"-half-{spec.training.split_seed}" if spec.training.select_checkpoint else ""
     return f"{spec.data[:16]}{halves}"
 
 
 def _one_encoder(specs: list[RunSpec]) -> bool:
-    """Tell whether runs share one frozen encoder; one that is re-trained depends on the training subset."""
+    """Return whether runs share one frozen encoder; a retrained one depends on the training subset."""
     retrained = any(stabilizer.has("before_training") for stabilizer in specs[0].stabilizers)
     subsets = {spec.seeds.data for spec in specs}
     return specs[0].training.mode == "head" and not (retrained and len(subsets) > 1)

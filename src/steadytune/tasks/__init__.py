@@ -1,4 +1,4 @@
-"""Text in: GLUE and SuperGLUE, folders of files, tasks by name; and the metrics that score them."""
+"""Tasks: GLUE and SuperGLUE, folders of files, named tasks, and the metrics that score them."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def _benchmarks() -> list[str]:
 def load_task(spec: TaskSpec) -> Task:
     """Load a task: by its name in `TASKS`, from the hub, or from a folder.
 
-    A name that the hub's benchmarks or `TASKS` have means that task; a folder of that name is `./glue/rte`. The latest
-    tasks are kept in memory and read again when their files change.
+    A name of a hub benchmark or of `TASKS` means that task; write a folder of that name as `./glue/rte`. The latest
+    tasks are kept in memory and reread when their files change.
 
     Raises:
-        UserError: There is no such task or folder, or its data cannot be had or used.
+        UserError: There is no such task or folder, or its data are unavailable or unusable.
     """
     _check_options(spec)
     return _load(spec, file_stamp(Path(spec.path or spec.name).expanduser().absolute()))
@@ -87,7 +87,7 @@ def _load(spec: TaskSpec, stamp: tuple[tuple[str, int, int], ...]) -> Task:
 
 
 def _check_options(spec: TaskSpec) -> None:
-    """Refuse unknown names and options that would do nothing, before anything is read or downloaded."""
+    """Reject unknown names and options without effect, before anything is read or downloaded."""
     if spec.name not in task_names():
         folder = Path(spec.name).expanduser()
         meant_as_path = spec.name.startswith((".", "~")) or "/" in spec.name or os.sep in spec.name or folder.exists()

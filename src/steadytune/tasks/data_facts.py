@@ -1,4 +1,4 @@
-"""What a study should know of its data before anything is trained on it."""
+"""Facts about a study's data, checked before anything is trained."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ CUT = 0.1
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What is known of a task's data, as one study splits it.
+    """Facts about a task's data, as split by a study.
 
-    Texts are the same if they differ in white space alone.
+    Texts that differ only in white space count as the same.
 
     Attributes:
         task: Name of the task.
         kind: Its kind.
-        reading: What was read of its files.
+        reading: What was read from its files.
         texts: "text", "text pair", "choice".
-        metric: What `score` means.
+        metric: The metric of `score`.
         classes: Name of each class.
-        trained: How many examples of each class, or one number for a regression, are trained on.
-        measured: The same of those that are measured.
-        also_trained: Measured examples that are among the training examples, too.
-        groups: Groups of measured examples, where they are known.
-        shared_groups: Groups that are measured and trained on, too.
-        two_labels: Different texts that stand with more than one label, in either split.
-        repeated: Training examples that repeat an earlier one.
+        trained: Number of training examples of each class, or a single number for a regression.
+        measured: The same for the measured examples.
+        also_trained: Measured examples that are also training examples.
+        groups: Number of groups of measured examples, if known.
+        shared_groups: Number of groups that are both measured and trained on.
+        two_labels: Distinct texts with more than one label, in either split.
+        repeated: Training examples that duplicate an earlier one.
         repeated_measured: Measured examples that do.
-        max_length: Tokens after which an input is cut.
-        cut_trained: Share of training examples that are cut; None where it is not known.
+        max_length: Number of tokens after which an input is truncated.
+        cut_trained: Share of training examples that are truncated; None if unknown.
         cut_measured: Share of measured examples that are.
     """
 
@@ -66,15 +66,15 @@ class DataFacts:
     cut_measured: float | None = None
 
     def cut(self, max_length: int, trained: float | None, measured: float | None) -> DataFacts:
-        """Return a copy that knows how many inputs are cut."""
+        """Return a copy with the share of truncated inputs."""
         return replace(self, max_length=max_length, cut_trained=trained, cut_measured=measured)
 
     def lines(self) -> tuple[str, ...]:
-        """Say what was read, and then what is probably wrong with it, a sentence each."""
+        """Return sentences about what was read, followed by probable problems."""
         return (*self.described(), *(f"{self.task}: {title}: {found}" for _, _, title, found in self.problems()))
 
     def described(self) -> tuple[str, ...]:
-        """Say what was read and what was left aside, a sentence each."""
+        """Return sentences about what was read and what was ignored."""
         columns = ", ".join(self.reading.columns)
         what = f"{self.texts} ({columns})" if columns else self.texts
         label = f"label '{self.reading.label}': " if self.reading.label else ""
@@ -89,7 +89,7 @@ class DataFacts:
         return (*lines, *(f"{self.task}: {note}" for note in self.reading.notes))
 
     def problems(self) -> tuple[tuple[str, str, str, str], ...]:
-        """Return what is probably wrong: a rule's name, how bad it is, what is wrong, and what was found."""
+        """Return probable problems: name of the rule, severity, title, and what was found."""
         measured, trained = sum(self.measured), sum(self.trained)
         found: list[tuple[str, str, str, str]] = []
         found += [("label-leak", "high", "an input reveals the label", warning) for warning in self.reading.warnings]
@@ -160,7 +160,7 @@ class DataFacts:
 
 
 def cut_sentence(max_length: int | None, trained: float | None, measured: float | None) -> str:
-    """Say what share of inputs is cut, or nothing where it is unknown or little."""
+    """Return a sentence on the share of truncated inputs, or "" if it is unknown or small."""
     if max_length is None or trained is None or measured is None or max(trained, measured) < CUT:
         return ""
     return (
@@ -170,12 +170,12 @@ def cut_sentence(max_length: int | None, trained: float | None, measured: float 
 
 
 def data_facts(task: Task, splits: Splits) -> DataFacts:
-    """Look at a task's data, as it is split."""
+    """Collect the facts of a task's data for its splits."""
     train, measure = splits.train, splits.measure
     trained, measured = _keys(train), _keys(measure)
     seen = set(trained)
     labels: dict[Any, set[Any]] = {}
-    # A text of a regression that is judged twice has two scores.
+    # In a regression, a text rated twice has two scores.
     if KINDS[task.kind].shared_classes:
         for key, label in zip((*trained, *measured), (*train.labels.tolist(), *measure.labels.tolist()), strict=True):
             labels.setdefault(key, set()).add(label)
@@ -199,7 +199,7 @@ def data_facts(task: Task, splits: Splits) -> DataFacts:
 
 
 def _keys(examples: Examples) -> list[tuple[tuple[str | None, ...], ...]]:
-    # Passages stand in many examples.
+    # Passages occur in many examples.
     plain: dict[str | None, str | None] = {None: None}
     for one in examples.candidates:
         for segment in one:
@@ -222,7 +222,7 @@ def _texts(task: Task) -> str:
 
 
 def _shared_groups(task: Task, splits: Splits) -> int:
-    # Numbers that a benchmark gives to its passages mean another passage in each split.
+    # A benchmark's passage numbers refer to different passages in each split.
     if not task.reading.group or splits.train.groups is None or splits.measure.groups is None:
         return 0
     return len(np.intersect1d(splits.train.groups, splits.measure.groups))

@@ -1,4 +1,4 @@
-"""Tasks from files: a folder with a train and a validation file, its columns and labels recognised or named."""
+"""Tasks from files: a folder with a train and a validation file, with columns and labels inferred or named."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from steadytune.tasks.tables import Format
 def load_folder(spec: TaskSpec) -> Task:
     """Read a task from the folder `spec.name`.
 
-    Columns are `spec.columns` and `spec.label`, or else recognised by their names (`infer_layout`, `infer_labels`). A
-    metric for regressions makes a regression of integer labels.
+    Columns are `spec.columns` and `spec.label`, or inferred from their names (`infer_layout`, `infer_labels`). A
+    regression metric turns integer labels into a regression.
 
     Raises:
-        UserError: Something is missing or cannot be parsed, at a file and line that the message names.
+        UserError: Something is missing or cannot be parsed; names the file and line.
     """
     folder = Path(spec.name).expanduser()
     train, validation = (read_split(folder, names, known_format(spec)) for names in (TRAIN_NAMES, VALIDATION_NAMES))
@@ -42,7 +42,7 @@ def load_folder(spec: TaskSpec) -> Task:
 
 
 def known_format(spec: TaskSpec) -> Format:
-    """Return what a user said of the files."""
+    """Return what the user specified about the files."""
     return Format(spec.encoding, "task.encoding")
 
 
@@ -57,7 +57,7 @@ def task_from_tables(
     """Turn the rows of two splits into a task.
 
     Args:
-        spec: What the user said.
+        spec: The user's specification.
         train: Training rows.
         validation: Evaluation rows.
         names: The classes of a known benchmark, () for a regression; None to find them in the rows.
@@ -98,7 +98,7 @@ def task_from_tables(
 
 
 def _with_positive(spec: TaskSpec, labels: Encoded, own: bool) -> Encoded:
-    """Number two classes so that the positive one is class 1, which metrics of one class speak of."""
+    """Number two classes so that the positive one is class 1."""
     names, *splits = labels
     if spec.positive is None:
         return labels
@@ -111,7 +111,7 @@ def _with_positive(spec: TaskSpec, labels: Encoded, own: bool) -> Encoded:
 
 
 def _recased(table: Table, spec: TaskSpec) -> Table:
-    """Give columns whose known names are written in capitals these names."""
+    """Rename columns whose known names are spelled in a different case."""
     wanted = {spec.label, *(pair_fields(table.columns) if spec.columns is None else ())} - {spec.group}
     lower: dict[str, list[str]] = {}
     for name in table.columns:
@@ -121,8 +121,8 @@ def _recased(table: Table, spec: TaskSpec) -> Table:
 
 
 def _check_fields(spec: TaskSpec, layout: Layout, fields: tuple[str, ...], train: Table) -> None:
-    """Refuse columns that were found for a benchmark if they are fewer or more than its own."""
-    # The spans of WSC may stand in a second text already.
+    """Reject columns found for a benchmark if they are fewer or more than its own."""
+    # The spans of WSC may already be in a second text.
     if len(layout.fields) != (3 if fields == WIC.fields else min(len(fields), 2)):
         raise UserError(
             f"{train.origin}: an example of {spec.name} consists of {', '.join(fields)}, but only "
@@ -132,7 +132,7 @@ def _check_fields(spec: TaskSpec, layout: Layout, fields: tuple[str, ...], train
 
 
 def groups_of(spec: TaskSpec, train: Table, validation: Table) -> list[NDArray[np.int64] | None]:
-    """Return the number of each row's group in both splits, where the user named a column that says so."""
+    """Return the group number of each row in both splits, if the user named a group column."""
     if spec.group is None:
         return [None, None]
     if spec.group == spec.label:
@@ -143,7 +143,7 @@ def groups_of(spec: TaskSpec, train: Table, validation: Table) -> list[NDArray[n
 
 
 def reading_of(spec: TaskSpec, fields: tuple[str, ...], train: Table, validation: Table) -> Reading:
-    """Say what was read of two tables."""
+    """Describe what was read from two tables."""
     used = {*fields, spec.label, spec.group, ""}
     notes = [f"{Path(table.origin).name}: {note}" for table in (train, validation) for note in table.notes]
     told = telling(train, [field for field in fields if field in train.columns], spec.label)
@@ -168,7 +168,7 @@ def make_task(
     validation: Examples,
     reading: Reading | None = None,
 ) -> Task:
-    """Assemble a task; a metric that the user chose goes before the official ones, which are still recorded.
+    """Assemble a task; a metric chosen by the user precedes the official ones, which are still recorded.
 
     Raises:
         UserError: The chosen metric is unknown or not defined for the task.

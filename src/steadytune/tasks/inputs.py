@@ -1,7 +1,7 @@
-"""Which columns of a table are a model's inputs: those of a known name, or those that a user names.
+"""Selection of a table's input columns: those with known names, or those named by the user.
 
-A column of an unknown name is never an input beside a known one. It may be the label in other words, and a model that
-reads it is always right and always agrees with itself.
+A column with an unknown name is never an input if there is a known one. It may be the label in other words, and a model
+that reads it is always right and always agrees with itself.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _BODIES = (
     *("premise", "hypothesis", "sms", "email", "short_description", "response", "reply", "summary", "caption"),
     *("transcript", "dialogue", "conversation", "prompt", "evidence"),
 )
-# Left beside the texts that were found, these are probably part of an example: a text, or what it asks about.
+# Besides the texts that were found, these are probably part of an example: a text, or what it asks about.
 _PARTS = {*_TITLES, *_BODIES, *(field for layout in _PAIRS for field in layout.fields)}
 _PARTS |= {"paragraph", "answer", "aspect", "topic", "target", "word", "lemma", "ending"}
 _SPAN = re.compile(r"(^|_)span_?[12](_|$)")
@@ -60,7 +60,7 @@ _CONSTANT = 0.95
 
 
 def named_layout(columns: tuple[str, ...], label: str) -> Layout:
-    """Return the layout of the columns that a user named.
+    """Return the layout of the columns named by the user.
 
     Raises:
         UserError: There are not one or two, or the label is among them.
@@ -73,14 +73,14 @@ def named_layout(columns: tuple[str, ...], label: str) -> Layout:
 
 
 def infer_layout(table: Table, label: str) -> Layout:
-    """Find the text columns of a table by their names; a single column of text may have any name.
+    """Find the text columns of a table by name; a single text column may have any name.
 
     Raises:
-        UserError: There is none, it could be several, what was found tells the label, or something is left that may
-            belong to it; names the option.
+        UserError: There is none, several are possible, the one found reveals the label, or a remaining column may
+            belong to the input; names the option to set.
     """
     texts = [name for name in table.columns if name != label and _holds_text(table, name)]
-    # A column that says one thing throughout is no text of an example.
+    # A constant column is not a text of an example.
     texts = [name for name in texts if _varies(table, name)] or texts
     layout = _found_layout(table, label, texts)
     if layout in (COPA, WSC, WIC):
@@ -108,23 +108,23 @@ def _found_layout(table: Table, label: str, texts: Sequence[str]) -> Layout:
 
 
 def pair_fields(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the columns of the first known pair that are all among some names, whatever their capitals."""
+    """Return the columns of the first known pair that is contained in some names, ignoring case."""
     lower = {name.lower() for name in names}
     return next((layout.fields for layout in _PAIRS if lower.issuperset(layout.fields)), ())
 
 
 def telling(table: Table, fields: Sequence[str], label: str) -> list[str]:
-    """Return which of some columns tell the label: a few values, almost each of which stands with one label.
+    """Return which of some columns reveal the label: few values, almost all of which occur with one label.
 
-    Texts that happen to stand twice tell nothing: a telling column has at most `MOST_TELLING_VALUES` values, each in
-    five rows on average, or is the label in other words: the label tells the column, too.
+    Occasional duplicate texts reveal nothing: a revealing column has at most `MOST_TELLING_VALUES` values, each in
+    five rows on average, or is the label in other words: the label also reveals the column.
     """
     labels = [_key(value) for value in table.columns.get(label, ())]
     return [field for field in fields if labels and _tells([_key(v) for v in table.columns[field]], labels)]
 
 
 def is_identifier(name: str) -> bool:
-    """Tell whether a column is named like a number, a source or a property of an example rather than its text."""
+    """Return whether a column's name suggests a number, source or property of an example rather than its text."""
     return name.lower() in _IDENTIFIERS or name.lower().endswith(("_id", "_url", "_parse"))
 
 
@@ -139,10 +139,10 @@ def _tells(values: list[Hashable], labels: list[Hashable]) -> bool:
 
 
 def _saved(given: list[Hashable], asked: list[Hashable]) -> float:
-    """Return the share of the majority answer's errors that knowing one column saves in another.
+    """Return the share of the majority answer's errors in one column that knowing another column avoids.
 
-    It is the lambda of Goodman and Kruskal (1954), over the values that are repeated: of a score with many values
-    rarely two are the same, and so none tells the other. 0 where less than half of the rows have such a value.
+    It is the lambda of Goodman and Kruskal (1954), over the repeated values: of a score with many values
+    few occur twice, so none predicts another. 0 if fewer than half of the rows have a repeated value.
     """
     seen: defaultdict[Hashable, Counter[Hashable]] = defaultdict(Counter)
     for one, other in zip(given, asked, strict=True):
@@ -161,9 +161,9 @@ def _key(value: Any) -> Hashable:
 
 
 def _check_telling(table: Table, layout: Layout, label: str, texts: Sequence[str]) -> None:
-    """Refuse a column that is probably the label in other words.
+    """Reject a column that is probably the label in other words.
 
-    One that is named like a text and is the only one is no guess: it is read, and said to tell the label.
+    The only column with the name of a text is not a guess: it is read, with a warning that it reveals the label.
     """
     found = telling(table, layout.fields, label)
     if not found:
@@ -180,7 +180,7 @@ def _check_telling(table: Table, layout: Layout, label: str, texts: Sequence[str
 
 
 def _check_whole(table: Table, layout: Layout, label: str, texts: Sequence[str]) -> None:
-    """Refuse to leave a column aside that probably belongs to the input."""
+    """Reject ignoring a column that probably belongs to the input."""
     told = telling(table, texts, label)
     for name in table.columns:
         if name in (*layout.fields, *told, label) or not _is_part(table, name, layout, texts):
@@ -204,7 +204,7 @@ def _check_whole(table: Table, layout: Layout, label: str, texts: Sequence[str])
 def _is_part(table: Table, name: str, layout: Layout, texts: Sequence[str]) -> bool:
     lower = name.lower()
     if _SPAN.search(lower):
-        # A second text may have its spans in it, as "She refers to Ann".
+        # A second text may contain the spans, as in "She refers to Ann".
         return len(layout.fields) == 1
     if lower not in _PARTS:
         return False
@@ -215,7 +215,7 @@ def _is_part(table: Table, name: str, layout: Layout, texts: Sequence[str]) -> b
 
 
 def _is_nested(table: Table, name: str) -> bool:
-    """Tell whether a column holds objects or lists, or texts that spell an object."""
+    """Return whether a column contains objects or lists, or texts that spell an object."""
     return any(
         isinstance(value, (dict, list)) or (isinstance(value, str) and value.startswith("{") and value.endswith("}"))
         for value in table.columns[name][:20]

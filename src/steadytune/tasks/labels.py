@@ -1,4 +1,4 @@
-"""Labels: from what a column holds to class numbers or regression targets."""
+"""Labels: conversion of a column's values to class numbers or regression targets."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from steadytune.errors import UserError
 from steadytune.tasks.table import NoNumber, Table, is_missing, other_rows, read_number
 
-# A rating that happens to be written 1.0 to 5.0 is a class; a score with more steps than that is a quantity.
+# A rating written as 1.0 to 5.0 is a class; a score with more values than that is a quantity.
 MAX_FLOAT_CLASSES = 20
-# What other programs write for "none". In a column of words some may be classes, in a column of numbers they are not.
+# How other programs write "none". In a column of words some may be classes, in a column of numbers they are not.
 _NULLS = {"", "na", "n/a", "nan", "null", "none", "<na>"}
 _NEVER_CLASSES = {"", "nan", "null", "<na>"}
 _DOUBTFUL = {"na", "n/a", "none", "?", "unknown"}
 _IGNORED = "-100"
 """The label that PyTorch's cross-entropy ignores by default (`ignore_index`)."""
-# They join letters and emoji, and so are part of a word unless they stand at its end.
+# They join letters and emoji, so they are part of a word unless they are at its end.
 _JOINERS = "\u200c\u200d"
 _LABEL_NAMES = (
     *("labels", "gold_label", "gold", "y", "class", "category", "target", "sentiment", "quality", "is_duplicate"),
@@ -42,21 +42,21 @@ Encoded = tuple[tuple[str, ...], NDArray[Any], NDArray[Any]]
 def labelled(
     train: Table, validation: Table, column: str, no_label: str | None = None, known: Sequence[str] | None = None
 ) -> tuple[Table, Table]:
-    """Return the rows that have a label, spelled alike, and note how many were left aside.
+    """Return the labelled rows with uniform spelling, and note how many were skipped.
 
-    A "-", and a -1 beside other classes than 0 and 1, mean "no gold label", as in SNLI and MNLI; -100 is what PyTorch
-    leaves out.
+    A "-", or a -1 besides classes other than 0 and 1, means "no gold label", as in SNLI and MNLI; -100 is what PyTorch
+    ignores.
 
     Args:
         train: Training rows.
         validation: Evaluation rows.
         column: The label column.
-        no_label: What means "none", where it was said; "never" if every label is one.
-        known: The classes of a benchmark, where they are known.
+        no_label: The value that means "none", if specified; "never" if every label is real.
+        known: The classes of a benchmark, if known.
 
     Raises:
-        UserError: There is no such column, no row has a label, no row has `no_label`, or a -1 beside 0 and 1, or a word
-            such as "none", could be a class or none.
+        UserError: There is no such column, no row has a label, no row has `no_label`, or a -1 besides 0 and 1, or a
+            word such as "none", could be a class or mean "no label".
     """
     tables = [_trimmed(table, column) for table in (train, validation)]
     if no_label is None:
@@ -75,7 +75,7 @@ def labelled(
 
 
 def _trimmed(table: Table, column: str) -> Table:
-    """Strip labels of what is not seen: white space at their ends, marks of no width; of text "nan" is no label."""
+    """Strip invisible characters from labels: outer white space and zero-width marks; in text "nan" means no label."""
     values = table.column(column, f"task.label={likely_label(table)}")
     trimmed = [_seen(value) if isinstance(value, str) else value for value in values]
     changed = sum(value != other for value, other in zip(values, trimmed, strict=True) if isinstance(value, str))
@@ -91,7 +91,7 @@ def _trimmed(table: Table, column: str) -> Table:
 
 
 def _seen(label: str) -> str:
-    # Beyond the first planes are the tags that flags are spelled with.
+    # Beyond the first planes are the tags used to spell flags.
     shown = [c for c in label if unicodedata.category(c) != "Cf" or c in _JOINERS or c > "\U000e0000"]
     word = "".join(shown).strip()
     while (stripped := word.strip(_JOINERS).strip()) != word:
@@ -100,12 +100,12 @@ def _seen(label: str) -> str:
 
 
 def likely_label(table: Table) -> str:
-    """Return the column that is named like a label, as a setting spells it."""
+    """Return the column with the name of a label, as an option spells it."""
     return shlex.quote(next((name for name in table.columns if name.lower() in _LABEL_NAMES), "NAME"))
 
 
 def _found_marks(tables: Sequence[Table], column: str, known: Sequence[str] | None) -> list[str]:
-    """Return what means "no gold label" in the rows."""
+    """Return the values that mean "no gold label" in the rows."""
     every = {_written(value) for table in tables for value in table.columns[column]}
     values = {value for value in every if value is not None}
     if known is not None:
@@ -118,7 +118,7 @@ def _found_marks(tables: Sequence[Table], column: str, known: Sequence[str] | No
     doubtful = sorted(value for value in values if value.lower() in _DOUBTFUL)
     classes = values - set(doubtful)
     numbers = [number for value in classes if (number := _number(value)) is not None]
-    # A quantity may be -1 or -100, and beside other negative numbers they are two of them.
+    # A quantity may be -1 or -100; besides other negative numbers they are ordinary values.
     if all(number in {-1, -100} or (number >= 0 and isinstance(number, int)) for number in numbers):
         if _IGNORED in classes and len(classes) > 2:
             found.append(_IGNORED)
@@ -133,7 +133,7 @@ def _found_marks(tables: Sequence[Table], column: str, known: Sequence[str] | No
             found.append("-1")
             classes.remove("-1")
     if all(_number(value) is not None for value in classes) and not any(table.typed for table in tables):
-        # In a column of numbers these are missing ones, which is said of each.
+        # In a column of numbers these are missing values, each of which is reported.
         doubtful = [value for value in doubtful if value.lower() not in _NULLS]
     if doubtful and len(classes) > 1:
         raise UserError(
@@ -154,7 +154,7 @@ def _first(tables: Sequence[Table], column: str, label: str) -> str:
 
 
 def _number(word: Any) -> int | float | None:
-    """Return the number that a label is or spells, a whole one without a point; None for a word."""
+    """Return the number that a label is or spells, integers without a decimal point; None for a word."""
     try:
         number = read_number(word)
     except ValueError:
@@ -190,10 +190,10 @@ def _with_label(table: Table, column: str, mark: str) -> Table:
 
 
 def infer_labels(train: Table, validation: Table, column: str, regression: bool = False) -> Encoded:
-    """Number the classes of a label column, or recognise a regression.
+    """Number the classes of a label column, or detect a regression.
 
     Integers, strings and booleans are classes, sorted. Numbers with a fractional part anywhere, or more than
-    `MAX_FLOAT_CLASSES` different ones written as floats, are regression targets.
+    `MAX_FLOAT_CLASSES` distinct ones written as floats, are regression targets.
 
     Args:
         train: Training rows.
@@ -202,10 +202,10 @@ def infer_labels(train: Table, validation: Table, column: str, regression: bool 
         regression: Take any numbers as targets.
 
     Returns:
-        Names of the classes, none for a regression, and the labels of the two splits: int64 or float64.
+        Class names, none for a regression, and the labels of the two splits: int64 or float64.
 
     Raises:
-        UserError: A label is missing, of another type than the rest, or not seen in training, or all are the same.
+        UserError: A label is missing, differs in type from the rest, or does not occur in training, or all are equal.
     """
     splits = _read(train, validation, column)
     _check_hidden(train, validation, splits)
@@ -230,7 +230,7 @@ def infer_labels(train: Table, validation: Table, column: str, regression: bool 
 
 
 def match_labels(train: Table, validation: Table, column: str, names: tuple[str, ...]) -> Encoded:
-    """Number the classes of a benchmark, given as their numbers or their names.
+    """Number the classes of a benchmark, which are given as numbers or names.
 
     Args:
         train: Training rows.
@@ -242,7 +242,7 @@ def match_labels(train: Table, validation: Table, column: str, names: tuple[str,
         As `infer_labels`.
 
     Raises:
-        UserError: As `infer_labels`, or a label is none of the benchmark's.
+        UserError: As `infer_labels`, or a label is not one of the benchmark's.
     """
     if not names:
         targets = infer_labels(train, validation, column, regression=True)
@@ -259,7 +259,7 @@ def match_labels(train: Table, validation: Table, column: str, names: tuple[str,
     for table, values in zip((train, validation), splits, strict=True):
         encoded = []
         for row, value in enumerate(values):
-            # bool before int: True is the class "True" where there is one, and 1 anyway.
+            # bool before int: True is the class "True" if there is one, and 1 otherwise.
             index = number.get(str(value), value if isinstance(value, (int, float)) else -1)
             if index not in range(len(names)):
                 raise UserError(
@@ -308,7 +308,7 @@ def _read(train: Table, validation: Table, column: str) -> list[list[Any]]:
 
 
 def _is_endless(value: Any) -> bool:
-    """Tell whether a label is infinite, or a whole number that no float holds."""
+    """Return whether a label is infinite, or an integer too large for a float."""
     try:
         return not isinstance(value, (str, bool)) and math.isinf(float(value))
     except OverflowError:
@@ -316,7 +316,7 @@ def _is_endless(value: Any) -> bool:
 
 
 def _check_spelling(tables: Iterable[Table], splits: list[list[Any]]) -> None:
-    """Refuse words that differ in capitals alone, and numbers that are spelled in a way that was not read."""
+    """Reject words that differ only in case, and numbers in an unsupported spelling."""
     spelled: dict[str, str] = {}
     for table, values in zip(tables, splits, strict=True):
         for row, value in enumerate(values):
@@ -337,7 +337,7 @@ def _type(value: Any) -> str:
 
 
 def _spelled_numbers(tables: Sequence[Table], column: str) -> list[list[Any]]:
-    """Turn strings into numbers if all of them, beside the missing ones, spell numbers."""
+    """Convert strings to numbers if all of them, except missing ones, spell numbers."""
     cleaned = [
         replace(table, columns={column: [None if _is_null(value) else value for value in table.columns[column]]})
         for table in tables

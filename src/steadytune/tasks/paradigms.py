@@ -2,7 +2,7 @@
 
 After BLiMP (Warstadt et al. 2020, doi:10.1162/tacl_a_00321). A paradigm returns (acceptable, unacceptable): two
 sentences that differ in one word or in the order of their words. Each is balanced so that no single word tells which is
-which: whatever word makes one sentence unacceptable makes another acceptable just as often.
+which: a word that makes one sentence unacceptable makes another acceptable just as often.
 
 To change the task's difficulty, change `PHENOMENA` here, or `DISTRACTION` and `ORNAMENT` in `phrases`.
 """

@@ -1,4 +1,4 @@
-"""The files of a split: found in a folder by their names, whole or in parts."""
+"""The files of a split, found in a folder by name, whole or in parts."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def read_split(folder: Path, names: tuple[str, ...], known: Format | None = None
     """Read a split from a folder.
 
     Args:
-        folder: Where its file lies, itself or in `data/` or in its only sub-folder with such a file: jsonl (or json),
+        folder: Folder of its file, directly, in `data/`, or in the only sub-folder with such a file: jsonl (or json),
             csv, tsv or parquet, whole or in parts as the hub names them ("train-00000-of-00002.parquet"), gzipped or
             not; or in a folder of the split's name, as `save_to_disk` of Hugging Face datasets writes it.
-        names: What the file may be called, without suffixes.
-        known: What is known of the files.
+        names: Possible names of the file, without suffixes.
+        known: What is known about the files.
 
     Raises:
-        UserError: There is no such folder, no such file, several, or one that cannot be parsed or has no rows.
+        UserError: There is no such folder or file, or there are several, or it cannot be parsed or has no rows.
     """
     paths = _find(folder, names)
     tables = [read_table(path, known) for path in paths]
@@ -86,7 +86,7 @@ def _find(folder: Path, names: tuple[str, ...]) -> list[Path]:
 
 
 def _in_folder(folder: Path, names: tuple[str, ...]) -> list[Path]:
-    """Return the files of a split that lie in one folder, in order; none where there are none."""
+    """Return the files of a split in one folder, in order; empty if there are none."""
     pattern = re.compile(
         rf"(?P<split>{'|'.join(map(re.escape, names))})(-(?P<part>\d+)-of-(?P<parts>\d+)(-[0-9a-f]+)?)?\.(?P<format>"
         rf"({'|'.join(SUFFIXES)})(\.gz)?)",
@@ -113,7 +113,7 @@ def _saved(folder: Path) -> Iterator[Path]:
         return
     try:
         files = parse_json(read_content(folder / "state.json"))["_data_files"]
-        # Names alone: a state may not point elsewhere.
+        # Names only: a state may not point elsewhere.
         paths = [folder / Path(file["filename"]).name for file in files]
         if odd := [path for path in paths if "\0" in path.name]:
             raise ValueError(f"a file named {odd[0].name!r:.60}")
