@@ -1,4 +1,4 @@
-"""The same examples in the same order, and the same classes under the same numbers, in all runs."""
+"""Alignment of runs: the same examples in the same order, and the same class numbers, in all runs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _TEXTS_BY_EXAMPLE = ("ids", "texts", "generations", "references")
 
 
 def align(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
-    """Put the examples of all runs into the order of the first, by their names or else by their texts.
+    """Reorder the examples of all runs like the first, by name or otherwise by text.
 
     Raises:
-        UserError: Examples are in another order, and nothing tells them apart.
+        UserError: Examples are in different orders, and nothing identifies them.
     """
     notes: list[str] = []
     for what, keys in _orders(runs):
@@ -31,7 +31,7 @@ def align(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
         assert first is not None
         others = [at for at in having[1:] if keys[at] != first]
         if any(len(keys[at] or ()) != len(first) or sorted(keys[at] or ()) != sorted(first) for at in others):
-            # Other examples: what checks the runs says so.
+            # Different examples are reported when the runs are checked.
             continue
         if not others:
             return list(runs), notes
@@ -64,10 +64,10 @@ def align(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
 
 
 def _tells_order(runs: Sequence[ExternalRun], moved: Sequence[ExternalRun], what: str) -> bool:
-    """Tell by the labels whether whole numbers tell the order of the examples, or are the rank of each in its run.
+    """Decide from the labels whether integers identify the examples or are merely their positions in each run.
 
     Raises:
-        UserError: The labels do not tell.
+        UserError: The labels do not decide.
     """
     as_is, by_number = _same_labels(runs), _same_labels(moved)
     if as_is is not None and as_is != by_number:
@@ -82,7 +82,7 @@ def _tells_order(runs: Sequence[ExternalRun], moved: Sequence[ExternalRun], what
 
 
 def _same_labels(runs: Sequence[ExternalRun]) -> bool | None:
-    """Tell whether all runs have the same labels row by row; None where they have none."""
+    """Return whether all runs have the same labels row by row; None if they have none."""
     labels = [run.labels for run in runs if run.labels is not None]
     if len(labels) < len(runs):
         return None
@@ -90,7 +90,7 @@ def _same_labels(runs: Sequence[ExternalRun]) -> bool | None:
 
 
 def _orders(runs: Sequence[ExternalRun]) -> list[tuple[str, list[tuple[str, ...] | None]]]:
-    """Return what may tell the order, the best first: names of the examples, texts, and columns that were not read."""
+    """Return what may identify the examples, best first: their names, texts, and columns that were not read."""
 
     def named(field: str) -> str:
         columns = next((run.columns[field] for run in runs if field in run.columns), [field])
@@ -100,7 +100,7 @@ def _orders(runs: Sequence[ExternalRun]) -> list[tuple[str, list[tuple[str, ...]
         return [None if (held := getattr(run, field)) is None else tuple(map(str, held)) for run in runs]
 
     ids = tuples("ids")
-    # Names that stand twice in a run are refused elsewhere.
+    # Duplicate names within a run are rejected elsewhere.
     orders = [(named("ids"), ids)] if all(one is None or len(set(one)) == len(one) for one in ids) else []
     if any(one is not None for one in ids):
         return orders
@@ -112,7 +112,7 @@ def _orders(runs: Sequence[ExternalRun]) -> list[tuple[str, list[tuple[str, ...]
     orders += [(f"'{name}'", [tuple(run.marks[name]) for run in runs]) for name in same]
 
     def rank(order: tuple[str, list[tuple[str, ...] | None]]) -> tuple[bool, bool]:
-        # The columns that tell all rows apart first, numbers last.
+        # Columns that identify every row come first, numbers last.
         return order[0].strip("'") in runs[0].counters, len(set(order[1][0] or ())) < len(order[1][0] or ())
 
     return sorted(orders, key=rank)
@@ -147,7 +147,7 @@ def select(run: ExternalRun, rows: NDArray[np.int64]) -> ExternalRun:
 
 
 def size(run: ExternalRun) -> int:
-    """Return the number of examples of a run, 0 where only representations could tell."""
+    """Return the number of examples of a run, 0 if it has only representations."""
     for name in (*_BY_EXAMPLE, *_TEXTS_BY_EXAMPLE):
         if (values := getattr(run, name)) is not None:
             return len(values)
@@ -155,7 +155,7 @@ def size(run: ExternalRun) -> int:
 
 
 def drop_unlabelled(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
-    """Leave out the examples without a label, of all runs alike.
+    """Remove the examples without a label, the same ones from all runs.
 
     Raises:
         UserError: Runs differ in which examples have a label.
@@ -180,10 +180,10 @@ def _unlabelled(run: ExternalRun) -> NDArray[np.bool_] | None:
 
 
 def unify_classes(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
-    """Give the classes of all runs one numbering: by their names, or by labels where some files number them.
+    """Give all runs the same class numbers: by name, or by labels if some files number their classes.
 
     Raises:
-        UserError: The runs have other classes, or what is a class in one cannot be told in another.
+        UserError: The runs have different classes, or the classes of one cannot be matched to those of another.
     """
     named = [run for run in runs if run.label_names is not None]
     if not named:
@@ -235,7 +235,7 @@ def _renumbered(
     new: NDArray[np.int64],
     names: Sequence[str],
 ) -> ExternalRun:
-    """Give class c of a run the number new[c]."""
+    """Renumber class c of a run as new[c]."""
     changes: dict[str, Any] = {"label_names": tuple(names)}
     for name in ("logits", "probabilities"):
         values = getattr(run, name)
@@ -270,10 +270,10 @@ def _by_labels(run: ExternalRun, named: ExternalRun, names: Sequence[str]) -> Ex
 
 
 def orient_states(run: ExternalRun, axes: str | None) -> tuple[ExternalRun, list[str]]:
-    """Put representations into (layers, examples, width), which labels or outputs tell, or else the user.
+    """Transpose representations to (layers, examples, width), as decided by labels, outputs or the user.
 
     Raises:
-        UserError: Nothing tells, and there are more layers than examples.
+        UserError: The order of the axes is ambiguous, and there are more layers than examples.
     """
     states = run.representations
     if states is None or states.ndim != 3 or run.status is not None:

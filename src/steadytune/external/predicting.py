@@ -1,4 +1,4 @@
-"""What any trained model says about a stream of batches, whatever their form: the fields of a recorded run."""
+"""Predictions of any trained model on batches of any form, as the fields of a recorded run."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _LABELS = ("labels", "label")
 
 
 def check_position(position: str | None) -> None:
-    """Refuse a place for hidden states that there is not.
+    """Reject an unknown position of hidden states.
 
     Raises:
-        UserError: Naming the closest one.
+        UserError: The position is unknown; names the closest one.
     """
     if position is not None and position not in get_args(Position):
         raise unknown_name("position", str(position), get_args(Position))
@@ -43,14 +43,14 @@ def fields_of(
     *,
     trained: bool = False,
 ) -> dict[str, Any]:
-    """Return what `record_run` writes of a model: logits, labels, representations, kind and digest of the examples.
+    """Return a model's arguments of `record_run`: logits, labels, representations, kind and digest of the examples.
 
     Args:
         model: As in `record_model`.
         batches: As in `record_model`.
         position: As in `record_model`.
         kind: As in `record_model`.
-        trained: Whether a training is over, of which nothing shall be lost: labels that are wrong are left out.
+        trained: Whether training is over and nothing may be lost: invalid labels are left out instead of raising.
 
     Raises:
         UserError: As `record_model`.
@@ -103,7 +103,7 @@ def fields_of(
         row = int(np.argwhere(~np.isfinite(fields["logits"]))[0][0])
         fields |= {"status": "diverged", "reason": f"the model's outputs are not finite, first in row {row}"}
     if not np.isfinite(fields.get("representations", np.zeros(0))).all():
-        # Nothing can be measured of them, and the rest can.
+        # They cannot be measured, but the rest can.
         del fields["representations"]
         if "status" not in fields:
             warnings.warn("hidden states are not finite and were left out", stacklevel=3)
@@ -125,7 +125,7 @@ def _asked(model: nn.Module, arguments: list[Tensor], named: dict[str, Any]) -> 
 
 @contextmanager
 def _padding_checked(model: nn.Module) -> Iterator[Callable[[Mapping[str, Tensor]], None]]:
-    """Look at what enters the last layer, and give a check of whether a decoder reads it at a padding token."""
+    """Observe the last layer's input, and yield a check of whether a decoder reads it at a padding token."""
     entered: list[Tensor] = []
     try:
         handle = find_head(model)[2].register_forward_pre_hook(lambda _, inputs: entered.extend(inputs[:1]))
@@ -136,7 +136,7 @@ def _padding_checked(model: nn.Module) -> Iterator[Callable[[Mapping[str, Tensor
         if entered and entered[-1].dim() == 3:
             try:
                 read_token(model, entered[-1], inputs.get("input_ids"), inputs.get("attention_mask"))
-            except UserError as error:  # its training is over, perhaps, and what it says is what it says
+            except UserError as error:  # its training may be over, so its outputs are recorded anyway
                 warnings.warn(str(error), stacklevel=4)
         entered.clear()
 
@@ -148,7 +148,7 @@ def _padding_checked(model: nn.Module) -> Iterator[Callable[[Mapping[str, Tensor
 
 
 def _say_restless(first: Tensor, again: Tensor) -> None:
-    """Warn of a model that answers otherwise when it is asked again in evaluation mode."""
+    """Warn if a model gives different outputs when called again in evaluation mode."""
     finite = torch.isfinite(first) & torch.isfinite(again)
     if not bool(finite.any()):
         return
@@ -163,7 +163,7 @@ def _say_restless(first: Tensor, again: Tensor) -> None:
 
 
 def group_numbers(groups: Any) -> NDArray[np.int64]:
-    """Return whole numbers for groups: those given, or names numbered in the order of the alphabet."""
+    """Return integers for groups: those given, or names numbered alphabetically."""
     values = np.asarray(groups.cpu() if isinstance(groups, Tensor) else groups)
     if values.dtype.kind in "iu":
         return values.astype(np.int64)
@@ -215,15 +215,15 @@ def _logits(outputs: Any) -> Tensor:
 
 
 def checked(labels: Tensor, examples: int, outputs: int) -> Tensor:
-    """Return the labels of a batch, one per example, classes as whole numbers.
+    """Return the labels of a batch, one per example, classes as integers.
 
     Args:
-        labels: As the batch holds them.
+        labels: The labels of the batch.
         examples: Rows of the batch.
-        outputs: Of the model for an example; one is a number, more are classes or choices.
+        outputs: Number of model outputs per example; one is a number, more are classes or choices.
 
     Raises:
-        UserError: They are several per example, a class is no output of the model, or a target is not finite.
+        UserError: There are several per example, a class has no output in the model, or a target is not finite.
     """
     flat = labels.cpu().flatten()
     if len(flat) != examples or len(labels) != examples:
@@ -251,7 +251,7 @@ def _states(outputs: Any, mask: Tensor | None, position: Position) -> Tensor:
 def _kind(logits: NDArray[Any], labels: NDArray[Any] | None) -> str:
     if logits.shape[1] > 1:
         return "classification"
-    # One output may be a target, or the logit of class 1: num_labels=1 says neither.
+    # One output may be a target, or the logit of class 1: num_labels=1 does not decide.
     if labels is None or not np.isin(labels, (0, 1)).all():
         return "regression"
     raise UserError(

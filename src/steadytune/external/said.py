@@ -1,4 +1,4 @@
-"""What is said of how files were read, before any number: files, columns, classes, labels, and what was left aside."""
+"""Description of how files were read: files, columns, classes, labels, and what was ignored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OUTPUTS = ("logits", "probabilities", "predictions", "generations", "references
 
 
 def summary(runs: Sequence[ExternalRun], cohort: Cohort) -> dict[str, str]:
-    """Return what was read -> in words, such as {"labels": "label: 0 (12), 1 (8)"}."""
+    """Return what was read -> its description, such as {"labels": "label: 0 (12), 1 (8)"}."""
     measured = [run for run in runs if run.status is None]
     read = {"runs": _files(runs)}
     if not measured:
@@ -52,7 +52,7 @@ def summary(runs: Sequence[ExternalRun], cohort: Cohort) -> dict[str, str]:
 
 
 def seed_notes(runs: Sequence[ExternalRun], names: Sequence[str]) -> list[str]:
-    """Say which runs record one seed, so that what differs between them is something else."""
+    """Return notes on runs that record the same seed, which must differ for another reason."""
     seeds = [run.seed for run in runs]
     known = [seed for seed in seeds if seed]
     if len(runs) < 2 or len(set(known)) == len(known):

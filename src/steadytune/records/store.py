@@ -1,4 +1,4 @@
-"""A folder of runs: each appears atomically by a rename, none is trained twice, and every file is verified when read."""
+"""A folder of runs: each appears by one rename, none is trained twice, and every file is verified when read."""
 
 from __future__ import annotations
 
@@ -443,7 +443,7 @@ class RunStore(Shown):
             write_bytes(file, content)
 
     def examples(self, spec: RunSpec) -> dict[str, Any]:
-        """Return {"kind", "texts" (N), "labels" (names of classes), "data" (sentences)} of a run's measured examples."""
+        """Return {"kind", "texts" (N), "labels" (class names), "data" (sentences)} of a run's measured examples."""
         return self.examples_named(_examples_name(spec))
 
     def _examples_file(self, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""From a model's name to a folder with its files. Imports no torch: planning a study needs no more than this."""
+"""From a model's name to a folder with its files. Imports no torch: planning a study needs only this."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def model_folder(name: str) -> Path:
         reason = f" ({pickles[0].name} is a pickle, which is not loaded: convert it to safetensors)" if pickles else ""
         raise UserError(f"model '{name}': {folder} has no *.safetensors weights{reason}")
     if not any(file.is_file() for pattern in _VOCABULARIES for file in folder.glob(pattern)):
-        # Without this, transformers makes a tokenizer that knows no word, and every text is the same to the model.
+        # Without this, transformers makes a tokenizer with an empty vocabulary, and every text looks the same to the
+        # model.
         settings = folder / "tokenizer_config.json"
         about = _read_json(name, settings) if settings.exists() else config
         if about.get("tokenizer_class") not in _NEED_NO_VOCABULARY:
@@ -112,7 +113,7 @@ def _from_hub(name: str) -> Path:
 def weights_fingerprint(name: str) -> str:
     """Return a SHA-256 over the names and contents of the model's configuration, tokenizer and weights.
 
-    Kept in memory, and computed again when a file changes.
+    Cached in memory, and recomputed when a file changes.
     """
     folder = model_folder(name)
     files = sorted({file for pattern in _FILES for file in folder.glob(pattern) if file.is_file()})
@@ -135,10 +136,10 @@ def checkpoint_bytes(name: str) -> int:
 
 
 def half_precision(name: str) -> str | None:
-    """Return "float16" or "bfloat16" if any weight is stored so, else None. Reads the files' headers alone.
+    """Return "float16" or "bfloat16" if any weight is stored so, otherwise None. Reads only the files' headers.
 
     Raises:
-        UserError: A weight file is not safetensors, or is cut short.
+        UserError: A weight file is not safetensors, or is truncated.
     """
     for file in sorted(model_folder(name).glob("*.safetensors")):
         try:
@@ -151,7 +152,7 @@ def half_precision(name: str) -> str | None:
 
 
 def _dtypes(file: Path) -> set[str]:
-    """Read the header of a safetensors file: its length in 8 bytes, then for each tensor its dtype and place."""
+    """Read the header of a safetensors file: its length in 8 bytes, then the dtype and offsets of each tensor."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         (length,) = struct.unpack("<Q", stream.read(8))
