@@ -1,4 +1,4 @@
-"""From what `fit_heads` is given to problems that can be trained: checks, and one row of everything per problem."""
+"""Validation of the arguments of `fit_heads` and conversion to problems, with one row of everything per problem."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def pose_problems(
     left_out: Sequence[int] | NDArray[Any] | Tensor | None,
     order_seeds: Sequence[int] | None,
 ) -> Problems:
-    """Check what `fit_heads` was given, and make one problem of each row of it.
+    """Check the arguments of `fit_heads`, and make one problem from each row.
 
     Raises:
-        UserError: As `fit_heads` says.
+        UserError: As for `fit_heads`.
     """
     of = KINDS[kind]
     for what, name, choices in (("loss", loss, Loss), ("reduction", reduction, Reduction)):
@@ -108,7 +108,7 @@ def _starts(
     scale: float,
     features: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Return the initial weights (U, H, outputs, d), each once, and (B,) which of them is that of a problem."""
+    """Return the distinct initial weights (U, H, outputs, d), and (B,) the index of those of each problem."""
     heads, outputs, width = shape
     dtype, device = features.dtype, features.device
     if heads < 1 or (heads > 1 and seeds is None):
@@ -149,9 +149,9 @@ def _tensor(
     dtype: torch.dtype | None = None,
     dims: tuple[int, ...] = (0, 1),
 ) -> Tensor:
-    """Return values as a tensor of one of the numbers of dimensions; say which of them is none otherwise."""
+    """Return values as a tensor with one of the given numbers of dimensions, or raise an error that names it."""
     try:
-        # A copy of an array: torch takes none that cannot be written to without a warning.
+        # A copy of an array, because torch warns about read-only ones.
         made = torch.as_tensor(np.array(values) if isinstance(values, np.ndarray) else values, dtype=dtype)
     except (TypeError, ValueError, RuntimeError):
         raise UserError(f"{name} contains a value that is not a number, or rows of different lengths") from None

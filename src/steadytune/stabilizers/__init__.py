@@ -1,4 +1,4 @@
-"""One file per published method, found by name. Torch is imported only when a method is used."""
+"""One file per published method, looked up by name. Torch is imported only when a stabilizer is used."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ STABILIZERS: Registry[type[Stabilizer]] = Registry(
         "wd_pre": "stabilizers.wd_pre:WDPre",
     },
     _check,
-    # What a recipe's name means without any method.
+    # The recipe without any stabilizer.
     reserved={"standard"},
     hints={
         "soup": "soups are made from finished runs with st.uniform_soup(states) or st.greedy_soup(states, score)",
@@ -79,7 +79,7 @@ STABILIZERS: Registry[type[Stabilizer]] = Registry(
 
 
 def parse_stabilizer(entry: Any) -> Stabilizer:
-    """Turn "mmr" or {"mmr": {"alpha": 0.1}} into a stabilizer; a stabilizer is returned as it is.
+    """Turn "mmr" or {"mmr": {"alpha": 0.1}} into a stabilizer; a stabilizer is returned unchanged.
 
     Raises:
         ValueError: The name or a parameter is unknown, or a value is out of range.
@@ -102,10 +102,10 @@ def parse_stabilizer(entry: Any) -> Stabilizer:
 
 
 def as_stabilizers(entries: Iterable[Any]) -> tuple[Stabilizer, ...]:
-    """Read the `stabilizers=[...]` of somebody's script; each entry as `parse_stabilizer` takes it.
+    """Parse the `stabilizers=[...]` of a script; each entry as for `parse_stabilizer`.
 
     Raises:
-        ValueError: It is no list, an entry is no stabilizer, or two cannot stand together.
+        ValueError: It is not a list, an entry is not a stabilizer, or two cannot be combined.
     """
     if isinstance(entries, (str, Mapping, Stabilizer)) or not isinstance(entries, Iterable):
         raise ValueError(f"stabilizers must be a list, such as [{_spelled(entries)}], not {_spelled(entries)}")
@@ -119,10 +119,10 @@ def _spelled(entry: Any) -> str:
 
 
 def check_together(stabilizers: Iterable[Stabilizer]) -> None:
-    """Check that methods can stand in one recipe.
+    """Check that stabilizers can be combined in one recipe.
 
     Raises:
-        ValueError: One stands twice, or two would replace the same thing.
+        ValueError: There is a duplicate, or two would replace the same thing.
     """
     owners: dict[str, str] = {}
     for stabilizer in stabilizers:

@@ -1,4 +1,4 @@
-"""What an executor does: jobs, whose results are recorded under ids in a store that all processes see."""
+"""Jobs of executors, whose results are recorded under ids in a store shared by all processes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from steadytune.sweep.listener import Listener
 
 
 class Store(Protocol):
-    """Where results are recorded, such as a `RunStore`; can be pickled, and a copy of it is the same store."""
+    """Store of results, such as a `RunStore`; can be pickled, and a copy refers to the same store."""
 
     def claim(self, run_id: str, /) -> AbstractContextManager[bool]:
-        """Hold an id for this process; yields False if another one holds it, or it is recorded."""
+        """Claim an id for this process; yields False if another one holds it, or it is recorded."""
         ...
 
     def __contains__(self, run_id: str, /) -> bool:
-        """Whether something is recorded under an id."""
+        """Return whether a result is recorded under an id."""
         ...
 
 
@@ -28,10 +28,10 @@ AnyStore = TypeVar("AnyStore", bound=Store)
 
 
 class Job(ABC, Generic[AnyStore]):
-    """Work that is done together, in one process; can be pickled.
+    """Work to be done together, in one process; can be pickled.
 
     Attributes:
-        threads: CPU threads that it computes with.
+        threads: Number of CPU threads that it uses.
     """
 
     threads: int = 1
@@ -39,32 +39,32 @@ class Job(ABC, Generic[AnyStore]):
     @property
     @abstractmethod
     def ids(self) -> Sequence[str]:
-        """What it records its results under, one or more."""
+        """The ids of its results, one or more."""
 
     @abstractmethod
     def do(self, ids: Sequence[str], store: AnyStore, listener: Listener) -> None:
-        """Do some of its ids and record each in the store, telling the listener of each start, advance and end.
+        """Compute some of its ids and record each in the store, reporting start, progress and end to the listener.
 
         Args:
-            ids: Those to do; this process has claimed them.
+            ids: Ids to compute, claimed by this process.
             store: Where to record them.
-            listener: Hears `started`, `advanced` and `finished`.
+            listener: Receives `started`, `advanced` and `finished`.
 
         Raises:
-            UserError: Nothing else can go better, so that all is stopped.
+            UserError: No other job can succeed, so everything is stopped.
         """
 
     @abstractmethod
     def give_up(self, one: str, reason: str, store: AnyStore) -> None:
-        """Record that an id cannot be done, as it killed its process each time; this process has claimed it.
+        """Record that an id cannot be computed because it killed its process each time; this process has claimed it.
 
         Raises:
-            UserError: There is nothing to go on with.
+            UserError: The sweep cannot continue.
         """
 
 
 class TrainingJob(Job[RunStore]):
-    """Runs that are trained together: one in full fine-tuning, a cohort's on one training set in head tuning.
+    """Runs that are trained together: one in full fine-tuning, a cohort's runs on one training set in head tuning.
 
     Args:
         specs: The runs.
@@ -80,7 +80,7 @@ class TrainingJob(Job[RunStore]):
         return tuple(spec.id for spec in self.specs)
 
     def do(self, ids: Sequence[str], store: RunStore, listener: Listener) -> None:
-        """Train the runs. Whatever a training raises becomes its record."""
+        """Train the runs. An error in a training is recorded as its result."""
         from steadytune.training.run import train
 
         for run_id in ids:

@@ -1,4 +1,4 @@
-"""What every kind of task promises, checked on a few examples."""
+"""Conformance checks of kinds of task, on a few examples."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ _RUNS, _EXAMPLES, _CLASSES = 3, 24, 4
 
 
 def check_kind(kind: Kind, *, logits: NDArray[Any] | None = None, labels: NDArray[Any] | None = None) -> None:
-    """Check what every kind of task promises.
+    """Check that a kind of task meets all requirements.
 
-    - Its facts are whole, and what it says of outputs agrees with what answers are.
-    - Runs of it make a cohort that is scored by its first metric that can be computed, and measured; files of runs say
-      that they are of it. Outputs that are not finite, of one axis, or without examples are refused.
-    - Where it is trained: batches have a label for each example, the criterion has a gradient and is the mean of what
-      linear heads are trained on, and labels that are none are refused.
+    - Its facts are complete, and its array methods agree with `answers`.
+    - Its runs form a cohort that is measured, and scored by the first metric that can be computed; files of runs state
+      their kind. Outputs that are not finite, have one axis, or have no examples are rejected.
+    - If it can be trained: batches have one label per example, the criterion has a gradient and is the mean of the
+    losses of
+      linear heads, and invalid labels are rejected.
 
     Args:
-        kind: An instance; it need not be an installed package's.
-        logits: (K, N, C) outputs of two runs or more, where four classes, or one number, are not what it takes.
+        kind: An instance; it need not belong to an installed package.
+        logits: (K, N, C) outputs of two or more runs, if the default of four classes, or one number, does not fit.
         labels: (N,).
 
     Raises:
-        AssertionError: It breaks one of these; says which.
+        AssertionError: It breaks a requirement; says which.
     """
     _check_facts(kind)
     known = kind.name in KINDS

@@ -1,4 +1,4 @@
-"""What every measure must do, checked on small made runs."""
+"""Conformance checks of measures, on small generated runs."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ Value = Callable[[Any, NDArray[np.int64]], float]
 
 
 def check_measure(measure: Measure) -> None:
-    """Check that a measure does what intervals, comparisons and reports rely on.
+    """Check that a measure behaves as intervals, comparisons and reports require.
 
-    Its facts are there; runs that are the same give 0, and no value leaves its range; neither the order of runs nor
-    that of examples matters; an example of weight 2 counts as two of them; two runs, one example and runs without any
-    variation give a number or NaN and no exception; a second call gives the same; NaN among the arrays is refused.
+    Its facts are complete; identical runs give 0, and no value leaves its range; neither the order of runs nor
+    that of examples matters; an example of weight 2 counts as two; two runs, one example and runs without any
+    variation give a number or NaN and no exception; a second call gives the same; NaN in the arrays is rejected.
 
     Args:
-        measure: As an entry point names it.
+        measure: The measure, as named by an entry point.
 
     Raises:
-        AssertionError: Says which of these it breaks.
+        AssertionError: It breaks a requirement; says which.
     """
     _check_facts(measure)
     if isinstance(measure, LayerMeasure):
@@ -72,13 +72,13 @@ def _check_facts(measure: Measure) -> None:
 
 
 def made(need: str, runs: int = _RUNS, examples: int = _EXAMPLES, seed: int = 0) -> Outputs:
-    """Return runs that have one array, and predictions beside it where there are probabilities.
+    """Return runs with one array.
 
     Args:
         need: A field of `Outputs`.
         runs: K.
         examples: N.
-        seed: Of what is drawn.
+        seed: Seed of the random arrays.
     """
     generator = np.random.default_rng(seed)
     shares = generator.dirichlet(np.ones(_CLASSES), (runs, examples))

@@ -1,4 +1,4 @@
-"""What every metric must do, checked on small made answers."""
+"""Conformance checks of metrics, on small generated answers."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _BY_RUN = ("logits", "given_probabilities", "given_predictions")
 
 
 def check_metric(metric: Metric) -> None:
-    """Check that a metric does what scores, intervals and tests rely on, for every kind of answers that it scores.
+    """Check that a metric behaves as scores, intervals and tests require, for every kind of answers that it supports.
 
-    Its facts are there; scores have their shape and stay within its range; right answers score better than wrong ones,
-    as its direction says; an example of weight 2 counts as two of them; neither the order of the runs nor that of the
+    Its facts are complete; scores have the right shape and range; right answers score better than wrong ones,
+    according to its direction; an example of weight 2 counts as two; neither the order of the runs nor that of the
     examples matters; one class, one example and constant answers give a number or NaN and no exception; a second call
     gives the same; a run whose outputs are not finite has no score.
 
     Args:
-        metric: As an entry point names it.
+        metric: The metric, as named by an entry point.
 
     Raises:
-        AssertionError: Says which of these it breaks.
+        AssertionError: It breaks a requirement; says which.
     """
     name = metric.name
     assert re.fullmatch("[a-z][a-z0-9_]*", name), f"metric '{name}': its name must be one word in lower case"
@@ -46,13 +46,13 @@ def check_metric(metric: Metric) -> None:
 
 
 def made(kind: str, runs: int = _RUNS, examples: int = _EXAMPLES, seed: int = 0) -> Answers:
-    """Return answers of a kind to examples of which every two belong to one question.
+    """Return answers of a kind to examples, with two examples per question.
 
     Args:
         kind: Kind of task.
         runs: K.
         examples: N.
-        seed: Of what is drawn.
+        seed: Seed of the random answers.
     """
     generator = np.random.default_rng(seed)
     of = KINDS[kind]
@@ -69,7 +69,7 @@ def made(kind: str, runs: int = _RUNS, examples: int = _EXAMPLES, seed: int = 0)
 
 
 def right(answers: Answers) -> Answers:
-    """Return the same with every answer right."""
+    """Return a copy in which every answer is right."""
     runs = _RUNS
     of = KINDS[answers.kind]
     if of.has_texts:
@@ -81,7 +81,7 @@ def right(answers: Answers) -> Answers:
 
 
 def _rows(answers: Answers, rows: NDArray[np.int64]) -> Answers:
-    """Return the answers to some examples."""
+    """Return the answers to some of the examples."""
     changes: dict[str, Any] = {
         name: getattr(answers, name)[rows] for name in _BY_EXAMPLE if getattr(answers, name) is not None
     }
@@ -128,13 +128,13 @@ def _check_examples(metric: Metric, where: str, answers: Answers, found: NDArray
     order = np.random.default_rng(1).permutation(_EXAMPLES)
     mixed = metric.plain(_rows(answers, order), _EXAMPLES)
     assert np.allclose(mixed, found[0]), f"{where}: it depends on the order of the examples"
-    # Of what is scored by question, whole questions are drawn.
+    # For metrics of questions, whole questions are drawn.
     grouped = metric.grouped(answers.kind)
     counts = np.random.default_rng(2).integers(1, 4, _EXAMPLES)[np.arange(_EXAMPLES) // (2 if grouped else 1)]
     repeated = np.repeat(np.arange(_EXAMPLES), counts)
     again = _rows(answers, repeated)
     if grouped:
-        # A question that is drawn twice is two questions.
+        # A question drawn twice counts as two questions.
         copies = np.concatenate([np.arange(count) for count in counts])
         again = replace(again, questions=np.asarray(again.questions) * 10 + copies)
     weighted = metric.scores(answers)(counts[None].astype(np.float64))[0]

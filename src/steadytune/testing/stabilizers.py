@@ -1,4 +1,4 @@
-"""What every stabilizer promises, checked on tiny models that are made here."""
+"""Conformance checks of stabilizers, on tiny generated models."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ def check_stabilizer(
     needs_dropout: bool = False,
     architecture: str = "bert",
 ) -> None:
-    """Check what every method promises, in trainings of a few steps on a classification with two classes.
+    """Check that a stabilizer meets all requirements, in trainings of a few steps on a classification with two classes.
 
-    - Its facts are whole: a name, a docstring with source and cost, parameters that survive their spelling in a
-      recipe, and a reason where it means nothing in mode "head".
-    - It trains, changes something, and leaves a plain model that can be saved and loaded.
-    - At strength 0 not a bit changes.
-    - The same seeds give the same bits, also in a training that is resumed from a checkpoint.
-    - Small batches that accumulate make the gradient of a large one.
+    - Its facts are complete: a name, a docstring with source and cost, parameters that survive being written to a
+      recipe, and a reason if it does not support mode "head".
+    - It trains, has an effect, and leaves a plain model that can be saved and loaded.
+    - At strength 0 no bit changes.
+    - The same seeds give the same bits, even in a training resumed from a checkpoint.
+    - Accumulating small batches gives the gradient of a large one.
     - It works under bfloat16 autocast.
     - Its gradient is that of its loss.
-    - It keeps nothing of a training.
+    - It keeps no state of a training.
 
     Args:
-        method: With parameters that are strong enough to show in a few steps.
-        off: With parameters with which it must change nothing; None where it has no strength.
-        differentiable: With parameters under which the gradient is that of the loss; None where it never is.
-        by_batch: It does something batch by batch, so that small ones that accumulate cannot equal a large one.
-        noise: It draws noise, which alone hinders that.
-        needs_dropout: It acts on dropout, and does nothing without.
-        architecture: A name in `testing.models.ALL`, for a method that others refuse; with gradients of its own in
-            every weight, so none with adapters.
+        method: With parameters strong enough to have a visible effect in a few steps.
+        off: With parameters for which it must change nothing; None if it has no strength.
+        differentiable: With parameters for which the gradient is that of the loss; None if it never is.
+        by_batch: Whether it acts batch by batch, so that accumulated small ones cannot equal a large one.
+        noise: Whether it draws noise, which is the only reason for a difference.
+        needs_dropout: Whether it acts on dropout and has no effect without it.
+        architecture: A name in `testing.models.ALL`, if others do not suit the stabilizer; with gradients in
+            every weight, so not with adapters.
 
     Raises:
-        AssertionError: It breaks one of these; says which.
-        UserError: It refuses that architecture.
+        AssertionError: It breaks a requirement; says which.
+        UserError: It rejects that architecture.
     """
     tried = _Tried(method, architecture, needs_dropout)
     _check_facts(method)
@@ -79,7 +79,7 @@ def check_stabilizer(
 
 
 def check_training(method: Stabilizer, architecture: str, *, needs_dropout: bool = False) -> None:
-    """Check on one architecture that a method trains in a few steps, changes something, and leaves a plain model.
+    """Check on one architecture that a stabilizer trains in a few steps, has an effect, and leaves a plain model.
 
     Args:
         method: As in `check_stabilizer`.
@@ -88,13 +88,13 @@ def check_training(method: Stabilizer, architecture: str, *, needs_dropout: bool
 
     Raises:
         AssertionError: It does not.
-        UserError: It refuses the architecture.
+        UserError: It rejects the architecture.
     """
     _trained_apart(_Tried(method, architecture, needs_dropout), steps=4)
 
 
 def _trained_apart(tried: _Tried, steps: int) -> Any:
-    """Return a model that was trained with a method, which shows in its weights and not in their names."""
+    """Return a model trained with a stabilizer, checking that its weights differ but their names do not."""
     model = tried.model()
     names = set(model.state_dict())
     _train(model, [tried.method], steps)
@@ -107,7 +107,7 @@ def _trained_apart(tried: _Tried, steps: int) -> Any:
 
 @dataclass(frozen=True)
 class _Tried:
-    """A method and the model that it is tried on."""
+    """A stabilizer and the model that it is tried on."""
 
     method: Stabilizer
     architecture: str
@@ -298,12 +298,12 @@ def _train(model: Any, methods: Sequence[Stabilizer], steps: int) -> Any:
 
 
 def script(model: Any, methods: Sequence[Stabilizer], folder: str | Path, **changes: Any) -> StableTrainer:
-    """Return a training on 16 rows as somebody's own script would run it.
+    """Return a training on 16 rows as run by a user's script.
 
     Args:
-        model: What to train.
-        methods: With which stabilizers.
-        folder: Where checkpoints are written.
+        model: Model to train.
+        methods: Stabilizers to apply.
+        folder: Folder for checkpoints.
         changes: `TrainingArguments` that differ.
     """
     arguments = {
@@ -365,7 +365,7 @@ def state(model: Any) -> State:
 
 @torch.no_grad()
 def move_a_little(weights: Any) -> None:
-    """Move weights away from the start, where the pull towards it has no slope."""
+    """Move weights away from the start, where the pull towards it has zero gradient."""
     torch.manual_seed(0)
     for weight in weights:
         weight.add_(torch.randn_like(weight), alpha=0.01)

@@ -1,4 +1,4 @@
-"""One process of several: reads jobs from standard input, tells what happens as JSON lines."""
+"""Worker process: reads jobs from standard input and reports events as JSON lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOOK_SECONDS = 0.2
 
 
 class _Teller(Listener):
-    """Writes what it hears as JSON lines."""
+    """Write events as JSON lines."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -30,7 +30,7 @@ class _Teller(Listener):
         try:
             print(json.dumps(message), file=self.stream, flush=True)
         except BrokenPipeError:
-            # The watching process is gone. Nothing is raised: it would be recorded as the fate of the run at hand.
+            # The monitoring process is gone. Nothing is raised: it would be recorded as the error of the current run.
             os._exit(1)
 
     def started(self, run_id: str) -> None:
@@ -47,7 +47,7 @@ class _Teller(Listener):
 
 
 def _end_with_watcher() -> None:
-    """End when the watching process is gone, however it went: another process then is the parent of this one."""
+    """Exit when the monitoring process is gone, however it ended: this process then has a different parent."""
     watcher = os.getppid()
     while os.getppid() == watcher:
         time.sleep(_LOOK_SECONDS)
@@ -55,13 +55,13 @@ def _end_with_watcher() -> None:
 
 
 def main() -> int:
-    """Work until nothing is left; 2 if the input is at fault, 3 if the code is."""
-    # Whatever a library prints must not mix with the messages: they keep the pipe, everything else goes to stderr.
+    """Work until nothing is left; return 2 if the input is wrong, 3 for a bug."""
+    # Library output must not mix with the messages: these keep the pipe, everything else goes to stderr.
     teller = _Teller(os.fdopen(os.dup(1), "w"))
     os.dup2(2, 1)
     threading.Thread(target=_end_with_watcher, daemon=True).start()
     try:
-        # From the process that started this one, over a pipe that no other can write.
+        # From the process that started this one, over a pipe that no other process can write to.
         jobs, store = pickle.load(sys.stdin.buffer)
         Local().run(jobs, store, teller)
     except UserError as error:

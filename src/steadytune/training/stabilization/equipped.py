@@ -1,4 +1,4 @@
-"""A model made ready for methods, and made plain again."""
+"""Equipping a model with stabilizers, and restoring the plain model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from steadytune.stabilizers import Pretraining, Run, Stabilizer, as_stabilizers
 
 
 class Equipped:
-    """A model with methods in it: modules, hooks and new weights. The first storey of `Stabilization`, see there."""
+    """A model equipped with stabilizers: modules, hooks and new weights. The lowest layer of `Stabilization`."""
 
     def __init__(
         self,
@@ -75,20 +75,20 @@ class Equipped:
         self._last.watch()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Equipped:
-        """Return itself: of a model a copy is wanted, not of its training."""
+        """Return itself: a copy of a model must not copy its training."""
         return self
 
     @property
     def head(self) -> nn.Module:
-        """The last layer, as the methods left it.
+        """The last layer as changed by the stabilizers.
 
         Raises:
-            UserError: The model has none that could be told from the rest.
+            UserError: The model has none that can be identified.
         """
         return self._last.need("this")
 
     def _equip(self, seed: int) -> None:
-        # New weights come from a stream of their own: the global one may stand where it stood before the first head.
+        # New weights use a separate stream: the global one may be in the same state as before the first head.
         with preserved_random_state():
             torch.manual_seed(seed)
             for method, run in self._with("initialise"):
@@ -127,7 +127,7 @@ class Equipped:
                 self.shared_seconds += time.perf_counter() - started
 
     def unequip(self) -> None:
-        """Take everything out of the model again; the last layer becomes the plain one that it amounts to."""
+        """Remove everything from the model; the last layer becomes the equivalent plain one."""
         if not self.equipped:
             return
         self.equipped = False
