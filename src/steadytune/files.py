@@ -193,12 +193,12 @@ def parse_json(text: str | bytes) -> Any:
     """Parse JSON without duplicate keys, of which the library would silently keep the last value.
 
     Raises:
-        ValueError: It is no JSON, is nested too deep, or a key stands twice.
+        ValueError: It is not JSON, is nested too deeply, or has a duplicate key.
     """
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise ValueError("nested too deeply") from None
 
 
 def read_json(path: Path, limit: int = LARGEST_TEXT) -> Any:
@@ -206,7 +206,7 @@ def read_json(path: Path, limit: int = LARGEST_TEXT) -> Any:
 
     Raises:
         UserError: It cannot be read, is not a file, or is larger than `limit`.
-        ValueError: It is no JSON, is nested too deep, or a key stands twice.
+        ValueError: It is not JSON, is nested too deeply, or has a duplicate key.
     """
     return parse_json(read_content(path, limit))
 
