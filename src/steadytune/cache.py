@@ -1,4 +1,4 @@
-"""What is computed once and read ever after: arrays and what goes with them, under a lock and against checksums."""
+"""Cache of arrays and their metadata: computed once under a lock, verified by checksum when read."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from steadytune.files import Arrays, CorruptFile, check_seal, read_arrays, read_
 def cached_arrays(
     folder: Path, name: str, compute: Callable[[], tuple[Arrays, dict[str, Any]]]
 ) -> tuple[Arrays, dict[str, Any]]:
-    """Return arrays and the numbers beside them from a folder, computed if they are not there or not what was written.
+    """Return arrays and their metadata from a folder, computing them if they are missing or damaged.
 
     Args:
-        folder: Of the cache; it is made.
-        name: Of what is cached, with the key that tells it from others; the files are called by it.
-        compute: Gives the arrays and the numbers, which JSON can hold.
+        folder: Folder of the cache; created if missing.
+        name: Name of the entry, including its key; the files are named after it.
+        compute: Returns the arrays and the metadata, which must be JSON-serialisable.
 
     Raises:
-        OSError: The folder cannot be made or written.
+        OSError: The folder cannot be created or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stored, about = folder / f"{name}.safetensors", folder / f"{name}.json"
@@ -33,7 +33,7 @@ def cached_arrays(
             return read_arrays(stored, content["arrays"]), content["about"]
         except (OSError, ValueError, KeyError, CorruptFile):
             arrays, numbers = compute()
-            # JSON has no NaN: what is undefined is null.
+            # JSON has no NaN: undefined values are null.
             about_them = json.loads(json.dumps(numbers), parse_constant=lambda _: None)
             content = {"arrays": write_arrays(stored, arrays), "about": about_them}
             write_text(about, json.dumps(sealed(content)))

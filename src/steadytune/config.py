@@ -1,4 +1,4 @@
-"""Data that users write: checked on entry, and what is wrong with it said in one line."""
+"""Data that users write: validated on entry, with errors reported in one line."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from steadytune.errors import UserError, unknown_name
 from steadytune.files import LARGEST_SETTINGS, read_content
 
 LARGEST = 2**63 - 1
-"""Largest whole number that a setting can be; libraries hold no larger one."""
+"""Largest integer that a parameter can be; libraries hold no larger one."""
 # A study of a thousand recipes has some ten thousand values, six levels deep.
 _MOST_VALUES, _DEEPEST = 100_000, 40
-# What YAML 1.1 reads otherwise than people do: 1:30 as 90, 1_0 as 10, 010 as 8.
+# What YAML 1.1 reads differently from people: 1:30 as 90, 1_0 as 10, 010 as 8.
 _ODD_NUMBER = re.compile(r".*[_:].*|[-+]?0[0-9b]+")
 _MERGE = "tag:yaml.org,2002:merge"
 _PLAIN = [f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")]
@@ -40,7 +40,7 @@ else:
 
 
 class _Spoken(ModelMetaclass):
-    """Has what is wrong in a call, such as `Study(sedes=3)`, said in one line, as of a file."""
+    """Report mistakes in a call, such as `Study(sedes=3)`, in one line, as for a file."""
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         model: Any = self
@@ -55,13 +55,13 @@ class _Spoken(ModelMetaclass):
 
 
 class Config(BaseModel, metaclass=_Spoken):
-    """Data that refuses unknown keys and infinite numbers, and does not change.
+    """Immutable data that rejects unknown keys and infinite numbers.
 
     Attributes:
-        sections: First part of the place of a key -> what should be there.
+        sections: First part of a key's path -> the model that belongs there.
 
     Raises:
-        UserError: A call names what is unknown or out of range; `model_validate` raises pydantic's ValidationError.
+        UserError: A call has an unknown or invalid argument; `model_validate` raises pydantic's ValidationError.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -75,7 +75,7 @@ class Config(BaseModel, metaclass=_Spoken):
             for name, value in content.items():
                 if isinstance(value, int) and abs(value) > LARGEST:
                     digits = int(math.log10(abs(value))) + 1
-                    raise ValueError(f"{name} is a number of {digits} digits: at most {LARGEST:,}")
+                    raise ValueError(f"{name} has {digits} digits: the largest number allowed is {LARGEST:,}")
                 field = cls.model_fields.get(name)
                 if isinstance(value, bool) and field is not None and field.annotation is not bool:
                     raise ValueError(f"{name} cannot be {str(value).lower()}")
@@ -83,14 +83,14 @@ class Config(BaseModel, metaclass=_Spoken):
 
 
 def first_problem(error: ValidationError, model: type[Config]) -> str:
-    """Say in one line what is wrong with data, as "key: what it should be, and what it is".
+    """Describe a validation error in one line, as "key: what it must be, and what it is".
 
     Args:
-        error: What pydantic found.
-        model: What the data should be.
+        error: Error raised by pydantic.
+        model: Model of the data.
     """
     problems = error.errors()
-    # A misspelt key is also a missing one; the misspelling is what helps.
+    # A misspelt key is also a missing one; naming the misspelling helps more.
     problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
     *path, last = map(str, problem["loc"]) if problem["loc"] else ("",)
     if problem["type"] == "extra_forbidden":
@@ -108,9 +108,9 @@ def first_problem(error: ValidationError, model: type[Config]) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain data, with the bounds that `parse_yaml` names."""
+    """Load plain data within the limits that `parse_yaml` states."""
 
-    # Text, numbers, truth, null, lists and mappings. What looks like a date is text.
+    # Text, numbers, booleans, null, lists and mappings. What looks like a date is text.
     yaml_constructors: ClassVar = {
         tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag is None or tag in _PLAIN
     }
@@ -120,7 +120,7 @@ class _Loader(yaml.SafeLoader):
         self._values = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose a node, unless there are too many already: composing takes longer than all that follows."""
+        """Compose a node unless there are too many already: composing takes longer than everything after it."""
         self._values += 1
         if self._values > _MOST_VALUES:
             raise yaml.MarkedYAMLError(problem=f"more than {_MOST_VALUES:,} values", problem_mark=self.get_mark())
@@ -128,9 +128,9 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def size(self, node: yaml.Node, sizes: dict[int, int], above: set[int]) -> int:
-        """Return the number of values in a node, each alias counted anew; `above` are the nodes that it stands in."""
+        """Return the number of values in a node, counting every use of an alias; `above` are its ancestors."""
         if id(node) in above:
-            raise _problem("an alias stands inside of what it names", node)
+            raise _problem("an alias refers to a value that contains it", node)
         if id(node) in sizes:
             return sizes[id(node)]
         if len(above) > _DEEPEST:
@@ -140,7 +140,7 @@ class _Loader(yaml.SafeLoader):
             keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE]
             if len(set(keys)) < len(keys):
                 twice = next(key for key in keys if keys.count(key) > 1)
-                raise _problem(f"the key '{twice:.60}' stands twice", node)
+                raise _problem(f"duplicate key '{twice:.60}'", node)
             inside = [one for pair in node.value for one in pair]
         elif isinstance(node, yaml.SequenceNode):
             inside = node.value
@@ -156,7 +156,7 @@ class _Loader(yaml.SafeLoader):
 def _plain_number(loader: _Loader, node: yaml.ScalarNode) -> Any:
     spelled = str(node.value)
     if _ODD_NUMBER.fullmatch(spelled):
-        raise _problem(f"{spelled:.60} is no plain number: write digits, or put a text in quotation marks", node)
+        raise _problem(f"{spelled:.60} is not a plain number: write digits, or put text in quotation marks", node)
     return loader.construct_yaml_int(node) if node.tag.endswith(":int") else loader.construct_yaml_float(node)
 
 
@@ -174,11 +174,11 @@ def _problem(what: str, node: yaml.Node) -> yaml.MarkedYAMLError:
 
 
 def parse_yaml(text: str) -> Any:
-    """Parse YAML into plain data: no key twice, at most 100,000 values with all aliases followed, 40 levels.
+    """Parse YAML into plain data: no duplicate keys, at most 100,000 values with aliases expanded, and 40 levels.
 
     Raises:
-        yaml.YAMLError: It is no YAML, or beyond these bounds.
-        ValueError: It holds what is no text, or a number of thousands of digits.
+        yaml.YAMLError: It is not YAML, or exceeds these limits.
+        ValueError: It contains bytes that are not text, or a number with thousands of digits.
     """
     loader = _Loader(text)
     try:
@@ -190,7 +190,7 @@ def parse_yaml(text: str) -> Any:
     except RecursionError:
         raise yaml.MarkedYAMLError(problem=f"nested deeper than {_DEEPEST} levels") from None
     except (ArithmeticError, AttributeError):
-        raise yaml.MarkedYAMLError(problem="a value is not what its tag says") from None
+        raise yaml.MarkedYAMLError(problem="a value does not match its tag") from None
     finally:
         loader.dispose()
 
@@ -199,7 +199,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
     Raises:
-        UserError: In one line, why that cannot be done.
+        UserError: It cannot be read or is not a mapping; the reason in one line.
     """
     path = Path(path)
     try:
@@ -209,7 +209,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     if path.is_dir():
-        raise UserError(f"{path} is a folder; a study is a YAML file")
+        raise UserError(f"{path} is a folder: a study is a YAML file")
     text = read_content(path, LARGEST_SETTINGS)
     try:
         content = parse_yaml(text.decode("utf-8"))
@@ -219,5 +219,5 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         what = getattr(error, "problem", None) or ("not text" if isinstance(error, UnicodeError) else str(error))
         raise UserError(f"{path}{line}: not YAML ({' '.join(what.split()):.100})") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: a study is a mapping with keys such as model, task and recipes")
+        raise UserError(f"{path}: a study must be a mapping with keys such as model, task and recipes")
     return content

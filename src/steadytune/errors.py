@@ -1,4 +1,4 @@
-"""What a user can do wrong, said in one or two lines.
+"""Errors caused by the user's input, in one or two lines.
 
 `UserError` is the only exception that the command line turns into a message and exit code 2; every other exception is a
 bug of ours and keeps its traceback.
@@ -11,17 +11,17 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake in the input: the message says what was wrong, where, and what would be right."""
+    """A mistake in the input: the message says what is wrong, where, and what would be right."""
 
 
 class FolderWarning(UserWarning):
-    """Something was left aside, a damaged run of a folder say; the command line prints it as a note."""
+    """Something was skipped, such as a damaged run of a folder; the command line prints it as a note."""
 
 
 def machine_fault(error: OSError) -> UserError:
-    """Build the error for what the machine refused: no permission, no room, a file where a folder should be.
+    """Build the error for a fault of the machine: no permission, no space, a file where a folder should be.
 
-    It is nobody's fate but the machine's: what was being done can be done again when the cause is gone.
+    Such work can be repeated once the cause has been removed.
     """
     where = f"{error.filename}: " if error.filename is not None else ""
     what = error.strerror or " ".join(str(error).split())[:200] or type(error).__name__
@@ -29,11 +29,11 @@ def machine_fault(error: OSError) -> UserError:
 
 
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UserError:
-    """Build the error for a name that is not among `choices`, naming the closest one that is.
+    """Build the error for a name that is not in `choices`, suggesting the closest one.
 
     Args:
-        kind: What the name stands for, such as "stabilizer".
-        name: The name that was given.
+        kind: What the name refers to, such as "stabilizer".
+        name: The unknown name.
         choices: All valid names.
     """
     valid = sorted(choices)

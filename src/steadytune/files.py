@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place and renamed into it, read back against a checksum."""
+"""Files that are complete or absent: written to a temporary file and renamed, and verified by checksum when read."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ Arrays = dict[str, NDArray[Any]]
 _DTYPES = {"BOOL": "?", "U8": "u1", "U16": "<u2", "U32": "<u4", "U64": "<u8", "I8": "i1", "I16": "<i2", "I32": "<i4"}
 _DTYPES |= {"I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
 LARGEST_TEXT = 2**30
-"""Bytes of the largest file of text that is read, once it is unpacked."""
+"""Size in bytes of the largest text file that is read, once unpacked."""
 LARGEST_SETTINGS = 2**24
-"""Bytes of the largest file of settings that is read, such as a study."""
-# Text packs to a tenth; what packs to less than a hundredth is no text that anybody wrote.
+"""Size in bytes of the largest parameter file that is read, such as a study."""
+# Text compresses to a tenth; what compresses to less than a hundredth was not written by a person.
 _PACKED, _ALWAYS_UNPACKED = 100, 2**26
 _PIECE = 2**20
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class CorruptFile(Exception):
-    """A file whose content is not what was written."""
+    """A file whose content differs from what was written."""
 
 
 @contextmanager
 def claimed(path: Path) -> Iterator[bool]:
-    """Hold a file as a claim of this process; yields False if another process holds it.
+    """Hold a lock file for this process; yields False if another process holds it.
 
-    The operating system drops the claim when the process dies, however it dies.
+    The operating system releases the lock when the process dies, however it dies.
     """
     lock = FileLock(path)
     try:
@@ -61,22 +61,22 @@ def claimed(path: Path) -> Iterator[bool]:
 
 @contextmanager
 def room_on_disk(path: Path) -> Iterator[None]:
-    """Turn "no space left" into an error that says where, and that finished work is safe."""
+    """Turn "no space left" into an error that says where, and that finished runs are safe."""
     try:
         yield
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise UserError(
-                f"no room on the disk while writing {path} ({os.strerror(error.errno or 0)}). "
-                "Finished runs are kept: free some space and start the same command again."
+                f"no space left on the disk while writing {path} ({os.strerror(error.errno or 0)}). "
+                "Finished runs are kept: free some space and run the same command again."
             ) from error
         raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file by temp-and-rename; after a crash the path holds the old content or the new, never a part.
+    """Write a file atomically; after a crash the path holds the old or the new content, never a part.
 
-    What processes that were killed left of earlier attempts is removed.
+    Temporary files left by killed processes are removed.
     """
     with room_on_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,10 +95,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def _temporary(path: Path) -> tuple[int, str]:
-    """Make a file beside `path` and lock it, so that others see that its writer lives."""
+    """Create a temporary file beside `path` and lock it, so that others see that its writer is alive."""
     while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        # Another process may have taken it for remains before it was locked.
+        # Another process may have removed it as a leftover before it was locked.
         if _locked(handle) is None or os.fstat(handle).st_nlink:
             return handle, name
         os.close(handle)
@@ -119,7 +119,7 @@ def remove_remains(path: Path) -> None:
 
 
 def _locked(handle: int) -> bool | None:
-    """Lock an open file; False if another process holds it, None where there are no such locks."""
+    """Lock an open file; False if another process holds it, None where locks are not supported."""
     try:
         import fcntl
 
@@ -132,15 +132,15 @@ def _locked(handle: int) -> bool | None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 text by temp-and-rename."""
+    """Write UTF-8 text atomically."""
     write_bytes(path, content.encode())
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what never ends or never begins when it is read: a pipe, a device, a socket. What is absent passes.
+    """Reject a pipe, a device or a socket, which could be read forever. A missing file passes.
 
     Raises:
-        UserError: Naming the path and what it is.
+        UserError: It is one; names the path and what it is.
     """
     try:
         mode = path.stat().st_mode
@@ -148,14 +148,14 @@ def check_regular(path: Path) -> None:
         return
     kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
     if (kind := kinds.get(stat.S_IFMT(mode))) is not None:
-        raise UserError(f"{path} is {kind}: a file is needed")
+        raise UserError(f"{path} is {kind}: a regular file is needed")
 
 
 def read_content(path: Path, limit: int = LARGEST_TEXT) -> bytes:
-    """Read a file, unpacked where its name ends in .gz, of at most `limit` bytes.
+    """Read a file of at most `limit` bytes, unpacked if its name ends in .gz.
 
     Raises:
-        UserError: It cannot be read, is no file, is no whole gzip file, or is larger; names the limit.
+        UserError: It cannot be read, is not a file, is not a complete gzip file, or is larger; names the limit.
     """
     check_regular(path)
     packed = path.suffix.lower() == ".gz"
@@ -163,24 +163,24 @@ def read_content(path: Path, limit: int = LARGEST_TEXT) -> bytes:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > limit:
-                raise UserError(f"{path} has {_amount(size)}: at most {_amount(limit)} are read")
+                raise UserError(f"{path} is {_amount(size)}: at most {_amount(limit)} can be read")
             if not packed:
                 return _pieces(file, limit, path)
             most = min(limit, max(_ALWAYS_UNPACKED, _PACKED * size))
             with gzip.GzipFile(fileobj=file) as unpacked:
                 return _pieces(unpacked, most, path)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path} is not a whole gzip file ({error})") from error
+        raise UserError(f"{path} is not a complete gzip file ({error})") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or error})") from error
 
 
 def _pieces(file: Any, limit: int, path: Path) -> bytes:
-    """Read to the end, and no further than the limit, whatever the size of the file is said to be."""
+    """Read to the end but no further than the limit, whatever size the file claims to have."""
     content = io.BytesIO()
     while piece := file.read(_PIECE):
         if content.tell() + len(piece) > limit:
-            raise UserError(f"{path} is larger than {_amount(limit)} when it is read: no more is read")
+            raise UserError(f"{path} unpacks to more than {_amount(limit)}, the most that is read")
         content.write(piece)
     return content.getvalue()
 
@@ -190,23 +190,23 @@ def _amount(size: int) -> str:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON, in which no key stands twice: of two values the library would silently keep the last.
+    """Parse JSON without duplicate keys, of which the library would silently keep the last value.
 
     Raises:
-        ValueError: It is no JSON, is nested too deep, or a key stands twice.
+        ValueError: It is not JSON, is nested too deeply, or has a duplicate key.
     """
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise ValueError("nested too deeply") from None
 
 
 def read_json(path: Path, limit: int = LARGEST_TEXT) -> Any:
     """Read a file of JSON, as `read_content` and `parse_json` do.
 
     Raises:
-        UserError: It cannot be read, is no file, or is larger than `limit`.
-        ValueError: It is no JSON, is nested too deep, or a key stands twice.
+        UserError: It cannot be read, is not a file, or is larger than `limit`.
+        ValueError: It is not JSON, is nested too deeply, or has a duplicate key.
     """
     return parse_json(read_content(path, limit))
 
@@ -215,28 +215,28 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r:.60} stands twice")
+        raise ValueError(f"duplicate key {next(name for name in names if names.count(name) > 1)!r:.60}")
     return content
 
 
 def canonical_json(content: Any) -> bytes:
-    """Return the one JSON spelling of `content` (sorted keys, no spaces), for hashing. NaN is refused."""
+    """Return the canonical JSON of `content` (sorted keys, no spaces), for hashing. NaN is rejected."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plain data with a checksum of itself, under "sha256"."""
+    """Return plain data with its own checksum added under "sha256"."""
     return {**content, "sha256": sha256(canonical_json(content))}
 
 
 def check_seal(content: Any) -> dict[str, Any]:
-    """Return plain data without the checksum that it carries.
+    """Verify and remove the checksum of plain data.
 
     Raises:
-        CorruptFile: It carries none, or is not what the checksum was made of.
+        CorruptFile: It has none, or does not match it.
     """
     if not isinstance(content, dict) or "sha256" not in content:
-        raise CorruptFile("it carries no checksum of itself")
+        raise CorruptFile("it contains no checksum of itself")
     inside = {name: value for name, value in content.items() if name != "sha256"}
     try:
         intact = content["sha256"] == sha256(canonical_json(inside))
@@ -253,7 +253,7 @@ def sha256(content: bytes) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file, read in pieces.
+    """Return the hexadecimal SHA-256 of a file, read in chunks.
 
     Raises:
         UserError: It is a pipe, a device or a socket.
@@ -268,22 +268,22 @@ def sha256_file(path: Path) -> str:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: dict[str, str] | None = None) -> str:
-    """Write named arrays, and texts beside them if wanted, as safetensors; return the file's SHA-256."""
+    """Write named arrays, and optionally texts as metadata, as safetensors; return the file's SHA-256."""
     from safetensors.numpy import save
 
-    # np.ascontiguousarray would turn a single number into an array of one.
+    # np.ascontiguousarray would turn a scalar into an array of one element.
     content = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata)
     write_bytes(path, content)
     return sha256(content)
 
 
 def read_arrays(path: Path, checksum: str) -> Arrays:
-    """Read named arrays back, mapped into memory: the file is checked in pieces, and loaded where it is touched.
+    """Read named arrays, memory-mapped: the file is verified in chunks and loaded on access.
 
-    The file is replaced by rename, never written into, so that what is mapped stays what was checked.
+    The file is replaced by rename, never modified in place, so that the mapped data stay those that were verified.
 
     Raises:
-        CorruptFile: The file is missing or is not the one whose SHA-256 is `checksum`.
+        CorruptFile: The file is missing, or its SHA-256 is not `checksum`.
     """
     try:
         if sha256_file(path) != checksum:
@@ -296,13 +296,13 @@ def read_arrays(path: Path, checksum: str) -> Arrays:
 
 
 def map_arrays(path: Path) -> tuple[Arrays, dict[str, str]]:
-    """Return the arrays of a safetensors file, on disk until they are touched, and the texts beside them.
+    """Return the arrays of a safetensors file, loaded on access, and its metadata texts.
 
-    Writing into an array changes it in this process alone. The library itself reads whole tensors into memory; bfloat16
-    is read and widened.
+    Writing to an array changes it only in this process. The library itself reads whole tensors into memory; bfloat16
+    is read and converted to float32.
 
     Raises:
-        CorruptFile: It cannot be read, is no whole safetensors file, or has a type that NumPy has not.
+        CorruptFile: It cannot be read, is not a complete safetensors file, or has a type that NumPy lacks.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -322,7 +322,7 @@ def map_arrays(path: Path) -> tuple[Arrays, dict[str, str]]:
 
 def _mapped(path: Path, name: str, tensor: dict[str, Any], start: int) -> NDArray[Any]:
     if tensor["dtype"] not in _DTYPES:
-        raise CorruptFile(f"'{name}' has the type {tensor['dtype']}, which NumPy has not")
+        raise CorruptFile(f"'{name}' has the type {tensor['dtype']}, which NumPy does not have")
     shape, dtype = tuple(tensor["shape"]), np.dtype(_DTYPES[tensor["dtype"]])
     if not np.prod(shape):
         return np.empty(shape, dtype)

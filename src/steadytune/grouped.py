@@ -1,4 +1,4 @@
-"""Things that share something, together."""
+"""Grouping of items by key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Key = TypeVar("Key")
 
 
 def grouped(things: Iterable[Thing], key: Callable[[Thing], Key]) -> dict[Key, list[Thing]]:
-    """Return key -> the things that have it; keys and things stay in the order in which they come."""
+    """Return key -> items with that key, both in the order of first appearance."""
     groups: dict[Key, list[Thing]] = {}
     for thing in things:
         groups.setdefault(key(thing), []).append(thing)

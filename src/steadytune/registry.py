@@ -1,6 +1,6 @@
-"""Things that are found by name: this package's own, imported when they are used, and those of other packages.
+"""Registries of named entries: the built-in ones, imported when used, and those of other packages.
 
-Another package names what it adds in its `pyproject.toml`, one line each, and needs nothing else:
+Another package declares what it adds in its `pyproject.toml`, one line each, and needs nothing else:
 
     [project.entry-points."steadytune.metrics"]
     my_metric = "their_package.my_metric:MY_METRIC"
@@ -21,14 +21,14 @@ Entry = TypeVar("Entry")
 
 
 class Registry(Mapping[str, Entry]):
-    """Name -> entry, in a fixed order: this package's own first, then those of other packages.
+    """Name -> entry, in a fixed order: built-in entries first, then those of other packages.
 
     Args:
-        what: What an entry is, in the singular; the group of entry points is "steadytune.<what>s".
+        what: What an entry is called, in the singular; the entry-point group is "steadytune.<what>s".
         own: Name -> "module:attribute" within this package.
-        check: Returns what is wrong with something that another package gave under a name, or "".
-        reserved: Names that nobody may take.
-        hints: Name that is none -> what to do instead.
+        check: Takes a name and another package's entry, and returns what is wrong with it, or "".
+        reserved: Names that may not be used.
+        hints: Name that is not an entry -> what to do instead.
     """
 
     def __init__(
@@ -73,15 +73,15 @@ class Registry(Mapping[str, Entry]):
         """Return an entry, importing it.
 
         Raises:
-            UserError: There is none of this name or more than one, or another package's cannot be imported or is none.
+            UserError: No entry or several have this name, or another package's cannot be imported or is invalid.
         """
         others = self._points.get(name, ())
         if name in self._own:
-            # Runs that were made with the built-in one must not become another package's.
+            # Runs made with the built-in entry must not change their meaning when a package is installed.
             if others:
                 owners = " and ".join(map(_package, others))
                 warnings.warn(
-                    f"{self.what} '{name}' is steadytune's own; that of {owners} needs another name",
+                    f"{self.what} '{name}' is built into steadytune; {owners} must use another name",
                     FolderWarning,
                     stacklevel=2,
                 )
@@ -95,7 +95,7 @@ class Registry(Mapping[str, Entry]):
             raise self.unknown(name)
         if len(others) > 1:
             owners = " and by ".join(map(_package, others))
-            raise UserError(f"{self.what} '{name}' is given by {owners}: only one package can")
+            raise UserError(f"{self.what} '{name}' is provided by {owners}: only one package may provide it")
         if name not in self._loaded:
             self._loaded[name] = self._load(name, others[0])
         return self._loaded[name]
@@ -110,12 +110,12 @@ class Registry(Mapping[str, Entry]):
         return entry  # type: ignore[no-any-return]
 
     def unknown(self, name: str, what: str | None = None, also: Iterable[str] = ()) -> UserError:
-        """Build the error for a name that nothing has, which says what has it or which one is meant.
+        """Build the error for an unknown name, with a hint or the closest name.
 
         Args:
-            name: The name that was given.
-            what: What it stands for, where that is not what the registry holds.
-            also: Other names that would have been right.
+            name: The unknown name.
+            what: What the name refers to, if not an entry of the registry.
+            also: Other names that would have been valid.
         """
         if name in self._hints:
             return UserError(f"unknown {what or self.what} '{name}': {self._hints[name]}")
@@ -124,16 +124,16 @@ class Registry(Mapping[str, Entry]):
 
     @contextmanager
     def added(self, entry: Any) -> Iterator[None]:
-        """Know an entry, by its `name`, for a while: to try one before it is a package's.
+        """Register an entry temporarily under its `name`, to try it before it is packaged.
 
         Raises:
-            UserError: It is none, or its name is taken.
+            UserError: The entry is invalid, or its name is taken.
         """
         name = str(getattr(entry, "name", ""))
         if wrong := self._check(name, entry):
             raise UserError(f"{self.what} '{name}': this {wrong}")
         if name in self or name in self._reserved:
-            raise UserError(f"{self.what} '{name}' is there already: use another name")
+            raise UserError(f"{self.what} '{name}' exists already: use another name")
         self._added[name] = entry
         try:
             yield
@@ -141,7 +141,7 @@ class Registry(Mapping[str, Entry]):
             del self._added[name]
 
     def forget(self) -> None:
-        """Look for entry points anew, and import anew what they name."""
+        """Search for entry points again and re-import what they name."""
         self._found = None
         self._loaded.clear()
 

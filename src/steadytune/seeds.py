@@ -1,4 +1,4 @@
-"""The sources of luck: one seed for each, the names of runs by their seeds, and grids of seeds."""
+"""Sources of randomness with one seed each, names of runs by their seeds, and grids of seeds."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Factor = Literal["init", "order", "dropout", "data"]
 FACTORS: tuple[Factor, ...] = get_args(Factor)
 MOST_SEEDS = 10_000
 """Seeds of a study; each is a training of every recipe."""
-# Of a number that a seed can be.
+# Digits of the largest seed.
 _DIGITS = 18
 _LABEL = re.compile(r"\d+|(\d+/){2,3}\d+")
 
 
 class Seeds(Config):
-    """Sources of luck: weights of new layers, order of the examples, dropout masks, and the training subset.
+    """Seeds of the sources of randomness: new layers' weights, example order, dropout masks, and training subset.
 
-    `data` is the exception: it is 0 unless asked for, and 0 is the subset that all runs of a study share. It is then
-    left out of everything that is written, so that a run has the name and id that it had before there was such a seed.
+    `data` is the exception: it is 0 by default, and 0 is the subset that all runs of a study share. It is then
+    omitted from everything written, so that a run keeps the name and id that it had before this seed existed.
     """
 
     init: Annotated[int, Field(ge=0)]
@@ -51,13 +51,13 @@ class Seeds(Config):
 
     @property
     def label(self) -> str:
-        """Return "3" where all are 3, else "init/order/dropout", or with a training subset of its own "3/0/0/2"."""
+        """Return "3" if all are 3, otherwise "init/order/dropout", or "3/0/0/2" with a data seed."""
         values = list(self.model_dump().values())
         return str(self.init) if len(set(values)) == 1 and not self.data else "/".join(map(str, values))
 
     @classmethod
     def from_label(cls, label: str) -> Seeds | None:
-        """Read a label back; None for any other name, as runs that were trained elsewhere have."""
+        """Parse a label; None for any other name, such as those of runs trained elsewhere."""
         if not _LABEL.fullmatch(label) or max(map(len, label.split("/"))) > _DIGITS:
             return None
         values = list(map(int, label.split("/")))
@@ -65,7 +65,7 @@ class Seeds(Config):
 
 
 def one_or_many(value: Any) -> Any:
-    """Put what stands alone into a list."""
+    """Wrap a single value in a list."""
     return value if isinstance(value, (list, tuple)) else [value]
 
 
@@ -74,7 +74,7 @@ class SeedGrid(Config):
 
     Attributes:
         vary: The seeds that vary.
-        values: How many values each of them takes, from 0 on.
+        values: Number of values of each, starting at 0.
     """
 
     vary: Annotated[tuple[Factor, ...], BeforeValidator(one_or_many), Field(min_length=1)]
@@ -84,7 +84,7 @@ class SeedGrid(Config):
     @classmethod
     def _sort(cls, value: tuple[Factor, ...]) -> tuple[Factor, ...]:
         if len(set(value)) < len(value):
-            raise ValueError("a seed stands twice")
+            raise ValueError("duplicate seed")
         return tuple(factor for factor in FACTORS if factor in value)
 
     @model_validator(mode="after")
@@ -92,25 +92,25 @@ class SeedGrid(Config):
         if (number := self.values ** len(self.vary)) > MOST_SEEDS:
             runs = f"{number:,}" if number <= LARGEST else "far too many"
             raise ValueError(
-                f"{self.values:,} values of {len(self.vary)} seeds are {runs} runs of each recipe: "
+                f"{self.values:,} values of {len(self.vary)} seeds make {runs} runs of each recipe: "
                 f"at most {MOST_SEEDS:,}"
             )
         return self
 
     def seeds(self) -> tuple[Seeds, ...]:
-        """Return the grid, every smaller one first, so that an interrupted study has a whole grid to look at."""
+        """Return the grid, smaller grids first, so that an interrupted study contains a complete one."""
         cells = sorted(itertools.product(range(self.values), repeat=len(self.vary)), key=max)
         fixed = dict.fromkeys(FACTORS, 0)
         return tuple(Seeds.model_validate({**fixed, **dict(zip(self.vary, cell, strict=True))}) for cell in cells)
 
 
 def spelled(seeds: Sequence[Seeds]) -> int | dict[str, Any] | list[dict[str, Any]]:
-    """Return the shortest plain data that a study reads as these seeds: a number, a grid, or a list."""
+    """Return the shortest plain data that a study parses as these seeds: a number, a grid, or a list."""
     if list(seeds) == [Seeds.all(seed) for seed in range(len(seeds))]:
         return len(seeds)
     taken = {factor: len({getattr(one, factor) for one in seeds}) for factor in FACTORS}
     vary = tuple(factor for factor in FACTORS if taken[factor] > 1)
-    # Only if the number of runs fits is the grid laid out: four factors make large ones.
+    # The grid is expanded only if its size matches: four factors make large ones.
     if vary and len(seeds) == taken[vary[0]] ** len(vary):
         grid = SeedGrid(vary=vary, values=taken[vary[0]])
         if grid.seeds() == tuple(seeds):

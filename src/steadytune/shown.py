@@ -1,4 +1,4 @@
-"""Results in the hand: a short text in a terminal, a table in a notebook, a data frame for one's own work."""
+"""Display of results: a short text in a terminal, a table in a notebook, a data frame for further work."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _ROWS, _COLUMNS = 16, 12
 
 
 class Shown:
-    """A result that says what it holds: `summary()` is the whole text, and `repr` its beginning."""
+    """A result that describes itself: `summary()` is the full text, and `repr` its beginning."""
 
     def summary(self) -> str:
-        """Return what a reader should know, in lines."""
+        """Return the full description as lines of text."""
         raise NotImplementedError
 
     def to_frame(self) -> pd.DataFrame:
@@ -31,7 +31,7 @@ class Shown:
         """Return at most 20 lines of the summary."""
         lines = [line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..." for line in self.summary().splitlines()]
         if len(lines) > LINES:
-            lines = [*lines[: LINES - 1], f"... and {len(lines) - LINES + 1} lines more: summary()"]
+            lines = [*lines[: LINES - 1], f"... and {len(lines) - LINES + 1} more lines: see summary()"]
         return "\n".join(lines)
 
     def remarks(self) -> list[str]:
@@ -53,21 +53,21 @@ class Shown:
 
 
 class Drawn(Shown):
-    """A result that can be drawn, as in the report."""
+    """A result that can be plotted as in the report."""
 
     def plot(self, what: str | None = None) -> go.Figure:
-        """Draw a figure of the report.
+        """Plot a figure of the report.
 
         Args:
-            what: Its name; the first that there is unless given, and a name that is not there says which are.
+            what: Its name; by default the first one available. An unknown name raises an error that lists them.
 
         Returns:
-            A plotly figure; `figure.show()` opens it, and a notebook shows it by itself.
+            A plotly figure; `figure.show()` opens it, and a notebook displays it.
 
         Raises:
-            UserError: There is no such figure, or nothing to draw.
+            UserError: There is no such figure, or nothing to plot.
         """
-        # How results are drawn is known above them: the one place from which a call goes up.
+        # Plotting is implemented in a higher room: this is the only call that points up.
         plots: Any = import_module("steadytune.reporting.plots")
         figure: go.Figure = plots.plot(self, what)
         return figure

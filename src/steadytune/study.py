@@ -1,7 +1,7 @@
-"""What shall run: a study, read from YAML or built in Python, and the runs that it expands to.
+"""Studies, read from YAML or built in Python, and the runs that they expand to.
 
-Everything here is plain data, checked on entry: an unknown or ill-typed key is an error that names the key and what it
-may be. Nothing is loaded and nothing is trained.
+Everything here is plain data, validated on entry: an unknown or ill-typed key is an error that names the key and its
+valid values. Nothing is loaded or trained.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MOST_RUNS = 100_000
 _LONGEST_NAME = 1000
 _LONGEST_RECIPE = 200
 STANDARD = "standard"
-# Fields of `Training` that came after the first runs were named.
+# Fields of `Training` that were added after the first runs were identified.
 _ADDED = {"split"}
 
 
@@ -48,19 +48,19 @@ def _spelled_label(value: Any) -> Any:
 
 
 class TaskSpec(Config):
-    """Which task, and what cannot be inferred about it.
+    """A task, with what cannot be inferred about it.
 
     Attributes:
         name: "glue/<task>", "super_glue/<task>", a folder of files, or "acceptability", the built-in generated task.
         path: For a hub name, a local copy of its repository, or a folder with its train and validation files.
-        columns: Text columns, one or two; inferred when absent.
+        columns: One or two text columns; inferred by default.
         label: Label column.
-        group: Column that is equal in examples that belong together, such as questions on one passage.
-        no_label: A label that means "none", such as -1 or nan: rows that have it are left aside. "never" where every
-            label is one.
-        encoding: Of files of text that are not UTF-8, such as latin-1.
-        metric: A metric instead of the task's own.
-        positive: Of two classes the one that F1, ROC AUC and average precision speak of; it becomes class 1.
+        group: Column with equal values in examples that belong together, such as questions on one passage.
+        no_label: A label that means "none", such as -1 or nan: rows with it are skipped. "never" if every
+            label is a real one.
+        encoding: Encoding of text files that are not UTF-8, such as latin-1.
+        metric: Metric to use instead of the task's default.
+        positive: The positive class, of two, for F1, ROC AUC and average precision; it becomes class 1.
         train_examples: Size of the generated training set.
         validation_examples: Size of the generated validation set.
         seed: Seed of the generated task.
@@ -83,7 +83,7 @@ class TaskSpec(Config):
     @classmethod
     def _check_columns(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is not None and len(set(value)) < len(value):
-            raise ValueError(f"a column stands twice in {', '.join(value)}: each text of an example is read once")
+            raise ValueError(f"duplicate column in {', '.join(value)}: each text of an example is read once")
         return value
 
 
@@ -91,25 +91,25 @@ class Training(Config):
     """Hyper-parameters; the defaults are the strong baseline (Mosbach et al. 2021; Du & Nguyen 2023).
 
     Attributes:
-        mode: "full" moves every weight; "head" trains a linear layer on frozen features.
-        learning_rate: Peak learning rate; 2e-5 in full and 1e-2 in head unless given.
+        mode: "full" trains every weight; "head" trains a linear layer on frozen features.
+        learning_rate: Peak learning rate; by default 2e-5 in full and 1e-2 in head.
         epochs: Passes over the training set.
         batch_size: Examples per step.
         warmup: Share of the steps over which the learning rate rises; it then falls linearly to 0.
-        weight_decay: Decoupled decay, none on biases and LayerNorm.
-        clip: Global gradient norm limit; 0 for none.
-        max_length: Tokens per input, longer ones are cut.
+        weight_decay: Decoupled weight decay, not applied to biases and LayerNorm.
+        clip: Limit of the global gradient norm; 0 for none.
+        max_length: Most tokens per input; longer inputs are truncated.
         pooling: What the head reads. "native" is the model class's own head; "cls", "mean", "last" put a plain linear
-            head on that feature; "auto" is "native" in full and "mean" in head and for the offline model.
+            head on that feature; "auto" is "native" in full, but "mean" in head and for the offline model.
         precision: "float32", or "bf16" for bfloat16 autocast around float32 weights.
-        train_size: Use this many training examples, drawn by `split_seed` and the `data` seed of the run.
-        split: How these are drawn: "random", or "stratified", which draws every class as often as the training set has
-            it, and once at least.
-        select_checkpoint: Half of the validation set picks the epoch, the other half is measured.
-        split_seed: Draws the training subset and the two halves; the same for all models and recipes.
+        train_size: Number of training examples to use, drawn with `split_seed` and the run's `data` seed.
+        split: How they are drawn: "random", or "stratified", which keeps the class proportions of the training
+            set, with at least one example of each class.
+        select_checkpoint: One half of the validation set selects the epoch, the other half is measured.
+        split_seed: Seed of the training subset and the two halves; the same for all models and recipes.
         representations: Token position recorded after each block; "auto" is "cls" for encoders, "last" for decoders.
-        representation_dtype: Precision in which representations are stored.
-        threads: CPU threads per run. Part of the run's identity: the number of threads changes the last bits.
+        representation_dtype: Precision of the stored representations.
+        threads: CPU threads per run. Part of the run's identity, because it changes the last bits.
     """
 
     mode: Literal["full", "head"] = "full"
@@ -133,7 +133,7 @@ class Training(Config):
     @model_validator(mode="before")
     @classmethod
     def _read_older(cls, content: Any) -> Any:
-        # What it was called in folders that older versions wrote.
+        # Its name in folders written by older versions.
         if isinstance(content, Mapping) and "setting" in content and "mode" not in content:
             return {"mode" if key == "setting" else key: value for key, value in content.items()}
         return content
@@ -141,11 +141,11 @@ class Training(Config):
     @model_validator(mode="after")
     def _check_head(self) -> Training:
         if self.mode == "head" and self.pooling == "native":
-            raise ValueError("mode 'head' trains a linear layer on a feature: pooling must be cls, mean or last")
+            raise ValueError("mode 'head' trains a linear layer on pooled features: pooling must be cls, mean or last")
         return self
 
     def resolved(self, model: str) -> Training:
-        """Return a copy in which pooling and learning rate have a value."""
+        """Return a copy with pooling and learning rate resolved."""
         pooling = self.pooling
         if pooling == "auto":
             pooling = "mean" if self.mode == "head" or model == OFFLINE_MODEL else "native"
@@ -155,7 +155,7 @@ class Training(Config):
 
 def _stabilizers(value: Any) -> Any:
     if not isinstance(value, (list, tuple)):
-        raise ValueError("stabilizers is a list, such as [mmr, {mhloss: {heads: 50}}]")
+        raise ValueError("stabilizers must be a list, such as [mmr, {mhloss: {heads: 50}}]")
     return tuple(parse_stabilizer(entry) for entry in value)
 
 
@@ -167,7 +167,7 @@ StabilizerList = Annotated[
 
 
 class Recipe(Config):
-    """One way of fine-tuning: changes to the study's `training`, and stabilizers."""
+    """One way of fine-tuning: overrides of the study's `training`, and stabilizers."""
 
     training: dict[str, Any] = Field(default_factory=dict)
     stabilizers: StabilizerList = ()
@@ -177,9 +177,9 @@ class Recipe(Config):
     def _check_training(cls, value: dict[str, Any]) -> dict[str, Any]:
         for key in ("split_seed", "select_checkpoint"):
             if key in value:
-                raise ValueError(f"{key} is shared by all recipes, which are compared on the same examples")
+                raise ValueError(f"{key} must be the same for all recipes, which are compared on the same examples")
         try:
-            # What is not said stays unsaid: the study says it.
+            # Keys that are not set stay unset: the study's values apply.
             return Training.model_validate(value).model_dump(exclude_unset=True)
         except ValidationError as error:
             raise ValueError(first_problem(error, Training)) from None
@@ -191,12 +191,14 @@ class Recipe(Config):
 
     @classmethod
     def preset(cls, name: str) -> Recipe:
-        """Return the recipe that a name means: "standard", a stabilizer with its defaults, or names joined by "+"."""
+        """Return the preset recipe of a name: "standard", a stabilizer with its defaults, or names joined by "+"."""
         if name == STANDARD:
             return cls()
         parts = name.split("+")
         if STANDARD in parts:
-            raise UserError(f"recipe '{name}': '{STANDARD}' stands alone; leave it out to name a sum of stabilizers")
+            raise UserError(
+                f"recipe '{name}': '{STANDARD}' cannot be combined; leave it out to name a combination of stabilizers"
+            )
         for part in parts:
             if part not in STABILIZERS:
                 raise STABILIZERS.unknown(part, "recipe", [STANDARD])
@@ -207,14 +209,14 @@ class Recipe(Config):
 
 
 class RunSpec(Config):
-    """One training: everything that determines it.
+    """Everything that determines one training run.
 
     `data` and `weights` are SHA-256 fingerprints of the task's content and of the model's files. The run's id covers
     them instead of the names, so a moved folder is the same run and a changed one is not.
 
     Attributes:
-        left_out: Index of an example of the training set, as it is cut, that the training leaves out; None for none. A
-            run that leaves one out is part of no cohort: see `RunStore.records`.
+        left_out: Index, in the training subset, of an example to leave out; None for none. A
+            run that leaves one out belongs to no cohort: see `RunStore.records`.
     """
 
     model: str
@@ -229,10 +231,10 @@ class RunSpec(Config):
 
     @property
     def id(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of the canonical spec."""
+        """The first 16 hexadecimal digits of the SHA-256 of the canonical spec."""
         content = self.model_dump(mode="json", exclude={"model", "task"})
         training = content["training"]
-        # Runs keep the ids that they had before a field was added, as long as it stands at its default, or renamed.
+        # Runs keep the ids that they had before a field was renamed, or added, as long as it has its default value.
         if content["left_out"] is None:
             del content["left_out"]
         for name in _ADDED & training.keys():
@@ -243,7 +245,7 @@ class RunSpec(Config):
 
     @property
     def cohort(self) -> tuple[str, str, str]:
-        """Return (model, task, recipe): runs that share it differ in their seeds alone."""
+        """Return (model, task, recipe): runs that share it differ only in their seeds."""
         return self.model, self.task.name, self.recipe
 
 
@@ -272,7 +274,7 @@ def _seeds(value: Any) -> Any:
 def _check_number_of_seeds(number: int) -> None:
     if number > MOST_SEEDS:
         written = f"{number:,}" if number <= LARGEST else "far too many"
-        raise ValueError(f"{written} seeds: a study has at most {MOST_SEEDS:,}")
+        raise ValueError(f"{written} seeds: a study can have at most {MOST_SEEDS:,}")
 
 
 def _one_seed(value: Any) -> Any:
@@ -280,36 +282,36 @@ def _one_seed(value: Any) -> Any:
         value = {"init": value, "order": value, "dropout": value}
     if not isinstance(value, (Mapping, Seeds)):
         raise ValueError(
-            f"a number of seeds, a grid {{vary, values}}, or a list of integers or of {{init, order, dropout}}, "
+            f"give a number of seeds, a grid {{vary, values}}, or a list of integers or of {{init, order, dropout}}, "
             f"not {value!r:.60}"
         )
     return value
 
 
 def _check_name(name: str, longest: int) -> None:
-    """Refuse what could not be read, or would steer a terminal, where a name is shown."""
+    """Reject names that could not be read when shown, or would control a terminal."""
     if not name.strip():
         raise ValueError("a name is empty")
     if len(name) > longest:
-        raise ValueError(f"a name has {len(name):,} letters: at most {longest} ({name[:40]!r}...)")
+        raise ValueError(f"a name has {len(name):,} characters, at most {longest} are allowed ({name[:40]!r}...)")
     if not name.isprintable():
-        raise ValueError(f"a name holds characters that cannot be shown: {name!r:.80}")
+        raise ValueError(f"a name contains characters that cannot be printed: {name!r:.80}")
 
 
 def _distinct(what: str, names: list[str]) -> None:
     if len(set(names)) < len(names):
         repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{what} '{repeated}' stands twice")
+        raise ValueError(f"duplicate {what} '{repeated}'")
 
 
 class Study(Shown, Config):
-    """Models x tasks x recipes x seeds.
+    """A study: models x tasks x recipes x seeds.
 
     Attributes:
         model: Hub ids, folders, or "minilm", the built-in offline model.
         task: Task names or mappings with the keys of `TaskSpec`.
         seeds: A number of seeds, a grid {vary, values}, or a list of integers or of {init, order, dropout, data}.
-        training: Hyper-parameters that all recipes share.
+        training: Hyper-parameters shared by all recipes.
         recipes: Name -> recipe. In Python a list of preset names works too.
     """
 
@@ -331,7 +333,7 @@ class Study(Shown, Config):
     @model_validator(mode="before")
     @classmethod
     def _leave_out_empty(cls, content: Any) -> Any:
-        # A key with nothing after it, its lines commented out say, is a key that was not given.
+        # A key without a value, for example because its lines are commented out, counts as absent.
         if not isinstance(content, Mapping):
             return content
         return {key: value for key, value in content.items() if value is not None}
@@ -342,7 +344,9 @@ class Study(Shown, Config):
         if isinstance(value, (str, list, tuple)):
             names = one_or_many(value)
             if not all(isinstance(name, str) for name in names):
-                raise ValueError("a list holds names of presets; a recipe of your own is name: {stabilizers: [...]}")
+                raise ValueError(
+                    "a list can hold only names of presets; write your own recipe as name: {stabilizers: [...]}"
+                )
             _distinct("recipe", list(names))
             return {name: Recipe.preset(name) for name in names}
         if isinstance(value, Mapping):
@@ -352,7 +356,7 @@ class Study(Shown, Config):
     @field_validator("model", "task", "recipes")
     @classmethod
     def _check_names(cls, value: Any, info: ValidationInfo) -> Any:
-        # A folder that an older version wrote stays readable.
+        # Folders written by older versions stay readable.
         if not (info.context or {}).get("held"):
             for entry in value:
                 name = entry.name if isinstance(entry, TaskSpec) else entry
@@ -363,7 +367,9 @@ class Study(Shown, Config):
     def _check(self) -> Study:
         number = len(self.model) * len(self.task) * len(self.recipes) * len(self.seeds)
         if number > MOST_RUNS:
-            raise ValueError(f"models x tasks x recipes x seeds are {number:,} runs: a study has at most {MOST_RUNS:,}")
+            raise ValueError(
+                f"models x tasks x recipes x seeds make {number:,} runs: a study can have at most {MOST_RUNS:,}"
+            )
         _distinct("model", list(self.model))
         _distinct("task", [task.name for task in self.task])
         _distinct("seed", [seeds.label for seeds in self.seeds])
@@ -373,15 +379,15 @@ class Study(Shown, Config):
 
     @classmethod
     def parse(cls, content: Mapping[str, Any], source: str = "study", *, held: bool = False) -> Study:
-        """Check plain data and turn it into a study.
+        """Validate plain data and turn it into a study.
 
         Args:
             content: The data.
-            source: Where it comes from, as an error names it.
-            held: It was checked when it was written, perhaps by an older version: any name passes.
+            source: Where it comes from, for error messages.
+            held: The data were validated when written, perhaps by an older version: any name is accepted.
 
         Raises:
-            UserError: Naming `source`, the key and what it may be.
+            UserError: The data are invalid; names `source`, the key and what it may be.
         """
         try:
             return cls.model_validate(dict(content), context={"held": held})
@@ -393,32 +399,32 @@ class Study(Shown, Config):
         """Read a study file.
 
         Raises:
-            UserError: The file is missing, is not YAML, or says something that a study cannot say.
+            UserError: The file is missing, is not YAML, or is not a valid study.
         """
         return cls.parse(read_yaml(path), str(path))
 
     def summary(self) -> str:
-        """Return the study as YAML, with the number of its runs."""
+        """Return the study as YAML, headed by the number of its runs."""
         runs = sum(1 for _ in self.grid())
         body = yaml.safe_dump(self.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
         return f"Study of {runs} runs\n{body}"
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row per run: model, task, recipe and seed."""
+        """Return one row per run: model, task, recipe and seed."""
         import pandas as pd
 
         rows = [(model, task.name, recipe, seeds.label) for model, task, recipe, seeds in self.grid()]
         return pd.DataFrame(rows, columns=["model", "task", "recipe", "seed"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data that `parse` reads back."""
+        """Return plain data that `parse` can read."""
         return self.model_dump(mode="json")
 
     def recipe_training(self, name: str) -> Training:
-        """Return the hyper-parameters of one recipe: the study's, with the recipe's own put over them.
+        """Return the hyper-parameters of one recipe: the study's, overridden by the recipe's own.
 
         Raises:
-            UserError: Together they mean nothing.
+            UserError: The combination is invalid.
         """
         recipe = self.recipes[name]
         try:
@@ -431,19 +437,19 @@ class Study(Shown, Config):
         return training
 
     def grid(self) -> Iterator[tuple[str, TaskSpec, str, Seeds]]:
-        """Yield every combination, seed by seed, so that an interrupted study has whole rows to compare."""
+        """Yield every combination, seed by seed, so that an interrupted study has complete seeds to compare."""
         for model, task, seeds, name in itertools.product(self.model, self.task, self.seeds, self.recipes):
             yield model, task, name, seeds
 
 
 def _recipe(name: Any, recipe: Any) -> Any:
-    """Read what stands after a recipe's name: nothing means the preset of that name, if there is one."""
+    """Parse the value of a recipe's key: an empty value means the preset of that name, if there is one."""
     presets = [STANDARD, *STABILIZERS]
     is_preset = isinstance(name, str) and all(part in presets for part in name.split("+"))
     if recipe is None:
         return Recipe.preset(name) if is_preset else {}
     if is_preset and name != STANDARD and isinstance(recipe, Mapping) and not recipe.get("stabilizers"):
-        # It would be called by a method's name and train without it.
+        # It would have a stabilizer's name but train without it.
         meant = ", ".join(name.split("+"))
         raise ValueError(f"recipe '{name}' has no stabilizers: write {name}: {{stabilizers: [{meant}]}}")
     return recipe

@@ -1,4 +1,4 @@
-"""Runs that were trained elsewhere: recorded into files of several formats, read back, checked and made a cohort."""
+"""Runs trained elsewhere: recording, reading files in several formats, validation, and conversion to cohorts."""
 
 from steadytune.external.cohort import cohort_of, read_runs, runs_of, texts_of
 from steadytune.external.columns import Choices

@@ -1,4 +1,4 @@
-"""The same examples in the same order, and the same classes under the same numbers, in all runs."""
+"""Alignment of runs: the same examples in the same order, and the same class numbers, in all runs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _TEXTS_BY_EXAMPLE = ("ids", "texts", "generations", "references")
 
 
 def align(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
-    """Put the examples of all runs into the order of the first, by their names or else by their texts.
+    """Reorder the examples of all runs like the first, by name or otherwise by text.
 
     Raises:
-        UserError: Examples are in another order, and nothing tells them apart.
+        UserError: Examples are in different orders, and nothing identifies them.
     """
     notes: list[str] = []
     for what, keys in _orders(runs):
@@ -31,20 +31,20 @@ def align(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
         assert first is not None
         others = [at for at in having[1:] if keys[at] != first]
         if any(len(keys[at] or ()) != len(first) or sorted(keys[at] or ()) != sorted(first) for at in others):
-            # Other examples: what checks the runs says so.
+            # Different examples are reported when the runs are checked.
             continue
         if not others:
             return list(runs), notes
         if len(set(first)) < len(first):
             raise UserError(
                 f"{runs[others[0]].origin}: the rows are in another order than in {runs[having[0]].origin} ({what}), "
-                "and nothing tells all of them apart: give a column id"
+                "and nothing identifies every row: add an id column"
             )
         if len(having) < len(runs):
             without = next(run for at, run in enumerate(runs) if at not in having)
             raise UserError(
                 f"{runs[others[0]].origin}: the rows are in another order than in {runs[having[0]].origin} ({what}), "
-                f"and {without.origin} does not say in which its own are"
+                f"and {without.origin} does not say how its own are ordered"
             )
         place = {name: row for row, name in enumerate(first)}
         moved = list(runs)
@@ -56,16 +56,18 @@ def align(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
             moved[at] = select(moved[at], order)
         if what.strip("'") in runs[0].counters and not _tells_order(runs, moved, what):
             continue
-        notes.append(f"The rows of {len(others)} of {len(runs)} runs were in another order and are matched by {what}.")
+        notes.append(
+            f"The rows of {len(others)} of {len(runs)} runs were in a different order and have been matched by {what}."
+        )
         return [replace(run, columns={**run.columns, "matched": [what]}) for run in moved], notes
     return list(runs), notes
 
 
 def _tells_order(runs: Sequence[ExternalRun], moved: Sequence[ExternalRun], what: str) -> bool:
-    """Tell by the labels whether whole numbers tell the order of the examples, or are the rank of each in its run.
+    """Decide from the labels whether integers identify the examples or are merely their positions in each run.
 
     Raises:
-        UserError: The labels do not tell.
+        UserError: The labels do not decide.
     """
     as_is, by_number = _same_labels(runs), _same_labels(moved)
     if as_is is not None and as_is != by_number:
@@ -74,13 +76,13 @@ def _tells_order(runs: Sequence[ExternalRun], moved: Sequence[ExternalRun], what
         return False
     name = what.strip("'")
     raise UserError(
-        f"{runs[0].origin}: {what} holds the same numbers in all runs, but in another order. Does it tell the examples "
-        f"apart (--set id={name}), or are the rows in the same order (--set ignore={name})?"
+        f"{runs[0].origin}: {what} holds the same numbers in all runs, but in a different order. Does it identify "
+        f"the examples (--set id={name}), or are the rows in the same order (--set ignore={name})?"
     )
 
 
 def _same_labels(runs: Sequence[ExternalRun]) -> bool | None:
-    """Tell whether all runs have the same labels row by row; None where they have none."""
+    """Return whether all runs have the same labels row by row; None if they have none."""
     labels = [run.labels for run in runs if run.labels is not None]
     if len(labels) < len(runs):
         return None
@@ -88,7 +90,7 @@ def _same_labels(runs: Sequence[ExternalRun]) -> bool | None:
 
 
 def _orders(runs: Sequence[ExternalRun]) -> list[tuple[str, list[tuple[str, ...] | None]]]:
-    """Return what may tell the order, the best first: names of the examples, texts, and columns that were not read."""
+    """Return what may identify the examples, best first: their names, texts, and columns that were not read."""
 
     def named(field: str) -> str:
         columns = next((run.columns[field] for run in runs if field in run.columns), [field])
@@ -98,7 +100,7 @@ def _orders(runs: Sequence[ExternalRun]) -> list[tuple[str, list[tuple[str, ...]
         return [None if (held := getattr(run, field)) is None else tuple(map(str, held)) for run in runs]
 
     ids = tuples("ids")
-    # Names that stand twice in a run are refused elsewhere.
+    # Duplicate names within a run are rejected elsewhere.
     orders = [(named("ids"), ids)] if all(one is None or len(set(one)) == len(one) for one in ids) else []
     if any(one is not None for one in ids):
         return orders
@@ -110,7 +112,7 @@ def _orders(runs: Sequence[ExternalRun]) -> list[tuple[str, list[tuple[str, ...]
     orders += [(f"'{name}'", [tuple(run.marks[name]) for run in runs]) for name in same]
 
     def rank(order: tuple[str, list[tuple[str, ...] | None]]) -> tuple[bool, bool]:
-        # The columns that tell all rows apart first, numbers last.
+        # Columns that identify every row come first, numbers last.
         return order[0].strip("'") in runs[0].counters, len(set(order[1][0] or ())) < len(order[1][0] or ())
 
     return sorted(orders, key=rank)
@@ -124,7 +126,8 @@ def select(run: ExternalRun, rows: NDArray[np.int64]) -> ExternalRun:
     """
     if run.token_logits is not None:
         raise UserError(
-            f"{run.origin}: token_logits must be in the order of the other runs: sort the rows of all alike"
+            f"{run.origin}: token_logits must be in the same order as in the other runs: sort the rows of all files "
+            "alike"
         )
     changes: dict[str, Any] = {}
     for name in _BY_EXAMPLE:
@@ -144,7 +147,7 @@ def select(run: ExternalRun, rows: NDArray[np.int64]) -> ExternalRun:
 
 
 def size(run: ExternalRun) -> int:
-    """Return the number of examples of a run, 0 where only representations could tell."""
+    """Return the number of examples of a run, 0 if it has only representations."""
     for name in (*_BY_EXAMPLE, *_TEXTS_BY_EXAMPLE):
         if (values := getattr(run, name)) is not None:
             return len(values)
@@ -152,7 +155,7 @@ def size(run: ExternalRun) -> int:
 
 
 def drop_unlabelled(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
-    """Leave out the examples without a label, of all runs alike.
+    """Remove the examples without a label, the same ones from all runs.
 
     Raises:
         UserError: Runs differ in which examples have a label.
@@ -163,10 +166,10 @@ def drop_unlabelled(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], lis
     first = unlabelled[0]
     for run, rows in zip(runs, unlabelled, strict=True):
         if rows is None or first is None or not np.array_equal(rows, first):
-            raise UserError(f"{run.origin}: other examples have a label than in {runs[0].origin}")
+            raise UserError(f"{run.origin}: different examples are labelled than in {runs[0].origin}")
     assert first is not None
     kept = np.flatnonzero(~first)
-    note = f"{len(first) - len(kept)} of {len(first)} examples have no label and are left out."
+    note = f"{len(first) - len(kept)} of {len(first)} examples have no label and were left out."
     return [select(run, kept) for run in runs], [note]
 
 
@@ -177,10 +180,10 @@ def _unlabelled(run: ExternalRun) -> NDArray[np.bool_] | None:
 
 
 def unify_classes(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
-    """Give the classes of all runs one numbering: by their names, or by labels where some files number them.
+    """Give all runs the same class numbers: by name, or by labels if some files number their classes.
 
     Raises:
-        UserError: The runs have other classes, or what is a class in one cannot be told in another.
+        UserError: The runs have different classes, or the classes of one cannot be matched to those of another.
     """
     named = [run for run in runs if run.label_names is not None]
     if not named:
@@ -198,7 +201,7 @@ def unify_classes(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[
                 unified.append(run)
             else:
                 unified.append(_by_labels(run, named[0], names))
-                notes.append(f"{run.origin} numbers its classes: they are matched to the names by the labels.")
+                notes.append(f"{run.origin} numbers its classes: they were matched to the names by the labels.")
         elif tuple(run.label_names) == names:
             unified.append(run)
         elif not set(run.label_names) <= set(names) or (not hard and set(run.label_names) != set(names)):
@@ -211,7 +214,7 @@ def unify_classes(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[
             unified.append(_renumbered(run, new, names))
             if run.numbered:
                 _check_renamed(run, unified[-1], named[0], names)
-                notes.append(f"{run.origin} has the classes in another order: they are matched by their names.")
+                notes.append(f"{run.origin} has the classes in a different order: they were matched by name.")
     return unified, list(dict.fromkeys(notes))
 
 
@@ -222,7 +225,7 @@ def _check_renamed(run: ExternalRun, moved: ExternalRun, first: ExternalRun, nam
         same = run.labels is not None and np.array_equal(run.labels, first.labels)
         but = ", while the labels are the same numbers" if same else ""
         raise UserError(
-            f"{run.origin}: label_names name the classes in another order than {first.origin} "
+            f"{run.origin}: label_names lists the classes in a different order from {first.origin} "
             f"({', '.join(run.label_names or ())}; not {', '.join(names)}){but}: one of the two is wrong"
         )
 
@@ -232,7 +235,7 @@ def _renumbered(
     new: NDArray[np.int64],
     names: Sequence[str],
 ) -> ExternalRun:
-    """Give class c of a run the number new[c]."""
+    """Renumber class c of a run as new[c]."""
     changes: dict[str, Any] = {"label_names": tuple(names)}
     for name in ("logits", "probabilities"):
         values = getattr(run, name)
@@ -251,7 +254,7 @@ def _by_labels(run: ExternalRun, named: ExternalRun, names: Sequence[str]) -> Ex
     """Match numbered classes to names: the same example has the same label."""
     wrong = (
         f"{run.origin} numbers its classes, but {named.origin} names them ({', '.join(names)}), and the labels do not "
-        "tell which is which: name the classes in all files, or in none"
+        "show which is which: name the classes in all files, or in none"
     )
     mine, others = run.labels, named.labels
     classes = 0 if run.outputs is None or run.outputs.ndim != 2 else run.outputs.shape[1]
@@ -267,10 +270,10 @@ def _by_labels(run: ExternalRun, named: ExternalRun, names: Sequence[str]) -> Ex
 
 
 def orient_states(run: ExternalRun, axes: str | None) -> tuple[ExternalRun, list[str]]:
-    """Put representations into (layers, examples, width), which labels or outputs tell, or else the user.
+    """Transpose representations to (layers, examples, width), as decided by labels, outputs or the user.
 
     Raises:
-        UserError: Nothing tells, and there are more layers than examples.
+        UserError: The order of the axes is ambiguous, and there are more layers than examples.
     """
     states = run.representations
     if states is None or states.ndim != 3 or run.status is not None:
@@ -282,14 +285,14 @@ def orient_states(run: ExternalRun, axes: str | None) -> tuple[ExternalRun, list
     first, second = states.shape[:2]
     if examples == first == second:
         raise UserError(
-            f"{run.origin}: representations of shape {states.shape} have as many layers as examples: say which axis "
+            f"{run.origin}: representations of shape {states.shape} have as many layers as examples: choose which axis "
             "comes first with --set axes=layers-first or axes=examples-first"
         )
     if examples and first == examples and second % examples:
-        return turned, [f"Representations are (examples, layers, width): {first} examples, {second} layers."]
+        return turned, [f"Representations were read as (examples, layers, width): {first} examples, {second} layers."]
     if not examples and first > second:
         raise UserError(
-            f"{run.origin}: representations of shape {states.shape} are {first} layers of {second} examples, or "
-            f"{first} examples with {second} layers: say which with --set axes=layers-first or axes=examples-first"
+            f"{run.origin}: representations of shape {states.shape} may be {first} layers of {second} examples, or "
+            f"{first} examples with {second} layers: use --set axes=layers-first or axes=examples-first"
         )
     return run, []

@@ -1,4 +1,4 @@
-"""From a draft to a run: names of the examples, groups, texts and scores beside what the model said."""
+"""From a draft to a run: example names, groups, texts and scores in addition to the model's outputs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from steadytune.metrics import known_metric, plain_name
 from steadytune.records.checks import read_array, read_groups
 from steadytune.tasks.table import is_missing
 
-# Fewer groups than this, of many examples each, are rather properties of examples than what was sampled.
+# Fewer groups than this, with many examples each, are more likely properties of examples than sampled units.
 _FEW_GROUPS, _MANY_EACH = 10, 10
-# By these names examples are told apart and nothing else is meant: one that stands twice is a mistake.
+# Columns with these names can only identify examples: a duplicate is a mistake.
 _STRICT_IDS = ("id", "ids")
-# Of these the score of a run is the mean over the examples.
+# For these the score of a run is the mean over the examples.
 _BY_ROW = ("accuracy", "exact_match")
 _CONTENT = ("logits", "probabilities", "predictions", "representations", "generations", "token_logits")
 
@@ -33,7 +33,7 @@ def build(found: Draft) -> ExternalRun:
     """Return the run of a draft.
 
     Raises:
-        UserError: There is nothing to measure, or an array is none.
+        UserError: There is nothing to measure, or an array is invalid.
     """
     source = found.source
     arrays: dict[str, Any] = {
@@ -41,7 +41,7 @@ def build(found: Draft) -> ExternalRun:
     }
     arrays |= _more_arrays(found)
     if (labels := arrays.get("labels")) is not None and labels.dtype.kind == "f" and not np.isfinite(labels).any():
-        found.notes.append(f"'{found.columns['labels'][0]}' names no class in any row: there are no labels.")
+        found.notes.append(f"'{found.columns['labels'][0]}' has no class in any row: there are no labels.")
         arrays.pop("labels")
     ids, id_columns = _ids(found)
     run = ExternalRun(
@@ -76,13 +76,13 @@ def build(found: Draft) -> ExternalRun:
             )
         raise UserError(
             f"{source.origin}: no 'logits', 'probabilities', 'predictions', 'representations' or 'generations'; "
-            f"it holds {held}"
+            f"it has {held}"
         )
     return run
 
 
 def _more_arrays(found: Draft) -> dict[str, Any]:
-    """Return what only files of arrays have."""
+    """Return the parts that only array files have."""
     source, fields = found.source, found.taken.fields
     arrays: dict[str, Any] = {}
     if source.table is not None:
@@ -108,7 +108,7 @@ def _scores(found: Draft) -> dict[str, float]:
 
 
 def _scores_by_row(found: Draft) -> dict[str, float]:
-    """Return the means of columns that score each row, as evaluation harnesses write them: right or wrong, 1 or 0."""
+    """Return the means of columns that score each row as right or wrong, 1 or 0, as evaluation harnesses do."""
     scores = {}
     for name in found.aside:
         if plain_name(name) in _BY_ROW and name in found.source.columns and not found.source.is_matrix(name):
@@ -138,9 +138,9 @@ def _seed(found: Draft) -> str | None:
 
 
 def _ids(found: Draft) -> tuple[tuple[str, ...] | None, list[str]]:
-    """Return names of the examples that tell them apart, of one column or of several together, and the columns.
+    """Return names that identify the examples, from one column or several combined, and the columns.
 
-    Names that stand twice are those of something else, such as a document; then the rows keep the order that they have.
+    Duplicate names belong to something else, such as a document; the rows then keep their order.
     """
     source, column = found.source, found.taken.fields.get("ids")
     if column is None:
@@ -163,8 +163,8 @@ def _ids(found: Draft) -> tuple[tuple[str, ...] | None, list[str]]:
         found.use("ids", *columns)
         return together, columns
     found.notes.append(
-        f"'{column}' does not tell the examples apart. If examples of one {column} belong together: "
-        f"--set group={column}."
+        f"'{column}' does not identify the examples. If examples with the same {column} belong together, "
+        f"use --set group={column}."
     )
     return None, []
 
@@ -189,8 +189,8 @@ def _groups(found: Draft, ids: Sequence[str]) -> NDArray[np.int64] | None:
             return None
         if len(names) < _FEW_GROUPS and len(cells) > _MANY_EACH * len(names):
             raise UserError(
-                f"{source.origin}: '{column}' has {len(names)} values in {len(cells)} rows. Are examples of one value "
-                f"parts of one whole, such as questions on one passage (--set group={column}), or not "
+                f"{source.origin}: '{column}' has {len(names)} values in {len(cells)} rows. Are examples with one "
+                f"value parts of a whole, such as questions on one passage (--set group={column}), or not "
                 f"(--set ignore={column})?"
             )
     found.use("groups", column)
@@ -215,7 +215,7 @@ def _texts(found: Draft) -> tuple[str, ...] | None:
 
 
 def _hint_at_groups(found: Draft, run: ExternalRun) -> None:
-    """Note columns in words that were not read and hold the same in many rows: these may belong together."""
+    """Note unread text columns with repeated values: rows with the same value may belong together."""
     if run.groups is not None or found.source.table is None:
         return
     said = "\n".join(found.notes)
@@ -226,8 +226,8 @@ def _hint_at_groups(found: Draft, run: ExternalRun) -> None:
         words = set(cells)
         if len(words) >= _FEW_GROUPS and 2 * len(words) <= len(cells) and any(number(word) is None for word in words):
             found.notes.append(
-                f"'{name}' has {len(words)} values in {len(cells)} rows. If examples of one {name} belong together: "
-                f"--set group={name}."
+                f"'{name}' has {len(words)} values in {len(cells)} rows. If examples with the same {name} belong "
+                f"together, use --set group={name}."
             )
 
 
@@ -239,12 +239,12 @@ def _cells(found: Draft, name: str) -> list[Any] | None:
 
 
 def _marks(found: Draft) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
-    """Return columns that were not read and may tell the order, as they tell rows apart, and which are whole numbers.
+    """Return unread columns that may identify the examples, and which of them are integers.
 
-    They are texts of which hardly two are alike, alone or together, and whole numbers of which no two are.
+    They are texts with hardly any duplicates, separately or combined, and integers without duplicates.
     """
     source = found.source
-    # Names that stand twice still tell that rows are in another order.
+    # Even duplicate names can show that rows are in a different order.
     marks: dict[str, tuple[str, ...]] = {
         name: tuple(map(_id, source.columns[name]))
         for name in (found.taken.fields.get("ids", ""), *found.taken.rivals.get("ids", []))
@@ -289,5 +289,5 @@ def read_scores(origin: str, fields: Mapping[str, Any]) -> dict[str, float]:
 
 
 def is_score_field(name: str) -> bool:
-    """Tell whether a field of a file is a score of the run: by what it is called, or by the name of a metric."""
+    """Return whether a field of a file is a score of the run, by its own name or that of a metric."""
     return name == "scores" or name.startswith("scores.") or known_metric(name) is not None

@@ -1,4 +1,4 @@
-"""The classes of one run: which columns are classes, what they are called, and labels and predictions as numbers."""
+"""The classes of one run: their columns and names, and the conversion of labels and predictions to numbers."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from steadytune.external.draft import Draft
 from steadytune.external.source import Source, is_no_word, is_nothing, number, spelled
 from steadytune.kinds import find_kind
 
-# Written for an example without a label: by many corpora, and by PyTorch where a loss shall not look.
+# Marks of an example without a label: in many corpora, and in PyTorch for what a loss ignores.
 NO_LABEL = (-1, -100)
-# Of rows in which a class that no example has may be the highest.
+# Share of rows in which a class without examples may have the highest output.
 _OFTEN = 0.2
-# One of each says something about all classes elsewhere, see `is_summary`.
+# One of each that is not a class but a statistic of all classes, see `is_summary`.
 _OPPOSITES = ({"true", "false"}, {"correct", "incorrect"})
-# For labels in words: in a file of arrays, and in a table.
-_WAYS = ("give label_names", "name the columns of logits by class (logit_yes), or say --set classes=NAME,NAME")
+# For labels given as words: in an array file, and in a table.
+_WAYS = ("give label_names", "name the columns of logits by class (logit_yes), or use --set classes=NAME,NAME")
 
 
 def annotated(found: Draft) -> None:
-    """Take the names of the classes that a file of arrays lists in their order."""
+    """Take the class names that an array file lists in order."""
     source, column = found.source, found.taken.fields.get("label_names")
     if column is None or source.table is not None:
         return
@@ -38,14 +38,14 @@ def annotated(found: Draft) -> None:
 
 
 def one_hot(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the classes of labels (N, C) with one 1 in each row, or the array as it is, which is refused later."""
+    """Return the classes of one-hot labels (N, C), or the array unchanged, which is rejected later."""
     if values.ndim == 2 and values.shape[1] > 1 and np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all():
         return np.asarray(values.argmax(axis=1))
     return values
 
 
 def name_words(found: Draft, cells: dict[str, list[Any]]) -> None:
-    """Name the classes of labels and predictions in words; small and capital letters are one class."""
+    """Name the classes of labels and predictions given as words, ignoring case."""
     predicted_words = {spelled(cell) for cell in cells.get("predictions", []) if cell is not None}
     given = {
         name: [cell for cell in listed if not is_no_word(cell) or spelled(cell) in predicted_words]
@@ -59,14 +59,14 @@ def name_words(found: Draft, cells: dict[str, list[Any]]) -> None:
         column = {name: found.columns.get(name, [found.taken.fields.get(name, name)])[0] for name in cells}
         raise UserError(
             f"{found.source.origin}: '{column['labels']}' and '{column['predictions']}' name the classes differently "
-            f"({_some(given['labels'])}; {_some(given['predictions'])}): one of them must be translated"
+            f"({_some(given['labels'])}; {_some(given['predictions'])}): rename the classes in one of them"
         )
     folded: dict[str, str] = {}
-    # As the labels, which all runs share, spell them.
+    # In the spelling of the labels, which all runs share.
     for word in [*sorted(set(map(spelled, given.get("labels", [])))), *sorted(set(map(spelled, every)))]:
         first = folded.setdefault(word.casefold(), word)
         if first != word:
-            found.notes.append(f"'{word}' is read as '{first}', from which it differs in capital letters alone.")
+            found.notes.append(f"'{word}' was read as '{first}', from which it differs only in case.")
     found.names, found.numbered = sorted(folded.values(), key=lambda word: (word.casefold(), word)), False
 
 
@@ -76,7 +76,7 @@ def _some(cells: list[Any]) -> str:
 
 
 def encoded(found: Draft, name: str, column: str, cells: list[Any]) -> NDArray[Any]:
-    """Return the numbers of classes (N,); NaN for an example without a label."""
+    """Return class numbers (N,); NaN for an example without a label."""
     source, names = found.source, found.names
     words = {word.casefold(): at for at, word in enumerate(names or ())}
     values = []
@@ -97,43 +97,43 @@ def encoded(found: Draft, name: str, column: str, cells: list[Any]) -> NDArray[A
             listed = f"--set classes={','.join(names)} if they are numbered in that order"
             hint = f": {listed}" if number(cell) is not None else ""
             raise UserError(
-                f"{source.where(row)}: '{column}' is {cell!r}, which is none of the classes {', '.join(names)}{hint}"
+                f"{source.where(row)}: '{column}' is {cell!r}, which is not one of the classes {', '.join(names)}{hint}"
             )
         else:
-            hint = "" if name != "labels" else "; for labels in words "
+            hint = "" if name != "labels" else "; for labels given as words "
             hint += "" if name != "labels" else _WAYS[source.table is not None]
-            raise UserError(f"{source.where(row)}: '{column}' is {cell!r}, which is no number{hint}")
+            raise UserError(f"{source.where(row)}: '{column}' is {cell!r}, which is not a number{hint}")
     numbers = np.array(values, dtype=np.float64)
     whole = np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all()
     return numbers.astype(np.int64) if whole else numbers
 
 
 def check_counted_from_0(found: Draft, classes: int) -> None:
-    """Refuse labels of 1 to C for outputs of classes 0 to C - 1.
+    """Reject labels 1 to C for outputs of classes 0 to C - 1.
 
     Raises:
-        UserError: Names the setting that tells them.
+        UserError: They are; names the option to set.
     """
     labels = found.arrays.get("labels")
     if found.names is None and labels is not None and set(np.unique(labels)) == set(range(1, classes + 1)):
         listed = ",".join(map(str, range(1, classes + 1)))
         raise UserError(
-            f"{found.source.origin}: labels must be 0 to {classes - 1}, the columns, but are 1 to {classes}: "
-            f"if the first column is that of class 1, say --set classes={listed}"
+            f"{found.source.origin}: labels must be 0 to {classes - 1}, like the columns, but are 1 to {classes}: "
+            f"if the first column belongs to class 1, use --set classes={listed}"
         )
 
 
 def _class_number(cell: Any) -> float | None:
-    """Return a class as a number, also of "LABEL_1", as transformers calls classes without names."""
+    """Return a class as a number, including "LABEL_1", the transformers name of an unnamed class."""
     match = re.fullmatch(r"LABEL_(\d+)", cell.strip()) if isinstance(cell, str) else None
     return number(cell) if match is None else float(match[1])
 
 
 def settle_unlabelled(drafts: Sequence[Draft], choices: Choices) -> None:
-    """Take -100 as no label, and -1 as none or as a class, which all runs together tell.
+    """Read -100 as no label, and -1 as no label or a class, as decided by all runs together.
 
     Raises:
-        UserError: A label of -1 may be either.
+        UserError: A label of -1 is ambiguous.
     """
     numbered = [
         found
@@ -148,18 +148,20 @@ def settle_unlabelled(drafts: Sequence[Draft], choices: Choices) -> None:
     elif -1 in marks and choices.no_label is None:
         widths = {width for found in numbered if (width := _width(found)) is not None}
         known = labels - set(NO_LABEL)
-        # Where every label is -1 there are none.
+        # If every label is -1, there are no labels.
         if known and (widths == {len(known) + 1} or (not widths and predicted and known | predicted <= {0, 1})):
             first = next(found for found in numbered if -1 in _numbers([found], "labels"))
             raise UserError(
-                f"{first.source.origin}: is -1 a class, or does it mean that there is no label?\n"
-                "Say --set no_label=-1 to leave these examples out, or --set no_label=never if it is a class"
+                f"{first.source.origin}: is -1 a class, or does it mean 'no label'?\n"
+                "Use --set no_label=-1 to leave these examples out, or --set no_label=never if it is a class"
             )
     for found in numbered:
         array = found.arrays.get("labels")
         if array is not None and array.ndim == 1 and (none := np.isin(array, sorted(marks))).any():
             found.arrays["labels"] = np.where(none, np.nan, array)
-            found.notes.append(f"A label of {' or '.join(f'{mark:g}' for mark in sorted(marks))} is taken as none.")
+            found.notes.append(
+                f"A label of {' or '.join(f'{mark:g}' for mark in sorted(marks))} was read as 'no label'."
+            )
 
 
 def _numbers(drafts: Sequence[Draft], name: str) -> set[float]:
@@ -173,11 +175,11 @@ def _width(found: Draft) -> int | None:
 
 
 def _number_anew(drafts: Sequence[Draft], classes: list[float]) -> None:
-    """Give classes such as -1, 0, 1 the numbers 0, 1, 2, and their own as names."""
+    """Renumber classes such as -1, 0, 1 as 0, 1, 2, keeping the original numbers as names."""
     for found in drafts:
         if (width := _width(found)) not in (None, len(classes)):
             listed = ", ".join(f"{one:g}" for one in classes)
-            raise UserError(f"{found.source.origin}: {width} columns of outputs, but {len(classes)} classes: {listed}")
+            raise UserError(f"{found.source.origin}: {width} columns of outputs for {len(classes)} classes: {listed}")
         found.names, found.numbered = [f"{one:g}" for one in classes], False
         for name in ("labels", "predictions"):
             array = found.arrays.get(name)
@@ -195,7 +197,7 @@ def _label_words(found: Draft) -> set[str]:
 
 
 def class_columns(found: Draft, name: str, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the (class, column) pairs of one kind of outputs in their order; none for a single column."""
+    """Return the ordered (class, column) pairs of one kind of outputs; empty for a single column."""
     source = found.source
     numbered = sorted((pair for pair in pairs if pair[0].isdecimal()), key=lambda pair: int(pair[0]))
     named = sorted(pair for pair in pairs if not pair[0].isdecimal())
@@ -230,7 +232,7 @@ def class_columns(found: Draft, name: str, pairs: list[tuple[str, str]]) -> list
     if order := [word.casefold() for word in found.choices.classes]:
         if sorted(order) != sorted(rest.strip().casefold() for rest, _ in classes):
             raise UserError(
-                f"{source.origin}: classes are {', '.join(rest for rest, _ in classes)}, not those of --set"
+                f"{source.origin}: its classes are {', '.join(rest for rest, _ in classes)}, not those of --set"
             )
         classes.sort(key=lambda pair: order.index(pair[0].strip().casefold()))
         found.names, found.numbered = [spelled(rest) for rest, _ in classes], True
@@ -250,7 +252,7 @@ def _sum_to_one(source: Source, pairs: list[tuple[str, str]]) -> bool:
 def _check_unlabelled(
     found: Draft, classes: list[tuple[str, str]], unlabelled: list[tuple[str, str]], whole: bool
 ) -> None:
-    """Note columns that no example is labelled as, and ask about one that is often the highest: it may be no class."""
+    """Note classes without labelled examples, and ask about one that often has the highest output."""
     columns = ",".join(column for _, column in unlabelled)
     rows = np.stack([found.source.numbers(column) for _, column in classes], axis=1)
     odd = [at for at, pair in enumerate(classes) if pair in unlabelled]
@@ -259,17 +261,17 @@ def _check_unlabelled(
     sure = whole or find_kind(found.choices.kind).shared_classes
     if not sure and len(classes) - len(odd) > 1 and share > _OFTEN:
         raise UserError(
-            f"{found.source.origin}: no example is labelled as {columns}, yet it is the highest of the outputs in "
-            f"{100 * share:.0f} % of the rows. Is it no class (--set ignore={columns}), or is it one "
+            f"{found.source.origin}: no example is labelled {columns}, yet it has the highest output in "
+            f"{100 * share:.0f} % of the rows. Is it not a class (--set ignore={columns}), or is it one "
             "(--set kind=classification)?"
         )
     names = " or ".join(repr(rest) for rest, _ in unlabelled)
-    found.notes.append(f"No example is labelled {names}. If it is no class, say --set ignore={columns}.")
+    found.notes.append(f"No example is labelled {names}. If it is not a class, use --set ignore={columns}.")
 
 
 def _name_classes(found: Draft, names: list[str], source: Source) -> None:
     if found.names is not None and not found.numbered and found.names != names:
         raise UserError(
-            f"{source.origin}: logits name the classes {', '.join(found.names)}, probabilities {', '.join(names)}"
+            f"{source.origin}: logits name the classes {', '.join(found.names)}, but probabilities {', '.join(names)}"
         )
     found.names, found.numbered = names, False

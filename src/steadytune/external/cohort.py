@@ -1,4 +1,4 @@
-"""From runs that were trained elsewhere to a cohort: what they are, whether they fit together, and their scores."""
+"""From runs trained elsewhere to a cohort: their meaning, consistency and scores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from steadytune.records import Cohort, LostRun
 from steadytune.records.checks import inferred_kind
 
 EXAMPLES = "these examples"
-"""Name of the texts of a cohort's examples, where the runs have them."""
+"""Name of the array of a cohort's example texts, if the runs have them."""
 
 
 def read_runs(
@@ -35,26 +35,26 @@ def read_runs(
     columns: Mapping[str, str] | None = None,
     positive: str | int | None = None,
 ) -> Cohort:
-    """Read runs that were trained elsewhere, one file each, into a cohort.
+    """Read runs trained elsewhere, one file each, into a cohort.
 
     Args:
         paths: Two or more files .npz, .safetensors, .csv, .tsv, .jsonl, .json or .parquet, or one folder of them; one
             file of several runs, whose column `seed` names them.
-        metric: What scores the runs: a score that every file holds, or else a metric that follows from predictions and
-            labels. Left out, it is the most natural of the scores that every file holds, never a loss where there is
-            more, or else accuracy (of a regression, Pearson's correlation; of texts, the share that equals the
-            reference). Recorded scores that contradict predictions and labels are said to do so, and not taken.
-        columns: Which column is what, where its name does not say: {"group": "passage"}. Keys are "label",
+        metric: Score of the runs: one that every file contains, or a metric computed from predictions and
+            labels. By default the preferred one of the scores that every file contains, never a loss if there is
+            another, or otherwise accuracy (for a regression Pearson's correlation; for texts the share that equals the
+            reference). Recorded scores that contradict predictions and labels are reported and not used.
+        columns: Meaning of columns whose names do not define it: {"group": "passage"}. Keys are "label",
             "prediction", "logits", "probability" (of class 1), "id", "group", "seed", "text", "generation", "reference"
-            and "states"; "ignore" for columns to leave aside, "kind" for a task kind, "axes" for "layers-first" or
-            "examples-first" states, "encoding" of text that is not UTF-8, "class" that a single probability is of,
-            "classes" in the order of their numbers, and "no_label" for what a label of -1 is, "-1" (none) or "never".
-        positive: Name or number of the class that a metric such as F1 speaks of; by default of two classes the second,
-            or where they have names as `metrics.positive` says.
+            and "states"; "ignore" for columns to skip, "kind" for a task kind, "axes" for "layers-first" or
+            "examples-first" states, "encoding" of text that is not UTF-8, "class" of a single probability, "classes" in
+            the order of their numbers, and "no_label" for the meaning of a label of -1: "-1" (none) or "never".
+        positive: Name or number of the positive class of a metric such as F1; by default the second of two classes,
+            or if they have names the one chosen by `metrics.positive`.
 
     Raises:
-        UserError: A file cannot be read, is not what a run must be, does not fit the others, or may be read in several
-            ways; names file and axis, or the setting that tells.
+        UserError: A file cannot be read, is not a valid run, does not fit the others, or is
+            ambiguous; names file and axis, or the option to set.
     """
     listed = [paths] if isinstance(paths, (str, Path)) else paths
     choices = Choices.parse(columns or {})
@@ -63,15 +63,17 @@ def read_runs(
 
 
 def runs_of(sources: Sequence[Source], choices: Choices | None = None, metric: str | None = None) -> list[ExternalRun]:
-    """Give what files hold its meaning.
+    """Interpret the contents of files.
 
     Raises:
-        UserError: As `read_runs`, or there is one run alone.
+        UserError: As `read_runs`, or there is only one run.
     """
     of_targets = metric is not None and metric in METRICS and _of_numbers(METRICS[metric])
     runs = understand(sources, choices or Choices(), of_targets)
     if len(runs) < 2:
-        raise UserError(f"{runs[0].origin} is one run: instability needs at least two that differ in their seed")
+        raise UserError(
+            f"{runs[0].origin} is a single run: measuring instability needs at least two runs with different seeds"
+        )
     return runs
 
 
@@ -81,7 +83,7 @@ def cohort_of(
     choices: Choices | None = None,
     positive: str | int | None = None,
 ) -> Cohort:
-    """Make a cohort of two or more runs, as `read_runs` does of files."""
+    """Make a cohort from two or more runs, as `read_runs` does from files."""
     every, names = runs, run_names(runs)
     lost = tuple(
         LostRun(name, run.status, run.reason) for name, run in zip(names, every, strict=True) if run.status is not None
@@ -149,7 +151,7 @@ def _scored(
     positive: str | int | None,
     label_names: Sequence[str] | None,
 ) -> Scored:
-    """Score runs by what they recorded and by what follows from their outputs."""
+    """Score runs from their recorded scores and their outputs."""
     stacked = {name: None if value is None else np.stack(value) for name, value in outputs.items()}
     answers = Answers(
         kind=kind,
@@ -167,7 +169,7 @@ def _scored(
 
 
 def _prepared(runs: list[ExternalRun], choices: Choices) -> tuple[list[ExternalRun], list[str]]:
-    """Give runs one order of examples and one numbering of classes, and outputs and states their meaning."""
+    """Align examples and classes of runs, and interpret outputs and states."""
     if not runs:
         return [], []
     runs, notes = probabilities_called_logits(runs)
@@ -180,7 +182,7 @@ def _prepared(runs: list[ExternalRun], choices: Choices) -> tuple[list[ExternalR
 
 
 def _own_notes(runs: Sequence[ExternalRun]) -> list[str]:
-    """Return what the reading of single files gave to say, with the file where not all say it."""
+    """Return the notes from reading the files, with the file's name if not all share a note."""
     notes = []
     for note in dict.fromkeys(note for run in runs for note in run.notes):
         saying = [run for run in runs if note in run.notes]
@@ -189,7 +191,7 @@ def _own_notes(runs: Sequence[ExternalRun]) -> list[str]:
 
 
 def texts_of(runs: Sequence[ExternalRun]) -> dict[str, list[str]]:
-    """Return "texts" of the examples and "labels", the names of the classes, as far as a run has them."""
+    """Return the examples' "texts" and the class names as "labels", as far as a run has them."""
     found = {}
     for key, name in (("texts", "texts"), ("labels", "label_names")):
         held = [getattr(run, name) for run in runs if getattr(run, name) is not None]
@@ -199,12 +201,12 @@ def texts_of(runs: Sequence[ExternalRun]) -> dict[str, list[str]]:
 
 
 def run_names(runs: Sequence[ExternalRun]) -> tuple[str, ...]:
-    """Return the seeds if they tell the runs apart, else what in their paths does."""
+    """Return the seeds if they are unique, otherwise the parts of the paths that differ."""
     files = [Path(run.file or run.origin) for run in runs]
     stems = [run_name(path) for path in files]
     parts = [(*path.parts[:-1], stem) for path, stem in zip(files, stems, strict=True)]
     same = [len(set(at)) == 1 for at in zip(*((*part[::-1],) for part in parts), strict=False)]
-    # From the end of the paths back to where they differ, without the parts that all share.
+    # From the end of the paths back to where they differ, excluding common parts.
     apart = ["/".join(part for part, shared in zip(one[::-1], same, strict=False) if not shared) for one in parts]
     seeded = [run.seed or "" for run in runs]
     both = [f"{stem} seed {seed}" for stem, seed in zip(stems, seeded, strict=True)]
@@ -226,9 +228,10 @@ def _kind(runs: Sequence[ExternalRun], metric: str | None) -> str:
         if metric is not None and metric in METRICS and _of_numbers(METRICS[metric]):
             return "regression"
         raise UserError(
-            f"{run.origin}: logits must be (examples, two or more classes), not {run.logits.shape}; for two classes "
-            "put a column of zeros before them, or say --set kind=classification; for a regression say "
-            "--set kind=regression or give --metric pearson"
+            f"{run.origin}: logits must have shape (examples, classes) with two or more classes, not "
+            f"{run.logits.shape}; for two classes "
+            "prepend a column of zeros or use --set kind=classification; for a regression use "
+            "--set kind=regression or --metric pearson"
         )
     return DEFAULT
 

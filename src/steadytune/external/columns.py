@@ -1,4 +1,4 @@
-"""Names of columns and arrays, and what each is taken as. The one place that knows them."""
+"""Known names of columns and arrays and their meaning. The only place that defines them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from steadytune.errors import UserError, unknown_name
 from steadytune.kinds import KINDS
 
-# Field -> its names, without case, spaces and punctuation; the first of a field that is there is taken.
+# Field -> its names, without case, spaces and punctuation; the first one present is used.
 _ALIASES: dict[str, str] = {
     "logits": "logits logit rawlogits logprobs logprobabilities logproba",
     "probabilities": "probabilities probs proba probas predictproba softmax yproba yprobs predproba predprobs",
@@ -38,12 +38,12 @@ _ALIASES: dict[str, str] = {
     "status": "status",
     "reason": "reason",
 }
-# One number per example that may be the probability of the positive class, or that of the class that is predicted.
+# One number per example that may be the probability of the positive class, or of the predicted class.
 _SINGLE = frozenset(
     ["prob", "probability", "p", "proba", "score", "yscore", "confidence", "yproba", "yprob", "scores", "probs"]
 )
 SEEDS = frozenset(_ALIASES["seed"].split()) - {"runname", "trial", "replicate"}
-"""Names of columns that part the rows of several runs."""
+"""Names of columns that say to which of several runs a row belongs."""
 
 _FIELD_OF = {alias: name for name, aliases in _ALIASES.items() for alias in aliases.split()}
 _RANK = {alias: rank for aliases in _ALIASES.values() for rank, alias in enumerate(aliases.split())}
@@ -53,7 +53,7 @@ _PREFIX = re.compile(
     r"(?P<mark>[_ .:-]?)(?P<rest>.+)",
     re.IGNORECASE,
 )
-# After these only a number is a class: "score_f1", "p_value"; for bare p see `classes.class_columns`.
+# After these only a number is a class, unlike in "score_f1" and "p_value"; for bare p see `classes.class_columns`.
 _ONLY_NUMBERS = ("score", "scores")
 _SUMMARIES = """
 margin max min top top1 top2 gap diff difference delta entropy mean avg average median sum total std
@@ -83,17 +83,17 @@ _WORDS = {"encoding": "encoding", "class": "positive", "no_label": "no_label"}
 
 @dataclass(frozen=True)
 class Choices:
-    """What a user said of the files, where names alone leave it open.
+    """The user's choices about files whose names leave the meaning open.
 
     Attributes:
-        columns: Field -> the column that it is.
-        ignore: Columns that are left aside.
+        columns: Field -> its column.
+        ignore: Columns to ignore.
         kind: Task kind, or None.
-        axes: "layers-first" or "examples-first", of states; None where sizes shall tell.
-        encoding: Of tables whose text is not UTF-8.
-        positive: Name or number of the class that a single column of probabilities is of.
-        no_label: "-1" if a label of -1 means that there is none, "never" if it is a class; None where labels tell.
-        classes: Names of the classes in the order of their numbers, where columns name and labels number them.
+        axes: "layers-first" or "examples-first", for states; None to infer it from sizes.
+        encoding: Encoding of tables whose text is not UTF-8.
+        positive: Name or number of the class to which a single column of probabilities belongs.
+        no_label: "-1" if a label of -1 means "no label", "never" if it is a class; None to infer it from the labels.
+        classes: Class names in the order of their numbers, if columns name and labels number them.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class Choices:
 
     @staticmethod
     def parse(given: Mapping[str, str]) -> Choices:
-        """Read settings such as {"group": "passage", "ignore": "a,b", "kind": "regression", "axes": "examples-first"}.
+        """Parse options such as {"group": "passage", "ignore": "a,b", "kind": "regression", "axes": "examples-first"}.
 
         Raises:
             UserError: A key or value is unknown; names the closest.
@@ -143,13 +143,13 @@ class Choices:
 
 @dataclass(frozen=True)
 class Taken:
-    """Which columns a file has for what.
+    """Assignment of a file's columns to fields.
 
     Attributes:
         fields: Field -> its column.
-        rivals: Field -> further columns that bear a name of it.
-        classes: "logits" or "probabilities" -> (name of a class, its column), as the columns stand.
-        singles: Columns that hold one number per example, which may be a probability.
+        rivals: Field -> further columns with one of its names.
+        classes: "logits" or "probabilities" -> (class name, column), in the order of the columns.
+        singles: Columns with one number per example, which may be a probability.
     """
 
     fields: dict[str, str]
@@ -158,28 +158,28 @@ class Taken:
     singles: list[str]
 
     def used(self) -> set[str]:
-        """Return the columns that are a field or a class."""
+        """Return the columns assigned to a field or a class."""
         return {*self.fields.values(), *(column for pairs in self.classes.values() for _, column in pairs)}
 
 
 def squashed(name: str) -> str:
-    """Return a name in small letters and digits alone, so that "Gold Label" and "gold_label" are one.
+    """Return a name reduced to lower-case letters and digits, so that "Gold Label" equals "gold_label".
 
-    A column without a name is what pandas makes of an index.
+    A column without a name is an index written by pandas.
     """
     return "".join(filter(str.isalnum, name.casefold())) if name.strip() else "index"
 
 
 def is_known(name: str) -> bool:
-    """Tell whether an array of this name may be something, so that it is worth reading."""
+    """Return whether an array of this name may have a known meaning, so that it is worth reading."""
     return squashed(name) in _FIELD_OF or squashed(name) in _SINGLE or _class_column(name) is not None
 
 
 def take(names: Iterable[str], choices: Choices, origin: str) -> Taken:
-    """Say what each column is, by its name and by what the user said.
+    """Assign each column, by its name and the user's choices.
 
     Raises:
-        UserError: The user names a column that is not there.
+        UserError: The user names a column that does not exist.
     """
     every = list(names)
     for column in choices.columns.values():
@@ -191,7 +191,8 @@ def take(names: Iterable[str], choices: Choices, origin: str) -> Taken:
     singles = []
     for name in free:
         word = squashed(name)
-        # First: "prob_A" and "logit_S" are columns of classes, though they are spelled like "proba" and "logits".
+        # First, because "prob_A" and "logit_S" are columns of classes although they are spelled like "proba" and
+        # "logits".
         if pair := _class_column(name):
             classes.setdefault(pair[0], []).append((pair[1], name))
             continue
@@ -199,7 +200,7 @@ def take(names: Iterable[str], choices: Choices, origin: str) -> Taken:
             singles.append(name)
         if known := _FIELD_OF.get(word):
             found.setdefault(known, []).append(name)
-    # One column "p_value" is none of a class, "p_no" and "p_yes" are.
+    # A lone column "p_value" does not belong to a class; "p_no" and "p_yes" do.
     bare = [pair for pair in classes.get("probabilities", []) if is_bare(pair[1])]
     if len(bare) == 1 and not bare[0][0].isdecimal():
         classes["probabilities"].remove(bare[0])
@@ -217,12 +218,12 @@ def take(names: Iterable[str], choices: Choices, origin: str) -> Taken:
 
 
 def _class_column(name: str) -> tuple[str, str] | None:
-    """Return the outputs that a column belongs to, and the class that its name ends in."""
+    """Return the outputs to which a column belongs, and the class at the end of its name."""
     match = _PREFIX.fullmatch(name.strip())
     if match is None:
         return None
     kind, rest = match["kind"].lower(), match["rest"].strip()
-    # "probe", "product": without a mark between only a number is a class.
+    # "probe", "product": without a separator only a number is a class.
     if (not match["mark"] or kind in _ONLY_NUMBERS) and not rest.isdecimal():
         return None
     if not rest:
@@ -231,7 +232,7 @@ def _class_column(name: str) -> tuple[str, str] | None:
 
 
 def spread(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """Make of outputs that are objects in JSON, {"no": 0.9, "yes": 0.1}, a column for each class."""
+    """Split outputs given as JSON objects, {"no": 0.9, "yes": 0.1}, into a column for each class."""
     found: dict[str, list[Any]] = {}
     for name, cells in columns.items():
         known = _FIELD_OF.get(squashed(name)) in ("logits", "probabilities")
@@ -243,11 +244,11 @@ def spread(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 def is_bare(name: str) -> bool:
-    """Tell whether of a column's name "p" alone says that it holds probabilities."""
+    """Return whether only the "p" in a column's name says that it holds probabilities."""
     match = _PREFIX.fullmatch(name.strip())
     return match is not None and match["kind"].lower() == "p"
 
 
 def is_summary(name: str) -> bool:
-    """Tell whether the end of a column's name says something about all classes, such as "margin", rather than one."""
+    """Return whether the end of a column's name is a statistic of all classes, such as "margin", not a class."""
     return any(part in _SUMMARY for part in re.split(r"[^a-z0-9]+", name.lower()))

@@ -1,4 +1,4 @@
-"""What is known of one run of a file before the others are looked at."""
+"""Drafts: what is known about one run of a file before the others are read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Single:
     Attributes:
         column: Its name.
         values: (N,).
-        positive: The class that it belongs to, where its name or the user says so.
+        positive: Its class, if its name or the user says so.
     """
 
     column: str
@@ -30,20 +30,20 @@ class Single:
 
 @dataclass
 class Draft:
-    """What is known of a run before the others are looked at.
+    """What is known about a run before the others are read.
 
     Attributes:
-        source: Where it stands.
-        taken: Its columns.
-        choices: What the user said.
-        regression: The user asked for a regression, or for a metric of one.
+        source: Its source.
+        taken: Assignment of its columns.
+        choices: The user's choices.
+        regression: Whether the user asked for a regression or a regression metric.
         arrays: Logits, probabilities and predictions.
-        columns: What was read -> from which columns.
-        names: Names of the classes, where labels and columns have any.
-        numbered: The file numbers its classes itself.
+        columns: What was read -> its columns.
+        names: Class names, if labels or columns have any.
+        numbered: Whether the file itself numbers its classes.
         single: A column that may be a probability.
-        texts: The run is one of generated texts.
-        diverged: Its predictions are missing throughout.
+        texts: Whether the run consists of generated texts.
+        diverged: Whether all its predictions are missing.
         notes: What a reader should know.
     """
 
@@ -63,15 +63,15 @@ class Draft:
 
     @property
     def of(self) -> Kind:
-        """The kind of task, as far as it is known."""
+        """The kind of task, as far as known."""
         return find_kind(self.kind)
 
     def use(self, what: str, *columns: str) -> None:
-        """Remember that columns were read as something."""
+        """Record what columns were read as."""
         self.columns[what] = list(columns)
 
     def word(self, name: str) -> str | None:
-        """Return a word that a file of arrays says of its run, such as its kind; a table has columns of examples."""
+        """Return a text attribute of a run in an array file, such as its kind; a table has only columns of examples."""
         source, column = self.source, self.taken.fields.get(name)
         if column is None or source.table is not None:
             return None

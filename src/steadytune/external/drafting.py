@@ -1,4 +1,4 @@
-"""One run of a file, as far as the file alone tells: which columns are what, and what their cells say."""
+"""Reading one run of a file by itself: the meaning of its columns and cells."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from steadytune.records.checks import check_kind
 from steadytune.tasks.table import is_missing
 
 _WEAK = frozenset(["answer", "y", "true", "actual", "target", "targets"])
-# More different texts than this, and nearly as many as examples, are no classes.
+# More distinct texts than this, and nearly as many as examples, are not classes.
 _MOST_CLASSES = 50
-# More than this, and hardly two examples with the same, are none either.
+# More than this, with hardly any duplicates, are not classes either.
 _FEW_CLASSES = 10
 
 
@@ -33,7 +33,7 @@ def draft(source: Source, choices: Choices, regression: bool) -> Draft:
     """Read the outputs and labels of one source.
 
     Raises:
-        UserError: A cell is not what its column needs, or a column may be several things; names what settles it.
+        UserError: A cell does not fit its column, or a column is ambiguous; names the option that settles it.
     """
     found = Draft(source, take(source.columns, choices, source.origin), choices, regression, kind=choices.kind)
     if source.table is not None:
@@ -62,7 +62,7 @@ def _outputs(found: Draft) -> None:
             pairs = []
         if column is not None and pairs:
             raise UserError(
-                f"{source.origin} has '{column}' and '{pairs[0][1]}': leave one aside with --set ignore=NAME"
+                f"{source.origin} has both '{column}' and '{pairs[0][1]}': ignore one with --set ignore=NAME"
             )
         if column is not None:
             found.arrays[name] = _matrix(found, column)
@@ -80,7 +80,7 @@ def _outputs(found: Draft) -> None:
 
 
 def _class_outputs(found: Draft, name: str, pairs: list[tuple[str, str]]) -> None:
-    """Read outputs that stand in a column for each class, or the logit of class 1 of two."""
+    """Read outputs with a column for each class, or the logit of class 1 of two."""
     source = found.source
     if name == "logits" and len(pairs) == 1 and pairs[0][0] == "1":
         found.arrays[name] = source.numbers(pairs[0][1])[:, None]
@@ -99,7 +99,7 @@ def _matrix(found: Draft, column: str) -> NDArray[Any]:
 
 
 def _check_complete(source: Source, names: list[str], columns: list[NDArray[np.float64]]) -> None:
-    """Refuse outputs of which some are missing; where all are, the run diverged.
+    """Reject outputs with missing values; if all are missing, the run diverged.
 
     Raises:
         UserError: Naming the first row.
@@ -113,7 +113,7 @@ def _check_complete(source: Source, names: list[str], columns: list[NDArray[np.f
 
 
 def _texts(found: Draft) -> None:
-    """Tell whether the run is one of generated texts, and read them and their references."""
+    """Decide whether the run consists of generated texts, and read them and their references."""
     source, fields = found.source, found.taken.fields
     if found.arrays:
         return
@@ -138,7 +138,7 @@ def _texts(found: Draft) -> None:
 
 
 def _ask_of_few_words(found: Draft, column: str) -> None:
-    """Ask about predictions of which there are as few as there are classes: the names of their columns say texts.
+    """Ask about predictions with as few values as classes although their column is named like texts.
 
     Raises:
         UserError: They may be either.
@@ -156,17 +156,17 @@ def _ask_of_few_words(found: Draft, column: str) -> None:
 
 
 def _lists_in_text(found: Draft, column: str) -> list[Any]:
-    """Return a column's cells, as lists where every one is the text of a list, as pandas writes them."""
+    """Return a column's cells, parsed if every one is a list written as text, as by pandas."""
     cells = list(found.source.columns[column])
     listed = [None if is_missing(cell) else read_list(cell) for cell in cells]
     if all(is_missing(cell) or one is not None for cell, one in zip(cells, listed, strict=True)) and any(listed):
-        found.notes.append(f"'{column}' holds lists that are written as text: any of a list's texts will do.")
+        found.notes.append(f"'{column}' contains lists written as text: any text of a list counts as right.")
         return [one or [""] for one in listed]
     return cells
 
 
 def _free_text(found: Draft, column: str) -> bool:
-    """Tell whether predictions are texts rather than classes: hardly two alike.
+    """Return whether predictions are texts rather than classes: hardly any duplicates.
 
     Raises:
         UserError: They may be either.
@@ -186,17 +186,17 @@ def _one_text(source: Source, column: str, row: int) -> str:
     while isinstance(cell, (list, tuple)) and len(cell) == 1:
         cell = cell[0]
     if isinstance(cell, (list, tuple, dict)):
-        raise UserError(f"{source.where(row)}: '{column}' holds {len(cell)} texts, but a run gives one per example")
+        raise UserError(f"{source.where(row)}: '{column}' has {len(cell)} texts, but a run must give one per example")
     return "" if is_missing(cell) else str(cell)
 
 
 def _any_text(source: Source, column: str, row: int, cell: Any) -> str | tuple[str, ...]:
-    """Return a reference, or several of which any will do."""
+    """Return a reference, or several accepted ones."""
     if isinstance(cell, dict) and isinstance(cell.get("text"), (list, tuple)):
         cell = cell["text"]  # as SQuAD has its answers
     if isinstance(cell, (list, tuple, np.ndarray)):
         if not len(cell) or any(isinstance(one, (list, tuple, dict)) for one in cell):
-            raise UserError(f"{source.where(row)}: '{column}' must be a text, or a list of texts of which any will do")
+            raise UserError(f"{source.where(row)}: '{column}' must be a text, or a list of accepted texts")
         return tuple(map(str, cell)) if len(cell) > 1 else str(cell[0])
     return "" if is_missing(cell) else str(cell)
 
@@ -245,7 +245,7 @@ def _answers(found: Draft) -> None:
 
 
 def _in_one_way(found: Draft, label: str | None, prediction: str | None) -> tuple[str | None, str | None]:
-    """Of labels and predictions that stand as numbers and as words, take both as words or both as numbers."""
+    """For labels and predictions given both as numbers and as words, use words for both or numbers for both."""
     source, rivals = found.source, found.taken.rivals
     if label is None or prediction is None or found.arrays or source.is_matrix(label) or source.is_matrix(prediction):
         return label, prediction
@@ -265,16 +265,16 @@ def _in_one_way(found: Draft, label: str | None, prediction: str | None) -> tupl
 
 
 def _translated(source: Source, column: str, other: str) -> bool:
-    """Tell whether two columns say the same in other words, each of which stands for one."""
+    """Return whether the values of two columns correspond one to one."""
     pairs = set(zip(map(spelled, source.cells(column)), map(spelled, source.cells(other)), strict=True))
     return len({one for one, _ in pairs}) == len(pairs) == len({two for _, two in pairs})
 
 
 def _settled(found: Draft, name: str, key: str) -> str | None:
-    """Return the column of a field; of several that say the same in other words the one that fits the outputs.
+    """Return the column of a field; of several equivalent ones the one that fits the outputs.
 
     Raises:
-        UserError: Several say different things.
+        UserError: Several contradict each other.
     """
     source, column = found.source, found.taken.fields.get(name)
     if column is None or source.is_matrix(column):
@@ -288,23 +288,23 @@ def _settled(found: Draft, name: str, key: str) -> str | None:
         ours, theirs = {a for a, _ in pairs}, {b for _, b in pairs}
         same = all(a == b for a, b in pairs)
         if squashed(rival) in _WEAK and (len(theirs) < 2 or not (ours <= theirs or theirs <= ours)):
-            # Such as the text of an answer beside a label.
+            # For example the text of an answer beside a label.
             continue
-        # In other words each stands for one; what shares some words and differs in others contradicts.
+        # Equivalent columns correspond one to one; columns that share only some values contradict each other.
         translated = not ours & theirs and len(ours) == len(pairs) == len(theirs)
         if len(first) != len(other) or not (same or translated):
-            way = f"say which with --set {key}=NAME"
+            way = f"choose one with --set {key}=NAME"
             if name == "labels" and "predictions" not in found.taken.fields:
-                way += ", and with --set prediction=NAME if the other is what was predicted"
+                way += ", and use --set prediction=NAME if the other is the prediction"
             raise UserError(f"{source.origin}: '{column}' and '{rival}' differ: {way}")
-        # Of a number and a name the one in which the outputs name their classes.
+        # Of a number and a name, the form used by the outputs.
         if source.numeric(rival) != source.numeric(column) and source.numeric(rival) == found.numbered:
             column = rival
     return column
 
 
 def _regresses(found: Draft, label: str | None, prediction: str | None) -> bool:
-    """Tell whether the run is one of a regression, and if so read its predictions as logits (N, 1).
+    """Decide whether the run is a regression, and if so read its predictions as logits (N, 1).
 
     Raises:
         UserError: It may be one.
@@ -318,7 +318,7 @@ def _regresses(found: Draft, label: str | None, prediction: str | None) -> bool:
         single = logits.ndim == 1 or (logits.ndim == 2 and logits.shape[1] == 1)
         if single and not (asked or real):
             ones = logits.reshape(-1, 1)
-            # Of two classes with one logit, that of the other is 0. Nobody said so: `cohort._kind` asks.
+            # With one logit for two classes, that of the other is 0. This is not certain: `cohort._kind` asks.
             two = found.of.shared_classes
             found.arrays["logits"] = np.concatenate([np.zeros_like(ones), ones], axis=1) if two else logits
         if not single or not (asked or real):
@@ -336,12 +336,12 @@ def _regresses(found: Draft, label: str | None, prediction: str | None) -> bool:
             binary = targets is None or set(targets[np.isfinite(targets)]) <= {0.0, 1.0}
             if binary:
                 raise UserError(
-                    f"{source.origin}: '{prediction}' holds fractions. Are they probabilities of class 1 "
-                    f"(--set probability={prediction}), or those of a regression (--set kind=regression)?"
+                    f"{source.origin}: '{prediction}' contains fractions. Are they probabilities of class 1 "
+                    f"(--set probability={prediction}), or predictions of a regression (--set kind=regression)?"
                 )
         found.use("predictions", prediction)
     if real and not asked:
-        found.notes.append(f"'{label}' holds fractions: the runs are taken as those of a regression.")
+        found.notes.append(f"'{label}' contains fractions: the runs were read as a regression.")
     found.kind = found.kind if found.of.has_numbers else "regression"
     found.arrays["logits"] = values
     found.arrays.pop("predictions", None)
@@ -352,7 +352,7 @@ def _regresses(found: Draft, label: str | None, prediction: str | None) -> bool:
 
 
 def _ask_of_many(found: Draft, prediction: str, targets: NDArray[np.float64] | None) -> None:
-    """Ask what whole numbers are of which there are many: classes, targets such as an age, or short answers.
+    """Ask about many distinct integers: classes, targets such as an age, or short answers.
 
     Raises:
         UserError: They may be either.
@@ -363,14 +363,14 @@ def _ask_of_many(found: Draft, prediction: str, targets: NDArray[np.float64] | N
     different = len(np.unique(numbers[np.isfinite(numbers)]))
     if different > _MOST_CLASSES or (different > _FEW_CLASSES and 2 * different > len(numbers)):
         raise UserError(
-            f"{found.source.origin}: {column} hold {different} different whole numbers in {len(numbers)} rows. Are "
+            f"{found.source.origin}: {column} have {different} different integers in {len(numbers)} rows. Are "
             f"they classes (--set kind=classification), targets (--set kind=regression) or texts "
             f"(--set generation={prediction})?"
         )
 
 
 def _single(found: Draft) -> None:
-    """Find a single column of probabilities where there are no others."""
+    """Find a single column of probabilities if there are no others."""
     source, taken = found.source, found.taken
     if found.texts or found.of.has_numbers or found.arrays.keys() & {"logits", "probabilities"}:
         return

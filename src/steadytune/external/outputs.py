@@ -1,4 +1,4 @@
-"""What the outputs of runs are: logits or probabilities, of which class, rounded, in per cent, contradicting, NaN."""
+"""Interpretation of outputs: logits or probabilities, their class, rounding, per cent, contradictions, NaN."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _SURE_ROWS = 5
 
 
 def settle_singles(drafts: Sequence[Draft]) -> None:
-    """Turn single columns of probabilities into those of two classes, where all runs together tell of which class.
+    """Expand single columns of probabilities to two classes, deciding from all runs which class they belong to.
 
-    A column named after a class is that class's. Otherwise a column below 1/2 anywhere cannot be the probability of the
-    predicted class, since that of two classes is never below; and predictions tell which class lies above 1/2.
+    A column named after a class belongs to it. Otherwise a column below 1/2 anywhere cannot be the probability of the
+    predicted class, which with two classes is never below; and predictions show which class lies above 1/2.
 
     Raises:
-        UserError: Nothing tells, and there is nothing else to measure.
+        UserError: It is ambiguous, and there is nothing else to measure.
     """
     having = [draft for draft in drafts if draft.single is not None]
     if not having:
@@ -40,11 +40,11 @@ def settle_singles(drafts: Sequence[Draft]) -> None:
         values = single.values
         if meaning == "predicted":
             chosen = draft.arrays["predictions"] == 1
-            draft.notes.append(f"'{single.column}' is taken as the probability of the predicted class.")
+            draft.notes.append(f"'{single.column}' was read as the probability of the predicted class.")
         else:
             chosen = np.full(len(values), meaning == 1)
             named = f"'{draft.names[meaning == 1]}'" if draft.names else str(meaning)
-            draft.notes.append(f"'{single.column}' is taken as the probability of class {named}, of two classes.")
+            draft.notes.append(f"'{single.column}' was read as the probability of class {named} of two classes.")
         first = np.where(chosen, 1 - values, values)
         draft.arrays["probabilities"] = np.stack([first, 1 - first], axis=1)
         draft.use("probabilities", single.column)
@@ -64,13 +64,13 @@ def _question(draft: Draft, column: str) -> str:
     values = draft.single.values if draft.single is not None else np.zeros(1)
     if np.all(values[np.isfinite(values)] >= 0.5):
         said += (
-            ". It is never below 1/2: if it is that of the predicted class, say which that is (--set prediction=NAME)"
+            ". It is never below 1/2: if it belongs to the predicted class, name that column (--set prediction=NAME)"
         )
     return said
 
 
 def _meaning(drafts: Sequence[Draft]) -> int | str | None:
-    """Return the class, 0 or 1, that the columns are of; "predicted"; or None for what cannot be told."""
+    """Return the class of the columns, 0 or 1; "predicted"; or None if ambiguous."""
     named = {draft.single.positive for draft in drafts if draft.single}
     classes = {tuple(draft.names) for draft in drafts if draft.names}
     labels = [draft.arrays[name] for draft in drafts for name in ("labels", "predictions") if name in draft.arrays]
@@ -96,12 +96,12 @@ def _meaning(drafts: Sequence[Draft]) -> int | str | None:
         if not low:
             fits.append("predicted")
         return fits[0] if len(fits) == 1 else None
-    # Names of classes in words have no order that tells which of them is meant.
+    # Class names that are words have no order that would show which one is meant.
     return 1 if low and not classes and _is_probability(drafts) else None
 
 
 def _is_probability(drafts: Sequence[Draft]) -> bool:
-    """Tell whether the name says that it is a probability, which "score" does not; `y_score` is scikit-learn's."""
+    """Return whether the name implies a probability, which "score" does not; `y_score` is scikit-learn's name."""
     return all(
         squashed(draft.single.column) == "yscore" or "score" not in draft.single.column.lower()
         for draft in drafts
@@ -110,10 +110,10 @@ def _is_probability(drafts: Sequence[Draft]) -> bool:
 
 
 def probabilities_called_logits(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
-    """Take logits as probabilities where they are such in every row of a run: in [0, 1] and with the sum 1.
+    """Treat logits as probabilities if they are in every row of a run: in [0, 1] and summing to 1.
 
     Raises:
-        UserError: Those of some runs are, of others not, and the runs have too few rows to be sure.
+        UserError: Those of only some runs are, and the runs have too few rows to be sure.
     """
     having = [
         run for run in runs if run.logits is not None and run.status is None and not find_kind(run.kind).has_numbers
@@ -123,9 +123,11 @@ def probabilities_called_logits(runs: Sequence[ExternalRun]) -> tuple[list[Exter
         return list(runs), []
     whose = "every run" if len(found) == len(having) else ", ".join(run.origin for run in found)
     if len(found) < len(having) and min(len(np.asarray(run.logits)) for run in found) < _SURE_ROWS:
-        raise UserError(f"{whose}: the logits look like probabilities, unlike those of other runs: give all alike")
+        raise UserError(
+            f"{whose}: the logits look like probabilities, unlike those of the other runs: use the same kind in all"
+        )
     note = (
-        f"The logits of {whose} lie between 0 and 1 and sum to 1 in every row: they are taken as probabilities, "
+        f"The logits of {whose} lie between 0 and 1 and sum to 1 in every row: they were taken as probabilities, "
         "without another softmax."
     )
     return [
@@ -137,7 +139,7 @@ def probabilities_called_logits(runs: Sequence[ExternalRun]) -> tuple[list[Exter
 
 
 def settle_probabilities(run: ExternalRun) -> tuple[ExternalRun, list[str]]:
-    """Make probabilities sum to 1 where they are in per cent or rounded, and drop them where logits say the same.
+    """Normalise probabilities that are in per cent or rounded, and drop them if logits contain the same.
 
     Raises:
         UserError: Logits and probabilities contradict each other; names the first row.
@@ -149,17 +151,17 @@ def settle_probabilities(run: ExternalRun) -> tuple[ExternalRun, list[str]]:
     sums = values.sum(axis=1)
     if (values >= 0).all() and len(values) and (np.abs(sums - 100) <= max(0.5, 100 * rounding(values / 100))).all():
         values, sums = values / 100, sums / 100
-        notes.append("The probabilities are in per cent (rows sum to 100): divided by 100.")
+        notes.append("The probabilities are in per cent (rows sum to 100) and were divided by 100.")
     off = np.abs(sums - 1)
     if (values >= 0).all() and (off > EXACT).any() and (off <= rounding(values)).all():
         values = values / sums[:, None]
         notes.append(
-            f"The probabilities are rounded, so that rows sum to {sums.min():.3g} to {sums.max():.3g}: they are "
-            "divided by their sums."
+            f"The probabilities are rounded, with rows summing to {sums.min():.3g} to {sums.max():.3g}: they were "
+            "divided by the row sums."
         )
     if notes:
         run = replace(run, probabilities=values)
-    # What are no probabilities is refused as such.
+    # Values that are not probabilities are rejected as such.
     if run.logits is not None and (values >= 0).all() and (np.abs(values.sum(axis=1) - 1) <= SAME).all():
         try:
             check_agreement(run.logits, values)
@@ -169,6 +171,6 @@ def settle_probabilities(run: ExternalRun) -> tuple[ExternalRun, list[str]]:
 
 
 def diverged(run: ExternalRun) -> bool:
-    """Tell whether a run's outputs are NaN or infinite throughout, as those of diverged weights are."""
+    """Return whether all of a run's outputs are NaN or infinite, as with diverged weights."""
     outputs = run.outputs
     return outputs is not None and outputs.dtype.kind == "f" and outputs.size > 0 and not np.isfinite(outputs).any()

@@ -1,4 +1,4 @@
-"""What any trained model says about a stream of batches, whatever their form: the fields of a recorded run."""
+"""Predictions of any trained model on batches of any form, as the fields of a recorded run."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _LABELS = ("labels", "label")
 
 
 def check_position(position: str | None) -> None:
-    """Refuse a place for hidden states that there is not.
+    """Reject an unknown position of hidden states.
 
     Raises:
-        UserError: Naming the closest one.
+        UserError: The position is unknown; names the closest one.
     """
     if position is not None and position not in get_args(Position):
         raise unknown_name("position", str(position), get_args(Position))
@@ -43,14 +43,14 @@ def fields_of(
     *,
     trained: bool = False,
 ) -> dict[str, Any]:
-    """Return what `record_run` writes of a model: logits, labels, representations, kind and digest of the examples.
+    """Return a model's arguments of `record_run`: logits, labels, representations, kind and digest of the examples.
 
     Args:
         model: As in `record_model`.
         batches: As in `record_model`.
         position: As in `record_model`.
         kind: As in `record_model`.
-        trained: Whether a training is over, of which nothing shall be lost: labels that are wrong are left out.
+        trained: Whether training is over and nothing may be lost: invalid labels are left out instead of raising.
 
     Raises:
         UserError: As `record_model`.
@@ -88,12 +88,12 @@ def fields_of(
                     if not trained:
                         raise
                     wrong = str(error)
-                    warnings.warn(f"{wrong}; recorded without labels", stacklevel=3)
+                    warnings.warn(f"{wrong}; the run is recorded without labels", stacklevel=3)
             if position is not None:
                 states.append(_states(outputs, moved.get("attention_mask"), position))
             choice |= "input_ids" in named and named["input_ids"].ndim == 3
     if not logits:
-        raise UserError("there is no batch to record")
+        raise UserError("there are no batches to record")
     fields: dict[str, Any] = {"logits": torch.cat(logits).numpy(), "examples": digest.hexdigest()}
     if labels and not wrong:
         fields["labels"] = torch.cat(labels).numpy()
@@ -103,10 +103,10 @@ def fields_of(
         row = int(np.argwhere(~np.isfinite(fields["logits"]))[0][0])
         fields |= {"status": "diverged", "reason": f"the model's outputs are not finite, first in row {row}"}
     if not np.isfinite(fields.get("representations", np.zeros(0))).all():
-        # Nothing can be measured of them, and the rest can.
+        # They cannot be measured, but the rest can.
         del fields["representations"]
         if "status" not in fields:
-            warnings.warn("hidden states are not finite and are left out", stacklevel=3)
+            warnings.warn("hidden states are not finite and were left out", stacklevel=3)
     fields["kind"] = kind or ("choice" if choice else _kind(fields["logits"], fields.get("labels")))
     return fields
 
@@ -118,13 +118,14 @@ def _asked(model: nn.Module, arguments: list[Tensor], named: dict[str, Any]) -> 
         if "output_hidden_states" not in named or "output_hidden_states" not in str(error):
             raise
         raise UserError(
-            f"{type(model).__name__} takes no output_hidden_states, as models of transformers do: say position=None"
+            f"{type(model).__name__} does not accept output_hidden_states, as models of transformers do: use "
+            "position=None"
         ) from error
 
 
 @contextmanager
 def _padding_checked(model: nn.Module) -> Iterator[Callable[[Mapping[str, Tensor]], None]]:
-    """Look at what enters the last layer, and give a check of whether a decoder reads it at a padding token."""
+    """Observe the last layer's input, and yield a check of whether a decoder reads it at a padding token."""
     entered: list[Tensor] = []
     try:
         handle = find_head(model)[2].register_forward_pre_hook(lambda _, inputs: entered.extend(inputs[:1]))
@@ -135,7 +136,7 @@ def _padding_checked(model: nn.Module) -> Iterator[Callable[[Mapping[str, Tensor
         if entered and entered[-1].dim() == 3:
             try:
                 read_token(model, entered[-1], inputs.get("input_ids"), inputs.get("attention_mask"))
-            except UserError as error:  # its training is over, perhaps, and what it says is what it says
+            except UserError as error:  # its training may be over, so its outputs are recorded anyway
                 warnings.warn(str(error), stacklevel=4)
         entered.clear()
 
@@ -147,22 +148,22 @@ def _padding_checked(model: nn.Module) -> Iterator[Callable[[Mapping[str, Tensor
 
 
 def _say_restless(first: Tensor, again: Tensor) -> None:
-    """Warn of a model that answers otherwise when it is asked again in evaluation mode."""
+    """Warn if a model gives different outputs when called again in evaluation mode."""
     finite = torch.isfinite(first) & torch.isfinite(again)
     if not bool(finite.any()):
         return
     difference = (first - again)[finite].abs().max()
     if bool(difference > 1e-3 * first[finite].abs().max()):
         warnings.warn(
-            f"asked twice about one batch in evaluation mode, the model answers otherwise (by up to {difference:.2g}): "
-            "some dropout never rests, and will count as luck of the seed; nn.functional.dropout needs "
+            f"the model gives different outputs for the same batch in evaluation mode (by up to {difference:.2g}): "
+            "some dropout is still active and would count as variation between seeds; nn.functional.dropout needs "
             "training=self.training",
             stacklevel=4,
         )
 
 
 def group_numbers(groups: Any) -> NDArray[np.int64]:
-    """Return whole numbers for groups: those given, or names numbered in the order of the alphabet."""
+    """Return integers for groups: those given, or names numbered alphabetically."""
     values = np.asarray(groups.cpu() if isinstance(groups, Tensor) else groups)
     if values.dtype.kind in "iu":
         return values.astype(np.int64)
@@ -207,28 +208,28 @@ def _logits(outputs: Any) -> Tensor:
     found = logits_in(outputs).float().cpu()
     if found.ndim not in (1, 2):
         raise UserError(
-            f"the model returns logits of shape {tuple(found.shape)}: one row per example is needed. "
-            "For text give what was generated to steadytune.record_run(generations=...)"
+            f"the model returns logits of shape {tuple(found.shape)}: there must be one row per example. "
+            "For text, pass the generated texts to steadytune.record_run(generations=...)"
         )
     return found[:, None] if found.ndim == 1 else found
 
 
 def checked(labels: Tensor, examples: int, outputs: int) -> Tensor:
-    """Return the labels of a batch, one per example, classes as whole numbers.
+    """Return the labels of a batch, one per example, classes as integers.
 
     Args:
-        labels: As the batch holds them.
+        labels: The labels of the batch.
         examples: Rows of the batch.
-        outputs: Of the model for an example; one is a number, more are classes or choices.
+        outputs: Number of model outputs per example; one is a number, more are classes or choices.
 
     Raises:
-        UserError: They are several per example, a class is no output of the model, or a target is not finite.
+        UserError: There are several per example, a class has no output in the model, or a target is not finite.
     """
     flat = labels.cpu().flatten()
     if len(flat) != examples or len(labels) != examples:
         raise UserError(
-            f"labels of shape {tuple(labels.shape)} for {examples} examples: one label per example is needed, so tasks "
-            "with several labels per example are not recorded"
+            f"labels of shape {tuple(labels.shape)} for {examples} examples: only one label per example is "
+            "supported, so tasks with several labels per example cannot be recorded"
         )
     if outputs > 1 and bool((flat == flat.long()).all()):
         flat = flat.long()
@@ -250,10 +251,10 @@ def _states(outputs: Any, mask: Tensor | None, position: Position) -> Tensor:
 def _kind(logits: NDArray[Any], labels: NDArray[Any] | None) -> str:
     if logits.shape[1] > 1:
         return "classification"
-    # One output may be a target, or the logit of class 1: num_labels=1 says neither.
+    # One output may be a target, or the logit of class 1: num_labels=1 does not decide.
     if labels is None or not np.isin(labels, (0, 1)).all():
         return "regression"
     raise UserError(
-        "the model returns one number per example and all labels are 0 or 1: for two classes return two logits, 0 and "
-        "that number; for a regression say so with kind='regression'"
+        "the model returns one number per example and all labels are 0 or 1: for two classes return the two logits 0 "
+        "and that number; for a regression use kind='regression'"
     )

@@ -1,7 +1,7 @@
-"""Files of runs trained elsewhere: .npz and .safetensors hold arrays; .csv, .tsv, .jsonl, .parquet a row per example.
+"""Files of runs trained elsewhere: arrays in .npz and .safetensors; a row per example in .csv, .tsv, .jsonl, .parquet.
 
-No pickle is loaded. Arrays of a .safetensors file stay on disk until they are used, and .npz files are read in the type
-that they are stored in.
+No pickle is loaded. Arrays of a .safetensors file stay on disk until used, and .npz files keep the dtype in which
+they are stored.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ ARRAY_SUFFIXES = (".npz", ".safetensors")
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _LISTED = ", ".join((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
 
-# What training leaves beside a run, and is none.
+# Files that training leaves beside a run but that are not runs.
 _NO_RUN = re.compile(
     r"(.*config|.*results|.*metrics|.*state|.*args|.*arguments|.*tokenizer|special_tokens_map|added_tokens|vocab|"
     r".*index|dataset_info|run|args|summary|metadata)\.json"
 )
 
-# Metadata of .safetensors that are lists, in JSON, and words.
+# Metadata of .safetensors that are JSON lists, and plain texts.
 _TEXTS = ("label_names", "ids", "texts", "generations", "references")
 _WORDS = ("kind", "examples", "seed", "status", "reason")
 
-# Arrays that are all alike pack to a fiftieth; half a GiB is what any run may take.
+# Constant arrays compress to a fiftieth; any run may take half a GiB.
 _PACKED, _ALWAYS_UNPACKED = 50, 2**29
 _FEW_BYTES = 2**20
 
@@ -48,15 +48,15 @@ Fields = Mapping[str, Any]
 
 
 def run_files(paths: list[Path]) -> list[Path]:
-    """Return the files of the runs: those given, or those in the folders given, numbers in their names in order.
+    """Return the files of the runs: those given, or those in the given folders, in natural order.
 
-    A folder holds files of runs or, if it has none, folders of which each holds one.
+    A folder contains run files or, if it has none, folders with one each.
 
     Raises:
-        UserError: A path is not there, a folder holds no run or one in any of several files, or a file is given twice.
+        UserError: A path does not exist, a folder has no run or an ambiguous one, or a file is given twice.
     """
     if not paths:
-        raise UserError("no run is given: instability needs at least two that differ in their seed")
+        raise UserError("no runs given: measuring instability needs at least two runs with different seeds")
     for path in paths:
         _check_exists(path)
     if len(paths) == 1 and paths[0].is_dir():
@@ -70,33 +70,33 @@ def run_files(paths: list[Path]) -> list[Path]:
 
 
 def folder_files(folder: Path) -> list[Path]:
-    """Return the files of runs in a folder, or one file of each folder in it, numbers in their names in order.
+    """Return the run files in a folder, or one file of each sub-folder, in natural order.
 
     Raises:
-        UserError: It holds none, or one of several files of a run.
+        UserError: It has none, or several files that may be the same run.
     """
     if files := _runs_in(folder):
         return files
     folders = sorted((path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."), key=_in_order)
     holding = [(path, files) for path in folders if (files := _runs_in(path))]
     if not holding:
-        raise UserError(f"{folder} holds no study.yaml and no files of runs ({_LISTED})")
+        raise UserError(f"{folder} has no study.yaml and no run files ({_LISTED})")
     names = set.intersection(*({file.name for file in files} for _, files in holding))
     for path, files in holding:
         if len(files) > 1 and len(names) != 1:
             listed = ", ".join(file.name for file in files[:4])
             raise UserError(
-                f"{path} holds {len(files)} files that may be the run ({listed}{', ...' if len(files) > 4 else ''}): "
-                f"give them by name, as in {folder}/*/{files[0].name}"
+                f"{path} has {len(files)} files that may be the run ({listed}{', ...' if len(files) > 4 else ''}): "
+                f"give the files themselves, such as {folder}/*/{files[0].name}"
             )
     return [next((file for file in files if file.name in names), files[0]) for _, files in holding]
 
 
 def _file_of(folder: Path) -> Path:
-    """Return the one run in a folder that stands among others."""
+    """Return the only run in one of several folders."""
     files = _runs_in(folder)
     if len(files) != 1:
-        raise UserError(f"{folder} is a folder: measure one folder alone, or files ({_LISTED})")
+        raise UserError(f"{folder} is a folder: give a single folder, or files ({_LISTED})")
     return files[0]
 
 
@@ -111,11 +111,11 @@ def _is_beside(path: Path) -> bool:
 
 
 def read_source(path: Path, encoding: str | None = None) -> Source:
-    """Read what a file holds, without asking what it means.
+    """Read the contents of a file without interpreting them.
 
     Args:
         path: The file.
-        encoding: Of its text, where it is not UTF-8.
+        encoding: Encoding of its text, if not UTF-8.
 
     Raises:
         UserError: The file cannot be read; names it.
@@ -124,7 +124,7 @@ def read_source(path: Path, encoding: str | None = None) -> Source:
     check_regular(path)
     suffix = _suffix(path)
     if suffix is None:
-        raise UserError(f"{path}: files of runs end in {_LISTED}; the tables also in .gz")
+        raise UserError(f"{path}: run files end in {_LISTED}; tables may also end in .gz")
     if suffix not in ARRAY_SUFFIXES:
         table = read_table(path, Format(encoding, "encoding"))
         if not len(table):
@@ -140,13 +140,13 @@ def read_run(path: Path) -> ExternalRun:
     """Read one run.
 
     Raises:
-        UserError: The file cannot be read, or its arrays are not what they must be; names the file and the axis.
+        UserError: The file cannot be read, or its arrays are invalid; names the file and the axis.
     """
     return understand([read_source(path)], Choices())[0]
 
 
 def _figures(table: Table, name: str) -> list[Any]:
-    """Return a column, as numbers where decimal commas spell them."""
+    """Return a column, as numbers if it spells them with decimal commas."""
     cells = table.columns[name]
     if table.typed or not any(cell is not None and "," in cell for cell in cells):
         return cells
@@ -158,7 +158,7 @@ def _figures(table: Table, name: str) -> list[Any]:
 
 def _check_exists(path: Path) -> None:
     if not path.exists():
-        raise UserError(f"no file or folder {path}")
+        raise UserError(f"no such file or folder: {path}")
 
 
 def _suffix(path: Path) -> str | None:
@@ -179,20 +179,20 @@ def _in_order(path: Path) -> list[Any]:
 
 def _npz(path: Path) -> Fields:
     wrong = f"{path} cannot be read as .npz without pickles"
-    # Of what is no archive NumPy would say that it is a pickle, and how to load it.
+    # If the file is not an archive, NumPy would call it a pickle and say how to load it.
     if not zipfile.is_zipfile(path):
-        raise UserError(f"{wrong}: it is no whole archive of arrays, as numpy.savez writes it")
+        raise UserError(f"{wrong}: it is not a complete archive of arrays as written by numpy.savez")
     try:
         _check_unpacked(path)
         with np.load(path, allow_pickle=False) as file:
-            # What is not known may be large. It is read where it is small, as it may tell the order of the examples.
+            # Unknown arrays may be large. Small ones are read, as they may identify the examples.
             small = _small(path)
             return {name: file[name] if _known(name) else _tried(file, name, small) for name in file}
     except UserError:
         raise
     except Exception as error:  # a file from anywhere can break the reader of zip archives in many ways
         reason = " ".join(str(error).split())[:120]
-        reason = "it holds Python objects" if "allow_pickle" in reason else reason
+        reason = "it contains Python objects" if "allow_pickle" in reason else reason
         raise UserError(f"{wrong}: {reason}") from None
 
 
@@ -209,13 +209,13 @@ def _small(path: Path) -> set[str]:
 
 
 def _check_unpacked(path: Path) -> None:
-    """Refuse an archive that unpacks to far more than arrays of a run ever pack to; the reader stops at these sizes."""
+    """Reject an archive that unpacks to far more than a run's arrays ever do; the reader stops at these sizes."""
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist() if _known(entry.filename.removesuffix(".npy")))
     limit = max(_ALWAYS_UNPACKED, _PACKED * path.stat().st_size)
     if unpacked > limit:
         raise UserError(
-            f"{path} would take {unpacked / 2**20:,.0f} MiB of memory: of a file of this size at most "
+            f"{path} would need {unpacked / 2**20:,.0f} MiB of memory: for a file of this size at most "
             f"{limit / 2**20:,.0f} MiB are unpacked; store large arrays as .safetensors, which stay on disk"
         )
 
@@ -234,7 +234,7 @@ def _safetensors(path: Path) -> Fields:
             try:
                 fields[name] = parse_json(metadata[name])
             except ValueError:
-                raise UserError(f"{path}: '{name}' in its metadata is not a list in JSON") from None
+                raise UserError(f"{path}: '{name}' in its metadata is not a JSON list") from None
     return fields
 
 
@@ -243,10 +243,10 @@ def _known(name: str) -> bool:
 
 
 def check(run: ExternalRun, kind: str) -> None:
-    """Refuse a run whose arrays do not fit together or are not finite.
+    """Reject a run whose arrays are inconsistent or not finite.
 
     Raises:
-        UserError: Naming the file and the axis.
+        UserError: They are; names the file and the axis.
     """
     check_run(run, kind)
     if run.representations is not None:

@@ -1,4 +1,4 @@
-"""Recording runs of other people's training scripts: a callback for any transformers Trainer, a call for any loop."""
+"""Recording runs of existing training scripts: a callback for any transformers Trainer, a function for any loop."""
 
 from __future__ import annotations
 
@@ -29,34 +29,35 @@ _OUTPUTS = ("logits", "representations", "kind", "examples", "seed", "status", "
 
 
 class StabilityRecorder(TrainerCallback):
-    """Records a run at the end of its training, for `steadytune measure`, in two lines of any script.
+    """Record a run at the end of its training, for `steadytune measure`, with two lines in any script.
 
         import steadytune as st
         trainer.add_callback(st.StabilityRecorder(trainer, "runs/seed0.safetensors"))
 
     What is recorded: logits, labels, hidden states in half precision, a digest of the evaluation examples, the seed,
-    and what `compute_metrics` says. The model of the end is used, under `load_best_model_at_end` the best one. Its mode
-    and all random states stay as they are. As training begins one batch is tried, twice, and all labels are looked at,
-    so that a mistake costs no training; what cannot be written in the end is written elsewhere, or without what does
-    not fit, with a warning. A training whose outputs are not finite is recorded as diverged. What
-    `compute_metrics` gives beside numbers is left out.
-    Under torchrun the main process alone predicts and writes.
+    and the scores of `compute_metrics`. The final model is used, or the best one under `load_best_model_at_end`. Its
+    mode and all random states are preserved. When training begins, one batch is tried twice and all labels are checked,
+    so that no training is lost to a mistake; if the run cannot be written in the end, it is written elsewhere, or
+    without the invalid parts, with a warning. A training whose outputs are not finite is recorded as diverged. Values
+    of `compute_metrics` that are not numbers are left out.
+    Under torchrun only the main process predicts and writes.
 
     Args:
-        trainer: Gives model, collator, batch size and seed.
-        path: A .safetensors file; the folder is made.
-        eval_dataset: What to predict, the same for every run; by default the trainer's. A name, if that has several.
-        position: Where hidden states are taken: "cls" the first token, "mean" over tokens, "last" for decoders. None
-            for no hidden states.
-        groups: What each example belongs to, by number or name, such as the passage of a question; or the name of the
-            dataset's column that says so. Examples that belong together are resampled together.
+        trainer: Provides model, collator, batch size and seed.
+        path: A .safetensors file; its folder is created.
+        eval_dataset: Examples to predict, the same for every run; by default the trainer's. A name, if that has
+            several.
+        position: Token position of the hidden states: "cls" the first token, "mean" over tokens, "last" for decoders.
+            None for no hidden states.
+        groups: Group of each example, by number or name, such as the passage of a question; or the name of the
+            dataset's group column. Examples of a group are resampled together.
         overwrite: Whether the file of another seed may be replaced.
-        kind: "regression" or "classification", where one output and labels 0 and 1 do not tell.
+        kind: "regression" or "classification", if one output and labels 0 and 1 are ambiguous.
 
     Raises:
-        UserError: There is nothing to predict, the path cannot be written to, the position is unknown, the model lies
-            in parts over several processes, or, as training begins, it is no classifier or regression, an example has
-            no class, or the file holds the run of another seed.
+        UserError: There is nothing to predict, the path cannot be written, the position is unknown, the model is
+            split over several processes, or, when training begins, it is neither a classifier nor a regression, an
+            example has no class, or the file contains the run of another seed.
     """
 
     def __init__(
@@ -74,18 +75,18 @@ class StabilityRecorder(TrainerCallback):
         if isinstance(dataset, str):
             dataset = trainer.eval_dataset[dataset]
         if dataset is None:
-            raise UserError("StabilityRecorder: the trainer has no eval_dataset; give one: eval_dataset=...")
+            raise UserError("StabilityRecorder: the trainer has no eval_dataset: pass eval_dataset=...")
         if isinstance(dataset, dict):
             names = ", ".join(map(repr, dataset))
             raise UserError(
-                f"StabilityRecorder: the trainer has several eval datasets; name one: eval_dataset= {names}"
+                f"StabilityRecorder: the trainer has several eval datasets: choose one with eval_dataset= {names}"
             )
         if isinstance(dataset, IterableDataset) and trainer.args.world_size > 1:
-            raise UserError("StabilityRecorder: a stream is split over the processes; give a dataset that has a length")
+            raise UserError("StabilityRecorder: a streaming dataset is split across processes: use one with a length")
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
             raise UserError(
-                "StabilityRecorder needs the whole model in one process, which FSDP and DeepSpeed do not have: "
-                "give the logits of trainer.predict to steadytune.record_run"
+                "StabilityRecorder needs the whole model in one process, which FSDP and DeepSpeed do not provide: "
+                "pass the logits of trainer.predict to steadytune.record_run"
             )
         check_position(position)
         self.trainer = trainer
@@ -100,11 +101,11 @@ class StabilityRecorder(TrainerCallback):
         self.kind = kind
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Try one batch, look at all labels, and at the file that is there."""
+        """Try one batch, and check all labels and any existing file."""
         say_padding(self.trainer.model, tokenizer_in(self.trainer.processing_class, self.trainer.data_collator))
         fields = self._run(self._batches(1))
         if "status" in fields and not state.global_step:
-            raise UserError("StabilityRecorder: before the first step the model's outputs are not finite")
+            raise UserError("StabilityRecorder: the model's outputs are not finite before the first step")
         if isinstance(self.dataset, Sized):
             with preserved_random_state():
                 for batch in self._batches():
@@ -119,7 +120,7 @@ class StabilityRecorder(TrainerCallback):
             self._try(fields)
 
     def _try(self, fields: Mapping[str, Any]) -> None:
-        """Record one batch and remove the file: what would be refused when the training is over is refused now."""
+        """Record one batch and remove the file, so that errors appear before the training rather than after it."""
         trial = self.path.with_name(f".{self.path.stem}-trial.safetensors")
         try:
             record_run(trial, overwrite=True, **fields)
@@ -136,13 +137,13 @@ class StabilityRecorder(TrainerCallback):
         fields, path = self._run(self._batches(), trained=True), self.path
         other = None if self.overwrite else another_run(path, args.seed, fields["examples"])
         if other:
-            # A training is over, and nothing of it shall be lost.
+            # The training is over, and nothing of it may be lost.
             path = _free(path)
             warnings.warn(f"StabilityRecorder: {other}; this run is in {path}", stacklevel=2)
         self._write(path, fields | {"seed": args.seed, "groups": self.groups})
 
     def _write(self, path: Path, fields: Mapping[str, Any]) -> None:
-        """Write the run, where that cannot be done elsewhere, and what cannot be written so with its outputs alone."""
+        """Write the run; if that fails, write it elsewhere, and if necessary with its outputs only."""
         outputs = {name: fields[name] for name in _OUTPUTS if name in fields}
         first: Exception | None = None
         for what in (fields, outputs):
@@ -154,17 +155,17 @@ class StabilityRecorder(TrainerCallback):
                     first = first or error
                     continue
                 if first is not None:
-                    less = f", with {', '.join(outputs)} alone" if what is outputs else ""
+                    less = f", with only {', '.join(outputs)}" if what is outputs else ""
                     warnings.warn(f"StabilityRecorder: {first}; this run is in {free}{less}", stacklevel=3)
                 return
         assert first is not None
         raise first
 
     def _batches(self, limit: int | None = None) -> Iterator[Any]:
-        # It knows the collator and which columns the model takes, but may sort or split the examples.
+        # It knows the collator and the columns of the model, but may sort or split the examples.
         prepared = self.trainer.get_test_dataloader(self.dataset)
         size = self.trainer.args.eval_batch_size
-        # A generator, so that the loader draws its random seed where the random state is kept.
+        # A generator, so that the loader does not draw its seed from the global random state.
         yield from islice(DataLoader(prepared.dataset, batch_size=size, collate_fn=prepared.collate_fn), limit)
 
     def _run(self, batches: Iterable[Any], trained: bool = False) -> dict[str, Any]:
@@ -172,8 +173,8 @@ class StabilityRecorder(TrainerCallback):
         fields = fields_of(model, batches, self.position, self.kind, trained=trained)
         if "labels" not in fields and not trained:
             raise UserError(
-                "StabilityRecorder records classifiers and regressions, and the batches hold no 'labels': "
-                "give what the model says to steadytune.record_run"
+                "StabilityRecorder records classification and regression models, but the batches have no 'labels': "
+                "pass the model's outputs to steadytune.record_run"
             )
         names = getattr(getattr(model, "config", None), "id2label", None) or {}
         if KINDS[fields["kind"]].shared_classes and len(names) == fields["logits"].shape[1]:
@@ -186,9 +187,10 @@ class StabilityRecorder(TrainerCallback):
         ):
             try:
                 fields["scores"] = self._metrics(fields)
-            except Exception as error:  # of anybody's function, after a training that shall not be lost
+            except Exception as error:  # from a user's function, after a training that must not be lost
                 warnings.warn(
-                    f"StabilityRecorder: compute_metrics raised {type(error).__name__}: {error}; without scores",
+                    f"StabilityRecorder: compute_metrics raised {type(error).__name__}: {error}; recorded without "
+                    "scores",
                     stacklevel=2,
                 )
         return fields
@@ -204,7 +206,7 @@ class StabilityRecorder(TrainerCallback):
 
 
 def _free(path: Path) -> Path:
-    """Return the path, or where a file is there, one beside it that is free."""
+    """Return the path, or a free one beside it if it exists."""
     names = (path.with_stem(f"{path.stem}-{n}") if n else path for n in count())
     return next(name for name in names if not name.exists())
 
@@ -212,14 +214,15 @@ def _free(path: Path) -> Path:
 def _column(dataset: Any, name: str) -> Any:
     try:
         return dataset[name]
-    except Exception as error:  # of anybody's dataset
+    except Exception as error:  # from a user's dataset
         raise UserError(
-            f"StabilityRecorder: the dataset has no column '{name:.60}': give groups as a list, one for each example"
+            f"StabilityRecorder: the dataset has no column '{name:.60}': give groups as a list with one entry per "
+            "example"
         ) from error
 
 
 def _number(value: Any) -> float | None:
-    """Return one finite number; None of a text, a list, a mapping or anything else."""
+    """Return a finite number; None for a text, a list, a mapping or anything else."""
     value = value.item() if isinstance(value, (torch.Tensor, np.ndarray)) and value.ndim == 0 else value
     return float(value) if isinstance(value, Real | np.number) and np.isfinite(float(value)) else None
 
@@ -237,32 +240,32 @@ def record_model(
     overwrite: bool = False,
     kind: str | None = None,
 ) -> Path:
-    """Predict with a trained model and write the run into a file, for `steadytune measure`, after any training loop.
+    """Predict with a trained model and write the run to a file for `steadytune measure`, after any training loop.
 
         st.record_model("runs/seed0.safetensors", model, loader, seed=0)
 
-    The model's mode and all random states stay as they are. Inputs go to the model's device; wrap the call into
-    `torch.autocast` to compute as the training did.
+    The model's mode and all random states are preserved. Inputs are moved to the model's device; wrap the call in
+    `torch.autocast` to compute as in training.
 
     Args:
-        path: A .safetensors file; the folder is made.
-        model: Returns logits (b, C), for a regression predictions (b, 1) or (b,): as a tensor, as the first of a tuple,
+        path: A .safetensors file; its folder is created.
+        model: Returns logits (b, C), or for a regression predictions (b, 1) or (b,): as a tensor, first in a tuple,
             or as `logits`.
-        batches: In one order for all runs, such as a DataLoader that does not shuffle. A batch is a mapping of keyword
+        batches: In the same order for all runs, such as an unshuffled DataLoader. A batch is a mapping of keyword
             arguments, with labels under "labels" or "label"; or a tuple of arguments with the labels last; or one
             tensor, without labels.
-        position: Where to take the hidden states of a transformers model: "cls", "mean" or "last"; None for none.
-        seed: What the run was trained with; names it in tables.
+        position: Token position of the hidden states of a transformers model: "cls", "mean" or "last"; None for none.
+        seed: Seed of the training; names the run in tables.
         scores: The run's score, or several by name.
-        groups: What each example belongs to, by number or name; see `StabilityRecorder`.
-        tokenizer: Has padded the batches; found in the loader's collator where that keeps it. A decoder then reads by
-            its padding id.
+        groups: Group of each example, by number or name; see `StabilityRecorder`.
+        tokenizer: The one that padded the batches; by default that of the loader's collator, if any. A decoder then
+            uses its padding id.
         overwrite: Whether the file of another seed, or on other examples, may be replaced.
-        kind: "regression" or "classification", where one output and labels 0 and 1 do not tell.
+        kind: "regression" or "classification", if one output and labels 0 and 1 are ambiguous.
 
     Raises:
-        UserError: The file holds another run, the path cannot be written to, the position is unknown, the model is no
-            classifier or regression, or the labels are not one per example.
+        UserError: The file contains another run, the path cannot be written, the position is unknown, the model is
+            neither a classifier nor a regression, or there is not one label per example.
     """
     path = Path(path)
     check_place(path)

@@ -1,4 +1,4 @@
-"""One run that was trained elsewhere, and whether several of them measured the same examples."""
+"""One run trained elsewhere, and the check that several measured the same examples."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from steadytune.records.arrays import RunArrays, check_same_shapes
 
 @dataclass(frozen=True, eq=False)
 class ExternalRun(RunArrays):
-    """What a file says of one run, arrays and the rest. What it does not hold is None.
+    """Contents of a file about one run, arrays and metadata. Missing parts are None.
 
     Attributes:
-        kind: Task kind, or None where the file does not say.
-        scores: Metric -> value; "score" for one without a name.
-        examples: Digest of the model's inputs and labels, as the recorders make it.
+        kind: Task kind, or None if the file does not state it.
+        scores: Metric -> value; "score" for an unnamed one.
+        examples: Digest of the model's inputs and labels, as computed by the recorders.
         seed: The seed that the run was trained with.
-        status: "diverged" of a run that left no outputs, else None.
+        status: "diverged" for a run without outputs, otherwise None.
         reason: Why.
-        file: The file's path, which of a file with several runs is not the whole `origin`.
-        numbered: The file numbers its classes itself; False where they were named and we numbered them.
-        columns: What was read -> from which columns or arrays of the file.
+        file: The file's path, which differs from `origin` if a file has several runs.
+        numbered: Whether the file itself numbers its classes; False if they were named and we numbered them.
+        columns: What was read -> its columns or arrays in the file.
         aside: Columns that were not read.
-        marks: Column that was not read -> its cells, where they may tell the order of the examples.
-        counters: Those of them that hold whole numbers, which may as well be ranks or lengths.
-        notes: What a reader should know of how the file was read.
+        marks: Unread column -> its cells, if they may identify the examples.
+        counters: Those of them with integers, which may also be ranks or lengths.
+        notes: What a reader should know about how the file was read.
     """
 
     kind: str | None = None
@@ -46,16 +46,16 @@ class ExternalRun(RunArrays):
 
 
 _WHY = "the runs measured other examples"
-_OR_ORDER = ", or the same in another order: then say which column tells them apart (--set id=NAME)"
+_OR_ORDER = ", or the same in a different order: then name the column that identifies them (--set id=NAME)"
 
 
 def check_same_examples(runs: Sequence[ExternalRun]) -> None:
-    """Refuse runs of which two differ in what they hold, in its size, or in the examples that they measured.
+    """Reject runs that differ in their arrays, the sizes of these, or the examples measured.
 
-    Examples are known by their labels, and by names, texts or a digest where two files have them.
+    Examples are compared by labels, and by names, texts or a digest if both files have them.
 
     Raises:
-        UserError: Naming the file, the one that it differs from, and the axis.
+        UserError: They differ; names both files and the axis.
     """
     first = runs[0]
     for run in runs[1:]:
@@ -74,7 +74,7 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
             if (getattr(run, name) is None) != (getattr(first, name) is None):
                 has, lacks = (first, run) if getattr(run, name) is None else (run, first)
                 what = "logits or probabilities" if name == "outputs" else name
-                raise UserError(f"{lacks.origin} has no {what}, but {has.origin} has: give all runs the same")
+                raise UserError(f"{lacks.origin} has no {what}, but {has.origin} does: all runs need the same")
     check_same_shapes(runs)
     for name in ("kind", "label_names", "examples", "ids", "texts", "labels", "groups", "references", "token_counts"):
         holders = [run for run in runs if getattr(run, name) is not None]
@@ -85,7 +85,7 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
 
 
 def _difference(mine: Any, others: Any) -> str | None:
-    """Return how two values differ, as the end of an error, or None."""
+    """Return how two values differ, as the end of an error message, or None."""
     if isinstance(mine, str):
         return None if mine == others else f": {_WHY}"
     if len(mine) != len(others):
@@ -95,7 +95,7 @@ def _difference(mine: Any, others: Any) -> str | None:
         return None
     row = wrong[0]
     if isinstance(mine, tuple) and sorted(map(str, mine)) == sorted(map(str, others)):
-        return f", first in row {row}: the same in another order, so sort the rows of all files alike"
+        return f", first in row {row}: the same in a different order, so sort the rows of all files alike"
     return f", first in row {row} ({_shown(mine[row])}, not {_shown(others[row])}): {_WHY}"
 
 

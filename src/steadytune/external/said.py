@@ -1,4 +1,4 @@
-"""What is said of how files were read, before any number: files, columns, classes, labels, and what was left aside."""
+"""Description of how files were read: files, columns, classes, labels, and what was ignored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OUTPUTS = ("logits", "probabilities", "predictions", "generations", "references
 
 
 def summary(runs: Sequence[ExternalRun], cohort: Cohort) -> dict[str, str]:
-    """Return what was read -> in words, such as {"labels": "label: 0 (12), 1 (8)"}."""
+    """Return what was read -> its description, such as {"labels": "label: 0 (12), 1 (8)"}."""
     measured = [run for run in runs if run.status is None]
     read = {"runs": _files(runs)}
     if not measured:
@@ -52,22 +52,22 @@ def summary(runs: Sequence[ExternalRun], cohort: Cohort) -> dict[str, str]:
 
 
 def seed_notes(runs: Sequence[ExternalRun], names: Sequence[str]) -> list[str]:
-    """Say which runs record one seed, so that what differs between them is something else."""
+    """Return notes on runs that record the same seed, which must differ for another reason."""
     seeds = [run.seed for run in runs]
     known = [seed for seed in seeds if seed]
     if len(runs) < 2 or len(set(known)) == len(known):
         return []
     if len(known) == len(runs) and len(set(known)) == 1:
         return [
-            f"All {len(runs)} runs record the seed {known[0]}: what differs between them is not the luck of the seed, "
-            "but something else that was not fixed, such as a head drawn before the seed was set."
+            f"All {len(runs)} runs record the seed {known[0]}: what differs is not the seed "
+            "but something else that was not fixed, such as a head initialised before the seed was set."
         ]
     twice = [seed for seed, count in Counter(known).items() if count > 1]
     listed = [
         f"{' and '.join(name for name, own in zip(names, seeds, strict=True) if own == seed)} (seed {seed})"
         for seed in twice
     ]
-    return [f"Runs that record one seed: {'; '.join(listed)}. They tell nothing of other seeds."]
+    return [f"Runs that record the same seed: {'; '.join(listed)}. They say nothing about other seeds."]
 
 
 def _files(runs: Sequence[ExternalRun]) -> str:
@@ -95,7 +95,7 @@ def _examples(run: ExternalRun) -> str:
     number = f"{sizes[0]}" if sizes else "unknown"
     by = run.columns.get("ids")
     matched = f", matched by {run.columns['matched'][0]}" if "matched" in run.columns else ", by their order"
-    return number + (f", told apart by {_some([name or '(no name)' for name in by])}" if by else matched)
+    return number + (f", identified by {_some([name or '(no name)' for name in by])}" if by else matched)
 
 
 def _columns(runs: Sequence[ExternalRun], name: str) -> str:

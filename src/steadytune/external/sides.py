@@ -1,7 +1,7 @@
-"""Runs from elsewhere that are compared with one another: files and folders become cohorts on the same examples.
+"""Comparison of runs trained elsewhere: files and folders become cohorts on the same examples.
 
-All files are read as one set first, so that examples, classes and metric are the same on all sides or refused, and then
-parted.
+All files are first read as one set, so that examples, classes and metric agree on all sides or are rejected, and then
+split.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LISTS = ("generations", "representations", "token_logits")
 
 @dataclass(frozen=True, eq=False)
 class Sides:
-    """What stands beside what.
+    """The sides of a comparison.
 
     Attributes:
         cohorts: One per path, named after it.
@@ -45,7 +45,7 @@ def read_sides(
     columns: Mapping[str, str] | None = None,
     positive: str | int | None = None,
 ) -> Sides:
-    """Read what is to be compared: files of one run each, or folders of runs.
+    """Read the sides of a comparison: files of one run each, or folders of runs.
 
     Args:
         paths: Two files; or two or more of which at least one is a folder of runs.
@@ -54,22 +54,25 @@ def read_sides(
         positive: As in `read_runs`.
 
     Raises:
-        UserError: As `read_runs`; or a path is the folder of a study, stands there twice, or what is one recipe cannot
-            be told.
+        UserError: As `read_runs`; or a path is a study folder or given twice, or the runs of a recipe cannot
+            be determined.
     """
     places = [Path(path) for path in paths]
     if len(places) < 2:
-        raise UserError(f"{places[0] if places else 'nothing'} stands alone: give two files, or two folders of runs")
+        raise UserError(
+            f"{places[0] if places else 'nothing'} has nothing to be compared with: give two files or two folders of "
+            "runs"
+        )
     files = [_files(place) for place in places]
     if len(places) > 2 and all(place.is_file() for place in places):
         raise UserError(
-            f"{len(places)} single runs: put the runs of each recipe into a folder of their own and compare the "
+            f"{len(places)} single runs: put the runs of each recipe into a separate folder and compare the "
             "folders, or give two files"
         )
     resolved = [file.resolve() for side in files for file in side]
     for file in (file for side in files for file in side):
         if resolved.count(file.resolve()) > 1:
-            raise UserError(f"{file} is given twice: a run does not differ from itself")
+            raise UserError(f"{file} is given twice: compare two different runs")
     choices = Choices.parse(columns or {})
     runs = runs_of([read_source(file, choices.encoding) for side in files for file in side], choices, metric)
     sides = [[run for run in runs if Path(run.file or run.origin) in side] for side in files]
@@ -83,10 +86,10 @@ def part(
     choices: Choices | None = None,
     positive: str | int | None = None,
 ) -> tuple[Cohort, ...]:
-    """Make a cohort of each side, all on the same examples and scored alike."""
+    """Make a cohort of each side, all on the same examples and with the same metric."""
     every = [run for side in sides for run in side]
     joint = cohort_of(every, metric, choices, positive)
-    # One seed on both sides is what pairs them, and no fault.
+    # The same seed on both sides pairs the runs and is not a mistake.
     repeated = seed_notes(every, run_names(every))
     cohorts, at = [], 0
     for name, side in zip(names, sides, strict=True):
@@ -105,7 +108,7 @@ def _rows(joint: Cohort, rows: list[int], **own: Any) -> Cohort:
         return None if values is None else [values[row] for row in rows]
 
     outputs = {name: getattr(joint, name) for name in _OF_RUN}
-    # Probabilities and predictions follow from what comes before them.
+    # Probabilities and predictions are derived from the preceding arrays.
     given = next((name for name in _OF_RUN if outputs[name] is not None), None)
     parts: dict[str, Any] = {name: some(outputs[name]) if name == given else None for name in _OF_RUN}
     parts |= {name: some(getattr(joint, name)) for name in _LISTS}
@@ -116,14 +119,14 @@ def _rows(joint: Cohort, rows: list[int], **own: Any) -> Cohort:
 def _files(place: Path) -> list[Path]:
     if (place / "study.yaml").is_file():
         raise UserError(
-            f"{place} is the folder of a study, which is not compared with files: its recipes are, by "
+            f"{place} is a study folder, which cannot be compared with files: compare its recipes with "
             f"{shlex.join(['steadytune', 'compare', str(place)])}"
         )
     return folder_files(place) if place.is_dir() else [place]
 
 
 def _names(places: Sequence[Path]) -> list[str]:
-    """Name each side after its file or folder, by as many parts of the path as tell them apart."""
+    """Name each side after its file or folder, by as many parts of the path as needed to be unique."""
     parts = [(*place.resolve().parts[1:-1], run_name(place.resolve())) for place in places]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(one[-length:]) for one in parts]

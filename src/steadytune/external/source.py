@@ -1,4 +1,4 @@
-"""What a file holds before anything is known of what it means: named columns or arrays, and how cells are read."""
+"""Uninterpreted contents of a file: named columns or arrays, and the reading of cells."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from steadytune.files import parse_json
 from steadytune.records.checks import read_array
 from steadytune.tasks.table import Table, is_missing, read_number
 
-# As NumPy prints the numbers in a list.
+# As NumPy prints numbers in a list.
 _SCALAR = re.compile(r"(?:np|numpy)\.(?:float|int)\d*\(([^()]*)\)")
 _NOTHING = frozenset({"", "nan", "na", "n/a", "null", "none", "<na>", "-"})
-# Among words, "none" and "na" are rather classes.
+# Among words, "none" and "na" are more likely classes.
 _NO_WORD = frozenset({"", "nan", "<na>", "-"})
 
 
@@ -31,9 +31,9 @@ class Source:
     Attributes:
         path: The file.
         columns: Name -> a list with a cell per row, or an array.
-        table: The table that the columns are of, or None for a file of arrays.
-        unread: Names of arrays that are nothing known, and were not read.
-        seed: What the run is called in a file that holds several, or None.
+        table: The table of the columns, or None for an array file.
+        unread: Names of arrays with unknown meaning, which were not read.
+        seed: Name of the run in a file with several, or None.
     """
 
     path: Path
@@ -44,16 +44,16 @@ class Source:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of all that the file holds."""
+        """Names of everything in the file."""
         return (*self.columns, *self.unread)
 
     @property
     def origin(self) -> str:
-        """The file, and which of its runs, as an error names it."""
+        """The file and the run in it, for error messages."""
         return str(self.path) if self.seed is None else f"{self.path} (seed {self.seed})"
 
     def where(self, row: int) -> str:
-        """Name a row for an error."""
+        """Return the name of a row for an error message."""
         return self.table.where(row) if self.table is not None else f"{self.origin}, row {row}"
 
     def select(self, rows: NDArray[np.int64], seed: str) -> Source:
@@ -63,7 +63,7 @@ class Source:
         return replace(self, columns=table.columns, table=table, seed=seed)
 
     def cells(self, name: str) -> list[Any]:
-        """Return a column as a list; what is missing is None, and text has no space at its ends."""
+        """Return a column as a list; missing cells are None, and text is stripped."""
         values = self.columns[name]
         listed = values.tolist() if isinstance(values, np.ndarray) else values
         if not isinstance(listed, list):
@@ -71,12 +71,12 @@ class Source:
         return [None if is_missing(cell) else cell.strip() if isinstance(cell, str) else cell for cell in listed]
 
     def empty(self, name: str) -> bool:
-        """Tell whether a column of a table holds nothing throughout."""
+        """Return whether a column of a table is entirely empty."""
         values = self.columns[name]
         return isinstance(values, list) and all(is_nothing(cell) for cell in values)
 
     def is_matrix(self, name: str) -> bool:
-        """Tell whether a row of a column is several values rather than one."""
+        """Return whether a row of a column is several values rather than one."""
         values = self.columns[name]
         if isinstance(values, np.ndarray):
             return values.ndim >= 2
@@ -84,17 +84,17 @@ class Source:
         return isinstance(first, (list, tuple, np.ndarray)) or _list_of_numbers(first) is not None
 
     def numeric(self, name: str) -> bool:
-        """Tell whether every cell of a column that is there is a number, or true or false."""
+        """Return whether every non-missing cell of a column is a number or boolean."""
         values = self.columns[name]
         if isinstance(values, np.ndarray):
             return values.dtype.kind in "fiub"
         return all(is_nothing(cell) or number(cell) is not None for cell in values)
 
     def numbers(self, name: str) -> NDArray[np.float64]:
-        """Return a column as numbers (N,); NaN where a cell is missing, true and false as 1 and 0.
+        """Return a column as numbers (N,); NaN for missing cells, 1 and 0 for true and false.
 
         Raises:
-            UserError: A cell is no number; names the row.
+            UserError: A cell is not a number; names the row.
         """
         values = self.columns[name]
         if isinstance(values, np.ndarray):
@@ -103,15 +103,15 @@ class Source:
         for row, cell in enumerate(values):
             value = np.nan if is_nothing(cell) else number(cell)
             if value is None:
-                raise UserError(f"{self.where(row)}: '{name}' is {cell!r}, which is no number")
+                raise UserError(f"{self.where(row)}: '{name}' is {cell!r}, which is not a number")
             found.append(value)
         return np.array(found, dtype=np.float64)
 
     def array(self, name: str) -> NDArray[Any]:
-        """Return a column of lists as a matrix (N, C), or an array as it is.
+        """Return a column of lists as a matrix (N, C), or an array unchanged.
 
         Raises:
-            UserError: Rows are of different lengths, or hold no numbers.
+            UserError: Rows differ in length, or do not contain numbers.
         """
         values = self.columns[name]
         if isinstance(values, np.ndarray) or self.table is None:
@@ -120,7 +120,7 @@ class Source:
         for row, cell in enumerate(values):
             listed = _list_of_numbers(cell) if isinstance(cell, str) else cell
             if listed is None or np.ndim(listed) != 1:
-                raise UserError(f"{self.where(row)}: '{name}' is {str(cell)[:60]!r}, which is no list of numbers")
+                raise UserError(f"{self.where(row)}: '{name}' is {str(cell)[:60]!r}, which is not a list of numbers")
             rows.append([np.nan if one is None else one for one in listed])
             if len(rows[-1]) != len(rows[0]):
                 raise UserError(
@@ -130,7 +130,7 @@ class Source:
 
 
 def number(cell: Any) -> float | None:
-    """Return a cell as a number, true and false as 1 and 0, or None for what is none."""
+    """Return a cell as a number, 1 and 0 for true and false, or None if it is not one."""
     if isinstance(cell, (bool, int, float, np.number, np.bool_)):
         try:
             return float(cell)
@@ -148,17 +148,17 @@ def number(cell: Any) -> float | None:
 
 
 def is_nothing(cell: Any) -> bool:
-    """Tell whether a cell says that there is no value: empty, "nan", "-"."""
+    """Return whether a cell means that the value is missing: empty, "nan", "-"."""
     return is_missing(cell) or (isinstance(cell, str) and cell.strip().lower() in _NOTHING)
 
 
 def is_no_word(cell: Any) -> bool:
-    """Tell whether a cell among words says that there is none."""
+    """Return whether a cell among words means that the value is missing."""
     return is_missing(cell) or (isinstance(cell, str) and cell.strip().lower() in _NO_WORD)
 
 
 def spelled(cell: Any) -> str:
-    """Return a label as it is compared: "1.0" and 1 are "1"; true is "True"."""
+    """Return a label in the form used for comparison: "1.0" and 1 are "1"; true is "True"."""
     if isinstance(cell, (bool, np.bool_)):
         return str(bool(cell))
     if isinstance(cell, (float, np.floating)) and float(cell).is_integer():
@@ -183,7 +183,7 @@ def _list_of_numbers(cell: Any) -> list[float] | None:
 
 
 def read_list(cell: Any) -> list[str] | None:
-    """Return the texts of a list that is written as text, in JSON or as Python prints it; None for any other cell."""
+    """Return the texts of a list written as text, in JSON or as printed by Python; None for any other cell."""
     text = cell.strip() if isinstance(cell, str) else ""
     if not (text.startswith("[") and text.endswith("]")):
         return None

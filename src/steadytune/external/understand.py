@@ -1,4 +1,4 @@
-"""From what files hold to runs: every column is given its meaning, by all files together where one cannot tell."""
+"""From the contents of files to runs: columns are interpreted, using all files together if one is ambiguous."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from steadytune.external.outputs import settle_probabilities, settle_singles
 from steadytune.external.run import ExternalRun
 from steadytune.external.source import Source, is_nothing, spelled
 
-# Rows of a block that hardly have the labels of another by chance.
+# Rows of a block that are unlikely to have the same labels as another by chance.
 _BLOCK = 8
 
 
 def understand(sources: Sequence[Source], choices: Choices, regression: bool = False) -> list[ExternalRun]:
-    """Give the columns of sources their meaning; a file with the runs of several seeds becomes several.
+    """Interpret the columns of sources; a file with runs of several seeds is split.
 
     Args:
-        sources: What the files hold.
-        choices: What the user said of them.
-        regression: The metric that is asked for is one of regressions.
+        sources: Contents of the files.
+        choices: The user's choices about them.
+        regression: Whether the requested metric is for regressions.
 
     Raises:
-        UserError: A file holds nothing to measure, a cell is wrong, or something may mean several things.
+        UserError: A file has nothing to measure, a cell is wrong, or something is ambiguous.
     """
     drafts = [draft(one, choices, regression) for source in sources for one in _by_seed(source, choices)]
     settle_unlabelled(drafts, choices)
     settle_singles(drafts)
-    # Whole numbers in one run do not make it another kind than the rest.
+    # Integers in one run do not make it a different kind from the rest.
     if (numbers := next((one.kind for one in drafts if one.of.has_numbers), None)) is not None:
         for one in drafts:
             if one.kind is None and "predictions" in one.arrays and "logits" not in one.arrays and one.names is None:
@@ -49,7 +49,7 @@ def understand(sources: Sequence[Source], choices: Choices, regression: bool = F
 
 
 def _by_seed(source: Source, choices: Choices) -> list[Source]:
-    """Split a table that holds the rows of several seeds, and name the run of one that holds one."""
+    """Split a table with the rows of several seeds; name the run of one with a single seed."""
     names = (
         [choices.columns["seed"]]
         if "seed" in choices.columns
@@ -63,9 +63,9 @@ def _by_seed(source: Source, choices: Choices) -> list[Source]:
         if len(seeds) == 1:
             return [replace(source, seed=None)] if not seeds[0] else [source]
         if "" in seeds:
-            raise UserError(f"{source.where(words.index(''))}: '{name}' is missing, but other rows name theirs")
+            raise UserError(f"{source.where(words.index(''))}: '{name}' is missing, but other rows have it")
         if len(seeds) == len(words):
-            # A number of its own for every row names rows, not runs.
+            # A different number in every row names rows, not runs.
             continue
         rows = {seed: np.flatnonzero(np.array(words) == seed) for seed in seeds}
         sizes = {seed: len(found) for seed, found in rows.items()}
@@ -73,7 +73,7 @@ def _by_seed(source: Source, choices: Choices) -> list[Source]:
             listed = ", ".join(f"{seed}: {size}" for seed, size in list(sizes.items())[:6])
             raise UserError(
                 f"{source.origin}: '{name}' names {len(seeds)} runs with different numbers of rows ({listed}); "
-                f"--set ignore={name} if it does not name runs"
+                f"use --set ignore={name} if it does not name runs"
             )
         return [source.select(found, seed) for seed, found in rows.items()]
     _ask_of_blocks(source, choices)
@@ -81,10 +81,10 @@ def _by_seed(source: Source, choices: Choices) -> list[Source]:
 
 
 def _ask_of_blocks(source: Source, choices: Choices) -> None:
-    """Ask about a column that parts the rows into blocks with the same labels: it may name runs.
+    """Ask about a column that divides the rows into blocks with the same labels: it may name runs.
 
     Raises:
-        UserError: There is one; names the ways on.
+        UserError: There is one; names the options.
     """
     taken = take(source.columns, choices, source.origin)
     label = taken.fields.get("labels")
@@ -95,7 +95,7 @@ def _ask_of_blocks(source: Source, choices: Choices) -> None:
         if column is not None and not source.is_matrix(column):
             cells = list(map(str, source.cells(column)))
             if len(set(cells)) == len(cells):
-                # Examples of their own, as of a test set in several languages.
+                # Different examples, such as a test set in several languages.
                 return
     labels = [spelled(cell) for cell in source.cells(label)]
     for name in source.columns:
@@ -108,7 +108,7 @@ def _ask_of_blocks(source: Source, choices: Choices) -> None:
         same = len(blocks) > 1 and all(block == first for block in blocks.values())
         if same and len(first) >= _BLOCK and len(set(first)) > 1:
             raise UserError(
-                f"{source.origin}: '{name}' has {len(blocks)} values, and the rows of each have the same labels. Does "
+                f"{source.origin}: '{name}' has {len(blocks)} values, each with the same labels in its rows. Does "
                 f"it name runs of the same examples (--set seed={name}), or not (--set ignore={name})?"
             )
 

@@ -1,4 +1,4 @@
-"""Kinds of task: one file each, found by name. Data keep the name of their kind; code asks `KINDS[name]`."""
+"""Kinds of task: one file each, looked up by name. Data store the name of their kind; code uses `KINDS[name]`."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ KINDS: Registry[Kind] = Registry(
     },
     _check,
 )
-"""Name of a kind of task -> what is known of it."""
+"""Name of a kind of task -> its class."""
 
 DEFAULT = "classification"
-"""What runs are that neither say their kind nor hold what only another kind has."""
+"""Kind assumed for runs that neither declare a kind nor hold data specific to another one."""
 
 _UNKNOWN = Kind()
 
 
 def find_kind(name: str | None) -> Kind:
-    """Return a kind by name, and for None one that is nothing in particular: nobody has said yet.
+    """Return a kind by name; for None a placeholder for a kind that is not known yet.
 
     Raises:
-        UserError: There is none of that name.
+        UserError: The name is unknown.
     """
     return _UNKNOWN if name is None else KINDS[name]

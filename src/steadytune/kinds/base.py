@@ -1,4 +1,4 @@
-"""What a kind of task is: facts, and what only that kind knows of batches, losses, outputs and answers."""
+"""Base class of kinds of task: facts, and how a kind handles batches, losses, outputs and answers."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ Criterion = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
 class Kind:
-    """One kind of task. A subclass sets `name` and the facts that differ, and overrides what it knows better.
+    """One kind of task. A subclass sets `name` and the facts that differ, and overrides methods as needed.
 
-    To measure runs, the facts and the methods of arrays are enough. A kind that can be trained (`trained`) has the
-    methods of tensors as well. It holds no state: one instance serves everything.
+    To measure runs, the facts and the array methods are enough. A kind that can be trained (`trained`) has the
+    tensor methods as well. It has no state: a single instance is shared.
 
     Attributes:
-        name: What data, studies and files call it.
-        answers: What an answer is, which decides what can be said of two answers: classes agree or not, numbers lie
-            apart, texts are compared as texts. "" where that is unknown.
-        answer: What an answer is called, with its number: "class 3".
-        shared_classes: A class means the same in every example, so that one can be rare, or numbered otherwise.
-        candidates: An example is several inputs, each scored by one output, of which one is chosen.
-        trained: Runs of this kind can be trained here.
-        full_batch: Linear heads can be trained on it by full-batch gradient descent.
-        auto_model: The class of transformers whose last layer fits.
-        metrics: What scores runs where nobody says, the most natural first. Such a metric serves the kind, whatever
-            kinds it names itself.
-        task_metrics: What a task of one's own is scored by where nobody says, the main one first.
-        pair_measures: The only measures of predictions that make sense, by name; None for all whose arrays runs have.
+        name: Name in data, studies and files.
+        answers: What an answer is, which decides how two answers are compared: classes agree or not, numbers lie
+            apart, texts are compared as texts. "" if that is unknown.
+        answer: What one answer is called, with its number: "class 3".
+        shared_classes: A class means the same in every example, so it can be rare, or be renumbered.
+        candidates: An example consists of several inputs, each with one score, and one of them is chosen.
+        trained: Whether runs of this kind can be trained here.
+        full_batch: Whether linear heads can be trained on it by full-batch gradient descent.
+        auto_model: The transformers class whose last layer fits.
+        metrics: Default metrics of runs, in order of preference. They support the kind, whatever
+            kinds they name themselves.
+        task_metrics: Default metrics of a user's own task, the main one first.
+        pair_measures: Names of the only prediction measures that make sense; None for all whose arrays the runs have.
     """
 
     name: ClassVar[str] = ""
@@ -70,7 +70,7 @@ class Kind:
 
     @property
     def gives(self) -> tuple[str, ...]:
-        """Return the arrays that its runs can have, as measures call them (`measures.Outputs`)."""
+        """Return the names of the arrays that its runs can have (fields of `measures.Outputs`)."""
         arrays = {
             "classes": ("predictions", "probabilities"),
             "numbers": ("numbers",),
@@ -78,25 +78,27 @@ class Kind:
         }
         return arrays.get(self.answers, ())
 
-    # Arrays: what outputs are valid, and what they answer.
+    # Arrays: which outputs are valid, and what they predict.
 
     def check_outputs(self, name: str, outputs: NDArray[Any]) -> None:
-        """Refuse outputs of one run of another shape than (examples, outputs).
+        """Reject outputs of one run that do not have shape (examples, outputs).
 
         Args:
             name: "logits" or "probabilities", as an error names them.
             outputs: What the run said.
 
         Raises:
-            ValueError: Naming the shape that is right.
+            ValueError: The shape is wrong; names the right one.
         """
         if outputs.ndim != 2 or not len(outputs) or outputs.shape[1] < 2:
-            raise ValueError(f"{name} must be (examples, two or more classes), not {outputs.shape}")
+            raise ValueError(
+                f"{name} must have shape (examples, classes) with two or more classes, not {outputs.shape}"
+            )
 
     def check_labels(
         self, labels: NDArray[Any] | None, names: Sequence[str] | None, name: str, outputs: NDArray[Any]
     ) -> None:
-        """Refuse labels (N,), or names of classes, that do not belong to outputs (N, C).
+        """Reject labels (N,), or class names, that do not match outputs (N, C).
 
         Args:
             labels: Finite numbers, or None.
@@ -105,29 +107,29 @@ class Kind:
             outputs: What a run said.
 
         Raises:
-            ValueError: Naming the first row.
+            ValueError: They do not match; names the first row.
         """
         classes = outputs.shape[1]
         if labels is not None:
             wrong = np.flatnonzero((labels != np.floor(labels)) | (labels < 0) | (labels >= classes))
             if len(wrong):
                 raise ValueError(
-                    f"labels must be 0 to {classes - 1}, the columns of {name}, "
-                    f"but row {wrong[0]} holds {labels[wrong[0]]:g}"
+                    f"labels must be 0 to {classes - 1}, one for each column of {name}, "
+                    f"but row {wrong[0]} has {labels[wrong[0]]:g}"
                 )
         if names is not None and len(names) != classes:
-            raise ValueError(f"{len(names)} label_names but {classes} columns of {name}: one per class is needed")
+            raise ValueError(f"{len(names)} label_names for {classes} columns of {name}: give one per class")
 
     def kept_labels(self, labels: Any) -> Any:
-        """Return labels, an array or a tensor, in the type in which they are compared: whole numbers."""
+        """Return labels, an array or a tensor, in the type used for comparison: integers."""
         return labels.astype(np.int64) if isinstance(labels, np.ndarray) else labels.long()
 
     def predictions(self, outputs: NDArray[Any]) -> NDArray[np.int64] | None:
-        """Return the classes (..., N) that outputs (..., N, C) choose; None for a kind without classes."""
+        """Return the classes (..., N) predicted by outputs (..., N, C); None for a kind without classes."""
         return np.asarray(outputs.argmax(axis=-1), dtype=np.int64) if self.has_classes else None
 
     def probabilities(self, logits: NDArray[Any]) -> NDArray[np.float64] | None:
-        """Return the probabilities (..., N, C) of classes; None for a kind without classes."""
+        """Return the class probabilities (..., N, C); None for a kind without classes."""
         if not self.has_classes:
             return None
         from scipy.special import softmax
@@ -135,20 +137,20 @@ class Kind:
         return np.asarray(softmax(logits.astype(np.float64), axis=-1))
 
     def numbers(self, logits: NDArray[Any]) -> NDArray[np.float64] | None:
-        """Return the numbers (..., N) that logits (..., N, 1) predict; None for a kind without numbers."""
+        """Return the numbers (..., N) predicted by logits (..., N, 1); None for a kind without numbers."""
         return np.asarray(logits, dtype=np.float64)[..., 0] if self.has_numbers else None
 
-    # Tensors: batches, the model, the loss. These are asked where runs are trained.
+    # Tensors: batches, the model, the loss. These are used in training.
 
     def outputs(self, classes: int) -> int:
-        """Return the width of a model's last layer for a task with so many classes."""
+        """Return the width of a model's last layer for a task with this many classes."""
         return classes
 
     def batch(self, inputs: dict[str, Tensor], labels: Sequence[Any]) -> dict[str, Tensor]:
         """Return the batch of some examples.
 
         Args:
-            inputs: Padded rows (rows, T), by name: one for each input of each example.
+            inputs: Padded rows (rows, T) by name, one for each input of each example.
             labels: One for each of b examples.
 
         Returns:
@@ -159,48 +161,48 @@ class Kind:
         return {**inputs, "labels": torch.tensor(labels, dtype=torch.int64)}
 
     def model(self, scorer: nn.Module) -> nn.Module:
-        """Return the model of the task, made of one that scores an input."""
+        """Return the task's model, built from one that scores a single input."""
         return scorer
 
     def criterion(self, label_smoothing: float = 0.0) -> Criterion:
         """Return (logits (rows, outputs), labels (b,)) -> the mean loss of a batch.
 
         Raises:
-            UserError: The kind cannot be trained, or knows no label smoothing.
+            UserError: The kind cannot be trained, or does not support label smoothing.
         """
-        raise UserError(f"a {self.name} cannot be trained here: it can be measured")
+        raise UserError(f"a {self.name} task can be measured but not trained here")
 
     def check_batch_labels(self, labels: Tensor, examples: str = "training set") -> int | None:
         """Check that a batch has one label per example, before a model or a loss sees them.
 
         Args:
-            labels: As the batch holds them.
-            examples: Where they stand, as an error names it.
+            labels: The labels of the batch.
+            examples: Where they come from, for error messages.
 
         Returns:
-            The largest class; None where labels are no classes, or there are none.
+            The largest class; None if labels are not classes, or there are none.
 
         Raises:
-            UserError: It has something else.
+            UserError: It does not.
         """
         return None
 
     def fits_labels(self, logits: Tensor, labels: Tensor) -> bool:
-        """Tell whether a model's outputs are of a shape that fits the labels of a batch."""
+        """Return whether the shape of a model's outputs fits the labels of a batch."""
         return True
 
     def row_classes(self, logits: Tensor, labels: Tensor) -> Tensor | None:
-        """Return the class of each row that entered the last layer, see `Step.classes`; None without classes."""
+        """Return the class of each input row of the last layer, see `Step.classes`; None without classes."""
         return None
 
     def count_row_classes(self, logits: Tensor) -> int:
-        """Return how many classes `row_classes` tells apart."""
+        """Return the number of classes that `row_classes` distinguishes."""
         return int(logits.shape[-1])
 
     # Linear heads on the same features.
 
     def head_outputs(self, labels: Tensor, features: Tensor, loss: str, asked: int | None) -> int:
-        """Return the outputs of a linear head.
+        """Return the number of outputs of a linear head.
 
         Args:
             labels: (n,).
@@ -209,15 +211,15 @@ class Kind:
             asked: What the user said, or None.
 
         Raises:
-            UserError: The labels are none of this kind.
+            UserError: The labels do not belong to this kind.
         """
-        raise UserError(f"a {self.name} cannot be trained here: it can be measured")
+        raise UserError(f"a {self.name} task can be measured but not trained here")
 
     def head_losses(self, logits: Tensor, targets: Tensor, loss: str) -> Tensor:
         """Return the loss of each example and head, (B, b, H).
 
         Args:
-            logits: (B, rows, H, outputs); rows are candidates where examples have some.
+            logits: (B, rows, H, outputs); rows are candidates if examples have any.
             targets: (B, b).
             loss: "softmax" or "logistic".
         """

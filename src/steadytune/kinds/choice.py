@@ -1,4 +1,4 @@
-"""Choice: of the candidates of each example one is right; a model scores each by itself."""
+"""Choice: one of each example's candidates is right; a model scores each separately."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Choice(Classification):
-    """A classification whose classes are the candidates of an example: a class is a position and means nothing else."""
+    """A classification whose classes are an example's candidates: a class is merely a position."""
 
     name: ClassVar[str] = "choice"
     answer: ClassVar[str] = "choice"
@@ -41,11 +41,11 @@ class Choice(Classification):
         return logits.view(len(labels), -1)
 
     def fits_labels(self, logits: Tensor, labels: Tensor) -> bool:
-        """Tell whether every example has as many scores."""
+        """Return whether every example has equally many scores."""
         return logits.dim() <= 2 and logits.numel() % len(labels) == 0
 
     def row_classes(self, logits: Tensor, labels: Tensor) -> Tensor | None:
-        """Return 1 for the candidates that are right, and 0 for the others."""
+        """Return 1 for right candidates and 0 for the others."""
         from torch.nn.functional import one_hot
 
         return one_hot(labels, logits.numel() // len(labels)).flatten()

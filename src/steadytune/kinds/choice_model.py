@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class ChoiceModel(nn.Module):
-    """Scores each candidate of a multiple-choice example by itself: inputs (B, c, T), logits (B, c)."""
+    """Score each candidate of a multiple-choice example separately: inputs (B, c, T), logits (B, c)."""
 
     def __init__(self, scorer: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Classification: each example is of one of the same classes."""
+"""Classification: each example belongs to one of a fixed set of classes."""
 
 from __future__ import annotations
 
@@ -47,28 +47,28 @@ class Classification(Kind):
         return logits
 
     def check_batch_labels(self, labels: Tensor, examples: str = "training set") -> int | None:
-        """Check that labels are classes: (b,) whole numbers from 0."""
+        """Check that labels are classes: (b,) integers from 0."""
         import torch
 
         if labels.dim() != 1:
             raise UserError(
-                f"stabilizers speak of one label per example: the labels of a {self.name} are ({len(labels)},), and "
-                f"these are {tuple(labels.shape)}"
+                f"stabilizers need one label per example: the labels of a {self.name} have shape ({len(labels)},), "
+                f"not {tuple(labels.shape)}"
             )
         if labels.is_floating_point():
             raise UserError(
-                f"the labels of a {self.name} are integers, and these are {labels.dtype}: several per example?"
+                f"the labels of a {self.name} must be integers, not {labels.dtype}: are there several per example?"
             )
         if not len(labels):
             return None
-        # In one transfer from the device, as it happens in every step.
+        # In a single transfer from the device, because it happens in every step.
         lowest, highest = torch.stack(torch.aminmax(labels)).tolist()
         if lowest < 0:
-            raise UserError(f"a label is {lowest}: take examples without a class out of the {examples}")
+            raise UserError(f"a label is {lowest}: remove examples without a class from the {examples}")
         return int(highest)
 
     def fits_labels(self, logits: Tensor, labels: Tensor) -> bool:
-        """Tell whether there is a row of outputs for each label."""
+        """Return whether there is a row of outputs for each label."""
         return logits.dim() == 2
 
     def row_classes(self, logits: Tensor, labels: Tensor) -> Tensor | None:
@@ -76,13 +76,13 @@ class Classification(Kind):
         return labels
 
     def head_outputs(self, labels: Tensor, features: Tensor, loss: str, asked: int | None) -> int:
-        """Return an output per class; one for two classes under a logistic loss."""
+        """Return one output per class; a single one for two classes with a logistic loss."""
 
         def count(most: int) -> int:
             if asked is None:
                 return max(2, most + 1)
             if loss == "softmax" and asked < 2:
-                raise UserError(f"num_outputs is {asked}: softmax needs an output for each class, at least 2")
+                raise UserError(f"num_outputs is {asked}: softmax needs one output per class, at least 2")
             return max(2, asked)
 
         classes = check_classes(labels, count)
@@ -101,7 +101,7 @@ class Classification(Kind):
 
 
 def at_least_single(logits: Tensor) -> Tensor:
-    """Return half precision as single precision, whose losses are not lost in rounding."""
+    """Convert half precision to single precision, so that losses are not lost to rounding."""
     return logits.float() if logits.element_size() < 4 else logits
 
 
@@ -110,17 +110,17 @@ def check_classes(labels: Tensor, count: Callable[[int], int]) -> int:
 
     Args:
         labels: (n,).
-        count: The largest label -> how many classes there are.
+        count: The largest label -> the number of classes.
 
     Raises:
-        UserError: The labels are not whole numbers from 0, below that number.
+        UserError: The labels are not integers from 0 and below that number.
     """
     if labels.is_floating_point():
-        raise UserError(f"labels are {labels.dtype}: whole numbers from 0 are needed")
+        raise UserError(f"labels are {labels.dtype}: integers from 0 are needed")
     least, most = int(labels.min()), int(labels.max())
     classes = count(most)
     if least < 0 or most >= classes:
-        raise UserError(f"labels go from {least} to {most}: they must be 0 to {classes - 1}")
+        raise UserError(f"labels range from {least} to {most}: they must be 0 to {classes - 1}")
     return classes
 
 

@@ -1,4 +1,4 @@
-"""Generation: a model writes a text, which is held against references. Measured here, not trained."""
+"""Generation: a model writes a text, which is compared with references. Measured here, not trained."""
 
 from __future__ import annotations
 

@@ -26,19 +26,19 @@ class Regression(Kind):
     task_metrics: ClassVar[tuple[str, ...]] = ("pearson", "spearman")
 
     def check_outputs(self, name: str, outputs: NDArray[Any]) -> None:
-        """Refuse what are not logits (examples, 1)."""
+        """Reject outputs that are not logits of shape (examples, 1)."""
         if name == "probabilities":
-            raise ValueError("a regression has no probabilities: give its predictions as logits (examples, 1)")
+            raise ValueError("a regression has no probabilities: give its predictions as logits of shape (examples, 1)")
         if outputs.ndim != 2 or not len(outputs) or outputs.shape[1] != 1:
-            raise ValueError(f"logits of a regression must be (examples, 1), not {outputs.shape}")
+            raise ValueError(f"logits of a regression must have shape (examples, 1), not {outputs.shape}")
 
     def check_labels(
         self, labels: NDArray[Any] | None, names: Sequence[str] | None, name: str, outputs: NDArray[Any]
     ) -> None:
-        """Refuse nothing: a target is any finite number."""
+        """Accept everything: a target is any finite number."""
 
     def kept_labels(self, labels: Any) -> Any:
-        """Return the targets as they are."""
+        """Return the targets unchanged."""
         return labels
 
     def outputs(self, classes: int) -> int:
@@ -67,11 +67,11 @@ class Regression(Kind):
     def check_batch_labels(self, labels: Tensor, examples: str = "training set") -> int | None:
         """Check that targets are finite."""
         if not bool(labels.isfinite().all()):
-            raise UserError(f"a target is not a finite number: take such examples out of the {examples}")
+            raise UserError(f"a target is not a finite number: remove such examples from the {examples}")
         return None
 
     def fits_labels(self, logits: Tensor, labels: Tensor) -> bool:
-        """Tell whether there is one output for each target."""
+        """Return whether there is one output for each target."""
         return logits.numel() == labels.numel()
 
     def head_outputs(self, labels: Tensor, features: Tensor, loss: str, asked: int | None) -> int:

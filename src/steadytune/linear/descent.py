@@ -1,10 +1,10 @@
 """Full-batch gradient descent on many linear heads at once: two matrix products per step, and little else.
 
-The heads are the columns of one matrix V. A step is the product X V, the derivative of the loss in each of its numbers,
-and the product of X^T with that. Examples and heads go through in tiles, so that what lies between the products stays
-in the cache however many there are.
+The heads are the columns of one matrix V. A step is the product X V, the derivative of the loss in each of its entries,
+and the product of X^T with that. Examples and heads are processed in tiles, so that intermediate results stay
+in the cache regardless of their number.
 
-Two classes take one column per head. For the logistic loss this is the definition. For softmax it is exact too:
+Two classes need one column per head. For the logistic loss this is the definition. For softmax it is also exact:
 gradient descent moves the two rows of a head by opposite amounts, so that their difference follows the logistic loss at
 twice the rate, and their sum decays by L2 alone.
 """
@@ -27,10 +27,10 @@ from steadytune.linear.smoothness import check_rates, with_ones
 
 _COLUMNS = {"cpu": 512}
 _MANY_COLUMNS = 8192
-"""Columns of a tile: on a processor so many that its cache holds them, elsewhere so many that a device is busy."""
+"""Columns of a tile: few enough for the cache of a CPU, enough to keep any other device busy."""
 _LOOK = 10
 _CELLS = 2**25
-"""Numbers that are kept of the heads at once, before those of a problem are averaged."""
+"""Numbers of the heads that are held at once, before those of a problem are averaged."""
 
 
 def descend(
@@ -45,22 +45,22 @@ def descend(
 
     Args:
         problems: Classification problems on features (n, d).
-        steps: Steps that a problem takes at most.
-        at: Steps at which to keep the heads, increasing.
-        tolerance: A problem is done once no component of its gradient is larger. Looked at every tenth step.
-        progress: Called with the share that is done, 0 to 1.
+        steps: Maximum number of steps of a problem.
+        at: Increasing steps at which to store the heads.
+        tolerance: A problem is finished once no component of its gradient is larger. Checked every tenth step.
+        progress: Called with the share done, 0 to 1.
 
     Raises:
-        UserError: A learning rate is beyond the stability limit, the tolerance is no number of at least 0, or `at` is
-            not increasing or beyond `steps`.
+        UserError: A learning rate is beyond the stability limit, the tolerance is not a number of at least 0, or `at`
+            is not increasing or beyond `steps`.
     """
     if not tolerance >= 0:
-        raise UserError(f"tolerance is {tolerance}: a number of at least 0 is needed")
+        raise UserError(f"tolerance is {tolerance}: it must be at least 0")
     if list(at) != sorted(set(at)) or any(not 0 <= step <= steps for step in at):
-        raise UserError(f"at is {list(at)}: steps from 0 to {steps} are needed, each larger than the one before")
+        raise UserError(f"at is {list(at)}: it must be increasing steps from 0 to {steps}")
     rows = with_ones(problems.features, problems.bias)
     check_rates(problems, rows)
-    # The last step may itself be among those to keep.
+    # The last step may itself be among those to store.
     marks = list(dict.fromkeys([*at, steps]))
 
     def train(block: Problems, place: slice, report: Callable[[float], None]) -> Heads:
@@ -78,7 +78,7 @@ class _Path(NamedTuple):
     Attributes:
         weights: (S, P, outputs, d).
         losses: (S, P) weighted sum of the examples' losses.
-        steps: (P,) that were taken until the last of them.
+        steps: (P,) steps taken until the last of them.
     """
 
     weights: Tensor
@@ -87,7 +87,7 @@ class _Path(NamedTuple):
 
 
 def _averaged(problems: Problems, path: _Path, k: int, mark: int) -> Heads:
-    """Return the heads as they were at step `mark`, the k-th that was kept, those of a problem averaged."""
+    """Return the heads at step `mark`, the k-th that was stored, averaged over each problem."""
     count, (several, outputs, width) = len(problems), problems.starts.shape[1:]
     each = path.weights[k].view(count, several, outputs, -1)
     squares = each[..., :width].square().sum((2, 3))
@@ -100,7 +100,7 @@ def _averaged(problems: Problems, path: _Path, k: int, mark: int) -> Heads:
 
 @dataclass(frozen=True)
 class _Descent:
-    """Attributes are those of `descend`, and the rows (n, d) of the examples, with a one for the bias."""
+    """State of `descend`: its arguments, and the rows (n, d) of the examples, with a one for the bias."""
 
     problems: Problems
     rows: Tensor
@@ -118,7 +118,7 @@ class _Descent:
             return self._pairs(start, rates, l2)
         if problems.loss == "softmax":
             return self._run(self.rows, problems.labels, start, rates, l2)
-        # Each output is a problem of its own; a single one is that of class 1.
+        # Each output is a separate problem; a single one is that of class 1.
         each = [
             self._run(self._signed(1 if outputs == 1 else one), None, start[:, one : one + 1], rates, l2, part=one)
             for one in range(outputs)
@@ -129,7 +129,7 @@ class _Descent:
     def _pairs(self, start: Tensor, rates: Tensor, l2: Tensor) -> _Path:
         """Follow the difference of the two rows of each head.
 
-        Either row moves by half of what the difference moves by: hence twice the rate, and half of L2.
+        Either row changes by half as much as the difference: hence twice the rate, and half of L2.
         """
         rates, l2 = 2 * rates, l2 / 2
         total = start[:, :1] + start[:, 1:]
@@ -140,7 +140,7 @@ class _Descent:
         return path._replace(weights=torch.cat([total - path.weights, total + path.weights], dim=2) / 2)
 
     def _signed(self, positive: int) -> Tensor:
-        """Return the rows times -y, y = 1 for the examples of one class and -1 for the others."""
+        """Return the rows times -y, with y = 1 for the examples of one class and -1 for the others."""
         return torch.where(self.problems.labels[:, None] == positive, -self.rows, self.rows)
 
     @cached_property
@@ -165,11 +165,11 @@ class _Descent:
         Args:
             rows: As in `Objective`.
             labels: As in `Objective`.
-            start: (P, K, d) where they start.
+            start: (P, K, d) initial weights.
             rates: (P,) learning rates.
             l2: (P,).
-            unseen: (P,) size of a part of the gradient that is not followed, since it only decays by L2.
-            part: Number of this run, where each output has its own.
+            unseen: (P,) size of a part of the gradient that is not followed, because it only decays by L2.
+            part: Number of this run, if each output has its own.
         """
         heads, outputs, _ = start.shape
         path = _Path(
@@ -195,14 +195,14 @@ class _Descent:
         return path
 
     def _examples(self, owners: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Return what the examples weigh and which are left out, as `Objective` takes it."""
+        """Return the weights of the examples and which are left out, in the form of `Objective`."""
         weights, left_out = self.problems.weights, self.problems.left_out
         if weights is not None:
             weights = (weights if len(weights) == 1 else weights[owners]).T.contiguous()
         return weights, None if left_out is None else left_out[owners]
 
     def _report(self, before: int, heads: int, step: int) -> None:
-        """Say how much is done: the heads before these, and these up to a step."""
+        """Report the share done: the heads before these, and these up to a step."""
         runs = self.problems.starts.shape[2] if self.problems.loss == "logistic" else 1
         self.progress((before + heads * step / max(1, self.marks[-1])) / (runs * len(self._owners)))
 
@@ -214,7 +214,7 @@ class _Descent:
         unseen: Tensor,
         report: Callable[[int], None],
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the columns (d, K, p) at each mark, and the steps (p,) that they have taken."""
+        """Yield the columns (d, K, p) at each mark, and the number of steps (p,) taken."""
         now, steps = columns.clone(), torch.zeros_like(rates, dtype=torch.int64)
         going = torch.arange(len(rates), device=rates.device)
         marks = set(self.marks)

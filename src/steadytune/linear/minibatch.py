@@ -1,4 +1,4 @@
-"""Mini-batch training of many linear heads at once: each sees the batches of its own order, in one batched product."""
+"""Mini-batch training of many linear heads at once: each uses the batches of its own order, in one batched product."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _OPTIMIZERS: dict[Optimizer, Callable[..., torch.optim.Optimizer]] = {
 }
 _BLOCK = 64
 _CELLS = 2**27
-"""Numbers in the batches and heads of the problems that are trained at once."""
+"""Most numbers in the batches and heads of the problems that are trained at once."""
 
 
 class MiniBatches(TypedDict, total=False):
-    """Options of `fit_heads` for mini-batches; `train_in_batches` says what they mean."""
+    """Options of `fit_heads` for mini-batches, documented in `train_in_batches`."""
 
     order_seeds: Sequence[int]
     optimizer: Optimizer
@@ -50,32 +50,33 @@ def train_in_batches(
 ) -> Heads:
     """Train every problem on batches of its own order.
 
-    The learning rate rises and falls linearly; the gradient of each head is clipped by itself. Heads of a problem share
-    their batches. Problems go through in blocks that bound the memory, but for `each_epoch`, which sees all.
+    The learning rate rises and falls linearly; the gradient of each head is clipped separately. Heads of a problem
+    share their batches. Problems are processed in blocks that bound the memory, except with `each_epoch`, which
+    receives all.
 
     Args:
-        problems: What to train.
-        epochs: Passes.
-        batch_size: Examples per step. The loss of a step is that of its batch alone, by the weights in it.
+        problems: Problems to train.
+        epochs: Number of passes.
+        batch_size: Examples per step. The loss of a step is that of its batch, with the weights in it.
         order_seeds: One per problem.
-        optimizer: "adamw" with bias correction, which without `weight_decay` is Adam, or "sgd" without momentum.
+        optimizer: "adamw" with bias correction (Adam without `weight_decay`), or "sgd" without momentum.
         warmup: Share of the steps.
-        weight_decay: Decoupled decay of the weights, not of the bias.
+        weight_decay: Decoupled decay of the weights, but not of the bias.
         clip: Norm limit, 0 for none.
-        each_epoch: Called with the number of epochs done and the heads as they stand, averaged.
+        each_epoch: Called with the number of epochs done and the current heads, averaged.
         progress: Called with the share that is done, 0 to 1.
 
     Raises:
-        UserError: There is no such optimizer, warmup is no share, or weight_decay or clip is below 0.
+        UserError: The optimizer is unknown, warmup is not a share, or weight_decay or clip is below 0.
     """
     if optimizer not in _OPTIMIZERS:
         raise unknown_name("optimizer", optimizer, _OPTIMIZERS)
     if not (0 <= warmup <= 1 and 0 <= weight_decay < math.inf and clip >= 0):
         raise UserError(
-            f"warmup is {warmup}, weight_decay {weight_decay} and clip {clip}: a share of the steps, and two numbers "
-            "of at least 0, are needed"
+            f"warmup is {warmup}, weight_decay {weight_decay} and clip {clip}: warmup must be a share of the steps, "
+            "and the other two at least 0"
         )
-    # Of the heads there are weights, gradients and two moments.
+    # For each head there are weights, gradients and two moments.
     each = batch_size * problems.features[0].numel() + 4 * problems.starts[0].numel()
 
     def train(block: Problems, place: slice, report: Callable[[float], None]) -> Heads:
@@ -99,9 +100,9 @@ def _train(
 ) -> Heads:
     """Train a block of problems."""
     asked, n, width = len(problems), len(problems.labels), problems.features.shape[-1]
-    # Heads of one rate are neighbours, since an optimizer has one rate for a slice of them. And kernels round
-    # differently in a batch of one and at the end of an array: so that a head has the same bits whoever is trained
-    # beside it, none is trained alone, and each fills whole blocks of every array with its own numbers.
+    # Heads with the same rate are adjacent, because an optimizer has one rate for a slice of them. And kernels round
+    # differently in a batch of one and at the end of an array: so that a head has the same bits whatever is trained
+    # with it, none is trained alone, and each fills whole blocks of every array with its own numbers.
     places = problems.rates.argsort(stable=True).repeat(2 if asked == 1 else 1)
     back = places.argsort(stable=True)[:asked]
     problems = problems.select(places)
@@ -161,7 +162,7 @@ def _train(
 
 
 def _clipped(weights: Tensor, biases: Tensor, limit: float) -> tuple[Tensor, Tensor]:
-    """Return gradients (B, H, outputs, d) and (B, H x outputs, filled up) with the norm of each head limited."""
+    """Return gradients (B, H, outputs, d) and (B, H x outputs, padded) with the norm of each head clipped."""
     count, heads, outputs, _ = weights.shape
     own = biases[:, : heads * outputs].view(count, heads, outputs)
     norm = (weights.square().sum((2, 3)) + own.square().sum(2)).sqrt()
@@ -172,13 +173,13 @@ def _clipped(weights: Tensor, biases: Tensor, limit: float) -> tuple[Tensor, Ten
 
 
 def _slices(rates: Tensor) -> list[slice]:
-    """Return where each run of equal rates lies."""
+    """Return the slice of each run of equal rates."""
     ends = rates.unique_consecutive(return_counts=True)[1].cumsum(0).tolist()
     return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _reduced(each: Tensor, weights: Tensor | None, reduction: str) -> Tensor:
-    """Return (B, H) from the losses (B, b, H) and weights (B, b) of the examples; 0 where nothing weighs anything."""
+    """Return (B, H) from the losses (B, b, H) and weights (B, b) of the examples; 0 if all weights are 0."""
     if weights is None:
         return each.mean(1) if reduction == "mean" else each.sum(1)
     total = (each * weights[..., None]).sum(1)

@@ -11,26 +11,26 @@ from torch import Tensor, nn
 
 _ROWS = {"cpu": 640}
 _MANY_ROWS = 16384
-"""Examples of a tile: on a processor so many that its cache holds them, elsewhere so many that a device is busy."""
+"""Examples of a tile: few enough for the cache of a CPU, enough to keep any other device busy."""
 
 
 @dataclass(frozen=True)
 class Objective:
     """For each of P columns: scale x sum over the examples of weight x loss, plus l2 / 2 x squared norm.
 
-    With labels the loss is the cross-entropy of K logits. Without, K is 1 and the loss log(1 + exp(z)): rows that are
+    With labels the loss is the cross-entropy of K logits. Without, K is 1 and the loss log(1 + exp(z)): rows
     multiplied by -y make this the logistic loss of labels y = -1 or 1, and its derivative a sigmoid, which keeps its
-    digits however small it becomes.
+    precision however small it becomes.
 
     Attributes:
         rows: (n, d).
-        labels: (n,) class, or None.
+        labels: (n,) classes, or None.
         weights: (n, P), (n, 1) for all columns, or None for 1 each.
-        left_out: (P,) index of the example that a column does without, -1 for none; or None.
+        left_out: (P,) index of the example that a column leaves out, -1 for none; or None.
         scale: (P,).
         l2: (P,).
         outputs: K.
-        penalised: How many of the d rows of a column count into its norm.
+        penalised: Number of the d rows of a column that are included in its norm.
     """
 
     rows: Tensor
@@ -51,7 +51,7 @@ class Objective:
             else:
                 derivative = torch.softmax(logits, 1, out=self._buffers[1][: len(rows)])
                 own = self._numbers[: len(rows)], self.labels[tile]
-                # p - 1 of the true class is minus the sum of the others, which keeps the digits that p - 1 loses.
+                # p - 1 of the true class is minus the sum of the others, which keeps the precision that p - 1 loses.
                 derivative[own] = 0
                 derivative[own] = -derivative.sum(1)
             gradient.flatten(1).addmm_(rows.T, self._weighted(tile, derivative).flatten(1))
@@ -81,7 +81,7 @@ class Objective:
         return replace(self, weights=weights, left_out=left_out, scale=self.scale[chosen], l2=self.l2[chosen])
 
     def _logits(self, columns: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Yield tiles of the examples: where they are, their rows (r, d), and logits (r, K, P) that may be changed."""
+        """Yield tiles of the examples: their slice, rows (r, d), and logits (r, K, P), which may be modified."""
         for low in range(0, len(self.rows), self._size):
             tile = slice(low, low + self._size)
             rows = self.rows[tile]
@@ -90,7 +90,7 @@ class Objective:
             yield tile, rows, logits
 
     def _weighted(self, tile: slice, values: Tensor) -> Tensor:
-        """Multiply values (r, K, P) by what the examples weigh, in place."""
+        """Multiply values (r, K, P) by the examples' weights, in place."""
         if self.weights is not None:
             values *= self.weights[tile, None]
         rows, columns = self._absent[tile.start // self._size]
@@ -107,13 +107,13 @@ class Objective:
 
     @cached_property
     def _buffers(self) -> list[Tensor]:
-        # Memory that each step asks for anew has to be mapped anew, which takes as long as the derivative.
+        # Memory allocated in each step would have to be mapped each time, which takes as long as the derivative.
         shape = (self._size, self.outputs, len(self.scale))
         return [self.rows.new_empty(shape) for _ in range(1 if self.labels is None else 2)]
 
     @cached_property
     def _absent(self) -> list[tuple[Tensor, Tensor]]:
-        """Of each tile: which of its rows are left out, and by which columns."""
+        """For each tile: which of its rows are left out, and by which columns."""
         pairs = []
         for low in range(0, len(self.rows), self._size):
             columns = self._numbers[:0]

@@ -1,4 +1,4 @@
-"""From what `fit_heads` is given to problems that can be trained: checks, and one row of everything per problem."""
+"""Validation of the arguments of `fit_heads` and conversion to problems, with one row of everything per problem."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def pose_problems(
     left_out: Sequence[int] | NDArray[Any] | Tensor | None,
     order_seeds: Sequence[int] | None,
 ) -> Problems:
-    """Check what `fit_heads` was given, and make one problem of each row of it.
+    """Check the arguments of `fit_heads`, and make one problem from each row.
 
     Raises:
-        UserError: As `fit_heads` says.
+        UserError: As for `fit_heads`.
     """
     of = KINDS[kind]
     for what, name, choices in (("loss", loss, Loss), ("reduction", reduction, Reduction)):
@@ -54,12 +54,12 @@ def pose_problems(
     features = check_features(features)
     if (features.dim() == 3) != of.candidates:
         raise UserError(
-            f"features are {tuple(features.shape)}: (n, c, d) for a choice and (n, d) else, not so for {kind}"
+            f"features have shape {tuple(features.shape)}: for {kind} it must be (n, d), or (n, c, d) for a choice"
         )
     device, dtype = features.device, features.dtype
     labels = _tensor("labels", labels, device, dims=(1,))
     if labels.shape != features.shape[:1]:
-        raise UserError(f"labels are {tuple(labels.shape)}: ({len(features)},) is needed, one per example")
+        raise UserError(f"labels have shape {tuple(labels.shape)}: it must be ({len(features)},), one per example")
     n = len(labels)
     outputs = of.head_outputs(labels, features, loss, num_outputs)
     rates = _tensor("learning_rate", learning_rate, device, torch.float64)
@@ -69,7 +69,7 @@ def pose_problems(
     absent = None if left_out is None else _tensor("left_out", left_out, device, dims=(1,))
     if absent is not None:
         if absent.is_floating_point() or absent.dtype == torch.bool:
-            raise UserError(f"left_out is {absent.dtype}: (B,) indices of examples are needed, -1 for none")
+            raise UserError(f"left_out is {absent.dtype}: it must be (B,) indices of examples, -1 for none")
         absent = absent.long()
     count = _count(
         learning_rate=len(rates) if rates.dim() else None,
@@ -108,20 +108,22 @@ def _starts(
     scale: float,
     features: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Return the initial weights (U, H, outputs, d), each once, and (B,) which of them is that of a problem."""
+    """Return the distinct initial weights (U, H, outputs, d), and (B,) the index of those of each problem."""
     heads, outputs, width = shape
     dtype, device = features.dtype, features.device
     if heads < 1 or (heads > 1 and seeds is None):
         raise UserError(
-            f"heads is {heads}: at least 1 is needed, and init_seeds for several, which differ in their draw"
+            f"heads is {heads}: it must be at least 1, and several need init_seeds, since they differ in their draw"
         )
     if not 0 <= scale < math.inf or (given is not None and not bool(given.isfinite().all())):
-        raise UserError("init and scale, from which the heads start, must be finite, and scale at least 0")
+        raise UserError("init and scale, which define the initial heads, must be finite, and scale at least 0")
     if given is not None:
         if seeds is not None:
-            raise UserError("init and init_seeds both say where the heads start: leave out one")
+            raise UserError("init and init_seeds both define the initial heads: leave one out")
         if given.shape[-2:] != (outputs, width):
-            raise UserError(f"init is {tuple(given.shape)}: (problems, {outputs}, {width}) or one head is needed")
+            raise UserError(
+                f"init has shape {tuple(given.shape)}: it must be (problems, {outputs}, {width}) or one head"
+            )
         starts = given.reshape(-1, 1, outputs, width)
         return starts, torch.arange(count, device=device).clamp(max=len(starts) - 1)
     if seeds is None:
@@ -129,7 +131,7 @@ def _starts(
     needed = len(set(seeds)) * math.prod(shape) * features.element_size() * _COPIES
     if needed > psutil.virtual_memory().available:
         what = f"{len(set(seeds)):,} seeds of {heads:,} heads need {needed / 2**30:,.1f} GiB of memory"
-        raise UserError(f"{what}, more than there is: train fewer at a time")
+        raise UserError(f"{what}, more than is available: train fewer at a time")
     distinct = {seed: place for place, seed in enumerate(dict.fromkeys(seeds))}
     draws = [torch.randn(*shape, dtype=dtype, generator=generator("init", seed)) for seed in distinct]
     return (torch.stack(draws) * scale).to(device), torch.tensor([distinct[seed] for seed in seeds], device=device)
@@ -147,14 +149,14 @@ def _tensor(
     dtype: torch.dtype | None = None,
     dims: tuple[int, ...] = (0, 1),
 ) -> Tensor:
-    """Return values as a tensor of one of the numbers of dimensions; say which of them is none otherwise."""
+    """Return values as a tensor with one of the given numbers of dimensions, or raise an error that names it."""
     try:
-        # A copy of an array: torch takes none that cannot be written to without a warning.
+        # A copy of an array, because torch warns about read-only ones.
         made = torch.as_tensor(np.array(values) if isinstance(values, np.ndarray) else values, dtype=dtype)
     except (TypeError, ValueError, RuntimeError):
-        raise UserError(f"{name} holds what is no number, or rows of different lengths") from None
+        raise UserError(f"{name} contains a value that is not a number, or rows of different lengths") from None
     if made.dim() not in dims:
-        raise UserError(f"{name} has {made.dim()} dimensions: {' or '.join(map(str, dims))} is right")
+        raise UserError(f"{name} has {made.dim()} dimensions: it must have {' or '.join(map(str, dims))}")
     return made.to(device)
 
 
@@ -169,9 +171,9 @@ def check_features(features: Tensor | NDArray[Any]) -> Tensor:
     """
     features = torch.as_tensor(features)
     if features.dtype not in (torch.float32, torch.float64):
-        raise UserError(f"features are {features.dtype}: float32 or float64 is needed")
+        raise UserError(f"features are {features.dtype}: they must be float32 or float64")
     if features.dim() not in (2, 3) or not features.numel():
-        raise UserError(f"features are {tuple(features.shape)}: (n, d) is needed, with at least one example")
+        raise UserError(f"features have shape {tuple(features.shape)}: it must be (n, d) with at least one example")
     bad = ~features.isfinite().flatten(1).all(1)
     if bool(bad.any()):
         raise UserError(f"{int(bad.sum())} of {len(bad)} examples have features that are not finite: {_first(bad)}")
@@ -182,7 +184,7 @@ def _count(**lengths: int | None) -> int:
     found = {name: length for name, length in lengths.items() if length is not None}
     if len(set(found.values())) > 1:
         each = ", ".join(f"{name} {length}" for name, length in found.items())
-        raise UserError(f"the number of problems differs ({each}): give all as many, or one value for all problems")
+        raise UserError(f"the number of problems differs ({each}): give one value per problem, or one for all")
     count = next(iter(found.values()), 1)
     if not count:
         raise UserError(f"{next(iter(found))} is empty: at least one problem is needed")
@@ -203,11 +205,12 @@ def _check_numbers(problems: Problems, n: int) -> None:
     weights, left_out = problems.weights, problems.left_out
     if weights is not None and (weights.shape[1] != n or not bool((weights.isfinite() & (weights >= 0)).all())):
         raise UserError(
-            f"sample_weights are {tuple(weights.shape)}: (B, {n}) or ({n},) finite numbers of at least 0 are needed"
+            f"sample_weights have shape {tuple(weights.shape)}: they must be (B, {n}) or ({n},) finite numbers of at "
+            "least 0"
         )
     if left_out is not None and not bool(((left_out >= -1) & (left_out < n)).all()):
         raise UserError(
-            f"left_out goes from {int(left_out.min())} to {int(left_out.max())}: it must be an example's "
+            f"left_out ranges from {int(left_out.min())} to {int(left_out.max())}: it must be an example's "
             f"index, 0 to {n - 1}, or -1 for none"
         )
     empty = problems.totals() <= 0

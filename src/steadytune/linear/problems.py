@@ -1,4 +1,4 @@
-"""Many linear heads on the same features: what is asked for, and what comes out."""
+"""Problems of many linear heads on the same features, and their trained heads."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Heads:
         weight: (B, outputs, d).
         bias: (B, outputs).
         losses: Training loss. Mini-batches: (steps, B), of each head's batch before its step. Full batch: (1, B), at
-            these weights. The mean over the heads of a problem, where it has several.
-        steps: (B,) int64 steps taken, or None for mini-batches, where each takes all.
-        snapshots: The heads at the steps that were asked for.
+            these weights. The mean over the heads of a problem if it has several.
+        steps: (B,) int64 steps taken, or None for mini-batches, where each takes all of them.
+        snapshots: The heads at the requested steps.
     """
 
     weight: Tensor
@@ -34,7 +34,7 @@ class Heads:
 
     @classmethod
     def joined(cls, parts: Sequence[Heads]) -> Heads:
-        """Return the heads of several blocks of problems as one."""
+        """Concatenate the heads of several blocks of problems."""
         steps = [one.steps for one in parts if one.steps is not None]
         return cls(
             torch.cat([one.weight for one in parts]),
@@ -46,8 +46,8 @@ class Heads:
 
     def logits(self, features: Tensor) -> Tensor:
         """Return (B, n, outputs), or (B, n, c) for features (n, c, d) of c candidates."""
-        # One product per head, of a copy that lies in memory as any other does: else the last bits would depend on the
-        # heads beside it.
+        # One product per head, of a copy with the same memory layout as any other: otherwise the last bits would depend
+        # on the neighbouring heads.
         rows = features.flatten(0, -2)
         heads = zip(self.weight, self.bias, strict=True)
         logits = torch.stack([rows @ weight.clone().T + bias.clone() for weight, bias in heads])
@@ -62,16 +62,16 @@ class Problems:
         features: (n, d), or (n, c, d) for c candidates each.
         labels: (n,) int64 class or choice index, or target of a regression.
         kind: Kind of task.
-        loss: Of a classification: "softmax" is cross-entropy, "logistic" log(1 + exp(-y z)) with y = -1 or 1, summed
-            over the outputs where each output tells one class from the rest.
-        reduction: "mean" over the examples by their weights, or "sum" of what they weigh.
-        starts: (U, H, outputs, d) initial weights of the H heads of a problem, each once, however many begin there.
-        begins: (B,) int64, which of them is that of a problem.
-        bias: Whether the heads have one; it starts at 0.
+        loss: Loss of a classification: "softmax" is cross-entropy, "logistic" log(1 + exp(-y z)) with y = -1 or 1,
+            summed over the outputs if each output separates one class from the rest.
+        reduction: Weighted "mean" or "sum" over the examples.
+        starts: (U, H, outputs, d) distinct initial weights of the H heads of a problem.
+        begins: (B,) int64 index of those of each problem.
+        bias: Whether the heads have a bias, which starts at 0.
         rates: (B,) float64 learning rates.
         l2: (B,) float64; l2 / 2 times the squared norm of a head's weights, without the bias, is added to its loss.
         weights: (B, n) or (1, n) weights of the examples, or None for 1 each.
-        left_out: (B,) int64 index of the example that a problem does without, -1 for none; or None.
+        left_out: (B,) int64 index of the example that a problem leaves out, -1 for none; or None.
     """
 
     features: Tensor
@@ -96,7 +96,7 @@ class Problems:
         return self.starts[self.begins]
 
     def totals(self) -> Tensor:
-        """Return (B,) float64: what the sum of the examples' losses is divided by."""
+        """Return (B,) float64: the divisor of the sum of the examples' losses."""
         n = len(self.labels)
         if self.reduction == "sum":
             return torch.ones(len(self), dtype=torch.float64, device=self.features.device)
@@ -108,7 +108,7 @@ class Problems:
         return totals - absent * (self.left_out >= 0)
 
     def weights_at(self, index: Tensor) -> Tensor | None:
-        """Return (B, b): what the examples at `index` (B, b) weigh in their problems; None if all weigh 1."""
+        """Return (B, b): the weights of the examples at `index` (B, b) in their problems; None if all are 1."""
         if self.weights is None and self.left_out is None:
             return None
         weights = torch.ones_like(index, dtype=self.features.dtype)
@@ -139,9 +139,9 @@ def in_blocks(
 
     Args:
         problems: All of them.
-        most: Size of a block, if it is at least 1.
-        train: Called with a block, its place among all, and what to call with the share of it that is done.
-        progress: Called with the share of all that is done, 0 to 1.
+        most: Size of a block, at least 1.
+        train: Called with a block, its position among all, and a callback for the share of it that is done.
+        progress: Called with the share of all done, 0 to 1.
     """
     parts: list[Heads] = []
     for low in range(0, len(problems), max(1, most)):

@@ -1,4 +1,4 @@
-"""How curved the loss of a linear head can be, and so how large a learning rate gradient descent bears."""
+"""Bounds on the curvature of a linear head's loss, and thus on stable learning rates of gradient descent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from steadytune.linear.posing import check_features
 from steadytune.linear.problems import Loss, Problems, Reduction
 
 _CURVATURE = {"softmax": 0.5, "logistic": 0.25}
-"""Largest second derivative of an example's loss in its logits: of the matrix diag(p) - p p^T, and of p (1 - p)."""
+"""Bound on the second derivative of an example's loss in its logits: of diag(p) - p p^T, and of p (1 - p)."""
 _ROUNDING = 1e-9
 _CELLS = 2**23
 
@@ -31,8 +31,8 @@ def smoothness(
     beta is the largest eigenvalue of c X^T X / N + l2 (the identity, but 0 for a bias), with a column of ones in X for
     a bias, c = 1/2 for softmax and 1/4 for the logistic loss, and N = n for a mean and 1 for a sum. Gradient descent at
     a rate up to 2 / beta never raises the loss and is non-expansive. No second derivative is larger than beta. At zero
-    weights that of two classes is as large, so that the limit 2 / beta is sharp; for more classes it is on the safe
-    side.
+    weights that of two classes attains beta, so the limit 2 / beta is sharp; for more classes it is
+    conservative.
 
     Args:
         features: (n, d).
@@ -50,19 +50,19 @@ def smoothness(
 
 
 def check_rates(problems: Problems, rows: Tensor) -> None:
-    """Refuse rates beyond the stability limit 2 / beta of their problem.
+    """Reject rates beyond the stability limit 2 / beta of their problem.
 
     Args:
         problems: Classification problems.
         rows: (n, d) features, with ones for a bias.
 
     Raises:
-        UserError: A rate is beyond the limit, which the message names.
+        UserError: A rate is beyond the limit; names the limit.
     """
     rows, width = rows.double(), problems.features.shape[1]
     factors, l2 = _CURVATURE[problems.loss] / problems.totals(), problems.l2
     heaviest = 1.0 if problems.weights is None else problems.weights.amax(1).double()
-    # The bound over all examples is cheap. Only where it is not enough is each problem looked at.
+    # The bound over all examples is cheap. Problems are examined individually only if it does not suffice.
     one, none = torch.ones_like(factors[:1]), torch.zeros_like(l2[:1])
     beta = factors * heaviest * _largest(rows, None, one, none, width) + l2
     most = 2 * (1 + _ROUNDING)
@@ -77,13 +77,13 @@ def check_rates(problems: Problems, rows: Tensor) -> None:
         first = int(beyond.nonzero()[0])
         raise UserError(
             f"learning rate {problems.rates[first].item():g} of problem {first} is beyond the stability limit"
-            f" {2 / beta[first].item():.4g} = 2 / beta ({problems.reduction} of the {problems.loss} loss; so for"
-            f" {int(beyond.sum())} of {len(beta)} problems), above which gradient descent may diverge: lower it"
+            f" {2 / beta[first].item():.4g} = 2 / beta ({problems.reduction} of the {problems.loss} loss; likewise for"
+            f" {int(beyond.sum())} of {len(beta)} problems), above which gradient descent may diverge: lower the rate"
         )
 
 
 def with_ones(features: Tensor, bias: bool) -> Tensor:
-    """Return (n, d + 1) features with a constant 1, whose weight is a bias; as they are without a bias."""
+    """Return (n, d + 1) features with a constant 1, whose weight is a bias; unchanged without a bias."""
     return torch.cat([features, features.new_ones(len(features), 1)], dim=1) if bias else features
 
 
@@ -95,12 +95,12 @@ def _largest(rows: Tensor, weights: Tensor | None, factors: Tensor, l2: Tensor, 
         weights: (k, n), or None for 1 each.
         factors: (k,).
         l2: (k,).
-        penalised: How many columns of X are.
+        penalised: Number of penalised columns of X.
     """
     n, d = rows.shape
     scaled = rows if weights is None else rows * weights.double().sqrt()[..., None]
     if n < d and (penalised == d or not bool(l2.any())):
-        # The other product has the same eigenvalues, but for zeros.
+        # The other product has the same eigenvalues, except for zeros.
         values: Tensor = factors * torch.linalg.eigvalsh(scaled @ scaled.mT)[..., -1] + l2
         return values
     matrix = factors[:, None, None] * (scaled.mT @ scaled)

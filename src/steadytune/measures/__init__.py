@@ -1,9 +1,9 @@
-"""Measures of instability: arrays of runs that differ in their seed alone in, float64 distances out.
+"""Measures of instability: from arrays of runs that differ only in their seed to float64 distances.
 
-`MEASURES` has all of them by name, as objects that declare what is known of each; the functions compute one on arrays.
-Every function but Fleiss' kappa and the intraclass correlation (agreements: use 1 - them) is oriented so that higher
-means less stable. Arrays may be NumPy or torch, on any device. Of the package this room imports `errors` and
-`registry`, and no torch.
+`MEASURES` holds all of them by name, as objects that declare their facts; the functions compute one on arrays.
+Every function except Fleiss' kappa and the intraclass correlation (agreements: use 1 minus the value) is oriented so
+that higher means less stable. Arrays may be NumPy or torch, on any device. Within the package this room imports only
+`errors` and `registry`, and no torch.
 """
 
 from .base import (

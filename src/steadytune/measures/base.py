@@ -1,10 +1,10 @@
-"""What a measure is: its facts, and how its value follows from what the runs of a cohort left.
+"""Base classes of measures: their facts, and how a value is computed from the runs of a cohort.
 
-A measure is one object in one file; everything else (intervals, comparisons, tables, figures, the analyses of validity)
+A measure is one object in one file; everything else (intervals, comparisons, tables, figures, the validity analyses)
 reads what it declares. There are four shapes:
 
 - `PairMeasure`: a mean over examples for every pair of runs. It gives a table (P, N), or anything with weighted means.
-- `CombinedMeasure`: a number that follows from such means and from sums of its own, as Fleiss' kappa does.
+- `CombinedMeasure`: a number computed from such means and from sums of its own, such as Fleiss' kappa.
 - `LayerMeasure`: a distance of the representations of two runs at one layer.
 - `SpreadMeasure`: a spread of the scores.
 """
@@ -31,11 +31,11 @@ LEVELS: tuple[Level, ...] = ("score", "prediction", "representation")
 
 
 class Tokens(NamedTuple):
-    """Distributions over the next token, of runs that all read the same T tokens.
+    """Next-token distributions of runs that all read the same T tokens.
 
     Attributes:
         logits: K arrays (T, V).
-        counts: (N,) how many of the T tokens belong to each example, in order.
+        counts: (N,) number of the T tokens that belong to each example, in order.
     """
 
     logits: Sequence[NDArray[Any]]
@@ -44,14 +44,14 @@ class Tokens(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """What K runs gave on the same N examples. What is not known is None.
+    """Outputs of K runs on the same N examples. Unknown parts are None.
 
     Attributes:
         predictions: (K, N) classes or choices.
         probabilities: (K, N, C).
-        numbers: (K, N), what a regression predicts.
+        numbers: (K, N) predictions of a regression.
         generations: K sequences of N texts.
-        tokens: Distributions over the next token.
+        tokens: Next-token distributions.
     """
 
     predictions: NDArray[np.int64] | None = None
@@ -62,7 +62,7 @@ class Outputs:
     _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def made(self, name: str, function: Callable[[Any], Any]) -> Any:
-        """Return what a function makes of an array, which is made once however many measures want it."""
+        """Return a function's value on an array, computed once for all measures that need it."""
         if (name, function) not in self._made:
             self._made[name, function] = function(getattr(self, name))
         return self._made[name, function]
@@ -90,16 +90,16 @@ class Outputs:
 
 
 class Pairs(ABC):
-    """One measure of every pair of runs, on N examples of any weight."""
+    """One measure of every pair of runs, on N weighted examples."""
 
     examples: int
 
     @abstractmethod
     def means(self, weights: Float64Array) -> Float64Array:
-        """Return the measure (R, P) on examples that carry weights (R, N), for the P = K(K - 1)/2 pairs i < j."""
+        """Return the measure (R, P) on examples with weights (R, N), for the P = K(K - 1)/2 pairs i < j."""
 
     def distances(self) -> Float64Array:
-        """Return the distances (K, K), on the examples as they are."""
+        """Return the distances (K, K) on the unweighted examples."""
         return square(self.means(np.ones((1, self.examples)))[0])
 
 
@@ -108,20 +108,20 @@ class PairTable(Pairs):
 
     Args:
         values: (P, N) over the pairs i < j, in the order of `numpy.triu_indices(K, 1)`.
-        sizes: (N,) how much each example counts, such as its tokens; 1 each where it is left out.
-        root: Whether the values are squares, and the measure of a pair is the root of their mean.
+        sizes: (N,) how much each example counts, such as its number of tokens; 1 by default.
+        root: Whether the values are squares and a pair's measure is the root of their mean.
     """
 
     def __init__(self, values: Any, sizes: Any = None, root: bool = False) -> None:
         self.values = np.asarray(values, dtype=np.float64)
         if self.values.ndim != 2 or not np.isfinite(self.values).all():
-            raise ValueError(f"a table of pairs must be (P, N) finite numbers, not of shape {self.values.shape}")
+            raise ValueError(f"a pair table must be finite numbers of shape (P, N), not {self.values.shape}")
         self.examples = self.values.shape[1]
         self.sizes = np.ones(self.examples) if sizes is None else np.asarray(sizes, dtype=np.float64)
         self.root = root
 
     def means(self, weights: Float64Array) -> Float64Array:
-        """Average over examples that carry weights (R, N) besides their sizes, into (R, P)."""
+        """Average over examples with weights (R, N), times their sizes, into (R, P)."""
         shares = weights * self.sizes
         result: Float64Array = (shares / shares.sum(axis=1, keepdims=True)) @ self.values.T
         return np.sqrt(result) if self.root else result
@@ -132,7 +132,7 @@ class Draw:
 
     Attributes:
         counts: (R, K) how often each run counts; rows sum to K.
-        published: Whether measures follow the analysis of Du & Nguyen (2023), which keeps the pairs of a run with its
+        published: Whether to follow the analysis of Du & Nguyen (2023), which keeps the pairs of a run with its
             own copy, at distance 0.
     """
 
@@ -146,7 +146,7 @@ class Draw:
 
     @cached_property
     def shares(self) -> Float64Array:
-        """(R, P) what each pair of runs counts."""
+        """(R, P) weight of each pair of runs."""
         return pair_shares(self.counts, self.published)
 
     def pair_mean(self, pairs: Float64Array) -> Float64Array:
@@ -156,13 +156,13 @@ class Draw:
 
 
 class Seen(NamedTuple):
-    """What a measure may look at to say that its value misleads.
+    """What a measure may inspect to warn that its value is misleading.
 
     Attributes:
-        outputs: What the runs gave.
+        outputs: Outputs of the runs.
         examples: N.
-        features: The largest width of the representations; 0 without any.
-        named: Numbers of runs -> their name in a sentence.
+        features: Largest width of the representations; 0 if there are none.
+        named: Indices of runs -> their names in a sentence.
     """
 
     outputs: Outputs
@@ -177,23 +177,23 @@ def _nothing(seen: Seen) -> str:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measure:
-    """What is known of a measure; higher is less stable, and 0 is a cohort whose runs are the same to it.
+    """Facts of a measure; higher is less stable, and 0 means that it cannot distinguish the runs.
 
     Attributes:
         level: What it compares: "score", "prediction" or "representation".
         name: Its name in files and on the command line.
-        title: Name in a page, "Linear CKA".
+        title: Name on a page, "Linear CKA".
         short: Name in a narrow column, "CKA".
-        called: Name within a sentence; the short one where it is left out.
-        meaning: Definition, and what both ends of the range mean.
-        largest: Its largest value; where that depends on the cohort a function of K >= 2 runs and N examples.
-        in_units: Whether its value has the unit of the target, and is shown as it is.
-        preference: Which of two measures of a level that say the same is recommended: the lower one. None for a measure
-            that the analyses of validity leave alone.
+        called: Name within a sentence; the short one by default.
+        meaning: Definition, and the meaning of both ends of the range.
+        largest: Its largest value; if that depends on the cohort, a function of K >= 2 runs and N examples.
+        in_units: Whether its value has the unit of the target and is shown unscaled.
+        preference: Of two redundant measures of a level the one with the lower number is recommended. None for a
+            measure that the validity analyses leave out.
         averaged: Whether it counts in the mean consistency of a cohort.
-        claimed: Whether the verdict speaks of its difference, which is then tested together with that of the score.
-        published: What the analysis of Du & Nguyen (2023) does differently, or "".
-        doubt: Says in a sentence when the value misleads, or "".
+        claimed: Whether the verdict covers its difference, which is then tested together with that of the score.
+        published: How the analysis of Du & Nguyen (2023) differs, or "".
+        doubt: Returns a sentence that says why the value is misleading, or "".
     """
 
     level: ClassVar[Level]
@@ -216,7 +216,7 @@ class Measure:
 
     @property
     def judged(self) -> bool:
-        """Whether the analyses of validity look at it."""
+        """Whether the validity analyses include it."""
         return self.preference is not None
 
     def most(self, runs: int, examples: int) -> float:
@@ -225,11 +225,11 @@ class Measure:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What it needs of a cohort, any one of these: arrays of `Outputs`, "scores" or "representations"."""
+        """What it needs from a cohort, any one of: arrays of `Outputs`, "scores" or "representations"."""
         return ("representations",) if self.level == "representation" else ("scores",)
 
     def applies_to(self, kind: str) -> bool:
-        """Tell whether runs of a kind of task can have what it needs."""
+        """Return whether runs of a kind of task can have what it needs."""
         if self.level != "prediction":
             return True
         of = KINDS[kind]
@@ -244,7 +244,7 @@ class SpreadMeasure(Measure):
 
     Attributes:
         spread: Scores (K,) -> the value; raises ValueError.
-        drawn: Scores (R, K) and draws -> (R,), without the pairs of a run with its copy.
+        drawn: Scores (R, K) and draws -> (R,), excluding the pairs of a run with its copy.
     """
 
     level = "score"
@@ -259,11 +259,11 @@ class _OfOutputs(Measure):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The arrays that it can be taken of."""
+        """The arrays that it can be computed from."""
         return tuple(self.of)
 
     def prepared(self, outputs: Outputs) -> Any:
-        """Return what it makes of the first of its arrays that there is, or None.
+        """Return the result of preparing the first available one of its arrays, or None.
 
         Raises:
             ValueError: It refuses the array.
@@ -274,15 +274,15 @@ class _OfOutputs(Measure):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PairMeasure(_OfOutputs):
-    """A number for every pair of runs, which is averaged over the pairs.
+    """A number for every pair of runs, averaged over the pairs.
 
     Attributes:
-        of: Array of `Outputs` -> function that makes of it a table (P, N) of numbers, or `Pairs`. The first array that
-            the runs have is taken.
+        of: Array of `Outputs` -> function that turns it into a table (P, N) of numbers, or `Pairs`. The first array
+            that the runs have is used.
     """
 
     def pairs(self, outputs: Outputs) -> Pairs | None:
-        """Return its weighted means, or None where the runs have no array that it is taken of.
+        """Return its weighted means, or None if the runs have none of its arrays.
 
         Raises:
             ValueError: It refuses the array.
@@ -293,12 +293,12 @@ class PairMeasure(_OfOutputs):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CombinedMeasure(_OfOutputs):
-    """A number that follows from weighted means of pairs and weighted sums of its own.
+    """A number computed from weighted means of pairs and weighted sums of its own.
 
     Attributes:
-        of: As for `PairMeasure`, but functions that make whatever `sums` takes.
+        of: As for `PairMeasure`, but the functions return whatever `sums` takes.
         reads: Names of the pair measures whose means it combines.
-        sums: What `of` made, and weights (R, N) -> sums of its own.
+        sums: The result of `of` and weights (R, N) -> sums of its own.
         combine: Means (R, P) by measure, its own sums, and draws -> (R,).
     """
 
@@ -313,9 +313,9 @@ class LayerMeasure(Measure):
 
     Attributes:
         distance: `distances.Pair` -> the distance, a number or a `distances.Distance`. Neither run has collapsed.
-        gap: How far leaving out directions of little variance may move the distance; None where it must have all.
-        least_examples: How many examples it needs.
-        blind_if_wide: Whether it sees nothing where there are fewer examples than dimensions.
+        gap: Bound on the change from omitting directions of low variance; None if it needs all of them.
+        least_examples: Number of examples that it needs.
+        blind_if_wide: Whether it is uninformative with fewer examples than dimensions.
     """
 
     level = "representation"

@@ -1,12 +1,12 @@
-"""The representation distances of one pair of runs, from its core F_i^T F_j, of which a corner may be enough.
+"""Representation distances of one pair of runs, from its core F_i^T F_j or a leading corner of it.
 
     Procrustes  nuclear norm of the core
     CKA         squared Frobenius norm of the core
     SVCCA       nuclear norm of a corner of U_i^T U_j, where F = U diag(s)
 
-At a tolerance, Procrustes uses a leading corner of the core, and CKA a larger one. What they leave out is bounded:
+With a tolerance, Procrustes uses a leading corner of the core, and CKA a larger one. The error is bounded:
 
-1. Far out, from the energies alone, without touching the core. Let rho = rho_1 + rho_2 be the Gram matrix (of trace 1)
+1. Far out, from the energies alone, without computing the core. Let rho = rho_1 + rho_2 be the Gram matrix (of trace 1)
    of the first run and of its leading directions and the others, sigma that of the second run, P the projector on the
    directions of rho_2. The nuclear norm of the core is the root fidelity F = ||rho^(1/2) sigma^(1/2)||_*, its squared
    Frobenius norm is tr(rho sigma), and
@@ -18,7 +18,8 @@ At a tolerance, Procrustes uses a leading corner of the core, and CKA a larger o
    tr(P sigma) <= 1 - ||U_i1^T F_j1||_F^2. Cutting sigma as well, against rho_1, adds a second term of each kind.
 2. Nearer, from the core: a row or column that is left out takes at most its Euclidean norm from the nuclear norm.
 
-(Derived here, not read; the tests check it.) SVCCA weighs all directions alike and is never cut.
+(Derived here, not taken from a source; the tests check it.) SVCCA weights all directions equally and is never
+truncated.
 """
 
 from __future__ import annotations
@@ -33,30 +34,30 @@ from .base import LayerMeasure, Seen
 from .factors import Factors, remove_bias
 from .nuclear import nuclear_norm
 
-# Where the far bound begins: at tails of this share of the tolerance.
+# The far bound is used for tails below this share of the tolerance.
 _FAR = 10.0
-# A corner of more than this share of the core saves less than it costs.
+# A corner larger than this share of the core saves less than it costs.
 _HARDLY_LESS = 0.8
-# The traces below are 1 at most, and sums of squares: rounding moves them by less.
+# The traces below are at most 1 and sums of squares: rounding changes them by less.
 _SLACK = 1e-13
 
 
 class Distance(NamedTuple):
-    """A distance, and how far it may be from the one without a tolerance."""
+    """A distance, and a bound on its difference from the exact one."""
 
     value: float
     bound: float = 0.0
 
 
 class _Core(NamedTuple):
-    """A leading corner of F_i^T F_j; and how much more the whole has, at most.
+    """A leading corner of F_i^T F_j, and bounds on what the rest adds.
 
     Attributes:
         matrix: The corner.
-        size: Rows and columns of the smaller corner that is enough for the nuclear norm; 0 if all is needed.
-        nuclear_gap: What the whole has more of nuclear norm than this smaller corner.
-        square_gap: What the whole has more of squared Frobenius norm than the corner.
-        accuracy: To which the nuclear norm of the smaller corner is wanted.
+        size: Rows and columns of the smaller corner that suffices for the nuclear norm; 0 if all is needed.
+        nuclear_gap: Bound on the nuclear norm of the whole minus that of this smaller corner.
+        square_gap: Bound on the squared Frobenius norm of the whole minus that of the corner.
+        accuracy: Required accuracy of the smaller corner's nuclear norm.
     """
 
     matrix: Any
@@ -67,17 +68,17 @@ class _Core(NamedTuple):
 
     @property
     def nuclear_bound(self) -> float:
-        """How far the middle of the gap may be from the nuclear norm of the whole."""
+        """Bound on the distance of the middle of the gap from the nuclear norm of the whole."""
         return self.nuclear_gap / 2 + self.accuracy
 
 
 class Pair(NamedTuple):
-    """Two runs at one layer, of which neither has collapsed.
+    """Two runs at one layer, neither of which has collapsed.
 
     Attributes:
         first: Factors of one run: X X^T = F F^T for its centred representation X of norm 1, `first.scaled` is F.
         second: Factors of the other.
-        core: A corner of F_i^T F_j, or all of it; None where no measure that is asked for can do with a corner.
+        core: A corner of F_i^T F_j, or all of it; None if no requested measure can use a corner.
     """
 
     first: Factors
@@ -86,7 +87,7 @@ class Pair(NamedTuple):
 
     @property
     def product(self) -> Any:
-        """All of F_i^T F_j: X_i^T X_j up to rotations, which no measure of representations should see."""
+        """All of F_i^T F_j: X_i^T X_j up to rotations, to which every representation measure is invariant."""
         if self.core is not None and self.core.matrix.shape == (self.first.rank, self.second.rank):
             return self.core.matrix
         return self.first.scaled.T @ self.second.scaled
@@ -95,13 +96,13 @@ class Pair(NamedTuple):
 def measure_pair(
     first: Factors | None, second: Factors | None, measures: Sequence[LayerMeasure], tolerance: float
 ) -> list[Distance]:
-    """Measure two runs at one layer; None stands for a collapsed run.
+    """Measure two runs at one layer; None is a collapsed run.
 
     Args:
         first: Factors of one run.
         second: Factors of the other.
-        measures: What to measure.
-        tolerance: How far measures that can do with a corner may be from their exact values.
+        measures: Measures to compute.
+        tolerance: Allowed error of the measures that can use a corner.
 
     Returns:
         A distance for each measure.
@@ -116,12 +117,12 @@ def measure_pair(
 def _measure(measure: LayerMeasure, pair: Pair) -> Distance:
     found = measure.distance(pair)
     value, bound = found if isinstance(found, Distance) else (float(found), 0.0)
-    # Rounding alone leads out of the range, or half of a gap.
+    # Only rounding, or half of a gap, leads out of the range.
     return Distance(min(max(value, 0.0), measure.most(2, pair.first.examples)), bound)
 
 
 def _core(first: Factors, second: Factors, measures: Sequence[LayerMeasure], tolerance: float) -> _Core:
-    """Return the whole core, or a corner that leaves no measure further from its exact value than the tolerance."""
+    """Return the whole core, or a corner that keeps the error of every measure within the tolerance."""
     tail = tolerance / _FAR
     while True:
         rows, columns = first.rank_above(tail), second.rank_above(tail)
@@ -139,12 +140,12 @@ def _cut(first: Factors, second: Factors, rows: int, columns: int, tolerance: fl
     xp = array_namespace(matrix)
     norm = xp.linalg.vector_norm
     tails = float(first.tails[rows]), float(second.tails[columns])
-    # tr(P sigma), and the same with sigma and rho_1 in their places.
+    # tr(P sigma), and the same for sigma and rho_1.
     outside_first = max(0.0, 1 - float(norm(matrix / first.scale[:rows, None])) ** 2) + _SLACK
     outside_second = max(0.0, 1 - tails[0] - float(norm(matrix / second.scale[:columns])) ** 2) + _SLACK
     far = math.sqrt(tails[0] * outside_first) + math.sqrt(tails[1] * outside_second)
     square_gap = first.square_at(rows) * outside_first + second.square_at(columns) * outside_second
-    # Entry r of the sum: what cutting rows and columns from r on takes at most.
+    # Entry r of the sum: the most that cutting rows and columns from r on can remove.
     smaller = min(rows, columns)
     near = sum(xp.flip(xp.cumulative_sum(xp.flip(norm(matrix, axis=axis))))[:smaller] for axis in (0, 1))
     accuracy = tolerance / 100
@@ -171,7 +172,7 @@ def _known(pair: Pair) -> _Core:
 
 
 def _log_determinant(first: Factors, second: Factors) -> float | None:
-    """Return that of the whole core where it costs next to nothing.
+    """Return the value for the whole core if that costs almost nothing.
 
     Minors of an orthogonal matrix have the same absolute value as their complements (Jacobi), and these are small.
     """
@@ -222,7 +223,7 @@ def _vacuous(seen: Seen) -> str:
         return ""
     return (
         f"SVCCA is vacuous with fewer examples ({seen.examples}) than dimensions ({seen.features}): even unrelated "
-        "runs score near 0. Procrustes is biased downwards; read both beside their null."
+        "runs score near 0. Procrustes is biased downwards. Compare both with their null."
     )
 
 
@@ -231,10 +232,10 @@ SVCCA = LayerMeasure(
     title="SVCCA",
     short="SVCCA",
     meaning="One minus the mean canonical correlation of the directions that hold 99 % of the spectrum. 0: the same "
-    "subspace. It is blind when there are fewer examples than dimensions; look at the null.",
+    "subspace. Uninformative with fewer examples than dimensions: compare it with the null.",
     largest=1.0,
     preference=3,
-    # Du & Nguyen (2023) leave it out as well.
+    # Du & Nguyen (2023) omit it as well.
     averaged=False,
     published="the first decomposition is not centred",
     doubt=_vacuous,
@@ -247,8 +248,8 @@ PROCRUSTES = LayerMeasure(
     title="Orthogonal Procrustes",
     short="OP",
     called="Procrustes",
-    meaning="What remains of the difference between two runs’ hidden states after the best rotation. 0: the same up to "
-    "rotation and scale. Small samples pull it down; look at the null.",
+    meaning="Difference between two runs’ hidden states that remains after the best rotation. 0: identical up to "
+    "rotation and scale. Small samples bias it downwards: compare it with the null.",
     largest=1.0,
     preference=2,
     distance=_procrustes,
@@ -260,7 +261,7 @@ CKA = LayerMeasure(
     title="Linear CKA",
     short="CKA",
     meaning="One minus the unbiased linear centred kernel alignment of two runs’ hidden states. 0: the same geometry "
-    "of the examples; about 1: unrelated.",
+    "of the examples; about 1: unrelated runs.",
     largest=2.0,
     preference=1,
     distance=_cka,
@@ -273,7 +274,7 @@ BIASED_CKA = LayerMeasure(
     name="biased_cka",
     title="Linear CKA, biased",
     short="biased CKA",
-    meaning="As linear CKA, with the biased estimate of HSIC: unrelated runs score below 1 where examples are few.",
+    meaning="Like linear CKA, but with the biased estimate of HSIC: unrelated runs score below 1 if examples are few.",
     largest=1.0,
     preference=None,
     distance=_biased_cka,

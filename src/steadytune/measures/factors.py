@@ -1,8 +1,8 @@
-"""One factorisation per run and layer, from which every representation measure of a pair follows by small products.
+"""One factorisation per run and layer, from which every representation measure of a pair is computed by small products.
 
-All three measures see a centred matrix X only through its Gram matrix X X^T = U diag(s^2) U^T. So F = U diag(s) is kept
-for every run; shuffling the rows of X shuffles the rows of F. Arrays are NumPy or, of CUDA tensors, torch: the same
-lines run on both through the array API.
+All three measures depend on a centred matrix X only through its Gram matrix X X^T = U diag(s^2) U^T. So F = U diag(s)
+is kept for every run; shuffling the rows of X shuffles the rows of F. Arrays are NumPy or, of CUDA tensors, torch: the
+same lines run on both through the array API.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import Any
 from array_api_compat import array_namespace, device
 
 _KEPT_SPECTRUM = 0.99
-# The self-similarity of representations whose rows are all equally far apart is 0 but for rounding.
+# The self-similarity of representations whose rows are all equally far apart is 0 up to rounding.
 _HSIC_ROUNDOFF = 1e-12
-# The eigenvectors of all examples cost more than those of all features, and are worth it up to here: what SVCCA leaves
+# The eigenvectors of all examples cost more than those of all features, and pay off up to here: what SVCCA leaves
 # of the space of examples is then small.
 _FULL_BASIS_UP_TO = 1.25
-# Singular values below this share of the largest one are computed a second time, from what the others leave: of the
-# squares, a Gram matrix carries 16 digits.
+# Singular values below this share of the largest are recomputed from what the others leave, because a Gram matrix
+# has only 16 digits of their squares.
 _WEAK = 1e-5
-# Below this share they are rounding.
+# Below this share they are rounding errors.
 _NULL = 1e-11
 
 
 @dataclass(frozen=True)
 class Factors:
-    """What the measures need of the representation of one run at one layer: X X^T = F F^T, F = U diag(s).
+    """Factors of the representation of one run at one layer: X X^T = F F^T, F = U diag(s).
 
     Attributes:
         scaled: F, orthogonal columns in decreasing order of their norms, shape (N, rank).
-        scale: s, these norms: the singular values without those that are rounding, shape (rank,).
+        scale: s, these norms: the singular values above rounding error, shape (rank,).
         kept: How many leading columns SVCCA keeps.
-        rest: Orthonormal columns that span what those columns of U leave of the space of the N examples; None where N
-            is well above D, so that they are many.
+        rest: Orthonormal basis of the complement of those columns of U in the space of the N examples; None if N
+            is well above D, where it would be large.
     """
 
     scaled: Any
@@ -50,16 +50,16 @@ class Factors:
 
     @property
     def rank(self) -> int:
-        """How many directions carry anything."""
+        """Number of directions with variance."""
         return int(self.scaled.shape[1])
 
     @property
     def leading(self) -> Any:
-        """The columns of U that SVCCA keeps and that carry anything."""
+        """The columns of U that SVCCA keeps and that have variance."""
         return self.scaled[:, : self.kept] / self.scale[: self.kept]
 
     def shuffled(self, order: Any) -> Factors:
-        """Return the factors of X with its rows in another order."""
+        """Return the factors of X with its rows permuted."""
         return replace(self, scaled=self.scaled[order], rest=None if self.rest is None else self.rest[order])
 
     @cached_property
@@ -80,17 +80,17 @@ class Factors:
 
     @cached_property
     def log_determinant(self) -> float:
-        """The sum of the logarithms of s."""
+        """Sum of the logarithms of s."""
         return float(array_namespace(self.scale).log(self.scale).sum())
 
     @property
     def null(self) -> Any:
-        """Orthonormal columns that span what F leaves of the space of the examples, or None as for `rest`."""
+        """Orthonormal basis of the complement of F in the space of the examples, or None as for `rest`."""
         return None if self.rest is None else self.rest[:, max(0, self.rank - self.kept) :]
 
     @cached_property
     def tails(self) -> Any:
-        """Shape (rank + 1,): entry r is the sum of s^2 from the column r on."""
+        """Shape (rank + 1,): entry r is the sum of s^2 from column r on."""
         xp = array_namespace(self.scale)
         sums = xp.cumulative_sum(xp.flip(self.scale**2))
         return xp.concat([xp.flip(sums), xp.zeros_like(sums[:1])])

@@ -1,6 +1,6 @@
-"""What the measures accept: NumPy arrays, torch tensors on any device, nested sequences; checked once, in one place.
+"""Inputs of the measures: NumPy arrays, torch tensors on any device, nested sequences; validated once, here.
 
-Torch is recognised by its methods alone, so that nothing here imports it.
+Torch tensors are recognised by their methods, so nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 Float64Array = NDArray[np.float64]
 Definition = Literal["corrected", "published"]
 
-# Half the distance between 1 and the next number: storage rounds every entry by at most this share of it.
+# Half the distance between 1 and the next number: the largest relative rounding error of storage.
 _HALF_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
-# The arithmetic of a float32 network, not its storage, is what limits a wider type.
+# For wider types the limit is the arithmetic of a float32 network, not its storage.
 _NETWORK_ROUNDOFF = 1e-6
 
 
 def check_definition(definition: str) -> None:
-    """Reject a definition other than "corrected" and "published".
+    """Reject a definition other than "corrected" or "published".
 
     Raises:
         ValueError: If the name is another one.
@@ -30,14 +30,14 @@ def check_definition(definition: str) -> None:
 
 
 def to_array(values: Any, name: str) -> NDArray[Any]:
-    """Turn anything array-like into a NumPy array of real numbers, without a copy where none is needed.
+    """Convert anything array-like to a NumPy array of real numbers, without a copy if possible.
 
     Args:
         values: A NumPy array, a torch tensor, or nested sequences of numbers, arrays or tensors.
         name: What the values are, for the error message.
 
     Raises:
-        ValueError: If the values are ragged or no real numbers.
+        ValueError: If the values are ragged or not real numbers.
     """
     if isinstance(values, (list, tuple)):
         values = [to_array(value, name) if hasattr(value, "detach") else value for value in values]
@@ -50,12 +50,12 @@ def to_array(values: Any, name: str) -> NDArray[Any]:
     except ValueError:
         raise ValueError(f"{name} must be rectangular: its parts have different shapes") from None
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{name} must be real numbers, got the type {array.dtype}")
+        raise ValueError(f"{name} must be real numbers, got dtype {array.dtype}")
     return array
 
 
 def to_float64(values: Any, name: str, shape: str) -> Float64Array:
-    """Turn anything array-like into a float64 array that is not empty and holds finite numbers only.
+    """Convert anything array-like to a non-empty float64 array of finite numbers.
 
     Args:
         values: As for `to_array`.
@@ -63,8 +63,8 @@ def to_float64(values: Any, name: str, shape: str) -> Float64Array:
         shape: The axes that the values must have, such as "(K, N, C)".
 
     Raises:
-        ValueError: If the number of axes is another one, or a value is NaN or infinite, naming the first such run where
-            the first axis is that of runs, K.
+        ValueError: If the number of axes is wrong, or a value is NaN or infinite, naming the first such run if
+            the first axis is K, that of the runs.
     """
     array = to_array(values, name).astype(np.float64)
     check_shape(array, name, shape)
@@ -75,7 +75,7 @@ def to_float64(values: Any, name: str, shape: str) -> Float64Array:
 
 
 def to_device_float64(values: Any, name: str, shape: str) -> Any:
-    """Turn anything array-like into float64 as `to_float64` does, but leave a CUDA tensor on its device.
+    """Convert anything array-like to float64 as `to_float64` does, but leave a CUDA tensor on its device.
 
     Args:
         values: As for `to_array`.
@@ -83,7 +83,7 @@ def to_device_float64(values: Any, name: str, shape: str) -> Any:
         shape: The axes that the values must have, such as "(N, D)".
 
     Raises:
-        ValueError: If the number of axes is another one, or a value is NaN or infinite.
+        ValueError: If the number of axes is wrong, or a value is NaN or infinite.
     """
     if not getattr(values, "is_cuda", False):
         return to_float64(values, name, shape)
@@ -95,18 +95,18 @@ def to_device_float64(values: Any, name: str, shape: str) -> Any:
 
 
 def check_shape(array: Any, name: str, shape: str) -> None:
-    """Reject an empty array and one whose number of axes is not the one that `shape` spells out.
+    """Reject an empty array, or one without the number of axes given by `shape`.
 
     Raises:
         ValueError: If so.
     """
     if array.ndim != shape.count(",") + (not shape.endswith(",)")) or 0 in array.shape:
-        raise ValueError(f"{name} must have the shape {shape} and not be empty, got {tuple(array.shape)}")
+        raise ValueError(f"{name} must have shape {shape} and not be empty, got {tuple(array.shape)}")
 
 
 def roundoff(values: Any) -> float:
-    """Return the relative error that the entries of a representation carry, from its own type before conversion.
+    """Return the relative error of a representation's entries, from its dtype before conversion.
 
-    It is 2^-11 for float16, 2^-8 for bfloat16 and, for wider types, the 1e-6 that a float32 network leaves anyway.
+    It is 2^-11 for float16, 2^-8 for bfloat16 and, for wider types, the 1e-6 of a float32 network.
     """
     return _HALF_ROUNDOFF.get(str(values.dtype).removeprefix("torch."), _NETWORK_ROUNDOFF)

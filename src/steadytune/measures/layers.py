@@ -1,6 +1,6 @@
 """All pairs of runs, layer by layer: factor every run once, then measure every pair, on several threads.
 
-Only one layer of all runs is in memory as float64 at a time. Each thread has one thread of the linear algebra library:
+Only one layer of all runs is in memory as float64 at a time. Each thread uses one thread of the linear algebra library:
 two such threads that wait for each other on a busy machine slow small decompositions by an order of magnitude.
 """
 
@@ -27,19 +27,19 @@ NULL_RUNS = 5
 
 
 class Layered(NamedTuple):
-    """The runs of every layer, not yet converted, and whether they came as a stack of layers."""
+    """The runs of every layer, not yet converted, and whether they were given as a stack of layers."""
 
     layers: list[list[Any]]
     stacked: bool
 
 
 class Measured(NamedTuple):
-    """What all layers gave.
+    """Results for all layers.
 
     Attributes:
         distances: Shape (measures, L, K, K).
         nulls: Shape (measures, L): the pair mean of a few runs with rows shuffled; NaN if none were asked for.
-        bounds: Shape (measures, L): how far either may be from its exact value, at most.
+        bounds: Shape (measures, L): largest possible error of either.
     """
 
     distances: Float64Array
@@ -55,16 +55,16 @@ def read_layers(representations: Any) -> Layered:
     """
     runs = [run if hasattr(run, "detach") else to_array(run, "representations") for run in representations]
     if not runs:
-        raise ValueError("representations must hold at least one run")
+        raise ValueError("representations must contain at least one run")
     for k, run in enumerate(runs):
         if run.ndim not in {2, 3} or 0 in run.shape:
             raise ValueError(
-                f"representations of a run must have the shape (N, D) or (L, N, D) and not be empty, "
-                f"run {k} has {tuple(run.shape)}"
+                f"representations of a run must have shape (N, D) or (L, N, D) and not be empty, "
+                f"but run {k} has {tuple(run.shape)}"
             )
         if run.shape[:-1] != runs[0].shape[:-1]:
             raise ValueError(
-                f"every run must have the same layers and examples: run {k} has the shape {tuple(run.shape)}, "
+                f"every run must have the same layers and examples: run {k} has shape {tuple(run.shape)}, "
                 f"run 0 has {tuple(runs[0].shape)}"
             )
     if runs[0].ndim == 2:
@@ -92,12 +92,12 @@ def measure_layers(
 
     Args:
         layered: The runs.
-        measures: What to measure.
+        measures: Measures to compute.
         published: Whether runs are factored for the published definition of SVCCA.
-        null_seed: Seed of the shuffles for the nulls; None for no nulls.
+        null_seed: Seed of the shuffles for the nulls; None to skip them.
         threads: How many threads; by default one per processor.
-        progress: Called with the share of the work that is done.
-        tolerance: How far measures with a `gap` may be from their exact values.
+        progress: Called with the share of the work done.
+        tolerance: Allowed error of measures with a `gap`.
     """
     layers, runs = layered.layers, len(layered.layers[0])
     orders = [] if null_seed is None else shuffles(layered, null_seed)
@@ -158,7 +158,7 @@ def _factor(run: Any, place: str, published: bool) -> Factors | None:
     values = to_device_float64(run, place, "(N, D)")
     xp = array_namespace(values)
     norm = xp.linalg.vector_norm
-    # No measure sees the scale, and squares of what is very large or small would leave the range of numbers.
+    # No measure depends on the scale, and squares of very large or small numbers would overflow or underflow.
     values = values / (float(xp.max(xp.abs(values))) or 1.0)
     centred = values - values.mean(axis=0)
     spread = norm(centred)

@@ -1,4 +1,4 @@
-"""The nuclear norm at less than half the cost of singular values, with a check that falls back on them."""
+"""The nuclear norm at less than half the cost of singular values, with a check and a fallback to them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-# What an eigenvalue may be wrong by, in units of the rounding of the largest one times sqrt(n). Seen: up to 0.5.
+# Bound on an eigenvalue's error, in units of the rounding of the largest times sqrt(n). Observed: up to 0.5.
 _ALLOWANCE = 2.0
 _LOG_DETERMINANT = 1e-4
 
@@ -24,7 +24,7 @@ def nuclear_norm(matrix: Any, log_determinant: float | None = None, accuracy: fl
     - their product is the determinant. A matrix whose rows decrease, such as that of two runs in the order of their
       singular values, has eigenvalues that are accurate relative to themselves, far beyond the bound above: the
       reduction to tridiagonal form keeps the grading (Martin, Reinsch & Wilkinson, "Householder's Tridiagonalization
-      of a Symmetric Matrix", 1968, recalled rather than read). This is practice and no theorem, hence the check: what
+      of a Symmetric Matrix", 1968, cited from memory). This is practice, not a theorem, hence the check: what
       may be wrong are the smallest eigenvalues, and the logarithm of the determinant feels every relative error alike,
       while in the nuclear norm it is multiplied by their own small square root.
 
@@ -32,7 +32,7 @@ def nuclear_norm(matrix: Any, log_determinant: float | None = None, accuracy: fl
 
     Args:
         matrix: Shape (n, m), the largest rows first where they decrease.
-        log_determinant: Logarithm of the absolute determinant where it is known; otherwise an elimination finds it.
+        log_determinant: Logarithm of the absolute determinant if known; otherwise it is computed by elimination.
         accuracy: How far the sum may be off.
     """
     xp = array_namespace(matrix)

@@ -1,4 +1,4 @@
-"""From the distances between all pairs of runs to one number."""
+"""Reduction of the distances between all pairs of runs to one number."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .inputs import to_array
 def pair_mean(distances: Any) -> Any:
     """Average a matrix of distances over the unordered pairs of runs i < j.
 
-    This is how Du & Nguyen (2023) turn every pairwise measure into a single value. The diagonal, where each run meets
-    itself, never takes part: in a bootstrap it would pull unrelated measures towards each other.
+    This is how Du & Nguyen (2023) turn every pairwise measure into a single value. The diagonal, which compares each
+    run with itself, is excluded: in a bootstrap it would make unrelated measures correlate.
 
     Args:
         distances: Distances of shape (..., K, K): one matrix, or a stack with one per layer. NaN stays NaN.
 
     Returns:
-        The means, of shape (...): a float for one matrix, an array for a stack. NaN where K < 2, as there is no pair.
+        The means, of shape (...): a float for one matrix, an array for a stack. NaN if K < 2, as there is no pair.
 
     Raises:
         ValueError: If the last two axes are not square.
@@ -32,7 +32,7 @@ def pair_mean(distances: Any) -> Any:
     """
     matrices = to_array(distances, "distances").astype(np.float64)
     if matrices.ndim < 2 or matrices.shape[-1] != matrices.shape[-2]:
-        raise ValueError(f"distances must have the shape (..., K, K), got {matrices.shape}")
+        raise ValueError(f"distances must have shape (..., K, K), got {matrices.shape}")
     runs = matrices.shape[-1]
     if runs < 2:
         return np.full(matrices.shape[:-2], np.nan)[()]
@@ -41,7 +41,7 @@ def pair_mean(distances: Any) -> Any:
 
 
 def square(pairs: Any) -> NDArray[np.float64]:
-    """Set one number per pair of runs into a symmetric matrix with a zero diagonal.
+    """Arrange one number per pair of runs as a symmetric matrix with a zero diagonal.
 
     Args:
         pairs: Shape (P,), for the P = K(K - 1)/2 pairs i < j in the order of `numpy.triu_indices(K, 1)`.
@@ -50,7 +50,7 @@ def square(pairs: Any) -> NDArray[np.float64]:
         Shape (K, K).
 
     Raises:
-        ValueError: If there is no K of which that is the number of pairs.
+        ValueError: If P is not the number of pairs of any K.
 
     Example:
         >>> square([0.25])
@@ -60,14 +60,14 @@ def square(pairs: Any) -> NDArray[np.float64]:
     values = to_array(pairs, "pairs").astype(np.float64)
     runs = round((1 + (1 + 8 * values.size) ** 0.5) / 2)
     if values.ndim != 1 or runs * (runs - 1) // 2 != values.size:
-        raise ValueError(f"pairs must be one number for each of K(K - 1)/2 pairs, got the shape {values.shape}")
+        raise ValueError(f"pairs must be one number for each of K(K - 1)/2 pairs, got shape {values.shape}")
     matrix = np.zeros((runs, runs))
     matrix[np.triu_indices(runs, 1)] = values
     return matrix + matrix.T
 
 
 def pair_shares(counts: Any, self_pairs: bool = False) -> NDArray[np.float64]:
-    """Return what every pair of runs i < j counts in the pair mean of resampled runs.
+    """Return the weight of every pair of runs i < j in the pair mean of resampled runs.
 
     Args:
         counts: (R, K) how often each run counts; rows sum to K.

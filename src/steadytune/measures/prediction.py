@@ -44,7 +44,7 @@ def disagreement(predictions: Any) -> Float64Array:
         Distances of shape (K, K), symmetric, with a zero diagonal; a single run gives one 0.
 
     Raises:
-        ValueError: If the shape is another one or the predictions are not integers.
+        ValueError: If the shape is wrong or the predictions are not integers.
 
     Example:
         >>> disagreement([[0, 1, 1, 0], [0, 1, 0, 0]])
@@ -55,9 +55,9 @@ def disagreement(predictions: Any) -> Float64Array:
 
 
 def pair_disagreements(predictions: Any) -> NDArray[np.bool_]:
-    """Tell for every pair of runs and every example whether they predict different classes.
+    """Return for every pair of runs and every example whether they predict different classes.
 
-    Its mean over examples is `disagreement`; a bootstrap over examples needs the single ones.
+    Its mean over examples is `disagreement`; a bootstrap over examples needs the individual values.
 
     Args:
         predictions: The predicted class of every run and example, integers of shape (K, N).
@@ -87,11 +87,11 @@ def fleiss_kappa(predictions: Any, num_classes: int | None = None, definition: D
     that 1 - kappa is merely the mean disagreement times N/(N - 1).
 
     Range: kappa is 1 for full agreement, 0 for agreement at the level of chance, and at least -1/(K - 1); so 1 - kappa
-    lies within [0, K/(K - 1)]. If all runs predict one single class for all examples, kappa is 0/0 and defined as 1:
+    lies within [0, K/(K - 1)]. If all runs predict the same class for all examples, kappa is 0/0 and defined as 1:
     there is no disagreement, and 1 - kappa is 0.
 
-    Do not trust it where one class takes nearly all predictions: 1 - P_e is close to 0 then, and a handful of
-    disagreements moves kappa far.
+    Do not trust it if nearly all predictions are of one class: 1 - P_e is then close to 0, and a handful of
+    disagreements changes kappa a lot.
 
     Source: Fleiss, "Measuring nominal scale agreement among many raters", Psychological Bulletin 76, 1971; used for
     runs by Du & Nguyen, "Measuring the Instability of Fine-Tuning", ACL 2023.
@@ -106,7 +106,7 @@ def fleiss_kappa(predictions: Any, num_classes: int | None = None, definition: D
         Kappa, not 1 - kappa. NaN for a single run, and for "published" on a single example, where 1 - P_e is 0.
 
     Raises:
-        ValueError: If the shape is another one, the predictions are no integers or out of range, or the definition is
+        ValueError: If the shape is wrong, the predictions are not integers or out of range, or the definition is
             unknown.
 
     Example:
@@ -116,7 +116,7 @@ def fleiss_kappa(predictions: Any, num_classes: int | None = None, definition: D
     check_definition(definition)
     classes = _read_predictions(predictions)
     if num_classes is not None and not 0 <= classes.min() <= classes.max() < num_classes:
-        raise ValueError(f"predictions must lie in 0 .. {num_classes - 1}, found {classes.min()} .. {classes.max()}")
+        raise ValueError(f"predictions must be 0 to {num_classes - 1}, found {classes.min()} to {classes.max()}")
     runs, examples = classes.shape
     labels, codes = np.unique(classes, return_inverse=True)
     cells = codes.reshape(classes.shape) + len(labels) * np.arange(examples)
@@ -139,21 +139,21 @@ def jensen_shannon(probabilities: Any) -> Float64Array:
 
     Range: [0, ln 2 = .693]. 0: the same distribution on every example. ln 2: no class has mass in both runs.
 
-    Do not read it as disagreement: it also counts a change of confidence that leaves every class as it was, so runs
-    that differ in calibration alone look unstable, and over-confident runs dominate the mean.
+    Do not read it as disagreement: it also counts a change of confidence that changes no predicted class, so runs
+    that differ only in calibration look unstable, and over-confident runs dominate the mean.
 
     Source: Lin, "Divergence measures based on the Shannon entropy", IEEE Transactions on Information Theory 37, 1991;
     used for runs by Du & Nguyen, "Measuring the Instability of Fine-Tuning", ACL 2023.
 
     Args:
         probabilities: The predicted distribution of every run and example, shape (K, N, C), after the softmax.
-            Half-precision rounding of the sums is taken out in float64.
+            Half-precision rounding of the sums is corrected in float64.
 
     Returns:
         Divergences of shape (K, K), symmetric, with a zero diagonal; a single run gives one 0.
 
     Raises:
-        ValueError: If the shape is another one, a value is negative, NaN or infinite, or a row does not sum to 1; names
+        ValueError: If the shape is wrong, a value is negative, NaN or infinite, or a row does not sum to 1; names
             the first such run.
 
     Example:
@@ -167,7 +167,7 @@ def jensen_shannon(probabilities: Any) -> Float64Array:
 def pair_divergences(probabilities: Any) -> Float64Array:
     """Return the Jensen-Shannon divergence of every pair of runs on every example, in nats.
 
-    Its mean over examples is `jensen_shannon`; a bootstrap over examples needs the single ones.
+    Its mean over examples is `jensen_shannon`; a bootstrap over examples needs the individual values.
 
     Args:
         probabilities: The predicted distribution of every run and example, shape (K, N, C), after the softmax.
@@ -197,7 +197,7 @@ def pair_divergences(probabilities: Any) -> Float64Array:
         entr((values[i + 1 :] + run) / 2).sum(axis=2) - (entropies[i + 1 :] + entropies[i]) / 2
         for i, run in enumerate(values)
     ]
-    # Rounding alone leads out of the range.
+    # Only rounding leads out of the range.
     table: Float64Array = np.clip(np.concatenate(divergences), 0, np.log(2))
     return table
 
@@ -205,20 +205,20 @@ def pair_divergences(probabilities: Any) -> Float64Array:
 def _read_predictions(predictions: Any) -> NDArray[np.int64]:
     classes = to_array(predictions, "predictions")
     if classes.dtype.kind not in "iub":
-        raise ValueError(f"predictions must be integers (class numbers, not scores), got the type {classes.dtype}")
+        raise ValueError(f"predictions must be integers (class numbers, not scores), got dtype {classes.dtype}")
     check_shape(classes, "predictions", "(K, N)")
     return classes.astype(np.int64)
 
 
 class _ClassShares(NamedTuple):
-    """Of every class (R, K), the share of the examples that a run puts there; and N."""
+    """Share of the examples that each run assigns to each class (R, K), and N."""
 
     by_class: list[Float64Array]
     examples: int
 
 
 class _ClassTables:
-    """Which examples each run puts into each class, for kappa on weighted examples."""
+    """Which examples each run assigns to each class, for kappa on weighted examples."""
 
     def __init__(self, predictions: Any) -> None:
         classes = _read_predictions(predictions)
@@ -226,7 +226,7 @@ class _ClassTables:
         self.tables = [np.equal(classes, label).astype(np.float64) for label in np.unique(classes)]
 
     def shares(self, weights: Float64Array) -> _ClassShares:
-        """Return them on examples that carry weights (R, N)."""
+        """Return the shares on examples with weights (R, N)."""
         shares = weights / weights.sum(axis=1, keepdims=True)
         return _ClassShares([shares @ runs.T for runs in self.tables], self.examples)
 
@@ -238,7 +238,7 @@ def _beyond_chance(means: Mapping[str, Float64Array], shares: _ClassShares, draw
         return disagreements / (1 - 1 / shares.examples)
     by_class = [(draw.counts * table).sum(axis=1) / draw.runs for table in shares.by_class]
     by_chance = np.sum(np.square(by_class), axis=0)
-    # One class throughout is 0/0: full agreement, as `fleiss_kappa` defines it.
+    # A single class throughout is 0/0: full agreement, as `fleiss_kappa` defines it.
     several = by_chance < 1 - 1e-12
     return np.where(several, disagreements / np.where(several, 1 - by_chance, 1), 0)
 
@@ -247,7 +247,7 @@ def _one_class(seen: Seen) -> str:
     predictions = seen.outputs.predictions
     if predictions is None or np.ptp(predictions):
         return ""
-    return "All runs give one single answer to all examples: kappa is 0/0 and counts as full agreement."
+    return "All runs give the same answer to every example: kappa is 0/0 and counts as full agreement."
 
 
 def _token_table(tokens: Tokens) -> PairTable:
@@ -264,7 +264,7 @@ DISAGREEMENT = PairMeasure(
     short="disagree",
     called="disagreement",
     meaning="Share of the examples on which two runs predict different classes, averaged over all pairs of runs. 0: "
-    "all runs answer alike. Two runs with equal scores may still disagree on many examples.",
+    "all runs give the same answers. Two runs with equal scores may still disagree on many examples.",
     largest=1.0,
     preference=1,
     claimed=True,
@@ -275,13 +275,13 @@ KAPPA = CombinedMeasure(
     name="kappa",
     title="1 − Fleiss’ κ",
     short="1 − κ",
-    meaning="Disagreement relative to what chance would give for these class frequencies. 0: all runs answer alike; 1: "
-    "they agree as often as independent guesses.",
+    meaning="Disagreement relative to that expected by chance at these class frequencies. 0: identical answers; 1: "
+    "the runs agree only as often as independent guesses.",
     largest=lambda runs, examples: runs / (runs - 1),
     preference=3,
-    # It repeats disagreement.
+    # It is redundant with disagreement.
     averaged=False,
-    published="agreement by chance is 1/N, so that it is disagreement once more",
+    published="chance agreement is taken as 1/N, which makes it disagreement again",
     doubt=_one_class,
     of={"predictions": _ClassTables},
     reads=("disagreement",),
@@ -295,7 +295,7 @@ JENSEN_SHANNON = PairMeasure(
     short="JSD",
     called="Jensen-Shannon",
     meaning="Divergence between the predicted probabilities of two runs, in nats, averaged over examples and pairs. 0: "
-    "the same probabilities; ln 2 ≈ 0.693: certain and contradictory.",
+    "identical probabilities; ln 2 ≈ 0.693: both certain, of different classes.",
     largest=math.log(2),
     preference=2,
     of={"probabilities": pair_divergences, "tokens": _token_table},

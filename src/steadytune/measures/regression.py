@@ -1,4 +1,4 @@
-"""Instability of numbers that are predicted: how far two runs of a regression are apart on the same example.
+"""Instability of predicted numbers: how far apart two runs of a regression are on the same example.
 
 Every function takes the runs of one cohort on the same N examples. Higher values mean less stable, except for
 `intraclass_correlation`, which is an agreement: report 1 - ICC.
@@ -17,7 +17,7 @@ from .base import CombinedMeasure, Draw, PairMeasure, Pairs, PairTable, Seen
 from .inputs import Float64Array, to_float64
 from .pairs import square
 
-# What rounding leaves of a constant run is no spread: beside its size, and beside that of a sum in which it cancels.
+# The rounding error of a constant run is not a spread: relative to its size, or that of a sum in which it cancels.
 _OF_VALUES = 1e-14
 _OF_SQUARES = 1e-13
 
@@ -27,14 +27,14 @@ def prediction_rmse(predictions: Any) -> Float64Array:
 
     Formula: D_ij = sqrt( (1/N) sum_n (y_in - y_jn)^2 ).
 
-    Range: at least 0, without an upper end. 0: the same number on every example. Two runs whose errors are independent
+    Range: at least 0, unbounded. 0: the same number on every example. Two runs whose errors are independent
     with the same mean and a root mean square of e differ by sqrt(2) e; runs that are off by a constant c, by c.
 
-    Do not compare it between tasks: it has a unit, so set it beside the standard deviation of the targets, or beside
-    the error of the runs. A few examples on which runs are far apart dominate it.
+    Do not compare it between tasks: it has a unit, so compare it with the standard deviation of the targets, or with
+    the error of the runs. It is dominated by the few examples on which runs are far apart.
 
-    Source: root mean square error with another run in the place of the target; our choice for regressions, which Du &
-    Nguyen, "Measuring the Instability of Fine-Tuning", ACL 2023, leave out.
+    Source: root mean square error with another run in place of the target; our choice for regressions, which Du &
+    Nguyen, "Measuring the Instability of Fine-Tuning", ACL 2023, do not cover.
 
     Args:
         predictions: The prediction of every run and example, shape (K, N).
@@ -56,7 +56,7 @@ def prediction_rmse(predictions: Any) -> Float64Array:
 def pair_squared_differences(predictions: Any) -> Float64Array:
     """Return the squared difference of every pair of runs on every example.
 
-    The root of its mean over examples is `prediction_rmse`; a bootstrap over examples needs the single ones.
+    The root of its mean over examples is `prediction_rmse`; a bootstrap over examples needs the individual values.
 
     Args:
         predictions: The prediction of every run and example, shape (K, N).
@@ -80,12 +80,13 @@ def correlation_distance(predictions: Any) -> Float64Array:
 
     Formula: D_ij = 1 - cov(y_i, y_j) / (sd(y_i) sd(y_j)), over examples.
 
-    Range: [0, 2]. 0: one run is a rising linear function of the other. 1: no linear relation. 2: a falling one. A run
-    that predicts one number throughout has no correlation: it counts as at distance 1 from every other, but for one
-    that predicts the very same number, from which it is at distance 0.
+    Range: [0, 2]. 0: one run is an increasing linear function of the other. 1: no linear relation. 2: a decreasing one.
+        A run
+    that predicts a constant has no correlation: it counts as at distance 1 from every other run, except one
+    that predicts the same constant, from which it is at distance 0.
 
-    Do not trust it alone: a shift or another scale of all predictions, which moves every error, leaves it at 0; see
-    `intraclass_correlation`. One example far from the rest can make it small whatever the others do.
+    Do not trust it alone: a shift or rescaling of all predictions, which changes every error, leaves it at 0; see
+    `intraclass_correlation`. A single outlying example can make it small whatever the others do.
 
     Source: Pearson, "Note on regression and inheritance in the case of two parents", Proceedings of the Royal Society
     of London 58, 1895; our choice for regressions.
@@ -113,19 +114,19 @@ def intraclass_correlation(predictions: Any) -> float:
     Formula, with the mean squares of a two-way analysis of variance without replication, MSR between the N examples,
     MSC between the K runs, MSE of what is left:
         ICC = (MSR - MSE) / (MSR + (K - 1) MSE + K (MSC - MSE) / N).
-    The same in pairs of runs, which is how it is computed: with D the mean squared difference of two runs and C their
-    covariance over examples (N - 1 in the denominator), both averaged over the pairs, 1 - ICC = D / (D + 2 C).
+    Equivalently for pairs of runs, which is how it is computed: with D the mean squared difference of two runs and C
+    their covariance over examples (N - 1 in the denominator), both averaged over the pairs, 1 - ICC = D / (D + 2 C).
 
-    Range: ICC is 1 where all runs predict the same, 0 where examples explain nothing of what is predicted, and at least
+    Range: ICC is 1 if all runs predict the same, 0 if examples explain none of the variance, and at least
     -1/(K - 1 - K/N); so 1 - ICC lies within [0, K(N - 1)/(NK - N - K)], which is close to K/(K - 1). If all predictions
-    are one single number, ICC is 0/0 and defined as 1: there is no disagreement.
+    are the same number, ICC is 0/0 and defined as 1: there is no disagreement.
 
-    Do not compare it between tasks: it sets the differences of runs against the spread of the predictions, so the same
-    differences give a lower ICC where examples are more alike. With few examples, or few runs, it is hardly known.
+    Do not compare it between tasks: it relates the differences between runs to the spread of the predictions, so the
+    same differences give a lower ICC if examples are more alike. With few examples or runs it is very uncertain.
 
     Source: Shrout & Fleiss, "Intraclass correlations: uses in assessing rater reliability", Psychological Bulletin 86,
     1979, case 2; ICC(A,1) of McGraw & Wong, "Forming inferences about some intraclass correlation coefficients",
-    Psychological Methods 1, 1996. Runs in the place of judges are our choice.
+    Psychological Methods 1, 1996. Using runs as judges is our choice.
 
     Args:
         predictions: The prediction of every run and example, shape (K, N).
@@ -156,7 +157,7 @@ def icc_distance(squares: Any, covariances: Any) -> NDArray[np.float64]:
         covariances: C, of the same shape.
 
     Returns:
-        D / (D + 2 C); 0 where runs do not differ, NaN where D + 2 C is not above 0.
+        D / (D + 2 C); 0 if runs do not differ, NaN if D + 2 C is not above 0.
     """
     differ, shared = np.asarray(squares, dtype=np.float64), np.asarray(covariances, dtype=np.float64)
     whole = differ + 2 * shared
@@ -168,7 +169,7 @@ def icc_distance(squares: Any, covariances: Any) -> NDArray[np.float64]:
 class PairMoments(Pairs):
     """Covariances and correlations of every pair of runs over weighted examples.
 
-    Weights are how often each example counts, so that whole numbers give what repeated examples would.
+    A weight is how often an example counts, so integer weights are equivalent to repeating examples.
 
     Attributes:
         examples: N.
@@ -183,7 +184,7 @@ class PairMoments(Pairs):
         values = to_float64(predictions, "predictions", "(K, N)")
         self.examples = values.shape[1]
         self._first, self._second = np.triu_indices(len(values), 1)
-        # Around its mean a run loses no digits to its size; a mean of equal numbers may be off in the last digit.
+        # Centred on its mean, a run loses no digits to its size; a mean of equal numbers may be off in the last digit.
         self._means = np.where(np.ptp(values, axis=1) == 0, values[:, 0], values.mean(axis=1))
         self._centred = values - self._means[:, None]
         self._products = self._centred[self._first] * self._centred[self._second]
@@ -198,7 +199,7 @@ class PairMoments(Pairs):
             weights: (R, N).
 
         Returns:
-            (R, P) over the pairs i < j; NaN where weights sum to 1.
+            (R, P) over the pairs i < j; NaN if weights sum to 1.
         """
         total = weights.sum(axis=1, keepdims=True)
         shares = weights / total
@@ -229,7 +230,7 @@ class PairMoments(Pairs):
         means = self._means + shifts
         near = np.abs(means[:, first] - means[:, second]) <= np.maximum(*self._no_distance[[first, second]])
         same = constant[:, first] & constant[:, second] & near
-        # Rounding alone leads out of the range.
+        # Only rounding leads out of the range.
         found: Float64Array = np.where(same, 0.0, np.clip(1 - correlations, 0, 2))
         return found
 
@@ -255,13 +256,13 @@ def _constant(seen: Seen) -> str:
         return ""
     verb = "predicts" if len(constant) == 1 else "predict"
     return (
-        f"{seen.named(constant)} {verb} one single number for all examples: its correlation with others is 0/0 and "
-        "counts as none, but as full agreement with a run that predicts the same."
+        f"{seen.named(constant)} {verb} the same number for every example: its correlation with others is 0/0 and "
+        "counts as 0, or as full agreement with a run that predicts the same."
     )
 
 
 def _one_example(seen: Seen) -> str:
-    return "ICC needs at least two examples, there is 1." if seen.examples < 2 else ""
+    return "ICC needs at least two examples; there is 1." if seen.examples < 2 else ""
 
 
 PREDICTION_RMSE = PairMeasure(
@@ -270,7 +271,7 @@ PREDICTION_RMSE = PairMeasure(
     short="RMSE",
     called="pairwise RMSE",
     meaning="Root mean square difference between the predictions of two runs, averaged over all pairs of runs, in the "
-    "unit of the target: set it beside the SD of the labels. 0: the same predictions. Of regressions alone.",
+    "unit of the target: compare it with the SD of the labels. 0: identical predictions. Regression only.",
     in_units=True,
     preference=None,
     claimed=True,
@@ -283,8 +284,8 @@ PREDICTION_CORRELATION = PairMeasure(
     short="1 − r",
     called="1 − Pearson",
     meaning="One minus the correlation between the predictions of two runs, averaged over all pairs of runs. 0: one is "
-    "a rising linear function of the other, though it may be shifted or scaled; 1: unrelated; 2: reversed. Of "
-    "regressions alone.",
+    "an increasing linear function of the other, perhaps shifted or scaled; 1: uncorrelated; 2: reversed. "
+    "Regression only.",
     largest=2.0,
     preference=None,
     doubt=_constant,
@@ -295,9 +296,9 @@ ICC = CombinedMeasure(
     name="icc",
     title="1 − ICC",
     short="1 − ICC",
-    meaning="One minus the intraclass correlation ICC(2,1): the differences between runs, shifts among them, relative "
-    "to the spread of the predictions. 0: the same predictions; 1: which example it is explains nothing. Of "
-    "regressions alone.",
+    meaning="One minus the intraclass correlation ICC(2,1): differences between runs, including shifts, relative "
+    "to the spread of the predictions. 0: identical predictions; 1: the example explains nothing. "
+    "Regression only.",
     largest=_largest_icc,
     preference=None,
     doubt=_one_example,

@@ -7,10 +7,10 @@ Every function takes the hidden states of the K runs of one cohort on the same N
 - a sequence of K arrays of shape (N, D_k) or (L, N, D_k), whose D_k may differ.
 
 Only one layer of all runs is in memory as float64 at a time, so memory-mapped half-precision arrays are welcome.
-Everything is centred in float64 before any product: hidden states share a mean that may be thousands of times their
-spread. Higher values mean less stable. No raw value speaks for itself: set it beside its `permutation_null`.
+Everything is centred in float64 before any product: hidden states share a mean that can be thousands of times their
+spread. Higher values mean less stable. No raw value can be interpreted alone: compare it with its `permutation_null`.
 
-Cases at the edge, the same for all three measures:
+Edge cases, the same for all three measures:
 
 - A COLLAPSED run, whose rows are all equal up to rounding (||X - mean|| <= u ||X|| in the Frobenius norm, u = 1e-6, for
   float16 2^-11, for bfloat16 2^-8), carries no information: its distance is 0 to another collapsed run, 1 to any other.
@@ -34,12 +34,12 @@ from .table import layer_measures
 
 @dataclass(frozen=True, eq=False)
 class LayerDistances:
-    """Representation measures at every layer, beside what they score by chance.
+    """Representation measures at every layer, with their permutation nulls.
 
     Attributes:
         distances: "svcca", "procrustes", "cka" -> shape (L, K, K), symmetric, with a zero diagonal.
         nulls: The same names -> shape (L,), as `permutation_null` returns them.
-        bounds: The same names -> shape (L,): how far a distance or a null may be from its exact value, at most. 0
+        bounds: The same names -> shape (L,): largest possible error of a distance or a null. 0
             without a tolerance.
     """
 
@@ -54,14 +54,14 @@ def svcca(representations: Any, definition: Definition = "corrected") -> Float64
     Formula: centre X; keep its first k left singular vectors U, where k >= 1 counts the singular values s with
     cumsum(s) / sum(s) <= .99 (not squared); rho = singular values of U_i^T U_j;
     D_ij = 1 - sum(rho) / min(k_i, k_j). "published" follows the public code of Du & Nguyen (2023), which does not
-    centre before the first decomposition but after it: a large common mean is then the only direction that is kept.
+    centre before the first decomposition but after it: a large common mean is then the only direction kept.
 
     Range: [0, 1]. 0: one kept subspace contains the other. 1: they are orthogonal. Invariant to rotation and scale of
-    the features, and to invertible linear maps in so far as they leave the kept subspace alone.
+    the features, and to invertible linear maps that preserve the kept subspace.
 
-    Do not trust it where N < D or N is not far above D: the kept subspaces fill nearly all of the space of N
-    dimensions, and independent random matrices score .02 to .04 (N = 139 to 522, D = 1024; .01 to .03 as published). It
-    weighs every kept direction alike, however little variance it carries.
+    Do not trust it if N < D or N is not far above D: the kept subspaces fill nearly all of the N-dimensional
+    space, and independent random matrices score .02 to .04 (N = 139 to 522, D = 1024; .01 to .03 as published). It
+    weights every kept direction equally, however little variance it has.
 
     Source: Raghu et al., "SVCCA: Singular Vector Canonical Correlation Analysis for Deep Learning Dynamics and
     Interpretability", NeurIPS 2017; used for runs by Du & Nguyen, "Measuring the Instability of Fine-Tuning", ACL 2023.
@@ -87,7 +87,7 @@ def svcca(representations: Any, definition: Definition = "corrected") -> Float64
 
 
 def procrustes(representations: Any) -> Float64Array:
-    """Return the orthogonal Procrustes distance: what is left after the best rotation of one run onto the other.
+    """Return the orthogonal Procrustes distance: what remains after the best rotation of one run onto the other.
 
     Formula: centre X and divide it by its Frobenius norm; D_ij = 1 - ||X_i^T X_j||_*, the nuclear norm, which is half
     of min_R ||X_i - X_j R||_F^2 over orthogonal R.
@@ -95,7 +95,7 @@ def procrustes(representations: Any) -> Float64Array:
     Range: [0, 1]. 0: equal up to rotation, shift and scale. 1: the examples vary along directions (of the space of N
     dimensions) that are orthogonal. Invariant to rotation, shift and scale of the features.
 
-    Do not trust the raw value where N < D: independent random matrices score only .04 (N = 139) to .13 (N = 522) with
+    Do not trust the raw value if N < D: independent random matrices score only .04 (N = 139) to .13 (N = 522) with
     an isotropic spectrum at D = 1024, and .25 to .45 with a decaying one. It grows with N, so compare at equal N.
 
     Source: Ding, Denain & Steinhardt, "Grounding Representation Similarity with Statistical Testing", NeurIPS 2021
@@ -120,7 +120,7 @@ def procrustes(representations: Any) -> Float64Array:
 
 
 def linear_cka(representations: Any, unbiased: bool = True) -> Float64Array:
-    """Return 1 - linear CKA: how differently two runs arrange the examples among each other.
+    """Return 1 - linear CKA: how differently two runs arrange the examples relative to each other.
 
     Formula: D_ij = 1 - <G_i, G_j> / (||G_i||_F ||G_j||_F) for the Gram matrices G = X X^T, which are doubly centred
     (biased), or U-centred (unbiased): zero diagonal, m = column sums / (N - 2), m -= sum(m) / (2(N - 1)),
@@ -128,10 +128,10 @@ def linear_cka(representations: Any, unbiased: bool = True) -> Float64Array:
 
     Range: [0, 2] unbiased, [0, 1] biased. 0: the same arrangement up to rotation, shift and scale. 1: unrelated.
     Above 1 (unbiased only): less alike than independent runs would be by chance. Unbiased, representations whose
-    examples are all equally far apart hold no arrangement to compare and count as collapsed.
+    examples are all equally far apart have no arrangement to compare and count as collapsed.
 
-    Do not trust the biased value where N < D: independent random matrices score .12 (N = 139) to .34 (N = 522) at
-    D = 1024 instead of 1. Both are led by the few directions of largest variance, and do not see the others.
+    Do not trust the biased value if N < D: independent random matrices score .12 (N = 139) to .34 (N = 522) at
+    D = 1024 instead of 1. Both are dominated by the few directions of largest variance and insensitive to the others.
 
     Source: Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019 (CKA); Nguyen, Raghu &
     Kornblith, "Do Wide and Deep Networks Learn the Same Things?", ICLR 2021 (unbiased); used for runs by Du & Nguyen,
@@ -159,7 +159,7 @@ def linear_cka(representations: Any, unbiased: bool = True) -> Float64Array:
 def representation_distances(
     representations: Any, measures: Sequence[LayerMeasure] | None = None, *, threads: int | None = None
 ) -> dict[str, Float64Array]:
-    """Return all measures of representations, with their default definitions, from a single factorisation.
+    """Return all representation measures, with their default definitions, from a single factorisation.
 
     Args:
         representations: Hidden states in a form that the module names.
@@ -198,10 +198,10 @@ def layer_distances(
         null_seed: Seed of the shuffles, as for `permutation_null`.
         threads: How many threads share the work, each with one thread of the linear algebra library; by default one
             per processor.
-        progress: Called with the share of the work that is done, in (0, 1], as it grows.
-        tolerance: How far Procrustes and CKA may be from their exact values. Above 0 the directions of least variance
-            are left out, as far as a proven bound allows, which saves most of the work where spectra decay. SVCCA
-            weighs all kept directions alike and is always exact.
+        progress: Called with the share of the work done, in (0, 1].
+        tolerance: Allowed error of Procrustes and CKA. Above 0 the directions of least variance
+            are left out as far as a proven bound allows, which saves most of the work if spectra decay. SVCCA
+            weights all kept directions equally and is always exact.
 
     Returns:
         Distances, nulls and bounds.
@@ -233,9 +233,9 @@ def layer_distances(
 
 
 def permutation_null(measure: Callable[[Any], Float64Array], representations: Any, seed: int = 0) -> Any:
-    """Return what a measure scores by chance: its pair mean after the rows of every run were shuffled on their own.
+    """Return a measure's value by chance: its pair mean after shuffling the rows of every run independently.
 
-    Shuffling keeps the spectrum of every run and takes away that row n is the same example in all of them. A value near
+    Shuffling keeps the spectrum of every run but destroys the correspondence of row n to one example. A value near
     its null is noise, however small it looks. Only the first 5 runs take part, which bounds the cost at 10 pairs.
 
     Args:

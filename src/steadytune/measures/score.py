@@ -1,4 +1,4 @@
-"""Instability of the score: how far the task metric moves between runs that differ in their seed alone."""
+"""Instability of the score: how much the task metric varies between runs that differ only in their seed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def score_spread(scores: Any, definition: Definition = "corrected") -> float:
     over all seeds without bias. "published" divides by K instead: the printed accuracies of Du & Nguyen (2023) are
     counts over N, and only a division by K makes the sum of their squares an integer. With 10 runs that is 5 % less.
 
-    Range: at least 0, where all runs score the same; for a metric within [0, 1] at most .71, two runs at 0 and at 1.
+    Range: at least 0, when all runs score the same; for a metric in [0, 1] at most .71, for two runs at 0 and 1.
 
-    Do not trust it alone: runs may score the same and yet be wrong on different examples, which the prediction and
+    Do not trust it alone: runs may score the same yet be wrong on different examples, which the prediction and
     representation measures see. With 5 runs its own relative standard error is about 35 %.
 
     Source: Du & Nguyen, "Measuring the Instability of Fine-Tuning", ACL 2023 (SD).
@@ -29,10 +29,10 @@ def score_spread(scores: Any, definition: Definition = "corrected") -> float:
         definition: "corrected" divides by K - 1, "published" by K.
 
     Returns:
-        The standard deviation; NaN for a single run, which shows no spread at all.
+        The standard deviation; NaN for a single run, which has no spread.
 
     Raises:
-        ValueError: If the shape is another one, a score is NaN or infinite, or the definition is unknown.
+        ValueError: If the shape is wrong, a score is NaN or infinite, or the definition is unknown.
 
     Example:
         >>> round(score_spread([0.70, 0.72, 0.74]), 4)
@@ -71,10 +71,10 @@ SD = SpreadMeasure(
     title="Score SD",
     short="SD",
     called="score SD",
-    meaning="Standard deviation of the score over the runs, in its unit. 0: every run scores the same, which does not "
-    "mean that they answer alike.",
+    meaning="Standard deviation of the score across runs, in its unit. 0: every run scores the same, which does not "
+    "mean that they give the same answers.",
     preference=0,
-    published="the variance is divided by K, not by K - 1",
+    published="the variance is divided by K, not K - 1",
     spread=score_spread,
     drawn=drawn_spread,
 )

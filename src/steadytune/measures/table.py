@@ -1,4 +1,4 @@
-"""All measures by name: this package's own, in a fixed order, and those of other packages."""
+"""All measures by name: the built-in ones, in a fixed order, and those of other packages."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ MEASURES: Registry[Measure] = Registry(
         "cka": "measures.distances:CKA",
     },
     _check,
-    # The names of differences.csv that stand for the score and the runs.
+    # The names in differences.csv that stand for the score and the runs.
     reserved=("mean", "mean_here", "sd_ratio", "sd_ratio_here", "failed"),
 )
 
 
 def declared(level: Level | None = None) -> list[Measure]:
-    """Return the measures in the order in which they are shown: scores, predictions, representations."""
+    """Return the measures in display order: scores, predictions, representations."""
     found = sorted(MEASURES.values(), key=lambda measure: LEVELS.index(measure.level))
     return [measure for measure in found if level in (None, measure.level)]
 
 
 def judged() -> list[Measure]:
-    """Return the measures that the analyses of validity look at."""
+    """Return the measures that the validity analyses include."""
     return [measure for measure in declared() if measure.judged]
 
 
 def layer_measures() -> list[LayerMeasure]:
-    """Return the measures of representations."""
+    """Return the representation measures."""
     return [measure for measure in declared() if isinstance(measure, LayerMeasure)]

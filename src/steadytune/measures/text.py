@@ -1,7 +1,7 @@
-"""Instability of generated text: how often, and how far, two runs write something else for the same input.
+"""Instability of generated text: how often, and how much, two runs' texts differ for the same input.
 
 Generations are strings, one per run and example, decoded from the same inputs. Higher values mean less stable. Each
-measure exists twice: the (K, K) distances, and the table (P, N) per pair of runs and example whose mean they are.
+measure has two functions: the (K, K) distances, and the table (P, N) per pair and example whose means they are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .inputs import Float64Array
 from .pairs import square
 
 Reference = str | tuple[str, ...]
-"""What a text should be, or several texts of which any will do."""
+"""A reference text, or several of which any is accepted."""
 
 _ORDERS = 6
 _RECALL_WEIGHT = 2.0**2
@@ -31,8 +31,8 @@ def text_disagreement(generations: Any) -> Float64Array:
     Range: [0, 1]. 0: the same text for every example. 1: never the same text. Longer texts differ more easily, so
     compare it between recipes on one task, not between tasks.
 
-    Do not trust it where a text has many equally good spellings: any one of them counts as a difference.
-    `chrf_distance` says how far apart they are.
+    Do not trust it if a text has many equally good forms: any variation counts as a difference.
+    `chrf_distance` measures how far apart they are.
 
     Source: pairwise disagreement of Du & Nguyen, "Measuring the Instability of Fine-Tuning", ACL 2023, with texts in
     the place of classes.
@@ -44,7 +44,7 @@ def text_disagreement(generations: Any) -> Float64Array:
         Distances of shape (K, K), symmetric, with a zero diagonal.
 
     Raises:
-        ValueError: If the runs have different numbers of texts, none, or something that is no string.
+        ValueError: If the runs have different numbers of texts, none, or a text that is not a string.
 
     Example:
         >>> text_disagreement([["a cat", "a dog"], ["a cat ", "the dog"]])
@@ -55,7 +55,7 @@ def text_disagreement(generations: Any) -> Float64Array:
 
 
 def pair_text_disagreements(generations: Any) -> NDArray[np.bool_]:
-    """Tell for every pair of runs and every example whether they write different texts, see `text_disagreement`.
+    """Return for every pair of runs and every example whether their texts differ, see `text_disagreement`.
 
     Returns:
         Shape (P, N) over the P = K(K - 1)/2 pairs i < j, in the order of `numpy.triu_indices(K, 1)`.
@@ -67,7 +67,7 @@ def pair_text_disagreements(generations: Any) -> NDArray[np.bool_]:
 
 
 def chrf_distance(generations: Any) -> Float64Array:
-    """Return how far apart the texts of two runs are in their characters: 1 - chrF, made symmetric.
+    """Return the character-level distance between the texts of two runs: 1 - chrF, made symmetric.
 
     Formula: D_ij = 1 - (1/N) sum_n [F(s_in, s_jn) + F(s_jn, s_in)] / 2, where F(h, r) = 5 P R / (4 P + R) is the
     sentence chrF as a fraction, P and R are the mean precision and recall of character n-grams, n = 1 .. 6, of those
@@ -109,7 +109,7 @@ def pair_chrf_distances(generations: Any) -> Float64Array:
     """
     columns = []
     for texts in _by_example(generations):
-        # Runs often agree: each distinct text is looked at once.
+        # Runs often agree: each distinct text is processed once.
         distinct, run = np.unique(texts, return_inverse=True)
         scores = _chrf(list(distinct))
         distances = 1 - (scores + scores.T) / 2
@@ -120,7 +120,7 @@ def pair_chrf_distances(generations: Any) -> Float64Array:
 
 
 def matches(generations: Sequence[str], references: Sequence[Reference]) -> NDArray[np.bool_]:
-    """Tell which texts equal their reference, or one of several: (N,). White space at both ends does not count.
+    """Return which texts equal their reference, or one of several: (N,). White space at both ends does not count.
 
     Raises:
         ValueError: If their numbers differ.
@@ -130,14 +130,14 @@ def matches(generations: Sequence[str], references: Sequence[Reference]) -> NDAr
 
 
 def several(reference: Reference) -> tuple[str, ...]:
-    """Return the texts of which any will do."""
+    """Return the texts of a reference, any of which is accepted."""
     return (reference,) if isinstance(reference, str) else tuple(reference)
 
 
 def chrf(generations: Sequence[str], references: Sequence[Reference]) -> Float64Array:
     """Return the sentence chrF of texts against their references, as fractions: (N,), see `chrf_distance`.
 
-    Here 1 is best. An empty text scores 0, whatever the reference. Of several references the best counts, as in
+    Here 1 is best. An empty text scores 0, whatever the reference. Of several references the best match counts, as in
     sacrebleu.
 
     Raises:
@@ -158,7 +158,7 @@ def _chrf(texts: Sequence[str]) -> Float64Array:
     orders = np.zeros_like(precision)
     for counts in _ngram_counts(["".join(text.split()) for text in texts]):
         totals = counts.sum(axis=1)
-        # What one text alone holds is no match with another; among texts that differ that is most of it.
+        # An n-gram of only one text matches no other; among different texts these are the majority.
         shared = counts[:, (counts > 0).sum(axis=0) > 1]
         matches = np.stack([np.minimum(shared, row).sum(axis=1) for row in shared])
         np.fill_diagonal(matches, totals)
@@ -172,7 +172,7 @@ def _chrf(texts: Sequence[str]) -> Float64Array:
 
 
 def _ngram_counts(texts: Sequence[str]) -> list[NDArray[np.int64]]:
-    """Return, for n = 1 .. 6, how often each text (row) holds each character n-gram of any of them (column)."""
+    """Return, for n = 1 .. 6, how often each text (row) contains each character n-gram of any of them (column)."""
     lengths = np.array([len(text) for text in texts])
     owner = np.repeat(np.arange(len(texts)), lengths)
     left = np.concatenate([np.arange(length, 0, -1) for length in lengths])
@@ -180,7 +180,7 @@ def _ngram_counts(texts: Sequence[str]) -> list[NDArray[np.int64]]:
     grams = letters
     counts = []
     for order in range(1, _ORDERS + 1):
-        # Of all places, those from which a text has so many characters left.
+        # The positions from which a text has at least n characters left.
         places = np.flatnonzero(left >= order)
         if order > 1:
             longer = grams[places] * (letters.max(initial=0) + 1) + letters[places + order - 1]
@@ -194,11 +194,13 @@ def _ngram_counts(texts: Sequence[str]) -> list[NDArray[np.int64]]:
 
 
 def _by_example(generations: Any) -> list[tuple[str, ...]]:
-    """Return the texts of all runs, example by example, without white space at their ends."""
+    """Return the texts of all runs, example by example, without white space at both ends."""
     runs = [list(run) for run in generations]
     sizes = {len(run) for run in runs}
     if not runs or len(sizes) > 1 or not sizes.pop():
-        raise ValueError(f"generations must be (K, N) strings and not be empty, got runs of {[len(r) for r in runs]}")
+        raise ValueError(
+            f"generations must be strings of shape (K, N) and not be empty, got runs of {[len(r) for r in runs]}"
+        )
     for run, texts in enumerate(runs):
         for example, text in enumerate(texts):
             if not isinstance(text, str):
@@ -211,7 +213,7 @@ CHRF = PairMeasure(
     title="1 − chrF",
     short="1 − chrF",
     meaning="One minus the overlap of the character n-grams of two runs’ texts (chrF), averaged over examples and "
-    "pairs. 0: the same texts; 1: no n-gram in common. Of generated texts alone.",
+    "pairs. 0: identical texts; 1: no n-gram in common. Generated texts only.",
     largest=1.0,
     preference=None,
     of={"generations": pair_chrf_distances},

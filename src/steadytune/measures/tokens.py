@@ -1,6 +1,6 @@
-"""Instability of a generator's distributions: token by token, under teacher forcing.
+"""Instability of a generator's next-token distributions under teacher forcing.
 
-All runs read the same tokens (those of the references), so that their distributions over the next token are comparable.
+All runs read the same tokens (those of the references), so their next-token distributions are comparable.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ from scipy.special import softmax
 from .inputs import Float64Array, to_array
 from .pairs import square
 
-# Bytes of the distributions that are held at once, of all runs.
+# Bytes of all runs' distributions that are in memory at once.
 _BLOCK = 1 << 25
 
 
 def token_jensen_shannon(logits: Any, mask: Any = None) -> Float64Array:
-    """Return the mean Jensen-Shannon divergence between two runs' distributions over the next token, in nats.
+    """Return the mean Jensen-Shannon divergence between two runs' next-token distributions, in nats.
 
     Formula: as `jensen_shannon`, (1/T) sum_t JSD(p_it, p_jt), over the T tokens that the mask keeps, all examples
     together: a long example weighs more than a short one.
 
     Range: [0, ln 2 = .693]. 0: the same distribution at every token. ln 2: no word has mass in both runs.
 
-    Do not read it as the instability of what is written: teacher forcing puts every run back on the reference after
+    Do not read it as the instability of generated text: teacher forcing returns every run to the reference after
     each token, so a difference that would derail a text counts once. `text_disagreement` sees that.
 
     Logits are read a few tokens at a time: memory stays below 200 MB beyond the arrays, which may be memory-mapped.
     Time is one logarithm per pair, token and word.
 
     Source: Lin, IEEE Transactions on Information Theory 37, 1991; on classes used by Du & Nguyen, ACL 2023. Its use
-    on tokens is ours.
+    on tokens is our choice.
 
     Args:
         logits: Logits of each run before the softmax: (K, ..., V), or a sequence of K arrays (..., V), where ... is
             tokens, or examples and tokens. Minus infinity is a word of probability 0.
-        mask: (...), true at the tokens that count, such as those that are no padding; all if left out.
+        mask: (...), true at the tokens that count, such as those that are not padding; by default all.
 
     Returns:
         Divergences of shape (K, K), symmetric, with a zero diagonal.
 
     Raises:
-        ValueError: If shapes do not agree, no token is left, or a logit is NaN or infinite, naming run and token.
+        ValueError: If shapes disagree, no token is left, or a logit is NaN or infinite, naming run and token.
 
     Example:
         >>> p = np.log([[0.5, 0.5], [0.9, 0.1]])
@@ -77,17 +77,17 @@ def pair_token_divergences(logits: Any, mask: Any = None) -> Float64Array:
 
 
 def _flat(logits: Any, mask: Any) -> tuple[list[NDArray[Any]], NDArray[np.intp]]:
-    """Return each run as (tokens, V), a view where possible, and the places of the tokens that count."""
+    """Return each run as (tokens, V), a view if possible, and the positions of the tokens that count."""
     runs = [to_array(run, f"logits of run {number}") for number, run in enumerate(logits)]
     shapes = {run.shape for run in runs}
     if len(shapes) != 1 or runs[0].ndim < 2 or not runs[0].size:
-        raise ValueError(f"logits must be K arrays (..., V) of one shape and not be empty, got {sorted(shapes)}")
+        raise ValueError(f"logits must be K non-empty arrays of one shape (..., V), got {sorted(shapes)}")
     counted = np.ones(runs[0].shape[:-1], bool) if mask is None else to_array(mask, "mask").astype(bool)
     if counted.shape != runs[0].shape[:-1]:
-        raise ValueError(f"the mask must have the shape {runs[0].shape[:-1]} of the tokens, got {counted.shape}")
+        raise ValueError(f"the mask must have the tokens' shape {runs[0].shape[:-1]}, got {counted.shape}")
     kept = np.flatnonzero(counted)
     if not len(kept):
-        raise ValueError("the mask keeps no token")
+        raise ValueError("the mask excludes every token")
     return [run.reshape(-1, run.shape[-1]) for run in runs], kept
 
 
@@ -98,7 +98,7 @@ def _blocks(runs: list[NDArray[Any]], kept: NDArray[np.intp]) -> Iterator[Float6
         chosen = kept[start : start + tokens]
         block = np.stack([run[chosen].astype(np.float64) for run in runs])
         highest = block.max(axis=-1)
-        # NaN wherever one logit is NaN; infinite where one is, or where all are minus infinity.
+        # NaN if any logit is NaN; infinite if one is, or if all are minus infinity.
         if not np.isfinite(highest).all():
             run, token = np.argwhere(~np.isfinite(highest))[0]
             raise ValueError(f"logits of run {run} are NaN or infinite at token {chosen[token]}")
@@ -106,6 +106,6 @@ def _blocks(runs: list[NDArray[Any]], kept: NDArray[np.intp]) -> Iterator[Float6
 
 
 def _entropy(probabilities: Float64Array) -> Float64Array:
-    # A probability of 0 has no logarithm and adds nothing. NumPy's logarithm is several times as fast as scipy's entr.
+    # A probability of 0 has no logarithm and adds nothing. NumPy's logarithm is several times faster than scipy's entr.
     logarithms = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
     return -np.asarray(np.einsum("...v,...v->...", probabilities, logarithms))

@@ -1,7 +1,7 @@
-"""Metrics: what a score means, its unit, range and direction, and one implementation of each, which takes weights.
+"""Metrics: meaning, unit, range and direction of each score, and one implementation of each, which takes weights.
 
 Shares (accuracy, F1, exact match) lie in [0, 1], correlations in [-1, 1], both are shown in points; errors and losses
-are shown as they are, and the lower the better. Outputs that are not finite make every score NaN.
+are shown unscaled, and lower is better. Outputs that are not finite make every score NaN.
 """
 
 from steadytune.metrics.base import Answers, Metric, Scale, Scores, mean_of, ratio

@@ -1,4 +1,4 @@
-"""What a score means, and the answers of runs that it is taken of."""
+"""Metrics, scales of scores, and the answers of runs that are scored."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _TINY = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What K runs answered to N examples, and what is right. What is not known is None.
+    """What K runs answered to N examples, and what is right. Unknown parts are None.
 
     Attributes:
         kind: Name of the kind of task.
-        logits: (K, N, C), for a regression (K, N, 1).
-        given_probabilities: (K, N, C), where there are no logits.
-        given_predictions: (K, N) classes, where there are neither.
-        labels: (N,) classes, for a regression targets.
+        logits: (K, N, C); for a regression (K, N, 1).
+        given_probabilities: (K, N, C), if there are no logits.
+        given_predictions: (K, N) classes, if there are neither.
+        labels: (N,) classes; for a regression targets.
         texts: K sequences of N texts.
-        references: N texts, or tuples of texts each of which is right.
-        questions: (N,) whole numbers: examples of one number are scored together by grouped metrics.
-        credit: (N,) what choosing this example in its question is worth.
-        positive: The class that F1, ROC AUC and average precision speak of, or None where nobody chose one.
+        references: N texts, or tuples of equally valid texts.
+        questions: (N,) integers: grouped metrics score examples with the same number together.
+        credit: (N,) credit for choosing this example in its question.
+        positive: The positive class of F1, ROC AUC and average precision, or None if not chosen.
     """
 
     kind: str
@@ -50,12 +50,12 @@ class Answers:
 
     @property
     def outputs(self) -> NDArray[Any] | None:
-        """Logits, or else probabilities."""
+        """Logits, or otherwise probabilities."""
         return self.given_probabilities if self.logits is None else self.logits
 
     @cached_property
     def predictions(self) -> NDArray[np.int64] | None:
-        """(K, N) classes: the highest of the outputs."""
+        """(K, N) classes with the highest output."""
         if self.outputs is not None:
             return KINDS[self.kind].predictions(self.outputs)
         return None if self.given_predictions is None else np.asarray(self.given_predictions, dtype=np.int64)
@@ -69,7 +69,7 @@ class Answers:
 
     @property
     def log_probabilities(self) -> Float64Array | None:
-        """(K, N, C); of a probability given as 0, the logarithm of the smallest step at 1, as scikit-learn has it."""
+        """(K, N, C); a probability of 0 is replaced by the machine epsilon at 1, as in scikit-learn."""
         if self.logits is not None:
             from scipy.special import log_softmax
 
@@ -81,13 +81,13 @@ class Answers:
 
     @property
     def targets(self) -> tuple[Float64Array, Float64Array]:
-        """Of a regression, outputs (K, N) and targets (N,)."""
+        """Outputs (K, N) and targets (N,) of a regression."""
         outputs: Any = self.logits
         return outputs[..., 0].astype(np.float64), np.asarray(self.labels, dtype=np.float64)
 
     @cached_property
     def classes(self) -> int:
-        """C; without outputs, one more than the largest class that occurs; 0 for a regression and for texts."""
+        """C; without outputs one more than the largest class that occurs; 0 for a regression and for texts."""
         if not KINDS[self.kind].has_classes:
             return 0
         if self.outputs is not None:
@@ -97,20 +97,20 @@ class Answers:
 
     @property
     def positive_class(self) -> int:
-        """The positive class, of two classes the second where nobody chose one."""
+        """The positive class; by default the second of two."""
         return 1 if self.positive is None else self.positive
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What is known of a score.
+    """Unit, range and direction of a score.
 
     Attributes:
         name: As the user wrote it.
-        unit: "points" for a fraction, which is shown times 100; "" for a number that is shown as it is.
-        lowest: Of its range, or None where that is not known.
-        highest: Of its range, or None where that is not known.
-        higher_is_better: None where nobody knows.
+        unit: "points" for a fraction, which is shown times 100; "" for a number that is shown unscaled.
+        lowest: Lower end of its range, or None if unknown.
+        highest: Upper end of its range, or None if unknown.
+        higher_is_better: None if unknown.
     """
 
     name: str
@@ -121,26 +121,26 @@ class Scale:
 
     @property
     def factor(self) -> float:
-        """What a value is shown times."""
+        """Factor by which a value is multiplied for display."""
         return 100.0 if self.unit == "points" else 1.0
 
     @property
     def share(self) -> bool:
-        """Whether 1 is the best that there is, so that larger values must be per cent."""
+        """Whether 1 is the best possible value, so that larger values must be percentages."""
         return self.unit == "points" and self.highest == 1
 
     def better(self, one: float, other: float) -> bool | None:
-        """Tell whether one value is better than another; None where nobody knows which way is better."""
+        """Return whether one value is better than another; None if the direction is unknown."""
         return None if self.higher_is_better is None else one > other if self.higher_is_better else one < other
 
     def best(self, values: Any, axis: int | None = None) -> Any:
-        """Return the best of some values; NaN where nobody knows which way is better."""
+        """Return the best of some values; NaN if the direction is unknown."""
         if self.higher_is_better is None:
             return np.full_like(np.max(values, axis=axis), np.nan)
         return np.max(values, axis=axis) if self.higher_is_better else np.min(values, axis=axis)
 
     def no_better(self, values: Any, limit: float) -> NDArray[np.bool_] | None:
-        """Tell which values are no better than a limit, up to rounding; None where nobody knows which way is better."""
+        """Return which values are no better than a limit, up to rounding; None if the direction is unknown."""
         if self.higher_is_better is None or not np.isfinite(limit):
             return None
         slack = 1e-12 * max(1.0, abs(limit))
@@ -151,17 +151,17 @@ class Scale:
 
 @dataclass(frozen=True)
 class Metric(Scale):
-    """A score that follows from answers.
+    """A score computed from answers.
 
     Attributes:
-        function: Answers -> what scores them under weights on the examples. A weight counts how often an example was
-            drawn, so that a score equals the plain one of the examples repeated so often.
-        kinds: Kinds of answers that it is defined for, besides those that name it themselves.
-        needs: Attributes of `Answers` that it reads; or, where that depends on `Kind.answers`, these -> attributes.
-        binary: It speaks of one class against the others: there are two, or one was chosen.
-        title: As a table has it.
-        constant: The best constant answer: "mode" is the most frequent class, or of a regression the mean of the
-            targets; "shares" the shares of the classes, "median" the median of the targets.
+        function: Answers -> scoring function of weights on the examples. A weight counts how often an example was
+            drawn, so that a score equals that of the examples repeated that often.
+        kinds: Kinds of answers that it supports, besides those that list it themselves.
+        needs: Attributes of `Answers` that it reads, or a mapping from `Kind.answers` to these.
+        binary: Whether it scores one class against the others: there must be two, or one must be chosen.
+        title: Name in tables.
+        constant: The best constant answer: "mode" is the most frequent class, or for a regression the mean of the
+            targets; "shares" the class frequencies; "median" the median of the targets.
     """
 
     function: Callable[[Answers], Scores] = lambda answers: lambda weights: weights
@@ -172,41 +172,41 @@ class Metric(Scale):
     constant: Literal["mode", "shares", "median"] = "mode"
 
     def needs_of(self, kind: str) -> tuple[str, ...]:
-        """Return the attributes of `Answers` that it reads of answers of a kind."""
+        """Return the attributes of `Answers` that it reads for a kind."""
         return self.needs if isinstance(self.needs, tuple) else self.needs.get(KINDS[kind].answers, ())
 
     def grouped(self, kind: str) -> bool:
-        """Tell whether it scores questions: weights must then be the same within a question."""
+        """Whether it scores questions: weights must then be equal within a question."""
         return "questions" in self.needs_of(kind)
 
     @property
     def has_positive(self) -> bool:
-        """Whether a class is the positive one."""
+        """Whether it needs a positive class."""
         return any("positive_class" in self.needs_of(kind) for kind in self.kinds)
 
     def missing(self, answers: Answers) -> str | None:
-        """Return what answers lack to be scored so, or None."""
+        """Return what the answers lack for this metric, or None."""
         if answers.kind not in self.kinds and self.name not in KINDS[answers.kind].metrics:
             return f"a {' or '.join(self.kinds)} task, not {answers.kind}"
         for name in self.needs_of(answers.kind):
             if getattr(answers, name, None) is None:
                 return name
         if self.binary and answers.classes != 2 and answers.positive is None:
-            return f"two classes, not {answers.classes}, or a class that is the positive one"
+            return f"two classes, not {answers.classes}, or a named positive class"
         return None
 
     def scores(self, answers: Answers) -> Scores:
         """Return weights (R, N) -> scores (R, K).
 
         Raises:
-            ValueError: The answers do not have what it needs.
+            ValueError: The answers lack something that it needs.
         """
         if (missing := self.missing(answers)) is not None:
             raise ValueError(f"metric '{self.name}' needs {missing}")
         return self.function(answers)
 
     def plain(self, answers: Answers, examples: int) -> Float64Array:
-        """Return the scores (K,) of N examples that count once each; NaN of runs with outputs that are not finite."""
+        """Return the scores (K,) on N examples of weight 1; NaN for runs with outputs that are not finite."""
         values = np.array(self.scores(answers)(np.ones((1, examples)))[0], dtype=np.float64)
         if answers.outputs is not None:
             finite = np.isfinite(answers.outputs).all(axis=tuple(range(1, answers.outputs.ndim)))
@@ -220,13 +220,13 @@ def ratio(above: Float64Array, below: Float64Array) -> Float64Array:
 
 
 def mean_of(worth: Any) -> Scores:
-    """Score by the mean of what each example is worth, (K, N)."""
+    """Score by the mean of a value per example, (K, N)."""
     table = np.asarray(worth, dtype=np.float64)
     return lambda weights: weights @ table.T / weights.sum(axis=1, keepdims=True)
 
 
 def share(name: str, function: Callable[[Answers], Scores], kinds: tuple[str, ...], *needs: str, **more: Any) -> Metric:
-    """Declare a metric that lies in [0, 1], the higher the better, unless `more` says otherwise."""
+    """Declare a metric in [0, 1] for which higher is better, unless `more` overrides this."""
     facts: dict[str, Any] = {"unit": "points", "lowest": 0.0, "highest": 1.0, "higher_is_better": True}
     return Metric(name, function=function, kinds=kinds, **({"needs": needs} | facts | more))
 

@@ -1,6 +1,6 @@
 """Metrics of predicted classes.
 
-Where a formula divides by zero its value is 0: an F1 where nothing is predicted and nothing is there, Matthews'
+Where a formula divides by zero its value is 0: an F1 of a class neither predicted nor present, Matthews'
 coefficient where predictions or labels are constant.
 """
 
@@ -26,7 +26,7 @@ from steadytune.metrics.base import (
 
 
 def accuracy(answers: Answers) -> Scores:
-    """Share of the examples that are answered right."""
+    """Share of the examples that are answered correctly."""
     return mean_of(np.asarray(answers.predictions) == np.asarray(answers.labels))
 
 
@@ -36,7 +36,7 @@ def f1(answers: Answers) -> Scores:
 
 
 def f1_macro(answers: Answers) -> Scores:
-    """Mean of the F1 of the classes that are predicted or there, as in the official script of CB."""
+    """Mean F1 of the classes that are predicted or present, as in the official script of CB."""
 
     def scores(weights: Float64Array) -> Float64Array:
         total = present = np.zeros((1, 1))
@@ -49,7 +49,7 @@ def f1_macro(answers: Answers) -> Scores:
 
 
 def f1_weighted(answers: Answers) -> Scores:
-    """Mean of the F1 of the classes, each as often as it is there."""
+    """Mean F1 of the classes, weighted by their frequency."""
 
     def scores(weights: Float64Array) -> Float64Array:
         total = np.zeros((1, 1))
@@ -62,7 +62,7 @@ def f1_weighted(answers: Answers) -> Scores:
 
 
 def balanced_accuracy(answers: Answers) -> Scores:
-    """Mean recall of the classes that are there."""
+    """Mean recall of the classes that are present."""
 
     def scores(weights: Float64Array) -> Float64Array:
         total = present = np.zeros((1, 1))
@@ -75,7 +75,7 @@ def balanced_accuracy(answers: Answers) -> Scores:
 
 
 def matthews(answers: Answers) -> Scores:
-    """Gorodkin's R_K for any number of classes, which is Matthews' coefficient for two."""
+    """Gorodkin's R_K for any number of classes, which equals Matthews' coefficient for two."""
 
     def scores(weights: Float64Array) -> Float64Array:
         size = weights.sum(axis=1, keepdims=True)
@@ -102,7 +102,7 @@ def _classes(answers: Answers) -> NDArray[Any]:
 
 
 def _counts(answers: Answers, label: int, weights: Float64Array) -> tuple[Float64Array, ...]:
-    """Weight of the examples that are of a class and predicted as such (R, K), predicted (R, K), labelled (R, 1)."""
+    """Weights of the true positives (R, K), predicted positives (R, K) and labelled positives (R, 1) of a class."""
     predicted, labelled = np.asarray(answers.predictions) == label, np.asarray(answers.labels) == label
     tables = (predicted & labelled, predicted, np.atleast_2d(labelled))
     return tuple(weights @ table.T.astype(np.float64) for table in tables)
@@ -117,5 +117,5 @@ F1_WEIGHTED = share("f1_weighted", f1_weighted, CLASSES, *PREDICTED, title="weig
 F1_MICRO = share("f1_micro", accuracy, CLASSES, *PREDICTED, title="micro F1")
 BALANCED_ACCURACY = share("balanced_accuracy", balanced_accuracy, CLASSES, *PREDICTED)
 MATTHEWS = share("matthews", matthews, CLASSES, *PREDICTED, **CORRELATION, title="Matthews' correlation")
-# MultiRC's F1 over all answers is the binary F1; the name is the one its papers report.
+# MultiRC's F1 over all answers is the binary F1; the name is the one used in its papers.
 F1A = share("f1a", f1, CLASSES, *_POSITIVE, "questions", binary=True, title="F1 of answers")

@@ -1,4 +1,4 @@
-"""Which class F1, ROC AUC and average precision speak of."""
+"""The positive class of F1, ROC AUC and average precision."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NUMBERED = re.compile(r"(label|class)?[ _-]?\d+(\.0)?", re.IGNORECASE)
 
 
 def find_positive(asked: str | int, names: Sequence[str] | None, classes: int) -> int:
-    """Return the class that somebody asked for, by its name or else its number.
+    """Return the class that was asked for by name or number.
 
     Raises:
         UserError: There is none.
@@ -48,11 +48,11 @@ def find_positive(asked: str | int, names: Sequence[str] | None, classes: int) -
 
 
 def default_positive(names: Sequence[str] | None, labels: NDArray[Any] | None) -> tuple[int, str]:
-    """Return which of two classes is the positive one where nobody says, and why.
+    """Return the default positive class of two, and why it was chosen.
 
-    Classes without names, or with numbers for names: the second, 1. Else a class whose name denies (no, none, negative,
-    false, not_...) is the negative one, one whose name affirms (yes, true, positive) the positive one, and where no
-    name tells, the class that is rarer in the labels is the positive one.
+    Classes without names, or with numbers as names: the second, 1. Otherwise a class with a negating name (no, none,
+    negative, false, not_...) is the negative one, one with an affirmative name (yes, true, positive) the positive one,
+    and if no name decides, the class that is rarer in the labels is the positive one.
     """
     if names is None or len(names) != 2 or all(_NUMBERED.fullmatch(name.strip()) for name in names):
         return 1, "the second class"
@@ -62,7 +62,7 @@ def default_positive(names: Sequence[str] | None, labels: NDArray[Any] | None) -
         return denied.index(False), f"'{names[denied.index(True)]}' denies"
     affirmed = [name in _POSITIVE for name in plain]
     if sum(affirmed) == 1:
-        return affirmed.index(True), "its name affirms"
+        return affirmed.index(True), "its name is affirmative"
     if labels is not None and len(labels):
         counts = np.bincount(np.asarray(labels, dtype=np.int64), minlength=2)[:2]
         if counts[0] != counts[1]:

@@ -1,6 +1,6 @@
 """Metrics of questions that consist of several examples: the answers to one question of MultiRC, entities of ReCoRD.
 
-A question counts as often as its first example, so that weights must be the same within a question.
+A question counts as often as its first example, so weights must be equal within a question.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from steadytune.metrics.base import (
 
 
 def all_right(answers: Answers) -> Scores:
-    """Share of the questions of which every example is answered right."""
+    """Share of the questions whose examples are all answered correctly."""
     question, first = _questions(answers)
     wrong = np.asarray(answers.predictions) != np.asarray(answers.labels)
     right = np.stack([np.bincount(question, weights=run, minlength=len(first)) == 0 for run in wrong])
@@ -29,23 +29,23 @@ def all_right(answers: Answers) -> Scores:
 
 
 def record_em(answers: Answers) -> Scores:
-    """Share of the questions of which the example that looks most positive is one that is right."""
+    """Share of the questions whose example with the highest positive margin is right."""
     return _of_chosen(answers, np.asarray(answers.labels) == 1)
 
 
 def record_f1(answers: Answers) -> Scores:
-    """Mean credit of the example of each question that looks most positive."""
+    """Mean credit of each question's example with the highest positive margin."""
     return _of_chosen(answers, np.asarray(answers.credit))
 
 
 def _questions(answers: Answers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the question (N,) of each example, and the first example (Q,) of each question."""
+    """Return the question (N,) of each example and the first example (Q,) of each question."""
     _, first, question = np.unique(np.asarray(answers.questions), return_index=True, return_inverse=True)
     return question, first
 
 
 def _of_chosen(answers: Answers, worth: NDArray[Any]) -> Scores:
-    """Score each question by the example with the highest positive margin, the first among equals."""
+    """Score each question by the example with the highest positive margin, the first in case of ties."""
     question, first = _questions(answers)
     outputs = np.asarray(answers.outputs, dtype=np.float64)
     rows = []

@@ -1,4 +1,4 @@
-"""Metrics of probabilities. Where there is only one class to tell apart, a ranking has no value: NaN."""
+"""Metrics of probabilities. With labels of only one class, a ranking has no value: NaN."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _OfClass = Callable[[Float64Array, NDArray[np.bool_], Float64Array], Float64Arra
 
 
 def roc_auc(answers: Answers) -> Scores:
-    """Chance that a positive example is ranked above a negative one, ties half; of many classes the mean over them."""
+    """Probability that a positive example ranks above a negative one, ties count half; for many classes the mean."""
     return _per_class(answers, _area)
 
 
 def average_precision(answers: Answers) -> Scores:
-    """Mean of the precision at each positive example, ties at once; of many classes the mean over them."""
+    """Mean precision at each positive example, ties taken together; for many classes the mean over them."""
     return _per_class(answers, _precision)
 
 
 def log_loss(answers: Answers) -> Scores:
-    """Mean of -log of the probability of the right class."""
+    """Mean negative log-probability of the right class."""
     logs: Any = answers.log_probabilities
     labels = np.asarray(answers.labels, dtype=np.int64)
     return mean_of(-logs[:, np.arange(len(labels)), labels])
@@ -42,7 +42,7 @@ def log_loss(answers: Answers) -> Scores:
 
 def _per_class(answers: Answers, function: _OfClass) -> Scores:
     probabilities: Any = answers.probabilities
-    # Of two logits the difference ranks, where the probability may be rounded to 1.
+    # Two logits are ranked by their difference, because the probability may be rounded to 1.
     values = probabilities if answers.logits is None or answers.classes != 2 else _margins(answers)
     one = answers.classes == 2 or answers.positive is not None
     chosen = [answers.positive_class] if one else range(answers.classes)
@@ -66,7 +66,7 @@ def _margins(answers: Answers) -> Float64Array:
 def _steps(
     values: Float64Array, positive: NDArray[np.bool_], weights: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
-    """Weights of positives and negatives (R, S) at each of S different values (N,), the highest first."""
+    """Weights of positives and negatives (R, S) at each of S distinct values (N,), highest first."""
     _, place = np.unique(-values, return_inverse=True)
     order = np.argsort(place, kind="stable")
     starts = np.searchsorted(place[order], np.arange(place.max() + 1))

@@ -1,4 +1,4 @@
-"""Which score runs are given: recorded by somebody, computed from the answers, or both, which must then agree."""
+"""Scores of runs: recorded, computed from the answers, or both, which must then agree."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from steadytune.metrics.table import (
 )
 
 UNNAMED = "score"
-"""Name of a score of which nobody says what it is."""
+"""Name of a score whose metric is unknown."""
 
 _ROUNDING = 1e-5
-# Why a class is taken as the positive one that nobody chose.
-_FITS = "it gives the recorded scores"
+# Why a class was taken as the positive one by default.
+_FITS = "it reproduces the recorded scores"
 _MANY = 5
 
 
@@ -35,12 +35,12 @@ class Scored:
     """The scores of K runs.
 
     Attributes:
-        metric: What they mean, "score" where nobody knows.
-        values: (K,), NaN throughout where they are unknown.
-        constant: What always giving one answer scores, or None where that is unknown.
-        failed: (K,) which runs score no better than that, or None where that is unknown.
-        positive: The class that the metric speaks of, or None for one without such.
-        notes: What a reader should know of how they came about, one sentence each.
+        metric: Name of the metric, "score" if unknown.
+        values: (K,), all NaN if unknown.
+        constant: Score of the best constant answer, or None if unknown.
+        failed: (K,) which runs score no better than that, or None if unknown.
+        positive: The positive class of the metric, or None if it has none.
+        notes: What a reader should know about their origin, one sentence each.
     """
 
     metric: str
@@ -63,16 +63,16 @@ def score(
     """Score K runs.
 
     Args:
-        answers: Of the runs, with no positive class chosen.
+        answers: Answers of the runs, with no positive class chosen.
         runs: Their names.
         held: Recorded scores by name, K values each.
-        metric: What to score by: a recorded score or a metric. Left out, it is the most natural of the recorded scores
-            that is no loss, or else a metric that follows from predictions and labels, or else a recorded loss.
-        positive: Name or number of the positive class. Left out, see `default_positive`.
+        metric: A recorded score or a metric. By default the preferred one of the recorded scores
+            that is not a loss, otherwise a metric computed from predictions and labels, otherwise a recorded loss.
+        positive: Name or number of the positive class; for the default see `default_positive`.
         label_names: Name of each class.
 
     Raises:
-        UserError: The metric is unknown or cannot be had, or a recorded score is out of its range; names the run.
+        UserError: The metric is unknown or cannot be computed, or a recorded score is out of range; names the run.
     """
     held = {name: np.asarray(values, dtype=np.float64) for name, values in (held or {}).items()}
     if positive is not None and answers.classes:
@@ -94,19 +94,19 @@ def score(
 
 
 def _unused(positive: str | int | None, metric: str = "") -> list[str]:
-    """Say that a class was chosen in vain."""
+    """Note that the chosen positive class is not used."""
     if positive is None:
         return []
-    why = f"{metric} speaks of no single class" if metric else "there is no score"
+    why = f"{metric} does not single out a class" if metric else "there is no score"
     return [f"The positive class {positive} is not used: {why}."]
 
 
 def constant_score(metric: Metric, answers: Answers) -> float | None:
-    """Return what the predictor scores that always gives the same answer, the best one that its kind knows.
+    """Return the score of the best predictor that always gives the same answer.
 
     The answer is the most frequent class, or position of a choice, among the labels themselves, for a log loss their
-    shares; of a regression the mean, for absolute errors the median, and 0 for correlations by definition. A grouped
-    metric that chooses one example per question chooses the first one, as all are equal. None for texts.
+    frequencies; for a regression the mean, for absolute errors the median, and 0 for correlations by definition. A
+    grouped metric that chooses one example per question chooses the first, because all are equal. None for texts.
     """
     if KINDS[answers.kind].has_texts or answers.labels is None:
         return None
@@ -122,7 +122,7 @@ def constant_score(metric: Metric, answers: Answers) -> float | None:
 
 
 def computable(name: str, answers: Answers) -> Metric | None:
-    """Return the metric of that name, whatever the prefix, where it follows from the answers; else None."""
+    """Return the metric of that name, ignoring its prefix, if it can be computed from the answers; otherwise None."""
     found = known_metric(name)
     return found if found is not None and found.missing(answers) is None else None
 
@@ -132,7 +132,8 @@ def _chosen(answers: Answers, runs: Sequence[str], held: Mapping[str, Any], aske
     if asked is None:
         best = preferred(list(held), answers.kind)
         losing = best is None or recorded(best).higher_is_better is False
-        # Of a regression an error may be all that was recorded, but a loss of classes is no score where there is one.
+        # For a regression an error may be all that was recorded, but a classification loss is not used if there is a
+        # score.
         return natural if natural is not None and losing else best
     if asked in held:
         return asked
@@ -141,15 +142,15 @@ def _chosen(answers: Answers, runs: Sequence[str], held: Mapping[str, Any], aske
     if plain_name(asked) in METRICS:
         asked = plain_name(asked)
     if asked not in METRICS and any(map(is_score, held)):
-        raise UserError(f"no score '{asked}' is recorded in every run, only {', '.join(filter(is_score, held))}")
+        raise UserError(f"score '{asked}' is not recorded in every run, only {', '.join(filter(is_score, held))}")
     if asked not in METRICS:
         raise unknown_name("metric", asked, [name for name, one in METRICS.items() if answers.kind in one.kinds])
     missing = METRICS[asked].missing(answers)
     if missing is not None:
         offered = [*filter(is_score, held), *(name for name in METRICS if computable(name, answers))]
-        instead = f"; these can be had: {', '.join(offered)}" if offered else ""
+        instead = f"; available: {', '.join(offered)}" if offered else ""
         where = f"{runs[0]}: " if runs else ""
-        raise UserError(f"{where}metric '{asked}' needs {missing}, and no score of that name is recorded{instead}")
+        raise UserError(f"{where}metric '{asked}' needs {missing}, and no score of that name was recorded{instead}")
     return asked
 
 
@@ -185,7 +186,7 @@ def _named_positive(found: Scored, names: Sequence[str] | None, why: str) -> lis
     if found.positive is None or not why:
         return []
     name = f"'{names[found.positive]}'" if names else str(found.positive)
-    return [f"{found.metric} is that of class {name} ({why}): --positive NAME chooses another."]
+    return [f"{found.metric} is computed for class {name} ({why}): choose another with --positive NAME."]
 
 
 def _with_notes(found: Scored, notes: Sequence[str]) -> Scored:
@@ -195,7 +196,7 @@ def _with_notes(found: Scored, notes: Sequence[str]) -> Scored:
 def _agreed(
     name: str, values: Float64Array, answers: Answers, runs: Sequence[str], names: Sequence[str] | None
 ) -> Scored:
-    """Return recorded scores, or the computed ones that they are, up to rounding."""
+    """Return recorded scores, or the computed ones if they agree up to rounding."""
     candidates = _candidates(name, answers, names)
     for metric, given, why in candidates:
         found = _computed(metric, given)
@@ -203,12 +204,12 @@ def _agreed(
         if not percent or same(values, found.values, percent=True):
             notes = _named_positive(found, names, why)
             if percent:
-                notes.append(f"The recorded {name} is in per cent ({_listed(values)}) and is read so.")
+                notes.append(f"The recorded {name} is in per cent ({_listed(values)}) and was read as such.")
             if metric.name not in (plain_name(name), name):
-                notes.append(f"The recorded {name} is the {metric.name} of predictions and labels.")
+                notes.append(f"The recorded {name} equals the {metric.name} of predictions and labels.")
             return _with_notes(found, notes)
     values, notes = in_fractions(recorded(name), values, runs)
-    # A class that was only tried, to see whether it gives the recorded scores, stands for none where it does not.
+    # A class tried only to reproduce the recorded scores is not reported if it does not.
     chosen = [candidate for candidate in candidates if candidate[2] != _FITS]
     if plain_name(name) == UNNAMED or not chosen:
         return Scored(name, values, notes=tuple(notes))
@@ -219,26 +220,26 @@ def _agreed(
 
 
 def contradiction(name: str, values: Float64Array, metric: Metric, computed: Float64Array, shown: str = "") -> str:
-    """Say that recorded scores are not those of the answers.
+    """Return the sentence saying that recorded scores contradict the answers.
 
     Args:
-        name: Of the recorded scores.
-        values: (K,) recorded.
-        metric: What the answers were scored by.
-        computed: (K,) what they score.
-        shown: What is shown of the two; the computed ones where it is left out.
+        name: Name of the recorded scores.
+        values: (K,) recorded scores.
+        metric: Metric that the answers were scored with.
+        computed: (K,) computed scores.
+        shown: Which of the two is shown; by default the computed ones.
     """
     short = plain_name(name)
-    other = "" if short == metric.name else f", and no other {short} is the recorded one"
+    other = "" if short == metric.name else f", and no other {short} reproduces the recorded one"
     return (
-        f"The recorded {name} ({_listed(values)}) contradicts predictions and labels of the same runs, of which the "
-        f"{metric.name} is {_listed(computed)}{other}: {shown or 'the latter is shown'}. Record a score of other "
-        "examples under a name of its own."
+        f"The recorded {name} ({_listed(values)}) contradicts the predictions and labels of the same runs, whose "
+        f"{metric.name} is {_listed(computed)}{other}: {shown or 'the latter is shown'}. Give a score on other "
+        "examples a different name."
     )
 
 
 def _candidates(name: str, answers: Answers, names: Sequence[str] | None) -> list[tuple[Metric, Answers, str]]:
-    """Return what a recorded score may be, the most likely first."""
+    """Return what a recorded score may be, most likely first."""
     short = plain_name(name)
     tries: list[tuple[str, int | None]] = [(short, answers.positive)]
     if short == "f1":
@@ -260,7 +261,7 @@ def _candidates(name: str, answers: Answers, names: Sequence[str] | None) -> lis
 
 
 def same(recorded_values: Float64Array, computed: Float64Array, percent: bool = False) -> bool:
-    """Tell whether recorded scores are the computed ones, rounded as they are."""
+    """Return whether recorded scores equal the computed ones up to the rounding of the former."""
     factor = 100.0 if percent else 1.0
     decimals = max(0 if percent else 2, *map(_decimals, recorded_values), 0)
     slack = max(_ROUNDING * factor, 0.6 * 10.0**-decimals)
@@ -275,10 +276,10 @@ def _decimals(value: float) -> int:
 
 
 def in_fractions(scale: Scale, values: Float64Array, runs: Sequence[str]) -> tuple[Float64Array, list[str]]:
-    """Return recorded scores as fractions where they are shares in per cent, and a note that says so.
+    """Return recorded scores as fractions if they are shares in per cent, and a note that says so.
 
     Raises:
-        UserError: A score is out of its range, or of some runs a fraction and of others per cent.
+        UserError: A score is out of range, or a fraction in some runs and in per cent in others.
     """
     known = np.isfinite(values)
     slack = 1e-6
@@ -290,9 +291,9 @@ def in_fractions(scale: Scale, values: Float64Array, runs: Sequence[str]) -> tup
             one, other = int(np.flatnonzero(small)[0]), int(np.nanargmax(np.abs(values)))
             raise UserError(
                 f"{scale.name} is {values[one]:g} in {runs[one]} but {values[other]:g} in {runs[other]}: "
-                "record fractions, or per cent, in all runs"
+                "record fractions in all runs, or percentages in all"
             )
-        return values / 100, [f"The recorded {scale.name} is in per cent ({_listed(values)}) and is read so."]
+        return values / 100, [f"The recorded {scale.name} is in per cent ({_listed(values)}) and was read as such."]
     _check_range(scale, values, runs, "")
     if scale.unit == "points":
         values = np.clip(values, scale.lowest, scale.highest)
@@ -304,8 +305,8 @@ def _check_range(scale: Scale, values: Float64Array, runs: Sequence[str], how: s
     highest = np.inf if scale.highest is None else scale.highest
     for run, value in zip(runs, values, strict=True):
         if value < lowest - 1e-6 or value > highest + 1e-6:
-            ends = f"at least {lowest:g}" if np.isinf(highest) else f"within {lowest:g} and {highest:g}"
-            raise UserError(f"{run}: {scale.name} is {value:g}, and must be {ends}{how}")
+            ends = f"at least {lowest:g}" if np.isinf(highest) else f"between {lowest:g} and {highest:g}"
+            raise UserError(f"{run}: {scale.name} is {value:g} but must be {ends}{how}")
 
 
 def _listed(values: Float64Array) -> str:

@@ -1,4 +1,4 @@
-"""All metrics that can be computed, and what is known of scores that others computed, by name."""
+"""Tables, by name, of all metrics and of known scores that others computed."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ METRICS: Registry[Metric] = Registry(
         "chrf": "metrics.texts:CHRF",
     },
     _check,
-    # A score of which nobody says what it is.
+    # A score whose metric is unknown.
     reserved=("score",),
 )
-"""All metrics that can be computed, by name."""
+"""All built-in and added metrics, by name."""
 
 _SAME = {
     "acc": "accuracy", "accuracy_score": "accuracy", "mcc": "matthews", "matthews_correlation": "matthews",
@@ -61,7 +61,7 @@ _SHARES = (
     "ndcg", "precision_macro", "precision_micro", "precision_weighted", "recall_macro", "recall_micro",
     "recall_weighted", "top1", "top5", "top_1_accuracy", "top_5_accuracy", "top5_accuracy", "combined_score",
 )  # fmt: skip
-# Of these nobody can tell a fraction from per cent: they are shown as they are.
+# For these a fraction cannot be told from per cent: they are shown unscaled.
 _EITHER = ("bleu", "sacrebleu", "rouge", "rouge1", "rouge2", "rougel", "rougelsum", "rouge_1", "rouge_2", "rouge_l")
 _HIGHER = (*_EITHER, "meteor", "gleu", "bertscore", "bleurt", "comet", "throughput")
 _LOWER: dict[str, tuple[float | None, float | None]] = {
@@ -78,7 +78,7 @@ _NO_SCORE = re.compile(
 
 
 def known_metric(name: str) -> Metric | None:
-    """Return the metric that a recorded score is named after, whatever the prefix; None where there is none."""
+    """Return the metric that a recorded score is named after, ignoring its prefix; None if there is none."""
     short = plain_name(name)
     if short not in METRICS:
         return None
@@ -86,7 +86,7 @@ def known_metric(name: str) -> Metric | None:
 
 
 def plain_name(name: str) -> str:
-    """Return the name of a recorded score without the prefix of its split, as the tables here have it."""
+    """Return the name of a recorded score without the prefix of its split, as used in these tables."""
     if name in METRICS:
         return name
     short = name.strip().lower().replace("-", "_").replace(" ", "_")
@@ -96,14 +96,14 @@ def plain_name(name: str) -> str:
 
 
 def is_score(name: str) -> bool:
-    """Tell whether a recorded number can be a score, and is no time, rate or count."""
+    """Return whether a recorded number can be a score, not a time, rate or count."""
     return _NO_SCORE.search(plain_name(name)) is None
 
 
 def recorded(name: str) -> Scale:
-    """Return what is known of a score that somebody computed, under the name that they gave it.
+    """Return the scale of a score that somebody else computed, by the name they gave it.
 
-    A name that nobody knows has no unit, range or direction.
+    An unknown name has no unit, range or direction.
     """
     short, known = plain_name(name), known_metric(name)
     if known is not None:
@@ -121,10 +121,10 @@ def recorded(name: str) -> Scale:
 
 
 def preferred(names: Sequence[str], kind: str) -> str | None:
-    """Return which of several recorded scores is the natural one: never a time, and a loss only where there is no more.
+    """Return the preferred one of several recorded scores: never a time, and a loss only if there is nothing else.
 
     Returns:
-        A name, or None where nothing is a score. Among equals the first.
+        A name, or None if nothing is a score. The first in case of ties.
     """
     natural = KINDS[kind].metrics
 

@@ -1,4 +1,4 @@
-"""Metrics of a regression. A correlation is 0 where outputs or targets are constant."""
+"""Metrics of a regression. A correlation is 0 if outputs or targets are constant."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def mae(answers: Answers) -> Scores:
 
 
 def r2(answers: Answers) -> Scores:
-    """Share of the targets' variance that is explained; 0 where they are constant, or 1 where that is predicted."""
+    """Share of the targets' variance that is explained; for constant ones 1 if predicted exactly, else 0."""
     squares = mse(answers)
     _, targets = answers.targets
 
@@ -70,7 +70,7 @@ def spearman(answers: Answers) -> Scores:
 
 
 def _ranks(weights: Float64Array, values: Float64Array) -> Float64Array:
-    """Mid-ranks (R, N) of values (N,) among themselves, each taken as often as its weight says."""
+    """Mid-ranks (R, N) of values (N,), each repeated as often as its weight."""
     order = np.argsort(values, kind="stable")
     _, starts, inverse = np.unique(values, return_index=True, return_inverse=True)
     starts = np.searchsorted(values[order], values[starts])
@@ -80,7 +80,7 @@ def _ranks(weights: Float64Array, values: Float64Array) -> Float64Array:
 
 
 def _correlation(weights: Float64Array, first: Float64Array, second: Float64Array) -> NDArray[np.float64]:
-    """Pearson's correlation (R,) of values (N,) or (R, N) under weights (R, N); 0 where one of the two is constant."""
+    """Pearson's correlation (R,) of values (N,) or (R, N) under weights (R, N); 0 if either is constant."""
     share = weights / weights.sum(axis=1, keepdims=True)
     one, other = (values - (share * values).sum(axis=1, keepdims=True) for values in (first, second))
     spreads = (share * one**2).sum(axis=1), (share * other**2).sum(axis=1)
@@ -90,7 +90,7 @@ def _correlation(weights: Float64Array, first: Float64Array, second: Float64Arra
 
 
 def _no_spread(values: Float64Array) -> float:
-    """What rounding leaves of constant values is no spread."""
+    """Treat a spread that is only rounding error of constant values as 0."""
     return float((1e-14 * np.abs(values).max()) ** 2)
 
 

@@ -1,6 +1,6 @@
-"""Metrics of generated texts against references. Of several references that are all right, the closest counts.
+"""Metrics of generated texts against references. Of several valid references the closest counts.
 
-Exact match is one metric of texts and of questions: each is right as a whole or not at all.
+Exact match is one metric for texts and questions: each is right as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from steadytune.metrics.questions import all_right
 
 
 def _equal_texts(answers: Answers) -> Scores:
-    """Share of the texts that equal a reference, but for white space at both ends."""
+    """Share of the texts that equal a reference, ignoring white space at both ends."""
     allowed = [{one.strip() for one in alternatives} for alternatives in _references(answers)]
     texts: Any = answers.texts
     return mean_of([[text.strip() in right for text, right in zip(run, allowed, strict=True)] for run in texts])
@@ -40,7 +40,7 @@ def _references(answers: Answers) -> list[tuple[str, ...]]:
 
 
 def _closest(texts: Any, references: list[tuple[str, ...]]) -> Any:
-    # The measures need SciPy, which a study that is only read does not.
+    # The measures need SciPy, which reading a study does not.
     from steadytune.measures.text import chrf as sentence_chrf
 
     most = max(map(len, references))
@@ -50,7 +50,7 @@ def _closest(texts: Any, references: list[tuple[str, ...]]) -> Any:
 
 
 def exact_match(answers: Answers) -> Scores:
-    """Share of the texts that equal a reference; of classes, of the questions that are answered right throughout."""
+    """Share of the texts that equal a reference; for classes, share of the questions answered entirely correctly."""
     return _equal_texts(answers) if KINDS[answers.kind].has_texts else all_right(answers)
 
 

@@ -1,1 +1,1 @@
-"""What is asked of a torch model, whoever made it: its parts, its head, its padding, its loss and its states."""
+"""Inspection of any torch model: its parts, head, padding, loss and states."""

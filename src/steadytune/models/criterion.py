@@ -1,4 +1,4 @@
-"""The kind of task of a model, and whether labels, outputs and losses of one's own fit it."""
+"""The kind of task of a model, and checks that labels, outputs and custom losses fit it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from steadytune.models.random_state import preserved_random_state
 
 
 def kind_of(model: nn.Module) -> str:
-    """Return the kind of task that a transformers model's configuration is made for.
+    """Return the kind of task of a transformers model's configuration.
 
     Raises:
-        UserError: It is made for several labels per example.
+        UserError: It is for several labels per example.
     """
     config: Any = getattr(model, "config", None)
     problem, outputs = getattr(config, "problem_type", None), getattr(config, "num_labels", 2)
     if problem == "multi_label_classification" or (problem == "regression" and outputs > 1):
-        raise UserError("stabilizers speak of one class or one number per example: this model is made for many labels")
+        raise UserError(
+            "stabilizers need one class or one number per example: this model is configured for several labels"
+        )
     if type(plain_model(model)).__name__.endswith("ForMultipleChoice"):
         return "choice"
     return "regression" if outputs == 1 else "classification"
@@ -35,20 +37,20 @@ def check_outputs(kind: str, logits: Tensor, labels: Tensor, highest: int | None
     """Check that a model's outputs fit the labels of a batch.
 
     Args:
-        kind: Of the task.
-        logits: As the model gives them.
-        labels: As `Kind.check_batch_labels` let them pass.
-        highest: What it returned.
+        kind: Kind of the task.
+        logits: Logits of the model.
+        labels: Labels accepted by `Kind.check_batch_labels`.
+        highest: Its return value.
 
     Raises:
-        UserError: There are too few outputs, or they are of another shape.
+        UserError: There are too few outputs, or their shape is wrong.
     """
     if not len(labels):
         return
     if not KINDS[kind].fits_labels(logits, labels):
         raise UserError(
-            f"stabilizers speak of one label per example: for a {kind} the labels are {tuple(labels.shape)} "
-            f"and the model's output is {tuple(logits.shape)}"
+            f"stabilizers need one label per example: for a {kind} the labels have shape {tuple(labels.shape)} "
+            f"and the model's output {tuple(logits.shape)}"
         )
     check_highest(highest, logits.numel() // len(labels))
 
@@ -61,18 +63,18 @@ def check_highest(highest: int | None, outputs: int) -> None:
     """
     if highest is not None and highest >= outputs:
         raise UserError(
-            f"a label is {highest}, and the model has {outputs} outputs, for the labels 0 to {outputs - 1}: "
-            "give it num_labels, or number the classes from 0"
+            f"a label is {highest}, but the model has {outputs} outputs, for the labels 0 to {outputs - 1}: "
+            "set num_labels, or number the classes from 0"
         )
 
 
 def explain_labels(kind: str, logits: Tensor, labels: Tensor) -> None:
-    """Say what is wrong with the classes of a batch that a loss of one's own has failed at, if anything is.
+    """Raise a clear error if a custom loss failed because of the classes of a batch.
 
-    It is not asked before: such a loss may mean something by a class of -1, or have an output less than classes.
+    This is not checked beforehand: such a loss may give a meaning to class -1, or have one output fewer than classes.
 
     Raises:
-        UserError: As `Kind.check_batch_labels` and `check_outputs`. -100 is what torch leaves out.
+        UserError: As `Kind.check_batch_labels` and `check_outputs`. -100 is what torch ignores.
     """
     if not KINDS[kind].has_classes or labels.dim() != 1 or labels.is_floating_point():
         return
@@ -81,9 +83,9 @@ def explain_labels(kind: str, logits: Tensor, labels: Tensor) -> None:
 
 
 def logits_in(outputs: Any) -> Tensor:
-    """Return the logits of what a model returns: a tensor, one in `logits`, or the first of a tuple.
+    """Return the logits in a model's output: a tensor, its `logits`, or the first of a tuple.
 
-    In training scripts the loss stands first there, and is None without labels.
+    In training scripts the loss comes first in a tuple, and is None without labels.
 
     Raises:
         UserError: There are none.
@@ -94,23 +96,23 @@ def logits_in(outputs: Any) -> Tensor:
     if isinstance(found, (tuple, list)):
         found = next((one for one in found if isinstance(one, Tensor)), None)
     if not isinstance(found, Tensor) or not found.dim():
-        raise UserError(f"the model returns {type(outputs).__name__} without logits when it is given no labels")
+        raise UserError(f"the model returns {type(outputs).__name__} without logits when called without labels")
     return found
 
 
 def check_own_loss(model: nn.Module, inputs: Mapping[str, Any], kind: str) -> None:
-    """Check that a transformers model which computes a loss computes the one that is used in its place.
+    """Check that the loss computed by a transformers model equals the one used instead.
 
-    It is asked in evaluation mode, for one batch. Half precision may round by a hundredth, and may hide as much.
+    It is called in evaluation mode on one batch. Half precision may round by a hundredth, and hide as much.
 
     Raises:
-        UserError: It computes another, such as one with class weights.
+        UserError: It computes a different loss, such as one with class weights.
     """
     if "labels" not in signature(plain_model(model).forward).parameters:
         return
     labels = inputs["labels"]
     with torch.no_grad(), preserved_random_state(), evaluating(model):
-        # First without them: with labels that do not fit, what a model raises says little.
+        # First without labels: with labels that do not fit, a model's own error says little.
         logits = logits_in(model(**{name: value for name, value in inputs.items() if name != "labels"}))
         check_outputs(kind, logits, labels, KINDS[kind].check_batch_labels(labels))
         outputs = model(**inputs)
@@ -119,6 +121,6 @@ def check_own_loss(model: nn.Module, inputs: Mapping[str, Any], kind: str) -> No
     rounding = 0.02 if logits.element_size() < 4 else 1e-4
     if isinstance(own, Tensor) and own.numel() == 1 and abs(float(own) - ours) > rounding * (abs(ours) + 0.1):
         raise UserError(
-            f"the model's own loss of a batch is {float(own):.4g}, and that of a {kind} is {ours:.4g}: give the loss "
-            "that you mean, to StableTrainer as compute_loss_func, to Stabilization as criterion"
+            f"the model's own loss of a batch is {float(own):.4g}, but a {kind}'s is {ours:.4g}: pass the loss "
+            "you want to StableTrainer as compute_loss_func, or to Stabilization as criterion"
         )

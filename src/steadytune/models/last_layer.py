@@ -1,4 +1,4 @@
-"""The last layer of a model: where it is, what enters it, and whether the logits are what comes out of it."""
+"""The last layer of a model: its location, its input, and whether its output is the logits."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from steadytune.models.modules import NoHead, find_head
 from steadytune.models.padding import read_token
 
 _ROUNDING, _HALF_ROUNDING = 5e-3, 3e-2
-"""Share of the largest logit by which two computations of it may differ: TF32 has 10 bits, bfloat16 has 7."""
+"""Tolerance between two computations of a logit, relative to the largest: TF32 has 10 bits, bfloat16 has 7."""
 
 
 class LastLayer:
-    """The linear layer that gives a model's logits, or why there is none that could be told.
+    """The linear layer that outputs a model's logits, or the reason why it cannot be identified.
 
-    A model of somebody's own may register its layers in any order, and change what its last one gives. So what enters
-    the layer is believed only once the layer has made the model's logits of it.
+    A custom model may register its layers in any order, and change the output of its last one. So the input of
+    the layer is trusted only if the layer maps it to the model's logits.
 
     Args:
-        model: As `find_head` takes it.
+        model: As for `find_head`.
 
     Attributes:
-        module: The layer, or what stabilizers put in its place; None where there is none.
-        why: Why there is none, or none that gives the logits.
+        module: The layer, or its replacement by stabilizers; None if there is none.
+        why: Why there is none, or none that outputs the logits.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -44,7 +44,7 @@ class LastLayer:
             self.module = self.found
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LastLayer:
-        """Return itself: a copy of the model keeps the hook, which looks at the layer of this model alone."""
+        """Return itself: a copy of the model keeps the hook, which observes only the layer of this model."""
         return self
 
     def need(self, method: str) -> nn.Module:
@@ -58,17 +58,17 @@ class LastLayer:
         return self.module
 
     def put(self, module: nn.Module) -> None:
-        """Have another module in its place."""
+        """Replace it by another module."""
         self.module = module
         setattr(self._parent, self._name, module)
 
     def watch(self) -> None:
-        """Look at what enters the layer from now on."""
+        """Start observing the layer's input."""
         if self.module is not None:
             self._watch = self.module.register_forward_pre_hook(self._keep)
 
     def unwatch(self) -> None:
-        """Stop looking."""
+        """Stop observing."""
         self._features = None
         if self.module is not None:
             self._watch.remove()
@@ -78,11 +78,11 @@ class LastLayer:
             self._features = inputs[0]
 
     def take(self, inputs: Mapping[str, Any], logits: Tensor) -> Tensor | None:
-        """Return (rows, d), in the graph, of what entered the layer in the pass that gave these logits.
+        """Return the layer's input (rows, d), in the graph, in the pass that computed these logits.
 
         Args:
             inputs: The batch.
-            logits: Of the model.
+            logits: Logits of the model.
 
         Returns:
             None if the logits are not the layer's; `why` says so from then on.
@@ -96,7 +96,7 @@ class LastLayer:
         if not self._checked and self.module is not None:
             self._checked = True
             if features is None or not _gives(self.module, features, logits):
-                self.why = f"the logits of {type(self.model).__name__} are not what its last linear layer gives"
+                self.why = f"the logits of {type(self.model).__name__} are not the output of its last linear layer"
         return None if self.why else features
 
 
@@ -104,7 +104,7 @@ class LastLayer:
 def _gives(layer: nn.Module, features: Tensor, logits: Tensor) -> bool:
     if not logits.numel():
         return True
-    # Without its hooks: they have changed these features already. Under autocast they may be narrower than its weights.
+    # Without its hooks: they have already changed these features, whose dtype may be narrower under autocast.
     weight = next(layer.parameters(), None)
     given = layer.forward(features if weight is None else features.to(weight.dtype))
     if given.numel() != logits.numel():
@@ -112,5 +112,5 @@ def _gives(layer: nn.Module, features: Tensor, logits: Tensor) -> bool:
     difference = (given.view_as(logits).float() - logits.float()).abs().max()
     narrowest = min(features.element_size(), given.element_size(), logits.element_size())
     rounding = _HALF_ROUNDING if narrowest < 4 else _ROUNDING
-    # Logits that are not finite say nothing; the loss will not be finite either.
+    # Logits that are not finite cannot be compared; the loss will not be finite either.
     return bool(difference <= rounding * logits.float().abs().max()) or not bool(torch.isfinite(logits).all())

@@ -1,4 +1,4 @@
-"""A model's modules: the encoder in it, its head, its adapters, and what is wrapped around it."""
+"""A model's modules: encoder, head, adapters and wrappers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from steadytune.kinds.choice_model import ChoiceModel
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, and each of its parts back into the mode that it was in."""
+    """Put a model into evaluation mode, and restore the mode of each of its parts afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -52,23 +52,23 @@ def pool(hidden: Tensor, mask: Tensor, how: str) -> Tensor:
 
 
 def plain_model(model: nn.Module) -> nn.Module:
-    """Return the model inside PEFT's wrapper, adapters and all; another model as it is."""
+    """Return the model inside PEFT's wrapper, including adapters; any other model unchanged."""
     wrapper: Any = model
     inner: nn.Module = wrapper.get_base_model() if hasattr(model, "get_base_model") else model
     return inner
 
 
 def configs_of(model: nn.Module) -> list[Any]:
-    """Return a model's configuration, and that of its texts, which may be the same; none of one that has none."""
+    """Return a model's configuration and its text configuration, which may be the same; empty if it has none."""
     plain = plain_model(model)
     config: Any = getattr(plain, "config", None) or getattr(encoder_of(plain), "config", None)
     return [config, config.get_text_config()] if isinstance(config, PreTrainedConfig) else []
 
 
 def encoder_of(model: nn.Module) -> nn.Module:
-    """Return the pre-trained part of a model that `build_model`, transformers or PEFT made.
+    """Return the pre-trained part of a model made by `build_model`, transformers or PEFT.
 
-    Of a model of somebody's own that is the one model of transformers within it, and without one the whole.
+    For a custom model this is the single transformers model within it, or the whole model if there is none.
     """
     model = plain_model(model)
     if isinstance(model, ChoiceModel):
@@ -81,7 +81,7 @@ def encoder_of(model: nn.Module) -> nn.Module:
 
 
 def _pretrained_in(model: nn.Module) -> Iterator[nn.Module]:
-    """Yield the outermost models of transformers or PEFT within a model of somebody's own."""
+    """Yield the outermost transformers or PEFT models within a custom model."""
     for child in model.children():
         if isinstance(child, PreTrainedModel) or hasattr(child, "get_base_model"):
             yield child
@@ -90,7 +90,7 @@ def _pretrained_in(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def _resting(model: nn.Module) -> Iterator[nn.Module]:
-    """Yield what PEFT keeps without using it: layers that a trained copy replaces, copies of adapters that rest."""
+    """Yield modules that PEFT keeps but does not use: replaced original layers, copies of inactive adapters."""
     wrapper: Any
     for wrapper in model.modules():
         if hasattr(wrapper, "modules_to_save") and hasattr(wrapper, "original_module"):
@@ -101,7 +101,7 @@ def _resting(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def adapters_in(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """Yield layers of a model and what PEFT added to them; such layers name the attributes that hold it."""
+    """Yield layers of a model and PEFT's additions to them, whose attributes such layers name."""
     for layer in model.modules():
         for attribute in getattr(layer, "adapter_layer_names", ()):
             if isinstance(added := getattr(layer, attribute, None), nn.Module):
@@ -109,7 +109,7 @@ def adapters_in(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
 
 
 class NoHead(UserError):
-    """A model has no last layer that could be told from the rest."""
+    """A model has no identifiable last layer."""
 
 
 def find_head(model: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
@@ -123,26 +123,26 @@ def find_head(model: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
     inside.update(_resting(model))
     beside = [(layer, added) for layer, added in adapters_in(model) if hasattr(layer, "base_layer")]
     inside.update(module for _, added in beside for module in added.modules())
-    # In the order of registration, so that a pooler's or head's inner layers come before the one that gives the logits.
+    # In registration order, so that inner layers of a pooler or head precede the one that outputs the logits.
     heads = [
         (name, module)
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear) and module not in inside
     ]
     if not heads:
-        raise NoHead(f"{type(model).__name__} has no linear layer outside an encoder of transformers")
+        raise NoHead(f"{type(model).__name__} has no linear layer outside its transformers encoder")
     name, head = heads[-1]
     path, _, attribute = name.rpartition(".")
     parent = model.get_submodule(path)
     if any(parent is layer for layer, _ in beside):
         raise UserError(
-            f"{path} is the last layer and has an adapter: take it out of target_modules, name it in modules_to_save"
+            f"{path} is the last layer and has an adapter: remove it from target_modules and name it in modules_to_save"
         )
     return parent, attribute, head
 
 
 class PooledClassifier(nn.Module):
-    """A plain linear head on one pooled feature of an encoder: the model that the theory speaks of.
+    """A plain linear head on a pooled feature of an encoder: the model of the theory.
 
     Args:
         encoder: A transformers model that returns `last_hidden_state`.
@@ -161,7 +161,7 @@ class PooledClassifier(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, attention_mask: Tensor, **inputs: Any) -> SequenceClassifierOutput:
-        """Return logits (B, outputs), with hidden states if asked for."""
+        """Return logits (B, outputs), with hidden states if requested."""
         outputs = self.encoder(attention_mask=attention_mask, **inputs)
         feature = pool(outputs.last_hidden_state, attention_mask, self.pooling)
         logits = self.classifier(self.dropout(feature))

@@ -1,4 +1,4 @@
-"""The padding token: a decoder classifier reads its head at the last token that is not one, by its id."""
+"""The padding token: a decoder classifier reads its head at the last token whose id is not the padding id."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ def tokenizer_in(*holders: Any) -> Any:
 
 
 def say_padding(model: nn.Module, tokenizer: Any) -> None:
-    """Have a model read by its tokenizer's padding token, and warn if its configuration said another.
+    """Make a model use its tokenizer's padding token, and warn if its configuration had another.
 
     Args:
-        model: Of transformers; another is left as it is.
-        tokenizer: Pads the batches; None where it is not known.
+        model: A transformers model; any other is left unchanged.
+        tokenizer: Tokenizer that pads the batches; None if unknown.
     """
     if tokenizer is not None and (said := align_padding(model, tokenizer)):
         warnings.warn(said, stacklevel=3)
 
 
 def padding_id(model: nn.Module) -> int | None:
-    """Return the id that a transformers model takes for padding, or None."""
+    """Return a transformers model's padding id, or None."""
     configs = configs_of(model)
     found: int | None = getattr(configs[-1], "pad_token_id", None) if configs else None
     return found
 
 
 def read_token(model: nn.Module, states: Tensor, tokens: Tensor | None, mask: Tensor | None) -> Tensor:
-    """Return (rows, d), of states (rows, T, d) the one that a decoder classifier takes its logits from.
+    """Return the states (rows, d), of (rows, T, d), from which a decoder classifier computes its logits.
 
     Args:
-        model: Gives the padding id.
-        states: Of every token.
-        tokens: (..., T) ids; None where the model was given something else, and reads the last one.
+        model: Defines the padding id.
+        states: States of every token.
+        tokens: (..., T) ids; None if the model was given something else, and reads the last one.
         mask: (..., T), 1 at real tokens, or None.
 
     Raises:
-        UserError: That is a padding token.
+        UserError: The token is a padding token.
     """
     padding = padding_id(model)
     if tokens is None or padding is None:
@@ -64,26 +64,26 @@ def read_token(model: nn.Module, states: Tensor, tokens: Tensor | None, mask: Te
     read = tokens != padding
     if mask is not None and mask.shape[-1] == tokens.shape[-1]:
         shown = mask.flatten(0, -2)
-        # Of the text's own tokens the last one that counts, and what stands where the text is over.
+        # The last real token of each text, and the tokens after its end.
         place = pool(tokens.unsqueeze(-1), read.long(), "last")
         wrong = pool(shown.unsqueeze(-1), read.long(), "last").flatten() == 0
         if bool((wrong & (shown.sum(-1) > 0)).any()):
             used = int(place[wrong][0])
             raise UserError(
-                f"the batches are padded with id {used}, and the model takes {padding} for padding, so that it reads "
+                f"the batches are padded with id {used}, but the model uses {padding} for padding, so that it reads "
                 f"its last layer at a padding token: set model.config.pad_token_id = {used}"
             )
     return pool(states, read.long(), "last")
 
 
 def align_padding(model: nn.Module, tokenizer: Any) -> str | None:
-    """Set the padding id of a model's configuration to the tokenizer's, which is what stands in the batches.
+    """Set the padding id of a model's configuration to the tokenizer's, which is used in the batches.
 
-    The row of that id in the token embeddings then learns nothing, where one of another id did not. A decoder
-    classifier takes its logits from the last token that is not the configuration's.
+    The row of that id in the token embeddings is then not trained, instead of that of another id. A decoder
+    classifier computes its logits from the last token other than the configuration's padding token.
 
     Returns:
-        What was said before, in a sentence, if it was another id; None if there was none to contradict.
+        A sentence naming the previous id if it was different; otherwise None.
     """
     places, used = configs_of(model), tokenizer.pad_token_id
     said = contradicted_padding(places, used)
@@ -106,12 +106,12 @@ def _token_embeddings(model: nn.Module) -> Iterator[nn.Embedding]:
 
 
 def contradicted_padding(configs: Sequence[Any], used: int | None) -> str | None:
-    """Say that configurations name another padding id than the tokenizer's, if they do."""
+    """Return a sentence if configurations have a padding id different from the tokenizer's."""
     said = (getattr(config, "pad_token_id", None) for config in configs)
     other = next((one for one in said if one not in (None, used)), None)
     if used is None or other is None:
         return None
     return (
-        f"the model's configuration takes id {other} for padding and its tokenizer pads with {used}: "
+        f"the model's configuration uses id {other} for padding, but its tokenizer pads with {used}: "
         "the tokenizer's is used"
     )

@@ -12,9 +12,9 @@ from steadytune.stabilizers import Parts
 
 
 def find_parts(model: nn.Module) -> Parts:
-    """Find embeddings, blocks, pooler and head of a transformers model, also inside PEFT's wrappers.
+    """Find embeddings, blocks, pooler and head of a transformers model, even inside PEFT's wrappers.
 
-    What is not found is None or empty: a method that needs it says so.
+    Parts not found are None or empty: a stabilizer that needs one raises an error.
     """
     encoder: Any = encoder_of(model)
     blocks = tuple(block for stack in _stacks(encoder) for block in stack)
@@ -37,7 +37,7 @@ def find_parts(model: nn.Module) -> Parts:
 
 
 def _stacks(module: nn.Module) -> Iterator[nn.ModuleList]:
-    """Yield the outermost lists of like modules that have weights: a stack of blocks, or two of an encoder-decoder."""
+    """Yield the outermost lists of similar modules with weights: a stack of blocks, or two in an encoder-decoder."""
     for child in module.children():
         if not isinstance(child, nn.ModuleList):
             yield from _stacks(child)
@@ -46,7 +46,7 @@ def _stacks(module: nn.Module) -> Iterator[nn.ModuleList]:
 
 
 def _embeddings(encoder: Any) -> nn.Module | None:
-    # Of an encoder-decoder the encoder's own: `shared` only lends them its weight.
+    # In an encoder-decoder those of the encoder: `shared` only shares its weight with them.
     reader = encoder.get_encoder() if _is_encoder_decoder(encoder) else encoder
     try:
         found = reader.get_input_embeddings()
@@ -60,7 +60,7 @@ def _is_encoder_decoder(encoder: Any) -> bool:
 
 
 def _outside(model: nn.Module, encoder: nn.Module) -> Iterator[nn.Module]:
-    """Yield the largest modules with weights that neither are in the encoder nor contain it."""
+    """Yield the largest modules with weights that are neither inside the encoder nor contain it."""
     inner = plain_model(model)
     if inner is encoder:
         return

@@ -1,4 +1,4 @@
-"""Three sources of luck, kept apart: new weights, order of the examples, dropout."""
+"""Separate streams for three sources of randomness: new weights, order of the examples, dropout."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _STREAMS = {"init": 1, "order": 2, "dropout": 3, "heads": 4}
 
 
 def spread(stream: str, seed: int) -> int:
-    """Return a 31-bit seed for one source of randomness: init, order, dropout, or further heads, which go with init.
+    """Return a 31-bit seed for one source of randomness: init, order, dropout, or further heads, which belong to init.
 
-    Small consecutive seeds must not reach the libraries as they are: accelerate shuffles epoch e with data_seed + e, so
+    Small consecutive seeds must not reach the libraries unchanged: accelerate shuffles epoch e with data_seed + e, so
     that order seeds 0 and 1 would share all orders but one; and init and dropout of one integer would share a stream.
     """
     return int(np.random.SeedSequence([_STREAMS[stream], seed]).generate_state(1)[0] >> 1)
@@ -25,7 +25,7 @@ def spread(stream: str, seed: int) -> int:
 
 @contextmanager
 def preserved_random_state() -> Iterator[None]:
-    """Leave the global random states of Python, NumPy and torch as they were found."""
+    """Restore the global random states of Python, NumPy and torch afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         try:
@@ -37,7 +37,7 @@ def preserved_random_state() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class RandomState:
-    """Where torch's global random streams stood: the one of the CPU, and the one of an accelerator."""
+    """Saved states of torch's global random streams: that of the CPU, and that of an accelerator."""
 
     cpu: Tensor
     device: torch.device
@@ -45,12 +45,12 @@ class RandomState:
 
     @classmethod
     def now(cls, device: torch.device) -> RandomState:
-        """Look at the streams that a model on `device` draws from."""
+        """Save the streams used by a model on `device`."""
         accelerator = None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(device)
         return cls(torch.get_rng_state(), device, accelerator)
 
     def restore(self) -> None:
-        """Put the streams back."""
+        """Restore the streams."""
         torch.set_rng_state(self.cpu)
         if self.accelerator is not None:
             torch.get_device_module(self.device).set_rng_state(self.accelerator, self.device)

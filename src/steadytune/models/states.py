@@ -1,4 +1,4 @@
-"""What a trained model says about examples: logits, and the states after each block."""
+"""Outputs of a trained model: logits, and the hidden states after each block."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def logits_of(
     Args:
         model: Returns `logits`; left in evaluation mode.
         batches: Padded inputs with labels, which are ignored.
-        device: Where the model lies.
+        device: Device of the model.
         bf16: Whether to compute under bfloat16 autocast.
-        position: "cls", "last" or "mean" to get hidden states reduced so; None for none.
+        position: "cls", "last" or "mean" to return hidden states reduced in this way; None for none.
 
     Returns:
         Logits (N, C), and states (L, rows, D) after each of L blocks (the embedding output is not counted; rows are
@@ -54,7 +54,7 @@ def logits_of(
 
 
 def hidden_states(outputs: Any) -> tuple[Tensor, ...]:
-    """Return the hidden states that a transformers model was asked for; of an encoder-decoder those of the encoder.
+    """Return the requested hidden states of a transformers model; for an encoder-decoder those of the encoder.
 
     Raises:
         UserError: It returns none.
@@ -63,11 +63,11 @@ def hidden_states(outputs: Any) -> tuple[Tensor, ...]:
         states: tuple[Tensor, ...] | None = getattr(outputs, name, None)
         if states is not None:
             return states
-    raise UserError("the model returns no hidden states: say position=None, or give them to steadytune.record_run")
+    raise UserError("the model returns no hidden states: use position=None, or pass them to steadytune.record_run")
 
 
 def stored(representations: NDArray[np.float32], dtype: str) -> NDArray[Any]:
-    """Return representations as they are stored: in half precision unless they do not fit into its range."""
+    """Return representations in the precision in which they are stored: half unless they exceed its range."""
     if dtype == "float16" and np.abs(representations).max(initial=0) < _HALF_MAX:
         return representations.astype(np.float16)
     return representations

@@ -1,4 +1,4 @@
-"""What runs leave behind: a record each, a folder of them, and cohorts of those that differ in their seeds alone."""
+"""Records of runs, folders of them, and cohorts of runs that differ only in their seeds."""
 
 from steadytune.records.cohort import Cohort, LostRun
 from steadytune.records.record import RunRecord

@@ -1,4 +1,4 @@
-"""The arrays of one run, and whether those of several have the sizes that a cohort needs."""
+"""The arrays of one run, and the check that several runs fit into one cohort."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from steadytune.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class RunArrays:
-    """What one run says of N examples, C classes. What is not known is None.
+    """Outputs of one run on N examples with C classes. Unknown parts are None.
 
     Attributes:
-        origin: The run or file, as an error names it.
-        logits: (N, C), for a regression (N, 1).
+        origin: The run or file, for error messages.
+        logits: (N, C); for a regression (N, 1).
         probabilities: (N, C).
-        predictions: (N,) class numbers, where there are neither logits nor probabilities.
-        labels: (N,), class numbers or for a regression targets.
-        representations: (L, rows, D); those given as (rows, D) become one layer. A row is an example, or a candidate
+        predictions: (N,) class numbers, if there are neither logits nor probabilities.
+        labels: (N,) class numbers, or targets of a regression.
+        representations: (L, rows, D); (rows, D) becomes one layer. A row is an example, or a candidate
             of one.
         generations: N texts.
-        references: N texts, or tuples of texts of which any will do.
+        references: N texts, or tuples of accepted texts.
         token_logits: (T, V), see `Cohort`.
         token_counts: (N,).
         label_names: Name of each class.
-        groups: (N,) whole numbers: examples of one number belong together, such as questions on one passage.
+        groups: (N,) integers: examples with the same number belong together, such as questions on one passage.
         ids: N names of the examples.
-        texts: N texts that a report may show.
+        texts: N example texts that a report may show.
     """
 
     origin: str
@@ -55,12 +55,12 @@ class RunArrays:
 
     @property
     def outputs(self) -> NDArray[Any] | None:
-        """Logits, or else probabilities."""
+        """Logits, or otherwise probabilities."""
         return self.probabilities if self.logits is None else self.logits
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...] | int]:
-        """What must be the same in every run, by name: all sizes but the width of representations."""
+        """Sizes that must be equal in every run, by name: all but the width of representations."""
         sizes: dict[str, tuple[int, ...] | int] = {}
         if self.outputs is not None:
             sizes["logits or probabilities of shape"] = self.outputs.shape
@@ -78,10 +78,10 @@ class RunArrays:
 
 
 def check_same_shapes(runs: Sequence[RunArrays]) -> None:
-    """Refuse runs that differ in the sizes of their arrays.
+    """Reject runs whose arrays differ in size.
 
     Raises:
-        UserError: Naming the run, the one that it differs from, and the axis.
+        UserError: They do; names both runs and the axis.
     """
     for run in runs[1:]:
         for what, others in runs[0].shapes.items():

@@ -1,4 +1,4 @@
-"""What the arrays of a run must be: one check for cohorts made from arrays and for files of runs trained elsewhere."""
+"""Validation of a run's arrays, shared by cohorts made from arrays and files of runs trained elsewhere."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from steadytune.records.arrays import RunArrays
 
 # Probabilities stored as bfloat16 are off by up to 2^-8 = .0039 in their sum.
 _SUM_TOLERANCE = 0.005
-# Beyond what single precision and the printing of a few decimals can do to a softmax.
+# More than the error of a softmax in single precision printed with a few decimals.
 SAME = 0.011
 EXACT = 1e-3
 _MOST_DECIMALS = 4
 
 
 def inferred_kind(generations: Any, token_logits: Any) -> str:
-    """Return the kind of runs that do not state it: "generation" where they hold either of these."""
+    """Return the kind of runs that do not state it: "generation" if they have either of these."""
     return DEFAULT if generations is None and token_logits is None else "generation"
 
 
 def check_kind(origin: str, kind: str) -> None:
-    """Refuse a kind that there is not.
+    """Reject an unknown kind.
 
     Raises:
-        UserError: Naming the origin and the closest kind.
+        UserError: The kind is unknown; names the origin and the closest kind.
     """
     if not isinstance(kind, str) or kind not in KINDS:
         raise UserError(f"{origin}: {KINDS.unknown(str(kind))}")
 
 
 def read_list(values: Any, name: str) -> list[Any]:
-    """Turn what holds one value per run or per example into a list of them.
+    """Convert one value per run or example to a list.
 
     Raises:
-        UserError: It is a single value, such as a text; `name` says what it is.
+        UserError: It is a single value, such as a text; the error calls it `name`.
     """
     try:
         if not isinstance(values, str):
@@ -52,12 +52,12 @@ def read_list(values: Any, name: str) -> list[Any]:
 
 
 def read_array(values: Any, name: str) -> NDArray[Any]:
-    """Turn anything array-like into a NumPy array of real numbers, without a copy where none is needed.
+    """Convert anything array-like to a NumPy array of real numbers, without a copy if possible.
 
     True and false become 1 and 0.
 
     Raises:
-        UserError: It is ragged or holds no real numbers; `name` says what it is.
+        UserError: It is ragged or not of real numbers; the error calls it `name`.
     """
     try:
         array = to_array(values, name)
@@ -67,7 +67,7 @@ def read_array(values: Any, name: str) -> NDArray[Any]:
 
 
 def read_groups(values: Any) -> NDArray[Any]:
-    """Turn what says which examples belong together into an array of numbers; names are numbered in their order.
+    """Convert group numbers or names to an array of numbers; names are numbered in their order.
 
     Raises:
         UserError: As `read_array`.
@@ -79,7 +79,7 @@ def read_groups(values: Any) -> NDArray[Any]:
 
 
 def are_probabilities(logits: NDArray[Any]) -> bool:
-    """Tell whether what is called the logits of a run are probabilities: in every row within [0, 1] and of sum 1."""
+    """Return whether the logits of a run are actually probabilities: in [0, 1] and summing to 1 in every row."""
     values = np.asarray(logits, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] < 2 or not values.size or not np.isfinite(values).all():
         return False
@@ -88,7 +88,7 @@ def are_probabilities(logits: NDArray[Any]) -> bool:
 
 
 def rounding(values: NDArray[np.float64]) -> float:
-    """Return how far a row's sum may be off if its values are rounded to the decimals that they show; 0 without end."""
+    """Return the rounding error that a row's sum may have, given the decimals of its values; 0 if not rounded."""
     for decimals in range(1, _MOST_DECIMALS + 1):
         if np.all(np.abs(values - np.round(values, decimals)) < 1e-9):
             return float(values.shape[1] * 0.5 * 10.0**-decimals + 1e-9)
@@ -96,21 +96,21 @@ def rounding(values: NDArray[np.float64]) -> float:
 
 
 def check_agreement(logits: NDArray[Any] | None, probabilities: NDArray[Any]) -> None:
-    """Refuse probabilities that are not the softmax of the logits (N, C) beside them.
+    """Reject probabilities that are not the softmax of the accompanying logits (N, C).
 
     Raises:
-        ValueError: Naming the first row.
+        ValueError: They are not; names the first row.
     """
     if logits is None or not np.isfinite(logits).all():
         return
     if logits.shape != probabilities.shape:
-        raise ValueError(f"logits are of shape {logits.shape}, but probabilities of shape {probabilities.shape}")
+        raise ValueError(f"logits have shape {logits.shape}, but probabilities have shape {probabilities.shape}")
     followed = softmax(logits.astype(np.float64), axis=1)
     if (wrong := np.flatnonzero(np.abs(followed - probabilities).max(axis=1) > SAME)).size:
         row = wrong[0]
         raise ValueError(
             f"logits and probabilities contradict each other, first in row {row}: the softmax of the logits is "
-            f"{_row(followed[row])}, not {_row(probabilities[row])}. Leave one of the two aside"
+            f"{_row(followed[row])}, not {_row(probabilities[row])}. Leave one of them out"
         )
 
 
@@ -120,18 +120,18 @@ def _row(values: NDArray[np.float64]) -> str:
 
 
 def check_run(run: RunArrays, kind: str) -> None:
-    """Refuse arrays of one run that do not fit together or cannot be measured.
+    """Reject arrays of one run that are inconsistent or cannot be measured.
 
-    Representations that are not finite are not looked for, see `check_finite`.
+    Whether representations are finite is checked by `check_finite`.
 
     Raises:
-        UserError: Naming the origin, the array and the axis.
+        UserError: They are; names the origin, the array and the axis.
     """
     check_kind(run.origin, kind)
     of = KINDS[kind]
     try:
         if not of.has_texts and (run.generations is not None or run.token_logits is not None):
-            raise ValueError(f"generations and token_logits are those of kind 'generation', not of '{kind}'")
+            raise ValueError(f"generations and token_logits belong to kind 'generation', not '{kind}'")
         if run.labels is not None:
             _check_labels(run.labels)
         for name, outputs in (("logits", run.logits), ("probabilities", run.probabilities)):
@@ -140,7 +140,7 @@ def check_run(run: RunArrays, kind: str) -> None:
                 _check_finite_outputs(name, outputs)
                 if run.labels is not None and len(run.labels) != len(outputs):
                     raise ValueError(
-                        f"labels must be ({len(outputs)},), one for each row of {name}, not {run.labels.shape}"
+                        f"labels must have shape ({len(outputs)},), one for each row of {name}, not {run.labels.shape}"
                     )
                 of.check_labels(run.labels, run.label_names, name, outputs)
                 _check_rows(name, outputs, run.representations, of)
@@ -153,7 +153,7 @@ def check_run(run: RunArrays, kind: str) -> None:
             _check_groups(run.groups)
         states = run.representations
         if states is not None and (states.ndim != 3 or not states.size):
-            raise ValueError(f"representations must be (layers, examples, width), not {states.shape}")
+            raise ValueError(f"representations must have shape (layers, examples, width), not {states.shape}")
         if run.generations is not None:
             _check_texts(run.generations, run.references)
         _check_tokens(run.token_logits, run.token_counts)
@@ -165,15 +165,15 @@ def check_run(run: RunArrays, kind: str) -> None:
 
 
 def check_finite(origin: str, representations: NDArray[Any]) -> None:
-    """Refuse representations (L, rows, D) that are not finite, one layer at a time so that a mapped file stays on disk.
+    """Reject representations (L, rows, D) that are not finite, one layer at a time so that a mapped file stays on disk.
 
     Raises:
-        UserError: Naming the origin and the layer, counted from 1.
+        UserError: They are not; names the origin and the layer, counted from 1.
     """
     for layer, states in enumerate(representations, start=1):
         if not np.isfinite(states).all():
             raise UserError(
-                f"{origin}: representations hold NaN or infinity at layer {layer}. Half precision ends at 65504: "
+                f"{origin}: representations contain NaN or infinity at layer {layer}. Half precision ends at 65504: "
                 "store them in single precision, or leave out a run that diverged"
             )
 
@@ -181,55 +181,50 @@ def check_finite(origin: str, representations: NDArray[Any]) -> None:
 def _check_finite_outputs(name: str, outputs: NDArray[Any]) -> None:
     if not np.isfinite(outputs).all():
         row = np.argwhere(~np.isfinite(outputs))[0][0]
-        raise ValueError(f"{name} hold NaN or infinity, first in row {row}: a diverged run cannot be measured")
+        raise ValueError(f"{name} contain NaN or infinity, first in row {row}: a diverged run cannot be measured")
 
 
 def _check_predictions(run: RunArrays, of: Kind) -> None:
-    """Refuse predicted classes that are none, or that logits or probabilities contradict."""
+    """Reject predictions that are not classes, or that contradict logits or probabilities."""
     predictions, outputs = np.asarray(run.predictions), run.outputs
     if not of.has_classes:
         raise ValueError(
-            f"predictions are classes, and kind '{of.name}' has none: give its outputs as logits (examples, 1)"
+            f"predictions must be classes, and kind '{of.name}' has none: give its outputs as logits of shape "
+            "(examples, 1)"
         )
     if predictions.ndim != 1 or not len(predictions):
-        raise ValueError(f"predictions must be (examples,), one class for each, not {predictions.shape}")
-    # NaN passes neither comparison.
+        raise ValueError(f"predictions must have shape (examples,), one class for each, not {predictions.shape}")
+    # NaN fails both comparisons.
     if len(wrong := np.flatnonzero(~((predictions >= 0) & (predictions == np.floor(predictions))))):
-        raise ValueError(
-            f"predictions must be class numbers from 0, but row {wrong[0]} holds {predictions[wrong[0]]:g}"
-        )
+        raise ValueError(f"predictions must be class numbers from 0, but row {wrong[0]} has {predictions[wrong[0]]:g}")
     if outputs is None:
         labels = run.labels
         if labels is not None and len(wrong := np.flatnonzero((labels < 0) | (labels != np.floor(labels)))):
-            raise ValueError(f"labels must be class numbers from 0, but row {wrong[0]} holds {labels[wrong[0]]:g}")
+            raise ValueError(f"labels must be class numbers from 0, but row {wrong[0]} has {labels[wrong[0]]:g}")
         return
     if len(predictions) != len(outputs):
-        raise ValueError(
-            f"{len(outputs)} rows of outputs but {len(predictions)} predictions: one per example is needed"
-        )
-    # Among equal classes any may have been predicted.
+        raise ValueError(f"{len(outputs)} rows of outputs but {len(predictions)} predictions: give one per example")
+    # In case of ties any of the classes may have been predicted.
     inside = predictions < outputs.shape[1]
     chosen = outputs[np.arange(len(outputs)), np.where(inside, predictions, 0).astype(np.int64)]
     if len(wrong := np.flatnonzero(~(inside & (chosen >= outputs.max(axis=1))))):
         row = wrong[0]
         raise ValueError(
             f"predictions contradict the outputs, first in row {row}: class {predictions[row]:g} is predicted, "
-            f"but class {outputs[row].argmax()} is the highest. Leave out one of the two"
+            f"but class {outputs[row].argmax()} has the highest output. Leave one of them out"
         )
 
 
 def _check_groups(groups: NDArray[Any]) -> None:
     if groups.ndim != 1 or not np.isfinite(groups).all() or (groups != np.floor(groups)).any():
-        raise ValueError(
-            "groups must be (examples,), a whole number for each: the same for examples that belong together"
-        )
+        raise ValueError("groups must be integers of shape (examples,), equal for examples that belong together")
 
 
 def _check_labels(labels: NDArray[Any]) -> None:
     if labels.ndim != 1:
-        raise ValueError(f"labels must be (examples,), not {labels.shape}")
+        raise ValueError(f"labels must have shape (examples,), not {labels.shape}")
     if not np.isfinite(labels).all():
-        raise ValueError(f"labels hold NaN or infinity, first in row {np.flatnonzero(~np.isfinite(labels))[0]}")
+        raise ValueError(f"labels contain NaN or infinity, first in row {np.flatnonzero(~np.isfinite(labels))[0]}")
 
 
 def _check_rows(name: str, outputs: NDArray[Any], representations: NDArray[Any] | None, of: Kind) -> None:
@@ -238,7 +233,7 @@ def _check_rows(name: str, outputs: NDArray[Any], representations: NDArray[Any] 
     rows, examples = representations.shape[1], len(outputs)
     if rows != examples * (outputs.shape[1] if of.candidates else 1):
         raise ValueError(
-            f"representations must be (layers, {examples}, width), with a row for each row of {name}, "
+            f"representations must have shape (layers, {examples}, width), with a row for each row of {name}, "
             f"not {representations.shape}"
         )
 
@@ -247,7 +242,7 @@ def _check_probabilities(probabilities: NDArray[Any]) -> None:
     if (negative := np.argwhere(probabilities < 0)).size:
         row, column = negative[0]
         raise ValueError(
-            f"probabilities must be at least 0, but row {row}, class {column} holds {probabilities[row, column]:g}: "
+            f"probabilities must be at least 0, but row {row}, class {column} has {probabilities[row, column]:g}: "
             "are they logits?"
         )
     sums = probabilities.sum(axis=1, dtype=np.float64)
@@ -260,11 +255,11 @@ def _check_probabilities(probabilities: NDArray[Any]) -> None:
 
 def _check_texts(generations: Sequence[str], references: Sequence[str | tuple[str, ...]] | None) -> None:
     if not len(generations):
-        raise ValueError("generations must be one text per example, and there are none")
+        raise ValueError("generations must be one text per example, but there are none")
     for name, texts in (("generations", generations), ("references", references or ())):
         wrong = [row for row, text in enumerate(texts) if not _is_text(text, several=name == "references")]
         if wrong:
-            raise ValueError(f"{name} must be texts, but row {wrong[0]} holds {texts[wrong[0]]!r}")
+            raise ValueError(f"{name} must be texts, but row {wrong[0]} has {texts[wrong[0]]!r}")
 
 
 def _is_text(text: Any, several: bool) -> bool:
@@ -275,25 +270,25 @@ def _is_text(text: Any, several: bool) -> bool:
 
 def _check_tokens(logits: NDArray[Any] | None, counts: NDArray[Any] | None) -> None:
     if counts is not None and (counts.ndim != 1 or ((counts < 0) | (counts != np.floor(counts))).any()):
-        raise ValueError("token_counts must be (examples,), how many tokens belong to each")
+        raise ValueError("token_counts must have shape (examples,), the number of tokens of each example")
     if logits is None:
         return
     if counts is None:
-        raise ValueError("token_logits need token_counts (examples,), how many tokens belong to each")
+        raise ValueError("token_logits need token_counts of shape (examples,), the number of tokens of each example")
     if logits.ndim != 2 or not logits.size or counts.sum() != len(logits):
         raise ValueError(
-            "token_logits must be (tokens, words), the tokens of all examples in a row, as many as token_counts sum "
-            f"to, not {logits.shape}"
+            "token_logits must have shape (tokens, words), all examples' tokens one after another, as many as "
+            f"token_counts sum to, not {logits.shape}"
         )
-    # NaN where one logit is NaN; minus infinity, a word of probability 0, may not be all that there is.
+    # NaN if any logit is NaN; minus infinity, a word of probability 0, is allowed unless all are.
     highest = logits.max(axis=1)
     if not np.isfinite(highest).all():
         token = np.flatnonzero(~np.isfinite(highest))[0]
-        raise ValueError(f"token_logits hold NaN or infinity, first at token {token} (axis 0)")
+        raise ValueError(f"token_logits contain NaN or infinity, first at token {token} (axis 0)")
 
 
 def _check_number_of_examples(run: RunArrays, of: Kind) -> None:
-    """Refuse what speaks of another number of examples than the first thing that is there."""
+    """Reject arrays whose number of examples differs from that of the first one present."""
     counts = {
         "rows of logits": run.logits,
         "rows of probabilities": run.probabilities,
@@ -312,11 +307,11 @@ def _check_number_of_examples(run: RunArrays, of: Kind) -> None:
     for name, examples in found[1:]:
         first, expected = found[0]
         if examples != expected:
-            raise ValueError(f"{expected} {first} but {examples} {name}: one per example is needed")
+            raise ValueError(f"{expected} {first} but {examples} {name}: give one per example")
 
 
 def _check_ids(ids: Sequence[str]) -> None:
     rows: dict[str, int] = {}
     for row, name in enumerate(ids):
         if rows.setdefault(name, row) != row:
-            raise ValueError(f"ids must tell the examples apart, but rows {rows[name]} and {row} are both {name!r:.60}")
+            raise ValueError(f"ids must be unique, but rows {rows[name]} and {row} are both {name!r:.60}")

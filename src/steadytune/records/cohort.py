@@ -1,4 +1,4 @@
-"""Runs that differ in their seeds alone, as the arrays that the measures take."""
+"""Cohorts: runs that differ only in their seeds, as the arrays that the measures take."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _OUTPUTS = ("logits", "probabilities", "predictions")
-"""Of these the first that is there holds: the others follow from it."""
+"""In order of precedence: the first that is present counts, and the others follow from it."""
 _OF_RUN = (*_OUTPUTS, "generations", "representations", "token_logits")
 _FOLLOWING: WeakValueDictionary[int, NDArray[Any]] = WeakValueDictionary()
-"""What cohorts gave out that they had computed: probabilities, predictions, scores, which runs failed; by identity."""
+"""Arrays that cohorts computed and handed out (probabilities, predictions, scores, failures), by identity."""
 
 
 class _Own(float):
-    """A score of one answer throughout that a cohort computed, so that a changed one computes its own."""
+    """A constant answer's score that a cohort computed, marked so that a changed copy recomputes it."""
 
 
 @dataclass(frozen=True)
 class LostRun:
-    """A run of a cohort that left no arrays: it diverged or raised."""
+    """A run of a cohort without arrays: it diverged or raised."""
 
     seed: str
     status: str
@@ -51,16 +51,16 @@ class LostRun:
 
 
 def _following(values: NDArray[Any]) -> NDArray[Any]:
-    """Remember an array as one that a cohort gave out, so that `dataclasses.replace` can hand it over unasked."""
+    """Remember an array as computed by a cohort, because `dataclasses.replace` passes it on unasked."""
     view = values.view()
     _FOLLOWING[id(view)] = view
     return view
 
 
 class _Probabilities:
-    """The field `Cohort.probabilities`: the softmax of the logits, computed when asked for, or what was given instead.
+    """The field `Cohort.probabilities`: the softmax of the logits, computed on access, or the given values.
 
-    Logits come first, so that `dataclasses.replace(cohort, logits=...)` has the probabilities of the new ones.
+    Logits take precedence, so that `dataclasses.replace(cohort, logits=...)` has the probabilities of the new ones.
     """
 
     def __set__(self, cohort: Cohort, given: Any) -> None:
@@ -74,7 +74,7 @@ class _Probabilities:
 
 
 class _Predictions:
-    """The field `Cohort.predictions`: the highest of the outputs, or what was given instead."""
+    """The field `Cohort.predictions`: the class with the highest output, or the given values."""
 
     def __set__(self, cohort: Cohort, given: Any) -> None:
         cohort.__dict__["given_predictions"] = given
@@ -88,59 +88,59 @@ class _Predictions:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Cohort(Shown):
-    """K runs that differ in their seeds alone, N evaluation examples, C classes. Only finished runs are counted in K.
+    """K runs that differ only in their seeds, N evaluation examples, C classes. Only finished runs count in K.
 
-    Everything may be left out that is not known, as long as something says how many runs there are. Arrays may be NumPy
+    Anything unknown may be left out, as long as the number of runs is defined. Arrays may be NumPy
     or torch, on any device; large ones are not copied.
 
     Attributes:
-        scores: (K,) task metric; NaN throughout where it is unknown. Shares are fractions, and those in per cent are
-            read as such. Left out, they are computed by `metric`, or where there is none by accuracy, of a regression
-            by Pearson's correlation, of texts as the share that equals the reference. Given ones that are
-            those of the predictions, rounded, are made exact, and ones that contradict them are said to in `notes`.
-        logits: (K, N, C), or None. Those that lie in [0, 1] and sum to 1 throughout become `probabilities`, and a note
+        scores: (K,) task metric; all NaN if unknown. Shares are fractions, and those in per cent are
+            converted. By default they are computed with `metric`, or without one as accuracy, for a regression
+            as Pearson's correlation, for texts as the share that equals the reference. Given scores that agree
+            with the predictions up to rounding are made exact, and contradictions are reported in `notes`.
+        logits: (K, N, C), or None. If they all lie in [0, 1] and sum to 1, they become `probabilities`, and a note
             says so.
         labels: (N,), or None.
-        representations: K arrays (L, rows, D) of hidden states after each block, or None; a row is an example, and of a
-            multiple-choice task a candidate. Those given as (rows, D) become one layer.
-        seeds: K names of the runs, all different.
-        failed: (K,) whether a run scores no better than `majority_score`; None when that is unknown.
-        majority_score: What always giving one answer scores, or None.
+        representations: K arrays (L, rows, D) of hidden states after each block, or None; a row is an example, or in a
+            multiple-choice task a candidate. (rows, D) becomes one layer.
+        seeds: K distinct names of the runs.
+        failed: (K,) whether a run scores no better than `majority_score`; None if unknown.
+        majority_score: Score of the best constant answer, or None.
         seconds: (K,) wall-clock seconds per run, or None.
-        losses: (K, 2) the plain task loss over the first and over the last tenth of each training, NaN where a run did
+        losses: (K, 2) mean plain task loss over the first and the last tenth of each training, NaN if a run did
             not record it, or None.
         model: Model name.
         task: Task name.
         recipe: Recipe name.
-        metric: What the scores mean, see `scale`.
-        kind: Task kind; the prediction measures need classes, so a regression has none. Left out, it is "generation"
-            where there are generations or token_logits, else "classification".
-        frozen_encoder: All runs share one encoder (head tuning), so that there are no representations to compare.
+        metric: Metric of the scores, see `scale`.
+        kind: Task kind, which decides the prediction measures that apply. By default "generation"
+            if there are generations or token_logits, otherwise "classification".
+        frozen_encoder: Whether all runs share one encoder (head tuning), so there are no representations to compare.
         lost: Runs that did not finish.
         examples: Name under which the texts of the examples are stored, or "".
-        probabilities: (K, N, C) in float64: the softmax of the logits or, without logits, what is given here. None for
-            a regression and for texts.
-        predictions: (K, N) predicted classes or choices: the highest of the outputs or, without outputs, what is given
+        probabilities: (K, N, C) in float64: the softmax of the logits or, without logits, the values given here. None
+            for a regression and for texts.
+        predictions: (K, N) predicted classes or choices: those of the highest outputs or, without outputs, those given
             here. None for a regression and for texts.
-        groups: (N,) whole numbers, or names that are then numbered, or None: examples of one number belong together,
-            such as questions on one passage or tokens of one sentence, and are resampled together. None where each
-            stands for itself, or nobody said.
+        groups: (N,) integers, or names that are then numbered, or None: examples with the same number belong together,
+            such as questions on one passage or tokens of one sentence, and are resampled together. None if examples
+            are independent, or groups are unknown.
         generations: K sequences of N texts, for the kind "generation", or None.
-        references: N texts that the generations should equal, or for an example a tuple of texts of which any will do;
+        references: N texts that the generations should equal, or for an example a tuple of accepted texts;
             or None.
-        token_logits: K arrays (T, V) over the next token, all reading the same T tokens of all examples in a row
+        token_logits: K arrays (T, V) over the next token, all reading the same T tokens of all examples in sequence
             (teacher forcing), or None.
-        token_counts: (N,) how many of the T tokens belong to each example; token_logits need them.
-        notes: What a reader must know of where the arrays and scores come from, one sentence each; a profile's notes
+        token_counts: (N,) number of the T tokens of each example; required for token_logits.
+        notes: What a reader must know about the origin of arrays and scores, one sentence each; a profile's notes
             begin with them.
-        read: What was read of files -> in words.
-        positive: Number of the class that a metric such as F1 speaks of; its name will do, where classes have names.
-            None for a metric without such a class, and where nobody chose it.
+        read: What was read from files -> its description.
+        positive: Number of the positive class of a metric such as F1, or its name if classes have names.
+            None for a metric without one, or if it was not chosen.
         label_names: Name of each class, or None.
 
     Raises:
-        UserError: Arrays do not fit together, labels are out of range, probabilities do not sum to 1, logits are not
-            finite, or two runs have one seed; names the run and the axis.
+        UserError: Arrays are inconsistent, labels are out of range, probabilities do not sum to 1, logits are not
+            finite, or two runs have the same seed; names the run and the axis.
     """
 
     scores: NDArray[np.float64] = None  # type: ignore[assignment]
@@ -184,7 +184,7 @@ class Cohort(Shown):
         runs = len(next(iter(lists.values())))
         seeds = tuple(map(str, lists.pop("seeds", range(runs))))
         if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
-            raise UserError(f"two runs have the seed '{twice[0]}': seeds must tell the runs apart")
+            raise UserError(f"two runs have the seed '{twice[0]}': seeds must be unique")
         fields: dict[str, Any] = {name: _read(name, lists[name], seeds) for name in _OF_RUN if name in lists}
         shared = self._shared()
         self._take_probabilities(fields)
@@ -218,14 +218,14 @@ class Cohort(Shown):
             object.__setattr__(self, name, value)
 
     def _lists(self) -> dict[str, list[Any]]:
-        """Return what is given of each run, as lists of one length; the first is what says how many runs there are."""
+        """Return what is given for each run, as lists of equal length; the first defines the number of runs."""
         outputs = {
             "logits": self.logits,
             "probabilities": self.__dict__["given_probabilities"],
             "predictions": self.__dict__["given_predictions"],
         }
         first = next((name for name, value in outputs.items() if value is not None), "logits")
-        # What a cohort gave out gives way; what somebody gave must agree.
+        # Values computed by a cohort are replaced; values given by the user must agree.
         for name in _OUTPUTS:
             if name != first and outputs[name] is _FOLLOWING.get(id(outputs[name]), self):
                 outputs[name] = None
@@ -239,7 +239,7 @@ class Cohort(Shown):
         known = [name for name, value in given.items() if value is not None]
         if not known:
             raise UserError(
-                "a cohort needs scores, logits, probabilities, predictions, representations or generations of its runs"
+                "a cohort needs its runs' scores, logits, probabilities, predictions, representations or generations"
             )
         others: dict[str, Any] = {
             "seeds": read_list(self.seeds, "seeds") or None,
@@ -250,13 +250,13 @@ class Cohort(Shown):
         runs = len(lists[known[0]])
         for name, values in lists.items():
             if len(values) != runs:
-                raise UserError(f"{runs} {known[0]} but {len(values)} {name}: one per run is needed")
+                raise UserError(f"{runs} {known[0]} but {len(values)} {name}: give one per run")
             if not runs and name in _OF_RUN:
-                raise UserError(f"{name} hold no run: leave them out where there is none")
+                raise UserError(f"{name} contain no run: leave them out if there are none")
         return lists
 
     def _shared(self) -> dict[str, Any]:
-        """Return what all runs share."""
+        """Return the arrays that all runs share."""
         shared: dict[str, Any] = {
             name: read_array(value, name)
             for name, value in (("labels", self.labels), ("token_counts", self.token_counts))
@@ -269,7 +269,7 @@ class Cohort(Shown):
         return shared
 
     def _take_probabilities(self, fields: dict[str, Any]) -> None:
-        """Take logits as the probabilities that they are, where those of all runs are; a softmax would be a second."""
+        """Treat logits as probabilities if those of all runs are; a softmax would be applied twice."""
         logits = fields.get("logits", ())
         if not KINDS[self.kind].has_classes or "probabilities" in fields or not len(logits):
             return
@@ -278,7 +278,7 @@ class Cohort(Shown):
             fields["probabilities"] = tuple(run / run.sum(axis=1, keepdims=True) for run in shares)
             del fields["logits"]
             self._note(
-                "The logits of every run lie between 0 and 1 and sum to 1 in every row: they are taken as "
+                "The logits of every run lie between 0 and 1 and sum to 1 in every row, so they are taken as "
                 "probabilities, without another softmax."
             )
 
@@ -286,9 +286,9 @@ class Cohort(Shown):
         self._set(notes=tuple(dict.fromkeys((*self.notes, *notes))))
 
     def _computed(self) -> dict[str, Any]:
-        """Return what another cohort computed of itself and `dataclasses.replace` hands over: it is computed anew.
+        """Reset what another cohort computed and `dataclasses.replace` passed on, so that it is recomputed.
 
-        Without answers it stays what it was.
+        Without answers it stays unchanged.
         """
         outputs = (self.logits, self.__dict__["given_probabilities"], self.__dict__["given_predictions"])
         if all(held is None for held in (*outputs, self.generations)):
@@ -313,7 +313,7 @@ class Cohort(Shown):
         return any(computable(name, self.answers) is not None for name in names)
 
     def _score(self) -> None:
-        """Fill in the scores that follow from the predictions, and with them which runs failed."""
+        """Compute the scores from the predictions, and from them which runs failed."""
         metric = None if self.metric == UNNAMED else self.metric
         found = score(
             self.answers, self._run_names(), metric=metric, positive=self.positive, label_names=self.label_names
@@ -327,7 +327,7 @@ class Cohort(Shown):
         self._note(*found.notes)
 
     def _check_scores(self) -> None:
-        """Turn per cent into fractions, and say which runs failed where that is known."""
+        """Convert per cent to fractions, and determine which runs failed, if possible."""
         scores, notes = in_fractions(self.scale, self.scores, self._run_names())
         self._set(scores=scores)
         self._note(*notes)
@@ -340,7 +340,7 @@ class Cohort(Shown):
             metric = next(filter(None, (computable(name, self.answers) for name in KINDS[self.kind].metrics)), None)
         if metric is not None and metric.binary and self.positive is None:
             self._set(positive=self.answers.positive_class)
-        # Who says what always giving one answer scores knows what the scores are, as a study does.
+        # A given score of the constant answer implies that the scores are known, as in a study.
         if metric is not None and self.majority_score is None and self.scored:
             self._check_computed(metric)
         if self.failed is None and self.majority_score is not None:
@@ -349,36 +349,44 @@ class Cohort(Shown):
             self._set(failed=_following(failed) if own and failed is not None else failed)
 
     def _check_computed(self, metric: Metric) -> None:
-        """Hold scores against what the answers score: only where they agree is it known which runs failed."""
+        """Compare the scores with those of the answers: only if they agree is it known which runs failed."""
         answers = self.answers
         examples = len(self.references or ()) if answers.labels is None else len(answers.labels)
         computed = metric.plain(answers, examples)
         unnamed = self.metric == UNNAMED
-        # Fractions of a known score were made of per cent before this.
+        # Known scores in per cent have been converted to fractions by now.
         percent = unnamed and not same(self.scores, computed) and same(self.scores, computed, percent=True)
         if percent or same(self.scores, computed):
-            # Rounded, they may lie on the wrong side of what always giving one answer scores.
+            # Rounded scores may lie on the wrong side of the constant answer's score.
             constant = constant_score(metric, answers)
             self._set(scores=_following(computed), majority_score=None if constant is None else _Own(constant))
             self._set(metric=metric.name if unnamed else self.metric)
             if percent:
-                self._note(f"The scores are the {metric.name} in per cent, and are read so.")
+                self._note(f"The scores are the {metric.name} in per cent and were read as such.")
             return
-        unknown = "" if self.failed is not None else ", and which runs failed is unknown"
+        unknown = "" if self.failed is not None else "; which runs failed is unknown"
         if unnamed:
             self._note(
-                f"The scores have no name, and are not the {metric.name} of predictions and labels: what they mean is "
-                f"unknown{unknown}. Name them (metric=...), or leave them out."
+                f"The scores have no name and differ from the {metric.name} of predictions and labels: their meaning "
+                f"is unclear{unknown}. Name them (metric=...), or leave them out."
             )
         else:
-            self._note(contradiction(self.metric, self.scores, metric, computed, f"the former is shown{unknown}"))
+            self._note(
+                contradiction(
+                    self.metric,
+                    self.scores,
+                    metric,
+                    computed,
+                    f"the former is shown{unknown}",
+                )
+            )
 
     def _run_names(self) -> list[str]:
         return [f"run {seed}" for seed in self.seeds]
 
     @property
     def answers(self) -> Answers:
-        """What the runs answered, for `steadytune.metrics`."""
+        """The runs' answers, for `steadytune.metrics`."""
         return Answers(
             kind=self.kind,
             logits=self.logits,
@@ -397,7 +405,7 @@ class Cohort(Shown):
 
     @property
     def metric_name(self) -> str:
-        """The metric, and the class that it speaks of: "f1 of 'hate'"."""
+        """The metric with its positive class: "f1 of 'hate'"."""
         if self.positive is None:
             return self.metric
         known = self.label_names is not None and int(self.positive) < len(self.label_names)
@@ -410,7 +418,7 @@ class Cohort(Shown):
         return len(self.scores)
 
     def summary(self) -> str:
-        """Return what the runs are, what they score and what is held of them."""
+        """Return a description of the runs, their scores and their arrays."""
         lines = [f"Cohort {self.name or '(without a name)'}: {len(self)} runs, {self.kind}"]
         if len(self) and self.scored:
             scale = self.scale
@@ -418,7 +426,7 @@ class Cohort(Shown):
             shown = " to ".join(f"{scale.factor * end:.4g}" for end in ends)
             lines.append(f"  {self.metric_name}: {shown}{' points' if scale.unit else ''}")
         if self.failed is not None:
-            lines.append(f"  no better than always giving one answer: {int(np.count_nonzero(self.failed))}")
+            lines.append(f"  no better than a constant answer: {int(np.count_nonzero(self.failed))}")
         lines += [f"  seed {lost.seed} {lost.status}: {lost.reason}" for lost in self.lost]
         for name in ("logits", "probabilities", "predictions", "labels", "groups", "representations", "generations"):
             held = self.__dict__.get(name, self.__dict__.get(f"given_{name}"))
@@ -430,7 +438,7 @@ class Cohort(Shown):
         return "\n".join([*lines, *(f"  {name} read: {said}" for name, said in self.read.items()), *self.notes])
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row per run: seed, score, whether it failed (None where unknown), seconds."""
+        """Return one row per run: seed, score, whether it failed (None if unknown), seconds."""
         import pandas as pd
 
         unknown = [None] * len(self)
@@ -450,7 +458,7 @@ class Cohort(Shown):
 
     @property
     def name(self) -> str:
-        """Recipe, with model and task where they are known."""
+        """Recipe, with model and task if known."""
         return " / ".join(part for part in (self.model, self.task, self.recipe) if part)
 
     @property
@@ -462,19 +470,19 @@ class Cohort(Shown):
 def _scores(values: Any) -> NDArray[np.float64]:
     scores = read_array(values, "scores").astype(np.float64)
     if scores.ndim != 1:
-        raise UserError(f"scores must be one number per run, not an array of shape {scores.shape}")
+        raise UserError(f"scores must be one number per run, not shape {scores.shape}")
     return scores
 
 
 def _losses(values: Any, runs: int) -> NDArray[np.float64]:
     losses = read_array(values, "losses").astype(np.float64)
     if losses.shape != (runs, 2):
-        raise UserError(f"losses must be two numbers per run, ({runs}, 2), not of shape {losses.shape}")
+        raise UserError(f"losses must be two numbers per run, shape ({runs}, 2), not {losses.shape}")
     return losses
 
 
 def _read(name: str, values: list[Any], seeds: tuple[str, ...]) -> tuple[Any, ...]:
-    """Return an array per run, of generations a tuple of texts."""
+    """Return an array per run; for generations a tuple of texts."""
     named = [(value, f"run {seed}: {name}") for value, seed in zip(values, seeds, strict=True)]
     if name == "generations":
         return tuple(tuple(read_list(*one)) for one in named)

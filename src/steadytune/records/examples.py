@@ -1,4 +1,4 @@
-"""The texts and label names of the examples that runs measure, as a folder of runs keeps them."""
+"""Texts and label names of the measured examples, as stored in a folder of runs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def read_examples(file: Path) -> tuple[dict[str, Any], bool]:
     """Read {"kind", "texts", "labels", "data"}, as `RunStore.write_examples` wrote it, and whether it has a checksum.
 
     Raises:
-        CorruptFile: It is missing, or not what was written.
-        UserError: Its kind of task is that of a package that is not installed.
+        CorruptFile: It is missing or damaged.
+        UserError: Its kind of task belongs to a package that is not installed.
     """
     try:
         content = read_json(file)
-        # Older versions wrote no checksum, and nothing of the data.
+        # Older versions wrote neither a checksum nor facts about the data.
         whole = "sha256" in content
         content = {"data": [], **(check_seal(content) if whole else content)}
         found = {name: content[name] for name in ("kind", *_TEXTS)}
@@ -35,7 +35,7 @@ def read_examples(file: Path) -> tuple[dict[str, Any], bool]:
     ):
         raise CorruptFile(f"{file.name} is not what was written")
     if found["kind"] not in KINDS:
-        # Older versions knew no kinds of other packages.
+        # Older versions did not support kinds of other packages.
         unknown = KINDS.unknown(found["kind"])
         raise UserError(f"{file.name}: {unknown}") if whole else CorruptFile(f"{file.name}: {unknown}")
     return found, whole

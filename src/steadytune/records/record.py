@@ -1,4 +1,4 @@
-"""What one training left behind, and its spelling on disk."""
+"""The record of one training, and its format on disk."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ FORMAT = 1
 
 
 class NotUnderstood(CorruptFile):
-    """A file that is whole, but not one that this version can read."""
+    """A complete file that this version cannot read."""
 
 
 class RunRecord(Config):
-    """One training: what determined it and what came of it. The arrays lie beside it, see `RunStore`.
+    """One training: its specification and results. The arrays are stored beside it, see `RunStore`.
 
     Attributes:
         spec: Everything that determines the run.
         status: "done"; "diverged" if the loss became NaN or infinite; "crashed" if it raised; "stopped" if it was given
-            up, for a reason that is not its own.
-        reason: Why it is not done, in one line.
-        metric: What `score` means.
+            up for an external reason.
+        reason: Why it did not finish, in one line.
+        metric: Metric of `score`.
         score: Task metric on the measured examples, see `metrics.recorded`; None unless done.
         scores: All metrics of the task.
-        majority_score: What always giving one answer scores.
-        curves: Values over training, each a list; "step" (or "epoch") holds their place.
+        majority_score: Score of the best constant answer.
+        curves: Values over training, each a list; "step" (or "epoch") is their axis.
         measurements: Single numbers about the training, such as the distance travelled from the pre-trained weights.
         timings: Seconds, by phase, and their "total".
-        arrays: What is stored, name -> shape.
+        arrays: Stored arrays, name -> shape.
         checksums: File name -> SHA-256.
-        versions: Libraries, device and threads that computed it.
+        versions: Libraries, device and number of threads used.
         notes: What a reader should know, such as a half-precision checkpoint loaded in float32.
     """
 
@@ -58,7 +58,7 @@ class RunRecord(Config):
     notes: tuple[str, ...] = ()
 
     def row(self) -> dict[str, Any]:
-        """Return a line of runs.csv: column -> value, None where unknown."""
+        """Return a row of runs.csv: column -> value, None if unknown."""
         spec = self.spec
         return {
             "run": spec.id,
@@ -84,26 +84,26 @@ class RunRecord(Config):
 
     @property
     def failed(self) -> bool:
-        """Whether the run did not finish, or scores no better than always giving one answer."""
+        """Whether the run did not finish, or scores no better than a constant answer."""
         if self.score is None or self.majority_score is None:
             return True
         return bool(recorded(self.metric).no_better(self.score, self.majority_score))
 
     @property
     def at_chance(self) -> bool:
-        """Whether the run finished, and scores no better than always giving one answer."""
+        """Whether the run finished and scores no better than a constant answer."""
         return self.status == "done" and self.failed
 
     @property
     def task_loss(self) -> list[float | None]:
-        """The plain task loss at each logged step; empty where it was not recorded and is not the loss itself."""
+        """The plain task loss at each logged step; empty if it was not recorded and is not the loss itself."""
         methods = self.spec.stabilizers
         other = any(method.has(hook) for method in methods for hook in ("task_loss", "penalty", "train_step"))
         return self.curves.get("task_loss", [] if other else self.curves.get("loss", []))
 
     @property
     def loss_ends(self) -> tuple[float, float]:
-        """Mean of the plain task loss over the first and over the last tenth of what was logged; NaN where unknown."""
+        """Mean plain task loss over the first and the last tenth of the logged values; NaN if unknown."""
         known = [loss for loss in self.task_loss if loss is not None]
         if not known:
             return math.nan, math.nan
@@ -116,7 +116,7 @@ class RunRecord(Config):
         return self.timings.get("total", 0.0)
 
     def to_json(self) -> str:
-        """Return the text of run.json, which carries a checksum of itself."""
+        """Return the text of run.json, which includes its own checksum."""
         content = {"format": FORMAT, "id": self.spec.id, **self.model_dump(mode="json")}
         return json.dumps(sealed(content), indent=1, allow_nan=False)
 
@@ -125,8 +125,9 @@ class RunRecord(Config):
         """Read run.json.
 
         Raises:
-            NotUnderstood: It is whole, and of another version or with a method of a package that is not here.
-            CorruptFile: It is not what was written.
+            NotUnderstood: It is complete, but of another version or with a stabilizer of a package that is not
+                installed.
+            CorruptFile: It is damaged.
         """
         try:
             content = parse_json(text)
@@ -141,8 +142,8 @@ class RunRecord(Config):
             raise CorruptFile("run.json does not match its checksum") from None
         run_id, version = content.pop("id"), content.pop("format")
         if version != FORMAT:
-            raise NotUnderstood(f"run.json has format {version}, this version reads {FORMAT}")
-        # What older versions called it.
+            raise NotUnderstood(f"run.json has format {version}; this version of steadytune reads {FORMAT}")
+        # Its name in older versions.
         if content.get("status") == "failed":
             content["status"] = "crashed"
         try:
@@ -150,5 +151,5 @@ class RunRecord(Config):
         except ValidationError:
             record = None
         if record is None or record.spec.id != run_id:
-            raise NotUnderstood("run.json was written by a version of steadytune that this one does not understand")
+            raise NotUnderstood("run.json was written by an incompatible version of steadytune")
         return record

@@ -1,4 +1,4 @@
-"""A folder of runs: each appears whole by one rename, none is trained twice, and every file is checked when read."""
+"""A folder of runs: each appears by one rename, none is trained twice, and every file is verified when read."""
 
 from __future__ import annotations
 
@@ -47,29 +47,29 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ARRAYS = "arrays.safetensors"
-# What is kept beside study.yaml, a folder each.
+# Folders beside study.yaml.
 _FOLDERS = ("runs", "examples", "cache", "claims")
 _RUN_ID = re.compile("[0-9a-f]{16}")
-# What file managers leave wherever they look.
+# Files that file managers leave behind.
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
 class _Stray(CorruptFile):
-    """A run in the place of another, which no command removes."""
+    """A run in the folder of another, which no command removes."""
 
 
 class RunStore(Shown):
-    """The output folder of one study.
+    """The output folder of a study.
 
-    study.yaml holds the study with versions, runs/<id>/ one finished run each, examples/ the evaluation texts, cache/
-    what seeds share, and claims/ a lock per run while it is being trained.
+    study.yaml contains the study with versions, runs/<id>/ one finished run each, examples/ the evaluation texts,
+    cache/ data shared between seeds, and claims/ a lock per run while it is being trained.
 
     Attributes:
         path: The folder.
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Open a folder that holds a study.
+        """Open a folder that contains a study.
 
         Raises:
             UserError: There is no study in it.
@@ -79,29 +79,29 @@ class RunStore(Shown):
         self._unsealed: set[str] = set()
         self._otherwise: tuple[str, ...] = ()
         if not (self.path / "study.yaml").is_file():
-            raise UserError(f"{self.path} holds no study.yaml: give the --out folder of a 'steadytune run'")
+            raise UserError(f"{self.path} has no study.yaml: give the --out folder of a 'steadytune run'")
 
     @classmethod
     def create(cls, path: str | Path, study: Study, versions: Mapping[str, str]) -> RunStore:
-        """Open a folder for a study, or make it.
+        """Open the folder of a study, or create it.
 
-        More seeds, recipes, models or tasks may be added to what a folder holds; what it holds may not change.
+        Seeds, recipes, models and tasks may be added to a folder; existing ones may not change.
 
         Raises:
-            UserError: The folder belongs to another study, or cannot be made.
+            UserError: The folder belongs to another study, or cannot be created.
         """
         path = Path(path)
         file = path / "study.yaml"
         try:
             with room_on_disk(path):
                 path.mkdir(parents=True, exist_ok=True)
-            # Looked at before anything is written: a folder that is not ours stays as it is.
+            # Checked before anything is written: a folder that is not ours stays unchanged.
             strangers = [name for name in os.listdir(path) if not name.startswith(".study.") and name not in _LITTER]
             if strangers and not file.exists():
-                raise UserError(f"{path} is not empty and holds no study: choose another --out")
+                raise UserError(f"{path} is not empty and contains no study: choose another --out")
             for name in _FOLDERS:
                 if (path / name).exists() and not (path / name).is_dir():
-                    raise UserError(f"{path / name} is a file, and a folder is needed there: remove it")
+                    raise UserError(f"{path / name} is a file where a folder is needed: remove it")
             with room_on_disk(path), FileLock(path / ".study.lock"):
                 if file.exists():
                     study = union(cls(path).study, study, path)
@@ -109,13 +109,13 @@ class RunStore(Shown):
                 body = yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True)
                 write_text(file, f"# Written by steadytune with:\n{header}{body}")
         except FileExistsError:
-            raise UserError(f"{path} is a file: --out names a folder") from None
+            raise UserError(f"{path} is a file: --out must name a folder") from None
         except OSError as error:
             raise UserError(f"cannot write into the folder {path}: {error.strerror}") from error
         return cls(path)
 
     def summary(self) -> str:
-        """Return the folder, and for each cohort how many runs there are and what became of them."""
+        """Return the folder, and for each cohort the number of runs and their status."""
         records = self.records()
         groups = grouped(records, lambda record: " / ".join(record.spec.cohort))
         lines = [f"RunStore {self.path}: {len(records)} runs"]
@@ -123,33 +123,33 @@ class RunStore(Shown):
             counts = Counter(record.status for record in members)
             at_chance = sum(record.at_chance for record in members)
             said = ", ".join(f"{count} {status}" for status, count in counts.items())
-            lines.append(f"  {name}: {said}" + (f", {at_chance} no better than one answer" if at_chance else ""))
+            lines.append(f"  {name}: {said}" + (f", {at_chance} no better than a constant answer" if at_chance else ""))
         return "\n".join([*lines, *(f"  left out: {what}" for what in self.skipped)])
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row per run, as in runs.csv."""
+        """Return one row per run, as in runs.csv."""
         import pandas as pd
 
         return pd.DataFrame([record.row() for record in self.records()])
 
     @property
     def study(self) -> Study:
-        """The study as it stands in study.yaml."""
+        """The study in study.yaml."""
         return Study.parse(read_yaml(self.path / "study.yaml"), str(self.path / "study.yaml"), held=True)
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """What stands in runs/ and was left out as it was read: damaged runs, and what is no run."""
+        """Entries of runs/ that were skipped when reading: damaged runs, and entries that are not runs."""
         return tuple(self._skipped.values())
 
     @property
     def damaged(self) -> int:
-        """How many of what was left out are runs, by the names of their folders."""
+        """Number of skipped entries that are runs, judging by the names of their folders."""
         return sum(_RUN_ID.fullmatch(name) is not None for name in self._skipped)
 
     @property
     def cache(self) -> Path:
-        """Folder of what the seeds share."""
+        """Folder of data shared between seeds."""
         return self.path / "cache"
 
     def __contains__(self, run_id: str) -> bool:
@@ -162,33 +162,33 @@ class RunStore(Shown):
         if isinstance(error, NotUnderstood):
             return UserError(f"run {run_id} in {self.path} cannot be used: {error}")
         if isinstance(error, _Stray):
-            return UserError(f"run {run_id} in {self.path} is no run of its own: {error}.\n{self._remove(run_id)}")
+            return UserError(f"run {run_id} in {self.path} is not a valid run: {error}.\n{self._remove(run_id)}")
         return UserError(f"run {run_id} in {self.path} is corrupted: {error}.\nRedo it: {self.retry}")
 
     def _remove(self, run_id: str) -> str:
         return f"Remove the folder {self._folder(run_id)}"
 
     def _skip(self, name: str, why: str) -> None:
-        """Leave an entry of runs/ out, and say so once."""
+        """Skip an entry of runs/, with a single warning."""
         if name not in self._skipped:
             self._skipped[name] = why
             warnings.warn(f"left out: {why}", FolderWarning, stacklevel=2)
 
     @property
     def resume(self) -> str:
-        """The command that does what is missing."""
+        """The command that trains the missing runs."""
         return shlex.join(["steadytune", "run", str(self.path / "study.yaml"), "--out", str(self.path)])
 
     @property
     def retry(self) -> str:
-        """The command that also trains again what crashed, diverged or is damaged."""
+        """The command that also retrains runs that crashed, diverged or are damaged."""
         return f"{self.resume} --retry-failed"
 
     @contextmanager
     def claim(self, run_id: str) -> Iterator[bool]:
         """Hold a run for this process; yields False if another process holds it or has finished it.
 
-        The operating system drops the claim when the process dies, however it dies.
+        The operating system releases the claim when the process dies, however it dies.
         """
         with self._lock(run_id) as mine:
             yield mine and run_id not in self
@@ -201,15 +201,15 @@ class RunStore(Shown):
             yield mine
 
     def forget_failed(self, run_ids: Iterable[str]) -> None:
-        """Take out those of these runs that crashed, diverged or are damaged, so that they are missing again.
+        """Remove those of the given runs that crashed, diverged or are damaged, so that they are missing again.
 
-        A run that is whole, but was written by another version, stays.
+        A complete run that was written by another version stays.
         """
         for run_id in run_ids:
             if run_id in self and self._redone(run_id):
                 with self._lock(run_id) as mine:
                     if mine:
-                        # By one rename: what is left of it when this process is killed is removed with the next write.
+                        # By one rename: leftovers of a killed process are removed with the next write.
                         remains = self.path / "runs" / f".{run_id}-forgotten"
                         shutil.rmtree(remains, ignore_errors=True)
                         self._folder(run_id).rename(remains)
@@ -226,7 +226,7 @@ class RunStore(Shown):
             return True
 
     def write(self, record: RunRecord, arrays: Mapping[str, NDArray[Any]]) -> RunRecord:
-        """Store a run; return the record with checksums. The caller holds the claim."""
+        """Store a run and return the record with checksums. The caller must hold the claim."""
         parent = self.path / "runs"
         run_id = record.spec.id
         with room_on_disk(parent):
@@ -262,19 +262,19 @@ class RunStore(Shown):
             text = read_content(self._folder(run_id) / "run.json")
         except UserError:
             absent = not (self._folder(run_id) / "run.json").exists()
-            stray = f", as there is none. {self._remove(run_id)} if it is no run of this study" if absent else ""
+            stray = f", as there is none. {self._remove(run_id)} if it does not belong to this study" if absent else ""
             raise CorruptFile(f"run.json cannot be read{stray}") from None
         record = RunRecord.from_json(text)
         if record.spec.id != run_id:
-            raise _Stray(f"run.json is that of run {record.spec.id}")
+            raise _Stray(f"run.json belongs to run {record.spec.id}")
         return record
 
     def records(self) -> list[RunRecord]:
         """Read all runs, in the order of the study: model, task, recipe, seeds.
 
-        Those that leave an example out are compared with another run each, and not part of the study: `record` reads
-        them. Damaged runs and what is no run are left out with a `FolderWarning`, and named in `skipped`. Where
-        study.yaml says otherwise of runs than they do, they count, with a warning.
+        Runs that leave an example out are each compared with another run and are not part of the study: `record` reads
+        them. Damaged runs and other entries are skipped with a `FolderWarning` and listed in `skipped`. If
+        study.yaml contradicts the runs, the runs are used, with a warning.
         """
         study = self.study
         readable = filter(None, map(self._readable, self._names()))
@@ -283,7 +283,7 @@ class RunStore(Shown):
             self._otherwise = said
             what = ", ".join(said)
             warnings.warn(
-                f"{self.path / 'study.yaml'} says otherwise than the runs, which count: {what}",
+                f"{self.path / 'study.yaml'} contradicts the runs, and the runs are used: {what}",
                 FolderWarning,
                 stacklevel=2,
             )
@@ -308,14 +308,14 @@ class RunStore(Shown):
         folder = self.path / "runs"
         if not folder.is_dir():
             return []
-        # A file is no run, whoever left it there.
+        # A file is not a run, whoever put it there.
         return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
 
     def _readable(self, name: str) -> RunRecord | None:
         if name in self._skipped:
             return None
         if not _RUN_ID.fullmatch(name):
-            self._skip(name, f"{self.path / 'runs' / name} is no run")
+            self._skip(name, f"{self.path / 'runs' / name} is not a run")
             return None
         try:
             return self.record(name)
@@ -324,7 +324,7 @@ class RunStore(Shown):
             return None
 
     def arrays(self, record: RunRecord) -> Arrays:
-        """Read the arrays of a run, checked; empty for a run that left none.
+        """Read and verify the arrays of a run; empty for a run without any.
 
         Raises:
             UserError: The file is corrupted; names the run and the command that redoes it.
@@ -340,10 +340,10 @@ class RunStore(Shown):
         return read_arrays(self._folder(record.spec.id) / ARRAYS, record.checksums[ARRAYS])
 
     def cohorts(self) -> list[Cohort]:
-        """Return every cohort of the folder, in the order of the study; damaged runs are left out as in `records`.
+        """Return every cohort of the folder, in the order of the study; damaged runs are skipped as in `records`.
 
         Raises:
-            UserError: All runs are damaged, or the examples that they measure are.
+            UserError: All runs, or the examples that they measure, are damaged.
         """
         groups = grouped(self.records(), lambda record: record.spec.cohort)
         cohorts = [cohort for records in groups.values() if (cohort := self._cohort(records)) is not None]
@@ -352,10 +352,10 @@ class RunStore(Shown):
         return cohorts
 
     def cohort(self, recipe: str, model: str | None = None, task: str | None = None) -> Cohort:
-        """Return one cohort; model and task may be left out where the study has one.
+        """Return one cohort; model and task may be left out if the study has only one.
 
         Raises:
-            UserError: No cohort or several answer to the names.
+            UserError: No cohort or several match the names.
         """
         groups = grouped(self.records(), lambda record: record.spec.cohort)
         if recipe not in {name for _, _, name in groups}:
@@ -363,7 +363,7 @@ class RunStore(Shown):
         matches = [key for key in groups if key[2] == recipe and model in (None, key[0]) and task in (None, key[1])]
         if len(matches) != 1:
             raise UserError(
-                f"{len(matches)} cohorts answer to recipe '{recipe}', model {model}, task {task}: "
+                f"{len(matches)} cohorts match recipe '{recipe}', model {model}, task {task}: "
                 f"name one of {', '.join(' / '.join(key) for key in groups if key[2] == recipe)}"
             )
         cohort = self._cohort(groups[matches[0]])
@@ -372,12 +372,12 @@ class RunStore(Shown):
         return cohort
 
     def _cohort(self, records: list[RunRecord]) -> Cohort | None:
-        """Return the cohort of some runs; None where all of them are damaged."""
+        """Return the cohort of some runs; None if all of them are damaged."""
         for record in records[1:]:
             if differs := difference(records[0].spec, record.spec):
                 raise UserError(
-                    f"{self.path}: runs {records[0].spec.id} and {record.spec.id} differ in {differs}, so they are no "
-                    "runs of one recipe: take out those that do not belong there"
+                    f"{self.path}: runs {records[0].spec.id} and {record.spec.id} differ in {differs}, so they are not "
+                    "runs of one recipe: remove those that do not belong"
                 )
         done, arrays = [], []
         for record in records:
@@ -394,8 +394,8 @@ class RunStore(Shown):
         examples, measured = self.examples(first), len(arrays[0]["labels"]) if arrays else None
         if measured is not None and len(examples["texts"]) != measured:
             raise UserError(
-                f"{self._examples_file(_examples_name(first))} holds {len(examples['texts'])} texts, and the runs "
-                f"measure {measured} examples. Write it again: {self.resume}"
+                f"{self._examples_file(_examples_name(first))} has {len(examples['texts'])} texts, but the runs "
+                f"measure {measured} examples. Rewrite it with: {self.resume}"
             )
         representations = [run["representations"] for run in arrays if "representations" in run]
         model, task, recipe = first.cohort
@@ -428,14 +428,14 @@ class RunStore(Shown):
     def write_examples(
         self, spec: RunSpec, kind: str, texts: list[str], labels: list[str], data: Sequence[str] = ()
     ) -> None:
-        """Keep the texts and label names of the measured examples, so that a report can show what flips.
+        """Store the texts and label names of the measured examples, so that a report can show which ones flip.
 
         Args:
             spec: A run that measures them.
             kind: The task's kind.
             texts: N texts.
             labels: Class names.
-            data: What there is to say of the task's data, a sentence each.
+            data: Sentences about the task's data.
         """
         file = self._examples_file(_examples_name(spec))
         content = json.dumps(sealed({"kind": kind, "texts": texts, "labels": labels, "data": list(data)})).encode()
@@ -443,24 +443,24 @@ class RunStore(Shown):
             write_bytes(file, content)
 
     def examples(self, spec: RunSpec) -> dict[str, Any]:
-        """Return {"kind", "texts" (N), "labels" (names of classes), "data" (sentences)} of what a run measures."""
+        """Return {"kind", "texts" (N), "labels" (class names), "data" (sentences)} of a run's measured examples."""
         return self.examples_named(_examples_name(spec))
 
     def _examples_file(self, name: str) -> Path:
         return self.path / "examples" / f"{name}.json"
 
     def examples_named(self, name: str) -> dict[str, Any]:
-        """Return what `examples` does, by a cohort's `examples` name."""
+        """Return the same as `examples`, by a cohort's `examples` name."""
         file = self._examples_file(name)
         try:
             found, whole = read_examples(file)
         except CorruptFile as error:
-            raise UserError(f"{file} is missing or unreadable. Write it again: {self.resume}") from error
+            raise UserError(f"{file} is missing or unreadable. Rewrite it with: {self.resume}") from error
         if not whole and name not in self._unsealed:
             self._unsealed.add(name)
             warnings.warn(
-                f"{file} carries no checksum, as those of older versions: whether it was changed cannot be told. "
-                f"Write it again: {self.resume}",
+                f"{file} has no checksum, like those of older versions, so changes cannot be detected. "
+                f"Rewrite it with: {self.resume}",
                 FolderWarning,
                 stacklevel=2,
             )
@@ -468,13 +468,13 @@ class RunStore(Shown):
 
 
 def _examples_name(spec: RunSpec) -> str:
-    """Runs measure the same examples when they share the data and how they split it."""
+    """Return the name of the measured examples, which runs share if they share the data and the split."""
     halves = f"-half-{spec.training.split_seed}" if spec.training.select_checkpoint else ""
     return f"{spec.data[:16]}{halves}"
 
 
 def _one_encoder(specs: list[RunSpec]) -> bool:
-    """Tell whether runs share one frozen encoder; one that is re-trained depends on the training subset."""
+    """Return whether runs share one frozen encoder; a retrained one depends on the training subset."""
     retrained = any(stabilizer.has("before_training") for stabilizer in specs[0].stabilizers)
     subsets = {spec.seeds.data for spec in specs}
     return specs[0].training.mode == "head" and not (retrained and len(subsets) > 1)

@@ -1,4 +1,4 @@
-"""What a study's runs say of how they were trained, which counts where study.yaml says otherwise."""
+"""How a study's runs were trained according to the runs themselves, which take precedence over study.yaml."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from steadytune.study import Recipe, RunSpec, Study, Training
 
 
 def difference(held: RunSpec, asked: RunSpec) -> str:
-    """Say what differs, apart from the seeds, between two runs of one cohort; empty if nothing does."""
+    """Return what differs, apart from the seeds, between two runs of one cohort; "" if nothing does."""
     if held.data != asked.data:
         return f"the data of task '{asked.task.name}'"
     if held.weights != asked.weights:
@@ -21,9 +21,9 @@ def difference(held: RunSpec, asked: RunSpec) -> str:
 
 
 def as_trained(study: Study, records: Sequence[RunRecord]) -> tuple[Study, tuple[str, ...]]:
-    """Return the study as its runs were trained, and what study.yaml says otherwise.
+    """Return the study as its runs were trained, and where study.yaml contradicts them.
 
-    What has no runs is what study.yaml says.
+    Parts without runs are taken from study.yaml.
     """
     tasks, recipes = {task.name: task for task in study.task}, dict(study.recipes)
     said: dict[str, None] = {}
@@ -34,7 +34,7 @@ def as_trained(study: Study, records: Sequence[RunRecord]) -> tuple[Study, tuple
         recipe = study.recipes.get(spec.recipe)
         if recipe is None:
             recipes[spec.recipe] = Recipe.model_construct(training=_changes(study, spec), stabilizers=spec.stabilizers)
-            said[f"recipe '{spec.recipe}', which it does not name"] = None
+            said[f"recipe '{spec.recipe}', which it does not define"] = None
             continue
         if recipe.stabilizers != spec.stabilizers:
             said[f"the stabilizers of recipe '{spec.recipe}'"] = None
@@ -43,7 +43,7 @@ def as_trained(study: Study, records: Sequence[RunRecord]) -> tuple[Study, tuple
         wrong = {key: value for key, value in used.items() if planned[key] != value}
         said |= dict.fromkeys(f"training.{key} of recipe '{spec.recipe}'" for key in wrong)
         if wrong or recipe.stabilizers != spec.stabilizers:
-            # Not validated: a recipe cannot say all that the study says for it.
+            # Not validated: a recipe cannot set everything that the study sets for it.
             training = {**recipe.training, **wrong}
             recipes[spec.recipe] = Recipe.model_construct(training=training, stabilizers=spec.stabilizers)
     trained = study.model_copy(update={"task": tuple(tasks.values()), "recipes": recipes})

@@ -1,4 +1,4 @@
-"""A folder that grows: what its study held, and what is asked of it now, as one study."""
+"""Growing folders: merging the study that a folder holds with the one requested now."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from steadytune.study import Study
 
 
 def union(held: Study, asked: Study, path: Path) -> Study:
-    """Merge two studies that agree on whatever both contain.
+    """Merge two studies that agree on everything both contain.
 
     Raises:
-        UserError: They do not; names the key, and the folder that belongs to the first.
+        UserError: They disagree; names the key, and the folder of the first.
     """
 
     def compare(what: str, mine: dict[str, Any], theirs: dict[str, Any]) -> None:
@@ -22,7 +22,7 @@ def union(held: Study, asked: Study, path: Path) -> Study:
                 ours, others = ("not given" if one is None else one for one in (value, theirs[key]))
                 raise UserError(
                     f"{path} belongs to another study: its {what}{key} is {ours}, not {others}.\n"
-                    "Choose another --out, or give what differs another name."
+                    "Choose another --out, or rename what differs."
                 )
 
     compare("training.", held.training.model_dump(), asked.training.model_dump())

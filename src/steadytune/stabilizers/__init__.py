@@ -1,4 +1,4 @@
-"""One file per published method, found by name. Torch is imported only when a method is used."""
+"""One file per published method, looked up by name. Torch is imported only when a stabilizer is used."""
 
 from __future__ import annotations
 
@@ -67,19 +67,19 @@ STABILIZERS: Registry[type[Stabilizer]] = Registry(
         "wd_pre": "stabilizers.wd_pre:WDPre",
     },
     _check,
-    # What a recipe's name means without any method.
+    # The recipe without any stabilizer.
     reserved={"standard"},
     hints={
-        "soup": "soups are made of finished runs, by st.uniform_soup(states) or st.greedy_soup(states, score)",
-        "ensemble": "ensembles are made of finished runs, by st.ensemble(cohort)",
-        "bias_correction": "AdamW has it; the stabilizer no_bias_correction takes it away",
+        "soup": "soups are made from finished runs with st.uniform_soup(states) or st.greedy_soup(states, score)",
+        "ensemble": "ensembles are made from finished runs with st.ensemble(cohort)",
+        "bias_correction": "AdamW corrects the bias by default; the stabilizer no_bias_correction disables it",
     },
 )
 """Name of a method -> its class."""
 
 
 def parse_stabilizer(entry: Any) -> Stabilizer:
-    """Turn "mmr" or {"mmr": {"alpha": 0.1}} into a stabilizer; a stabilizer is returned as it is.
+    """Turn "mmr" or {"mmr": {"alpha": 0.1}} into a stabilizer; a stabilizer is returned unchanged.
 
     Raises:
         ValueError: The name or a parameter is unknown, or a value is out of range.
@@ -91,7 +91,7 @@ def parse_stabilizer(entry: Any) -> Stabilizer:
     else:
         name, parameters = entry, {}
     if not isinstance(name, str) or not isinstance(parameters or {}, Mapping):
-        raise ValueError(f"a stabilizer is a name or {{name: {{parameter: value}}}}, not {entry!r}")
+        raise ValueError(f"a stabilizer must be a name or {{name: {{parameter: value}}}}, not {entry!r}")
     cls = STABILIZERS[name]
     try:
         return cls.model_validate(dict(parameters or {}))
@@ -102,13 +102,13 @@ def parse_stabilizer(entry: Any) -> Stabilizer:
 
 
 def as_stabilizers(entries: Iterable[Any]) -> tuple[Stabilizer, ...]:
-    """Read the `stabilizers=[...]` of somebody's script; each entry as `parse_stabilizer` takes it.
+    """Parse the `stabilizers=[...]` of a script; each entry as for `parse_stabilizer`.
 
     Raises:
-        ValueError: It is no list, an entry is no stabilizer, or two cannot stand together.
+        ValueError: It is not a list, an entry is not a stabilizer, or two cannot be combined.
     """
     if isinstance(entries, (str, Mapping, Stabilizer)) or not isinstance(entries, Iterable):
-        raise ValueError(f"stabilizers are a list, such as [{_spelled(entries)}], not {_spelled(entries)}")
+        raise ValueError(f"stabilizers must be a list, such as [{_spelled(entries)}], not {_spelled(entries)}")
     stabilizers = tuple(map(parse_stabilizer, entries))
     check_together(stabilizers)
     return stabilizers
@@ -119,15 +119,15 @@ def _spelled(entry: Any) -> str:
 
 
 def check_together(stabilizers: Iterable[Stabilizer]) -> None:
-    """Check that methods can stand in one recipe.
+    """Check that stabilizers can be combined in one recipe.
 
     Raises:
-        ValueError: One stands twice, or two would replace the same thing.
+        ValueError: There is a duplicate, or two would replace the same thing.
     """
     owners: dict[str, str] = {}
     for stabilizer in stabilizers:
         if stabilizer.name in owners.values():
-            raise ValueError(f"stabilizer '{stabilizer.name}' stands twice in one recipe")
+            raise ValueError(f"duplicate stabilizer '{stabilizer.name}' in one recipe")
         owners[stabilizer.name] = stabilizer.name
         replaced = [(hook, what) for hook, what in EXCLUSIVE.items() if stabilizer.has(hook)]
         for hook, what in [*replaced, *((f"argument {name}", f"`{name}`") for name in stabilizer.arguments())]:

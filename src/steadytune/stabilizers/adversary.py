@@ -1,4 +1,4 @@
-"""Perturbations of embeddings that climb a loss within a ball, or within a cube.
+"""Adversarial perturbations of embeddings within a ball or a cube.
 
 This module imports torch: stabilizers import it inside their hooks.
 """
@@ -37,7 +37,7 @@ class Perturbation:
 
     @torch.no_grad()
     def climb(self, step_size: float) -> None:
-        """Move by a step of a given norm along the gradient that a backward pass has left, and back into the ball."""
+        """Take a step of a given norm along the gradient of the last backward pass, and project back into the ball."""
         assert self.delta is not None
         assert self.delta.grad is not None
         gradient = self.delta.grad * _shown(self.delta, self.mask)
@@ -74,9 +74,9 @@ class Shift:
         return vectors + self.delta.to(vectors.dtype)
 
     def origin(self, logits: Tensor) -> Tensor:
-        """Return the logits away from which to climb: those given, in half precision moved by N(0, 1).
+        """Return the logits to diverge from: those given, in half precision perturbed by N(0, 1).
 
-        Half precision does not resolve what the start does to the logits: many stay where they were, without a slope.
+        Half precision does not resolve the effect of the start on the logits: many stay unchanged, with zero gradient.
         """
         if not self.half:
             return logits
@@ -84,22 +84,22 @@ class Shift:
         return logits + torch.empty_like(logits, dtype=torch.float32).normal_(generator=generator)
 
     def climb(self, loss: Tensor, radius: float) -> None:
-        """Move to the corner of a cube in which the slope of a loss says that it is largest.
+        """Move to the corner of a cube where a loss is largest according to its gradient.
 
         The weights get no gradient.
 
         Args:
-            loss: Of the shifted embeddings.
-            radius: Size of every entry at the corner; one that has no slope, or is padding, becomes 0.
+            loss: Loss of the shifted embeddings.
+            radius: Size of every entry at the corner; entries with zero gradient, or of padding, become 0.
         """
         assert self.delta is not None
-        # The slopes of a mean over many rows may be too small for float16.
+        # The gradients of a mean over many rows may be too small for float16.
         (slope,) = torch.autograd.grad(loss * (len(self.delta) if self.half else 1), self.delta)
         self.delta = radius * slope.sign() * _shown(slope, self.mask)
 
 
 def _shown(rows: Tensor, mask: Tensor | None) -> Tensor:
-    """Return (rows, tokens, 1) ones, and zeros where the mask has them."""
+    """Return (rows, tokens, 1) ones, and zeros where the mask is zero."""
     return torch.ones_like(rows[..., :1]) if mask is None else mask.flatten(0, -2).unsqueeze(-1).to(rows.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Averages over the weights of one training."""
+"""Averages of the weights over one training."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def move_towards(averages: MutableMapping[str, Tensor], weights: Mapping[str, Tensor], share: float) -> None:
-    """Move averages by a share of their way to the weights, in place; what is not there yet starts at its weight.
+    """Move averages by a share of the way to the weights, in place; a missing one starts at its weight.
 
-    With a share of 1/n at the n-th call they are means. Averages of half-precision weights are kept in float32, as a
-    small share of a small way would be lost in rounding.
+    With a share of 1/n at the n-th call they are means. Averages of half-precision weights are kept in float32, because
+    a small share of a small difference would be lost to rounding.
     """
     for name, weight in weights.items():
         wide = at_least_float(weight.detach())

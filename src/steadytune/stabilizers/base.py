@@ -1,4 +1,4 @@
-"""What a stabilizer is: parameters, and hooks that training calls. Every hook does nothing unless overridden."""
+"""Base class of stabilizers: parameters, and hooks called by training. Every hook does nothing unless overridden."""
 
 from __future__ import annotations
 
@@ -23,75 +23,75 @@ EXCLUSIVE = {
     "wrap_head": "the last layer",
     "task_loss": "the task loss",
     "train_step": "the training step",
-    "clip": "the clipping of gradients",
+    "clip": "gradient clipping",
     "optimizer": "the optimizer",
-    "final_weights": "the weights that are kept",
+    "final_weights": "the final weights",
 }
-"""Hook that only one method of a recipe can have -> what it replaces."""
+"""Hook that only one stabilizer of a recipe may implement -> what it replaces."""
 
 
 class Stabilizer(Config):
     """One published mitigation method.
 
     A subclass sets `name`, declares its parameters as fields, and overrides the hooks that it needs. It is immutable
-    and serves many trainings at a time: what it keeps for one belongs into that one's `Run`. Where its strength is 0,
-    its hooks must leave everything as it is, to the bit.
+    and shared by many trainings: the state of each belongs in its `Run`. At strength 0
+    its hooks must leave everything unchanged, to the bit.
 
-    The hooks stand in the order in which a training calls them.
+    The hooks are listed in the order in which a training calls them.
 
     Attributes:
-        name: What a recipe calls it.
-        modes: The modes in which it means something. "head" calls `before_training` and no other hook.
-        wrong_mode: What to say where it means nothing.
-        kinds: Names of the kinds of task that it serves; empty for all.
-        wrong_kind: What it does, as a sentence says it of the method, that other kinds lack.
+        name: Its name in recipes.
+        modes: The modes that it supports. "head" calls `before_training` and no other hook.
+        wrong_mode: Error message for other modes.
+        kinds: Names of the kinds of task that it supports; empty for all.
+        wrong_kind: Why it does not support other kinds, as the predicate of a sentence about the method.
     """
 
     name: ClassVar[str]
     modes: ClassVar[frozenset[str]] = frozenset({"full"})
-    wrong_mode: ClassVar[str] = "this stabilizer works in mode 'full' alone"
+    wrong_mode: ClassVar[str] = "this stabilizer works only in mode 'full'"
     kinds: ClassVar[frozenset[str]] = frozenset()
-    wrong_kind: ClassVar[str] = "is for other kinds of task"
+    wrong_kind: ClassVar[str] = "does not support this kind of task"
 
     def entry(self) -> dict[str, dict[str, Any]]:
-        """Return the spelling of this stabilizer in a recipe, every parameter named: {name: {parameter: value}}."""
+        """Return this stabilizer as an entry of a recipe with every parameter: {name: {parameter: value}}."""
         return {self.name: self.model_dump(mode="json")}
 
     @classmethod
     def has(cls, hook: str) -> bool:
-        """Whether this method overrides a hook."""
+        """Return whether this stabilizer overrides a hook."""
         return getattr(cls, hook) is not getattr(Stabilizer, hook)
 
     @classmethod
     def check_kind(cls, kind: str) -> None:
-        """Raise ValueError if the method means nothing for a task of this kind."""
+        """Raise ValueError if the stabilizer does not support this kind of task."""
         if cls.kinds and kind not in cls.kinds:
-            raise ValueError(f"{cls.name} {cls.wrong_kind}, and this task is a {kind}")
+            raise ValueError(f"{cls.name} {cls.wrong_kind}, but this task is a {kind}")
 
     def arguments(self) -> Mapping[str, Any]:
-        """Return the `TrainingArguments` that this method is about, by name."""
+        """Return the `TrainingArguments` that this stabilizer sets, by name."""
         return {}
 
     # Once, on a fresh model.
 
     def before_training(self, encoder: nn.Module, context: Pretraining) -> Mapping[str, Any]:
-        """Change the pre-trained weights, the same for all seeds; return what to record about it."""
+        """Change the pre-trained weights, identically for all seeds; return measurements to record."""
         return {}
 
     def initialise(self, run: Run) -> None:
-        """Draw weights anew, from the global random state, which belongs to the seed of new weights here."""
+        """Re-initialise weights from the global random state, which here belongs to the init seed."""
 
     def wrap_head(self, head: nn.Linear) -> nn.Module:
-        """Return what shall stand in the place of the freshly initialised last layer."""
+        """Return the replacement of the newly initialised last layer."""
         return head
 
     def equip(self, run: Run) -> None:
-        """Put modules, hooks or switches into the model, and callbacks that take them out again into `run.undo`.
+        """Install modules, hooks or switches in the model, and callbacks that remove them in `run.undo`.
 
-        The weights are those that training starts from. Names in the model's state dict must not change.
+        The weights are those at the start of training. Names in the model's state dict must not change.
 
         Raises:
-            UserError: The model lacks what the method acts on.
+            UserError: The model lacks what the stabilizer acts on.
         """
 
     def parameter_groups(self, run: Run, groups: list[Group]) -> list[Group]:
@@ -99,27 +99,27 @@ class Stabilizer(Config):
         return groups
 
     def optimizer(self, run: Run, optimizer: Optimizer) -> Optimizer:
-        """Return the optimizer that takes the place of this fresh one, with its parameter groups."""
+        """Return the optimizer that replaces this new one, with its parameter groups."""
         return optimizer
 
     def begin(self, run: Run, batches: Batches, loss: Loss) -> None:
-        """Do what takes a look at the training set before the first step. A resumed training does not call it.
+        """Do what needs the training set before the first step. A resumed training does not call it.
 
         Args:
             run: The training.
-            batches: Called for a pass over the training set, batch by batch, in an order of its own.
-            loss: The task loss of such a batch, in the graph; the model's mode is the caller's business.
+            batches: Called for a pass over the training set, batch by batch, in a separate order.
+            loss: The task loss of such a batch, in the graph; the caller sets the model's mode.
         """
 
     # Every batch.
 
     def train_step(self, run: Run, inputs: Mapping[str, Tensor], backward: Backward) -> Tensor:
-        """Make the gradient of one batch in another way than by one pass; return the loss.
+        """Compute the gradient of one batch differently from a single pass; return the loss.
 
         Args:
             run: The training.
             inputs: The batch.
-            backward: Makes one pass and adds its gradient.
+            backward: Runs one pass and adds its gradient.
         """
         return backward()
 
@@ -135,17 +135,17 @@ class Stabilizer(Config):
         """Change the finished gradients, before they are clipped. Under float16 they are still scaled."""
 
     def clip(self, run: Run, weights: list[nn.Parameter]) -> Tensor:
-        """Clip the gradients in the place of the global clip; return their norm before."""
+        """Clip the gradients instead of the global clip; return their norm before clipping."""
         raise NotImplementedError
 
     def after_step(self, run: Run, rates: Mapping[nn.Parameter, float]) -> None:
-        """Look at the new weights, or change them; `rates` has the learning rate that each was moved with."""
+        """Observe or change the new weights; `rates` has the learning rate of each weight's update."""
 
-    # In the end.
+    # At the end.
 
     def final_weights(self, run: Run) -> Mapping[str, Tensor] | None:
-        """Return weights to evaluate and to keep in the place of the trained ones of the same names, or None."""
+        """Return weights to evaluate and keep instead of the trained ones of the same names, or None."""
 
     def unwrap_head(self, head: nn.Module) -> nn.Module:
-        """Return the plain layer that the trained `head` amounts to."""
+        """Return the plain layer that is equivalent to the trained `head`."""
         return head

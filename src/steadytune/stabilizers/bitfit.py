@@ -1,4 +1,4 @@
-"""BitFit: of the pre-trained weights train the biases alone."""
+"""BitFit: train only the biases of the pre-trained weights."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
 
 
 class BitFit(Stabilizer):
-    """Trains all biases of the pre-trained part, those of norms among them, and the head.
+    """Train all biases of the pre-trained part, including those of norms, and the head.
 
-    About a thousandth of the weights moves. A larger learning rate than for full fine-tuning is usual (1e-4 to 1e-2 in
-    the paper, recalled); the method leaves it to the recipe.
+    About a thousandth of the weights is trained. A larger learning rate than in full fine-tuning is usual (1e-4 to 1e-2
+    in the paper, recalled); the method leaves it to the recipe.
 
     Source: Ben Zaken, Ravfogel & Goldberg, arXiv 2106.10199; the variant with all biases.
 
-    Architectures without biases, such as Llama, T5 and ModernBERT, and models under LoRA are refused.
+    Architectures without biases, such as Llama, T5 and ModernBERT, and models with LoRA are rejected.
 
-    Cost: a little less than full fine-tuning, as most weights need no gradient of their own.
+    Cost: slightly less than full fine-tuning, because most weights need no gradient.
     """
 
     name: ClassVar[str] = "bitfit"
-    wrong_mode: ClassVar[str] = "mode 'head' freezes the encoder's biases, too: bitfit is for mode 'full'"
+    wrong_mode: ClassVar[str] = "bitfit trains the encoder's biases, which mode 'head' freezes: use mode 'full'"
 
     def equip(self, run: Run) -> None:
-        """Switch gradients of all pre-trained weights off that are no biases."""
+        """Switch off the gradients of all pre-trained weights that are not biases."""
         weights = run.parts.need_pretrained(self.name)
         if not any(map(_is_bias, weights)):
-            raise UserError(f"bitfit trains biases, and {type(run.parts.encoder).__name__} has none")
+            raise UserError(f"bitfit trains biases, but {type(run.parts.encoder).__name__} has none")
         for weight in freeze_all_but_biases(weights):
             run.undo.callback(weight.requires_grad_, True)
 

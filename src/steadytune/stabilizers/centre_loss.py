@@ -1,4 +1,4 @@
-"""Centre loss: pull each class's features to a centre that follows them."""
+"""Centre loss: pull each class's features towards a centre that follows them."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
 
 
 class CentreLoss(Stabilizer):
-    """Adds weight / 2 * mean over examples of ||x - c_y||^2 to the loss; x enters the last layer, c_y is its class's.
+    """Add weight / 2 * mean over examples of ||x - c_y||^2 to the loss; x is the last layer's input, c_y its centre.
 
     After each pass c_j <- c_j - rate * (sum over examples of class j of (c_j - x)) / (1 + their number). The centres
-    start at 0 and get no gradient.
+    start at 0 and receive no gradient.
 
-    Where `mmr` pushes classes apart, this draws each of them together; it is the within-class half of a margin.
+    Whereas `mmr` pushes classes apart, this pulls each of them together; it is the within-class half of a margin.
 
     Source: Wen et al., "A Discriminative Feature Learning Approach for Deep Face Recognition", ECCV 2016, equations 2
-    to 4 (numbers, formulas and the defaults 0.003 and 0.5 recalled, not read). The paper's formula sums over the batch;
-    the mean here is, as recalled, that of the authors' code, and makes the weight independent of the batch size.
+    to 4 (numbers, formulas and the defaults 0.003 and 0.5 cited from memory). The paper's formula sums over the batch;
+    the mean here is that of the authors' code (recalled), and makes the weight independent of the batch size.
 
-    Differs from much public code, which trains the centres with an optimizer of their own: these have no rate to tune
-    beside the paper's. The start at 0 is the toolkit's choice.
+    Differs from much public code, which trains the centres with a separate optimizer: here there is no rate to tune
+    besides the paper's. Starting at 0 is the toolkit's choice.
 
-    In a multiple choice the classes are the right candidates and the wrong ones. Processes of a distributed training
-    move their centres by the mean of their moves.
+    For multiple choice the classes are the right and the wrong candidates. Processes of a distributed training
+    update their centres by the mean of their updates.
 
     Cost per step: one product of a (classes, b) with a (b, d) matrix.
 
     Attributes:
         weight: lambda.
-        rate: alpha, how far a centre moves.
+        rate: alpha, the step size of a centre.
     """
 
     name: ClassVar[str] = "centre_loss"
-    wrong_mode: ClassVar[str] = "centre_loss moves the encoder's features, which mode 'head' freezes: use mode 'full'"
+    wrong_mode: ClassVar[str] = "centre_loss changes the encoder's features, which mode 'head' freezes: use mode 'full'"
     kinds: ClassVar[frozenset[str]] = OF_CLASSES
     wrong_kind: ClassVar[str] = "needs classes"
 
@@ -57,14 +57,14 @@ class CentreLoss(Stabilizer):
             classes = KINDS[run.kind].count_row_classes(step.logits)
             run.state["centres"] = features.new_zeros(classes, features.shape[-1])
         centres = run.state["centres"]
-        # A copy, as the centres move before the gradient is taken.
+        # A copy, because the centres move before the gradient is computed.
         distance = (features - centres[step.classes]).square().sum(-1).mean()
         centres -= self.rate * run.average(centre_moves(features.detach(), step.classes, centres))
         return self.weight / 2 * distance
 
 
 def centre_moves(features: Tensor, classes: Tensor, centres: Tensor) -> Tensor:
-    """Return (classes, d): of each centre the sum of its way to its examples, by one more than their number, negative.
+    """Return (classes, d): for each centre minus the sum of differences to its examples, over one plus their number.
 
     Args:
         features: (b, d) examples.

@@ -1,4 +1,4 @@
-"""Child-Tuning: update a part of the pre-trained weights, drawn at random or picked by Fisher information."""
+"""Child-Tuning: update a subset of the pre-trained weights, chosen at random or by Fisher information."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
 
 class ChildTuning(Stabilizer):
-    """Masks the gradients of the pre-trained part.
+    """Mask the gradients of the pre-trained part.
 
-    Variant "F" (task-free) draws M ~ Bernoulli(p) per entry and step and puts g * M / p in the place of g. Variant "D"
+    Variant "F" (task-free) draws M ~ Bernoulli(p) per entry and step and replaces g by g * M / p. Variant "D"
     (task-driven) keeps one mask for the whole training: the share p of entries with the largest Fisher information,
     F = mean over batches of (d loss / d w)^2 at the pre-trained weights.
 
     Source: Xu et al., arXiv 2109.05687, algorithm 1 and equation 7 (numbers recalled). p = 0.3, and F from gradients of
-    whole batches, are those of the authors' public code; so is that "D" does not rescale.
+    whole batches, follow the authors' public code, as does not rescaling in "D".
 
-    Differs from public code: the mask comes before the gradients are clipped, so that the clip bounds what is really
-    applied; the head is never masked; F is taken without dropout and from every entry, and the share is exact: entries
-    that no example reaches, such as the vectors of unseen tokens, have F = 0 and come last.
+    Differs from public code: the mask is applied before clipping, so that the clip bounds what is actually
+    applied; the head is never masked; F is computed without dropout and from every entry, and the share is exact:
+    entries not reached by any example, such as the vectors of unseen tokens, have F = 0 and come last.
 
-    Under LoRA "F" masks the adapters. "D" is refused there: one of an adapter's two matrices starts at 0, so that the
-    other has no gradient at first, and its mask would rest it for the whole training.
+    With LoRA "F" masks the adapters. "D" is rejected there: one of an adapter's two matrices starts at 0, so the
+    other has no gradient at first, and its mask would freeze it for the whole training.
 
-    Cost per step: one product per weight, for "F" drawing the masks. Before training, for "D": one forward and backward
-    pass over the training set.
+    Cost per step: one product per weight, plus drawing the masks for "F". Before training, for "D": one forward and
+    backward pass over the training set.
 
     Attributes:
         variant: "F" or "D".
-        p: Share of the entries that are updated. At 1 nothing is masked.
+        p: Share of entries to update. At 1 nothing is masked.
     """
 
     name: ClassVar[str] = "child_tuning"
@@ -48,13 +48,13 @@ class ChildTuning(Stabilizer):
     p: Annotated[float, Field(gt=0, le=1)] = 0.3
 
     def equip(self, run: Run) -> None:
-        """Say which weights are masked."""
+        """Select the weights to mask."""
         inside = {id(weight) for weight in run.parts.encoder.parameters()}
         masked = {name: weight for name, weight in run.parts.trained().items() if id(weight) in inside}
         if self.variant == "D" and self.p < 1 and not masked.keys() <= run.parts.pretrained.keys():
             raise UserError(
-                "child_tuning: variant D picks weights by their gradients at the start, where those of half of an"
-                " adapter are 0: use variant F"
+                "child_tuning: variant D picks weights by their initial gradients, which are 0 for half of an"
+                " adapter: use variant F"
             )
         run.scratch["masked"] = masked
 
@@ -82,7 +82,7 @@ class ChildTuning(Stabilizer):
 
 
 def thin_out(gradient: Tensor, p: float, generator: torch.Generator) -> None:
-    """Put g * M / p in the place of a gradient, M ~ Bernoulli(p) per entry."""
+    """Replace a gradient g by g * M / p, with M ~ Bernoulli(p) per entry."""
     import torch
 
     mask = torch.empty_like(gradient).bernoulli_(p, generator=generator)
@@ -111,9 +111,9 @@ def fisher_information(
 
 
 def top_share(values: Mapping[str, Tensor], p: float) -> dict[str, Tensor]:
-    """Return for each tensor which entries are among the share p of largest ones of all tensors together.
+    """Return for each tensor which entries are among the largest share p over all tensors.
 
-    They are round(p * n) of n, and at least one; of equal ones the first in the order of the tensors.
+    These are round(p * n) of n, but at least one; ties are broken by the order of the tensors.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Component-wise gradient norm clipping: every weight tensor has its own limit."""
+"""Component-wise gradient norm clipping: clip each weight tensor separately."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class CNGC(Stabilizer):
-    """Clips the gradient of each weight tensor to norm c: g <- g * min(1, c / ||g||_2).
+    """Clip the gradient of each weight tensor to norm c: g <- g * min(1, c / ||g||_2).
 
-    Tensors differ in the size of their gradients by orders of magnitude, so that one global norm is that of the
-    largest, and clipping it slows down all the others. Here they converge at paces of their own.
+    Gradient norms of tensors differ by orders of magnitude, so a global norm is dominated by the
+    largest, and clipping it slows down all the others. Here each converges at its own pace.
 
     Source: Yang & Ma, arXiv 2210.10325. The formula was read in the authors' public code, which searches c from 0.01 to
-    5; c = 1 is in that range and the toolkit's choice. The reason above is recalled.
+    5; c = 1 is in that range and the toolkit's choice. The reason above is cited from memory.
 
-    Differs from public code, which clips in a callback: that runs after the Trainer's global clip and clips what it has
-    left. This takes the place of the global clip, whose limit no longer counts.
+    Differs from public code, which clips in a callback that runs after the Trainer's global clip and clips what is
+    left. This replaces the global clip, whose limit no longer applies.
 
     Cost per step: that of the global clip.
 
@@ -34,17 +34,19 @@ class CNGC(Stabilizer):
     """
 
     name: ClassVar[str] = "cngc"
-    wrong_mode: ClassVar[str] = "cngc clips the encoder's gradients, which mode 'head' has not: use mode 'full'"
+    wrong_mode: ClassVar[str] = (
+        "cngc clips the encoder's gradients, which mode 'head' does not compute: use mode 'full'"
+    )
 
     limit: Annotated[float, Field(gt=0)] = 1.0
 
     def clip(self, run: Run, weights: list[nn.Parameter]) -> Tensor:
-        """Clip each gradient; return the global norm before."""
+        """Clip each gradient; return the global norm before clipping."""
         return clip_each(weights, self.limit)
 
 
 def clip_each(weights: Iterable[nn.Parameter], limit: float) -> Tensor:
-    """Clip the gradient of each tensor to a norm, in place; return the norm of all of them before."""
+    """Clip the gradient of each tensor to a norm, in place; return their joint norm before clipping."""
     import torch
 
     norms = []

@@ -1,4 +1,4 @@
-"""What the hooks of a stabilizer see: the parts of the model, the training, a batch."""
+"""Arguments of a stabilizer's hooks: the parts of the model, the training, a batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Changes = Mapping["nn.Module", Callable[["Tensor"], "Tensor"]]
-"""Module -> change of its output while the model runs; of a tuple the first element is changed."""
+"""Module -> function that changes its output in the forward pass; of a tuple it changes the first element."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,16 @@ class Parts:
     """The parts of a model, found by `steadytune.models.parts.find_parts`.
 
     Attributes:
-        model: The whole of it, without what a Trainer wraps around.
+        model: The whole model, without a Trainer's wrappers.
         encoder: The pre-trained part.
         embeddings: Module that turns token ids into vectors, or None.
-        blocks: Transformer blocks in the order in which the input passes them; of an encoder-decoder those of the
-            encoder first. Empty where none were found.
+        blocks: Transformer blocks in the order in which the input passes them; for an encoder-decoder those of the
+            encoder first. Empty if none were found.
         shared: Whether several layers share one block, as in ALBERT.
-        layers: How often the input passes a block: their number, or more where they are shared.
+        layers: How often the input passes a block: their number, or more if they are shared.
         pooler: Pooler inside the pre-trained part, or None.
         head: All modules outside the pre-trained part that have weights.
-        pretrained: Name in `model` -> weight that came from the checkpoint. Adapters such as LoRA matrices are none.
+        pretrained: Name in `model` -> weight that came from the checkpoint. Excludes adapters such as LoRA matrices.
         levels: All weights by depth: embeddings, each block, and what is above the last one (final norm, pooler, head).
     """
 
@@ -57,7 +57,9 @@ class Parts:
             UserError: None were found.
         """
         if self.embeddings is None:
-            raise UserError(f"{method} needs the input embeddings, and {type(self.encoder).__name__} does not name any")
+            raise UserError(
+                f"{method} needs the input embeddings, but {type(self.encoder).__name__} does not expose any"
+            )
         return self.embeddings
 
     def need_blocks(self, method: str) -> tuple[nn.Module, ...]:
@@ -67,7 +69,9 @@ class Parts:
             UserError: None were found.
         """
         if not self.blocks:
-            raise UserError(f"{method} needs transformer blocks, and {type(self.encoder).__name__} has no list of any")
+            raise UserError(
+                f"{method} needs transformer blocks, but {type(self.encoder).__name__} has no list of blocks"
+            )
         return self.blocks
 
     def need_head(self, method: str) -> tuple[nn.Module, ...]:
@@ -77,18 +81,18 @@ class Parts:
             UserError: There are none.
         """
         if not self.head:
-            raise UserError(f"{method} needs a head outside an encoder, and {type(self.model).__name__} has none")
+            raise UserError(f"{method} needs a head outside the encoder, but {type(self.model).__name__} has none")
         return self.head
 
     def need_pretrained(self, method: str) -> dict[str, nn.Parameter]:
         """Return the pre-trained weights that are trained, by name.
 
         Raises:
-            UserError: All of them are frozen, as they are under LoRA.
+            UserError: All of them are frozen, as with LoRA.
         """
         trained = {name: weight for name, weight in self.pretrained.items() if weight.requires_grad}
         if not trained:
-            raise UserError(f"{method} acts on pre-trained weights that are trained, and this model's are all frozen")
+            raise UserError(f"{method} acts on pre-trained weights that are trained, but this model's are all frozen")
         return trained
 
     def trained(self) -> dict[str, nn.Parameter]:
@@ -98,21 +102,22 @@ class Parts:
 
 @dataclass
 class Run:
-    """One training of one model as one method sees it. What a method keeps for a run is here, never in itself.
+    """One training of one model as seen by one stabilizer, with everything that the stabilizer keeps for it.
 
     Attributes:
-        name: The method.
+        name: Name of the stabilizer.
         parts: The parts of the model.
-        kind: Kind of the task, by name.
-        seed: Seed of what the method draws by `generator`.
-        state: Tensors without which the method cannot go on with a training. They are saved beside each checkpoint and
-            put back, in place, when it is resumed.
-        scratch: Anything else that the method keeps; not saved.
-        undo: What `equip` did to the model is taken back by the callbacks that it leaves here.
+        kind: Name of the kind of task.
+        seed: Seed of `generator`.
+        state: Tensors that the stabilizer needs to resume a training. They are saved beside each checkpoint and
+            restored in place when it is resumed.
+        scratch: Anything else that the stabilizer keeps; not saved.
+        undo: Callbacks added by `equip` that revert its changes to the model.
         step: Optimizer steps taken so far.
         total_steps: Optimizer steps in all; 0 before training begins.
         average: Mean of a tensor over the processes of a distributed training.
-        main_pass: Whether the model now runs for the loss of a training batch, and not once more for some method.
+        main_pass: Whether the current forward pass is for the loss of a training batch, not an extra one of a
+            stabilizer.
     """
 
     name: str
@@ -128,10 +133,10 @@ class Run:
     main_pass: bool = False
 
     def generator(self, device: torch.device) -> torch.Generator:
-        """Return a generator whose numbers depend on the seed, the method and the step alone.
+        """Return a generator whose numbers depend only on the seed, the stabilizer and the step.
 
-        So all processes draw the same ones, and a resumed training goes on with them. Noise that a forward pass adds is
-        drawn from the global state instead, as dropout is: gradient checkpointing must be able to repeat it.
+        So all processes draw the same numbers, and a resumed training continues with them. Noise added in a forward
+        pass is drawn from the global state instead, like dropout: gradient checkpointing must be able to repeat it.
         """
         import torch
 
@@ -141,34 +146,34 @@ class Run:
 
 
 class Forward(Protocol):
-    """Another pass of the model over the same batch."""
+    """A further pass of the model over the same batch."""
 
     def __call__(self, changes: Changes | None = None, same_dropout: bool = False) -> Tensor:
         """Return its logits; dropout draws new masks unless `same_dropout`."""
 
 
 class Backward(Protocol):
-    """A forward pass, the whole loss with all penalties, and its gradient added to what the weights have."""
+    """A forward pass, the whole loss with all penalties, and its gradient, which is accumulated."""
 
     def __call__(self, changes: Changes | None = None, share: float = 1.0) -> Tensor:
-        """Return the loss times `share`, of which the gradient was taken. Dropout draws the same masks every time."""
+        """Return the loss times `share`, whose gradient was computed. Dropout draws the same masks every time."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a loss hook sees of one training batch of b examples with c candidates each (c = 1 but for choice tasks).
+    """Argument of a loss hook: one training batch of b examples with c candidates each (c = 1 except for choice tasks).
 
     Attributes:
-        encoded: `features`, or None where the model has no last linear layer that gives its logits.
+        encoded: `features`, or None if the model has no last linear layer that outputs its logits.
         labels: (b,) class or choice index, or regression target.
         classes: (b * c,) class of each row of `features`; for a choice task whether the row is the right choice; None
             for a regression.
-        head: The last layer, as the stabilizers left it, or None.
+        head: The last layer as changed by the stabilizers, or None.
         criterion: (logits (b * c, outputs), labels) -> mean task loss of the batch.
         logits: (b, outputs) of the model; (b, c) for a choice task, (b, 1) for a regression. In the graph.
-        forward: Runs the model on the batch once more.
-        inputs: The batch without its labels, as the model takes it.
-        run: The training, and what this method keeps for it.
+        forward: Runs the model on the batch again.
+        inputs: The batch without labels, as passed to the model.
+        run: The training, and this stabilizer's state for it.
         why: Why there are no features.
     """
 
@@ -185,29 +190,29 @@ class Step:
 
     @property
     def features(self) -> Tensor:
-        """(b * c, d) tensor that entered the last linear layer, in the graph.
+        """(b * c, d) input of the last linear layer, in the graph.
 
         Raises:
-            UserError: The model has no such layer, or it does not give the logits.
+            UserError: The model has no such layer, or it does not output the logits.
         """
         if self.encoded is None:
-            raise UserError(f"{self.run.name} acts on what enters the last layer: {self.why}")
+            raise UserError(f"{self.run.name} acts on the input of the last layer: {self.why}")
         return self.encoded
 
 
 @dataclass(frozen=True)
 class Pretraining:
-    """What the hook before training sees.
+    """Argument of the hook before training.
 
     Attributes:
-        source: Folder with the checkpoint that the encoder came from.
+        source: Folder with the encoder's checkpoint.
         inputs: Token ids of the training inputs, without labels.
         tokenizer: The model's tokenizer.
         batch_size: Examples per step of the study.
         device: Where to compute, such as "cpu".
-        cache: Folder for what all seeds share.
+        cache: Folder for data shared between seeds.
         key: SHA-256 that names the pre-trained weights and the training inputs.
-        progress: Called with the share of the work that is done, 0 to 1.
+        progress: Called with the share of the work done, 0 to 1.
     """
 
     source: Path

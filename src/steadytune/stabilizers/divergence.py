@@ -1,4 +1,4 @@
-"""How far apart two predictions for the same examples are."""
+"""Divergence between two predictions for the same examples."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def symmetric_divergence(first: Tensor, second: Tensor) -> Tensor:
 
 
 def at_least_float(tensor: Tensor) -> Tensor:
-    """Return a tensor of half precision in float32, another one as it is."""
+    """Convert a half-precision tensor to float32; return any other unchanged."""
     return tensor.float() if tensor.element_size() < 4 else tensor

@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
 
 class EMA(Stabilizer):
-    """Keeps a moving average of the weights, for evaluation and as the result; training itself does not see it.
+    """Keep a moving average of the weights, for evaluation and as the result; training itself does not use it.
 
     After t steps the average is sum_i decay^(t - i) theta_i / sum_i decay^(t - i) over the weights after steps 1 to t.
 
     Source: the averaging of Polyak & Juditsky (1992), recalled, with exponential weights; the decay of 0.999 was read
     in public code.
 
-    Differs from it: the average is normalised by the weights that it has given out. One that starts at theta_0 would,
-    at 0.999 and after the 300 steps of a small task, still be theta_0 by 74 percent.
+    Differs from it: the average is normalised by the sum of its coefficients. One that starts at theta_0 would,
+    at 0.999 and after the 300 steps of a small task, still consist of theta_0 by 74 percent.
 
-    Checkpoints hold the trained weights, and the average beside them; evaluation during training is that of the
-    average, and so is the best checkpoint that the Trainer loads in the end.
+    Checkpoints contain the trained weights, with the average beside them; evaluation during training is that of the
+    average, as is the best checkpoint that the Trainer loads at the end.
 
     Cost per step: one elementwise update, and a copy of the trained weights in memory.
 
     Attributes:
-        decay: How much of the average a step keeps. At 0 it is the last weights.
+        decay: Share of the average kept in each step. At 0 the result is the last weights.
     """
 
     name: ClassVar[str] = "ema"
-    wrong_mode: ClassVar[str] = "ema averages a training of the whole model: use mode 'full'"
+    wrong_mode: ClassVar[str] = "ema averages the weights of the whole model: use mode 'full'"
 
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
 

@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 class FreeLB(Stabilizer):
-    """Trains on embeddings + delta for K perturbations, each one ascent step worse than the last.
+    """Train on embeddings + delta for K perturbations, each one ascent step stronger than the last.
 
     delta_0 ~ U(-radius, radius) / sqrt(n d) for n tokens of width d; then delta <- delta + alpha * g / ||g||, g being
     the gradient of the loss by delta, projected to ||delta|| <= radius; norms are those of one example. The weights get
-    the mean of the K gradients. All K passes of a batch have the same dropout masks.
+    the mean of the K gradients. All K passes of a batch use the same dropout masks.
 
     Source: Zhu et al., arXiv 1909.11764, algorithm 1 (number recalled). The formula, alpha = 0.1 and K = 3 were read in
     the authors' public code; the radius differs there from task to task, and 0.15 is the toolkit's choice. That the
     masks are the same is the paper's (recalled).
 
-    Penalties of other stabilizers are part of the loss, also of the one that the perturbation climbs. Of an
+    Penalties of other stabilizers are part of the loss, including the one that the perturbation maximises. In an
     encoder-decoder the encoder's input is perturbed. Padding is not.
 
-    Cost per step: K forward and backward passes in the place of one.
+    Cost per step: K forward and backward passes instead of one.
 
     Attributes:
         steps: K.
@@ -48,14 +48,14 @@ class FreeLB(Stabilizer):
         run.parts.need_embeddings(self.name)
 
     def train_step(self, run: Run, inputs: Mapping[str, Tensor], backward: Backward) -> Tensor:
-        """Make K passes, each on a worse perturbation."""
+        """Run K passes, each on a stronger perturbation."""
         if self.radius == 0:
             return backward()
         import torch
 
         from steadytune.stabilizers.adversary import Perturbation
 
-        # One number from the global state for each batch: the passes themselves must all draw what dropout draws.
+        # One number from the global state for each batch: the passes themselves must all draw the same dropout masks.
         seed = int(torch.randint(2**31, ()))
         attack = Perturbation(self.radius, inputs.get("attention_mask"), seed)
         embeddings = run.parts.need_embeddings(self.name)

@@ -1,4 +1,4 @@
-"""Freezing: leave the embeddings and the lowest blocks as pre-training made them."""
+"""Freezing: keep the embeddings and the lowest blocks at their pre-trained weights."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 
 class Freeze(Stabilizer):
-    """Trains the upper blocks and the head alone.
+    """Train only the upper blocks and the head.
 
     Source: Lee, Tang & Lin, arXiv 1911.03090, who found that a quarter of the blocks is enough for nine tenths of the
     quality (recalled). Half of the blocks is the toolkit's choice. Position tables and norms of the embeddings are
-    frozen with them; under LoRA so are the adapters of a frozen block.
+    frozen with them; with LoRA so are the adapters of a frozen block.
 
-    Cost: negative, as no gradient flows below the lowest trained block.
+    Cost: negative, because no gradient flows below the lowest trained block.
 
     Attributes:
-        blocks: How many of the lowest blocks; half of them, rounded down, unless given. At 0 with embeddings=False
+        blocks: Number of lowest blocks to freeze; by default half of them, rounded down. At 0 with embeddings=False
             nothing is frozen.
-        embeddings: Whether the embeddings are frozen.
+        embeddings: Whether to freeze the embeddings.
     """
 
     name: ClassVar[str] = "freeze"
-    wrong_mode: ClassVar[str] = "mode 'head' freezes the whole encoder: freeze is for mode 'full'"
+    wrong_mode: ClassVar[str] = "mode 'head' already freezes the whole encoder: use freeze in mode 'full'"
 
     blocks: Annotated[int, Field(ge=0)] | None = None
     embeddings: bool = True
@@ -43,13 +43,13 @@ class Freeze(Stabilizer):
         count = found // 2 if self.blocks is None else self.blocks
         if count > found or (run.parts.shared and count):
             kind = "which all layers share" if run.parts.shared else "in all"
-            raise UserError(f"freeze: blocks is {count}, and the model has {found}, {kind}")
+            raise UserError(f"freeze: blocks is {count}, but the model has {found}, {kind}")
         for weight in freeze_blocks(run.parts, count, self.embeddings):
             run.undo.callback(weight.requires_grad_, True)
 
 
 def freeze_blocks(parts: Parts, blocks: int, embeddings: bool = True) -> list[nn.Parameter]:
-    """Switch off the gradients of the lowest blocks, and of the embeddings; return the weights that had them on."""
+    """Switch off the gradients of the lowest blocks and the embeddings; return the weights that had gradients."""
     levels = parts.levels[0 if embeddings else 1 : 1 + blocks]
     frozen = [weight for level in levels for weight in level if weight.requires_grad]
     for weight in frozen:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class HyPe(Stabilizer):
-    """Puts h + eps * z in the place of the hidden states h before each block while training; z ~ N(0, 1) or U(-1, 1).
+    """Replace the hidden states h before each block by h + eps * z while training; z ~ N(0, 1) or U(-1, 1).
 
     Source: Yuan et al., arXiv 2212.08853. The formula and its default, eps = 1e-5, were read in the authors' public
     code.
@@ -30,7 +30,7 @@ class HyPe(Stabilizer):
     """
 
     name: ClassVar[str] = "hype"
-    wrong_mode: ClassVar[str] = "hype perturbs the encoder while it trains, and mode 'head' freezes it: use 'full'"
+    wrong_mode: ClassVar[str] = "hype perturbs the encoder during training, which mode 'head' freezes: use mode 'full'"
 
     eps: Annotated[float, Field(ge=0)] = 1e-5
     noise: Literal["normal", "uniform"] = "normal"

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class L2SP(Stabilizer):
-    """Adds alpha/2 * ||w - w_0||^2 + beta/2 * ||w_head||^2 to the loss; w are all weights of the pre-trained part.
+    """Add alpha/2 * ||w - w_0||^2 + beta/2 * ||w_head||^2 to the loss; w are all weights of the pre-trained part.
 
-    Unlike `wd_pre` it goes through the optimizer, so that Adam rescales it as it does the rest of the gradient.
+    Unlike `wd_pre` it goes through the optimizer, so Adam rescales it like the rest of the gradient.
 
     Source: Li, Grandvalet & Davoine, arXiv 1802.01483, equation 2 (number recalled). Formula and beta = 0.01 are
     recalled; alpha = 0.01 is the toolkit's choice: in the paper it is tuned, and it was made for image models and SGD.
@@ -25,18 +25,18 @@ class L2SP(Stabilizer):
     Cost per step: one squared distance over all weights, and a copy of the pre-trained ones in memory.
 
     Attributes:
-        alpha: Strength of the pull to the pre-trained weights.
-        beta: Strength of the pull of the head to 0.
+        alpha: Strength of the pull towards the pre-trained weights.
+        beta: Strength of the pull of the head towards 0.
     """
 
     name: ClassVar[str] = "l2_sp"
-    wrong_mode: ClassVar[str] = "l2_sp holds the encoder's weights, which mode 'head' freezes: use mode 'full'"
+    wrong_mode: ClassVar[str] = "l2_sp regularises the encoder's weights, which mode 'head' freezes: use mode 'full'"
 
     alpha: Annotated[float, Field(ge=0)] = 0.01
     beta: Annotated[float, Field(ge=0)] = 0.01
 
     def equip(self, run: Run) -> None:
-        """Keep the weights that training starts from."""
+        """Store the weights at the start of training."""
         for name, weight in run.parts.need_pretrained(self.name).items():
             run.state[name] = weight.detach().clone()
 

@@ -78,7 +78,7 @@ def retrain(
             if head_alone and name in new:
                 parameter.requires_grad_(True)
         share = phase.epochs / work
-        # Each phase has masks of its own: with the same ones, what the head has memorised looks like progress.
+        # Each phase has different masks: with the same ones, memorisation by the head looks like progress.
         losses = _train(
             model,
             _Inputs(context.inputs),
@@ -102,7 +102,7 @@ def retrain(
 
 
 class _Inputs(torch.utils.data.Dataset[dict[str, Sequence[int]]]):
-    """Token ids as the language-model collator wants them."""
+    """Token ids in the form that the language-model collator expects."""
 
     def __init__(self, inputs: Sequence[Sequence[int]]) -> None:
         self.inputs = inputs
@@ -153,7 +153,7 @@ def _train(
     """Train in place; return the mean loss of each epoch."""
     with tempfile.TemporaryDirectory() as folder:
         made = TrainingArguments(output_dir=folder, **arguments)
-        # On several GPUs the Trainer would multiply the batch size.
+        # With several GPUs the Trainer would multiply the batch size.
         made._n_gpu = min(1, made.n_gpu)
         trainer = Trainer(
             model=model,

@@ -1,4 +1,4 @@
-"""Large-margin softmax: the right class must win by a margin before the loss is content."""
+"""Large-margin softmax: the right class must win by a margin for a small loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class LargeMargin(Stabilizer):
-    """Replaces the logit z_y of the right class by a smaller one in the task loss.
+    """Replace the logit z_y of the right class by a smaller one in the task loss.
 
     form "angle": z_y - b_y = ||w_y|| ||x|| cos(t) becomes ||w_y|| ||x|| psi(t + margin), t being the angle between the
     feature x that enters the last layer and the weights w_y of the right class; psi is cos up to pi, and -2 - cos from
@@ -28,21 +28,23 @@ class LargeMargin(Stabilizer):
     Source: the additive angle and 0.5 radians are those of ArcFace, Deng et al., arXiv 1801.07698, equation 3 (number
     recalled). Norms that stay in, and psi beyond its first branch, are those of large-margin softmax, Liu et al., arXiv
     1612.02295, whose margin multiplies the angle. The additive logit is that of CosFace, Wang et al., arXiv 1801.09414.
-    All recalled, not read.
+    All cited from memory.
 
     Differs from ArcFace and CosFace: both divide x and w_y by their norms and multiply by a scale of 30 to 64. Here the
-    last layer stays the plain one, with its norms and bias, so that a margin of 0 is the plain loss. Their public code
+    last layer remains plain, with its norms and bias, so that a margin of 0 is the plain loss. Their public code
     jumps where t + margin passes pi. A logit margin of 0.5 is small beside CosFace's, about 10 (0.35 times 30).
 
     Cost per step: a norm and a root per example.
 
     Attributes:
-        margin: In radians, or in logits.
-        form: What the margin is one of. "angle" needs a plain last layer: no `r4f` beside it.
+        margin: Margin in radians or logits.
+        form: Quantity to which the margin applies. "angle" needs a plain last layer: do not combine it with `r4f`.
     """
 
     name: ClassVar[str] = "large_margin"
-    wrong_mode: ClassVar[str] = "large_margin moves the encoder's features, which mode 'head' freezes: use mode 'full'"
+    wrong_mode: ClassVar[str] = (
+        "large_margin changes the encoder's features, which mode 'head' freezes: use mode 'full'"
+    )
     kinds: ClassVar[frozenset[str]] = OF_CLASSES
     wrong_kind: ClassVar[str] = "needs classes"
 
@@ -52,7 +54,7 @@ class LargeMargin(Stabilizer):
     @model_validator(mode="after")
     def _an_angle_ends_at_pi(self) -> LargeMargin:
         if self.form == "angle" and self.margin > math.pi:
-            raise ValueError(f"margin is an angle of at most 3.14 with form 'angle', not {self.margin:g}")
+            raise ValueError(f"margin must be an angle of at most 3.14 with form 'angle', not {self.margin:g}")
         return self
 
     def task_loss(self, step: Step) -> Tensor | None:
@@ -75,7 +77,7 @@ class LargeMargin(Stabilizer):
             features = step.features[right]
             if not isinstance(step.head, nn.Linear):
                 raise UserError(
-                    "large_margin by angle needs a plain last layer: leave out what replaces it, or use 'logit'"
+                    "large_margin with form 'angle' needs a plain last layer: remove what replaces it, or use 'logit'"
                 )
             weight, bias = step.head.weight[scored], 0 if step.head.bias is None else step.head.bias[scored]
             smaller = widened(features, weight, self.margin) + bias
@@ -95,7 +97,7 @@ def widened(features: Tensor, weight: Tensor, margin: float) -> Tensor:
     features, weight = at_least_float(features), at_least_float(weight)
     size = torch.linalg.vector_norm(features, dim=-1) * torch.linalg.vector_norm(weight, dim=-1)
     cosine = (features * weight).sum(-1) / size.clamp(min=1e-12)
-    # At angles of 0 and pi the root has no slope that a computer could use.
+    # At angles of 0 and pi the root has no finite derivative.
     sine = (1 - cosine.square()).clamp(min=torch.finfo(cosine.dtype).eps).sqrt()
     turned = cosine * math.cos(margin) - sine * math.sin(margin)
     beyond = cosine < -math.cos(margin)

@@ -1,6 +1,6 @@
 """Torch layers that stabilizers put into a model.
 
-They stand apart from the methods' own files, so that reading a study needs no torch.
+They are separate from the stabilizers' own files, so that reading a study needs no torch.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class MultiHeadLinear(nn.Module):
 
 
 class MixLinear(nn.Linear):
-    """A linear layer that is mixed with its start in each training pass; see `steadytune.stabilizers.mixout`.
+    """A linear layer that is mixed with its initial weights in each training pass; see `steadytune.stabilizers.mixout`.
 
     Args:
         layer: Its weight and bias are this layer's, too.
-        start: Returns the (out, in) weight to go back to.
-        p: Probability of going back.
+        start: Returns the (out, in) weight to revert to.
+        p: Probability of reverting.
     """
 
     def __init__(self, layer: nn.Linear, start: Callable[[], Tensor], p: float) -> None:
@@ -97,7 +97,7 @@ class SpectralLinear(nn.Module):
         return nn.functional.linear(features, self._divided(), self.bias)
 
     def fold(self) -> nn.Linear:
-        """Return the plain layer that gives the same outputs."""
+        """Return the plain layer with the same outputs."""
         layer = nn.Linear(self.in_features, self.out_features, self.bias is not None)
         layer.weight = nn.Parameter(self._divided().detach())
         layer.bias = self.bias
@@ -110,7 +110,7 @@ def _scaled(tensor: Tensor, scale: float) -> Tensor:
 
 
 class _ScaleGradient(torch.autograd.Function):
-    """Identity forward, gradient times a constant backward."""
+    """Identity in the forward pass; multiplies the gradient by a constant in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, scale: float) -> Tensor:

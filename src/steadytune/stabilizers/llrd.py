@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 
 
 class LLRD(Stabilizer):
-    """Trains the head at eta, the k-th block from the top at eta * decay^k, the embeddings at eta * decay^(L + 1).
+    """Train the head at eta, the k-th block from the top at eta * decay^k, the embeddings at eta * decay^(L + 1).
 
-    Lower blocks hold what is general about language, which few examples should change little.
+    Lower blocks contain general knowledge of language, which few examples should change little.
 
     Source: Howard & Ruder, arXiv 1801.06146 (ULMFiT, there a factor of 1/2.6 per layer, recalled), for BERT in Zhang et
     al., arXiv 2006.05987, in whose public code the decay of 0.95 and these exponents were read. Pooler and final norm
     go with the head, as there.
 
-    Differs from public code: depth is found from the model's structure and not from names, so that it works inside
-    PEFT's wrappers, where adapters have the rate of their block. Blocks of an encoder-decoder count from the decoder's
-    top down to the encoder's bottom. ALBERT's layers share one block, whose rate is eta * decay.
+    Differs from public code: depth is determined by the model's structure, not by names, so it works inside
+    PEFT's wrappers, where adapters have the rate of their block. Blocks of an encoder-decoder are counted from the
+    decoder's top down to the encoder's bottom. ALBERT's layers share one block, whose rate is eta * decay.
 
-    Cost: nothing per step but smaller parameter groups.
+    Cost: nothing per step except smaller parameter groups.
 
     Attributes:
-        decay: Factor from one block to the next below.
+        decay: Factor from one block to the next lower one.
     """
 
     name: ClassVar[str] = "llrd"
-    wrong_mode: ClassVar[str] = "llrd slows down blocks, which mode 'head' freezes: use mode 'full'"
+    wrong_mode: ClassVar[str] = "llrd lowers the learning rates of blocks, which mode 'head' freezes: use mode 'full'"
 
     decay: Annotated[float, Field(gt=0, le=1)] = 0.95
 
     def parameter_groups(self, run: Run, groups: list[Group]) -> list[Group]:
-        """Split groups by depth, each with its rate."""
+        """Split groups by depth, each with its own rate."""
         if self.decay == 1:
             return groups
         run.parts.need_blocks(self.name)
@@ -48,10 +48,10 @@ class LLRD(Stabilizer):
 
 
 def split_by_depth(groups: list[Group], levels: Sequence[Sequence[nn.Parameter]], decay: float) -> list[Group]:
-    """Split an optimizer's groups so that the rate falls by `decay` from each level to the next below.
+    """Split an optimizer's groups so that the rate falls by `decay` from each level to the next lower one.
 
     Args:
-        groups: Each with "params" and "lr"; what else they have is kept.
+        groups: Each with "params" and "lr"; other entries are kept.
         levels: Weights by depth; the last level keeps its rate.
         decay: Factor per level.
     """

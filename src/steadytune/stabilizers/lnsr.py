@@ -1,4 +1,4 @@
-"""LNSR: noise on the hidden states of one block shall not grow in the blocks above it."""
+"""LNSR: penalise the growth of noise on one block's hidden states in the blocks above it."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ if TYPE_CHECKING:
 
 
 class LNSR(Stabilizer):
-    """Adds weight * sum over blocks r >= b of ||f_r(h_b + e) - f_r(h_b)||^2 to the loss.
+    """Add weight * sum over blocks r >= b of ||f_r(h_b + e) - f_r(h_b)||^2 to the loss.
 
     h_b are the hidden states that enter block b, f_r(h_b) those that leave block r. For each token
     e = noise * ||h_b|| / sqrt(d) * z, z ~ N(0, I): the noise has that share of the token's norm. The square is summed
-    over the d entries of a token and averaged over the tokens that are no padding. Both passes have the same dropout
-    masks, so that their difference is that of the noise alone, and both carry gradient.
+    over the d entries of a token and averaged over the tokens that are not padding. Both passes use the same dropout
+    masks, so that they differ only by the noise, and both carry gradient.
 
     Source: Hua et al., "Noise Stability Regularization for Improving BERT Fine-tuning", arXiv 2107.04835. The formula
-    is recalled, not read, and so are its weights for each block, which are one number here. Noise of 5 percent is that
-    of the paper's figure 1, which was read; that training uses the same is not known. Weight and block are the
+    is cited from memory, as are its weights for each block, which are one number here. Noise of 5 percent is that
+    of the paper's figure 1, which was read; whether training uses the same is not known. Weight and block are the
     toolkit's choice: with them the penalty is a tenth of the first task loss of MiniLM (measured). There is no public
-    code of the authors. The variant with noise from the manifold is left out.
+    code by the authors. The variant with noise from the manifold is not implemented.
 
-    The blocks are counted from 1 in the order in which the input passes them, of an encoder-decoder those of the
-    encoder first; ALBERT's shared block counts each time it is entered. Blocks that are computed again in the backward
-    pass (gradient checkpointing) are refused, as the noise would be missing there.
+    The blocks are counted from 1 in the order in which the input passes them, in an encoder-decoder those of the
+    encoder first; ALBERT's shared block counts each time it is entered. Blocks that are recomputed in the backward
+    pass (gradient checkpointing) are rejected, because the noise would be missing there.
 
     Cost per step: one more forward and backward pass, and one state per block in memory.
 
     Attributes:
         weight: The weight of every block.
-        noise: Norm of the noise as a share of the norm of the states.
+        noise: Norm of the noise relative to that of the states.
         block: b.
     """
 
     name: ClassVar[str] = "lnsr"
-    wrong_mode: ClassVar[str] = "lnsr holds the encoder's blocks, which mode 'head' freezes: use mode 'full'"
+    wrong_mode: ClassVar[str] = "lnsr regularises the encoder's blocks, which mode 'head' freezes: use mode 'full'"
 
     weight: Annotated[float, Field(ge=0)] = 0.1
     noise: Annotated[float, Field(ge=0)] = 0.05
     block: Annotated[int, Field(ge=1)] = 1
 
     def equip(self, run: Run) -> None:
-        """Keep what each block gives in the pass that makes the loss."""
+        """Store each block's output in the pass of the loss."""
         if self.weight == 0:
             return
         from steadytune.stabilizers.surgery import changed_outputs
@@ -66,7 +66,7 @@ class LNSR(Stabilizer):
         blocks = run.parts.need_blocks(self.name)
         count = run.parts.layers
         if self.block > count:
-            raise UserError(f"lnsr: block {self.block} is asked for, and the model has {count}")
+            raise UserError(f"lnsr: block is {self.block}, but the model has {count}")
         run.undo.enter_context(changed_outputs(dict.fromkeys(blocks, keep)))
         run.undo.callback(states.clear)
 
@@ -78,10 +78,10 @@ class LNSR(Stabilizer):
 
         parts, kept = step.run.parts, step.run.scratch["states"]
         if any(getattr(module, "gradient_checkpointing", False) for module in parts.model.modules()):
-            raise UserError("lnsr does not work with gradient checkpointing: switch it off")
+            raise UserError("lnsr does not support gradient checkpointing: switch it off")
         clean = list(kept)
         kept.clear()
-        # Drawn before the pass: inside it the noise would shift what dropout draws.
+        # Drawn before the pass: inside it the noise would shift the dropout masks.
         noisy = self._noisy(step, int(torch.randint(2**31, ())))
         pairs = zip(clean[self.block - 1 :], noisy[self.block - 1 :], strict=True)
         mask = step.inputs.get("attention_mask")
@@ -108,11 +108,11 @@ class LNSR(Stabilizer):
 
 
 def add_noise(states: Tensor, share: float, seed: int) -> Tensor:
-    """Add Gaussian noise whose expected square is that share of each token's, squared.
+    """Add Gaussian noise whose expected squared norm is `share` squared times that of each token.
 
     Args:
         states: (..., d).
-        share: Norm of the noise by that of the states; the norm is taken as a constant.
+        share: Norm of the noise relative to that of the states; the latter is treated as a constant.
         seed: Of the noise.
     """
     import torch
@@ -126,8 +126,8 @@ def squared_change(clean: Tensor, noisy: Tensor, mask: Tensor | None) -> Tensor:
     """Return the mean over tokens of ||noisy - clean||^2.
 
     Args:
-        clean: (rows, tokens, d), or (tokens, d) where the model packs its batch without padding.
-        noisy: Like it.
+        clean: (rows, tokens, d), or (tokens, d) if the model packs its batch without padding.
+        noisy: Same shape.
         mask: (..., tokens) 1 at tokens that count; None for all.
     """
     squares = (at_least_float(noisy) - at_least_float(clean)).square().sum(-1)

@@ -1,4 +1,4 @@
-"""LP-FT: tune the head first, then everything from that head."""
+"""LP-FT: tune the head first, then the whole model from that head."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 
 class LPFT(Stabilizer):
-    """Trains the head on the frozen encoder, without dropout, before the first step of the fine-tuning itself.
+    """Train the head on the frozen encoder, without dropout, before the first step of fine-tuning.
 
-    A random head sends random gradients into the encoder; one that already fits sends small ones. In the words of this
+    A random head sends random gradients into the encoder; one that already fits sends small ones. In the terms of this
     package: mode "head", then mode "full" from there.
 
     Source: Kumar et al., arXiv 2202.10054. The paper takes the linear probe to its optimum with early stopping
     (recalled); three passes of AdamW at 1e-3, at a constant rate and without decay, are the toolkit's choice.
 
     All modules outside the pre-trained part are trained, of RoBERTa for example both layers of the head. The state of
-    the optimizer is not handed on.
+    the optimizer is not carried over.
 
     Cost: `epochs` forward passes over the training set before training; nothing per step.
 
     Attributes:
-        epochs: Passes of head tuning. At 0 there is none.
+        epochs: Epochs of head tuning. At 0 there is none.
         learning_rate: Its rate.
     """
 
     name: ClassVar[str] = "lp_ft"
-    wrong_mode: ClassVar[str] = "lp_ft goes on with the whole model after its head: in mode 'head' leave it out"
+    wrong_mode: ClassVar[str] = "lp_ft trains the whole model after the head: in mode 'head' leave it out"
 
     epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 3
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
@@ -46,7 +46,7 @@ class LPFT(Stabilizer):
             return
         head = run.parts.need_head(self.name)
         if not any(weight.requires_grad for module in head for weight in module.parameters()):
-            raise UserError("lp_ft tunes the head, and this model's is frozen: unfreeze it")
+            raise UserError("lp_ft trains the head, but this model's head is frozen: unfreeze it")
 
     def begin(self, run: Run, batches: Batches, loss: Loss) -> None:
         """Tune the head."""
@@ -65,13 +65,13 @@ def tune(
     learning_rate: float,
     average: Callable[[Tensor], Tensor] = lambda gradient: gradient,
 ) -> None:
-    """Train some weights of a model, one step of AdamW per batch, while the others rest.
+    """Train some weights of a model, one step of AdamW per batch, with the others fixed.
 
     Args:
-        weights: To train.
-        model: Has them, and others.
-        batches: To train on.
-        loss: Of a batch.
+        weights: Weights to train.
+        model: Model that contains them.
+        batches: Training batches.
+        loss: Returns the loss of a batch.
         learning_rate: Constant rate.
         average: Mean of a gradient over the processes of a distributed training.
     """

@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 class MHLoss(Stabilizer):
-    """Trains H linear heads with independent initialisation; the loss is the mean of their task losses.
+    """Train H linear heads with independent initialisation; the loss is the mean of their task losses.
 
     The prediction is the mean of their logits, which is one linear layer: after training the heads fold into a plain
-    `nn.Linear`, so inference costs nothing extra. What H buys is the cancelling of initialisation noise: one head that
-    starts at zero is the control to compare with.
+    `nn.Linear`, so inference costs nothing extra. The benefit of H is that initialisation noise cancels: a single head
+    that starts at zero is the control to compare with.
 
     Source: Fu, So & Collier, arXiv 2301.09820 (H parallel heads, averaged outputs, H = 50). How the losses combine is
-    recalled, not read, hence `reduction`.
+    cited from memory, hence `reduction`.
 
-    Cost per step: the last layer becomes H times as wide, which is nothing beside an encoder.
+    Cost per step: the last layer becomes H times as wide, which is negligible compared with an encoder.
 
     Attributes:
         heads: H.
-        reduction: "sum" lets each head see the gradient of its own loss, so that it learns at the full rate, and the
+        reduction: "sum" gives each head the gradient of its own loss, so that it learns at the full rate, and the
             encoder that of the mean. "mean" divides the heads' gradients by H as well; with Adam that changes little
-            but the share of the heads in the clipped norm.
+            except the share of the heads in the clipped norm.
     """
 
     name: ClassVar[str] = "mhloss"

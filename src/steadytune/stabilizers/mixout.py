@@ -1,4 +1,4 @@
-"""Mixout: dropout that goes back to the pre-trained weights instead of to zero."""
+"""Mixout: dropout that reverts to the pre-trained weights instead of zero."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
 
 
 class Mixout(Stabilizer):
-    """Computes each training pass with W~ = ((1 - M) W_0 + M W - p W_0) / (1 - p), M ~ Bernoulli(1 - p).
+    """Compute each training pass with W~ = ((1 - M) W_0 + M W - p W_0) / (1 - p), M ~ Bernoulli(1 - p).
 
     M has one number per input column of a linear layer; E W~ = W, and the gradient is M / (1 - p) times that of W~. In
     expectation it is a penalty on the distance from the pre-trained weights, whose strength follows the loss's own
     curvature. Linear layers of the pre-trained part are mixed, the head is not, and biases are not.
 
     Source: Lee, Cho & Kang, arXiv 1909.11299, equation 5 (number recalled). p = 0.1 is the default of public code; the
-    paper uses 0.7 to 0.9 (recalled). As in public code, all dropout is switched off: mixout is in its place.
+    paper uses 0.7 to 0.9 (recalled). As in public code, mixout replaces all dropout, which is switched off.
 
     Differs from public code: its gradient lacks the 1 / (1 - p), and it keeps W_0 as a buffer that is saved with the
-    model. Here W_0 is saved beside checkpoints alone, and the saved model is a plain one. Each forward pass draws its
+    model. Here W_0 is saved only beside checkpoints, and the saved model is a plain one. Each forward pass draws its
     own masks, so that accumulating gradients over small batches draws more of them than one large batch.
 
     Cost per step: a few elementwise operations per weight, and a copy of the mixed weights in memory.
 
     Attributes:
-        p: Probability of going back to the pre-trained weight.
+        p: Probability of reverting to the pre-trained weight.
     """
 
     name: ClassVar[str] = "mixout"
-    wrong_mode: ClassVar[str] = "mixout mixes weights of the encoder, which mode 'head' freezes: use mode 'full'"
+    wrong_mode: ClassVar[str] = "mixout mixes the encoder's weights, which mode 'head' freezes: use mode 'full'"
 
     p: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
     def equip(self, run: Run) -> None:
-        """Put mixing layers in the place of linear ones, and switch dropout off."""
+        """Replace linear layers by mixing ones, and switch dropout off."""
         if self.p == 0:
             return
         from torch import nn
@@ -58,7 +58,9 @@ class Mixout(Stabilizer):
                 run.state[name] = module.weight.detach().clone()
                 mixed[module] = MixLinear(module, partial(run.state.__getitem__, name), self.p)
         if not mixed:
-            raise UserError(f"mixout mixes linear layers, and {type(run.parts.encoder).__name__} has none to train")
+            raise UserError(
+                f"mixout mixes linear layers, but {type(run.parts.encoder).__name__} has none that are trained"
+            )
         swap_modules(run.parts.encoder, mixed, run.undo)
         silence_dropout(run.parts.model.modules(), run.undo)
 
@@ -69,7 +71,7 @@ def mix(weight: Tensor, start: Tensor, p: float) -> Tensor:
     Args:
         weight: (out, in) W.
         start: (out, in) W_0.
-        p: Probability of going back.
+        p: Probability of reverting.
     """
     import torch
 

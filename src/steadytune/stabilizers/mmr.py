@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 
 class MMR(Stabilizer):
-    """Adds alpha * R to the loss, R = mean over class pairs (a, b) in the batch of 1 / (1 + ||mu_a - mu_b||_2).
+    """Add alpha * R to the loss, R = mean over class pairs (a, b) in the batch of 1 / (1 + ||mu_a - mu_b||_2).
 
     mu_c is the mean over the batch of E(x), the tensor that enters the last linear layer, for class c. On separable
     data ||mu_a - mu_b|| is at least twice the margin, so R raises an upper bound on the margin; it can also be
     satisfied by larger norms, which is why runs record centre distance, norm and margin.
 
     Source: Fu, So & Collier, "A Stability Analysis of Fine-Tuning a Pre-Trained Model", arXiv 2301.09820, whose
-    abstract states that the distance between class centres is regularized. The formula is recalled, not read; the mean
-    over pairs for more than two classes, and R = 0 where a batch holds fewer than two, are ours.
+    abstract states that the distance between class centres is regularized. The formula is cited from memory; the mean
+    over pairs for more than two classes, and R = 0 if a batch has fewer than two, are our choices.
 
     Cost per step: one product of a (classes, b) with a (b, d) matrix.
 
     Attributes:
-        alpha: Weight of R. The default is the toolkit's choice; the paper's is not known.
+        alpha: Weight of R. The default is the toolkit's choice; the paper's is unknown.
     """
 
     name: ClassVar[str] = "mmr"
-    wrong_mode: ClassVar[str] = "mmr moves the encoder's features, which mode 'head' freezes: use mode 'full'"
+    wrong_mode: ClassVar[str] = "mmr changes the encoder's features, which mode 'head' freezes: use mode 'full'"
     kinds: ClassVar[frozenset[str]] = OF_CLASSES
     wrong_kind: ClassVar[str] = "needs classes"
 

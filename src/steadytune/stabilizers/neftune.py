@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class NEFTune(Stabilizer):
-    """Adds noise from U(-1, 1) * alpha / sqrt(L * d) to the output of the token embeddings while training.
+    """Add noise from U(-1, 1) * alpha / sqrt(L * d) to the output of the token embeddings while training.
 
     L is the number of tokens of the padded batch, d the width of the embeddings.
 
     Source: Jain et al., arXiv 2310.05914; alpha = 5 is the smallest value that they tried (recalled). The formula is
-    that of transformers' own `neftune_noise_alpha`, which is for `PreTrainedModel`s alone; this works wherever
-    embeddings are found. Use one of the two.
+    that of transformers' own `neftune_noise_alpha`, which supports only `PreTrainedModel`s; this works wherever
+    embeddings are found. Use only one of the two.
 
     Cost per step: drawing the noise.
 
@@ -29,7 +29,9 @@ class NEFTune(Stabilizer):
     """
 
     name: ClassVar[str] = "neftune"
-    wrong_mode: ClassVar[str] = "neftune perturbs the encoder while it trains, and mode 'head' freezes it: use 'full'"
+    wrong_mode: ClassVar[str] = (
+        "neftune perturbs the encoder during training, which mode 'head' freezes: use mode 'full'"
+    )
 
     alpha: Annotated[float, Field(ge=0)] = 5.0
 

@@ -9,12 +9,12 @@ from steadytune.stabilizers.base import Stabilizer
 
 
 class NoWarmup(Stabilizer):
-    """Starts at the peak learning rate.
+    """Start at the peak learning rate.
 
-    It makes trainings worse on purpose: Adam's first steps are then its largest.
+    It makes training worse on purpose: Adam's first steps are then its largest.
 
     Source: Mosbach, Andriushchenko & Klakow, arXiv 2006.04884, who count warm-up and bias correction among what keeps
-    large models from failing (recalled, not read).
+    large models from failing (cited from memory).
 
     In a study it is the same as `training: {warmup: 0}`; as a stabilizer it can be added to another by `+`.
 
@@ -22,8 +22,8 @@ class NoWarmup(Stabilizer):
     """
 
     name: ClassVar[str] = "no_warmup"
-    wrong_mode: ClassVar[str] = "no_warmup is about the whole model: in mode 'head' set warmup to 0"
+    wrong_mode: ClassVar[str] = "no_warmup is for mode 'full': in mode 'head' set warmup to 0"
 
     def arguments(self) -> Mapping[str, Any]:
-        """Return a warm-up of no steps."""
+        """Return a warm-up of 0 steps."""
         return {"warmup_steps": 0}

@@ -1,4 +1,4 @@
-"""Optimizers that stabilizers put in the place of the usual one.
+"""Optimizers with which stabilizers replace the usual one.
 
 This module imports torch: stabilizers import it inside their hooks.
 """
@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 
 class UncorrectedAdamW(Optimizer):
-    """AdamW whose moments are used as they are, without bias correction.
+    """AdamW without bias correction of its moments.
 
     Args:
         groups: Weights, or groups of them.

@@ -1,4 +1,4 @@
-"""R3F: the prediction shall not change when the input embeddings are blurred."""
+"""R3F: penalise changes of the prediction under noise on the input embeddings."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class R3F(Stabilizer):
-    """Adds weight * [KL(p~ || p) + KL(p || p~)] to the loss; p~ is predicted from embeddings + z, z ~ U(-eps, eps).
+    """Add weight * [KL(p~ || p) + KL(p || p~)] to the loss; p~ is predicted from embeddings + z, z ~ U(-eps, eps).
 
-    The divergence is summed over classes and averaged over examples. The noise enters behind the lookup of the token
-    embeddings, whose own gradient does not see the blurred pass. Of an encoder-decoder the encoder's input is blurred.
+    The divergence is summed over classes and averaged over examples. The noise is added after the lookup of the token
+    embeddings, whose own gradient excludes the noisy pass. In an encoder-decoder noise is added to the encoder's input.
 
     Source: Aghajanyan et al., arXiv 2008.03156, equation 4 (number recalled). eps = 1e-5, weight = 1, the reduction and
     the detached embeddings are those of the authors' public code.
 
-    As there, the blurred pass draws dropout masks of its own; at eps = 1e-5 they are most of the difference between the
-    two predictions. Without dropout the penalty then moves the gradient by a share of 1e-7 to 1e-4 of its norm
-    (measured on MiniLM and small models of six architectures), which is next to nothing: raise eps there. Regressions
-    are refused, as the divergence is one between classes.
+    As there, the noisy pass draws new dropout masks; at eps = 1e-5 they cause most of the difference between the
+    two predictions. Without dropout the penalty then changes the gradient by 1e-7 to 1e-4 of its norm
+    (measured on MiniLM and small models of six architectures), which is negligible: raise eps there. Regressions
+    are rejected, because the divergence is between classes.
 
     Cost per step: one more forward and backward pass.
 
@@ -52,7 +52,7 @@ class R3F(Stabilizer):
         if self.weight == 0:
             return None
         embeddings = step.run.parts.need_embeddings(self.name)
-        # With a gradient of zero, not without one: data-parallel training must see that the embeddings are in use.
+        # With a gradient of zero rather than none: data-parallel training must see that the embeddings are used.
         blurred = step.forward({embeddings: lambda vectors: blur(vectors.detach() + 0 * vectors, self.eps)})
         return self.weight * symmetric_divergence(blurred, step.logits)
 

@@ -11,14 +11,15 @@ if TYPE_CHECKING:
 
 
 class R4F(R3F):
-    """R3F, and the weight of the last layer is divided by its largest singular value in every pass.
+    """R3F with the weight of the last layer divided by its largest singular value in every pass.
 
-    Without it the head can undo in scale what the divergence asks of the encoder.
+    Without this the head can compensate by its scale for what the divergence demands of the encoder.
 
-    Source: Aghajanyan et al., arXiv 2008.03156, equation 5 (number and formula recalled); the other settings are those
+    Source: Aghajanyan et al., arXiv 2008.03156, equation 5 (number and formula recalled); the other parameters are
+        those
     of R3F.
 
-    Differs from public code: the singular value is computed exactly and not by power iteration, which for a matrix of a
+    Differs from public code: the singular value is computed exactly, not by power iteration, which for a matrix of a
     few rows costs nothing; and the trained layer becomes a plain one with the divided weight.
 
     Cost per step: that of R3F.

@@ -1,4 +1,4 @@
-"""R-Drop: two dropout masks shall give one prediction."""
+"""R-Drop: penalise differences between the predictions under two dropout masks."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
 
 class RDrop(Stabilizer):
-    """Replaces the task loss by (L_1 + L_2) / 2 + alpha * [KL(p_1 || p_2) + KL(p_2 || p_1)] / 2.
+    """Replace the task loss by (L_1 + L_2) / 2 + alpha * [KL(p_1 || p_2) + KL(p_2 || p_1)] / 2.
 
-    p_1 and p_2 are the predictions of two passes with dropout masks of their own, L_1 and L_2 their task losses. All
+    p_1 and p_2 are the predictions of two passes with different dropout masks, L_1 and L_2 their task losses. All
     terms are means over examples, the divergence is summed over classes. Read alpha with that reduction: code that sums
-    the divergence over the batch means another strength by the same number.
+    the divergence over the batch has a different strength for the same number.
 
     Source: Liang et al., arXiv 2106.14448, equation 4 (number recalled); alpha = 1 and the reduction of the
     classification example in the authors' public code. In the paper L_1 + L_2 is not halved, so that its alpha is twice
     this one.
 
-    A model without dropout, as decoders and ModernBERT are by default, is refused: both passes would be the same. In
-    the place of dropout the masks of `mixout` will do. Regressions are refused.
+    A model without dropout, such as decoders and ModernBERT by default, is rejected: both passes would be the same.
+    The masks of `mixout` can replace dropout. Regressions are rejected.
 
     Cost per step: one more forward and backward pass.
 
     Attributes:
-        alpha: Weight of the divergence. At 0 there is no second pass at all.
+        alpha: Weight of the divergence. At 0 there is no second pass.
     """
 
     name: ClassVar[str] = "rdrop"
-    wrong_mode: ClassVar[str] = "rdrop compares dropout masks, and mode 'head' has no dropout: use mode 'full'"
+    wrong_mode: ClassVar[str] = "rdrop compares dropout masks, but mode 'head' has no dropout: use mode 'full'"
     kinds: ClassVar[frozenset[str]] = OF_CLASSES
     wrong_kind: ClassVar[str] = "needs classes"
 
@@ -51,7 +51,7 @@ class RDrop(Stabilizer):
         mixed = any(isinstance(module, MixLinear) for module in modules)
         if self.alpha and not mixed and not any(getattr(module, name) for module, name in dropout_rates(modules)):
             raise UserError(
-                f"rdrop compares dropout masks, and {type(run.parts.encoder).__name__} has no dropout: set a rate in"
+                f"rdrop compares dropout masks, but {type(run.parts.encoder).__name__} has no dropout: set a rate in"
                 " the model's configuration"
             )
 

@@ -1,4 +1,4 @@
-"""SMART: smooth around the embeddings, and slow to leave the predictions of the last steps."""
+"""SMART: smoothness around the embeddings, and proximity to the predictions of the previous steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class SMART(Stabilizer):
-    """Adds weight * max over |delta| <= radius of l(f(x + delta), f(x)), and mu * l(f(x), f~(x)), to the loss.
+    """Add weight * max over |delta| <= radius of l(f(x + delta), f(x)), and mu * l(f(x), f~(x)), to the loss.
 
     l is KL(p || q) + KL(q || p), for a regression the squared difference; averaged over examples. delta is added to the
     token embeddings; |delta| is its largest entry. The maximum is sought by one step: delta = radius * sign(g), g being
@@ -35,16 +35,16 @@ class SMART(Stabilizer):
     its norm, so that its entries are as large as 1 whatever its settings: here the radius holds. 0.003 is the toolkit's
     choice: it makes the divergence 0.01 on MiniLM, where 1e-5 makes it 1e-7 (measured), which float32 hardly resolves.
     The public weight of 0.02 goes with entries of 1; here it is 1, the smallest of the paper's 1, 3 and 5 (recalled).
-    All passes have the same dropout masks here, so that the divergence is that of delta, or of the weights, alone. The
+    All passes use the same dropout masks here, so that the divergence is due only to delta, or to the weights. The
     public code has no second term.
 
-    Half precision does not resolve what the start does to the logits. In bfloat16 nothing was left of it in up to 1 of
-    8 examples on MiniLM and in 2 to 6 of 10 on small models, whose delta was then 0, and a start of 1e-3 helped little;
-    in float16 nothing was left at all (measured). There g is the gradient of the divergence from logits that are moved
-    by N(0, 1). Of two classes it has the same direction; the divergence that delta then makes is 0.97 times that of
-    float32 or more, also of five classes (measured on MiniLM).
+    Half precision does not resolve the effect of the start on the logits. In bfloat16 nothing was left of it in up to 1
+    of 8 examples on MiniLM and in 2 to 6 of 10 on small models, whose delta was then 0, and a start of 1e-3 helped
+    little; in float16 nothing was left at all (measured). There g is the gradient of the divergence from logits
+    perturbed by N(0, 1). For two classes it has the same direction; the divergence caused by that delta is 0.97 times
+    that of float32 or more, also for five classes (measured on MiniLM).
 
-    Of an encoder-decoder the encoder's input is perturbed. Padding is not.
+    In an encoder-decoder the encoder's input is perturbed. Padding is not.
 
     Cost per step: two more forward and backward passes for the first term, one of them not into the weights; one more
     forward pass, and a copy of the trained weights, for the second.
@@ -52,9 +52,9 @@ class SMART(Stabilizer):
     Attributes:
         weight: lambda_s. At 0 there is no first term.
         radius: Largest entry of the perturbation.
-        start: Standard deviation of the entries at which the gradient is taken.
+        start: Standard deviation of the entries at which the gradient is computed.
         mu: Weight of the second term. At 0 there is none.
-        beta: How much of the moving weights a step keeps.
+        beta: Share of the moving weights kept in each step.
     """
 
     name: ClassVar[str] = "smart"
@@ -80,7 +80,7 @@ class SMART(Stabilizer):
         return sum(terms[1:], terms[0]) if terms else None
 
     def after_step(self, run: Run, rates: Mapping[nn.Parameter, float]) -> None:
-        """Let the moving weights follow."""
+        """Update the moving weights."""
         if self.mu:
             move_towards(run.state, run.parts.trained(), 1 - self.beta)
 
@@ -90,9 +90,9 @@ class SMART(Stabilizer):
         from steadytune.stabilizers.adversary import Shift
 
         embeddings = step.run.parts.need_embeddings(self.name)
-        # Drawn before the pass: inside it the start would shift what dropout draws.
+        # Drawn before the pass: inside it the start would shift the dropout masks.
         shift = Shift(self.start, step.inputs.get("attention_mask"), int(torch.randint(2**31, ())))
-        # Also where nobody wants the gradient of the loss itself.
+        # Also if the gradient of the loss itself is not needed.
         with torch.enable_grad():
             shifted = step.forward({embeddings: shift}, same_dropout=True)
             away = difference(shifted, shift.origin(step.logits.detach()), step.run.kind)
@@ -116,7 +116,7 @@ def difference(first: Tensor, second: Tensor, kind: str) -> Tensor:
 
     Args:
         first: (b, outputs) logits, or predictions of a regression.
-        second: Like it.
+        second: Same shape.
         kind: Kind of the task.
     """
     if KINDS[kind].has_numbers:

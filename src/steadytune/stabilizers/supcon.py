@@ -1,4 +1,4 @@
-"""Supervised contrastive loss: examples of one class shall be more alike than those of two."""
+"""Supervised contrastive loss: make examples of one class more similar than those of different classes."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 class SupCon(Stabilizer):
-    """Replaces the task loss L by (1 - weight) * L + weight * S.
+    """Replace the task loss L by (1 - weight) * L + weight * S.
 
     S is the mean over examples i that have another of their class in the batch of
     -mean over those j of log( exp(x_i.x_j / t) / sum over all k other than i of exp(x_i.x_k / t) ),
-    x being the features that enter the last layer, divided by their norm.
+    x being the input features of the last layer, divided by their norm.
 
     Source: S is that of Khosla et al., arXiv 2004.11362, equation 2 (number recalled: the mean outside of the log); its
     mixture with the task loss in fine-tuning is that of Gunel et al., arXiv 2011.01403, who read the normalised CLS
     state. weight = 0.9 and t = 0.3 are recalled as that paper's best; they are tuned there from task to task.
 
     Differs from the papers, which sum S over the batch: the mean makes the weight independent of the batch size. S is 0
-    where no class stands twice in a batch. There is no second view of an example, as in Gunel et al. Nor is there a
+    if no class occurs twice in a batch. There is no second view of an example, as in Gunel et al. Nor is there a
     projection. Each process of a distributed training contrasts its own part of a batch.
 
-    In a multiple choice the classes are the right candidates and the wrong ones.
+    For multiple choice the classes are the right and the wrong candidates.
 
     Cost per step: one (b, d) by (d, b) product.
 
@@ -39,7 +39,7 @@ class SupCon(Stabilizer):
     """
 
     name: ClassVar[str] = "supcon"
-    wrong_mode: ClassVar[str] = "supcon moves the encoder's features, which mode 'head' freezes: use mode 'full'"
+    wrong_mode: ClassVar[str] = "supcon changes the encoder's features, which mode 'head' freezes: use mode 'full'"
     kinds: ClassVar[frozenset[str]] = OF_CLASSES
     wrong_kind: ClassVar[str] = "needs classes"
 

@@ -1,4 +1,4 @@
-"""Ways to act on a model from outside: change what modules take and give, swap them or their weights, silence dropout.
+"""Changes to a model from outside: inputs and outputs of modules, replacement of modules or weights, dropout rates.
 
 This module imports torch: stabilizers import it inside their hooks.
 """
@@ -20,7 +20,7 @@ Change = Callable[[Tensor], Tensor]
 
 @contextmanager
 def changed_outputs(changes: Changes | None) -> Iterator[None]:
-    """Change what modules give while this context is open."""
+    """Change the outputs of modules within this context."""
     with ExitStack() as stack:
         for module, change in (changes or {}).items():
             stack.callback(module.register_forward_hook(partial(_change_output, change)).remove)
@@ -32,7 +32,7 @@ def _change_output(change: Change, module: nn.Module, inputs: Any, output: Any) 
 
 
 def change_input(module: nn.Module, change: Change, training_only: bool = False) -> RemovableHandle:
-    """Change the hidden states that a block takes, whenever it runs, or runs in training mode."""
+    """Change the input hidden states of a block, whenever it runs, or runs in training mode."""
     return module.register_forward_pre_hook(partial(_change_input, change, training_only), with_kwargs=True)
 
 
@@ -47,7 +47,7 @@ def _change_input(
 
 
 def swap_modules(root: nn.Module, replacements: dict[nn.Module, nn.Module], undo: ExitStack) -> None:
-    """Put modules in the place of others, wherever they stand under `root`."""
+    """Replace modules by others, wherever they occur under `root`."""
     for parent in list(root.modules()):
         for name, child in list(parent._modules.items()):
             if child in replacements:
@@ -57,9 +57,9 @@ def swap_modules(root: nn.Module, replacements: dict[nn.Module, nn.Module], undo
 
 @contextmanager
 def replaced_weights(root: nn.Module, replacements: Mapping[nn.Parameter, Tensor]) -> Iterator[None]:
-    """Have other tensors in the place of weights, wherever they stand under `root`, while this context is open.
+    """Replace weights by other tensors, wherever they occur under `root`, within this context.
 
-    The weights themselves are not written to, so that a graph through them stays valid.
+    The weights themselves are not modified, so a graph through them stays valid.
     """
     others = {
         weight: nn.Parameter(tensor.to(weight.dtype), requires_grad=False) for weight, tensor in replacements.items()
@@ -74,7 +74,7 @@ def replaced_weights(root: nn.Module, replacements: Mapping[nn.Parameter, Tensor
 
 
 def dropout_rates(modules: Iterable[nn.Module]) -> Iterator[tuple[nn.Module, str]]:
-    """Yield (module, name of its attribute) of every rate: of layers, and of attention that keeps it as a number."""
+    """Yield (module, attribute name) of every dropout rate: of layers, and of attention that stores it as a number."""
     for module in modules:
         if isinstance(module, nn.modules.dropout._DropoutNd):
             yield module, "p"

@@ -1,4 +1,4 @@
-"""Self Unsupervised Re-Training: go on with pre-training on the task's own text, labels removed, before fine-tuning."""
+"""Self Unsupervised Re-Training: continue pre-training on the task's own unlabelled text before fine-tuning."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 
 class SURT(Stabilizer):
-    """Continues the model's own pre-training objective on the training inputs, once for all seeds.
+    """Continue the model's own pre-training objective on the training inputs, once for all seeds.
 
-    Encoders predict masked tokens (15 % of them, 80/10/10), decoders the next token. The aim is a w_0 nearer to the
+    Encoders predict masked tokens (15 % of them, 80/10/10), decoders the next token. The aim is a w_0 closer to the
     solution, so runs record ||w_0 - w_final||. A checkpoint without a trained masked-language head gets a new one; it
-    is first trained alone, the encoder frozen: its noise would wreck the encoder.
+    is first trained alone with the encoder frozen, because its noise would damage the encoder.
 
-    Source: Fu, So & Collier, arXiv 2301.09820. Epochs and learning rate are not known from it and are the toolkit's;
-    the head's own training is ours. Re-training can hurt: compare.
+    Source: Fu, So & Collier, arXiv 2301.09820. Its epochs and learning rate are unknown; ours are the toolkit's choice;
+    so is the separate training of the head. Re-training can hurt: compare.
 
-    Cost: `epochs` passes over the training inputs, once per model, task and settings; nothing per step.
+    Cost: `epochs` passes over the training inputs, once per model, task and parameters; nothing per step.
 
     Attributes:
         epochs: Passes of re-training.
         learning_rate: Its peak rate.
-        head_epochs: Passes in which a new language-model head is trained alone.
+        head_epochs: Passes in which only a new language-model head is trained.
         head_learning_rate: Its peak rate.
-        texts: A file to train on in the place of the training inputs, a text per line, as it is or gzipped; a text is
-            cut to the length of the longest training input. Text of another domain shows what the task's own is worth,
-            if there is as much of it.
-        texts_sha256: SHA-256 of that file, filled in when a study names it, so that a run tells which texts it saw.
+        texts: A file to train on instead of the training inputs, one text per line, plain or gzipped; a text is
+            truncated to the length of the longest training input. Text of another domain shows what the task's own is
+            worth, if there is as much of it.
+        texts_sha256: SHA-256 of that file, filled in when a study names it, so that a run records which texts it used.
     """
 
     name: ClassVar[str] = "surt"
@@ -64,18 +64,18 @@ class SURT(Stabilizer):
         return content
 
     def entry(self) -> dict[str, dict[str, Any]]:
-        """Return the spelling of this stabilizer in a recipe; on the task's own text nothing is said of texts."""
+        """Return this stabilizer as an entry of a recipe, without `texts` if it uses the task's own text."""
         own = {"texts", "texts_sha256"} if self.texts is None else set()
         return {self.name: self.model_dump(mode="json", exclude=own)}
 
     def before_training(self, encoder: nn.Module, context: Pretraining) -> Mapping[str, Any]:
-        """Load the re-trained weights into `encoder`; train them if no other run has.
+        """Load the re-trained weights into `encoder`; train them if no other run has done so.
 
         Returns:
             Language-model loss before and after, and ||w_0 - w_re-trained||.
 
         Raises:
-            UserError: The architecture has neither a masked nor a causal language model, or the texts are gone or
+            UserError: The architecture has neither a masked nor a causal language model, or the texts are missing or
                 changed.
         """
         import torch
@@ -102,15 +102,15 @@ class SURT(Stabilizer):
         path = Path(self.texts).expanduser()
         try:
             if sha256_file(path) != self.texts_sha256:
-                raise UserError(f"surt: {path} is not the file that the study named: its content has changed")
+                raise UserError(f"surt: {path} has changed since the study was made")
             lines = read_content(path).decode("utf-8").split("\n")
         except UserError:
             raise
         except (OSError, ValueError) as error:
-            raise UserError(f"surt: {path} cannot be read as text, a text per line: {error}") from None
+            raise UserError(f"surt: {path} cannot be read as text with one text per line: {error}") from None
         texts = [line for line in lines if line.strip()]
         if not texts:
-            raise UserError(f"surt: {path} holds no text")
+            raise UserError(f"surt: {path} contains no text")
         longest = max(map(len, context.inputs))
         ids: list[list[int]] = context.tokenizer(texts, truncation=True, max_length=longest)["input_ids"]
         return ids

@@ -17,32 +17,32 @@ if TYPE_CHECKING:
 
 
 class SWA(Stabilizer):
-    """Keeps the plain mean of the weights after each step of the last part, for evaluation and as the result.
+    """Keep the plain mean of the weights after each step of the last part, for evaluation and as the result.
 
     Source: Izmailov et al., arXiv 1803.05407, who average from 75 percent of the budget on (recalled).
 
-    Differs from the paper: the schedule stays the recipe's, where the paper goes on with a constant or cyclical rate;
-    with a rate that falls to 0 the averaged weights lie close together, and so the effect is smaller. Weights are
+    Differs from the paper: the schedule remains the recipe's, whereas the paper continues with a constant or cyclical
+    rate; with a rate that falls to 0 the averaged weights are close together, so the effect is smaller. Weights are
     averaged after each step, not after each epoch. Transformers have no batch norm whose statistics would need a
     further pass.
 
     Cost per step: one elementwise update in the last part, and a copy of the trained weights in memory.
 
-    A training that is stopped before its last part has no mean: the last weights are kept.
+    A training stopped before its last part has no mean: the last weights are kept.
 
     Attributes:
         start: Share of the steps after which averaging starts. At 1 there is none.
     """
 
     name: ClassVar[str] = "swa"
-    wrong_mode: ClassVar[str] = "swa averages a training of the whole model: use mode 'full'"
+    wrong_mode: ClassVar[str] = "swa averages the weights of the whole model: use mode 'full'"
 
     start: Annotated[float, Field(ge=0, le=1)] = 0.75
 
     def after_step(self, run: Run, rates: Mapping[nn.Parameter, float]) -> None:
-        """Take the weights into the mean."""
+        """Add the weights to the mean."""
         if self.start < 1 and not run.total_steps:
-            raise UserError("swa averages the last part of the steps: say how many there are, begin(total_steps=...)")
+            raise UserError("swa averages the last part of the steps: give their number with begin(total_steps=...)")
         count = run.step - int(self.start * run.total_steps)
         if count > 0:
             move_towards(run.state, run.parts.trained(), 1 / count)

@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
 
 class WDPre(Stabilizer):
-    """After each step moves theta by -eta * lambda * (theta - theta_0), eta being the rate of that step and weight.
+    """After each step move theta by -eta * lambda * (theta - theta_0), eta being the rate of that step and weight.
 
-    Weights of the head decay to 0. Biases and norms are left alone. It takes the place of
+    Weights of the head decay to 0. Biases and norms are not decayed. It replaces
     the optimizer's own decoupled weight decay, which would pull to 0 what this pulls to theta_0.
 
     Source: the decay of Zhang et al., arXiv 2006.05987, one of the methods that they compare; they trace it to Wiese et
-    al. 2017 (recalled). The formula, what is left alone and lambda = 0.01 were read in their public code.
+    al. 2017 (recalled). The formula, what is not decayed and lambda = 0.01 were read in their public code.
 
-    Differs from public code: another public version decays the head to its initial weights, too.
+    Differs from public code: another public version also decays the head to its initial weights.
 
     Cost per step: one elementwise update, and a copy of the pre-trained weights in memory.
 
     Attributes:
-        decay: lambda. At 0 the optimizer's own decay stays what it is.
+        decay: lambda. At 0 the optimizer's own decay is unchanged.
     """
 
     name: ClassVar[str] = "wd_pre"
-    wrong_mode: ClassVar[str] = "wd_pre holds the encoder's weights, which mode 'head' freezes: use mode 'full'"
+    wrong_mode: ClassVar[str] = "wd_pre regularises the encoder's weights, which mode 'head' freezes: use mode 'full'"
 
     decay: Annotated[float, Field(ge=0)] = 0.01
 
     def equip(self, run: Run) -> None:
-        """Keep the weights that training starts from."""
+        """Store the weights at the start of training."""
         if self.decay:
             for name, weight in run.parts.need_pretrained(self.name).items():
                 if decays(name, weight):
@@ -56,12 +56,12 @@ class WDPre(Stabilizer):
 
 
 def decays(name: str, weight: Tensor) -> bool:
-    """Whether a weight is neither a norm's nor a bias; those of many heads in one tensor have two dimensions."""
+    """Return whether a weight belongs to neither a bias nor a norm; stacked biases of heads have two dimensions."""
     return weight.dim() > 1 and not name.endswith("bias")
 
 
 def decay_towards(weight: Tensor, target: Tensor | None, share: float) -> None:
-    """Move a weight by `share` of its way to a target, or to 0, in place."""
+    """Move a weight by `share` of the way to a target, or to 0, in place."""
     if target is None:
         weight.mul_(1 - share)
     else:

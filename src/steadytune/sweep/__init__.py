@@ -1,1 +1,1 @@
-"""Many RunSpecs: what is missing, who does it, and what is told meanwhile."""
+"""Execution of many RunSpecs: planning, executors and progress."""

@@ -1,4 +1,4 @@
-"""How many runs this machine can train at the same time."""
+"""Number of runs that this machine can train at the same time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _PROCESS_BYTES = 2**30
 
 
 def room_for(study: Study) -> int:
-    """Return the number of training processes for which there are processors and memory; 1 on an accelerator.
+    """Return the number of training processes that processors and memory allow; 1 on an accelerator.
 
-    A process is taken to need the libraries' gigabyte and eight copies of the weights: weights, gradients, two moments,
-    the starting point, and as much again for activations.
+    A process is assumed to need a gigabyte for the libraries and eight copies of the weights: weights, gradients, two
+    moments, the starting point, and as much again for activations.
     """
     import psutil
     import torch

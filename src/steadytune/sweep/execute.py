@@ -1,4 +1,4 @@
-"""Doing the missing runs of a folder."""
+"""Training the missing runs of a folder."""
 
 from __future__ import annotations
 
@@ -23,24 +23,25 @@ def run(
     listener: Listener | None = None,
     retry_failed: bool = False,
 ) -> RunStore:
-    """Train every run of a study that its folder does not hold yet. The main job.
+    """Train every run of a study that its folder does not contain yet.
 
-    A run that diverges or raises becomes a record, and the sweep goes on. Several processes may work on one folder.
+    A run that diverges or raises is recorded, and the sweep continues. Several processes may work on one folder.
 
     Args:
-        study: What to run: a study, its plain data, or the path of a YAML file.
-        out: Folder of the study; made if it is not there.
-        workers: Jobs that are done at the same time; 0 means what the machine has room for.
-        executor: Name of who does them, "local", "processes" or that of another package, or an executor; by default
-            this process does a single job at a time, and several do more.
-        listener: Hears of progress.
-        retry_failed: Train runs again that failed, diverged or are damaged.
+        study: The study, its plain data, or the path of a YAML file.
+        out: Folder of the study; created if missing.
+        workers: Number of concurrent jobs; 0 means as many as the machine allows.
+        executor: Name of an executor, "local", "processes" or that of another package, or an instance; by default
+            "local" for one worker and "processes" for several.
+        listener: Receives progress events.
+        retry_failed: Retrain runs that crashed, diverged or are damaged.
 
     Returns:
-        The folder, with all runs of the study in it.
+        The folder, with all runs of the study.
 
     Raises:
-        UserError: The input is at fault, or the machine: the disk is full, say. Finished runs are kept.
+        UserError: The input is wrong, or the machine failed, for example because the disk is full. Finished runs are
+            kept.
     """
     check_executor(executor)
     from steadytune.training.versions import versions
@@ -75,4 +76,6 @@ def _study(given: Study | Mapping[str, Any] | str | Path) -> Study:
         return Study.parse(given, "study")
     if isinstance(given, (str, Path)):
         return Study.from_yaml(given)
-    raise UserError(f"what is run is a study (st.Study), its plain data or a YAML file, not {type(given).__name__}")
+    raise UserError(
+        f"a study must be an st.Study, its plain data or the path of a YAML file, not {type(given).__name__}"
+    )

@@ -1,4 +1,4 @@
-"""What is told while work is done."""
+"""Progress events."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ if TYPE_CHECKING:
 
 
 class Listener:
-    """Hears of runs, or what else is recorded under an id, as they start, advance and end.
+    """Receiver of events when runs, or other results with an id, start, advance and end.
 
-    Every method does nothing unless overridden. An executor calls those that take an id.
+    Every method does nothing unless overridden. Executors call those that take an id.
     """
 
     def began(self, store: RunStore, specs: list[RunSpec], missing: int) -> None:
-        """Hear that a sweep of `specs` begins, of which `missing` are still to be trained; `store` has the records."""
+        """A sweep of `specs` begins, of which `missing` are still to be trained; `store` has the records."""
 
     def started(self, run_id: str) -> None:
-        """Hear that a run is being trained."""
+        """A run is being trained."""
 
     def advanced(self, run_id: str, share: float) -> None:
-        """Hear that a share, 0 to 1, of a run is done."""
+        """A share, 0 to 1, of a run is done."""
 
     def finished(self, run_id: str) -> None:
-        """Hear that a run is stored."""
+        """A run is stored."""
 
     def elsewhere(self, run_id: str) -> None:
-        """Hear that another process stored a run of this sweep."""
+        """Another process stored a run of this sweep."""
 
     def ended(self) -> None:
-        """Hear that nothing is left to do, or that the sweep was stopped."""
+        """Nothing is left to do, or the sweep was stopped."""
 
     def __enter__(self) -> Listener:
         return self
@@ -42,11 +42,11 @@ class Listener:
 
 
 class Share(Listener):
-    """Makes one number of it all: the share of the whole effort that is done, 0 to 1.
+    """Combine all events to one number: the share of the total effort that is done, 0 to 1.
 
     Args:
-        efforts: How long each id takes, in any unit.
-        progress: Called with the share, whenever it changes.
+        efforts: Duration of each id, in any unit.
+        progress: Called with the share whenever it changes.
     """
 
     def __init__(self, efforts: Mapping[str, float], progress: Callable[[float], None]) -> None:
@@ -54,7 +54,7 @@ class Share(Listener):
         self.shares: dict[str, float] = {}
 
     def advanced(self, run_id: str, share: float) -> None:
-        """Tell the share of the whole; of ids that are no part of it, which were done before, nothing."""
+        """Report the total share; ids that are not part of it, because they were done before, are ignored."""
         if run_id not in self.efforts:
             return
         self.shares[run_id] = share
@@ -62,7 +62,7 @@ class Share(Listener):
         self.progress(min(1.0, done / sum(self.efforts.values())))
 
     def finished(self, run_id: str) -> None:
-        """Count it as done."""
+        """Count the id as done."""
         self.advanced(run_id, 1.0)
 
     elsewhere = finished

@@ -1,4 +1,4 @@
-"""From a study to the runs that it means, in the order in which to do them. Imports no torch."""
+"""From a study to its runs, in the order of execution. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from steadytune.training.weights import half_precision, weights_fingerprint
 
 
 def plan(study: Study) -> list[RunSpec]:
-    """Expand a study, having looked at every task and model: what cannot work is said before anything is trained.
+    """Expand a study and check every task and model, so that errors are raised before anything is trained.
 
     Raises:
-        UserError: A task or model cannot be had, or a recipe means nothing for a task.
+        UserError: A task or model is unavailable, or a recipe does not apply to a task.
     """
     specs = []
     for model, task_spec, name, seeds in study.grid():
@@ -45,7 +45,7 @@ def plan(study: Study) -> list[RunSpec]:
             what = f"models '{other.model}' and '{spec.model}'"
             if other.model == spec.model:
                 what = f"tasks '{other.task.name}' and '{spec.task.name}'"
-            raise UserError(f"{what} are the same, file for file: leave one out")
+            raise UserError(f"{what} consist of identical files: leave one out")
     return specs
 
 
@@ -69,25 +69,25 @@ def jobs(specs: Iterable[RunSpec]) -> list[TrainingJob]:
 
 
 def prepare_store(store: RunStore, specs: Iterable[RunSpec]) -> None:
-    """Check what the folder holds against what shall be added, and keep the texts of the measured examples.
+    """Check that new runs are consistent with those in the folder, and store the texts of the measured examples.
 
     Raises:
-        UserError: One of these runs is corrupted, or a held one was trained on other data or from other weights.
+        UserError: One of these runs is corrupted, or an existing one was trained on different data or weights.
     """
     first: dict[tuple[str, str, str], RunSpec] = {}
     for spec in specs:
         first.setdefault(spec.cohort, spec)
         if spec.id in store:
-            # A damaged run counts neither as done nor as missing: what to do is the user's to say.
+            # A damaged run counts neither as done nor as missing: the user must decide what to do.
             store.record(spec.id)
     for record in store.records():
         asked = first.get(record.spec.cohort)
         if asked is not None and (changed := difference(record.spec, asked)):
             raise UserError(
-                f"{changed} changed since {store.path} was begun: its runs cannot be compared with new ones.\n"
+                f"{changed} changed since {store.path} was created: its runs cannot be compared with new ones.\n"
                 "Choose another --out, or undo the change."
             )
-    # Recipes are measured on the same examples, whatever part of the training set they use.
+    # Recipes are measured on the same examples, whatever subset of the training set they use.
     for spec in {spec.task: spec for spec in reversed(first.values())}.values():
         task = load_task(spec.task)
         splits = split(task, spec.training, spec.seeds.data)

@@ -1,4 +1,4 @@
-"""Text in: GLUE and SuperGLUE, folders of files, tasks by name; and the metrics that score them."""
+"""Tasks: GLUE and SuperGLUE, folders of files, named tasks, and the metrics that score them."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def _check(name: str, source: Any) -> str:
         and not isinstance(source, type)
     ):
         return ""
-    return f"is no source of a task: something with name = {name!r} and load(spec)"
+    return f"is not a task source: it needs name = {name!r} and load(spec)"
 
 
 TASKS: Registry[TaskSource] = Registry("task", {BUILT_IN: "tasks.builtin:ACCEPTABILITY"}, _check)
-"""Name of a task -> where it comes from. The benchmarks of the hub are a table of their own."""
+"""Name of a task -> its source. Hub benchmarks have their own table."""
 
 
 def task_names() -> list[str]:
@@ -61,11 +61,11 @@ def _benchmarks() -> list[str]:
 def load_task(spec: TaskSpec) -> Task:
     """Load a task: by its name in `TASKS`, from the hub, or from a folder.
 
-    A name that the hub's benchmarks or `TASKS` have means that task; a folder of that name is `./glue/rte`. The latest
-    tasks are kept in memory and read again when their files change.
+    A name of a hub benchmark or of `TASKS` means that task; write a folder of that name as `./glue/rte`. The latest
+    tasks are kept in memory and reread when their files change.
 
     Raises:
-        UserError: There is no such task or folder, or its data cannot be had or used.
+        UserError: There is no such task or folder, or its data are unavailable or unusable.
     """
     _check_options(spec)
     return _load(spec, file_stamp(Path(spec.path or spec.name).expanduser().absolute()))
@@ -82,30 +82,32 @@ def _load(spec: TaskSpec, stamp: tuple[tuple[str, int, int], ...]) -> Task:
         return load_folder(spec)
     task: Any = TASKS[spec.name].load(spec)
     if not isinstance(task, Task):
-        raise UserError(f"task '{spec.name}': its source gives a {type(task).__name__}, not a Task")
+        raise UserError(f"task '{spec.name}': its source returned a {type(task).__name__}, not a Task")
     return task
 
 
 def _check_options(spec: TaskSpec) -> None:
-    """Refuse unknown names and options that would do nothing, before anything is read or downloaded."""
+    """Reject unknown names and options without effect, before anything is read or downloaded."""
     if spec.name not in task_names():
         folder = Path(spec.name).expanduser()
         meant_as_path = spec.name.startswith((".", "~")) or "/" in spec.name or os.sep in spec.name or folder.exists()
         benchmark = spec.name.startswith(("glue/", "super_glue/")) and not folder.exists()
         if not spec.name.strip() or benchmark or not meant_as_path:
             error = unknown_name("task", spec.name, task_names())
-            raise UserError(f"{error}; a folder with train and validation files works too")
+            raise UserError(f"{error}; or give a folder with train and validation files")
         if not folder.exists():
             closest = difflib.get_close_matches(spec.name, task_names(), n=1, cutoff=0.8)
             hint = f"; did you mean '{closest[0]}'?" if closest else ""
-            raise UserError(f"task '{spec.name}': there is no such folder{hint}")
+            raise UserError(f"task '{spec.name}': no such folder{hint}")
         if spec.path is not None:
-            raise UserError("task.path is for glue/... and super_glue/...; of any other task the folder is the name")
+            raise UserError(
+                "task.path is for glue/... and super_glue/... only; for any other task give the folder as the name"
+            )
     if spec.metric is not None and spec.metric not in METRICS:
         raise METRICS.unknown(spec.metric)
     given = [name for name in _SIZES if getattr(spec, name) != TaskSpec.model_fields[name].default]
     if given and spec.name not in TASKS:
         raise UserError(
-            f"task.{given[0]} is for the generated task '{BUILT_IN}'; to train '{spec.name}' on fewer examples, "
+            f"task.{given[0]} is for the generated task '{BUILT_IN}' only; to train '{spec.name}' on fewer examples, "
             "set training.train_size"
         )

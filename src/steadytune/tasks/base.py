@@ -1,4 +1,4 @@
-"""A task: labelled text with a metric, the same shape whatever it was read from."""
+"""A task: labelled text with a metric, in the same form whatever its source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from steadytune.kinds import KINDS
 from steadytune.study import TaskSpec
 
 Segment = tuple[str, str | None]
-"""One input to the encoder: a text, and the second text of a pair or None."""
+"""One encoder input: a text, and the second text of a pair or None."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Examples:
     """One split.
 
     Attributes:
-        candidates: For each of N examples the encoder inputs that it consists of: one, or for a multiple-choice task
+        candidates: For each of N examples its encoder inputs: one, or for a multiple-choice task
             one per choice (the same number for every example).
         labels: (N,) int64 class or choice index, or float64 target of a regression.
         questions: (N,) int64 or None. Examples that the metric reads together (the answers to one MultiRC question).
-        credit: (N,) float64 or None. What choosing this example for its question is worth to the metric (ReCoRD's F1).
+        credit: (N,) float64 or None. Credit that the metric gives for choosing this example (ReCoRD's F1).
         groups: (N,) int64 or None. Examples that are not independent of one another, such as those on one passage.
     """
 
@@ -41,7 +41,7 @@ class Examples:
         return len(self.candidates)
 
     def answers(self) -> dict[str, NDArray[Any]]:
-        """Return what a run keeps of its measured examples: "labels", and "groups" where they are known."""
+        """Return what a run stores of its measured examples: "labels", and "groups" if they are known."""
         return {"labels": self.labels} if self.groups is None else {"labels": self.labels, "groups": self.groups}
 
     def select(self, indices: NDArray[np.int64]) -> Examples:
@@ -57,15 +57,15 @@ class Examples:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read of a task's files, for people.
+    """What was read from a task's files, for display.
 
     Attributes:
-        columns: The columns that the texts come from.
+        columns: The columns of the texts.
         label: The column of the labels.
-        group: The column that the user named to say which examples belong together, or "".
+        group: The column named by the user that says which examples belong together, or "".
         left_aside: Columns that were not read.
-        notes: How files were read where that was found out, and which rows were left aside.
-        warnings: What is probably wrong.
+        notes: How files were read, if that was inferred, and which rows were skipped.
+        warnings: Probable mistakes.
     """
 
     columns: tuple[str, ...] = ()
@@ -83,10 +83,10 @@ class Task:
     Attributes:
         name: As the user wrote it.
         kind: Name of its kind, one that can be trained.
-        label_names: Name of each class; of each choice position for "choice"; empty for a regression.
-        metric: The metric that `score` means, a name in `metrics.METRICS`.
-        extra_metrics: Further official metrics, recorded beside it.
-        reading: What was read of its files.
+        label_names: Name of each class, or of each choice position for "choice"; empty for a regression.
+        metric: The metric of `score`, a name in `metrics.METRICS`.
+        extra_metrics: Further official metrics that are also recorded.
+        reading: What was read from its files.
         train: Training examples.
         validation: Evaluation examples.
     """
@@ -107,31 +107,31 @@ class Task:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over every text, label and the metric: what a run's id covers, wherever the files lie."""
+        """SHA-256 of every text, label and the metric: what a run's id covers, wherever the files are."""
         digest = hashlib.sha256(canonical_json([self.kind, self.label_names, self.metric, self.extra_metrics]))
         for split in (self.train, self.validation):
             digest.update(sha256(canonical_json(split.candidates)).encode())
             for array in (split.labels, split.questions, split.credit):
                 digest.update(b"-" if array is None else array.tobytes())
-        # Only where the user gave them: otherwise they are no choice.
+        # Only if given by the user: otherwise they are not a choice.
         if self.reading.group and self.validation.groups is not None:
             digest.update(self.validation.groups.tobytes())
         return digest.hexdigest()
 
 
 class TaskSource(Protocol):
-    """Where the task of one name comes from.
+    """Source of a named task.
 
     Attributes:
-        name: What a study calls the task.
+        name: Name of the task in a study.
     """
 
     name: str
 
     def load(self, spec: TaskSpec) -> Task:
-        """Return the task, the same for the same spec; `make_task` puts one together.
+        """Return the task, always the same for the same spec; `make_task` assembles one.
 
         Raises:
-            UserError: Its data cannot be had, or an option of the spec means nothing to it.
+            UserError: Its data are unavailable, or an option of the spec does not apply to it.
         """
         ...

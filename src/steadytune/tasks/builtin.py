@@ -16,11 +16,11 @@ from steadytune.tasks.phrases import Draw, Pair, sentence
 
 LABEL_NAMES = ("unacceptable", "acceptable")
 PATIENCE = 1000
-"""Draws without a new pair after which a paradigm counts as exhausted."""
+"""Number of draws without a new pair after which a paradigm counts as exhausted."""
 
 
 class Judgement(NamedTuple):
-    """A sentence, 1 if it is acceptable or 0, and the paradigm that it was made by."""
+    """A sentence, 1 if it is acceptable or 0, and the paradigm that generated it."""
 
     sentence: str
     label: int
@@ -34,7 +34,7 @@ class _Acceptability:
         """Generate the task, as `load_acceptability`.
 
         Raises:
-            UserError: The spec speaks of files.
+            UserError: The spec refers to files.
         """
         if given := [option for option in ("path", "columns") if getattr(spec, option) is not None]:
             raise UserError(f"task '{self.name}' is generated: it has no {given[0]}")
@@ -47,12 +47,12 @@ ACCEPTABILITY = _Acceptability()
 def load_acceptability(spec: TaskSpec) -> Task:
     """Generate the task.
 
-    The validation set depends on its own size and the seed alone; no sentence of it is trained on.
+    The validation set depends only on its own size and the seed; none of its sentences is trained on.
 
     Raises:
-        UserError: The chosen metric does not fit, or the validation set leaves nothing to train on.
+        UserError: The chosen metric does not fit, or the validation set leaves no sentences for training.
     """
-    # The generator takes no negative seeds.
+    # The generator accepts no negative seeds.
     seed = spec.seed % 2**64
     validation = generate(spec.validation_examples, [seed, 1])
     train = generate(spec.train_examples, [seed, 0], excluded={judgement.sentence for judgement in validation})
@@ -72,19 +72,19 @@ def generate(
     excluded: Collection[str] = (),
     phenomena: Sequence[Sequence[Paradigm]] = tuple(PHENOMENA.values()),
 ) -> list[Judgement]:
-    """Draw labelled sentences: minimal pairs, the phenomena in turn.
+    """Draw labelled sentences: minimal pairs, cycling through the phenomena.
 
     Args:
-        count: How many; an even number has as many acceptable as unacceptable ones. A larger one begins with the same.
-        seed: Of the drawing.
+        count: Number of sentences; an even number is balanced. A larger sample begins with the smaller one.
+        seed: Seed of the draw.
         excluded: Sentences that must not occur.
-        phenomena: The paradigms of each.
+        phenomena: The paradigms of each phenomenon.
 
     Returns:
-        Sentences without repetition, as far as a paradigm has enough.
+        Sentences without duplicates, as far as a paradigm has enough.
 
     Raises:
-        UserError: A paradigm has no sentences beside the excluded ones.
+        UserError: A paradigm has no sentences other than the excluded ones.
     """
     rng = np.random.default_rng(seed)
     draw = Draw(rng)
@@ -106,7 +106,7 @@ def _new_pair(draw: Draw, paradigm: Paradigm, excluded: frozenset[str], seen: se
             continue
         if attempt >= PATIENCE or seen.isdisjoint((right, wrong)):
             return right, wrong
-    raise UserError("the generated task has no sentences left to train on: lower task.validation_examples")
+    raise UserError("the generated task has no sentences left for training: lower task.validation_examples")
 
 
 def _examples(judgements: Sequence[Judgement]) -> Examples:

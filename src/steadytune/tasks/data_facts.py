@@ -1,4 +1,4 @@
-"""What a study should know of its data before anything is trained on it."""
+"""Facts about a study's data, checked before anything is trained."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from steadytune.tasks.splits import Splits
 
 _NAMED = 10
 _IMBALANCED = 0.8
-"""Share of one class from which on accuracy says little; a choice of ours."""
+"""Share of the largest class above which accuracy says little; our choice."""
 _BALANCED_METRICS = {"matthews", "f1", "f1_macro", "f1_weighted", "balanced_accuracy", "roc_auc", "average_precision"}
 CUT = 0.1
-"""Share of inputs that are cut from which on it matters; a choice of ours."""
+"""Share of truncated inputs above which it matters; our choice."""
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What is known of a task's data, as one study splits it.
+    """Facts about a task's data, as split by a study.
 
-    Texts are the same if they differ in white space alone.
+    Texts that differ only in white space count as the same.
 
     Attributes:
         task: Name of the task.
         kind: Its kind.
-        reading: What was read of its files.
+        reading: What was read from its files.
         texts: "text", "text pair", "choice".
-        metric: What `score` means.
+        metric: The metric of `score`.
         classes: Name of each class.
-        trained: How many examples of each class, or one number for a regression, are trained on.
-        measured: The same of those that are measured.
-        also_trained: Measured examples that are among the training examples, too.
-        groups: Groups of measured examples, where they are known.
-        shared_groups: Groups that are measured and trained on, too.
-        two_labels: Different texts that stand with more than one label, in either split.
-        repeated: Training examples that repeat an earlier one.
+        trained: Number of training examples of each class, or a single number for a regression.
+        measured: The same for the measured examples.
+        also_trained: Measured examples that are also training examples.
+        groups: Number of groups of measured examples, if known.
+        shared_groups: Number of groups that are both measured and trained on.
+        two_labels: Distinct texts with more than one label, in either split.
+        repeated: Training examples that duplicate an earlier one.
         repeated_measured: Measured examples that do.
-        max_length: Tokens after which an input is cut.
-        cut_trained: Share of training examples that are cut; None where it is not known.
+        max_length: Number of tokens after which an input is truncated.
+        cut_trained: Share of training examples that are truncated; None if unknown.
         cut_measured: Share of measured examples that are.
     """
 
@@ -66,41 +66,41 @@ class DataFacts:
     cut_measured: float | None = None
 
     def cut(self, max_length: int, trained: float | None, measured: float | None) -> DataFacts:
-        """Return a copy that knows how many inputs are cut."""
+        """Return a copy with the share of truncated inputs."""
         return replace(self, max_length=max_length, cut_trained=trained, cut_measured=measured)
 
     def lines(self) -> tuple[str, ...]:
-        """Say what was read, and then what is probably wrong with it, a sentence each."""
+        """Return sentences about what was read, followed by probable problems."""
         return (*self.described(), *(f"{self.task}: {title}: {found}" for _, _, title, found in self.problems()))
 
     def described(self) -> tuple[str, ...]:
-        """Say what was read and what was left aside, a sentence each."""
+        """Return sentences about what was read and what was ignored."""
         columns = ", ".join(self.reading.columns)
         what = f"{self.texts} ({columns})" if columns else self.texts
         label = f"label '{self.reading.label}': " if self.reading.label else ""
         kind = _some([f"'{name}'" for name in self.classes]) if self.classes else "numbers"
         groups = "" if self.groups is None else f" in {self.groups} groups"
         lines = [
-            f"{self.task}: {what}; {label}{kind}; {sum(self.trained)} trained on, {sum(self.measured)} measured"
+            f"{self.task}: {what}; {label}{kind}; {sum(self.trained)} for training, {sum(self.measured)} measured"
             f"{groups}; score: {self.metric}"
         ]
         if self.reading.left_aside:
-            lines.append(f"{self.task}: columns left aside: {_some(self.reading.left_aside)}")
+            lines.append(f"{self.task}: columns ignored: {_some(self.reading.left_aside)}")
         return (*lines, *(f"{self.task}: {note}" for note in self.reading.notes))
 
     def problems(self) -> tuple[tuple[str, str, str, str], ...]:
-        """Return what is probably wrong: a rule's name, how bad it is, what is wrong, and what was found."""
+        """Return probable problems: name of the rule, severity, title, and what was found."""
         measured, trained = sum(self.measured), sum(self.trained)
         found: list[tuple[str, str, str, str]] = []
-        found += [("label-leak", "high", "an input tells the label", warning) for warning in self.reading.warnings]
+        found += [("label-leak", "high", "an input reveals the label", warning) for warning in self.reading.warnings]
         if self.also_trained:
             share = _percent(self.also_trained, measured)
             found.append(
                 (
                     "trained-on-measured",
                     "high" if self.also_trained >= 0.05 * measured else "medium",
-                    "measured examples are also trained on",
-                    f"{self.also_trained} of the {measured} measured examples ({share}) stand in the training set, too",
+                    "measured examples are also in the training set",
+                    f"{self.also_trained} of the {measured} measured examples ({share}) are also in the training set",
                 )
             )
         if self.shared_groups:
@@ -108,8 +108,8 @@ class DataFacts:
                 (
                     "shared-groups",
                     "medium",
-                    "groups are trained on and measured",
-                    f"{self.shared_groups} of {self.groups} measured groups have examples in the training set, too",
+                    "groups are both trained on and measured",
+                    f"{self.shared_groups} of {self.groups} measured groups also have examples in the training set",
                 )
             )
         if KINDS[self.kind].shared_classes and np.count_nonzero(self.measured) == 1:
@@ -118,27 +118,29 @@ class DataFacts:
                 (
                     "one-class",
                     "high",
-                    "the measured examples are of one class",
-                    f"all {measured} are '{name}': the same answer to everything is always right",
+                    "all measured examples belong to one class",
+                    f"all {measured} are '{name}': a constant answer is always right",
                 )
             )
         elif KINDS[self.kind].shared_classes and max(self.measured) >= _IMBALANCED * measured:
             name, most = self.classes[int(np.argmax(self.measured))], max(self.measured)
             words = f"{_percent(most, measured)} of the measured examples are '{name}'"
             if self.metric == "accuracy":
-                words += ", which is the accuracy of that answer to everything"
+                words += ", which is the accuracy of that constant answer"
             severity = "low" if self.metric in _BALANCED_METRICS else "medium"
-            found.append(("imbalance", severity, "one class outweighs the others", words))
+            found.append(("imbalance", severity, "the classes are imbalanced", words))
         absent = [name for name, seen in zip(self.classes, self.trained, strict=False) if not seen]
         if KINDS[self.kind].shared_classes and absent:
-            found.append(("untrained-class", "medium", "a class is not trained on", f"no example of {_some(absent)}"))
+            found.append(
+                ("untrained-class", "medium", "a class has no training examples", f"no example of {_some(absent)}")
+            )
         if self.two_labels:
             found.append(
                 (
                     "two-labels",
                     "medium" if self.two_labels >= 0.01 * (trained + measured) else "low",
-                    "texts with more than one label",
-                    f"{self.two_labels} texts stand with different labels: no model can be right about both",
+                    "texts with conflicting labels",
+                    f"{self.two_labels} texts occur with different labels: no model can get both right",
                 )
             )
         if self.repeated + self.repeated_measured:
@@ -146,34 +148,34 @@ class DataFacts:
                 (
                     "duplicates",
                     "medium" if self.repeated_measured >= 0.05 * measured else "low",
-                    "examples stand more than once",
+                    "duplicate examples",
                     f"{self.repeated} of {trained} training examples and {self.repeated_measured} of {measured} "
-                    "measured ones repeat another: there are fewer independent ones than it seems",
+                    "measured ones are duplicates: there are fewer independent examples than it seems",
                 )
             )
         if sentence := cut_sentence(self.max_length, self.cut_trained, self.cut_measured):
             worst = max(self.cut_trained or 0, self.cut_measured or 0)
-            found.append(("cut-inputs", "high" if worst >= 0.5 else "medium", "inputs are cut", sentence))
+            found.append(("cut-inputs", "high" if worst >= 0.5 else "medium", "inputs are truncated", sentence))
         return tuple(found)
 
 
 def cut_sentence(max_length: int | None, trained: float | None, measured: float | None) -> str:
-    """Say what share of inputs is cut, or nothing where it is unknown or little."""
+    """Return a sentence on the share of truncated inputs, or "" if it is unknown or small."""
     if max_length is None or trained is None or measured is None or max(trained, measured) < CUT:
         return ""
     return (
-        f"{100 * trained:.0f} % of the training inputs and {100 * measured:.0f} % of the measured ones are longer than "
-        f"{max_length} tokens and lose their end"
+        f"{100 * trained:.0f} % of the training inputs and {100 * measured:.0f} % of the measured ones exceed "
+        f"{max_length} tokens and are truncated"
     )
 
 
 def data_facts(task: Task, splits: Splits) -> DataFacts:
-    """Look at a task's data, as it is split."""
+    """Collect the facts of a task's data for its splits."""
     train, measure = splits.train, splits.measure
     trained, measured = _keys(train), _keys(measure)
     seen = set(trained)
     labels: dict[Any, set[Any]] = {}
-    # A text of a regression that is judged twice has two scores.
+    # In a regression, a text rated twice has two scores.
     if KINDS[task.kind].shared_classes:
         for key, label in zip((*trained, *measured), (*train.labels.tolist(), *measure.labels.tolist()), strict=True):
             labels.setdefault(key, set()).add(label)
@@ -197,7 +199,7 @@ def data_facts(task: Task, splits: Splits) -> DataFacts:
 
 
 def _keys(examples: Examples) -> list[tuple[tuple[str | None, ...], ...]]:
-    # Passages stand in many examples.
+    # Passages occur in many examples.
     plain: dict[str | None, str | None] = {None: None}
     for one in examples.candidates:
         for segment in one:
@@ -220,7 +222,7 @@ def _texts(task: Task) -> str:
 
 
 def _shared_groups(task: Task, splits: Splits) -> int:
-    # Numbers that a benchmark gives to its passages mean another passage in each split.
+    # A benchmark's passage numbers refer to different passages in each split.
     if not task.reading.group or splits.train.groups is None or splits.measure.groups is None:
         return 0
     return len(np.intersect1d(splits.train.groups, splits.measure.groups))

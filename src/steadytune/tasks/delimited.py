@@ -1,4 +1,4 @@
-"""Files of text with something between their columns: commas, tabs, semicolons; quoted or not."""
+"""Delimited text files: commas, tabs, semicolons; quoted or not."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from steadytune.errors import UserError
 from steadytune.tasks.table import Table, count_fields, count_rows, is_number
 
 _NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
-# What Excel writes and reads before the header.
+# The line that Excel writes and reads before the header.
 _SAID = re.compile(r"sep=(.)(?=\r|\n)")
 _LINES = re.compile("\r\n|\n|\r")
 
 
 class _Rows(NamedTuple):
-    """Rows as they stand in a file: the header first; and the line where each begins."""
+    """The rows of a file, header first, and the line where each begins."""
 
     cells: list[list[str]]
     lines: list[int]
@@ -29,25 +29,25 @@ def read_delimited(
 ) -> Table:
     """Split text into columns.
 
-    A file whose header has none of the delimiter but another one is read with that. A tab-separated file is quoted only
-    if its quotation marks enclose what needs it; GLUE's own files quote nothing, and texts in them begin with
-    quotation marks.
+    A file whose header contains another delimiter instead is read with that one. A tab-separated file counts as quoted
+    only if its quotation marks enclose what needs quoting; GLUE's own files quote nothing, and some of their texts
+    begin with quotation marks.
 
     Args:
-        origin: The file, as an error names it.
-        text: What it holds.
-        delimiter: What its suffix promises.
-        short_rows: Leave rows aside that have fewer fields than the header, and say so, as GLUE's own QQP has.
-        header: Names of the columns where the first line has as many fields and none of these names.
+        origin: The file, for error messages.
+        text: Its content.
+        delimiter: The delimiter that its suffix implies.
+        short_rows: Skip rows with fewer fields than the header, and note it, as in GLUE's own QQP files.
+        header: Column names to use if the first line has as many fields and none of these names.
 
     Raises:
-        UserError: A row has another number of fields than the header, a quotation mark never closes, or a column's name
-            stands twice.
+        UserError: A row has a different number of fields from the header, a quotation mark never closes, or a column
+            name is duplicated.
     """
-    # The limit is the process's, and below what one text may have.
+    # The limit is global to the process, and lower than the length of a single text may be.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     if said := _SAID.match(text):
-        # Left empty, so that the others keep their numbers.
+        # Left empty, so that the other rows keep their numbers.
         delimiter, text = said[1], text[said.end() :]
     first_line = text.lstrip("\r\n").partition("\n")[0]
     present = [one for one in (delimiter, *(other for other in _NAMES if other != delimiter)) if one in first_line]
@@ -70,16 +70,16 @@ def _table(origin: str, text: str, delimiter: str, short_rows: bool, default: tu
     rows, notes = _rows(origin, text, delimiter, short_rows), list[str]()
     if len(rows.cells[0]) == len(default) and set(default).isdisjoint(rows.cells[0]):
         rows = _Rows([list(default), *rows.cells], [0, *rows.lines])
-        notes.append(f"it has no header; its columns were read as {', '.join(default)}")
+        notes.append(f"it has no header; its columns are taken as {', '.join(default)}")
     header = [name.strip() for name in rows.cells[0]]
     kept = [i for i, name in enumerate(header) if name or any(i < len(row) and row[i] for row in rows.cells[1:])]
     names = [header[i] for i in kept]
     if len(set(names)) < len(names):
-        raise UserError(f"{origin}, line {rows.lines[0]}: a column name stands twice in {', '.join(names)}")
+        raise UserError(f"{origin}, line {rows.lines[0]}: duplicate column name in {', '.join(names)}")
     cells, lines = rows.cells[1:], rows.lines[1:]
     if short_rows and (short := [i for i, row in enumerate(cells) if len(row) < len(header)]):
         dropped = set(short)
-        notes.append(f"{count_rows(len(short))} with too few fields left aside, the first in line {lines[short[0]]}")
+        notes.append(f"{count_rows(len(short))} with too few fields skipped, the first in line {lines[short[0]]}")
         cells = [row for i, row in enumerate(cells) if i not in dropped]
         lines = [line for i, line in enumerate(lines) if i not in dropped]
     columns: dict[str, list[Any]] = {header[i]: [row[i] or None for row in cells] for i in kept}
@@ -110,10 +110,10 @@ def _rows(origin: str, text: str, delimiter: str, short_rows: bool) -> _Rows:
 
 
 def _is_quoted(plain: _Rows) -> bool:
-    """Tell whether the quotation marks of rows that were split at every tab are the file's and not the texts'.
+    """Return whether the quotation marks in rows split at every tab belong to the file, not to the texts.
 
-    Programs that quote do so with everything, the header too, or with what needs it: here cells with quotation marks in
-    them, doubled. One cell that breaks the rule, and nothing is quoted.
+    Programs quote either everything, including the header, or only what needs it: here cells containing quotation
+    marks, which are doubled. A single cell that breaks the rule means that nothing is quoted.
     """
     opened = [cell for row in plain.cells for cell in row if cell.startswith('"')]
     if not all(re.fullmatch('"([^"]|"")*"', cell) for cell in opened):
@@ -140,7 +140,7 @@ def _parse(origin: str, text: str, delimiter: str, quoting: Any) -> _Rows:
 
 
 def _spaced(text: str, delimiter: str) -> bool:
-    """Tell whether a space follows every delimiter of the header, as people type it."""
+    """Return whether a space follows every delimiter of the header, as when typed by a person."""
     names = text.lstrip("\r\n").partition("\n")[0].split(delimiter)
     return delimiter != "\t" and len(names) > 1 and all(name.startswith(" ") for name in names[1:])
 
@@ -149,16 +149,14 @@ def _check_fields(origin: str, rows: _Rows, short_rows: bool = False) -> None:
     header = rows.cells[0]
     for row, line in zip(rows.cells, rows.lines, strict=True):
         if len(row) > len(header) or (len(row) < len(header) and not short_rows):
-            raise UserError(
-                f"{origin}, line {line}: {count_fields(row)}, but the first line has {count_fields(header)}"
-            )
+            raise UserError(f"{origin}, line {line}: {count_fields(row)}, but the header has {count_fields(header)}")
 
 
 def _check_swallowed(origin: str, text: str, delimiter: str, rows: _Rows) -> None:
-    """Refuse rows that span lines of which most would be rows: an unquoted text may begin with a quotation mark.
+    """Reject rows spanning lines that mostly look like rows: an unquoted text may begin with a quotation mark.
 
-    Such a line has as many fields as the header, one of them what the other rows have in that column: a number where
-    all have one, or something that stands there, too. Where every row is quoted, the quotation marks are the file's.
+    Such a line has as many fields as the header, one of them like those in the column of the other rows: a number if
+    all are numbers, or a value that occurs there. If every row is quoted, the quotation marks belong to the file.
     """
     width = len(rows.cells[0])
     lines = _LINES.split(text)
@@ -175,13 +173,13 @@ def _check_swallowed(origin: str, text: str, delimiter: str, rows: _Rows) -> Non
             continue
         if max(sum(fit(piece[i]) for piece in whole) for i, fit in enumerate(fits)) > len(span) / 2:
             raise UserError(
-                f"{origin}, line {start}: a quotation mark joins {len(span)} lines to one row, though each could be "
-                "a row. Put every text in quotation marks, with those in it doubled, or use JSON lines"
+                f"{origin}, line {start}: a quotation mark joins {len(span)} lines into one row, although each could "
+                "be a row. Quote every text and double the quotation marks inside it, or use JSON lines"
             )
 
 
 def _fits(cells: list[str]) -> Callable[[str], bool]:
-    """Return what tells whether a cell looks like those of a column."""
+    """Return a function that says whether a cell looks like those of a column."""
     if cells and all(map(is_number, cells)):
         # People write a space after a comma in a text.
         tight = all(cell == cell.strip() for cell in cells)

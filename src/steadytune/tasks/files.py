@@ -1,4 +1,4 @@
-"""Tasks from files: a folder with a train and a validation file, its columns and labels recognised or named."""
+"""Tasks from files: a folder with a train and a validation file, with columns and labels inferred or named."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from steadytune.tasks.tables import Format
 def load_folder(spec: TaskSpec) -> Task:
     """Read a task from the folder `spec.name`.
 
-    Columns are `spec.columns` and `spec.label`, or else recognised by their names (`infer_layout`, `infer_labels`). A
-    metric for regressions makes a regression of integer labels.
+    Columns are `spec.columns` and `spec.label`, or inferred from their names (`infer_layout`, `infer_labels`). A
+    regression metric turns integer labels into a regression.
 
     Raises:
-        UserError: Something is missing or cannot be parsed, at a file and line that the message names.
+        UserError: Something is missing or cannot be parsed; names the file and line.
     """
     folder = Path(spec.name).expanduser()
     train, validation = (read_split(folder, names, known_format(spec)) for names in (TRAIN_NAMES, VALIDATION_NAMES))
     if spec.columns is None and (benchmark := nested_benchmark(train)) is not None:
         raise UserError(
-            f"{train.origin} holds questions in passages, as {benchmark} is distributed: "
-            f"say --task {benchmark} --set task.path={spec.name}"
+            f"{train.origin} nests questions in passages, as {benchmark} is distributed: "
+            f"use --task {benchmark} --set task.path={spec.name}"
         )
     return task_from_tables(spec, train, validation)
 
 
 def known_format(spec: TaskSpec) -> Format:
-    """Return what a user said of the files."""
+    """Return what the user specified about the files."""
     return Format(spec.encoding, "task.encoding")
 
 
@@ -57,7 +57,7 @@ def task_from_tables(
     """Turn the rows of two splits into a task.
 
     Args:
-        spec: What the user said.
+        spec: The user's specification.
         train: Training rows.
         validation: Evaluation rows.
         names: The classes of a known benchmark, () for a regression; None to find them in the rows.
@@ -98,20 +98,20 @@ def task_from_tables(
 
 
 def _with_positive(spec: TaskSpec, labels: Encoded, own: bool) -> Encoded:
-    """Number two classes so that the positive one is class 1, which metrics of one class speak of."""
+    """Number two classes so that the positive one is class 1."""
     names, *splits = labels
     if spec.positive is None:
         return labels
     if not own or len(names) != 2:
-        what = "the classes are the benchmark's" if not own else f"there are {len(names)} classes"
-        raise UserError(f"task.positive chooses between two classes of your own, but of {spec.name} {what}")
+        what = "its classes are fixed by the benchmark" if not own else f"it has {len(names)} classes"
+        raise UserError(f"task.positive chooses between two classes of your own data, but for {spec.name} {what}")
     if spec.positive not in names:
         raise unknown_name("class", spec.positive, names)
     return labels if spec.positive == names[1] else (names[::-1], 1 - splits[0], 1 - splits[1])
 
 
 def _recased(table: Table, spec: TaskSpec) -> Table:
-    """Give columns whose known names are written in capitals these names."""
+    """Rename columns whose known names are spelled in a different case."""
     wanted = {spec.label, *(pair_fields(table.columns) if spec.columns is None else ())} - {spec.group}
     lower: dict[str, list[str]] = {}
     for name in table.columns:
@@ -121,34 +121,33 @@ def _recased(table: Table, spec: TaskSpec) -> Table:
 
 
 def _check_fields(spec: TaskSpec, layout: Layout, fields: tuple[str, ...], train: Table) -> None:
-    """Refuse columns that were found for a benchmark if they are fewer or more than its own."""
-    # The spans of WSC may stand in a second text already.
+    """Reject columns found for a benchmark if they are fewer or more than its own."""
+    # The spans of WSC may already be in a second text.
     if len(layout.fields) != (3 if fields == WIC.fields else min(len(fields), 2)):
         raise UserError(
-            f"{train.origin}: an example of {spec.name} is {', '.join(fields)}, but only "
-            f"{', '.join(layout.fields)} was found among {', '.join(train.columns)}: name the columns so, or one or "
-            "two with --set task.columns"
+            f"{train.origin}: an example of {spec.name} consists of {', '.join(fields)}, but only "
+            f"{', '.join(layout.fields)} was found among {', '.join(train.columns)}: rename the columns, or name one "
+            "or two with --set task.columns"
         )
 
 
 def groups_of(spec: TaskSpec, train: Table, validation: Table) -> list[NDArray[np.int64] | None]:
-    """Return the number of each row's group in both splits, where the user named a column that says so."""
+    """Return the group number of each row in both splits, if the user named a group column."""
     if spec.group is None:
         return [None, None]
     if spec.group == spec.label:
-        raise UserError(f"task.group is '{spec.group}', the label: it names a column that tells what belongs together")
+        raise UserError(
+            f"task.group is '{spec.group}', the label: it must name a column that says which examples belong together"
+        )
     return [np.array(numbers, dtype=np.int64) for numbers in group_numbers(train, validation, spec.group)]
 
 
 def reading_of(spec: TaskSpec, fields: tuple[str, ...], train: Table, validation: Table) -> Reading:
-    """Say what was read of two tables."""
+    """Describe what was read from two tables."""
     used = {*fields, spec.label, spec.group, ""}
     notes = [f"{Path(table.origin).name}: {note}" for table in (train, validation) for note in table.notes]
     told = telling(train, [field for field in fields if field in train.columns], spec.label)
-    warnings = [
-        f"column '{field}', which is an input, tells the label: a model needs nothing else to be right"
-        for field in told
-    ]
+    warnings = [f"input column '{field}' reveals the label: a model needs nothing else to be right" for field in told]
     return Reading(
         columns=fields,
         label=spec.label,
@@ -169,7 +168,7 @@ def make_task(
     validation: Examples,
     reading: Reading | None = None,
 ) -> Task:
-    """Assemble a task; a metric that the user chose goes before the official ones, which are still recorded.
+    """Assemble a task; a metric chosen by the user precedes the official ones, which are still recorded.
 
     Raises:
         UserError: The chosen metric is unknown or not defined for the task.

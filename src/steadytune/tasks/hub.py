@@ -32,15 +32,15 @@ class Benchmark:
     """One task of GLUE or SuperGLUE.
 
     Attributes:
-        layout: Its texts, in the columns that the hub has.
+        layout: Its texts, in the hub's columns.
         labels: Its classes in the hub's order; none for a regression.
         metrics: The official ones, the main one first.
-        config: The hub's name of it.
-        validation: The hub's name of its evaluation split.
-        group: For reading comprehension: turns rows into one per answer, grouped by question. Takes the label's name.
-        columns: Names of columns in the makers' own files -> the hub's.
-        header: Names of the columns of these files where they have no header.
-        short_rows: Whether these files have rows that break off.
+        config: Its name on the hub.
+        validation: Name of its evaluation split on the hub.
+        group: For reading comprehension: turns rows into one per answer, grouped by question; takes the label column.
+        columns: Column names in the authors' own files -> those on the hub.
+        header: Column names of these files if they have no header.
+        short_rows: Whether these files have truncated rows.
     """
 
     layout: Layout
@@ -60,7 +60,7 @@ class Benchmark:
 
     @property
     def renamable(self) -> bool:
-        """Whether it is plain text and a label, which may stand in columns of any name."""
+        """Whether it is plain text and a label, which may be in columns of any name."""
         return not self.layout.choices and self.group is ungrouped
 
 
@@ -110,32 +110,33 @@ BENCHMARKS: dict[str, Benchmark] = {
     "super_glue/wsc.fixed": _WSC,
 }
 DIAGNOSTICS = {"glue/ax": "glue/mnli", "super_glue/axb": "super_glue/rte", "super_glue/axg": "super_glue/rte"}
-"""Sets without training data -> the task whose classes they have."""
+"""Diagnostic sets without training data -> the task whose classes they share."""
 
 
 def load_benchmark(spec: TaskSpec) -> Task:
     """Load a task of GLUE or SuperGLUE.
 
-    Rows come from `spec.path` if given, else from the hub or its cache. A local copy may be laid out as the hub's
-    repository (`<path>/rte/train-00000-of-00001.parquet`) or hold the split files itself; where their columns are not
-    the hub's, they are recognised as for any folder, with the benchmark's classes and metrics.
+    Rows come from `spec.path` if given, otherwise from the hub or its cache. A local copy may be laid out like the
+    hub's repository (`<path>/rte/train-00000-of-00001.parquet`) or contain the split files itself; if their columns are
+    not the hub's, they are inferred as for any folder, with the benchmark's classes and metrics.
 
     Raises:
-        UserError: The set has no training data, cannot be had, or is not what it should be.
+        UserError: The set has no training data, is unavailable, or is invalid.
     """
     if spec.name in DIAGNOSTICS:
         raise UserError(
-            f"task '{spec.name}' is a diagnostic set without training data: there is nothing to fine-tune on "
+            f"task '{spec.name}' is a diagnostic set without training data, so there is nothing to fine-tune on "
             f"(its classes are those of {DIAGNOSTICS[spec.name]})"
         )
     benchmark = BENCHMARKS[spec.name]
     if spec.columns is not None and not benchmark.renamable:
         raise UserError(
-            f"task.columns is not for '{spec.name}', whose examples are {', '.join(benchmark.layout.fields)}: call its "
-            "columns so, or name a folder as the task to read other texts"
+            f"task.columns cannot be used with '{spec.name}', whose examples are "
+            f"{', '.join(benchmark.layout.fields)}: use these "
+            "column names, or give a folder as the task to read other texts"
         )
     if spec.no_label is not None and benchmark.group is not ungrouped:
-        raise UserError(f"task.no_label is not for '{spec.name}': its metric reads all answers to a question")
+        raise UserError(f"task.no_label cannot be used with '{spec.name}': its metric needs all answers to a question")
     train, validation = _from_hub(spec.name, benchmark) if spec.path is None else _from_copy(spec, benchmark)
     if spec.columns is None:
         train, validation = (_as_on_hub(table, benchmark, spec.label) for table in (train, validation))
@@ -168,16 +169,16 @@ def load_benchmark(spec: TaskSpec) -> Task:
 
 
 def _as_on_hub(table: Table, benchmark: Benchmark, label: str) -> Table:
-    """Give a table of the makers' own files the columns that the hub has."""
+    """Convert a table from the authors' own files to the hub's columns."""
     names = {old: new for old, new in benchmark.columns.items() if new != "label" or label == "label"}
     if all(new in table.columns for new in benchmark.layout.fields):
-        # The label alone may have another name.
+        # Only the label may have another name.
         names = {old: new for old, new in names.items() if new == "label"}
     return renamed(unnested(table), names)
 
 
 def _labelled(splits: list[Grouped], spec: TaskSpec, benchmark: Benchmark) -> list[Grouped]:
-    """Return both splits without the rows that have no label; what reads answers together needs all of them."""
+    """Return both splits without unlabelled rows; metrics that read answers together need all of them."""
     train, validation = splits
     if train.questions is not None:
         for table in (train.table, validation.table):
@@ -187,7 +188,7 @@ def _labelled(splits: list[Grouped], spec: TaskSpec, benchmark: Benchmark) -> li
             if lacking:
                 raise UserError(
                     f"{table.where(lacking[0])}: no label in column '{spec.label}'{other_rows(lacking)}, but the "
-                    "metric reads all answers to a question: use a file with all labels"
+                    "metric needs all answers to a question: use a file with all labels"
                 )
         return splits
     kept = labelled(train.table, validation.table, spec.label, spec.no_label, benchmark.labels)
@@ -198,7 +199,7 @@ def _from_copy(spec: TaskSpec, benchmark: Benchmark) -> tuple[Table, Table]:
     folder = Path(spec.path or ".").expanduser()
     below = sorted(folder.iterdir()) if folder.is_dir() else []
     for name in (benchmark.config, benchmark.config.partition(".")[0]):
-        # Their makers call them SST-2, CoLA, WiC.
+        # Their authors call them SST-2, CoLA, WiC.
         found = [path for path in below if path.is_dir() and _plain(path.name) == name]
         if found:
             folder = next((path for path in found if path.name == name), found[0])
@@ -223,9 +224,9 @@ def _from_hub(name: str, benchmark: Benchmark) -> tuple[Table, Table]:
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise UserError(
-            f"task '{name}': the Hugging Face hub could not be reached or did not give {repository} "
+            f"task '{name}': the Hugging Face hub could not be reached or did not provide {repository} "
             f"({benchmark.config}): {reason[:200]}\n"
-            "use a local copy instead: --set task.path=path/to/copy, or a folder with train and validation files: "
+            "use a local copy: --set task.path=path/to/copy, or give a folder with train and validation files: "
             "--task path/to/folder"
         ) from error
     return Table(f"{repository} {benchmark.config} train", train), Table(
@@ -235,7 +236,7 @@ def _from_hub(name: str, benchmark: Benchmark) -> tuple[Table, Table]:
 
 @contextmanager
 def _offline_if_unreachable() -> Iterator[None]:
-    """Send `datasets` straight to its cache when the hub does not answer; by itself it retries for half a minute."""
+    """Make `datasets` use its cache at once if the hub does not answer; by default it retries for half a minute."""
     import datasets
     import huggingface_hub
 

@@ -1,7 +1,7 @@
-"""Which columns of a table are a model's inputs: those of a known name, or those that a user names.
+"""Selection of a table's input columns: those with known names, or those named by the user.
 
-A column of an unknown name is never an input beside a known one. It may be the label in other words, and a model that
-reads it is always right and always agrees with itself.
+A column with an unknown name is never an input if there is a known one. It may be the label in other words, and a model
+that reads it is always right and always agrees with itself.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from steadytune.tasks.layouts import COPA, WIC, WSC, Layout, pair, single
 from steadytune.tasks.table import Table, is_number
 
 TELLING = 0.8
-"""Share of the majority answer's errors that a column saves, from which on it tells the label; a choice of ours.
+"""Share of the majority answer's errors that a column must avoid to count as revealing the label; our choice.
 
-Of two equally frequent classes that are nine right answers of ten, of more classes fewer."""
+For two equally frequent classes that is nine right answers in ten; for more classes, fewer."""
 MOST_TELLING_VALUES = 50
 _IDENTIFIERS = {"", "id", "idx", "index", "guid", "uid", "uuid", "pairid", "promptid", "captionid", "qid1", "qid2"}
 _IDENTIFIERS |= {"__index_level_0__", "unnamed: 0", "url", "link", "split", "source", "lang", "language", "domain"}
@@ -51,16 +51,16 @@ _BODIES = (
     *("premise", "hypothesis", "sms", "email", "short_description", "response", "reply", "summary", "caption"),
     *("transcript", "dialogue", "conversation", "prompt", "evidence"),
 )
-# Left beside the texts that were found, these are probably part of an example: a text, or what it asks about.
+# Besides the texts that were found, these are probably part of an example: a text, or what it asks about.
 _PARTS = {*_TITLES, *_BODIES, *(field for layout in _PAIRS for field in layout.fields)}
 _PARTS |= {"paragraph", "answer", "aspect", "topic", "target", "word", "lemma", "ending"}
 _SPAN = re.compile(r"(^|_)span_?[12](_|$)")
 _CONSTANT = 0.95
-"""Share of one value from which on a column says nothing of an example; a choice of ours."""
+"""Share of one value above which a column says nothing about an example; our choice."""
 
 
 def named_layout(columns: tuple[str, ...], label: str) -> Layout:
-    """Return the layout of the columns that a user named.
+    """Return the layout of the columns named by the user.
 
     Raises:
         UserError: There are not one or two, or the label is among them.
@@ -68,19 +68,19 @@ def named_layout(columns: tuple[str, ...], label: str) -> Layout:
     if label in columns:
         raise UserError(f"task.columns: '{label}' is the label, not a text")
     if len(columns) not in {1, 2}:
-        raise UserError(f"task.columns names one or two text columns, not {len(columns)}")
+        raise UserError(f"task.columns must name one or two text columns, not {len(columns)}")
     return single(*columns) if len(columns) == 1 else pair(*columns)
 
 
 def infer_layout(table: Table, label: str) -> Layout:
-    """Find the text columns of a table by their names; a single column of text may have any name.
+    """Find the text columns of a table by name; a single text column may have any name.
 
     Raises:
-        UserError: There is none, it could be several, what was found tells the label, or something is left that may
-            belong to it; names the option.
+        UserError: There is none, several are possible, the one found reveals the label, or a remaining column may
+            belong to the input; names the option to set.
     """
     texts = [name for name in table.columns if name != label and _holds_text(table, name)]
-    # A column that says one thing throughout is no text of an example.
+    # A constant column is not a text of an example.
     texts = [name for name in texts if _varies(table, name)] or texts
     layout = _found_layout(table, label, texts)
     if layout in (COPA, WSC, WIC):
@@ -108,23 +108,23 @@ def _found_layout(table: Table, label: str, texts: Sequence[str]) -> Layout:
 
 
 def pair_fields(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the columns of the first known pair that are all among some names, whatever their capitals."""
+    """Return the columns of the first known pair that is contained in some names, ignoring case."""
     lower = {name.lower() for name in names}
     return next((layout.fields for layout in _PAIRS if lower.issuperset(layout.fields)), ())
 
 
 def telling(table: Table, fields: Sequence[str], label: str) -> list[str]:
-    """Return which of some columns tell the label: a few values, almost each of which stands with one label.
+    """Return which of some columns reveal the label: few values, almost all of which occur with one label.
 
-    Texts that happen to stand twice tell nothing: a telling column has at most `MOST_TELLING_VALUES` values, each in
-    five rows on average, or is the label in other words: the label tells the column, too.
+    Occasional duplicate texts reveal nothing: a revealing column has at most `MOST_TELLING_VALUES` values, each in
+    five rows on average, or is the label in other words: the label also reveals the column.
     """
     labels = [_key(value) for value in table.columns.get(label, ())]
     return [field for field in fields if labels and _tells([_key(v) for v in table.columns[field]], labels)]
 
 
 def is_identifier(name: str) -> bool:
-    """Tell whether a column is named like a number, a source or a property of an example rather than its text."""
+    """Return whether a column's name suggests a number, source or property of an example rather than its text."""
     return name.lower() in _IDENTIFIERS or name.lower().endswith(("_id", "_url", "_parse"))
 
 
@@ -139,10 +139,10 @@ def _tells(values: list[Hashable], labels: list[Hashable]) -> bool:
 
 
 def _saved(given: list[Hashable], asked: list[Hashable]) -> float:
-    """Return the share of the majority answer's errors that knowing one column saves in another.
+    """Return the share of the majority answer's errors in one column that knowing another column avoids.
 
-    It is the lambda of Goodman and Kruskal (1954), over the values that are repeated: of a score with many values
-    rarely two are the same, and so none tells the other. 0 where less than half of the rows have such a value.
+    It is the lambda of Goodman and Kruskal (1954), over the repeated values: of a score with many values
+    few occur twice, so none predicts another. 0 if fewer than half of the rows have a repeated value.
     """
     seen: defaultdict[Hashable, Counter[Hashable]] = defaultdict(Counter)
     for one, other in zip(given, asked, strict=True):
@@ -161,9 +161,9 @@ def _key(value: Any) -> Hashable:
 
 
 def _check_telling(table: Table, layout: Layout, label: str, texts: Sequence[str]) -> None:
-    """Refuse a column that is probably the label in other words.
+    """Reject a column that is probably the label in other words.
 
-    One that is named like a text and is the only one is no guess: it is read, and said to tell the label.
+    The only column with the name of a text is not a guess: it is read, with a warning that it reveals the label.
     """
     found = telling(table, layout.fields, label)
     if not found:
@@ -174,37 +174,37 @@ def _check_telling(table: Table, layout: Layout, label: str, texts: Sequence[str
         return
     example = ", ".join(others[:2] or ["a", "b"])
     raise UserError(
-        f"{table.origin}: column '{found[0]}' tells the label '{label}': a model that reads it is right without "
-        f"the text.\nName what it shall read with --set task.columns='[{example}]'"
+        f"{table.origin}: column '{found[0]}' reveals the label '{label}': a model that reads it is right without "
+        f"the text.\nName the columns to read with --set task.columns='[{example}]'"
     )
 
 
 def _check_whole(table: Table, layout: Layout, label: str, texts: Sequence[str]) -> None:
-    """Refuse to leave a column aside that probably belongs to the input."""
+    """Reject ignoring a column that probably belongs to the input."""
     told = telling(table, texts, label)
     for name in table.columns:
         if name in (*layout.fields, *told, label) or not _is_part(table, name, layout, texts):
             continue
         fields = ", ".join(layout.fields)
-        way = f"say --set task.columns='[{fields}]' to leave it aside, or join texts in one column"
+        way = f"use --set task.columns='[{fields}]' to ignore it, or join the texts in one column"
         if _SPAN.search(name.lower()):
-            way = "call the spans span1_text and span2_text, or " + way
+            way = "name the spans span1_text and span2_text, or " + way
         elif len(layout.fields) == 1:
-            way = f"say --set task.columns='[{fields}, {name}]' to read both, '[{fields}]' to leave it aside"
+            way = f"use --set task.columns='[{fields}, {name}]' to read both, '[{fields}]' to ignore it"
         elif name.lower() in {"target", "lemma"}:
-            way = "if this is WiC call it 'word', else " + way
+            way = "if this is WiC, name it 'word', otherwise " + way
         elif name == "paragraph" and layout.fields == ("question", "answer"):
-            way = "if this is MultiRC say --task super_glue/multirc --set task.path=..., else " + way
+            way = "if this is MultiRC, use --task super_glue/multirc --set task.path=..., otherwise " + way
         raise UserError(
-            f"{table.origin}: beside {' and '.join(layout.fields)} there is '{name}', which may belong to the input:\n"
-            f"{way}"
+            f"{table.origin}: besides {' and '.join(layout.fields)} there is '{name}', which may be part of the "
+            f"input:\n{way}"
         )
 
 
 def _is_part(table: Table, name: str, layout: Layout, texts: Sequence[str]) -> bool:
     lower = name.lower()
     if _SPAN.search(lower):
-        # A second text may have its spans in it, as "She refers to Ann".
+        # A second text may contain the spans, as in "She refers to Ann".
         return len(layout.fields) == 1
     if lower not in _PARTS:
         return False
@@ -215,7 +215,7 @@ def _is_part(table: Table, name: str, layout: Layout, texts: Sequence[str]) -> b
 
 
 def _is_nested(table: Table, name: str) -> bool:
-    """Tell whether a column holds objects or lists, or texts that spell an object."""
+    """Return whether a column contains objects or lists, or texts that spell an object."""
     return any(
         isinstance(value, (dict, list)) or (isinstance(value, str) and value.startswith("{") and value.endswith("}"))
         for value in table.columns[name][:20]
@@ -229,12 +229,12 @@ def _question(table: Table, label: str, free: Sequence[str]) -> UserError:
     example = ", ".join((likely or list(free) or names or ["a", "b"])[:2])
     found = f"{len(free)} text columns ({', '.join(free)})" if free else f"no text column ({', '.join(names)})"
     if free and (told := [name for name in free if name not in likely]):
-        found += f", of which {', '.join(told)} tells the label"
+        found += f", of which {', '.join(told)} reveals the label"
     if nested:
-        found += f"; {', '.join(nested)} holds objects or lists, which are not read"
+        found += f"; {', '.join(nested)} contains objects or lists, which are not read"
     hint = f"name one or two with --set task.columns='[{example}]'"
     if not table.typed and not table.has_header():
-        hint = "its first line looks like an example: give the file a header with the names of its columns"
+        hint = "its first line looks like an example: add a header with the column names"
     return UserError(f"{table.origin} has {found}: {hint}")
 
 

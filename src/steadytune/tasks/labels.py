@@ -1,4 +1,4 @@
-"""Labels: from what a column holds to class numbers or regression targets."""
+"""Labels: conversion of a column's values to class numbers or regression targets."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from steadytune.errors import UserError
 from steadytune.tasks.table import NoNumber, Table, is_missing, other_rows, read_number
 
-# A rating that happens to be written 1.0 to 5.0 is a class; a score with more steps than that is a quantity.
+# A rating written as 1.0 to 5.0 is a class; a score with more values than that is a quantity.
 MAX_FLOAT_CLASSES = 20
-# What other programs write for "none". In a column of words some may be classes, in a column of numbers they are not.
+# How other programs write "none". In a column of words some may be classes, in a column of numbers they are not.
 _NULLS = {"", "na", "n/a", "nan", "null", "none", "<na>"}
 _NEVER_CLASSES = {"", "nan", "null", "<na>"}
 _DOUBTFUL = {"na", "n/a", "none", "?", "unknown"}
 _IGNORED = "-100"
-"""The label that PyTorch's cross-entropy leaves out unless told otherwise (`ignore_index`)."""
-# They join letters and emoji, and so are part of a word unless they stand at its end.
+"""The label that PyTorch's cross-entropy ignores by default (`ignore_index`)."""
+# They join letters and emoji, so they are part of a word unless they are at its end.
 _JOINERS = "\u200c\u200d"
 _LABEL_NAMES = (
     *("labels", "gold_label", "gold", "y", "class", "category", "target", "sentiment", "quality", "is_duplicate"),
@@ -34,7 +34,7 @@ _LABEL_NAMES = (
 _COMMA = re.compile(r"[+-]?[0-9]*(,[0-9]+)?")
 
 EVERY = "never"
-"""In the place of a label that means "none": there is no such label."""
+"""Stands for "no mark means none": no label has this value."""
 
 Encoded = tuple[tuple[str, ...], NDArray[Any], NDArray[Any]]
 
@@ -42,21 +42,21 @@ Encoded = tuple[tuple[str, ...], NDArray[Any], NDArray[Any]]
 def labelled(
     train: Table, validation: Table, column: str, no_label: str | None = None, known: Sequence[str] | None = None
 ) -> tuple[Table, Table]:
-    """Return the rows that have a label, spelled alike, and note how many were left aside.
+    """Return the labelled rows with uniform spelling, and note how many were skipped.
 
-    A "-", and a -1 beside other classes than 0 and 1, mean "no gold label", as in SNLI and MNLI; -100 is what PyTorch
-    leaves out.
+    A "-", or a -1 besides classes other than 0 and 1, means "no gold label", as in SNLI and MNLI; -100 is what PyTorch
+    ignores.
 
     Args:
         train: Training rows.
         validation: Evaluation rows.
         column: The label column.
-        no_label: What means "none", where it was said; "never" if every label is one.
-        known: The classes of a benchmark, where they are known.
+        no_label: The value that means "none", if specified; "never" if every label is real.
+        known: The classes of a benchmark, if known.
 
     Raises:
-        UserError: There is no such column, no row has a label, no row has `no_label`, or a -1 beside 0 and 1, or a word
-            such as "none", could be a class or none.
+        UserError: There is no such column, no row has a label, no row has `no_label`, or a -1 besides 0 and 1, or a
+            word such as "none", could be a class or mean "no label".
     """
     tables = [_trimmed(table, column) for table in (train, validation)]
     if no_label is None:
@@ -75,7 +75,7 @@ def labelled(
 
 
 def _trimmed(table: Table, column: str) -> Table:
-    """Strip labels of what is not seen: white space at their ends, marks of no width; of text "nan" is no label."""
+    """Strip invisible characters from labels: outer white space and zero-width marks; in text "nan" means no label."""
     values = table.column(column, f"task.label={likely_label(table)}")
     trimmed = [_seen(value) if isinstance(value, str) else value for value in values]
     changed = sum(value != other for value, other in zip(values, trimmed, strict=True) if isinstance(value, str))
@@ -83,7 +83,7 @@ def _trimmed(table: Table, column: str) -> Table:
         trimmed = [None if isinstance(v, str) and v.lower() in _NEVER_CLASSES else v for v in trimmed]
     notes = list(table.notes)
     if changed:
-        notes.append(f"white space at the ends, or marks without width, removed from {changed} labels")
+        notes.append(f"leading or trailing white space, or zero-width characters, removed from {changed} labels")
     if names := table.classes.get(column):
         shown = [f"{number} is '{name}'" for number, name in enumerate(names[:10])]
         notes.append(f"in '{column}' {', '.join(shown)}{', ...' if len(names) > 10 else ''}")
@@ -91,7 +91,7 @@ def _trimmed(table: Table, column: str) -> Table:
 
 
 def _seen(label: str) -> str:
-    # Beyond the first planes are the tags that flags are spelled with.
+    # Beyond the first planes are the tags used to spell flags.
     shown = [c for c in label if unicodedata.category(c) != "Cf" or c in _JOINERS or c > "\U000e0000"]
     word = "".join(shown).strip()
     while (stripped := word.strip(_JOINERS).strip()) != word:
@@ -100,12 +100,12 @@ def _seen(label: str) -> str:
 
 
 def likely_label(table: Table) -> str:
-    """Return the column that is named like a label, as a setting spells it."""
+    """Return the column with the name of a label, as an option spells it."""
     return shlex.quote(next((name for name in table.columns if name.lower() in _LABEL_NAMES), "NAME"))
 
 
 def _found_marks(tables: Sequence[Table], column: str, known: Sequence[str] | None) -> list[str]:
-    """Return what means "no gold label" in the rows."""
+    """Return the values that mean "no gold label" in the rows."""
     every = {_written(value) for table in tables for value in table.columns[column]}
     values = {value for value in every if value is not None}
     if known is not None:
@@ -118,7 +118,7 @@ def _found_marks(tables: Sequence[Table], column: str, known: Sequence[str] | No
     doubtful = sorted(value for value in values if value.lower() in _DOUBTFUL)
     classes = values - set(doubtful)
     numbers = [number for value in classes if (number := _number(value)) is not None]
-    # A quantity may be -1 or -100, and beside other negative numbers they are two of them.
+    # A quantity may be -1 or -100; besides other negative numbers they are ordinary values.
     if all(number in {-1, -100} or (number >= 0 and isinstance(number, int)) for number in numbers):
         if _IGNORED in classes and len(classes) > 2:
             found.append(_IGNORED)
@@ -126,21 +126,19 @@ def _found_marks(tables: Sequence[Table], column: str, known: Sequence[str] | No
         named = any(column in table.classes for table in tables)
         if classes == {"0", "1", "-1"} and not named:
             raise UserError(
-                f"{_first(tables, column, '-1')}: is -1 a third class beside 0 and 1, or does it mean that there is no "
-                "label?\n"
-                "Say --set task.no_label=-1 to leave these rows aside, or --set task.no_label=never for three classes"
+                f"{_first(tables, column, '-1')}: is -1 a third class besides 0 and 1, or does it mean 'no label'?\n"
+                "Use --set task.no_label=-1 to skip these rows, or --set task.no_label=never for three classes"
             )
         if "-1" in classes and (len(classes) > 2 or named):
             found.append("-1")
             classes.remove("-1")
     if all(_number(value) is not None for value in classes) and not any(table.typed for table in tables):
-        # In a column of numbers these are missing ones, which is said of each.
+        # In a column of numbers these are missing values, each of which is reported.
         doubtful = [value for value in doubtful if value.lower() not in _NULLS]
     if doubtful and len(classes) > 1:
         raise UserError(
-            f"{_first(tables, column, doubtful[0])}: is '{doubtful[0]}' a class, or does it mean that there is no "
-            "label?\n"
-            f"Say --set task.no_label='{doubtful[0]}' to leave these rows aside, or --set task.no_label=never if it is "
+            f"{_first(tables, column, doubtful[0])}: is '{doubtful[0]}' a class, or does it mean 'no label'?\n"
+            f"Use --set task.no_label='{doubtful[0]}' to skip these rows, or --set task.no_label=never if it is "
             "a class"
         )
     return found
@@ -156,7 +154,7 @@ def _first(tables: Sequence[Table], column: str, label: str) -> str:
 
 
 def _number(word: Any) -> int | float | None:
-    """Return the number that a label is or spells, a whole one without a point; None for a word."""
+    """Return the number that a label is or spells, integers without a decimal point; None for a word."""
     try:
         number = read_number(word)
     except ValueError:
@@ -184,18 +182,18 @@ def _with_label(table: Table, column: str, mark: str) -> Table:
     if not kept:
         if _written(mark) == "-1":
             return table
-        raise UserError(f"{table.origin}: every label is {mark!r}, which means that there is none")
+        raise UserError(f"{table.origin}: every label is {mark!r}, which means 'no label'")
     if left := len(table) - len(kept):
-        note = f"{left} of {len(table)} rows left aside, whose label is {mark} (no label)"
+        note = f"{left} of {len(table)} rows skipped because their label is {mark} (no label)"
         return replace(table.select(kept), notes=(*table.notes, note))
     return table
 
 
 def infer_labels(train: Table, validation: Table, column: str, regression: bool = False) -> Encoded:
-    """Number the classes of a label column, or recognise a regression.
+    """Number the classes of a label column, or detect a regression.
 
     Integers, strings and booleans are classes, sorted. Numbers with a fractional part anywhere, or more than
-    `MAX_FLOAT_CLASSES` different ones written as floats, are regression targets.
+    `MAX_FLOAT_CLASSES` distinct ones written as floats, are regression targets.
 
     Args:
         train: Training rows.
@@ -204,10 +202,10 @@ def infer_labels(train: Table, validation: Table, column: str, regression: bool 
         regression: Take any numbers as targets.
 
     Returns:
-        Names of the classes, none for a regression, and the labels of the two splits: int64 or float64.
+        Class names, none for a regression, and the labels of the two splits: int64 or float64.
 
     Raises:
-        UserError: A label is missing, of another type than the rest, or not seen in training, or all are the same.
+        UserError: A label is missing, differs in type from the rest, or does not occur in training, or all are equal.
     """
     splits = _read(train, validation, column)
     _check_hidden(train, validation, splits)
@@ -224,13 +222,15 @@ def infer_labels(train: Table, validation: Table, column: str, regression: bool 
     for row, value in enumerate(splits[1]):
         if value not in number:
             known = ", ".join(map(str, list(number)[:10])) + (", ..." if len(number) > 10 else "")
-            raise UserError(f"{validation.where(row)}: label {value!r} is not in {train.origin}, which has {known}")
+            raise UserError(
+                f"{validation.where(row)}: label {value!r} does not occur in {train.origin}, which has {known}"
+            )
     encoded = [np.array([number[value] for value in values], dtype=np.int64) for values in splits]
     return tuple(map(str, number)), encoded[0], encoded[1]
 
 
 def match_labels(train: Table, validation: Table, column: str, names: tuple[str, ...]) -> Encoded:
-    """Number the classes of a benchmark, given as their numbers or their names.
+    """Number the classes of a benchmark, which are given as numbers or names.
 
     Args:
         train: Training rows.
@@ -242,12 +242,14 @@ def match_labels(train: Table, validation: Table, column: str, names: tuple[str,
         As `infer_labels`.
 
     Raises:
-        UserError: As `infer_labels`, or a label is none of the benchmark's.
+        UserError: As `infer_labels`, or a label is not one of the benchmark's.
     """
     if not names:
         targets = infer_labels(train, validation, column, regression=True)
         if targets[0]:
-            raise UserError(f"{train.origin}: column '{column}' should hold numbers, as this task is a regression")
+            raise UserError(
+                f"{train.origin}: column '{column}' must contain numbers, because this task is a regression"
+            )
         return targets
     splits = _read(train, validation, column)
     _check_hidden(train, validation, splits)
@@ -257,7 +259,7 @@ def match_labels(train: Table, validation: Table, column: str, names: tuple[str,
     for table, values in zip((train, validation), splits, strict=True):
         encoded = []
         for row, value in enumerate(values):
-            # bool before int: True is the class "True" where there is one, and 1 anyway.
+            # bool before int: True is the class "True" if there is one, and 1 otherwise.
             index = number.get(str(value), value if isinstance(value, (int, float)) else -1)
             if index not in range(len(names)):
                 raise UserError(
@@ -286,13 +288,13 @@ def _read(train: Table, validation: Table, column: str) -> list[list[Any]]:
             mark = "nan" if is_missing(mark) or mark == "" else mark
             raise UserError(
                 f"{table.where(missing[0])}: no label in column '{column}'{other_rows(missing)}; "
-                f"leave such rows out with --set task.no_label={mark}"
+                f"skip such rows with --set task.no_label={mark}"
             )
     first = splits[0][0]
     for table, values in zip(tables, splits, strict=True):
         for row, value in enumerate(values):
             if not isinstance(value, (bool, int, float, str)) or _is_endless(value):
-                raise UserError(f"{table.where(row)}: {value!r:.80} in column '{column}' is no label")
+                raise UserError(f"{table.where(row)}: {value!r:.80} in column '{column}' is not a label")
             if _type(value) != _type(first):
                 raise UserError(
                     f"{table.where(row)}: label {value!r} is a {_type(value)}, "
@@ -306,7 +308,7 @@ def _read(train: Table, validation: Table, column: str) -> list[list[Any]]:
 
 
 def _is_endless(value: Any) -> bool:
-    """Tell whether a label is infinite, or a whole number that no float holds."""
+    """Return whether a label is infinite, or an integer too large for a float."""
     try:
         return not isinstance(value, (str, bool)) and math.isinf(float(value))
     except OverflowError:
@@ -314,17 +316,17 @@ def _is_endless(value: Any) -> bool:
 
 
 def _check_spelling(tables: Iterable[Table], splits: list[list[Any]]) -> None:
-    """Refuse words that differ in capitals alone, and numbers that are spelled in a way that was not read."""
+    """Reject words that differ only in case, and numbers in an unsupported spelling."""
     spelled: dict[str, str] = {}
     for table, values in zip(tables, splits, strict=True):
         for row, value in enumerate(values):
             other = spelled.setdefault(value.casefold(), value)
             if other != value:
-                raise UserError(f"{table.where(row)}: label {value!r} is also spelled {other!r}: write both alike")
+                raise UserError(f"{table.where(row)}: label {value!r} is also spelled {other!r}: use one spelling")
     if all(map(_COMMA.fullmatch, spelled)) and any("," in word for word in spelled):
         raise UserError(
             f"{next(iter(tables)).origin}: labels such as {splits[0][0]!r} look like numbers with a decimal comma: "
-            "write them with a decimal point"
+            "use a decimal point"
         )
 
 
@@ -335,7 +337,7 @@ def _type(value: Any) -> str:
 
 
 def _spelled_numbers(tables: Sequence[Table], column: str) -> list[list[Any]]:
-    """Turn strings into numbers if all of them, beside the missing ones, spell numbers."""
+    """Convert strings to numbers if all of them, except missing ones, spell numbers."""
     cleaned = [
         replace(table, columns={column: [None if _is_null(value) else value for value in table.columns[column]]})
         for table in tables
@@ -357,12 +359,12 @@ def _check_hidden(train: Table, validation: Table, splits: list[list[Any]]) -> N
     for table, values in zip((train, validation), written, strict=True):
         if values == {"-1"} and (table is train or "-1" not in written[0]):
             raise UserError(
-                f"{table.origin}: every label is -1, as in a test set that keeps its labels secret; use one with labels"
+                f"{table.origin}: every label is -1, as in a test set with hidden labels: use a set with labels"
             )
 
 
 def _check_distinct(train: Table, column: str, values: list[Any]) -> None:
     if len(set(values)) < 2:
         raise UserError(
-            f"{train.origin}: every '{column}' is {values[0]!r}; there is nothing to learn without two different ones"
+            f"{train.origin}: every '{column}' is {values[0]!r}; training needs at least two different values"
         )

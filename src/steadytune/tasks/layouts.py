@@ -1,4 +1,4 @@
-"""Layouts: which columns of a row are its texts, and how they become the encoder's inputs."""
+"""Layouts: which columns of a row are its texts, and how they are turned into encoder inputs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _QUESTIONS = {"cause": "What was the cause of this?", "effect": "What happened a
 
 @dataclass(frozen=True)
 class Layout:
-    """How a row becomes encoder inputs.
+    """Conversion of a row to encoder inputs.
 
     Attributes:
         fields: The columns that are read.
-        segments: Their values, in that order -> the inputs. It raises ValueError, saying what a value should have been.
-        choices: Names of the positions to choose from; empty where a row is one input.
+        segments: Their values, in that order -> the inputs. Raises ValueError, saying what a value must be.
+        choices: Names of the positions to choose from; empty if a row is one input.
     """
 
     fields: tuple[str, ...]
@@ -30,14 +30,14 @@ class Layout:
     choices: tuple[str, ...] = ()
 
     def candidates(self, table: Table, allow_blank: bool = False) -> tuple[Candidates, ...]:
-        """Turn every row into its inputs.
+        """Convert every row to its inputs.
 
         Args:
             table: The rows.
-            allow_blank: Take a text without a letter as it is; benchmarks have a few and count them.
+            allow_blank: Accept texts without a letter; benchmarks have a few and count them.
 
         Raises:
-            UserError: A column is missing, or a row has no text in it.
+            UserError: A column is missing, or a row has no text.
         """
         columns = [_texts(table, field, allow_blank) for field in self.fields]
         result = []
@@ -50,18 +50,18 @@ class Layout:
 
 
 def single(field: str) -> Layout:
-    """Return the layout of one text."""
+    """Return the layout of a single text."""
     return Layout((field,), lambda text: ((text, None),))
 
 
 def pair(first: str, second: str) -> Layout:
-    """Return the layout of two texts."""
+    """Return the layout of a text pair."""
     return Layout((first, second), lambda a, b: ((a, b),))
 
 
 def _copa(premise: str, choice1: str, choice2: str, question: str) -> Candidates:
     if question not in _QUESTIONS:
-        raise ValueError(f"question '{question}' should be one of {', '.join(_QUESTIONS)}")
+        raise ValueError(f"question '{question}' must be one of {', '.join(_QUESTIONS)}")
     prompt = f"{premise} {_QUESTIONS[question]}"
     return (prompt, choice1), (prompt, choice2)
 
@@ -83,7 +83,7 @@ def _texts(table: Table, name: str, allow_blank: bool) -> list[str]:
         raise UserError(f"{table.where(missing[0])}: no text in column '{name}'{other_rows(missing)}")
     for row, value in enumerate(values):
         if not isinstance(value, str):
-            raise UserError(f"{table.where(row)}: column '{name}' should hold text, not {value!r:.80}")
+            raise UserError(f"{table.where(row)}: column '{name}' must contain text, not {value!r:.80}")
         if any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise UserError(f"{table.where(row)}: column '{name}' holds half of a character (a lone surrogate)")
+            raise UserError(f"{table.where(row)}: column '{name}' contains an incomplete character (a lone surrogate)")
     return values

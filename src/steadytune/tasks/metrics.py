@@ -15,14 +15,14 @@ from steadytune.tasks.base import Examples
 
 
 def answers_of(kind: str, logits: NDArray[np.floating] | None, examples: Examples, classes: int = 0) -> Answers:
-    """Return what one run answered to examples.
+    """Return one run's answers to the examples.
 
     Args:
         kind: The task's kind.
         logits: (N, C) class logits, (N, choices) for "choice", (N, 1) predictions for "regression"; None for the shape
-            of answers alone.
+            of the answers only.
         examples: The N examples.
-        classes: C, where there are no logits.
+        classes: C, if there are no logits.
     """
     width = 1 if KINDS[kind].has_numbers else max(2, classes)
     given = np.zeros((len(examples), width)) if logits is None else np.asarray(logits, dtype=np.float64)
@@ -30,7 +30,7 @@ def answers_of(kind: str, logits: NDArray[np.floating] | None, examples: Example
 
 
 def check_metric(name: str, kind: str, num_classes: int, examples: Examples) -> None:
-    """Refuse a metric that is unknown or not defined for a task.
+    """Reject a metric that is unknown or not defined for a task.
 
     Args:
         name: Name in the registry.
@@ -39,7 +39,7 @@ def check_metric(name: str, kind: str, num_classes: int, examples: Examples) -> 
         examples: The evaluation examples.
 
     Raises:
-        UserError: Naming the metrics that fit.
+        UserError: It is; names the metrics that fit.
     """
     shape = answers_of(kind, None, examples, num_classes)
     if METRICS[name].missing(shape) is not None:
@@ -58,7 +58,7 @@ def evaluate(metrics: Iterable[str], kind: str, logits: NDArray[np.floating], ex
         examples: The N examples.
 
     Returns:
-        Metric name -> value; NaN for all when any logit is not finite.
+        Metric name -> value; all NaN if any logit is not finite.
 
     Raises:
         UserError: A name is unknown.

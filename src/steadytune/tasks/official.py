@@ -1,4 +1,4 @@
-"""Benchmarks as their makers distribute them: other names of columns, nested fields, files without a header."""
+"""Benchmarks as distributed by their authors: different column names, nested fields, files without a header."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _SPANS = ("span1_text", "span2_text")
 
 
 def renamed(table: Table, names: Mapping[str, str]) -> Table:
-    """Give columns the names that the hub has, where those are not taken."""
+    """Rename columns to the hub's names, unless those are taken."""
     new = {old: name for old, name in names.items() if old in table.columns and name not in table.columns}
     return replace(table, columns={new.get(name, name): values for name, values in table.columns.items()})
 
 
 def unnested(table: Table) -> Table:
-    """Take the spans of WSC out of the column `target`, in which SuperGLUE's own files have them.
+    """Extract the spans of WSC from the column `target` of SuperGLUE's own files.
 
     Raises:
-        UserError: Some rows have them there and others not; names the first that has not.
+        UserError: Some rows have them there and others do not; names the first that does not.
     """
     target = table.columns.get("target", [])
     lacking = [row for row, value in enumerate(target) if not (isinstance(value, dict) and set(_SPANS) <= set(value))]
@@ -31,8 +31,8 @@ def unnested(table: Table) -> Table:
         return table
     if lacking:
         raise UserError(
-            f"{table.where(lacking[0])}: no {' and '.join(_SPANS)} in 'target'{other_rows(lacking)}, which other rows "
-            "have there"
+            f"{table.where(lacking[0])}: no {' and '.join(_SPANS)} in 'target'{other_rows(lacking)}, although other "
+            "rows have them"
         )
     columns = {name: values for name, values in table.columns.items() if name != "target"}
     fields = dict.fromkeys(key for value in target for key in value)
@@ -41,7 +41,7 @@ def unnested(table: Table) -> Table:
 
 
 def nested_benchmark(table: Table) -> str | None:
-    """Return the benchmark that a table of nested questions is one of, or None."""
+    """Return the benchmark to which a table of nested questions belongs, or None."""
     if "qas" in table.columns:
         return "super_glue/record"
     first = table.columns.get("passage", [None])[0]
@@ -51,7 +51,7 @@ def nested_benchmark(table: Table) -> str | None:
 
 
 def flat_multirc(table: Table, label: str) -> Table:
-    """Turn MultiRC's paragraphs, which hold questions, which hold answers, into one row per answer.
+    """Flatten MultiRC's paragraphs, which contain questions, which contain answers, into one row per answer.
 
     Raises:
         UserError: A paragraph, question or answer lacks a part; names the line.
@@ -77,10 +77,10 @@ def flat_multirc(table: Table, label: str) -> Table:
 
 
 def flat_record(table: Table) -> Table:
-    """Turn ReCoRD's passages, which hold entities as places in the text, into one row per query, as on the hub.
+    """Flatten ReCoRD's passages, which give entities as text positions, into one row per query, as on the hub.
 
     Raises:
-        UserError: A passage or query lacks a part, or a place is not in the text; names the line.
+        UserError: A passage or query lacks a part, or a position is outside the text; names the line.
     """
     if "qas" not in table.columns:
         return table
@@ -90,10 +90,10 @@ def flat_record(table: Table) -> Table:
     def add(row: int) -> None:
         passage = table.column("passage")[row]
         text = passage["text"]
-        # Both ends of a place belong to it.
+        # Both ends of a position are inclusive.
         entities = [text[place["start"] : place["end"] + 1] for place in passage["entities"]]
         if not all(entities):
-            raise ValueError("a place outside of the text")
+            raise ValueError("an entity's position is outside the text")
         for question in table.columns["qas"][row]:
             answers = [answer["text"] for answer in question["answers"]]
             for name, value in zip(columns, (text, question["query"], entities, answers), strict=True):
@@ -109,7 +109,7 @@ def _each(table: Table, add: Callable[[int], None], wanted: str) -> None:
         try:
             add(row)
         except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-            raise UserError(f"{table.where(row)}: {wanted} should stand here ({error!r:.100})") from None
+            raise UserError(f"{table.where(row)}: expected {wanted} ({error!r:.100})") from None
 
 
 def _flat(table: Table, columns: dict[str, list[Any]], source: list[int]) -> Table:
@@ -120,7 +120,7 @@ def _flat(table: Table, columns: dict[str, list[Any]], source: list[int]) -> Tab
 
 
 def group_numbers(train: Table, validation: Table, name: str) -> list[list[int]]:
-    """Return a number for each row of both splits, equal where the values of a column are.
+    """Return a number for each row of both splits, equal if the values of a column are.
 
     Raises:
         UserError: There is no such column, or a value is missing.
@@ -132,7 +132,7 @@ def group_numbers(train: Table, validation: Table, name: str) -> list[list[int]]
         if missing := [row for row, value in enumerate(values) if is_missing(value)]:
             raise UserError(
                 f"{table.where(missing[0])}: no group in column '{name}'{other_rows(missing)}: "
-                "it says which examples belong together"
+                "every example needs one, since it says which belong together"
             )
         result.append([number.setdefault(repr(value), len(number)) for value in values])
     return result

@@ -2,7 +2,7 @@
 
 After BLiMP (Warstadt et al. 2020, doi:10.1162/tacl_a_00321). A paradigm returns (acceptable, unacceptable): two
 sentences that differ in one word or in the order of their words. Each is balanced so that no single word tells which is
-which: whatever word makes one sentence unacceptable makes another acceptable just as often.
+which: a word that makes one sentence unacceptable makes another acceptable just as often.
 
 To change the task's difficulty, change `PHENOMENA` here, or `DISTRACTION` and `ORNAMENT` in `phrases`.
 """
@@ -243,7 +243,7 @@ PHENOMENA: dict[str, tuple[Paradigm, ...]] = {
     "gaps": (gap,),
     "case": (pronoun_case,),
 }
-"""What the task is about, in equal shares; within a phenomenon each paradigm is equally likely.
+"""Phenomena of the task, in equal shares; within a phenomenon each paradigm is equally likely.
 
 A small encoder learns order and case first and agreement last; more kinds of agreement make the task harder.
 """

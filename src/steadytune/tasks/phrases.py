@@ -11,9 +11,9 @@ from steadytune.tasks import vocabulary as words
 from steadytune.tasks.vocabulary import Noun
 
 DISTRACTION = 0.75
-"""Share of the nouns between a subject and its verb that have the other number."""
+"""Share of the nouns between a subject and its verb that differ from the subject in number."""
 ORNAMENT = 0.25
-"""Share of the places for an adjective, adverb or time that are filled."""
+"""Share of the slots for an adjective, adverb or time that are filled."""
 
 Pair = tuple[str, str]
 Item = TypeVar("Item")
@@ -30,7 +30,7 @@ class Draw:
         return items[int(self._rng.integers(len(items)))]
 
     def chance(self, share: float = 0.5) -> bool:
-        """Return True that often."""
+        """Return True with this probability."""
         return float(self._rng.random()) < share
 
     def two(self, items: Sequence[Item]) -> tuple[Item, Item]:
@@ -48,11 +48,11 @@ class Draw:
         return f"{owner or self.pick(words.OWNERS)}{self.optional(adjectives)} {noun.form(plural)}"
 
     def person(self) -> str:
-        """Return a phrase for somebody, of either number."""
+        """Return a phrase for a person, singular or plural."""
         return self.phrase(self.pick(words.PEOPLE), self.chance())
 
     def thing(self) -> str:
-        """Return a phrase for something, of either number."""
+        """Return a phrase for a thing, singular or plural."""
         return self.phrase(self.pick(words.THINGS), self.chance())
 
     def name(self) -> str:
@@ -60,15 +60,15 @@ class Draw:
         return self.pick(self.pick((words.JOHNS, words.MARYS)))
 
     def subject(self) -> str:
-        """Return a name or a phrase for somebody, where the number does not matter."""
+        """Return a name or a phrase for a person, where the number does not matter."""
         return self.name() if self.chance() else self.person()
 
     def distractor(self, plural: bool) -> bool:
-        """Return the number of a noun that stands between a subject of that number and its verb."""
+        """Return the number of a noun between a subject of that number and its verb."""
         return plural != self.chance(DISTRACTION)
 
     def predicate(self) -> Pair:
-        """Return what a singular and a plural subject may do in the present: the same but for the verb's form."""
+        """Return present-tense predicates of a singular and a plural subject that differ only in the verb's form."""
         kind = self.pick(("be", "do", "act"))
         if kind == "be":
             rest = f"{self.pick(words.PERSON_ADJECTIVES)}{self.optional(words.TIMES)}"

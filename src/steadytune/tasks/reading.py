@@ -21,13 +21,13 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 class Grouped(NamedTuple):
-    """Rows that a classifier reads one by one and a metric by questions.
+    """Rows that a classifier reads one by one and a metric scores by question.
 
     Attributes:
         table: The rows.
         questions: (N,) question of each row, or None.
-        credit: (N,) what choosing the row for its question is worth, or None.
-        groups: (N,) passage of each row, or None: rows on one passage are not independent.
+        credit: (N,) credit for choosing the row for its question, or None.
+        groups: (N,) passage of each row, or None: rows on the same passage are not independent.
     """
 
     table: Table
@@ -37,12 +37,12 @@ class Grouped(NamedTuple):
 
 
 def ungrouped(table: Table, label: str) -> Grouped:
-    """Return the rows as they are."""
+    """Return the rows unchanged."""
     return Grouped(table)
 
 
 def group_multirc(table: Table, label: str) -> Grouped:
-    """Group answers by their question and paragraph: by the hub's indices, or where a file has none by the texts."""
+    """Group answers by question and paragraph: by the hub's indices, or if a file has none by the texts."""
     table = flat_multirc(table, label)
     paragraphs: list[Hashable] = list(table.column("paragraph"))
     questions: list[Hashable] = list(table.column("question"))
@@ -59,7 +59,7 @@ def _numbered(keys: Sequence[Hashable]) -> NDArray[np.int64]:
 
 
 def group_record(table: Table, label: str) -> Grouped:
-    """Turn each ReCoRD query into one row per entity of the passage, with the entity put into the query.
+    """Turn each ReCoRD query into one row per entity of the passage, with the entity inserted into the query.
 
     A row is positive if its entity equals one of the answers, and its credit is the best token F1 with one of them,
     both after SQuAD's normalisation (Zhang et al. 2018, the official evaluation script).
@@ -92,12 +92,12 @@ def group_record(table: Table, label: str) -> Grouped:
 
 
 def normalise_answer(text: str) -> str:
-    """Lower the case, remove punctuation and articles, and close up white space (SQuAD's evaluation script)."""
+    """Convert to lower case, remove punctuation and articles, and collapse white space (SQuAD's evaluation script)."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def token_f1(prediction: str, answer: str) -> float:
-    """Return the F1 of the words that two normalised answers share, counted with repetition; 0 if they share none."""
+    """Return the F1 of the words shared by two normalised answers, counted with repetition; 0 if none."""
     given, wanted = prediction.split(), answer.split()
     shared = sum((Counter(given) & Counter(wanted)).values())
     return 2 * shared / (len(given) + len(wanted)) if shared else 0.0

@@ -1,4 +1,4 @@
-"""The files of a split: found in a folder by their names, whole or in parts."""
+"""The files of a split, found in a folder by name, whole or in parts."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def read_split(folder: Path, names: tuple[str, ...], known: Format | None = None
     """Read a split from a folder.
 
     Args:
-        folder: Where its file lies, itself or in `data/` or in its only sub-folder with such a file: jsonl (or json),
+        folder: Folder of its file, directly, in `data/`, or in the only sub-folder with such a file: jsonl (or json),
             csv, tsv or parquet, whole or in parts as the hub names them ("train-00000-of-00002.parquet"), gzipped or
             not; or in a folder of the split's name, as `save_to_disk` of Hugging Face datasets writes it.
-        names: What the file may be called, without suffixes.
-        known: What is known of the files.
+        names: Possible names of the file, without suffixes.
+        known: What is known about the files.
 
     Raises:
-        UserError: There is no such folder, no such file, several, or one that cannot be parsed or has no rows.
+        UserError: There is no such folder or file, or there are several, or it cannot be parsed or has no rows.
     """
     paths = _find(folder, names)
     tables = [read_table(path, known) for path in paths]
@@ -59,9 +59,9 @@ def file_stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
 
 def _find(folder: Path, names: tuple[str, ...]) -> list[Path]:
     if not folder.exists():
-        raise UserError(f"there is no folder {folder}")
+        raise UserError(f"no such folder: {folder}")
     if not folder.is_dir():
-        raise UserError(f"{folder} is a file; a task is a folder with a train and a validation file")
+        raise UserError(f"{folder} is a file: a task is a folder with a train and a validation file")
     if found := _in_folder(folder, names):
         return found
     below = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
@@ -71,12 +71,12 @@ def _find(folder: Path, names: tuple[str, ...]) -> list[Path]:
     if len(holders) > 1:
         raise UserError(
             f"{folder} has {names[0]} files in {', '.join(path.name for path, _ in holders)}: "
-            "name one of these folders as the task"
+            "give one of these folders as the task"
         )
     if holders:
         return holders[0][1]
     if (folder / "dataset_info.json").is_file() and (folder / "state.json").is_file():
-        raise UserError(f"{folder} is one split that save_to_disk wrote: save the DatasetDict with all of them")
+        raise UserError(f"{folder} is a single split written by save_to_disk: save the DatasetDict with all splits")
     other = _in_folder(folder, _OTHER_NAMES) if "train" not in names else []
     hint = f"; to measure on {other[0].name}, copy it to validation{''.join(other[0].suffixes)}" if other else ""
     raise UserError(
@@ -86,7 +86,7 @@ def _find(folder: Path, names: tuple[str, ...]) -> list[Path]:
 
 
 def _in_folder(folder: Path, names: tuple[str, ...]) -> list[Path]:
-    """Return the files of a split that lie in one folder, in order; none where there are none."""
+    """Return the files of a split in one folder, in order; empty if there are none."""
     pattern = re.compile(
         rf"(?P<split>{'|'.join(map(re.escape, names))})(-(?P<part>\d+)-of-(?P<parts>\d+)(-[0-9a-f]+)?)?\.(?P<format>"
         rf"({'|'.join(SUFFIXES)})(\.gz)?)",
@@ -113,10 +113,10 @@ def _saved(folder: Path) -> Iterator[Path]:
         return
     try:
         files = parse_json(read_content(folder / "state.json"))["_data_files"]
-        # Names alone: a state may not point elsewhere.
+        # Names only: a state may not point elsewhere.
         paths = [folder / Path(file["filename"]).name for file in files]
         if odd := [path for path in paths if "\0" in path.name]:
             raise ValueError(f"a file named {odd[0].name!r:.60}")
         yield from paths
     except (ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise UserError(f"{folder / 'state.json'} is not what save_to_disk writes ({error})") from error
+        raise UserError(f"{folder / 'state.json'} was not written by save_to_disk ({error})") from error

@@ -1,4 +1,4 @@
-"""Which examples a run trains on, picks its epoch by, and is measured on."""
+"""Splits: the examples a run trains on, selects its epoch with, and is measured on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from steadytune.tasks.base import Examples, Task
 
 @dataclass(frozen=True)
 class Splits:
-    """What a run trains on, picks its epoch by (None unless asked), and is measured on."""
+    """The examples a run trains on, selects its epoch with (None by default), and is measured on."""
 
     train: Examples
     select: Examples | None
@@ -27,47 +27,51 @@ def split(task: Task, training: Training, data_seed: int = 0) -> Splits:
 
     Args:
         task: What to split.
-        training: Says how.
-        data_seed: Draws another training subset than 0 does; the halves stay as they are.
+        training: Parameters of the split.
+        data_seed: Seed of the training subset; it does not affect the halves.
 
     Raises:
-        UserError: The subset is larger than the training set, or lacks a class, or there is none to draw again.
+        UserError: The subset is larger than the training set, or lacks a class, or the whole set is used and cannot be
+            redrawn.
     """
     train = task.train if training.train_size is None else _drawn(task, training, training.train_size, data_seed)
     if training.split == "stratified" and training.train_size is None:
-        raise UserError("training.split: stratified says how training.train_size examples are drawn, which is not set")
+        raise UserError("training.split: stratified needs training.train_size, the number of examples to draw")
     if data_seed and len(train) == len(task.train):
         raise UserError(
-            f"a data seed draws the training subset again, but all {len(train)} training examples of "
-            f"task '{task.name}' are used: set training.train_size to fewer"
+            f"a data seed draws a new training subset, but all {len(train)} training examples of "
+            f"task '{task.name}' are used: set a smaller training.train_size"
         )
     if not training.select_checkpoint:
         return Splits(train, None, task.validation)
-    # Examples that the metric reads together stay together, and those that a user says belong together.
+    # Examples that the metric reads together, or that the user grouped, stay together.
     groups = task.validation.groups if task.reading.group else task.validation.questions
     if groups is None:
         groups = np.arange(len(task.validation))
     order = np.random.default_rng([training.split_seed, 1]).permutation(np.unique(groups))
     if len(order) < 2:
         raise UserError(
-            f"task '{task.name}' has too few validation examples for training.select_checkpoint: no two halves"
+            f"task '{task.name}' has too few validation examples for training.select_checkpoint, which splits them "
+            "in half"
         )
     picks = np.isin(groups, order[: len(order) // 2])
     return Splits(train, task.validation.select(np.flatnonzero(picks)), task.validation.select(np.flatnonzero(~picks)))
 
 
 def _drawn(task: Task, training: Training, size: int, data_seed: int) -> Examples:
-    """Draw a training subset of which every class that is measured is part."""
+    """Draw a training subset that contains every measured class."""
     train = task.train
     if size > len(train):
-        raise UserError(f"training.train_size is {size}, but task '{task.name}' has {len(train)} training examples")
-    # NumPy pads entropy with zeros, so that data seed 0 draws what split_seed alone would.
+        raise UserError(
+            f"training.train_size is {size}, but task '{task.name}' has only {len(train)} training examples"
+        )
+    # NumPy pads entropy with zeros, so data seed 0 draws the same as split_seed alone.
     rng = np.random.default_rng([training.split_seed, 0, data_seed])
     drawn = f"the {size} training examples drawn from '{task.name}' by data seed {data_seed}"
     if training.split == "stratified":
         return train.select(_stratified(task, size, rng))
     subset = train.select(rng.permutation(len(train))[:size])
-    # Targets are no classes, and neither are positions of a choice: a model scores each candidate.
+    # Neither targets nor positions of a choice are classes: a model scores each candidate.
     if not KINDS[task.kind].shared_classes:
         return subset
     unseen = set(task.validation.labels.tolist()) - set(subset.labels.tolist())
@@ -75,26 +79,26 @@ def _drawn(task: Task, training: Training, size: int, data_seed: int) -> Example
     if data_seed:
         ways = "raise training.train_size, choose other data seeds"
     if len(np.unique(subset.labels)) < 2:
-        raise UserError(f"{drawn} are of one class: {ways}, or draw from each class: training.split=stratified")
+        raise UserError(f"{drawn} belong to one class: {ways}, or draw from every class with training.split=stratified")
     if unseen:
         missing = ", ".join(f"'{task.label_names[label]}'" for label in sorted(unseen))
         raise UserError(
-            f"{drawn} never show the label {missing}: {ways}, or draw from each class: training.split=stratified"
+            f"{drawn} lack the label {missing}: {ways}, or draw from every class with training.split=stratified"
         )
     return subset
 
 
 def _stratified(task: Task, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw examples of each class in proportion, one of each at least, in a random order."""
+    """Draw examples of each class in proportion, at least one of each, in random order."""
     if not KINDS[task.kind].has_classes:
-        raise UserError(f"training.split: stratified draws from each class, and task '{task.name}' is a {task.kind}")
+        raise UserError(f"training.split: stratified draws from each class, but task '{task.name}' is a {task.kind}")
     labels = task.train.labels
     classes, counts = np.unique(labels, return_counts=True)
     if size < len(classes):
         raise UserError(
-            f"training.train_size is {size}, but '{task.name}' has {len(classes)} classes, of which each is drawn from"
+            f"training.train_size is {size}, but '{task.name}' has {len(classes)} classes and needs an example of each"
         )
-    # Shares rounded by largest remainders; a class that would be left out takes the place of the most favoured one's.
+    # Largest-remainder rounding; a class that would be left out takes an example from the most favoured one.
     shares = size * counts / len(labels)
     wanted = np.floor(shares).astype(np.int64)
     for index in np.argsort(wanted - shares, kind="stable")[: size - int(wanted.sum())]:

@@ -1,7 +1,7 @@
-"""Files into tables, by their suffix.
+"""Reading of files into tables, by suffix.
 
-Rows are read with the standard library rather than pandas: it keeps a text such as "12" or "NA" what it is, and it
-knows the line of whatever is wrong.
+Rows are read with the standard library rather than pandas: it leaves a text such as "12" or "NA" unchanged, and it
+knows the line of any error.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _MARKS = (
 )
 _C1 = re.compile(rb"[\x80-\x9f]")
 _ROWS_AT_ONCE = 1024
-# Twice what the largest sets of reviews have. Equal values pack to nothing, so that a small file may hold any number.
+# Twice the size of the largest review sets. Equal values compress to nothing, so a small file may hold any number.
 _MOST_CELLS = 20_000_000
 
 
 @dataclass(frozen=True)
 class Format:
-    """What is known of files beforehand.
+    """What is known about files beforehand.
 
     Attributes:
-        encoding: Of their text, where it is not UTF-8.
-        option: The setting that says so, for an error.
-        short_rows: Leave rows of csv and tsv files aside that have too few fields, and say so.
-        header: Names of the columns of tsv and csv files that have no header.
+        encoding: Encoding of their text, if not UTF-8.
+        option: The option that sets it, for error messages.
+        short_rows: Skip rows of csv and tsv files with too few fields, and note it.
+        header: Column names of tsv and csv files without a header.
     """
 
     encoding: str | None = None
@@ -53,13 +53,14 @@ class Format:
 
 
 def read_table(path: Path, known: Format | None = None) -> Table:
-    """Read one file by its suffix: csv, tsv, parquet, arrow or else JSON, each also gzipped.
+    """Read one file by its suffix: csv, tsv, parquet, arrow or otherwise JSON, each also gzipped.
 
-    JSON is an object per line, an array of objects, or an object of columns. Text is UTF-8, or UTF-16 that is marked.
+    JSON is one object per line, an array of objects, or an object of columns. Text is UTF-8, or UTF-16 with a byte
+    order mark.
 
     Args:
         path: The file.
-        known: What is known of it.
+        known: What is known about it.
 
     Raises:
         UserError: It cannot be read or parsed, is too large or is empty.
@@ -82,12 +83,12 @@ def read_table(path: Path, known: Format | None = None) -> Table:
 def _decode(path: Path, content: bytes, encoding: str | None, option: str) -> tuple[str, tuple[str, ...]]:
     found = next((name for mark, name in _MARKS if content.startswith(mark)), None)
     if found is None and encoding is None and b"\0" in content[:400]:
-        # Half of the bytes of Latin letters in UTF-16.
+        # Half the bytes of Latin letters in UTF-16 are zero.
         found = "utf-16-le" if content[1:400:2].count(0) > content[0:400:2].count(0) else "utf-16-be"
     name = encoding or found or "utf-8"
     if encoding is not None and found is not None and not _same_encoding(encoding, found):
         raise UserError(
-            f"{path} is marked as {found.removesuffix('-sig')} text, but {option or 'the encoding'} says {encoding}"
+            f"{path} is marked as {found.removesuffix('-sig')} text, but {option or 'the encoding'} is {encoding}"
         )
     try:
         text = content.decode(name)
@@ -96,23 +97,25 @@ def _decode(path: Path, content: bytes, encoding: str | None, option: str) -> tu
         byte = content[error.start]
         if encoding is not None or found is not None:
             raise UserError(f"{path}, line {line}: not {name} text (byte {byte:#04x})") from None
-        # Windows has letters in this range, Latin-1 nothing that is written; of the rest they are the same.
+        # Windows encodings have letters in this range, Latin-1 only control characters; otherwise they agree.
         likely = "cp1252" if _C1.search(content) else "latin-1"
-        way = f", or say --set {option}={likely}" if option else ""
+        way = f", or use --set {option}={likely}" if option else ""
         raise UserError(
             f"{path}, line {line}: not UTF-8 text (byte {byte:#04x}), perhaps {likely}: save it as UTF-8{way}"
         ) from None
     except (LookupError, ValueError):
-        raise UserError(f"{path}: there is no encoding {name!r}; utf-8, utf-16, latin-1, cp1252 are some") from None
+        raise UserError(
+            f"{path}: unknown encoding {name!r}: use for example utf-8, utf-16, latin-1 or cp1252"
+        ) from None
     return text.removeprefix("\ufeff"), (f"it is {name} text",) if name not in {"utf-8", "utf-8-sig"} else ()
 
 
 def _same_encoding(given: str, marked: str) -> bool:
-    """Tell whether an encoding that somebody names is the one that a file's mark says, such as utf-16-le of utf-16."""
+    """Return whether a named encoding agrees with a file's byte order mark, such as utf-16-le with utf-16."""
     try:
         return codecs.lookup(given).name.startswith(marked.removesuffix("-sig"))
     except (LookupError, ValueError):
-        # Which is said where it is used.
+        # An unknown name is reported where it is used.
         return True
 
 
@@ -122,7 +125,7 @@ def _json(origin: str, text: str) -> Table:
     try:
         table = _json_lines(origin, text)
     except UserError:
-        # An object that spans lines.
+        # An object that spans several lines.
         try:
             content = parse_json(text)
         except ValueError:
@@ -152,13 +155,15 @@ def _whole(origin: str, text: str) -> list[Any]:
 def _from_rows(origin: str, rows: list[Any]) -> Table:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
-            raise UserError(f"{origin}, row {number}: not a JSON object; each entry holds one example such as {{...}}")
+            raise UserError(
+                f"{origin}, row {number}: not a JSON object; each entry must be one example such as {{...}}"
+            )
     names = dict.fromkeys(name for row in rows for name in row)
     return Table(origin, {name: [row.get(name) for row in rows] for name in names})
 
 
 def _as_rows(content: dict[str, Any]) -> list[Any] | None:
-    """Return the rows of an object that holds them as "data", beside what is no list, or numbered as pandas does."""
+    """Return the rows of an object that has them under "data" beside other entries, or numbered as by pandas."""
     data, names = content.get("data"), content.get("columns")
     if isinstance(data, list) and isinstance(names, list) and all(isinstance(row, list) for row in data):
         return [dict(zip(names, row, strict=True)) for row in data] if all(len(r) == len(names) for r in data) else None
@@ -167,13 +172,13 @@ def _as_rows(content: dict[str, Any]) -> list[Any] | None:
     rows = list(content.values())
     if len(rows) < 2 or list(content) != list(map(str, range(len(rows)))):
         return None
-    # Numbers inside too: columns that have no other names, each with its values.
+    # Numbers inside as well: unnamed columns, each with its values.
     named = all(isinstance(row, dict) and not any(name.isdigit() for name in row) for row in rows)
     return rows if named else None
 
 
 def _as_columns(content: dict[str, Any]) -> dict[str, list[Any]] | None:
-    """Return the columns of an object that holds a list, or numbered values as pandas writes them, per column."""
+    """Return the columns of an object with a list, or numbered values as pandas writes them, per column."""
     columns = list(content.values())
     if len(columns) < 2:
         return None
@@ -189,7 +194,7 @@ def _as_columns(content: dict[str, Any]) -> dict[str, list[Any]] | None:
 def _json_lines(origin: str, text: str) -> Table:
     rows: list[dict[str, Any]] = []
     lines: list[int] = []
-    # Not str.splitlines, which also splits at characters that may stand unescaped inside a JSON string.
+    # Not str.splitlines, which also splits at characters that may occur unescaped inside a JSON string.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -198,7 +203,9 @@ def _json_lines(origin: str, text: str) -> Table:
         except ValueError as error:
             raise UserError(f"{origin}, line {number}: not JSON ({getattr(error, 'msg', error)})") from None
         if not isinstance(row, dict):
-            raise UserError(f"{origin}, line {number}: not a JSON object; each line holds one example such as {{...}}")
+            raise UserError(
+                f"{origin}, line {number}: not a JSON object; each line must be one example such as {{...}}"
+            )
         rows.append(row)
         lines.append(number)
     names = dict.fromkeys(name for row in rows for name in row)
@@ -212,7 +219,7 @@ def _columnar(path: Path, content: bytes, suffix: str) -> Table:
     try:
         if suffix == "arrow":
             source = pa.BufferReader(content)
-            # Version 2 files begin so; what `datasets` writes is a stream.
+            # Version 2 files begin like this; `datasets` writes a stream.
             reader = pa.ipc.open_file(source) if content.startswith(b"ARROW1") else pa.ipc.open_stream(source)
             if isinstance(reader, pa.RecordBatchFileReader):
                 batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
@@ -223,43 +230,43 @@ def _columnar(path: Path, content: bytes, suffix: str) -> Table:
             sizes = [about.row_group(i).total_byte_size for i in range(about.num_row_groups)]
             if sum(sizes) > LARGEST_TEXT or about.num_rows * about.num_columns > _MOST_CELLS:
                 raise UserError(
-                    f"{path} holds {about.num_rows:,} rows of {about.num_columns} columns, {sum(sizes):,} bytes: at "
-                    f"most {_MOST_CELLS:,} cells and {LARGEST_TEXT:,} bytes are read: take a part of it"
+                    f"{path} has {about.num_rows:,} rows of {about.num_columns} columns, {sum(sizes):,} bytes: at "
+                    f"most {_MOST_CELLS:,} cells and {LARGEST_TEXT:,} bytes can be read: use a part of it"
                 )
             table = _collect(path, file.iter_batches(_ROWS_AT_ONCE), file.schema_arrow)
             if len(table) != file.metadata.num_rows:
-                raise UserError(f"{path} holds {len(table)} rows and says {file.metadata.num_rows}: it is damaged")
+                raise UserError(f"{path} has {len(table)} rows but declares {file.metadata.num_rows}: it is damaged")
             return table
     except UserError:
         raise
     except Exception as error:  # the library has no one type for bytes that it cannot read
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{path} is not a whole {suffix} file ({reason})") from error
+        raise UserError(f"{path} is not a complete {suffix} file ({reason})") from error
 
 
 def _collect(path: Path, batches: Iterable[Any], schema: Any) -> Table:
     columns: dict[str, list[Any]] = {}
     size = 0
     for batch in batches:
-        # Before its values are touched: damaged offsets would point anywhere.
+        # Before its values are accessed: damaged offsets could point anywhere.
         batch.validate(full=True)
         size += batch.nbytes
         if size > LARGEST_TEXT:
-            raise UserError(f"{path} is larger than {LARGEST_TEXT // 2**30} GiB when it is read: no more is read")
+            raise UserError(f"{path} unpacks to more than {LARGEST_TEXT // 2**30} GiB, the most that is read")
         names = batch.schema.names
         if len(set(names)) < len(names):
-            raise UserError(f"{path}: a column name stands twice in {', '.join(names)}")
+            raise UserError(f"{path}: duplicate column name in {', '.join(names)}")
         for name, values in batch.to_pydict().items():
             columns.setdefault(name, []).extend(values)
     return Table(str(path), columns, classes=_class_names(schema.metadata or {}))
 
 
 def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, tuple[str, ...]]:
-    """Return the names of classes that Hugging Face datasets writes into a schema."""
+    """Return the class names that Hugging Face datasets writes into a schema."""
     try:
         features = parse_json(metadata[b"huggingface"].decode())["info"]["features"]
         named = {name: feature for name, feature in features.items() if feature.get("_type") == "ClassLabel"}
         return {name: tuple(map(str, feature["names"])) for name, feature in named.items()}
     except (KeyError, TypeError, AttributeError, ValueError):
-        # Without them the numbers are the names.
+        # Without class names the numbers are the names.
         return {}

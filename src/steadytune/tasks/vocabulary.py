@@ -1,7 +1,7 @@
 """The words of the generated task, with their forms.
 
-Chosen so that every form is distinct where a paradigm tells forms apart, so that the transitive verbs cannot drop their
-object, and so that the intransitive ones can neither take one nor form a passive.
+Chosen so that forms are distinct if a paradigm distinguishes them, the transitive verbs cannot drop their
+object, and the intransitive ones can neither take one nor form a passive.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Noun(NamedTuple):
-    """A noun; `reflexive` is the singular pronoun of a person of known gender, else empty."""
+    """A noun; `reflexive` is the singular reflexive pronoun of a person of known gender, otherwise empty."""
 
     singular: str
     plural: str
@@ -47,7 +47,7 @@ def _noun(entry: str, reflexive: str = "") -> Noun:
 
 
 def _verb(entry: str) -> Verb:
-    """Read "walk", or "take/took/taken" where past and participle are irregular."""
+    """Parse "walk", or "take/took/taken" if past and participle are irregular."""
     base, *irregular = entry.split("/")
     stem = base[:-1] if base.endswith("e") else base
     gerund = f"{base if base.endswith('ee') else stem}ing"
@@ -143,7 +143,7 @@ TRANSITIVE = _verbs(
     reward support thank welcome
     """
 )
-"""Verbs whose object is a person, none of which can do without it."""
+"""Verbs whose object is a person and obligatory."""
 
 HANDLING = _verbs(
     """
@@ -159,7 +159,7 @@ IRREGULAR = _verbs(
     steal/stole/stolen take/took/taken tear/tore/torn throw/threw/thrown
     """
 )
-"""Verbs whose past is not their participle; their object is a thing."""
+"""Verbs whose past tense and participle differ; their object is a thing."""
 
 INTRANSITIVE = _verbs(
     """
@@ -179,4 +179,4 @@ TIMES = ("every day", "every morning", "on Sundays", "at night", "in the evening
 PAST_TIMES = ("yesterday", "last week", "this morning", "a year ago", "on Monday", "in the spring", "before lunch")
 NEAR = ("near", "behind", "beside", "in front of", "next to", "across from")
 OWNERS = ("the", "the", "the", "my", "our", "your", "their")
-"""Determiners that go with either number, the plain one most often."""
+"""Determiners that go with either number; the plain one is most frequent."""

@@ -1,7 +1,7 @@
-"""Checks for the tests of other packages: what everything of a sort promises, whoever wrote it.
+"""Conformance checks for the tests of other packages.
 
-Each takes what a package adds and raises an AssertionError that says which promise it breaks. They are made for small
-things on a CPU, need no network, and import torch when they need it.
+Each takes what a package adds and raises an AssertionError that says which requirement it breaks. They are made for
+small inputs on a CPU, need no network, and import torch only when needed.
 """
 
 from __future__ import annotations

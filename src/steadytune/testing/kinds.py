@@ -1,4 +1,4 @@
-"""What every kind of task promises, checked on a few examples."""
+"""Conformance checks of kinds of task, on a few examples."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ _RUNS, _EXAMPLES, _CLASSES = 3, 24, 4
 
 
 def check_kind(kind: Kind, *, logits: NDArray[Any] | None = None, labels: NDArray[Any] | None = None) -> None:
-    """Check what every kind of task promises.
+    """Check that a kind of task meets all requirements.
 
-    - Its facts are whole, and what it says of outputs agrees with what answers are.
-    - Runs of it make a cohort that is scored by its first metric that can be computed, and measured; files of runs say
-      that they are of it. Outputs that are not finite, of one axis, or without examples are refused.
-    - Where it is trained: batches have a label for each example, the criterion has a gradient and is the mean of what
-      linear heads are trained on, and labels that are none are refused.
+    - Its facts are complete, and its array methods agree with `answers`.
+    - Its runs form a cohort that is measured, and scored by the first metric that can be computed; files of runs state
+      their kind. Outputs that are not finite, have one axis, or have no examples are rejected.
+    - If it can be trained: batches have one label per example, the criterion has a gradient and is the mean of the
+    losses of
+      linear heads, and invalid labels are rejected.
 
     Args:
-        kind: An instance; it need not be an installed package's.
-        logits: (K, N, C) outputs of two runs or more, where four classes, or one number, are not what it takes.
+        kind: An instance; it need not belong to an installed package.
+        logits: (K, N, C) outputs of two or more runs, if the default of four classes, or one number, does not fit.
         labels: (N,).
 
     Raises:
-        AssertionError: It breaks one of these; says which.
+        AssertionError: It breaks a requirement; says which.
     """
     _check_facts(kind)
     known = kind.name in KINDS
@@ -60,14 +61,18 @@ def _need(kind: Kind, holds: object, what: str) -> None:
 
 
 def _check_facts(kind: Kind) -> None:
-    _need(kind, isinstance(kind, Kind), "is no instance of Kind")
-    _need(kind, kind.name.isidentifier(), f"its name {kind.name!r} is none that files and --set kind=... can have")
+    _need(kind, isinstance(kind, Kind), "is not an instance of Kind")
     _need(
-        kind, kind.answers in ("classes", "numbers", "texts"), f"answers are {kind.answers!r}: classes, numbers, texts"
+        kind, kind.name.isidentifier(), f"its name {kind.name!r} is not an identifier, as files and --set kind=... need"
+    )
+    _need(
+        kind,
+        kind.answers in ("classes", "numbers", "texts"),
+        f"answers are {kind.answers!r}, not classes, numbers or texts",
     )
     _need(kind, type(kind).__doc__, "has no docstring")
-    _need(kind, kind.metrics, "names no metric: nothing says what scores runs where nobody does")
-    _need(kind, not kind.trained or kind.task_metrics, "is trained, and names no task_metrics")
+    _need(kind, kind.metrics, "names no metric, so runs have no default score")
+    _need(kind, not kind.trained or kind.task_metrics, "can be trained but names no task_metrics")
 
 
 def _made(kind: Kind) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -87,13 +92,13 @@ def _check_arrays(kind: Kind, logits: NDArray[Any]) -> None:
         ("probabilities", probabilities, kind.has_classes),
         ("numbers", numbers, kind.has_numbers),
     ):
-        _need(kind, (found is not None) == wanted, f"{name} are {type(found).__name__}, and answers are {kind.answers}")
+        _need(kind, (found is not None) == wanted, f"{name} are {type(found).__name__}, but answers are {kind.answers}")
     for name, one in (("predictions", predictions), ("numbers", numbers)):
-        _need(kind, one is None or one.shape == logits.shape[:-1], f"{name} are not one per run and example")
+        _need(kind, one is None or one.shape == logits.shape[:-1], f"{name} must be one per run and example")
     if predictions is not None and probabilities is not None:
         _need(kind, np.allclose(probabilities.sum(axis=-1), 1), "probabilities do not sum to 1")
         agree = np.array_equal(probabilities.argmax(axis=-1), predictions)
-        _need(kind, agree, "the most probable classes are not the predictions")
+        _need(kind, agree, "the predictions are not the most probable classes")
 
 
 def _check_cohort(kind: Kind, logits: NDArray[Any], labels: NDArray[Any]) -> Cohort:
@@ -103,14 +108,14 @@ def _check_cohort(kind: Kind, logits: NDArray[Any], labels: NDArray[Any]) -> Coh
         texts = words[logits.argmax(axis=-1)]
         given = {"generations": texts.tolist(), "references": words[labels].tolist()}
     cohort = Cohort(kind=kind.name, **given)
-    _need(kind, cohort.metric in kind.metrics, f"runs are scored by {cohort.metric!r}, which is none of its metrics")
-    _need(kind, np.isfinite(cohort.scores).all(), f"the {cohort.metric} of good runs is not a number")
+    _need(kind, cohort.metric in kind.metrics, f"runs are scored by {cohort.metric!r}, which is not one of its metrics")
+    _need(kind, np.isfinite(cohort.scores).all(), f"the {cohort.metric} of valid runs is not finite")
     found = profile(cohort, resamples=100)
     measures = [one.name for one in declared("prediction") if one.applies_to(kind.name)]
     for measure in {*measures, *(kind.pair_measures or ())}:
-        _need(kind, any(value.measure == measure for value in found.values), f"a profile has no {measure}")
+        _need(kind, any(value.measure == measure for value in found.values), f"a profile lacks {measure}")
     known = [measure for measure in measures if not math.isnan(found.last(measure).value)]
-    _need(kind, known, "nothing is known of any of its measures of predictions")
+    _need(kind, known, "none of its prediction measures has a value")
     return cohort
 
 
@@ -119,7 +124,7 @@ def _check_refusals(kind: Kind, logits: NDArray[Any], labels: NDArray[Any]) -> N
     broken[1, 2] = np.nan
     for what, outputs in (
         ("that are not finite", broken),
-        ("of one axis", logits[..., 0]),
+        ("with one axis", logits[..., 0]),
         ("without examples", logits[:, :0]),
     ):
         make = partial(Cohort, kind=kind.name, logits=outputs, labels=labels[: outputs.shape[1]])
@@ -131,7 +136,7 @@ def _refused(kind: Kind, what: str, tried: Callable[[], Any]) -> None:
         tried()
     except UserError:
         return
-    raise AssertionError(f"{kind!r}: {what} are not refused")
+    raise AssertionError(f"{kind!r}: {what} are not rejected")
 
 
 def _check_files(kind: Kind, cohort: Cohort) -> None:
@@ -141,10 +146,8 @@ def _check_files(kind: Kind, cohort: Cohort) -> None:
         for file, run in zip(files, cohort.logits, strict=True):
             record_run(file, logits=run, labels=cohort.labels, kind=kind.name)
         read = read_runs(files)
-    _need(kind, read.kind == kind.name, f"runs that were recorded as {kind.name} are read as {read.kind}")
-    _need(
-        kind, np.array_equal(read.scores, cohort.scores), "runs that were recorded score otherwise when they are read"
-    )
+    _need(kind, read.kind == kind.name, f"runs recorded as {kind.name} are read as {read.kind}")
+    _need(kind, np.array_equal(read.scores, cohort.scores), "recorded runs have different scores when read")
 
 
 def _check_training(kind: Kind, logits: NDArray[Any], labels: NDArray[Any]) -> None:
@@ -156,30 +159,32 @@ def _check_training(kind: Kind, logits: NDArray[Any], labels: NDArray[Any]) -> N
     batch = kind.batch(rows, labels.tolist())
     targets = batch["labels"]
     _need(kind, len(targets) == n, f"a batch of {n} examples has {len(targets)} labels")
-    _need(kind, len(batch["input_ids"]) == n, f"a batch of {n} examples has {len(batch['input_ids'])} of inputs")
+    _need(kind, len(batch["input_ids"]) == n, f"a batch of {n} examples has {len(batch['input_ids'])} inputs")
     outputs = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
     highest = kind.check_batch_labels(targets)
-    _need(kind, highest is None or highest < classes, f"the largest of {classes} classes is {highest}")
-    _need(kind, kind.fits_labels(outputs, targets), "outputs do not fit the labels that they belong to")
+    _need(kind, highest is None or highest < classes, f"the largest label of {classes} classes is {highest}")
+    _need(kind, kind.fits_labels(outputs, targets), "fits_labels is false for outputs and their own labels")
     loss = kind.criterion()(outputs, targets)
-    _need(
-        kind, loss.dim() == 0 and bool(loss.isfinite()), f"the loss of a batch is {loss}: one finite number is wanted"
-    )
+    _need(kind, loss.dim() == 0 and bool(loss.isfinite()), f"the loss of a batch is {loss}, not one finite number")
     (slope,) = torch.autograd.grad(loss, outputs)
     _need(kind, bool(slope.isfinite().all()) and bool(slope.abs().sum() > 0), "its criterion has no gradient")
     width = kind.outputs(classes)
     by_row = outputs.reshape(1, n * each, 1, width)
     losses = kind.head_losses(by_row, targets[None], "softmax")
     _need(
-        kind, losses.shape == (1, n, 1), f"losses of heads are {tuple(losses.shape)}, not one for each example and head"
+        kind, losses.shape == (1, n, 1), f"head losses have shape {tuple(losses.shape)}, not one per example and head"
     )
     same = bool(torch.isclose(losses.mean(), loss.to(losses.dtype)))
-    _need(kind, same, "the criterion is not the mean of the losses of linear heads")
+    _need(kind, same, "the criterion is not the mean of head_losses")
     rows_of = kind.row_classes(outputs, targets)
     if rows_of is not None:
         _need(kind, len(rows_of) == n * each, f"{n * each} rows have {len(rows_of)} classes")
         most = int(rows_of.max())
-        _need(kind, most < kind.count_row_classes(by_row[0, :, 0]), f"class {most} of a row is not counted")
+        _need(
+            kind,
+            most < kind.count_row_classes(by_row[0, :, 0]),
+            f"class {most} of a row is not included in count_row_classes",
+        )
     wrong = targets.clone()
     wrong[0] = -1 if kind.has_classes else math.nan
-    _refused(kind, "labels that are none", lambda: kind.check_batch_labels(wrong))
+    _refused(kind, "invalid labels", lambda: kind.check_batch_labels(wrong))

@@ -1,4 +1,4 @@
-"""What every measure must do, checked on small made runs."""
+"""Conformance checks of measures, on small generated runs."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ Value = Callable[[Any, NDArray[np.int64]], float]
 
 
 def check_measure(measure: Measure) -> None:
-    """Check that a measure does what intervals, comparisons and reports rely on.
+    """Check that a measure behaves as intervals, comparisons and reports require.
 
-    Its facts are there; runs that are the same give 0, and no value leaves its range; neither the order of runs nor
-    that of examples matters; an example of weight 2 counts as two of them; two runs, one example and runs without any
-    variation give a number or NaN and no exception; a second call gives the same; NaN among the arrays is refused.
+    Its facts are complete; identical runs give 0, and no value leaves its range; neither the order of runs nor
+    that of examples matters; an example of weight 2 counts as two; two runs, one example and runs without any
+    variation give a number or NaN and no exception; a second call gives the same; NaN in the arrays is rejected.
 
     Args:
-        measure: As an entry point names it.
+        measure: The measure, as named by an entry point.
 
     Raises:
-        AssertionError: Says which of these it breaks.
+        AssertionError: It breaks a requirement; says which.
     """
     _check_facts(measure)
     if isinstance(measure, LayerMeasure):
@@ -52,31 +52,33 @@ def check_measure(measure: Measure) -> None:
     elif isinstance(measure, SpreadMeasure):
         _check_spread(measure)
     else:
-        raise AssertionError(f"measure '{measure.name}': it is none of the shapes that `steadytune.measures` has")
+        raise AssertionError(f"measure '{measure.name}': its class is not one that `steadytune.measures` defines")
 
 
 def _check_facts(measure: Measure) -> None:
     name = measure.name
-    assert re.fullmatch("[a-z][a-z0-9_]*", name), f"measure '{name}': its name must be one word in small letters"
+    assert re.fullmatch("[a-z][a-z0-9_]*", name), f"measure '{name}': its name must be one word in lower case"
     for fact in ("title", "short", "called", "meaning"):
         assert getattr(measure, fact).strip(), f"measure '{name}': its {fact} is empty"
-    assert measure.level in LEVELS, f"measure '{name}': its level is none of {', '.join(LEVELS)}"
+    assert measure.level in LEVELS, f"measure '{name}': its level is not one of {', '.join(LEVELS)}"
     assert measure.most(_RUNS, _EXAMPLES) > 0, f"measure '{name}': its largest value must be above 0"
     for read in getattr(measure, "reads", ()):
         assert isinstance(MEASURES[read], PairMeasure), f"measure '{name}': it reads '{read}', which has no pairs"
     needs = set(Outputs.__dataclass_fields__) if measure.level == "prediction" else set(measure.needs)
-    assert measure.needs, f"measure '{name}': it must say what it is taken of"
-    assert set(measure.needs) <= needs, f"measure '{name}': runs have no {sorted(set(measure.needs) - needs)}"
+    assert measure.needs, f"measure '{name}': it must say what it needs"
+    assert set(measure.needs) <= needs, (
+        f"measure '{name}': it needs {sorted(set(measure.needs) - needs)}, which runs do not have"
+    )
 
 
 def made(need: str, runs: int = _RUNS, examples: int = _EXAMPLES, seed: int = 0) -> Outputs:
-    """Return runs that have one array, and predictions beside it where there are probabilities.
+    """Return runs with one array.
 
     Args:
         need: A field of `Outputs`.
         runs: K.
         examples: N.
-        seed: Of what is drawn.
+        seed: Seed of the random arrays.
     """
     generator = np.random.default_rng(seed)
     shares = generator.dirichlet(np.ones(_CLASSES), (runs, examples))
@@ -111,7 +113,9 @@ def _value(measure: PairMeasure | CombinedMeasure, outputs: Outputs, weights: An
         found = draw.pair_mean(means[measure.name])
     else:
         found = measure.combine(means, measure.sums(measure.prepared(outputs), weighed), draw)
-    assert np.shape(found) == (1,), f"measure '{measure.name}': one draw must give one number, not {np.shape(found)}"
+    assert np.shape(found) == (1,), (
+        f"measure '{measure.name}': one draw must give one number, not shape {np.shape(found)}"
+    )
     return float(found[0])
 
 
@@ -127,33 +131,37 @@ def _check_outputs(measure: PairMeasure | CombinedMeasure, need: str) -> None:
     where = f"measure '{measure.name}' of {need}"
     outputs = made(need)
     value = _value(measure, outputs)
-    assert math.isfinite(value), f"{where}: runs that differ have no value, but {value}"
-    assert value == _value(measure, made(need)), f"{where}: a second call gives another value"
-    assert value > 0, f"{where}: runs that differ are at distance {value}, which must be above 0"
+    assert math.isfinite(value), f"{where}: different runs have the value {value}, not a finite one"
+    assert value == _value(measure, made(need)), f"{where}: a second call gives a different value"
+    assert value > 0, f"{where}: different runs are at distance {value}, which must be above 0"
     if isinstance(measure, PairMeasure):
         table = measure.pairs(outputs)
         assert table is not None
         distances, pairs = table.distances(), _RUNS * (_RUNS - 1) // 2
-        assert distances.shape == (_RUNS, _RUNS), f"{where}: a table needs a row for each of the {pairs} pairs of runs"
+        assert distances.shape == (_RUNS, _RUNS), (
+            f"{where}: a table must have a row for each of the {pairs} pairs of runs"
+        )
         most = measure.most(_RUNS, _EXAMPLES)
         inside = (distances >= 0) & (distances <= most + _CLOSE)
-        assert inside.all(), f"{where}: a distance is beyond [0, {most:g}]"
+        assert inside.all(), f"{where}: a distance is outside [0, {most:g}]"
     assert value <= measure.most(_RUNS, _EXAMPLES) + _CLOSE, f"{where}: {value:g} is above its largest value"
     same = _value(measure, _turned(outputs, need, np.zeros(_RUNS, dtype=np.int64)))
-    assert abs(same) <= _CLOSE, f"{where}: runs that are the same are at distance {same:g}, not 0"
+    assert abs(same) <= _CLOSE, f"{where}: identical runs are at distance {same:g}, not 0"
     turned = _value(measure, _turned(outputs, need, np.arange(_RUNS)[::-1]))
-    assert math.isclose(value, turned, rel_tol=_CLOSE), f"{where}: another order of the runs changes it"
+    assert math.isclose(value, turned, rel_tol=_CLOSE), f"{where}: it depends on the order of the runs"
     mixed = _value(measure, outputs.take(np.random.default_rng(1).permutation(_EXAMPLES)))
-    assert math.isclose(value, mixed, rel_tol=_CLOSE), f"{where}: another order of the examples changes it"
+    assert math.isclose(value, mixed, rel_tol=_CLOSE), f"{where}: it depends on the order of the examples"
     counts = np.random.default_rng(2).integers(1, 4, _EXAMPLES)
     weighted = _value(measure, outputs, counts)
     repeated = _value(measure, outputs.take(np.repeat(np.arange(_EXAMPLES), counts)))
-    assert math.isclose(weighted, repeated, rel_tol=1e-7), f"{where}: weights are not how often an example counts"
+    assert math.isclose(weighted, repeated, rel_tol=1e-7), (
+        f"{where}: a weight must act like repeating the example that often"
+    )
     for runs, examples in ((2, _EXAMPLES), (_RUNS, 1)):
         least = _value(measure, made(need, runs, examples))
         assert not math.isinf(least), f"{where}: {runs} runs on {examples} examples give {least}"
     constant = _value(measure, outputs.take(np.zeros(_EXAMPLES, dtype=np.int64)))
-    assert not math.isinf(constant), f"{where}: runs that never vary give {constant}"
+    assert not math.isinf(constant), f"{where}: runs with constant predictions give {constant}"
     if need in ("probabilities", "numbers"):
         broken = getattr(outputs, need).copy()
         broken[0, 0] = math.nan
@@ -176,20 +184,24 @@ def _check_layers(measure: LayerMeasure) -> None:
         return representation_distances(runs, [measure], threads=1)[measure.name]
 
     found, most = distances(states), measure.most(2, 20)
-    assert np.isfinite(found).all(), f"{where}: runs that differ have no distance"
-    assert np.array_equal(found, distances(states)), f"{where}: a second call gives another value"
+    assert np.isfinite(found).all(), f"{where}: different runs have no finite distance"
+    assert np.array_equal(found, distances(states)), f"{where}: a second call gives a different value"
     off = found[~np.eye(_RUNS, dtype=bool)]
-    assert off.min() > 0, f"{where}: runs that differ are at distance 0"
-    assert off.max() <= most, f"{where}: a distance is beyond [0, {most:g}]"
+    assert off.min() > 0, f"{where}: different runs are at distance 0"
+    assert off.max() <= most, f"{where}: a distance is outside [0, {most:g}]"
     same = distances(states[[0, 0]])
-    assert np.abs(same).max() <= 1e-7, f"{where}: runs that are the same are at distance {same.max():g}, not 0"
+    assert np.abs(same).max() <= 1e-7, f"{where}: identical runs are at distance {same.max():g}, not 0"
     turned = distances(states[::-1])
-    assert np.allclose(turned, found[::-1, ::-1], atol=1e-7), f"{where}: the order of the runs changes it"
+    assert np.allclose(turned, found[::-1, ::-1], atol=1e-7), f"{where}: it depends on the order of the runs"
     order = generator.permutation(20)
-    assert np.allclose(distances(states[:, order]), found, atol=1e-7), f"{where}: the order of the examples changes it"
+    assert np.allclose(distances(states[:, order]), found, atol=1e-7), (
+        f"{where}: it depends on the order of the examples"
+    )
     rotation = np.linalg.qr(generator.normal(size=(5, 5)))[0]
     moved = [run @ rotation * 3 + 1 if at else run for at, run in enumerate(states)]
-    assert np.allclose(distances(moved), found, atol=1e-7), f"{where}: rotation, scale or shift of a run changes it"
+    assert np.allclose(distances(moved), found, atol=1e-7), (
+        f"{where}: it is not invariant to rotation, scale or shift of a run"
+    )
     few = distances(states[:, : measure.least_examples])
     assert not np.isinf(few).any(), f"{where}: {measure.least_examples} examples give an infinite distance"
     wide = distances(generator.normal(size=(2, 6, 9)))
@@ -200,10 +212,12 @@ def _check_spread(measure: SpreadMeasure) -> None:
     where, scores = f"measure '{measure.name}'", np.array([0.7, 0.74, 0.72, 0.9])
     once = Draw(np.ones((1, len(scores))))
     value = measure.spread(scores)
-    assert value > 0, f"{where}: scores that differ have a spread of {value:g}"
-    assert math.isclose(value, measure.spread(scores[::-1]), rel_tol=_CLOSE), f"{where}: the order of runs changes it"
+    assert value > 0, f"{where}: different scores have a spread of {value:g}"
+    assert math.isclose(value, measure.spread(scores[::-1]), rel_tol=_CLOSE), (
+        f"{where}: it depends on the order of the runs"
+    )
     drawn = float(measure.drawn(scores[None], once)[0])
-    assert math.isclose(value, drawn, rel_tol=_CLOSE), f"{where}: it is not what it draws where each run counts once"
-    assert measure.spread(np.full(3, 0.7)) <= _CLOSE, f"{where}: equal scores have a spread"
-    assert math.isnan(measure.spread(scores[:1])), f"{where}: one run has a spread"
+    assert math.isclose(value, drawn, rel_tol=_CLOSE), f"{where}: `drawn` with each run once differs from `spread`"
+    assert measure.spread(np.full(3, 0.7)) <= _CLOSE, f"{where}: equal scores have a non-zero spread"
+    assert math.isnan(measure.spread(scores[:1])), f"{where}: a single run has a spread, not NaN"
     _refuses(lambda: measure.spread([0.1, math.nan]), f"{where}: NaN is not refused with a ValueError")

@@ -1,4 +1,4 @@
-"""What every metric must do, checked on small made answers."""
+"""Conformance checks of metrics, on small generated answers."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ _BY_RUN = ("logits", "given_probabilities", "given_predictions")
 
 
 def check_metric(metric: Metric) -> None:
-    """Check that a metric does what scores, intervals and tests rely on, for every kind of answers that it scores.
+    """Check that a metric behaves as scores, intervals and tests require, for every kind of answers that it supports.
 
-    Its facts are there; scores have their shape and stay within its range; right answers score better than wrong ones,
-    as its direction says; an example of weight 2 counts as two of them; neither the order of the runs nor that of the
+    Its facts are complete; scores have the right shape and range; right answers score better than wrong ones,
+    according to its direction; an example of weight 2 counts as two; neither the order of the runs nor that of the
     examples matters; one class, one example and constant answers give a number or NaN and no exception; a second call
     gives the same; a run whose outputs are not finite has no score.
 
     Args:
-        metric: As an entry point names it.
+        metric: The metric, as named by an entry point.
 
     Raises:
-        AssertionError: Says which of these it breaks.
+        AssertionError: It breaks a requirement; says which.
     """
     name = metric.name
-    assert re.fullmatch("[a-z][a-z0-9_]*", name), f"metric '{name}': its name must be one word in small letters"
-    assert metric.kinds, f"metric '{name}': it must say of which kinds of answers it is"
+    assert re.fullmatch("[a-z][a-z0-9_]*", name), f"metric '{name}': its name must be one word in lower case"
+    assert metric.kinds, f"metric '{name}': it must name the kinds of answers that it supports"
     assert metric.unit in ("points", ""), f'metric \'{name}\': its unit must be "points" or ""'
     if metric.unit:
-        assert metric.highest == 1, f"metric '{name}': what is shown in points must have 1 as its highest value"
+        assert metric.highest == 1, f"metric '{name}': a metric in points must have 1 as its highest value"
     assert metric.higher_is_better is not None, f"metric '{name}': it must say whether higher is better"
     for kind in metric.kinds:
-        assert metric.needs_of(kind), f"metric '{name}': it must say what it needs of {kind} answers"
+        assert metric.needs_of(kind), f"metric '{name}': it must say what it needs for {kind} answers"
         _check_kind(metric, kind)
 
 
 def made(kind: str, runs: int = _RUNS, examples: int = _EXAMPLES, seed: int = 0) -> Answers:
-    """Return answers of a kind to examples of which every two belong to one question.
+    """Return answers of a kind to examples, with two examples per question.
 
     Args:
         kind: Kind of task.
         runs: K.
         examples: N.
-        seed: Of what is drawn.
+        seed: Seed of the random answers.
     """
     generator = np.random.default_rng(seed)
     of = KINDS[kind]
@@ -69,7 +69,7 @@ def made(kind: str, runs: int = _RUNS, examples: int = _EXAMPLES, seed: int = 0)
 
 
 def right(answers: Answers) -> Answers:
-    """Return the same with every answer right."""
+    """Return a copy in which every answer is right."""
     runs = _RUNS
     of = KINDS[answers.kind]
     if of.has_texts:
@@ -81,7 +81,7 @@ def right(answers: Answers) -> Answers:
 
 
 def _rows(answers: Answers, rows: NDArray[np.int64]) -> Answers:
-    """Return the answers to some examples."""
+    """Return the answers to some of the examples."""
     changes: dict[str, Any] = {
         name: getattr(answers, name)[rows] for name in _BY_EXAMPLE if getattr(answers, name) is not None
     }
@@ -93,50 +93,54 @@ def _rows(answers: Answers, rows: NDArray[np.int64]) -> Answers:
 
 
 def _check_kind(metric: Metric, kind: str) -> None:
-    where, answers = f"metric '{metric.name}' of {kind} answers", made(kind)
+    where, answers = f"metric '{metric.name}' on {kind} answers", made(kind)
     missing = metric.missing(answers)
-    assert missing is None, f"{where}: the answers of such a task have no {missing}"
+    assert missing is None, f"{where}: answers of this kind have no {missing}"
     ones = np.ones((1, _EXAMPLES))
     found = metric.scores(answers)(ones)
     assert found.shape == (1, _RUNS), f"{where}: (R, N) weights must give (R, K) scores, not {found.shape}"
-    assert np.array_equal(found, metric.scores(made(kind))(ones)), f"{where}: a second call gives other scores"
+    assert np.array_equal(found, metric.scores(made(kind))(ones)), f"{where}: a second call gives different scores"
     lowest = -math.inf if metric.lowest is None else metric.lowest
     highest = math.inf if metric.highest is None else metric.highest
     best = metric.scores(right(answers))(ones)
     for scores in (found, best):
         inside = (scores >= lowest - _CLOSE) & (scores <= highest + _CLOSE)
-        assert inside.all(), f"{where}: a score is beyond [{lowest:g}, {highest:g}]"
+        assert inside.all(), f"{where}: a score is outside [{lowest:g}, {highest:g}]"
     better = [metric.better(float(one), float(other)) for one, other in zip(best[0], found[0], strict=True)]
-    assert all(better), f"{where}: right answers score {best[0][0]:g}, no better than {found[0].max():g}"
+    assert all(better), f"{where}: perfect answers score {best[0][0]:g}, no better than {found[0].max():g}"
     _check_examples(metric, where, answers, found)
     for size in (1, _EXAMPLES):
         few = _rows(answers, np.zeros(size, dtype=np.int64))
-        assert not np.isinf(metric.plain(few, size)).any(), f"{where}: {size} equal examples give an infinite score"
+        assert not np.isinf(metric.plain(few, size)).any(), f"{where}: {size} identical examples give an infinite score"
     constant_score(metric, answers)
     if answers.logits is not None:
         broken = answers.logits.copy()
         broken[0, 0] = math.nan
         with np.errstate(all="ignore"):
             lost = metric.plain(replace(answers, logits=broken), _EXAMPLES)
-        assert np.isnan(lost[0]), f"{where}: a run with outputs that are not finite has a score"
-        assert np.allclose(lost[1:], found[0, 1:]), f"{where}: a run that is not finite changes the scores of others"
+        assert np.isnan(lost[0]), f"{where}: a run with outputs that are not finite has a score, not NaN"
+        assert np.allclose(lost[1:], found[0, 1:]), (
+            f"{where}: a run with outputs that are not finite changes the scores of other runs"
+        )
 
 
 def _check_examples(metric: Metric, where: str, answers: Answers, found: NDArray[np.float64]) -> None:
     order = np.random.default_rng(1).permutation(_EXAMPLES)
     mixed = metric.plain(_rows(answers, order), _EXAMPLES)
-    assert np.allclose(mixed, found[0]), f"{where}: another order of the examples changes it"
-    # Of what is scored by question, whole questions are drawn.
+    assert np.allclose(mixed, found[0]), f"{where}: it depends on the order of the examples"
+    # For metrics of questions, whole questions are drawn.
     grouped = metric.grouped(answers.kind)
     counts = np.random.default_rng(2).integers(1, 4, _EXAMPLES)[np.arange(_EXAMPLES) // (2 if grouped else 1)]
     repeated = np.repeat(np.arange(_EXAMPLES), counts)
     again = _rows(answers, repeated)
     if grouped:
-        # A question that is drawn twice is two questions.
+        # A question drawn twice counts as two questions.
         copies = np.concatenate([np.arange(count) for count in counts])
         again = replace(again, questions=np.asarray(again.questions) * 10 + copies)
     weighted = metric.scores(answers)(counts[None].astype(np.float64))[0]
-    assert np.allclose(weighted, metric.plain(again, len(repeated))), f"{where}: weights do not count how often"
+    assert np.allclose(weighted, metric.plain(again, len(repeated))), (
+        f"{where}: a weight must act like repeating the example that often"
+    )
     turned = {name: getattr(answers, name)[::-1] for name in ("logits", "texts") if getattr(answers, name) is not None}
     scores = metric.plain(replace(answers, **turned), _EXAMPLES)
-    assert np.allclose(scores[::-1], found[0]), f"{where}: another order of the runs changes their scores"
+    assert np.allclose(scores[::-1], found[0]), f"{where}: a run's score depends on the order of the runs"

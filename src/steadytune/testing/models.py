@@ -1,4 +1,4 @@
-"""Tiny randomly initialised models of every architecture, from their configurations, and examples to train them on."""
+"""Tiny randomly initialised models of every architecture, and examples to train them on."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ ALL = [*CONFIGS, *LORA]
 
 
 def tiny_classifier(name: str, seed: int = 0, num_labels: int = 2, dropout: bool = True) -> Any:
-    """Make a classifier of an architecture, or with "+lora" in PEFT's wrapper.
+    """Create a classifier of an architecture, or with "+lora" in PEFT's wrapper.
 
     Args:
         name: A name in `ALL`.
-        seed: Of its weights; the global random state is left as it was.
-        num_labels: Its outputs.
-        dropout: Whether it has the dropout of its architecture, or none.
+        seed: Seed of its weights; the global random state is preserved.
+        num_labels: Number of outputs.
+        dropout: Whether to keep the dropout of its architecture.
     """
     architecture, _, wrapper = name.partition("+")
     options: dict[str, Any] = {"vocab_size": VOCABULARY, "initializer_range": 0.2, **CONFIGS[architecture]}
@@ -81,9 +81,9 @@ def _with_lora(model: Any) -> Any:
 
 
 def rows(count: int = 16, classes: int = 2, seed: int = 0) -> list[dict[str, Any]]:
-    """Make examples whose class stands first and next to last, where models read.
+    """Create examples that reveal their class in the first and the next-to-last token, where models read.
 
-    Each ends as encoder-decoders want it.
+    Each ends with the token that encoder-decoders expect.
     """
     generator = torch.Generator().manual_seed(seed)
     made: list[dict[str, Any]] = []
@@ -95,5 +95,5 @@ def rows(count: int = 16, classes: int = 2, seed: int = 0) -> list[dict[str, Any
 
 
 def batch(examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-    """Return one batch of such rows, as a collator would make it."""
+    """Return one batch of such rows, as made by a collator."""
     return {name: torch.tensor([row[name] for row in examples]) for name in examples[0]}

@@ -1,4 +1,4 @@
-"""What every stabilizer promises, checked on tiny models that are made here."""
+"""Conformance checks of stabilizers, on tiny generated models."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ def check_stabilizer(
     needs_dropout: bool = False,
     architecture: str = "bert",
 ) -> None:
-    """Check what every method promises, in trainings of a few steps on a classification with two classes.
+    """Check that a stabilizer meets all requirements, in trainings of a few steps on a classification with two classes.
 
-    - Its facts are whole: a name, a docstring with source and cost, parameters that survive their spelling in a
-      recipe, and a reason where it means nothing in mode "head".
-    - It trains, changes something, and leaves a plain model that can be saved and loaded.
-    - At strength 0 not a bit changes.
-    - The same seeds give the same bits, also in a training that is resumed from a checkpoint.
-    - Small batches that accumulate make the gradient of a large one.
+    - Its facts are complete: a name, a docstring with source and cost, parameters that survive being written to a
+      recipe, and a reason if it does not support mode "head".
+    - It trains, has an effect, and leaves a plain model that can be saved and loaded.
+    - At strength 0 no bit changes.
+    - The same seeds give the same bits, even in a training resumed from a checkpoint.
+    - Accumulating small batches gives the gradient of a large one.
     - It works under bfloat16 autocast.
     - Its gradient is that of its loss.
-    - It keeps nothing of a training.
+    - It keeps no state of a training.
 
     Args:
-        method: With parameters that are strong enough to show in a few steps.
-        off: With parameters with which it must change nothing; None where it has no strength.
-        differentiable: With parameters under which the gradient is that of the loss; None where it never is.
-        by_batch: It does something batch by batch, so that small ones that accumulate cannot equal a large one.
-        noise: It draws noise, which alone hinders that.
-        needs_dropout: It acts on dropout, and does nothing without.
-        architecture: A name in `testing.models.ALL`, for a method that others refuse; with gradients of its own in
-            every weight, so none with adapters.
+        method: With parameters strong enough to have a visible effect in a few steps.
+        off: With parameters for which it must change nothing; None if it has no strength.
+        differentiable: With parameters for which the gradient is that of the loss; None if it never is.
+        by_batch: Whether it acts batch by batch, so that accumulated small ones cannot equal a large one.
+        noise: Whether it draws noise, which is the only reason for a difference.
+        needs_dropout: Whether it acts on dropout and has no effect without it.
+        architecture: A name in `testing.models.ALL`, if others do not suit the stabilizer; with gradients in
+            every weight, so not with adapters.
 
     Raises:
-        AssertionError: It breaks one of these; says which.
-        UserError: It refuses that architecture.
+        AssertionError: It breaks a requirement; says which.
+        UserError: It rejects that architecture.
     """
     tried = _Tried(method, architecture, needs_dropout)
     _check_facts(method)
@@ -75,11 +75,11 @@ def check_stabilizer(
     if differentiable is not None:
         _check_gradient(_Tried(differentiable, architecture, needs_dropout))
     kept = [name for name, value in vars(method).items() if isinstance(value, Tensor)]
-    tried.need(not kept, f"keeps tensors of a training in {', '.join(kept)}: they belong into its Run")
+    tried.need(not kept, f"stores training tensors in {', '.join(kept)}: keep them in its Run")
 
 
 def check_training(method: Stabilizer, architecture: str, *, needs_dropout: bool = False) -> None:
-    """Check on one architecture that a method trains in a few steps, changes something, and leaves a plain model.
+    """Check on one architecture that a stabilizer trains in a few steps, has an effect, and leaves a plain model.
 
     Args:
         method: As in `check_stabilizer`.
@@ -88,26 +88,26 @@ def check_training(method: Stabilizer, architecture: str, *, needs_dropout: bool
 
     Raises:
         AssertionError: It does not.
-        UserError: It refuses the architecture.
+        UserError: It rejects the architecture.
     """
     _trained_apart(_Tried(method, architecture, needs_dropout), steps=4)
 
 
 def _trained_apart(tried: _Tried, steps: int) -> Any:
-    """Return a model that was trained with a method, which shows in its weights and not in their names."""
+    """Return a model trained with a stabilizer, checking that its weights differ but their names do not."""
     model = tried.model()
     names = set(model.state_dict())
     _train(model, [tried.method], steps)
-    tried.need(outputs(model).isfinite().all(), "its training ends with outputs that are not finite")
-    tried.need(set(model.state_dict()) == names, "names in the state dict differ from those of the plain model")
+    tried.need(outputs(model).isfinite().all(), "training ends with outputs that are not finite")
+    tried.need(set(model.state_dict()) == names, "the state dict's names differ from those of the plain model")
     plain = _plainly_trained(tried.architecture, tried.needs_dropout, steps)
-    tried.need(not _same(state(model), plain), "training with it ends with the weights of a training without")
+    tried.need(not _same(state(model), plain), "training with it ends with the same weights as training without it")
     return model
 
 
 @dataclass(frozen=True)
 class _Tried:
-    """A method and the model that it is tried on."""
+    """A stabilizer and the model that it is tried on."""
 
     method: Stabilizer
     architecture: str
@@ -126,17 +126,20 @@ def _check_facts(method: Stabilizer) -> None:
     text, name = cls.__doc__ or "", getattr(cls, "name", "")
     wrong = [
         (not name, "has no name"),
-        ("Source:" not in text, "its docstring names no 'Source:'"),
-        ("Cost" not in text, "its docstring says nothing of the 'Cost' of a step"),
+        ("Source:" not in text, "its docstring has no 'Source:'"),
+        ("Cost" not in text, "its docstring does not state the 'Cost' of a step"),
         (
             "head" not in cls.modes and cls.wrong_mode == Stabilizer.wrong_mode,
-            "wrong_mode does not say why it means nothing in mode 'head'",
+            "wrong_mode does not say why it cannot be used in mode 'head'",
         ),
         (
             bool(cls.kinds) and cls.wrong_kind == Stabilizer.wrong_kind,
-            "wrong_kind does not say why it serves some kinds of task alone",
+            "wrong_kind does not say why it supports only some kinds of task",
         ),
-        (cls.model_validate(method.entry()[name]) != method, "its parameters, read again from a recipe, are others"),
+        (
+            cls.model_validate(method.entry()[name]) != method,
+            "its parameters change when written to a recipe and read again",
+        ),
     ]
     for is_so, what in wrong:
         if is_so:
@@ -146,22 +149,28 @@ def _check_facts(method: Stabilizer) -> None:
 def _check_learning(tried: _Tried) -> None:
     before = _task_loss(tried.model())
     model = _trained_apart(tried, steps=12)
-    tried.need(_task_loss(model) < 0.9 * before, "the model does not learn what two words of each example tell")
+    tried.need(
+        _task_loss(model) < 0.9 * before, "the model does not learn a label that two words of each example reveal"
+    )
     with TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         loaded = _loaded(tried.architecture, folder)
-    tried.need(torch.equal(outputs(loaded), outputs(model)), "the saved model, loaded again, gives other outputs")
+    tried.need(
+        torch.equal(outputs(loaded), outputs(model)), "the saved model gives different outputs when loaded again"
+    )
 
 
 def _check_off(tried: _Tried, off: Stabilizer) -> None:
     model = _train(tried.model(dropout=True), [off], steps=6)
     same = _same(state(model), _plainly_trained(tried.architecture, True, 6))
-    tried.need(same, f"{off!r} changes bits: at strength 0 its hooks return at once, a penalty None and not 0")
+    tried.need(
+        same, f"{off!r} changes bits: at strength 0 its hooks must return at once, with a penalty of None, not 0"
+    )
 
 
 def _check_seeds(tried: _Tried) -> None:
     first, second = (state(_train(tried.model(dropout=True), [tried.method], steps=6)) for _ in range(2))
-    tried.need(_same(first, second), "two trainings with the same seeds end with other bits")
+    tried.need(_same(first, second), "two trainings with the same seeds end with different bits")
 
 
 def _check_resumed(tried: _Tried) -> None:
@@ -171,9 +180,9 @@ def _check_resumed(tried: _Tried) -> None:
         resumed = script(tried.model(dropout=True), [tried.method], folder)
         resumed.train(resume_from_checkpoint=str(Path(folder) / "checkpoint-4"))
     steps = whole.state.global_step, resumed.state.global_step
-    tried.need(steps == (8, 8), f"8 steps are to be taken, and {steps[0]} and, resumed, {steps[1]} were")
+    tried.need(steps == (8, 8), f"expected 8 steps, but {steps[0]} were taken, and {steps[1]} when resumed")
     same = _same(state(resumed.model), state(whole.model))
-    tried.need(same, "a training that is resumed ends with other bits: tensors that it keeps belong into run.state")
+    tried.need(same, "a resumed training ends with different bits: keep its tensors in run.state")
 
 
 def _check_accumulation(tried: _Tried) -> None:
@@ -190,9 +199,9 @@ def _check_accumulation(tried: _Tried) -> None:
             trainer.train()
         trained.append(outputs(trainer.model))
     moved = not torch.allclose(trained[0], outputs(tried.model(dropout=False)), atol=1e-2)
-    tried.need(moved, "gradient descent hardly moves the model")
+    tried.need(moved, "gradient descent hardly changes the model")
     same = torch.allclose(trained[0], trained[1], atol=1e-4)
-    tried.need(same, "four batches of two that accumulate do not train as one of eight does: say by_batch or noise")
+    tried.need(same, "accumulating four batches of two differs from one of eight: set by_batch or noise")
 
 
 def _check_noise(tried: _Tried) -> None:
@@ -211,7 +220,9 @@ def _check_noise(tried: _Tried) -> None:
         kit.finish()
         plain = gradient(Stabilization(model, []), 8)
     same = torch.allclose(large, small, atol=1e-9)
-    tried.need(same, "with the same noise in every row four batches of two have another gradient than one of eight")
+    tried.need(
+        same, "with the same noise in every row, four batches of two have a different gradient from one of eight"
+    )
     tried.need((large - plain).norm() > 1e-3 * plain.norm(), "its noise hardly changes the gradient")
 
 
@@ -233,10 +244,10 @@ def _check_bfloat16(tried: _Tried) -> None:
         script(model, [tried.method], folder, bf16=True).train()
     tried.need(_task_loss(model) < 0.9 * before, "under bfloat16 autocast the model does not learn")
     single = all(weight.dtype == torch.float32 for weight in model.parameters())
-    tried.need(single, "under bfloat16 autocast weights are no longer float32")
+    tried.need(single, "under bfloat16 autocast the weights are no longer float32")
     plain = _plainly_trained_in_bfloat16(tried.architecture, tried.needs_dropout)
     shows = _distance(state(model), plain) > 1e-2 * _distance(plain, start)
-    tried.need(shows, "under bfloat16 autocast it hardly changes anything: it is lost in rounding, or set too weak")
+    tried.need(shows, "under bfloat16 autocast it has hardly any effect: it is lost in rounding, or too weak")
 
 
 def _check_gradient(tried: _Tried) -> None:
@@ -287,12 +298,12 @@ def _train(model: Any, methods: Sequence[Stabilizer], steps: int) -> Any:
 
 
 def script(model: Any, methods: Sequence[Stabilizer], folder: str | Path, **changes: Any) -> StableTrainer:
-    """Return a training on 16 rows as somebody's own script would run it.
+    """Return a training on 16 rows as run by a user's script.
 
     Args:
-        model: What to train.
-        methods: With which stabilizers.
-        folder: Where checkpoints are written.
+        model: Model to train.
+        methods: Stabilizers to apply.
+        folder: Folder for checkpoints.
         changes: `TrainingArguments` that differ.
     """
     arguments = {
@@ -356,7 +367,7 @@ def state(model: Any) -> State:
 
 @torch.no_grad()
 def move_a_little(weights: Any) -> None:
-    """Move weights away from the start, where the pull towards it has no slope."""
+    """Move weights away from the start, where the pull towards it has zero gradient."""
     torch.manual_seed(0)
     for weight in weights:
         weight.add_(torch.randn_like(weight), alpha=0.01)

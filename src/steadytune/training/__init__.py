@@ -1,1 +1,1 @@
-"""RunSpec -> RunRecord: loading a model, full fine-tuning on the Trainer, batched head tuning, recording."""
+"""From RunSpec to RunRecord: loading a model, full fine-tuning with the Trainer, batched head tuning, recording."""

@@ -1,4 +1,4 @@
-"""What stabilizers need to go on with a training, in one file beside its checkpoint."""
+"""State of the stabilizers for resuming a training, in one file beside its checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STATE_FILE = "steadytune.safetensors"
 
 
 def save_state(folder: Path, stabilizers: Sequence[Stabilizer], runs: Mapping[str, Run]) -> None:
-    """Write the tensors of all methods, and which methods they belong to."""
+    """Write the tensors of all stabilizers, with the names of these."""
     tensors = {
         f"{name}/{key}": tensor.detach().contiguous().cpu()
         for name, run in runs.items()
@@ -26,14 +26,14 @@ def save_state(folder: Path, stabilizers: Sequence[Stabilizer], runs: Mapping[st
 
 
 def load_state(folder: Path, stabilizers: Sequence[Stabilizer], runs: Mapping[str, Run]) -> None:
-    """Read them back into `runs`, in place where a tensor is already there: a module may hold it, too.
+    """Read them back into `runs`, in place if a tensor already exists, because a module may also hold it.
 
     Raises:
         UserError: As for `check_state`.
     """
     check_state(folder, stabilizers)
     with safe_open(folder / STATE_FILE, "pt") as stored:
-        for name in stored.keys():  # noqa: SIM118 - it is no mapping
+        for name in stored.keys():  # noqa: SIM118 - it is not a mapping
             method, _, key = name.partition("/")
             run, tensor = runs[method], stored.get_tensor(name)
             if key in run.state:
@@ -43,16 +43,16 @@ def load_state(folder: Path, stabilizers: Sequence[Stabilizer], runs: Mapping[st
 
 
 def check_state(folder: Path, stabilizers: Sequence[Stabilizer]) -> None:
-    """Check that a checkpoint was written with these methods.
+    """Check that a checkpoint was written with these stabilizers.
 
     Raises:
-        UserError: It was written without, with others, or with other settings.
+        UserError: It was written without them, with others, or with other parameters.
     """
     file, entries = folder / STATE_FILE, _entries(stabilizers)
     if not file.is_file():
         if stabilizers:
             names = ", ".join(method.name for method in stabilizers)
-            raise UserError(f"{folder} was written without {names}: resume without, or start anew")
+            raise UserError(f"{folder} was written without {names}: resume without them, or start again")
         return
     with safe_open(file, "pt") as stored:
         if (written := (stored.metadata() or {}).get("stabilizers")) != entries:

@@ -1,4 +1,4 @@
-"""A task as one run sees it: split, tokenized, and padded into batches."""
+"""A task as seen by one run: split, tokenized, and padded into batches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Encoded(torch.utils.data.Dataset[Row]):
 
     Attributes:
         rows: For each example {"inputs": [{input_ids, ...} per candidate], "labels": label}.
-        cut: Share of examples of which an input is longer than the limit; None where the tokenizer does not say.
+        cut: Share of examples with an input longer than the limit; None if the tokenizer does not report it.
     """
 
     def __init__(self, examples: Examples, tokenizer: Any, max_length: int) -> None:
@@ -43,7 +43,7 @@ class Encoded(torch.utils.data.Dataset[Row]):
                 max_length=min(max_length, tokenizer.model_max_length),
             )
         except (TypeError, UnicodeError) as error:
-            raise UserError(f"a text cannot be tokenized, it may hold broken characters: {error}") from error
+            raise UserError(f"a text cannot be tokenized; it may contain broken characters: {error}") from error
         names = list(encoded)
         flat = [dict(zip(names, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
         rows = iter(flat)
@@ -70,16 +70,16 @@ class Encoded(torch.utils.data.Dataset[Row]):
 
     @property
     def shortest_first(self) -> NDArray[np.intp]:
-        """Indices of the examples by their number of tokens, that of the longest candidate."""
+        """Indices of the examples sorted by the number of tokens of the longest candidate."""
         return np.argsort([max(len(one["input_ids"]) for one in row["inputs"]) for row in self.rows], kind="stable")
 
 
 class Collator:
-    """Pads rows into tensors (b, T), or (b, c, T) where examples have candidates, and labels (b,).
+    """Pad rows into tensors (b, T), or (b, c, T) if examples have candidates, and labels (b,).
 
     Args:
-        tokenizer: Pads.
-        kind: Of the task; makes a batch of the padded rows.
+        tokenizer: Tokenizer used for padding.
+        kind: Kind of the task, which makes a batch from the padded rows.
     """
 
     def __init__(self, tokenizer: Any, kind: str) -> None:
@@ -94,25 +94,25 @@ class Collator:
 
 
 def batches(dataset: Encoded, collate: Collator, size: int) -> Iterator[dict[str, Tensor]]:
-    """Yield the examples, shortest first so that little is padded, `size` at a time. `in_order` puts results back."""
+    """Yield the examples, shortest first to reduce padding, `size` at a time. `in_order` restores the order."""
     order = dataset.shortest_first
     for start in range(0, len(order), size):
         yield collate([dataset.rows[index] for index in order[start : start + size]])
 
 
 def in_order(results: NDArray[Any], dataset: Encoded) -> NDArray[Any]:
-    """Return results (N, ...), one for each example as `batches` yields them, in the order of the dataset."""
+    """Return results (N, ...), which are in the order of `batches`, in the order of the dataset."""
     return results[np.argsort(dataset.shortest_first)]
 
 
 _LOOKED_AT = 1000
-"""Examples of a split that are tokenized to see how many are cut."""
+"""Most examples of a split that are tokenized to count how many are truncated."""
 
 
 def with_cut(facts: DataFacts, splits: Splits, model: str, max_length: int) -> DataFacts:
-    """Return facts of a task's data that know which share of the inputs a model's tokenizer cuts.
+    """Return facts of a task's data with the share of inputs that a model's tokenizer truncates.
 
-    Of a large split some examples stand for all.
+    For a large split the share is estimated from some examples.
     """
     tokenizer = load_tokenizer(model)
     shares = []
@@ -124,7 +124,7 @@ def with_cut(facts: DataFacts, splits: Splits, model: str, max_length: int) -> D
 
 @dataclass(frozen=True)
 class RunData:
-    """Everything that runs of one study share on one task and training subset."""
+    """Everything shared by a study's runs on one task and training subset."""
 
     task: Task
     splits: Splits
@@ -135,13 +135,13 @@ class RunData:
     collate: Collator
 
     def notes(self, max_length: int) -> tuple[str, ...]:
-        """Say what a reader of the run should know of its inputs."""
+        """Return what a reader of the run should know about its inputs."""
         sentence = cut_sentence(max_length, self.train.cut, self.measure.cut)
         return (sentence,) if sentence else ()
 
 
 def run_data(spec: RunSpec) -> RunData:
-    """Load, split and tokenize the task of a run; runs that share all this get the same object."""
+    """Load, split and tokenize the task of a run; runs that share all of this get the same object."""
     shared = spec.training.model_dump(include={"train_size", "split", "select_checkpoint", "split_seed", "max_length"})
     training = Training.model_validate(shared)
     return _run_data(spec.model, spec.weights, spec.task, spec.data, training, spec.seeds.data)
@@ -151,7 +151,7 @@ def run_data(spec: RunSpec) -> RunData:
 def _run_data(model: str, weights: str, task_spec: TaskSpec, data: str, training: Training, data_seed: int) -> RunData:
     task = load_task(task_spec)
     if task.fingerprint != data:
-        raise UserError(f"the data of task '{task.name}' changed while the study was at work: start the command again")
+        raise UserError(f"the data of task '{task.name}' changed while the study was running: run the command again")
     splits = split(task, training, data_seed)
     tokenizer = load_tokenizer(model)
 

@@ -1,4 +1,4 @@
-"""Frozen features: computed once per model, task, training subset and pooling, kept on disk, shared by all heads."""
+"""Frozen features: computed once per model, task, training subset and pooling, cached, and shared by all heads."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Features:
     """Encoded examples: (n, d), or (n, c, d) for c candidates each.
 
     Attributes:
-        train: Of the training set.
-        select: Of the half that picks the epoch, or None.
-        measure: Of the measured examples.
+        train: Features of the training set.
+        select: Features of the half that selects the epoch, or None.
+        measure: Features of the measured examples.
         scale: Standard deviation with which the architecture draws new weights.
-        measurements: What the stabilizers recorded about the encoder.
+        measurements: Measurements of the encoder recorded by the stabilizers.
     """
 
     train: Tensor
@@ -46,13 +46,13 @@ class Features:
 
 
 def frozen_features(spec: RunSpec, data: RunData, cache: Path, progress: Callable[[float], None]) -> Features:
-    """Return the features of a run, from the cache if they are there and whole.
+    """Return the features of a run, from the cache if they are present and intact.
 
     Args:
-        spec: The run; of its seeds `data` alone matters.
+        spec: The run; of its seeds only `data` matters.
         data: Its examples.
-        cache: Folder of what seeds share.
-        progress: Called with the share that is done, 0 to 1.
+        cache: Folder of data shared between seeds.
+        progress: Called with the share done, 0 to 1.
 
     Raises:
         UserError: A feature is not finite.
@@ -67,14 +67,14 @@ def frozen_features(spec: RunSpec, data: RunData, cache: Path, progress: Callabl
 
 
 def features_key(spec: RunSpec) -> str:
-    """Return a hash of all that determines the frozen features of a run."""
+    """Return a hash of everything that determines the frozen features of a run."""
     changes = [method.entry() for method in spec.stabilizers if method.has("before_training")]
     shared = spec.training.model_dump(
         include={"train_size", "select_checkpoint", "split_seed", "max_length", "pooling", "precision", "threads"}
     )
     if spec.training.split != "random":
         shared["split"] = spec.training.split
-    # The batches matter to a stabilizer that trains the encoder, and to nothing else here.
+    # The batches matter only to a stabilizer that trains the encoder.
     batch_size = spec.training.batch_size if changes else 0
     return sha256(canonical_json([spec.weights, spec.data, spec.seeds.data, shared, changes, batch_size]))[:16]
 

@@ -1,4 +1,4 @@
-"""Full fine-tuning: one RunSpec on the transformers Trainer."""
+"""Full fine-tuning of one RunSpec with the transformers Trainer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CURVE_POINTS = 40
 
 
 Look = Callable[["RunTrainer"], tuple[Mapping[str, float], Arrays]]
-"""Looks at a trained model and returns further measurements and arrays of it; it may change the model's weights."""
+"""Computes further measurements and arrays from a trained model; it may change the model's weights."""
 
 
 def train_full(
@@ -48,7 +48,7 @@ def train_full(
         spec: The run.
         cache: Folder of what seeds share.
         progress: Called with the share of the run that is done, 0 to 1.
-        look: Called with the trainer in the end.
+        look: Called with the trainer at the end.
 
     Raises:
         Diverged: The loss or the logits became NaN or infinite.
@@ -96,7 +96,7 @@ def outputs_of(
     bf16: bool,
     position: str | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Return what `logits_of` gives for all examples, in their order."""
+    """Return the results of `logits_of` for all examples, in their order."""
     logits, states = logits_of(model, batches(dataset, collate, _EVALUATION_BATCH), device, bf16, position)
     if states is not None:
         layers, rows, width = states.shape
@@ -106,7 +106,7 @@ def outputs_of(
 
 
 def _position(spec: RunSpec) -> str | None:
-    # Nobody compares the representations of a run without an example, of which there may be hundreds.
+    # Representations of leave-one-out runs, of which there may be hundreds, are never compared.
     asked = spec.training.representations if spec.left_out is None else "none"
     if asked == "auto":
         return "last" if is_decoder(spec.model) else "cls"
@@ -139,17 +139,17 @@ def arguments(spec: RunSpec, examples: int, folder: str) -> TrainingArguments:
         disable_tqdm=True,
         remove_unused_columns=False,
     )
-    # One run uses one device: on several GPUs the Trainer would multiply the batch size.
+    # One run uses one device: with several GPUs the Trainer would multiply the batch size.
     made._n_gpu = min(1, made.n_gpu)
     return made
 
 
 class RunTrainer(StableTrainer):
-    """Watches a run: its loss, its geometry, its best epoch, how far it travels.
+    """Trainer that records a run: loss, geometry, best epoch and distance travelled.
 
     Attributes:
-        start: Weights of the encoder as training begins, by name.
-        ready: When all was ready for training, on the clock of `time.perf_counter`.
+        start: Weights of the encoder when training begins, by name.
+        ready: When training was ready to begin, on the clock of `time.perf_counter`.
     """
 
     def __init__(
@@ -183,18 +183,18 @@ class RunTrainer(StableTrainer):
         self.ready = time.perf_counter()
 
     def pretraining(self, model: nn.Module) -> Pretraining:
-        """Return what the hook before training sees, cached for all runs of the study."""
+        """Return the input of the hook before training, cached for all runs of the study."""
         return pretraining_context(self.spec, self.data, self.cache, self.args.device.type, self.report)
 
     @property
     def noise_seed(self) -> int:
-        """Seed of what the stabilizers draw while training: noise goes with dropout."""
+        """Seed of the stabilizers' noise in training, which follows that of dropout."""
         return spread("dropout", self.spec.seeds.dropout)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Train on one batch and keep its loss as it is, before the Trainer's log filters it.
+        """Train on one batch and keep its raw loss, before the Trainer's log filters it.
 
-        In the first step, and where the Trainer will log, keep the size of its gradient at each depth, too.
+        In the first step, and whenever the Trainer will log, also keep the gradient's norm at each depth.
         """
         loss: Tensor = super().training_step(*args, **kwargs)
         self.losses.append(loss)
@@ -206,9 +206,9 @@ class RunTrainer(StableTrainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Compute the loss, and the geometry of the batch as often as the curves have points.
+        """Compute the loss, and the geometry of the batch for each point of the curves.
 
-        Of several passes over one batch, the first has the task loss that is kept: later ones are adversarial.
+        Of several passes over one batch the first provides the task loss: later ones are adversarial.
         """
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if model.training and len(self.task_losses) == self.state.global_step:
@@ -230,7 +230,7 @@ class RunTrainer(StableTrainer):
             raise Diverged(f"the training loss was not finite at step {first} of {self.state.max_steps}")
 
     def pick_epoch(self) -> None:
-        """Score the half that picks the epoch, and keep the weights if no epoch before was better."""
+        """Score the half that selects the epoch, and keep the weights if no previous epoch was better."""
         assert self.data.select is not None
         assert self.data.splits.select is not None
         task, bf16 = self.data.task, self.spec.training.precision == "bf16"
@@ -242,14 +242,14 @@ class RunTrainer(StableTrainer):
         self.epoch_scores.append(score)
 
     def unequip(self) -> None:
-        """Go back to the best epoch if there is one to pick, then to plain layers."""
+        """Restore the best epoch if one is selected, then the plain layers."""
         if self.best is not None:
             self.model.load_state_dict(self.best)
             self.measurements["selected_epoch"] = float(np.argmax(self.epoch_scores) + 1)
         super().unequip()
 
     def distance(self) -> float:
-        """Return the Euclidean distance of the encoder's weights from where fine-tuning started."""
+        """Return the Euclidean distance of the encoder's weights from the start of fine-tuning."""
         squares = [
             float(((weight.detach().cpu() - self.start[name]).double() ** 2).sum())
             for name, weight in encoder_of(self.model).named_parameters()
@@ -258,9 +258,9 @@ class RunTrainer(StableTrainer):
 
     @property
     def curves(self) -> dict[str, list[float | None]]:
-        """Return what the Trainer logged, task loss, gradients by depth, geometry, and scores that picked the epoch.
+        """Return the Trainer's log, task loss, gradients by depth, geometry, and the scores that selected the epoch.
 
-        Loss and task loss are means over the steps since the point before.
+        Loss and task loss are means over the steps since the previous point.
         """
         logged = [entry for entry in self.state.log_history if "loss" in entry]
         curves = {name: [entry[name] for entry in logged] for name in ("step", "loss", "grad_norm", "learning_rate")}
@@ -281,7 +281,7 @@ class _Watch(TrainerCallback):
         self.trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        # From here on the global random state is used for dropout alone.
+        # From here on the global random state is used only for dropout.
         set_seed(spread("dropout", self.trainer.spec.seeds.dropout))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

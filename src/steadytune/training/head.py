@@ -28,12 +28,12 @@ from steadytune.training.run_record import Diverged, finished, lost
 def train_heads(
     specs: Sequence[RunSpec], cache: Path, progress: Callable[[float], None]
 ) -> list[tuple[RunRecord, Arrays]]:
-    """Train the runs of one cohort together and measure each.
+    """Train the runs of one cohort together and measure each of them.
 
     Args:
-        specs: Runs that differ in their seeds alone, and not in the data seed.
+        specs: Runs that differ only in their seeds, and not in the data seed.
         cache: Folder of the cached features.
-        progress: Called with the share that is done, 0 to 1.
+        progress: Called with the share done, 0 to 1.
     """
     started = time.perf_counter()
     spec, training = specs[0], specs[0].training
@@ -93,7 +93,7 @@ def train_heads(
 
 
 class _EpochPicker:
-    """Keeps, for each head, the weights of the epoch that scores best on the half that picks it."""
+    """Keep, for each head, the weights of the epoch that scores best on the half that selects it."""
 
     def __init__(self, features: Tensor | None, examples: Examples | None, kind: str, metric: str) -> None:
         self.features, self.examples, self.kind, self.metric = features, examples, kind, metric
@@ -117,5 +117,5 @@ class _EpochPicker:
         self.scores.append(scores)
 
     def measurements(self, k: int) -> dict[str, float]:
-        """Return what to record about head k."""
+        """Return the measurements of head k."""
         return {"selected_epoch": float(np.argmax([scores[k] for scores in self.scores]) + 1)} if self.scores else {}

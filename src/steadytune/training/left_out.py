@@ -1,4 +1,4 @@
-"""Training without one example, and with everything else as it is."""
+"""Training without one example and everything else unchanged."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _KEPT = "kept"
 
 
 class LeftOutTrainer(RunTrainer):
-    """Trains as a run does, and takes the left-out example of the run out of what reaches the last layer.
+    """Trainer of a run that removes the left-out example from the input of the last layer.
 
-    It is left out by the weight 0, not by its removal: of a batch of b with it, the loss is the sum over the b - 1
-    others divided by b. Order, batches, padding, number of steps, schedule and the dropout masks of all others stay
-    what they are, which a removal would shift from the first step on. Nor does it enter the penalties of methods, which
-    are not rescaled. Other weights than 0 and 1 would have no such meaning for the penalties, so that there are none.
+    It is left out by weight 0, not by removal: in a batch of b with it, the loss is the sum over the b - 1
+    others divided by b. Order, batches, padding, number of steps, schedule and the dropout masks of all others remain
+    unchanged, whereas removal would shift them from the first step on. It is also excluded from stabilizers' penalties,
+    which are not rescaled. Weights other than 0 and 1 would be undefined for the penalties, so they do not exist.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -30,10 +30,10 @@ class LeftOutTrainer(RunTrainer):
         assert self.spec.left_out is not None
         left_out = self.data.train.rows[self.spec.left_out]
         collate, criterion = self.data.collate, self.stabilization.criterion
-        # The data set hands out the row itself, so that it is known by its identity.
+        # The data set returns the row itself, so it can be recognised by identity.
         self.data_collator = lambda rows: {**collate(rows), _KEPT: torch.tensor([row is not left_out for row in rows])}
         self.stabilization.criterion = partial(self._counted, criterion)
-        # Before the stabilizers look at what enters the last layer.
+        # Before the stabilizers observe the input of the last layer.
         self._filter = self.stabilization.head.register_forward_pre_hook(self._take_out, prepend=True)
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -48,17 +48,17 @@ class LeftOutTrainer(RunTrainer):
             return None
         if inputs[0].dim() != 2:
             raise UserError(
-                "this model's own head scores every token: set training.pooling to last, to leave an example out"
+                "this model's own head scores every token: set training.pooling to last to leave an example out"
             )
         return (inputs[0][self.kept], *inputs[1:])
 
     def _counted(self, criterion: Criterion, logits: Tensor, labels: Tensor) -> Tensor:
         assert self.kept is not None
-        # The mean over nothing is not a number, and what it should be is 0.
+        # The mean over nothing is NaN, but must be 0 here.
         return criterion(logits, labels) * (len(labels) / len(self.kept)) if len(labels) else 0 * logits.sum()
 
     def pick_epoch(self) -> None:
-        """Score the half that picks the epoch, with every example in it."""
+        """Score the half that selects the epoch, including every example."""
         self.kept = None
         super().pick_epoch()
 

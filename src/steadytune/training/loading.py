@@ -1,4 +1,4 @@
-"""Models as the training code sees them: float32, with a fresh last layer, and logits as their output."""
+"""Loading of models for training: float32, with a new last layer, and logits as output."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the library's own bars and reports of new weights out of the sweep's display."""
+    """Suppress the library's progress bars and reports of new weights."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -40,30 +40,30 @@ def quiet() -> Iterator[None]:
 
 
 def load_tokenizer(name: str) -> Any:
-    """Load a model's tokenizer with a padding token, padding where the model does not read."""
+    """Load a model's tokenizer with a padding token, padding on the side that the model does not read."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_folder(name), trust_remote_code=False)
     except (ValueError, OSError, KeyError, TypeError) as error:
         reason = str(error).strip().partition("\n")[0][:200]
         raise UserError(f"model '{name}': its tokenizer cannot be loaded: {reason}") from error
-    # XLNet reads its head at the last place, whatever stands there.
+    # XLNet reads its head at the last position, whatever is there.
     tokenizer.padding_side = "left" if type(tokenizer).__name__.startswith("XLNet") else "right"
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
-            raise UserError(f"model '{name}': its tokenizer has neither a padding token nor one that ends a text")
+            raise UserError(f"model '{name}': its tokenizer has neither a padding token nor an end-of-text token")
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
 @lru_cache
 def padding_note(name: str) -> str | None:
-    """Say what `align_padding` changes in a model, if anything."""
+    """Report what `align_padding` changes in a model, if anything."""
     config = AutoConfig.from_pretrained(model_folder(name), trust_remote_code=False)
     return contradicted_padding([config, config.get_text_config()], load_tokenizer(name).pad_token_id)
 
 
 def load_encoder(name: str) -> nn.Module:
-    """Load a model without a head, in float32; of an encoder-decoder model the encoder."""
+    """Load a model without a head, in float32; for an encoder-decoder model only the encoder."""
     model = _load(AutoModel, model_folder(name))
     encoder: nn.Module = model.get_encoder() if model.config.is_encoder_decoder else model
     return encoder
@@ -74,9 +74,9 @@ def build_model(name: str, task: Task, training: Training, tokenizer: Any) -> nn
 
     Args:
         name: As `model_folder` takes it.
-        task: Gives the number of outputs.
-        training: Gives the pooling, resolved.
-        tokenizer: Gives the padding token that a decoder needs to find the last token.
+        task: Defines the number of outputs.
+        training: Defines the pooling, resolved.
+        tokenizer: Defines the padding token that a decoder needs to find the last token.
     """
     kind = KINDS[task.kind]
     model: Any
@@ -104,7 +104,7 @@ def _load(auto_class: Any, folder: Path, **options: Any) -> Any:
             trust_remote_code=False,
             use_safetensors=True,
             output_loading_info=True,
-            # A head of another width is drawn anew; anything else that does not fit is refused below.
+            # A head of different width is re-initialised; anything else that does not fit is rejected below.
             ignore_mismatched_sizes=True,
             **options,
         )
@@ -114,8 +114,8 @@ def _load(auto_class: Any, folder: Path, **options: Any) -> Any:
     names = [*loading["missing_keys"], *(entry[0] for entry in loading["mismatched_keys"])]
     if beyond := _beyond_config(loading["unexpected_keys"], model):
         raise UserError(
-            f"{folder}: config.json and the weights do not belong together: the weights hold blocks that config.json "
-            f"does not have, such as {beyond[0]}"
+            f"{folder}: config.json and the weights do not belong together: the weights contain blocks that "
+            f"config.json does not have, such as {beyond[0]}"
         )
     prefix = "" if auto_class is AutoModel else f"{model.base_model_prefix}."
     wrong = sorted(name for name in names if name.startswith(prefix) and "pooler" not in name)
@@ -128,8 +128,8 @@ def _load(auto_class: Any, folder: Path, **options: Any) -> Any:
 
 
 def _beyond_config(unexpected: Iterable[str], model: nn.Module) -> list[str]:
-    """Return the names of weights that would belong to one more of the blocks that the model has."""
-    # The names in the file may lack the prefix of the pre-trained part, or have it where the model's do not.
+    """Return the names of weights that would belong to a block beyond those of the model."""
+    # The names in the file may lack the prefix of the pre-trained part, or have it although the model's do not.
     held = {_unnumbered(name) for name in model.state_dict() if _NUMBER.search(name)}
     held |= {name.partition(".")[2] for name in held}
     found = []

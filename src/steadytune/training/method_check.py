@@ -1,4 +1,4 @@
-"""Whether a recipe's methods find what they act on in a model, asked before anything is trained."""
+"""Check, before any training, that a model has what a recipe's stabilizers act on."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from steadytune.training.stabilization import Stabilization
 
 
 def check_methods(specs: Iterable[RunSpec]) -> None:
-    """Equip a copy of each model with the methods of each recipe that fine-tunes it.
+    """Equip a copy of each model with the stabilizers of each recipe that fine-tunes it.
 
-    What methods do later is not tried: whether there is a language model to re-train, for one.
+    Later actions of stabilizers are not tried, for example whether there is a language model to retrain.
 
     Raises:
-        UserError: A model cannot be loaded, or a method lacks something in it.
+        UserError: A model cannot be loaded, or lacks something that a stabilizer needs.
     """
     first: dict[object, dict[str, RunSpec]] = {}
     for spec in specs:

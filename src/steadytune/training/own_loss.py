@@ -1,4 +1,4 @@
-"""The loss of a subclass that overrides `compute_loss`, as a criterion that stabilizers can work with."""
+"""The loss of a subclass that overrides `compute_loss`, as a criterion for stabilizers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from steadytune.models.criterion import explain_labels, logits_in
 from steadytune.models.modules import evaluating
 from steadytune.models.random_state import preserved_random_state
 
-_WAY_OUT = "give the loss as compute_loss_func, (outputs, labels, num_items_in_batch) -> mean"
+_WAY_OUT = "pass the loss as compute_loss_func, (outputs, labels, num_items_in_batch) -> mean"
 
 
 def overriding(trainer: object, base: type) -> Callable[..., Any] | None:
-    """Return the `compute_loss` of a trainer's class where it takes the place of `base`'s; None where it calls that."""
+    """Return the `compute_loss` of a trainer's class if it replaces `base`'s; None if it calls that."""
     function: Any = getattr(type(trainer), "compute_loss", None)
     if function is base.__dict__["compute_loss"] or not isinstance(function, FunctionType):
         return None
@@ -30,7 +30,7 @@ def overriding(trainer: object, base: type) -> Callable[..., Any] | None:
 
 
 def _calls_on(function: FunctionType, cls: type, base: type) -> bool:
-    """Tell whether a method names `compute_loss`: itself, what it decorates or defines, or a method that it calls."""
+    """Return whether a method refers to `compute_loss`: itself, in what it wraps, or in a method that it calls."""
     seen: set[CodeType] = set()
     ahead: list[Any] = [function]
     while ahead:
@@ -52,15 +52,15 @@ def _is_own(name: str, cls: type, base: type) -> bool:
 
 
 class OwnLoss:
-    """What an override makes of logits and labels: it is called with a stand-in that answers with these logits.
+    """The loss of an override for given logits: it is called with a stand-in model that returns these logits.
 
     Args:
-        compute_loss: (model, inputs) -> loss; calls the model once, and takes nothing but logits from it.
-        task_loss: Of logits and labels, for an override that asks the model for its own loss.
-        kind: Gives the kind of task.
+        compute_loss: (model, inputs) -> loss; calls the model once and uses only its logits.
+        task_loss: Loss of logits and labels, for an override that asks the model for its own loss.
+        kind: Returns the kind of task.
 
     Attributes:
-        batch: The inputs of the batch at work, with labels and whatever else the override reads.
+        batch: The inputs of the current batch, with labels and whatever else the override reads.
     """
 
     def __init__(
@@ -75,17 +75,19 @@ class OwnLoss:
         self._checked = False
 
     def inputs(self, model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the override gives to the model, with the labels of the batch, which is at work from now on.
+        """Return what the override passes to the model, with the labels of the batch, which becomes the current one.
 
         Raises:
-            UserError: It does not call the model, or makes something else of logits than of the model that gives them.
+            UserError: It does not call the model, or its loss depends on more than the logits.
         """
         self.batch, self._model = batch, model
         asked: dict[str, Any] = {}
 
         def capture(*args: Any, **named: Any) -> Any:
             if args:
-                raise UserError(f"compute_loss calls the model with positional arguments: name them, or {_WAY_OUT}")
+                raise UserError(
+                    f"compute_loss calls the model with positional arguments: use keyword arguments, or {_WAY_OUT}"
+                )
             asked.update(named)
             raise _Captured
 
@@ -94,7 +96,7 @@ class OwnLoss:
         except _Captured:
             pass
         else:
-            raise UserError(f"compute_loss does not call the model that it is given: {_WAY_OUT}")
+            raise UserError(f"compute_loss does not call the model passed to it: {_WAY_OUT}")
         inputs = {**asked, "labels": batch["labels"]} if "labels" in batch else asked
         if not self._checked and "labels" in batch:
             self._checked = True
@@ -104,17 +106,17 @@ class OwnLoss:
     def _check(self, model: nn.Module, inputs: Mapping[str, Any]) -> None:
         rest = {name: value for name, value in inputs.items() if name != "labels"}
         with torch.no_grad(), preserved_random_state(), evaluating(model):
-            # First of the logits: with labels that do not fit, what an override raises says little.
+            # The logits first: with labels that do not fit, an override's own error says little.
             ours = float(self(logits_in(model(**rest)), inputs["labels"]))
             real = _scalar(self.compute_loss(model, dict(self.batch)))
         if abs(real - ours) > 0.02 * (abs(real) + 0.1):
             raise UserError(
-                f"compute_loss is {real:.4g} for a batch and {ours:.4g} for the logits of that batch alone, so that "
+                f"compute_loss is {real:.4g} for a batch but {ours:.4g} for the batch's logits alone, so "
                 f"it needs more than logits: {_WAY_OUT}, or leave out the stabilizers"
             )
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the override's loss of these logits."""
+        """Return the override's loss for these logits."""
         calls = 0
 
         def answer(*args: Any, **named: Any) -> SequenceClassifierOutput:
@@ -131,7 +133,7 @@ class OwnLoss:
             explain_labels(self.kind(), logits, labels)
             reason = " ".join(str(error).split())[:120]
             raise UserError(
-                f"compute_loss cannot be had from logits and labels alone ({type(error).__name__}: {reason}): "
+                f"compute_loss cannot be computed from logits and labels alone ({type(error).__name__}: {reason}): "
                 f"{_WAY_OUT}, or leave out the stabilizers"
             ) from error
         if calls != 1 or not isinstance(loss, Tensor) or loss.dim():
@@ -140,11 +142,11 @@ class OwnLoss:
 
 
 class _Captured(BaseException):
-    """The model was called: what with is known."""
+    """Raised when the model is called, with its inputs."""
 
 
 class _StandIn:
-    """Is called as a model is, and has its attributes."""
+    """Callable like a model, with its attributes."""
 
     def __init__(self, model: nn.Module | None, answer: Callable[..., Any]) -> None:
         self.__dict__["_model"], self.__dict__["_answer"] = model, answer

@@ -1,4 +1,4 @@
-"""What a stabilizer sees before the training of a recorded run."""
+"""Input of the stabilizers' hook before training, for a recorded run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from steadytune.training.weights import model_folder
 def pretraining_context(
     spec: RunSpec, data: RunData, cache: Path, device: str, progress: Callable[[float], None]
 ) -> Pretraining:
-    """Return the training inputs of a run without labels, and a key that all runs with the same ones share."""
+    """Return the training inputs of a run without labels, and a key shared by all runs with the same inputs."""
     inputs = data.train.token_ids
     return Pretraining(
         source=model_folder(spec.model),

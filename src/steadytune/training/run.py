@@ -1,4 +1,4 @@
-"""RunSpecs -> RunRecords, whatever happens: a run that diverges or raises is a record."""
+"""From RunSpecs to RunRecords, whatever happens: a run that diverges or raises is also recorded."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from steadytune.training.run_record import lost
 def train(
     specs: Sequence[RunSpec], cache: Path, progress: Callable[[float], None], look: Look | None = None
 ) -> list[tuple[RunRecord, Arrays]]:
-    """Train runs that are done together: one in full fine-tuning, a cohort's on one training set in head tuning.
+    """Train a group of runs: one in full fine-tuning, a cohort's runs on one training set in head tuning.
 
     Args:
         specs: The runs.
-        cache: Folder of what seeds share.
-        progress: Called with the share that is done, 0 to 1.
-        look: Looks at each model in full fine-tuning, once it is trained; see `train_full`.
+        cache: Folder of data shared between seeds.
+        progress: Called with the share done, 0 to 1.
+        look: Examines each model of full fine-tuning once it is trained; see `train_full`.
 
     Raises:
-        UserError: The input is at fault, so that no other run can go better; or the machine is, and all of them can go
-            better once it is mended.
+        UserError: The input is wrong, so every run would fail; or the machine failed, and all of them can
+            succeed once it is fixed.
     """
     started = time.perf_counter()
     try:
@@ -37,12 +37,12 @@ def train(
             return _train(specs, cache, progress, look)
     except UserError:
         raise
-    except (Exception, SystemExit) as error:  # whatever else it is, it is this run's fate and not the sweep's
+    except (Exception, SystemExit) as error:  # any other error ends only this run, not the sweep
         fault = error if isinstance(error, OSError) else error.__cause__
         if isinstance(fault, OSError):
             raise UserError(
-                f"{machine_fault(fault)}. It is the machine's fault, and no run is recorded as failed for it.\n"
-                "Finished runs are kept: mend it, and start the same command again."
+                f"{machine_fault(fault)}. This is a fault of the machine, so no run is recorded as failed.\n"
+                "Finished runs are kept: fix it and run the same command again."
             ) from error
         seconds = (time.perf_counter() - started) / len(specs)
         return [(lost(spec, error, seconds), {}) for spec in specs]

@@ -1,4 +1,4 @@
-"""From a training's end, good or bad, to a RunRecord."""
+"""Construction of a RunRecord from the end of a training, successful or not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from steadytune.training.weights import half_precision
 
 
 class Diverged(Exception):
-    """The loss or the output of a run is no longer a number."""
+    """The loss or the outputs of a run are no longer finite."""
 
 
 def device_name(device: str) -> str:
@@ -29,7 +29,7 @@ def device_name(device: str) -> str:
 
 
 def notes(spec: RunSpec) -> tuple[str, ...]:
-    """Return what a reader of this run should know."""
+    """Return what a reader should know about this run."""
     half, padding = half_precision(spec.model), padding_note(spec.model)
     stored = f"the checkpoint is stored in {half} and was loaded in float32" if half else None
     return tuple(note for note in (stored, padding) if note)
@@ -47,7 +47,7 @@ def finished(
     timings: Mapping[str, float],
     told: Sequence[str] = (),
 ) -> RunRecord:
-    """Score a finished run; `told` is what a reader should know of its inputs.
+    """Score a finished run; `told` is what a reader should know about its inputs.
 
     Raises:
         Diverged: A logit is not finite.
@@ -84,5 +84,5 @@ def lost(spec: RunSpec, error: BaseException, seconds: float) -> RunRecord:
 
 
 def _number(value: float | None) -> float | None:
-    """JSON has no NaN: what is undefined is null."""
+    """Replace NaN, which JSON lacks, by null."""
     return None if value is None or not math.isfinite(value) else float(value)

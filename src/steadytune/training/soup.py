@@ -20,8 +20,8 @@ class Soup:
 
     Attributes:
         weights: State dict of the mean; for `model.load_state_dict`.
-        members: Which of the given models are in it, in the order in which they were taken.
-        score: What the callback gave for it.
+        members: Indices of the models in it, in the order in which they were added.
+        score: Its score according to the callback.
     """
 
     weights: dict[str, Tensor]
@@ -32,9 +32,9 @@ class Soup:
 def uniform_soup(states: Sequence[State]) -> dict[str, Tensor]:
     """Return the mean of the weights of all models.
 
-    The models must lie in one basin: fine-tuned from the same checkpoint, and from the SAME head. Heads that were drawn
-    from different seeds have no common mean that means anything, and this cannot be seen from the weights. So train
-    them with one `init` seed and several `order` and `dropout` seeds, or with `lp_ft` from one tuned head.
+    The models must lie in one basin: fine-tuned from the same checkpoint, and from the SAME head. Heads drawn
+    with different seeds have no meaningful mean, and this cannot be detected from the weights. So train
+    them with the same `init` seed and several `order` and `dropout` seeds, or with `lp_ft` from one tuned head.
 
     Source: Wortsman et al., arXiv 2203.05482 (uniform soup).
 
@@ -53,10 +53,10 @@ def uniform_soup(states: Sequence[State]) -> dict[str, Tensor]:
 
 
 def greedy_soup(states: Sequence[State], score: Callable[[State], float]) -> Soup:
-    """Return the mean of the models that make it better, taken from the best one downwards.
+    """Return the mean of the models that improve it, added from the best one downwards.
 
-    A model stays in if the mean with it scores higher than the mean without. Score on data that the result is not
-    reported on: it is chosen by them.
+    A model is kept if the mean with it scores higher than the mean without it. Score on data other than those that the
+    result is reported on, because it is selected on them.
 
     Source: Wortsman et al., arXiv 2203.05482, recipe 1 (number recalled). The paper also keeps a model that leaves the
     score as it is (recalled); the authors' public code keeps one that improves it, and so does this.
@@ -64,11 +64,11 @@ def greedy_soup(states: Sequence[State], score: Callable[[State], float]) -> Sou
     Cost: one evaluation per model, and one more for each but the best.
 
     Args:
-        states: As `uniform_soup` takes them, from one head as well.
-        score: Of a state dict, on validation data; higher is better. NaN counts as the lowest.
+        states: As for `uniform_soup`, also from one head.
+        score: Returns the score of a state dict on validation data; higher is better. NaN counts as the lowest.
 
     Returns:
-        The soup; of equally good models the first is taken first.
+        The soup; in case of ties the first model is added first.
 
     Raises:
         UserError: There are none, or they do not fit together.
@@ -99,13 +99,13 @@ def _check(states: Sequence[State]) -> None:
 
 def _check_alike(first: State, other: State, number: int) -> None:
     if different := sorted(first.keys() ^ other.keys()):
-        raise UserError(f"model {number} of the soup has other weights than model 0, such as {different[0]}")
+        raise UserError(f"model {number} of the soup has different weights from model 0, such as {different[0]}")
     for name, tensor in first.items():
         if tensor.shape != other[name].shape:
             shapes = f"{tuple(other[name].shape)}, not {tuple(tensor.shape)}"
-            raise UserError(f"model {number} of the soup has another shape of {name} than model 0: {shapes}")
+            raise UserError(f"{name} has a different shape in model {number} of the soup than in model 0: {shapes}")
         if not tensor.is_floating_point() and not torch.equal(tensor, other[name].to(tensor.device)):
-            raise UserError(f"model {number} of the soup has another {name} than model 0, which has no mean")
+            raise UserError(f"{name} differs between model {number} of the soup and model 0 and cannot be averaged")
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:

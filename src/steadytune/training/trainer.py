@@ -1,4 +1,4 @@
-"""The transformers Trainer with stabilizers: use it in place of `Trainer` in any script."""
+"""The transformers Trainer with stabilizers: a replacement for `Trainer` in any script."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ from steadytune.training.stabilization import Stabilization
 
 
 class StableTrainer(Trainer):
-    """`transformers.Trainer` that carries stabilizers.
+    """`transformers.Trainer` with stabilizers.
 
-    The model is made ready as it arrives and made plain after `train`, so that the model that is saved is a plain one;
-    checkpoints of a training that goes on have beside them what the stabilizers need to resume it. Evaluation keeps the
-    random states, so that a training is the same with it and without.
+    The model is equipped on arrival and restored to a plain one after `train`, so the saved model is a plain one;
+    checkpoints are saved with the state that the stabilizers need to resume. Evaluation preserves the
+    random states, so a training is the same with and without it.
 
-    The loss is the mean over the examples of a step, also where it is accumulated over passes of uneven size. It is
-    computed here from the logits: a model that computes another loss by itself, with class weights for one, is refused
-    unless `compute_loss_func` says which. That is called with the logits, the labels and, as `num_items_in_batch`, the
-    number of examples of the pass, and must return a mean. One that divides by something else, as class weights under
-    reduction="mean" do, does so pass by pass; a sum divided by `num_items_in_batch` accumulates exactly. A subclass
-    that overrides `compute_loss` may call `super().compute_loss`; another override is asked for the loss of logits and
-    labels, and is refused if it needs more.
+    The loss is the mean over the examples of a step, even if accumulated over passes of uneven size. It is
+    computed here from the logits: a model that computes a different loss itself, for example with class weights, is
+    rejected unless `compute_loss_func` defines it. That is called with the logits, the labels and, as
+    `num_items_in_batch`, the number of examples of the pass, and must return a mean. One that divides by something
+    else, like class weights with reduction="mean", does so pass by pass; a sum divided by `num_items_in_batch`
+    accumulates exactly. A subclass that overrides `compute_loss` may call `super().compute_loss`; any other override is
+    called for the loss of logits and labels, and is rejected if it needs more.
 
     Args:
-        stabilizers: Methods to apply together, or their names.
-        task_kind: Kind of task, one that can be trained; taken from the model's configuration unless given.
-        kwargs: As `Trainer` takes them.
+        stabilizers: Stabilizers to combine, or their names.
+        task_kind: Kind of task, one that can be trained; by default taken from the model's configuration.
+        kwargs: Arguments of `Trainer`.
 
     Attributes:
-        stabilization: The stabilizers at work on the model.
-        measurements: What they recorded before training.
-        shared_seconds: Time that they took for it.
+        stabilization: The stabilizers applied to the model.
+        measurements: Their measurements before training.
+        shared_seconds: Time that these took.
 
     Raises:
-        UserError: A stabilizer means nothing here, or the model has no linear last layer.
+        UserError: A stabilizer does not apply here, or the model has no linear last layer.
     """
 
     loss_is_scaled_for_ga = False
@@ -79,35 +79,35 @@ class StableTrainer(Trainer):
         self._own_loss = self._overriding_loss()
         self.args = _with_arguments(self.args, self.stabilizers)
         self.add_callback(_Hooks(self))
-        # Others look at the model when training ends: a recorder, a logger that uploads it.
+        # Other callbacks use the model when training ends: a recorder, or a logger that uploads it.
         self.callback_handler.callbacks.insert(0, _Finish(self))
         self.equip(self.model)
 
     def _refuse_what_does_not_work(self) -> None:
         if self.args.n_gpu > 1:
             raise UserError(
-                "StableTrainer trains on one GPU per process: start it with torchrun, or hide the other GPUs"
+                "StableTrainer supports one GPU per process: start it with torchrun, or hide the other GPUs"
             )
         if self.stabilizers and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
-            raise UserError("stabilizers need whole weights: FSDP and DeepSpeed split them; torchrun alone does not")
+            raise UserError("stabilizers need whole weights, which FSDP and DeepSpeed split: use torchrun without them")
         if self.args.neftune_noise_alpha is not None and any(method.name == "neftune" for method in self.stabilizers):
-            raise UserError("neftune_noise_alpha and the stabilizer neftune are the same noise: use one of them")
+            raise UserError("neftune_noise_alpha and the stabilizer neftune add the same noise: use one of them")
         changing = [method.name for method in self.stabilizers if any(map(method.has, _CHANGE_THE_OPTIMIZER))]
         if self.optimizer is not None and changing:
-            raise UserError(f"{changing[0]} changes the weights or groups that an optimizer has: leave out optimizers")
+            raise UserError(f"{changing[0]} changes the optimizer's weights or parameter groups: leave out optimizers")
 
     @property
     def noise_seed(self) -> int:
-        """Seed of what the stabilizers draw while training."""
+        """Seed of the stabilizers' noise in training."""
         return int(self.args.seed)
 
     def _overriding_loss(self) -> OwnLoss | None:
-        """Return the loss of a subclass that overrides `compute_loss`, and have the stabilized one in its place."""
+        """Return the loss of a subclass that overrides `compute_loss`, and replace it by the stabilized one."""
         own = overriding(self, StableTrainer) if self.stabilizers else None
         if own is None:
             return None
         if self.compute_loss_func is not None:
-            raise UserError("compute_loss is overridden and compute_loss_func is given: which of them is meant?")
+            raise UserError("compute_loss is overridden and compute_loss_func is given: use only one of them")
         self.__dict__["compute_loss"] = partial(StableTrainer.compute_loss, self)
         return OwnLoss(own, self._default_loss, lambda: self.stabilization.kind)
 
@@ -115,14 +115,14 @@ class StableTrainer(Trainer):
         return KINDS[self.stabilization.kind].criterion(self.args.label_smoothing_factor)(logits, labels)
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
-        """Make a model as `Trainer` does, and equip it."""
+        """Create a model as `Trainer` does, and equip it."""
         model: nn.Module = super().call_model_init(trial)
         if self._complete:
             self.equip(model)
         return model
 
     def equip(self, model: nn.Module) -> None:
-        """Let the stabilizers make a fresh model ready, in place."""
+        """Equip a new model with the stabilizers, in place."""
         say_padding(model, tokenizer_in(self.processing_class, self.data_collator))
         self.stabilization = Stabilization(
             model,
@@ -141,20 +141,20 @@ class StableTrainer(Trainer):
         self.shared_seconds = self.stabilization.shared_seconds
 
     def _given_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        # A sum that it divides by this number is a mean, and with class weights one that adds up over passes.
+        # A sum divided by this number is a mean, and with class weights one that accumulates over passes.
         outputs, count = SequenceClassifierOutput(logits=logits), torch.tensor(len(labels), device=labels.device)
         loss: Tensor = self.compute_loss_func(outputs, labels, num_items_in_batch=count)
         return loss
 
     def pretraining(self, model: nn.Module) -> Pretraining:
-        """Return what the hook before training sees; here, in a script, from the training set and the output folder."""
+        """Return the input of the hook before training; in a script, from the training set and the output folder."""
         rows, source = self.train_dataset, str(getattr(model.config, "_name_or_path", ""))
         if self.processing_class is None or not source:
             raise UserError(
-                "surt goes on with pre-training: it needs a checkpoint's model, and its tokenizer as processing_class"
+                "surt continues pre-training: it needs a model from a checkpoint, and its tokenizer as processing_class"
             )
         if rows is None or not hasattr(rows, "__len__") or any("input_ids" not in row for row in rows):
-            raise UserError("surt reads the training texts: give a train_dataset with a length and 'input_ids'")
+            raise UserError("surt reads the training texts: use a train_dataset with a length and 'input_ids'")
         inputs = [row["input_ids"] for row in rows]
         weights = encoder_of(model).state_dict().values()
         state = sha256(b"".join(weight.detach().float().cpu().numpy().tobytes() for weight in weights))
@@ -170,7 +170,7 @@ class StableTrainer(Trainer):
         )
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Make the optimizer as `Trainer` does, then let the stabilizers regroup its weights or replace it."""
+        """Create the optimizer as `Trainer` does, then let the stabilizers regroup its weights or replace it."""
         given = self.optimizer
         super().create_optimizer(model)
         if given is None:
@@ -186,27 +186,27 @@ class StableTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Return the mean task loss of the batch, or what the stabilizers make of it while the model trains."""
+        """Return the mean task loss of the batch, changed by the stabilizers in training."""
         with self.accelerator.autocast():
             if self._own_loss is not None:
-                if not isinstance(model, nn.Module):  # an override that reaches this method on other ways
+                if not isinstance(model, nn.Module):  # an override that reaches this method in another way
                     raise UserError(
-                        f"{type(self).__name__}.compute_loss calls StableTrainer's where that is not seen: call "
-                        "super().compute_loss in the method itself"
+                        f"{type(self).__name__}.compute_loss calls StableTrainer's indirectly, which cannot be "
+                        "detected: call super().compute_loss in the method itself"
                     )
                 inputs = self._own_loss.inputs(model, inputs)
             loss, outputs = self.stabilization.loss(model, inputs)
         if model.training and self._weight != 1:
             loss = loss * self._weight
         if model.training and loss.requires_grad:
-            # What is returned here may be left unused: its gradient says what it counts for.
+            # The return value may be unused: its gradient shows its weight.
             loss.register_hook(self._gradients.append)
         if isinstance(outputs, tuple):
-            outputs = (loss, *outputs)  # where the Trainer looks for it, in models without named outputs
+            outputs = (loss, *outputs)  # where the Trainer looks for it in models without named outputs
         return (loss, outputs) if return_outputs else loss
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        """Train on one batch, in one pass or in as many as a stabilizer makes."""
+        """Train on one batch, in one pass or as many as a stabilizer needs."""
         inputs = self._prepare_inputs(inputs)
         plain_step = super().training_step
 
@@ -215,8 +215,8 @@ class StableTrainer(Trainer):
             loss: Tensor = plain_step(model, inputs, num_items_in_batch)
             if self._has(_IN_THE_LOSS) and not any(bool(gradient != 0) for gradient in self._gradients[passed:]):
                 raise UserError(
-                    f"{type(self).__name__}.compute_loss leaves out the stabilizers: return what super().compute_loss "
-                    "returns, or give the loss as compute_loss_func"
+                    f"{type(self).__name__}.compute_loss bypasses the stabilizers: return what super().compute_loss "
+                    "returns, or pass the loss as compute_loss_func"
                 )
             return loss
 
@@ -233,29 +233,29 @@ class StableTrainer(Trainer):
         return any(method.has(hook) for method in self.stabilizers for hook in hooks)
 
     def check_step(self) -> None:
-        """Check that the gradients of a step were made by the stabilizers, before the optimizer takes it.
+        """Check, before the optimizer's step, that its gradients were computed by the stabilizers.
 
         Raises:
-            UserError: A subclass has a `training_step` that goes past them.
+            UserError: A subclass has a `training_step` that bypasses them.
         """
         missed = (not self._gradients and self._has(_IN_THE_LOSS)) or (not self._whole_step and self._has(_IN_THE_STEP))
         self._gradients.clear()
         self._whole_step = False
         if missed:
             raise UserError(
-                f"{type(self).__name__}.training_step leaves out the stabilizers: call super().training_step in it"
+                f"{type(self).__name__}.training_step bypasses the stabilizers: call super().training_step in it"
             )
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the batches of a step as `Trainer` does, and remember how many examples they have."""
+        """Return the batches of a step as `Trainer` does, and record their number of examples."""
         batches, items = super().get_batch_samples(*args, **kwargs)
         self._step_sizes = [len(batch["labels"]) for batch in batches if "labels" in batch]
         return batches, items
 
     def _weight_of(self, inputs: Mapping[str, Any]) -> float:
-        """Return what a batch's mean is multiplied by, before it is divided by the number of passes of its step.
+        """Return the factor of a batch's mean, before division by the number of passes of its step.
 
-        Of an uneven last step the passes then count by their examples, as those of one large batch do.
+        In an uneven last step the passes are then weighted by their examples, as in one large batch.
         """
         sizes = self._step_sizes
         if len(set(sizes)) < 2 or "labels" not in inputs:
@@ -269,51 +269,51 @@ class StableTrainer(Trainer):
         return self.stabilization.clip(model.parameters())
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        # The Trainer does not ask for clipping at max_grad_norm 0, which is about the global clip.
+        # With max_grad_norm 0, which concerns the global clip, the Trainer does not call its clipping.
         if grad_norm is None and self.stabilization.clips:
             grad_norm = self._clip_grad_norm(model)
         return super()._get_grad_norm(model, grad_norm=grad_norm)
 
     def begin(self) -> None:
-        """Let the stabilizers look at the training set.
+        """Let the stabilizers read the training set.
 
         Raises:
-            UserError: A subclass makes the optimizer in a way that goes past them.
+            UserError: A subclass creates the optimizer in a way that bypasses them.
         """
         if self._has(_IN_THE_OPTIMIZER) and not self._prepared:
             raise UserError(
-                f"{type(self).__name__} leaves the stabilizers out of the optimizer: call super().create_optimizer in "
+                f"{type(self).__name__} creates an optimizer without the stabilizers: call super().create_optimizer in "
                 "create_optimizer"
             )
         self.stabilization.begin(self._training_batches, self.state.max_steps, self.state.global_step)
 
     def _training_batches(self) -> Iterator[Mapping[str, Tensor]]:
         if not hasattr(self.train_dataset, "__len__"):
-            raise UserError("a stabilizer reads the whole training set before the first step: give one with a length")
+            raise UserError("a stabilizer reads the whole training set before the first step: use one with a length")
         batches: Iterable[Any] = self.get_train_dataloader()
         for batch in batches:
             inputs = self._prepare_inputs(batch)
             yield inputs if self._own_loss is None else self._own_loss.inputs(self.model, inputs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """Evaluate as `Trainer` does; the random states stay as they are, so that training goes on as without it."""
+        """Evaluate as `Trainer` does; the random states are preserved, so training continues as without it."""
         with preserved_random_state():
             return super().evaluate(*args, **kwargs)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """Predict as `Trainer` does; the random states stay as they are."""
+        """Predict as `Trainer` does; the random states are preserved."""
         with preserved_random_state():
             return super().predict(*args, **kwargs)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Evaluate as `Trainer` does, on the weights that would be kept."""
+        """Evaluate as `Trainer` does, with the weights that would be kept."""
         if not self.stabilization.averages:
             return super().evaluation_loop(*args, **kwargs)
         with self.stabilization.final_weights():
             return super().evaluation_loop(*args, **kwargs)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the model as `Trainer` does; in a checkpoint, as it is trained, with what the stabilizers need."""
+        """Save the model as `Trainer` does; a checkpoint contains the trained model and the stabilizers' state."""
         if not _internal_call and self.stabilization.equipped:
             with self.stabilization.plain():
                 super().save_model(output_dir, _internal_call)
@@ -334,17 +334,17 @@ class StableTrainer(Trainer):
             self.stabilization.load(Path(str(self.state.best_model_checkpoint)))
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train as `Trainer` does, then make the model plain.
+        """Train as `Trainer` does, then restore the plain model.
 
         Raises:
-            UserError: A model that was given as `model` has been trained already.
+            UserError: A model passed as `model` has already been trained.
         """
         if self.model_init is None and not self.stabilization.equipped:
-            raise UserError("this StableTrainer has trained its model: make a new one, or give model_init")
+            raise UserError("this StableTrainer has already trained its model: make a new one, or pass model_init")
         return super().train(*args, **kwargs)
 
     def unequip(self) -> None:
-        """Make the model plain, in place."""
+        """Restore the plain model, in place."""
         self.stabilization.unequip()
 
 
@@ -389,7 +389,7 @@ class _Finish(TrainerCallback):
 
 @torch.no_grad()
 def geometry(features: Tensor, classes: Tensor, head: Any) -> dict[str, float]:
-    """Return what a margin regularizer moves, for one batch.
+    """Return the quantities that a margin regularizer changes, for one batch.
 
     Args:
         features: (b, d) encoded examples.
@@ -399,7 +399,7 @@ def geometry(features: Tensor, classes: Tensor, head: Any) -> dict[str, float]:
     Returns:
         "centre_distance": mean distance between class centres, NaN for one class; "feature_norm": B, the largest norm;
         "margin": the smallest distance of an example to the boundary between its class and another, negative where it
-        is on the wrong side, NaN for a head of one output.
+        is on the wrong side, NaN for a head with one output.
     """
     features, classes = features.float().cpu(), classes.cpu()
     centres = torch.stack([features[classes == label].mean(0) for label in classes.unique()])
@@ -423,13 +423,13 @@ def geometry(features: Tensor, classes: Tensor, head: Any) -> dict[str, float]:
 
 @torch.no_grad()
 def gradient_norms(levels: Sequence[Sequence[nn.Parameter]]) -> dict[str, float]:
-    """Return the Euclidean norm of the gradient at each depth, as it is before it is clipped.
+    """Return the Euclidean norm of the gradient at each depth, before clipping.
 
     Args:
-        levels: Weights of the embeddings, of each block, and of what is above the last one, as `Parts` has them.
+        levels: Weights of the embeddings, of each block, and of what is above the last one, as in `Parts`.
 
     Returns:
-        "gradient_embeddings", "gradient_block_1" and so on, "gradient_top"; NaN where no weight has a gradient.
+        "gradient_embeddings", "gradient_block_1" and so on, "gradient_top"; NaN if no weight has a gradient.
     """
     names = ["embeddings", *(f"block_{number}" for number in range(1, len(levels) - 1)), "top"]
     norms = {}

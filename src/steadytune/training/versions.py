@@ -1,4 +1,4 @@
-"""What computes here."""
+"""Versions of the software in use."""
 
 from __future__ import annotations
 

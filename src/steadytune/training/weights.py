@@ -1,4 +1,4 @@
-"""From a model's name to a folder with its files. Imports no torch: planning a study needs no more than this."""
+"""From a model's name to a folder with its files. Imports no torch: planning a study needs only this."""
 
 from __future__ import annotations
 
@@ -42,19 +42,20 @@ def model_folder(name: str) -> Path:
     if not list(folder.glob("*.safetensors")):
         pickles = list(folder.glob("*.bin")) + list(folder.glob("*.pt"))
         reason = f" ({pickles[0].name} is a pickle, which is not loaded: convert it to safetensors)" if pickles else ""
-        raise UserError(f"model '{name}': {folder} holds no *.safetensors weights{reason}")
+        raise UserError(f"model '{name}': {folder} has no *.safetensors weights{reason}")
     if not any(file.is_file() for pattern in _VOCABULARIES for file in folder.glob(pattern)):
-        # Without this, transformers makes a tokenizer that knows no word, and every text is the same to the model.
+        # Without this, transformers makes a tokenizer with an empty vocabulary, and every text looks the same to the
+        # model.
         settings = folder / "tokenizer_config.json"
         about = _read_json(name, settings) if settings.exists() else config
         if about.get("tokenizer_class") not in _NEED_NO_VOCABULARY:
-            raise UserError(f"model '{name}': {folder} holds no tokenizer: save it there too, as tokenizer.json")
+            raise UserError(f"model '{name}': {folder} has no tokenizer: save it there too, as tokenizer.json")
     return folder
 
 
 def _read_json(name: str, file: Path) -> dict[str, Any]:
     if not file.exists():
-        raise UserError(f"model '{name}': {file.parent} holds no {file.name}")
+        raise UserError(f"model '{name}': {file.parent} has no {file.name}")
     try:
         content = read_json(file)
     except UserError as error:
@@ -102,17 +103,17 @@ def _from_hub(name: str) -> Path:
         reason = str(error).strip().partition("\n")[0][:160]
         if "/" not in name:
             hint = str(unknown_name("model", name, [OFFLINE_MODEL])) + ", a folder or a hub id"
-            raise UserError(f"{hint}.\nThe hub was asked and did not give it: {reason}") from error
+            raise UserError(f"{hint}.\nThe hub did not provide it: {reason}") from error
         raise UserError(
-            f"model '{name}' could not be had from the hub: {reason}\n"
-            "Without a network, give a folder with config.json, tokenizer and *.safetensors: --model path/to/folder"
+            f"model '{name}' could not be downloaded from the hub: {reason}\n"
+            "Without a network, use a folder with config.json, tokenizer and *.safetensors: --model path/to/folder"
         ) from error
 
 
 def weights_fingerprint(name: str) -> str:
     """Return a SHA-256 over the names and contents of the model's configuration, tokenizer and weights.
 
-    Kept in memory, and computed again when a file changes.
+    Cached in memory, and recomputed when a file changes.
     """
     folder = model_folder(name)
     files = sorted({file for pattern in _FILES for file in folder.glob(pattern) if file.is_file()})
@@ -135,32 +136,32 @@ def checkpoint_bytes(name: str) -> int:
 
 
 def half_precision(name: str) -> str | None:
-    """Return "float16" or "bfloat16" if any weight is stored so, else None. Reads the files' headers alone.
+    """Return "float16" or "bfloat16" if any weight is stored so, otherwise None. Reads only the files' headers.
 
     Raises:
-        UserError: A weight file is not safetensors, or is cut short.
+        UserError: A weight file is not safetensors, or is truncated.
     """
     for file in sorted(model_folder(name).glob("*.safetensors")):
         try:
             dtypes = _dtypes(file)
         except (OSError, struct.error, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise UserError(f"model '{name}': {file} is not whole safetensors ({error})") from error
+            raise UserError(f"model '{name}': {file} is not a complete safetensors file ({error})") from error
         if half := sorted(_HALF[dtype] for dtype in dtypes & set(_HALF)):
             return half[0]
     return None
 
 
 def _dtypes(file: Path) -> set[str]:
-    """Read the header of a safetensors file: its length in 8 bytes, then for each tensor its dtype and place."""
+    """Read the header of a safetensors file: its length in 8 bytes, then the dtype and offsets of each tensor."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         (length,) = struct.unpack("<Q", stream.read(8))
         if length > size:
             stream.seek(0)
             pointer = stream.read(20).startswith(b"version https://git-")
-            raise ValueError("a Git LFS pointer: git lfs pull" if pointer else "its header is cut short")
+            raise ValueError("a Git LFS pointer: git lfs pull" if pointer else "its header is truncated")
         if length > _LARGEST_HEADER:
-            raise ValueError(f"a header of {length:,} bytes: at most {_LARGEST_HEADER:,} are read")
+            raise ValueError(f"its header has {length:,} bytes: at most {_LARGEST_HEADER:,} can be read")
         tensors = parse_json(stream.read(length))
     tensors.pop("__metadata__", None)
     promised = 8 + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)

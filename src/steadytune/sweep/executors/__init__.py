@@ -1,4 +1,4 @@
-"""Who does the jobs of a sweep: one file each, found by name."""
+"""Executors of a sweep's jobs: one file each, looked up by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from steadytune.sweep.executors.base import Executor
 
 def _check(name: str, entry: Any) -> str:
     if not (isinstance(entry, type) and issubclass(entry, Executor)):
-        return "is no subclass of steadytune.sweep.executors.Executor"
+        return "is not a subclass of steadytune.sweep.executors.Executor"
     own = getattr(entry, "name", "")
     return "" if own == name else f"has the name {own!r}"
 
@@ -25,22 +25,22 @@ EXECUTORS: Registry[type[Executor]] = Registry(
 
 
 def check_executor(given: Any) -> None:
-    """Say that something names no executor and is none, before anything is read or trained.
+    """Reject anything that is not an executor or the name of one, before anything is read or trained.
 
     Raises:
-        UserError: It does not.
+        UserError: It is neither.
     """
     if isinstance(given, str):
         EXECUTORS[given]
     elif not (given is None or isinstance(given, Executor)):
-        raise UserError(f"executor is a name, such as 'processes', or an Executor, not {type(given).__name__}")
+        raise UserError(f"executor must be a name, such as 'processes', or an Executor, not {type(given).__name__}")
 
 
 def find_executor(given: str | Executor | None, workers: int) -> Executor:
-    """Return the executor of a name, one that was made already, or by default that for so many workers.
+    """Return the executor of a name, a given instance, or the default for the number of workers.
 
     Raises:
-        UserError: There is none of this name, or it is none.
+        UserError: The name is unknown, or the value is not an executor.
     """
     check_executor(given)
     if isinstance(given, Executor):

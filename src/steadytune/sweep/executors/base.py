@@ -1,4 +1,4 @@
-"""The one interface of executors."""
+"""Interface of executors."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from steadytune.sweep.listener import Listener
 
 
 class Executor(ABC):
-    """Has jobs done: in this process, in several, on a cluster.
+    """Executes jobs: in this process, in several, or on a cluster.
 
     Args:
-        workers: How many jobs may be done at the same time.
+        workers: Number of concurrent jobs.
 
     Attributes:
-        name: What it is called in `st.run(executor=...)` and on the command line.
+        name: Its name in `st.run(executor=...)` and on the command line.
     """
 
     name: ClassVar[str]
@@ -27,17 +27,17 @@ class Executor(ABC):
 
     @abstractmethod
     def run(self, jobs: Sequence[AnyJob], store: Any, listener: Listener) -> None:
-        """Have every id of the jobs recorded, by whomever; return then.
+        """Return once every id of the jobs has been recorded, by this or another process.
 
-        Whoever does a job claims its ids in the store first, does those that it got, and leaves the others to the
-        process that holds them. Another process may be at work on the same store.
+        A process first claims the ids of a job in the store, computes those that it gets, and leaves the others to the
+        process that holds them. Other processes may work on the same store.
 
         Args:
-            jobs: What to do, in the order in which to begin it.
+            jobs: Jobs, in the order in which to start them.
             store: Records the results; see `steadytune.sweep.job.Store`.
-            listener: Hears of every id `started`, `advanced`, and once `finished`, or `elsewhere` where another process
-                recorded it.
+            listener: Receives for every id `started`, `advanced`, and once `finished`, or `elsewhere` if another
+                process recorded it.
 
         Raises:
-            UserError: A job raised one, so that nothing else can go better.
+            UserError: A job raised one, so no other job can succeed.
         """

@@ -15,12 +15,12 @@ _POLL_SECONDS = 0.5
 
 
 class Local(Executor):
-    """Does jobs in this process, whatever the number of workers."""
+    """Executes jobs in this process, whatever the number of workers."""
 
     name: ClassVar[str] = "local"
 
     def run(self, jobs: Sequence[AnyJob], store: Any, listener: Listener) -> None:
-        """Do what nobody else holds, job by job, until everything is recorded, whoever recorded it."""
+        """Execute unclaimed jobs one by one until everything is recorded, by this or another process."""
         waiting = list(jobs)
         told: set[str] = set()
         while waiting:
@@ -38,5 +38,5 @@ class Local(Executor):
                     told.add(one)
             waiting = [job for job in waiting if not told.issuperset(job.ids)]
             if waiting and not worked:
-                # Another process holds these; if it dies, its claims fall to this one.
+                # Another process holds these; if it dies, this one takes over its claims.
                 time.sleep(_POLL_SECONDS)

@@ -1,7 +1,7 @@
-"""Several processes on one store, and one that watches them.
+"""Several processes on one store, and one that monitors them.
 
-The processes share the work by claiming it, as any two started by hand would. What this adds is one progress display,
-and that a process that is killed, for lack of memory say, costs one run at most and not the sweep.
+The processes share the work by claiming it, like two sweeps started manually. This adds a single progress display,
+and a killed process, for example for lack of memory, costs at most one run, not the sweep.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ _COMMAND = (sys.executable, "-m", "steadytune.sweep.executors.worker")
 
 @dataclass(eq=False)
 class _Worker:
-    """One process, and the ids that it says it is at work on."""
+    """One process, and the ids that it reports to be working on."""
 
     process: subprocess.Popen[bytes]
     at_work: set[str] = field(default_factory=set)
 
 
 class Processes(Executor):
-    """Does jobs in as many processes as there are workers, which end with this one."""
+    """Executes jobs in one process per worker, which end with this one."""
 
     name: ClassVar[str] = "processes"
 
     def run(self, jobs: Sequence[AnyJob], store: Any, listener: Listener) -> None:
-        """Do the jobs, and watch over those who do.
+        """Execute the jobs, and monitor the worker processes.
 
         Raises:
-            UserError: As a process met it, or none lives long enough to do anything.
-            RuntimeError: A job raised something else, whose traceback this has.
+            UserError: A process raised it, or none lives long enough to start a run.
+            RuntimeError: A job raised another error, whose traceback is included.
         """
         if not jobs:
             return
@@ -68,9 +68,9 @@ class _Crew:
 
     Attributes:
         owners: The job of each id.
-        workers: Those that live.
-        messages: What they say, in the order in which they said it.
-        told: Ids of which the listener has heard the end.
+        workers: Workers that are alive.
+        messages: Their messages, in order.
+        told: Ids whose end has been reported to the listener.
     """
 
     def __init__(self, jobs: Sequence[AnyJob], store: Any, listener: Listener) -> None:
@@ -86,7 +86,7 @@ class _Crew:
 
     def start(self) -> None:
         """Start one process."""
-        # Threads that spin while they wait slow each other down by an order of magnitude on a busy machine.
+        # Threads that spin while waiting slow each other down by an order of magnitude on a busy machine.
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": self._threads,
@@ -99,14 +99,14 @@ class _Crew:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
-            # An interrupt at the terminal is for the watching process, which then ends these.
+            # An interrupt in the terminal is handled by the monitoring process, which then ends these.
             start_new_session=True,
         )
         worker = _Worker(process)
         self.workers.append(worker)
         threading.Thread(target=self._listen, args=[worker], daemon=True).start()
         assert process.stdin is not None
-        with suppress(BrokenPipeError):  # it died at once, which `hear` will hear
+        with suppress(BrokenPipeError):  # it died immediately, which `hear` will notice
             process.stdin.write(self._given)
             process.stdin.close()
 
@@ -120,7 +120,7 @@ class _Crew:
             self.messages.put((worker, {"event": "ended"}))
 
     def hear(self, worker: _Worker, message: dict[str, Any]) -> None:
-        """Act on one message."""
+        """Handle one message."""
         event, run_id = message["event"], message.get("run", "")
         if event == "started":
             worker.at_work.add(run_id)
@@ -134,32 +134,32 @@ class _Crew:
         elif event == "error":
             raise UserError(message["text"])
         elif event == "bug":
-            raise RuntimeError(f"a worker raised what it should not:\n{message['text']}")
+            raise RuntimeError(f"unexpected error in a worker:\n{message['text']}")
         elif event == "ended":
             self.workers.remove(worker)
             if code := worker.process.wait():
                 self._replace(worker, code)
 
     def end(self) -> None:
-        """Kill what lives."""
+        """Kill all live workers."""
         for worker in self.workers:
             worker.process.kill()
         for worker in self.workers:
             worker.process.wait()
 
     def _replace(self, worker: _Worker, code: int) -> None:
-        """Start another process, having given up what killed as many as it may."""
+        """Start a new process, after giving up ids that have killed too many."""
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         self._idle_deaths += not worker.at_work
         if self._idle_deaths > _ATTEMPTS:
-            raise UserError(f"worker processes die before they begin anything ({how}); see what they printed above")
+            raise UserError(f"worker processes die before they start any run ({how}); see their output above")
         self._deaths.update(worker.at_work)
         guess = ": out of memory?" if how == "SIGKILL" else ""
         for one in sorted(worker.at_work):
             if self._deaths[one] >= _ATTEMPTS:
                 with self.store.claim(one) as mine:
                     if mine:
-                        reason = f"the process died {_ATTEMPTS} times, last by {how}{guess}"
+                        reason = f"the process died {_ATTEMPTS} times, the last time by {how}{guess}"
                         self.owners[one].give_up(one, reason, self.store)
                         self._tell(one)
         self.start()

@@ -1,4 +1,4 @@
-"""Stabilizers at work on one model: in a Trainer, under Accelerate, or in a training loop of one's own."""
+"""Stabilizers applied to one model: in a Trainer, with Accelerate, or in a custom training loop."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from steadytune.training.stabilization.steps import Steps
 
 
 class Stabilization(Steps):
-    """A model, and the stabilizers that work on its training.
+    """A model, and the stabilizers of its training.
 
-    Makes the model ready at once; make the optimizer after it. A loop then calls, in this order: `prepare_optimizer`,
-    `begin`, for each batch `backward` in the place of `loss.backward()`, before each step of the optimizer
-    `before_step` in the place of clipping, after it `after_step`, and `finish` in the end, which leaves a plain model.
+    Equips the model at once; create the optimizer afterwards. A loop then calls, in this order: `prepare_optimizer`,
+    `begin`, for each batch `backward` instead of `loss.backward()`, before each step of the optimizer
+    `before_step` instead of clipping, after it `after_step`, and at the end `finish`, which restores a plain model.
     `StableTrainer` does so.
 
     Args:
-        model: Returns logits, as `logits`, as a tensor or as the first of a tuple, from inputs without labels; as it is
-            before anything is wrapped around it. A model of one's own gets every method that does not need what the
+        model: Returns logits, as `logits`, as a tensor or first in a tuple, from inputs without labels; pass it
+            before it is wrapped. A custom model supports every stabilizer that does not need a part that the
             model lacks.
-        stabilizers: Methods to apply together.
-        kind: "classification", "regression" or "choice"; taken from the model's configuration unless given.
-        seed: Of new weights.
-        noise_seed: Of what the methods draw while training; `seed` unless given.
-        criterion: (logits, labels (b,)) -> mean loss of a batch; by default cross-entropy, or the squared error.
-        label_smoothing: Of the default.
-        pretraining: (model) -> what a method that retrains the encoder sees.
+        stabilizers: Stabilizers to combine.
+        kind: "classification", "regression" or "choice"; by default taken from the model's configuration.
+        seed: Seed of new weights.
+        noise_seed: Seed of the stabilizers' noise in training; by default `seed`.
+        criterion: (logits, labels (b,)) -> mean loss of a batch; by default cross-entropy or squared error.
+        label_smoothing: Label smoothing of the default criterion.
+        pretraining: (model) -> input of a stabilizer that retrains the encoder.
         average: Mean of a tensor over the processes of a distributed training.
-        arguments_are_set: Whether a Trainer has taken over the `TrainingArguments` that methods set.
+        arguments_are_set: Whether a Trainer has applied the `TrainingArguments` that stabilizers set.
         float32_masters: Whether the optimizer steps on copies of half-precision weights in float32.
 
     Attributes:
-        measurements: What the methods recorded before training.
-        shared_seconds: Time that they took for it.
-        equipped: Whether the methods are at work; from `finish` on the model is plain.
-        task_loss: What the criterion says of the last batch in training, whatever the methods made of its loss.
+        measurements: The stabilizers' measurements before training.
+        shared_seconds: Time that these took.
+        equipped: Whether the stabilizers are active; after `finish` the model is plain.
+        task_loss: The criterion's value on the last training batch, regardless of the stabilizers' changes.
 
     Raises:
-        UserError: A method means nothing here, lacks a part of the model, or goes with no other.
+        UserError: A stabilizer does not apply here, lacks a part of the model, or cannot be combined with another.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class Stabilization(Steps):
 
     @property
     def averages(self) -> bool:
-        """Whether a method will keep other weights than the trained ones."""
+        """Whether a stabilizer will keep weights other than the trained ones."""
         return self.equipped and self._owner("final_weights") is not None
 
     @contextmanager
     def final_weights(self) -> Iterator[None]:
-        """Have the weights in place that a method would keep, and in the end the trained ones again."""
+        """Use the weights that a stabilizer would keep, and restore the trained ones at the end."""
         weights = self._final()
         kept = {name: weight.detach().clone() for name, weight in self._named(weights)}
         self._place_weights(weights)
@@ -107,7 +107,7 @@ class Stabilization(Steps):
 
     @contextmanager
     def plain(self) -> Iterator[None]:
-        """Have the model for a while as `finish` would leave it, but for hooks that act in training alone."""
+        """Temporarily put the model into the state after `finish`, except for hooks that act only in training."""
         owner = self._owner("wrap_head")
         with self.final_weights():
             if owner is None:
@@ -121,23 +121,23 @@ class Stabilization(Steps):
                 self._last.put(head)
 
     def finish(self) -> None:
-        """Keep the weights that a method averaged, if one did, and make the model plain."""
+        """Keep the weights averaged by a stabilizer, if any, and restore the plain model."""
         self.keep_final_weights()
         self.unequip()
 
     def keep_final_weights(self) -> None:
-        """Put the weights that a method averaged, if one did, in the place of the trained ones."""
+        """Replace the trained weights by those averaged by a stabilizer, if any."""
         self._place_weights(self._final())
 
     def save(self, folder: Path) -> None:
-        """Write what the methods need to go on into the folder of a checkpoint."""
+        """Write the state that the stabilizers need to resume into a checkpoint's folder."""
         save_state(folder, self.stabilizers, self.runs)
 
     def load(self, folder: Path) -> None:
-        """Read back what `save` wrote, on a model that is equipped as it was then.
+        """Load what `save` wrote, for a model equipped in the same way.
 
         Raises:
-            UserError: The file is missing, or other methods wrote it.
+            UserError: The file is missing, or was written by other stabilizers.
         """
         load_state(folder, self.stabilizers, self.runs)
         self.resumed = True

@@ -1,4 +1,4 @@
-"""A model made ready for methods, and made plain again."""
+"""Equipping a model with stabilizers, and restoring the plain model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from steadytune.stabilizers import Pretraining, Run, Stabilizer, as_stabilizers
 
 
 class Equipped:
-    """A model with methods in it: modules, hooks and new weights. The first storey of `Stabilization`, see there."""
+    """A model equipped with stabilizers: modules, hooks and new weights. The lowest layer of `Stabilization`."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Equipped:
         self.kind = kind or kind_of(model)
         self._of = KINDS[self.kind]
         if not self._of.trained:
-            raise UserError(f"a {self.kind} cannot be trained here: it can be measured")
+            raise UserError(f"a {self.kind} task can be measured but not trained here")
         self.measurements: dict[str, Any] = {}
         self.shared_seconds = 0.0
         self.equipped = True
@@ -50,7 +50,7 @@ class Equipped:
                 method.check_kind(self.kind)
                 if method.arguments() and not arguments_are_set:
                     raise ValueError(
-                        f"{method.name} sets {dict(method.arguments())} of a Trainer: set that in your loop"
+                        f"{method.name} sets {dict(method.arguments())} for a Trainer: set the equivalent in your loop"
                     )
         except ValueError as error:
             raise UserError(str(error)) from error
@@ -75,20 +75,20 @@ class Equipped:
         self._last.watch()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Equipped:
-        """Return itself: of a model a copy is wanted, not of its training."""
+        """Return itself: a copy of a model must not copy its training."""
         return self
 
     @property
     def head(self) -> nn.Module:
-        """The last layer, as the methods left it.
+        """The last layer as changed by the stabilizers.
 
         Raises:
-            UserError: The model has none that could be told from the rest.
+            UserError: The model has none that can be identified.
         """
         return self._last.need("this")
 
     def _equip(self, seed: int) -> None:
-        # New weights come from a stream of their own: the global one may stand where it stood before the first head.
+        # New weights use a separate stream: the global one may be in the same state as before the first head.
         with preserved_random_state():
             torch.manual_seed(seed)
             for method, run in self._with("initialise"):
@@ -98,7 +98,7 @@ class Equipped:
                 head = self._last.found
                 wrapped = method.wrap_head(head)
                 if wrapped is not head and not head.weight.requires_grad:
-                    raise UserError(f"{method.name} trains the last layer, and this model's is frozen: unfreeze it")
+                    raise UserError(f"{method.name} trains the last layer, but this model's is frozen: unfreeze it")
                 self._last.put(wrapped)
             parts = find_parts(self.model)
             for run in self.runs.values():
@@ -120,14 +120,14 @@ class Equipped:
         for method in self.stabilizers:
             if method.has("before_training"):
                 if pretraining is None:
-                    raise UserError(f"{method.name} retrains the encoder: say from which texts, by `pretraining`")
+                    raise UserError(f"{method.name} retrains the encoder: pass the texts as `pretraining`")
                 started = time.perf_counter()
                 with preserved_random_state():
                     self.measurements |= method.before_training(encoder_of(self.model), pretraining(self.model))
                 self.shared_seconds += time.perf_counter() - started
 
     def unequip(self) -> None:
-        """Take everything out of the model again; the last layer becomes the plain one that it amounts to."""
+        """Remove everything from the model; the last layer becomes the equivalent plain one."""
         if not self.equipped:
             return
         self.equipped = False

@@ -1,4 +1,4 @@
-"""The loss of a batch: the task's, and what methods make of it."""
+"""The loss of a batch: the task loss as changed by stabilizers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from steadytune.training.stabilization.equipped import Equipped
 
 
 class Losses(Equipped):
-    """Gives losses that carry the methods. The second storey of `Stabilization`, see there."""
+    """Computation of losses with stabilizers. The second layer of `Stabilization`."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Losses(Equipped):
         self._unchecked, self._own_criterion = True, criterion is not None
         self._seen: tuple[Tensor | None, Tensor | None] | None = None
         self.task_loss: Tensor | None = None
-        # What `Passes` changes for a pass of its own.
+        # State that `Passes` changes for an extra pass.
         self._changes: Changes | None = None
         self._share = 1.0
 
@@ -53,10 +53,10 @@ class Losses(Equipped):
             raise
 
     def loss(self, model: nn.Module, inputs: Mapping[str, Any]) -> tuple[Tensor, Any]:
-        """Return a batch's loss and the model's outputs: the task loss, with what the methods make of it in training.
+        """Return a batch's loss and the model's outputs: the task loss, changed by the stabilizers in training.
 
         Args:
-            model: This model, or what a Trainer or Accelerate has wrapped around it.
+            model: This model, or its wrapper by a Trainer or Accelerate.
             inputs: The batch, with labels.
         """
         highest = self._check(inputs, "training set" if model.training else "evaluation set")
@@ -77,9 +77,9 @@ class Losses(Equipped):
         return loss if self._share == 1 else loss * self._share, outputs
 
     def _check(self, inputs: Mapping[str, Any], examples: str) -> int | None:
-        """Check the labels of a batch, and in the first one the model's own loss; return the largest class."""
+        """Check the labels of a batch, and for the first one the model's own loss; return the largest class."""
         if "labels" not in inputs:
-            raise UserError("a batch has no 'labels': stabilizers need those that the model is trained on")
+            raise UserError("a batch has no 'labels': stabilizers need the labels that the model is trained on")
         if self._own_criterion:
             return None
         highest = self._of.check_batch_labels(inputs["labels"], examples)
@@ -133,16 +133,16 @@ class Losses(Equipped):
         return logits
 
     def encoded_batch(self) -> tuple[Tensor | None, Tensor | None]:
-        """Return (rows, d) what entered the last layer for the batch seen last in training, and each row's class.
+        """Return the last layer's input (rows, d) for the last training batch, and each row's class.
 
-        The former is None for a model whose last layer is not known. Classes are None for a regression; for a choice
+        The former is None for a model whose last layer is unknown. Classes are None for a regression; for a choice
         task they say whether the row is the right choice.
         """
         assert self._seen is not None
         return self._seen
 
     def unequip(self) -> None:
-        """Make the model plain, and let go of the last batch."""
+        """Restore the plain model, and release the last batch."""
         super().unequip()
         self._seen = None
 

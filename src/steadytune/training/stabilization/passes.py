@@ -1,4 +1,4 @@
-"""The gradient of a batch, in one pass or in as many as a method makes."""
+"""The gradient of a batch, in one pass or as many as a stabilizer needs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from steadytune.training.stabilization.losses import Losses
 
 
 class Passes(Losses):
-    """Makes gradients. The third storey of `Stabilization`, see there."""
+    """Computation of gradients. The third layer of `Stabilization`."""
 
     def backward(self, model: nn.Module, inputs: Mapping[str, Any], share: float = 1.0) -> Tensor:
-        """Add the gradient of a batch's loss to what the weights have; return the loss.
+        """Accumulate the gradient of a batch's loss; return the loss.
 
         Args:
-            model: This model, or what Accelerate has wrapped around it.
+            model: This model, or its wrapper by Accelerate.
             inputs: The batch, with labels.
-            share: Share of the step's examples, where the gradients of several batches add up to one step.
+            share: Share of the step's examples, if the gradients of several batches are accumulated.
         """
 
         def once() -> Tensor:
@@ -33,17 +33,17 @@ class Passes(Losses):
         return self.passes(once, inputs)
 
     def passes(self, once: Callable[[], Tensor], inputs: Mapping[str, Any]) -> Tensor:
-        """Make the gradient of a batch, by one pass or as a method makes it; return the loss.
+        """Compute the gradient of a batch, by one pass or as a stabilizer does; return the loss.
 
         Args:
-            once: Calls `loss` for the batch, adds its gradient to what the weights have, and returns it, detached.
+            once: Calls `loss` for the batch, accumulates its gradient, and returns it, detached.
             inputs: The batch, on the model's device.
         """
         owner = self._owner("train_step")
         if owner is None:
             loss = once()
         else:
-            # Looked at in the first pass: what the method draws before it must not be drawn again in the next batch.
+            # Recorded in the first pass: what the stabilizer draws before it must not be drawn again in the next batch.
             state = cache(partial(RandomState.now, inputs["labels"].device))
             loss = owner[0].train_step(owner[1], inputs, partial(self._pass, once, state))
         self._seen = None

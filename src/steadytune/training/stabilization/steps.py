@@ -1,4 +1,4 @@
-"""Methods around the optimizer: its groups, the first and every further step, clipping."""
+"""Stabilizers and the optimizer: parameter groups, steps and clipping."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from steadytune.training.stabilization.passes import Passes
 
 
 class Steps(Passes):
-    """Goes with the optimizer. The fourth storey of `Stabilization`, see there."""
+    """Hooks around the optimizer. The fourth layer of `Stabilization`."""
 
     resumed = False
-    """Whether the training goes on from a checkpoint, so that methods have looked at the training set before."""
+    """Whether training resumes from a checkpoint, so that stabilizers have already read the training set."""
 
     def prepare_optimizer(self, optimizer: Optimizer) -> Optimizer:
-        """Return the optimizer to use, made from one that has taken no step. Make schedules from what is returned.
+        """Return the optimizer to use, made from one that has taken no step. Create schedules for the returned one.
 
         Raises:
-            UserError: The optimizer was made before a method put another last layer into the model.
+            UserError: The optimizer was created before a stabilizer replaced the last layer.
         """
         held = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
         if (owner := self._owner("wrap_head")) and any(
             weight.requires_grad and id(weight) not in held for weight in self.head.parameters()
         ):
             raise UserError(
-                f"the optimizer does not hold the last layer that {owner[0].name} made: make it after the Stabilization"
+                f"the optimizer does not contain the last layer made by {owner[0].name}: create it after the "
+                "Stabilization"
             )
         groups: list[dict[str, Any]] = [dict(group) for group in optimizer.param_groups]
         for method, run in self._with("parameter_groups"):
@@ -44,17 +45,17 @@ class Steps(Passes):
         return optimizer
 
     def begin(self, batches: Batches, total_steps: int, step: int = 0) -> None:
-        """Let methods look at the training set before the first step, unless the training was resumed.
+        """Let stabilizers read the training set before the first step, unless the training was resumed.
 
         Args:
             batches: Called for a pass over the training set, batch by batch, on the model's device.
-            total_steps: Steps that the optimizer will have taken in the end.
-            step: Steps that it has taken, in a training that is resumed.
+            total_steps: Total number of optimizer steps.
+            step: Steps already taken, if the training is resumed.
         """
         device = next(self.model.parameters()).device
         for run in self.runs.values():
             run.step, run.total_steps = step, total_steps
-            # The model may have moved since it was equipped.
+            # The model may have been moved to another device since it was equipped.
             run.state.update({name: tensor.to(device) for name, tensor in run.state.items()})
         if self.resumed:
             return
@@ -69,7 +70,7 @@ class Steps(Passes):
         """Change and clip the finished gradients.
 
         Args:
-            max_norm: Limit of the global norm where no method clips in another way; 0 for none.
+            max_norm: Limit of the global norm unless a stabilizer clips differently; 0 for none.
 
         Returns:
             Their norm before clipping, or None if nothing was clipped.
@@ -81,27 +82,27 @@ class Steps(Passes):
         return nn.utils.clip_grad_norm_(weights, max_norm) if max_norm else None
 
     def after_backward(self) -> None:
-        """Let methods change the finished gradients."""
+        """Let stabilizers change the finished gradients."""
         for method, run in self._with("after_backward"):
             method.after_backward(run)
 
     @property
     def clips(self) -> bool:
-        """Whether a method clips in the place of the global clip."""
+        """Whether a stabilizer replaces the global clip."""
         return self._owner("clip") is not None
 
     def clip(self, weights: Iterable[nn.Parameter]) -> Tensor:
-        """Clip gradients as the method does that `clips`; return their norm before."""
+        """Clip gradients with the stabilizer that `clips`; return their norm before clipping."""
         owner = self._owner("clip")
         assert owner is not None
         return owner[0].clip(owner[1], [weight for weight in weights if weight.grad is not None])
 
     def after_step(self, optimizer: Optimizer, steps: int | None = None) -> None:
-        """Let methods look at the new weights, or change them. Call it before the schedule moves on.
+        """Let stabilizers observe or change the new weights. Call it before the schedule advances.
 
         Args:
             optimizer: Has just taken a step.
-            steps: Steps taken so far; counted unless given.
+            steps: Steps taken so far; counted by default.
         """
         rates = {weight: group["lr"] for group in optimizer.param_groups for weight in group["params"]}
         for run in self.runs.values():
