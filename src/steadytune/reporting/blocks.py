@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Verdict = Literal[
-    "seen", "mostly seen", "mixed", "no effect", "the opposite is seen", "not seen", "not to be told", "untested"
+    "supported", "mostly supported", "mixed", "no effect", "contradicted", "not supported", "inconclusive", "untested"
 ]
 
 
@@ -26,7 +26,7 @@ class Cell(NamedTuple):
     Attributes:
         value: What is written large.
         notes: Lines written small under it.
-        marked: Whether it is what the table is read for.
+        marked: Whether to highlight it.
     """
 
     value: str
@@ -41,7 +41,7 @@ class Panel(NamedTuple):
         key: Names its place in the section.
         title: Above it, or "".
         figure: Plain data, as plotly draws it.
-        label: What it shows, for those who do not see it; its title unless given.
+        label: Text alternative for screen readers; defaults to the title.
     """
 
     key: str
@@ -57,7 +57,7 @@ class Claim:
     Attributes:
         prediction: A sentence.
         source: Where it comes from.
-        verdict: Whether it is seen.
+        verdict: Whether the data support it.
         measured: Sentences with the numbers.
     """
 

@@ -78,7 +78,7 @@ def test_every_assumption_stands_with_its_verdict_and_what_follows(written):
     found, _, page = written
     for one in found:
         for assumption in one.bound.assumptions:
-            verdict = "Seen" if assumption.holds else "Not seen"
+            verdict = "Supported" if assumption.holds else "Not supported"
             assert f"{verdict} (derived) The bound assumes: {assumption.name}. {assumption.finding}" in page.text
     (convexity,) = [a for a in found[0].bound.assumptions if a.name == "convexity"]
     assert f"{convexity.finding} {convexity.otherwise}" in page.text
@@ -111,7 +111,7 @@ def test_an_expansion_that_holds_up_to_the_end_is_seen_and_one_that_does_not_is_
     near, far = made(steps=2), made(steps=400)
     assert near.taylor.limit > near.taylor.travelled
     assert far.taylor.limit < far.taylor.travelled
-    for one, verdict in ((near, "Seen"), (far, "Not seen")):
+    for one, verdict in ((near, "Supported"), (far, "Not supported")):
         text = Page(write_bounds([one], tmp_path).read_text(encoding="utf-8")).text
         assert f"{verdict} (abstract) Up to w_T the loss is its second-order expansion" in text
 

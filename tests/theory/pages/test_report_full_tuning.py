@@ -135,13 +135,13 @@ def test_claims_follow_the_numbers():
         return said[text]
 
     weights = "leave-one-out instability of the weights"
-    assert of("More examples make fine-tuning more stable:", weights) == "seen"
+    assert of("More examples make fine-tuning more stable:", weights) == "supported"
     assert of("More examples make fine-tuning more stable:", "seed instability of the weights") == "no effect"
-    assert of("A smaller learning rate", weights) == "seen"
-    assert of("More iterations", weights) == "the opposite is seen"
-    assert of("Frozen lower blocks", weights) == "seen"
-    assert of("Pre-training on the task's texts, surt, moves", "distance") == "seen"
-    assert of("Pre-training on other texts, reviews,", weights) == "seen"
+    assert of("A smaller learning rate", weights) == "supported"
+    assert of("More iterations", weights) == "contradicted"
+    assert of("Frozen lower blocks", weights) == "supported"
+    assert of("Pre-training on the task's texts, surt, moves", "distance") == "supported"
+    assert of("Pre-training on other texts, reviews,", weights) == "supported"
 
 
 def distance_claims(cohorts):
@@ -157,7 +157,7 @@ def test_distance_and_instability_that_rank_the_other_way_are_said_to():
         for k in range(1, 6)
     ]
     for claim in distance_claims(cohorts):
-        assert claim.verdict == "the opposite is seen"
+        assert claim.verdict == "contradicted"
         assert "Spearman's ρ is -1.00" in claim.measured
 
 
@@ -192,7 +192,7 @@ def test_what_grows_with_the_distance_alone_is_not_less_stable_relative_to_it():
         (verdict,) = [one for text, one in said.items() if f": {quantity} rises with it." in text]
         return verdict
 
-    assert of("leave-one-out instability of the weights") == "seen"
+    assert of("leave-one-out instability of the weights") == "supported"
     assert of("leave-one-out instability of the weights over the distance travelled") == "no effect"
     assert of("seed instability of the weights over the distance travelled") == "no effect"
 

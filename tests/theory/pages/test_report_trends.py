@@ -37,7 +37,7 @@ def test_groups_without_two_values_do_not_count():
     assert sorted(found.ratios) == pytest.approx([2, 3])
     empty = trend(table_of([nothing, 1, nothing]), "x", "y")
     assert len(empty.ratios) == 0
-    assert empty.verdict("falls") == "not to be told"
+    assert empty.verdict("falls") == "inconclusive"
     assert empty.words("x =", "data sets") == "There are no data sets with two values to compare."
 
 
@@ -54,14 +54,14 @@ def test_groups_may_be_made_by_several_columns():
 @pytest.mark.parametrize(
     ("ratios", "expected", "verdict"),
     [
-        ([0.5] * 9 + [2], "falls", "seen"),
-        ([0.5] * 6 + [2] * 4, "falls", "mostly seen"),
+        ([0.5] * 9 + [2], "falls", "supported"),
+        ([0.5] * 6 + [2] * 4, "falls", "mostly supported"),
         ([0.5] * 5 + [2] * 5, "falls", "mixed"),
-        ([0.5] * 4 + [2] * 6, "falls", "the opposite is seen"),
-        ([0.5] * 4 + [2] * 6, "rises", "mostly seen"),
+        ([0.5] * 4 + [2] * 6, "falls", "contradicted"),
+        ([0.5] * 4 + [2] * 6, "rises", "mostly supported"),
         ([1.04] * 6 + [0.5] * 4, "falls", "no effect"),
-        ([1.04, 0.96] * 5, "stays", "seen"),
-        ([1.06, 0.94] * 5, "stays", "not seen"),
+        ([1.04, 0.96] * 5, "stays", "supported"),
+        ([1.06, 0.94] * 5, "stays", "not supported"),
     ],
 )
 def test_a_verdict_follows_from_the_shares(ratios, expected, verdict):
@@ -78,9 +78,9 @@ def test_words_name_the_ends_the_shares_and_the_median():
 
 def test_fewer_than_five_groups_tell_nothing():
     falling = [[2, 2, 1]] * 5
-    assert trend(table_of(*falling[:4]), "x", "y").verdict("falls") == "not to be told"
+    assert trend(table_of(*falling[:4]), "x", "y").verdict("falls") == "inconclusive"
     found = trend(table_of(*falling), "x", "y")
-    assert found.verdict("falls") == "seen"
+    assert found.verdict("falls") == "supported"
     assert "do not tell" not in found.words("x =", "data sets")
 
 
@@ -98,11 +98,11 @@ def test_where_it_is_not_seen_is_said():
 @pytest.mark.parametrize(
     ("correlations", "verdict"),
     [
-        ([0.9, 0.5, 0.3, 0.2, 0.8], "seen"),
-        ([0.9, 0.5, 0.3, 0.1, 0.1], "mostly seen"),
+        ([0.9, 0.5, 0.3, 0.2, 0.8], "supported"),
+        ([0.9, 0.5, 0.3, 0.1, 0.1], "mostly supported"),
         ([0.9, 0.1, 0.1, 0.1, 0.1], "mixed"),
-        ([-0.9, -0.5, -0.3, 0.1, 0.1], "the opposite is seen"),
-        ([0.9] * 4, "not to be told"),
+        ([-0.9, -0.5, -0.3, 0.1, 0.1], "contradicted"),
+        ([0.9] * 4, "inconclusive"),
     ],
 )
 def test_rank_correlations_near_zero_are_none(correlations, verdict):
@@ -134,29 +134,29 @@ def test_a_bound_is_seen_unless_it_is_exceeded():
     table = pd.DataFrame({"value": [1.0, 2.0, math.nan, 1.0], "bound": [2.0, 4.0, 1.0, math.nan]})
     held = bounded("Words.", "derived", table, "value", "bound", "rows")
     assert held == Claim(
-        "Words.", "derived", "seen", "It is above the bound in 0 of 2 rows, 50 % of it in the median and 50 % at most."
+        "Words.", "derived", "supported", "It is above the bound in 0 of 2 rows, 50 % of it in the median and 50 % at most."
     )
     broken = bounded("Words.", "derived", table.assign(value=table["value"] * 3), "value", "bound", "rows")
-    assert broken.verdict == "not seen"
+    assert broken.verdict == "not supported"
     assert broken.measured.startswith("It is above the bound in 2 of 2 rows, 150 %")
     none = bounded("Words.", "derived", table.iloc[2:], "value", "bound", "rows")
-    assert none.verdict == "not to be told"
+    assert none.verdict == "inconclusive"
 
 
 def test_a_claim_sets_both_side_by_side():
     found = trend(table_of(*[[1, 2, 4]] * 5), "x", "y")
     made = claim("It falls.", "ours", "falls", found, "x =")
-    assert made == Claim("It falls.", "ours", "the opposite is seen", found.words("x =", "data sets"))
+    assert made == Claim("It falls.", "ours", "contradicted", found.words("x =", "data sets"))
 
 
 def test_a_share_is_graded():
     assert [graded(share) for share in (1.0, 0.9, 0.6, 0.59, 0.0, math.nan)] == [
-        "seen",
-        "seen",
-        "mostly seen",
-        "not seen",
-        "not seen",
-        "not to be told",
+        "supported",
+        "supported",
+        "mostly supported",
+        "not supported",
+        "not supported",
+        "inconclusive",
     ]
 
 

@@ -166,7 +166,7 @@ def _assumption_claims(one: TaskBound) -> list[Claim]:
         Claim(
             f"The bound assumes: {assumption.name}.",
             "derived",
-            "seen" if assumption.holds else "not seen",
+            "supported" if assumption.holds else "not supported",
             assumption.finding if assumption.holds else f"{assumption.finding} {assumption.otherwise}",
         )
         for assumption in one.bound.assumptions
@@ -181,12 +181,12 @@ def _bound_claims(one: TaskBound) -> list[Claim]:
         "" if found.proved else f" As {listed([a.name for a in found.failures if a.vital])} fails, nothing is proved."
     )
     prediction = "Leave-one-out stability, the mean of ‖w_T − w_T^i‖, is at most the smallest of the three forms."
-    verdict: Verdict = "not to be told"
+    verdict: Verdict = "inconclusive"
     if not len(one.rows):
         measured = f"The smallest form is {_cell(smallest)}. No example was left out to compare: --left-out does."
     else:
         if math.isfinite(smallest):
-            verdict = "seen" if one.instability <= smallest else "not seen"
+            verdict = "supported" if one.instability <= smallest else "not supported"
         share = percent(one.instability / smallest) if 0 < smallest < math.inf else MISSING
         measured = (
             f"The mean over {count(len(one.rows), 'left-out example')} is {one.instability:.3g}, and the smallest form "
@@ -213,6 +213,6 @@ def _taylor_claim(one: TaskBound) -> Claim:
         f"Up to w_T the loss is its second-order expansion at w₀, within {percent(LIMIT)}: the analysis of full "
         "fine-tuning stands on that expansion.",
         "abstract",
-        "seen" if check.limit >= check.travelled else "not seen",
+        "supported" if check.limit >= check.travelled else "not supported",
         f"{capital(check.describe())} On the way to w_T it is off by {percent(float(way.max()))} at most.",
     )

@@ -95,7 +95,7 @@ def _margin_claim(separable: pd.DataFrame) -> Claim:
     ranks = np.array([cell.corr(method="spearman").iloc[0, 1] for cell in cells])
     prediction = "Of data sets of one size, those with the larger margin γ/B are more stable when one is left out."
     if not len(ranks):
-        return Claim(prediction, ABSTRACT, "not to be told", "No group has five separable data sets to rank.")
+        return Claim(prediction, ABSTRACT, "inconclusive", "No group has five separable data sets to rank.")
     return Claim(
         prediction,
         ABSTRACT,
@@ -145,7 +145,7 @@ def _product_claim(rows: pd.DataFrame) -> Claim:
     found = Trend((0.0, 0.0), ratios)
     prediction = "Of full-batch descent the product of rate and steps is what counts for the seed instability."
     if not len(ratios):
-        return Claim(prediction, OURS, "not to be told", "No two settings have the same product.")
+        return Claim(prediction, OURS, "inconclusive", "No two settings have the same product.")
     return Claim(
         prediction,
         OURS,
@@ -165,7 +165,7 @@ def scale_claims(table: pd.DataFrame) -> list[Claim]:
         Claim(
             "From a zero start there is no seed instability: full-batch descent has nothing else to draw.",
             DERIVED,
-            "seen" if bool((zero < 1e-9).all()) else "not seen",
+            "supported" if bool((zero < 1e-9).all()) else "not supported",
             f"It is {zero.max():.1g} at most over {len(zero)} data sets.",
         ),
         claim(

@@ -54,7 +54,7 @@ def _control_claims(last: pd.DataFrame) -> list[Claim]:
         # Starts are drawn anew for each, so that the median speaks and single data sets do not.
         ratios = (heads / one)[(one >= NOTHING) & (heads >= NOTHING)].to_numpy(np.float64)
         if len(ratios) < FEWEST:
-            claims.append(Claim(words, OURS, "not to be told", "Too few data sets have both."))
+            claims.append(Claim(words, OURS, "inconclusive", "Too few data sets have both."))
             continue
         median = float(np.median(ratios))
         distance = "instability" if what else "distance"
@@ -65,7 +65,7 @@ def _control_claims(last: pd.DataFrame) -> list[Claim]:
         )
         if what:
             measured += " One head from a zero start has no seed instability, and so no place in the figure."
-        claims.append(Claim(words, OURS, "seen" if median >= 1 - FLAT else "not seen", measured))
+        claims.append(Claim(words, OURS, "supported" if median >= 1 - FLAT else "not supported", measured))
         if not what:
             above = (heads / zero).to_numpy(np.float64)
             beaten = float((above >= 1 - 1e-9).mean())

@@ -55,7 +55,7 @@ _LEGEND = (
     f"{percent(FLAT)}. Fewer than {FEWEST} do not tell; untested is what nothing varies by itself. A bound is seen if "
     "it is never exceeded. The abstract speaks of stability; here each claim is held against both instabilities."
 )
-_SURPRISES = ("the opposite is seen", "not seen")
+_SURPRISES = ("contradicted", "not supported")
 
 
 def study(key: str, title: str, lead: str, panels: Sequence[Panel], claims: Sequence[Claim]) -> Section:

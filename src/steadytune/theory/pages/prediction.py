@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 PAGE, TABLE = "prediction.html", "predictor.csv"
 _SEEN: dict[PredictionVerdict, Verdict] = {
-    "predicts": "seen",
-    "predicts weakly": "mostly seen",
+    "predicts": "supported",
+    "predicts weakly": "mostly supported",
     "predicts, but no better than a baseline": "mixed",
-    "predicts nothing": "not seen",
-    "not to be told": "not to be told",
+    "predicts nothing": "not supported",
+    "inconclusive": "inconclusive",
 }
 _LEGEND = (
     f"Of a predictor, seen: p is below {LEVEL:g} in tasks it has not seen, and the mean ρ at least {STRONG:g}; mostly "
@@ -96,7 +96,7 @@ def write_prediction(table: pd.DataFrame, notes: Sequence[str], found: Sequence[
         notes=[*(sentence for one in found for sentence in describe(one)[:1]), *notes],
         sections=sections,
         legend=_LEGEND,
-        surprises=("the opposite is seen",),
+        surprises=("contradicted",),
         numbers=numbers(found),
         definitions=_DEFINITIONS,
         tables={TABLE: table},
@@ -230,12 +230,12 @@ def _quantity_claim(quantity: Quantity, row: Correlation, target: str) -> Claim:
         return Claim(
             prediction,
             quantity.source,
-            "not to be told",
+            "inconclusive",
             f"It is the same for all cohorts of a task, or not known. Pooled over tasks ρ is {signed(row.pooled)}.",
         )
-    verdict: Verdict = "not seen"
+    verdict: Verdict = "not supported"
     if row.p < LEVEL:
-        verdict = "seen" if row.within * quantity.expected > 0 else "the opposite is seen"
+        verdict = "supported" if row.within * quantity.expected > 0 else "contradicted"
     spread = f", from {signed(min(varies))} to {signed(max(varies))}" if len(varies) > 1 else ""
     return Claim(
         prediction,

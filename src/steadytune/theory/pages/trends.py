@@ -64,13 +64,13 @@ class Trend:
     def verdict(self, expected: Way) -> Verdict:
         """Say whether what was expected is seen."""
         if len(self.ratios) < FEWEST:
-            return "not to be told"
+            return "inconclusive"
         if self.share(expected) >= MOSTLY:
             return graded(self.share(expected))
         if expected == "stays":
-            return "not seen"
+            return "not supported"
         if self.share("rises" if expected == "falls" else "falls") >= MOSTLY:
-            return "the opposite is seen"
+            return "contradicted"
         return "no effect" if self.share("stays") >= MOSTLY else "mixed"
 
     def words(self, setting: str, groups: str) -> str:
@@ -99,7 +99,7 @@ class Trend:
 
     def where(self, expected: Way) -> str:
         """Say in which data what was expected is seen, if it is not seen in all of them; else nothing."""
-        if self.separable is None or self.verdict(expected) in ("seen", "not to be told"):
+        if self.separable is None or self.verdict(expected) in ("supported", "inconclusive"):
             return ""
         with_it, without = (percent(self.share(expected, some)) for some in (self.separable, ~self.separable))
         return f" It {expected} in {with_it} of those that are separable, and in {without} of the others."
@@ -178,14 +178,14 @@ def bounded(
     """
     known = table.dropna(subset=[value, bound])
     if not len(known):
-        return Claim(prediction, source, "not to be told", f"There are no {rows}.")
+        return Claim(prediction, source, "inconclusive", f"There are no {rows}.")
     share = known[value] / known[bound]
     # Solvers meet their conditions to about 1e-8.
     above = int((share > 1 + 1e-6).sum())
     return Claim(
         prediction,
         source,
-        "not seen" if above else "seen",
+        "not supported" if above else "supported",
         f"It is above the {what} in {above} of {len(known)} {rows}, {percent(share.median())} of it in the median and "
         f"{percent(share.max())} at most.",
     )
@@ -194,15 +194,15 @@ def bounded(
 def graded(share: float) -> Verdict:
     """Say whether something is seen that holds in a share of the groups; NaN means that there are none."""
     if math.isnan(share):
-        return "not to be told"
-    return "seen" if share >= SEEN else "mostly seen" if share >= MOSTLY else "not seen"
+        return "inconclusive"
+    return "supported" if share >= SEEN else "mostly supported" if share >= MOSTLY else "not supported"
 
 
 def ranked(correlations: NDArray[np.float64]) -> Verdict:
     """Say whether rank correlations (groups,) that should be positive are: below `CORRELATED` in size is none."""
     if len(correlations) < FEWEST:
-        return "not to be told"
+        return "inconclusive"
     agree, against = ((sign * correlations >= CORRELATED).mean() for sign in (1, -1))
     if against >= MOSTLY:
-        return "the opposite is seen"
+        return "contradicted"
     return graded(float(agree)) if agree >= MOSTLY else "mixed"
