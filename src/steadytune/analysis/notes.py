@@ -130,7 +130,7 @@ def prediction_notes(cohort: Cohort, outputs: Outputs, values: Sequence[Value]) 
         if not doubts[name]:
             by_need.setdefault(_missing(cohort, name, outputs), []).append(name)
     for need, names in by_need.items():
-        why = f"No {need} were recorded" if need else "These runs do not determine them"
+        why = f"No {need} were recorded" if need else "Not determined by these runs"
         notes.append(f"{why}: {_are_unknown(_called(names))}.")
     return notes + [capital(doubt) for doubt in doubts.values() if doubt]
 
