@@ -27,8 +27,7 @@ DEFINITIONS = {
     "weights.",
     "L": "Largest gradient norm of a single example's loss on the path. It approximates the Lipschitz constant.",
     "β": "Largest eigenvalue of the Hessian of the mean loss, from Lanczos, plus a margin for the limited number of "
-    "products. "
-    "Gradient descent with a rate of 1/β never raises the loss; 2/β is the stability limit.",
+    "products. Gradient descent with a rate of 1/β never raises the loss; 2/β is the stability limit.",
     "μ": "Smallest eigenvalue of the Hessian. The restricted μ is the curvature of the loss from points of the path "
     "towards its end only, and can be positive where μ is not.",
     "‖w₀ − w_T‖": "How far the weights travel. It approximates the distance to the nearest minimiser.",

@@ -44,8 +44,7 @@ DEFINITIONS = {
     "Direction": "The weights of a head scaled to length 1, so that a distance lies between 0 and 2; unrelated "
     "directions are about 1.41 apart.",
     "Separable": "Some head without bias classifies every example correctly. Then descent converges in direction "
-    "to the "
-    "max-margin head, and the bound applies. Otherwise it converges to the unique minimum of the loss.",
+    "to the max-margin head, and the bound applies. Otherwise it converges to the unique minimum of the loss.",
     "β": "Lipschitz constant of the gradient of the mean loss. Gradient descent with a rate of 1/β never raises "
     "the loss; 2/β is the stability limit.",
     "B/γ": "Largest norm of an example divided by the margin of the max-margin head. It is invariant to the scale of "
