@@ -62,7 +62,7 @@ def test_a_study_file_gives_models_tasks_and_settings_and_each_cohort_is_trained
         (["--learning-rate", -1], ("learning_rate", "-1")),
         (["--steps", -3], ("steps",)),
         (["--points", 1], ("points",)),
-        (["--left-out", 21], (" 20 ", " 21 ")),
+        (["--left-out", 21], (" 20 ", " 21")),
         (["--products", 1], ("1 products",)),
         (["--set", "training.mode=head"], ("'head'",)),
         (["--set", "training.train_sise=2"], ("train_sise",)),
@@ -90,7 +90,7 @@ def test_too_many_examples_to_leave_out_of_a_later_task_are_refused_before_the_f
     words = [*bound[:-2], "--task", few, "--left-out", 21, "--out", out]
     said = refused(*words, *QUICK)
     assert str(few) in said
-    assert all(number in said for number in (" 20 ", " 21 "))
+    assert all(number in said for number in (" 20 ", " 21"))
     assert not out.exists()
 
 
