@@ -1,1 +1,1 @@
-"""What the measures of a cohort say: intervals, comparisons with a baseline, and the verdict in words."""
+"""Analysis of measured cohorts: intervals, comparisons with a baseline, and the verdict in words."""

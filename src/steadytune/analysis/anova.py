@@ -1,4 +1,4 @@
-"""Variance components of runs on a grid of factors, from the distances between runs alone.
+"""Variance components of runs on a grid of factors, from the distances between runs only.
 
 Each run is y = mu + sum_S u_S: one effect for every set S of factors, drawn once for each combination of their values,
 all independent, with mean zero and variance sigma_S^2. What is known of the runs is D_ij = |y_i - y_j|^2 / 2. That
@@ -26,7 +26,7 @@ thresholds let their size depend on the main effects, which that formula does no
 
 Sources: Searle, Casella & McCulloch, Variance Components, 1992, chapters 4 and 5; sums of squares from distances,
 Anderson, Austral Ecology 26, 2001; generalised intervals, Weerahandi, Journal of the American Statistical Association
-88, 1993. All recalled, not read. The equation of pairs is derived here.
+88, 1993. All from memory, not re-read. The equation of pairs is derived here.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Component(NamedTuple):
 def decompose(
     distances: ArrayLike, levels: Mapping[str, Sequence[int]], upper: float = math.inf
 ) -> tuple[Component, ...]:
-    """Split what makes runs differ into its sources.
+    """Split the differences between runs into their sources.
 
     A source without a degree of freedom of its own is left out and taken to be nil. One whose combinations of values
     coincide with those of a smaller source is part of that.

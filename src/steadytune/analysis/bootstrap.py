@@ -1,7 +1,7 @@
-"""The bootstrap over runs and evaluation examples: 10,000 cohorts that might as well have been seen.
+"""The bootstrap over runs and evaluation examples, by default with 10,000 resamples.
 
-A resample draws K runs and, on its own, N examples, both with replacement: run i counts c_i times and example n counts
-v_n times. Two copies of one run are at distance 0 whatever the recipe, so such self-pairs are left out: with
+A resample draws K runs and, independently, N examples, both with replacement: run i counts c_i times and example n
+counts v_n times. Two copies of a run are at distance 0 whatever the recipe, so such self-pairs are left out: with
 D_ij(v) = sum_n v_n D_ijn / sum_n v_n, the resampled pair mean is
 
     sum_{i<j} c_i c_j D_ij(v) / sum_{i<j} c_i c_j,
@@ -14,14 +14,14 @@ random combination sum_b g_b d_b / sqrt(S) of their deviations d_b between halve
 
 **Groups.** Examples that belong together, `Cohort.groups`, are drawn together: G - 1 groups of the G, each with all its
 examples, since G of them would show (G - 1)/G of the variance (Rao & Wu, "Resampling inference with complex survey
-data", Journal of the American Statistical Association 83, 1988; recalled). One group says nothing of others.
+data", Journal of the American Statistical Association 83, 1988; from memory). One group says nothing about others.
 
 What shares examples shares v and g, and what shares seeds shares c. So the difference of two recipes in every resample
 is a difference of two arrays, in which what both have in common cancels.
 
-The spread of these arrays is what they are for. Their percentiles are not intervals: drawing examples anew adds their
-luck once more to the differences between runs, so "sd" is too large by up to a factor of sqrt(2). `intervals` has what
-is right instead.
+Only the spread of these arrays is used. Their percentiles are not intervals: resampling examples adds their sampling
+error once more to the differences between runs, so "sd" is too large by up to a factor of sqrt(2). `intervals` makes
+valid intervals instead.
 
 Source: runs and examples drawn on their own are the pigeonhole bootstrap of Owen, "The pigeonhole bootstrap", Annals of
 Applied Statistics 1, 2007. That self-pairs distort it was found on the analysis of Du & Nguyen (2023).
@@ -183,7 +183,7 @@ def example_weights(
 
 
 def resampled_pair_means(distances: Array, counts: Array) -> Array:
-    """Average distances over the pairs of runs of every resample, without self-pairs.
+    """Average distances over the pairs of runs in every resample, without self-pairs.
 
     Args:
         distances: (L, K, K) symmetric, or (K, K).
@@ -201,7 +201,7 @@ def resampled_pair_means(distances: Array, counts: Array) -> Array:
 
 
 class _Weighed(NamedTuple):
-    """A cohort under R weightings of its examples: all that is left to do is to count its runs.
+    """A cohort under R weightings of its examples, before its runs are weighted.
 
     Attributes:
         scores: (R, K), or None where they are unknown.

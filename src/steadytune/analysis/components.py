@@ -1,8 +1,8 @@
-"""Where instability comes from: how much of it is new weights, order, dropout masks or the training subset.
+"""Sources of instability: new weights, order, dropout masks and the training subset.
 
-The runs of a cohort whose seeds form a grid, such as that of `steadytune run --vary init,order`, are split by `anova`
-into the factors that vary and their interactions, for the score and for the disagreement of predictions. What is held
-fixed adds nothing: the components are those at its one value.
+If the seeds of a cohort form a grid, as with `steadytune run --vary init,order`, `anova` splits the variance into the
+factors that vary and their interactions, for the score and for the disagreement of predictions. Fixed factors add
+nothing: the components hold at their fixed values.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class ComponentRow(NamedTuple):
 
 
 def variance_components(cohort: Cohort) -> tuple[Components, ...]:
-    """Split the variance of the score, and the disagreement, into their sources.
+    """Split the variance of the score, and the disagreement, into sources.
 
     Args:
         cohort: Runs named by their seeds, as `Seeds.label` does. The grid may have gaps.
@@ -112,7 +112,7 @@ def variance_components(cohort: Cohort) -> tuple[Components, ...]:
 
 
 def forms_grid(cohort: Cohort) -> bool:
-    """Tell whether the seeds of a cohort, as they were planned, form a grid."""
+    """Return whether the planned seeds of a cohort form a grid."""
     seeds = _seeds([*cohort.seeds, *(one.seed for one in cohort.lost)])
     return seeds is not None and _is_grid(_levels(seeds))
 
@@ -138,7 +138,7 @@ def component_rows(cohorts: Iterable[Cohort]) -> list[ComponentRow]:
 
 
 def describe_components(found: Components) -> str:
-    """Say in one sentence or two where the instability comes from, and what the runs leave open."""
+    """Describe in one or two sentences where the instability comes from, and what remains open."""
     sentence = f"{_described(found)}."
     if found.lost and found.sources:
         sentence += f" {found.lost} of {found.runs + found.lost} runs did not finish: the intervals are approximate."
@@ -147,18 +147,18 @@ def describe_components(found: Components) -> str:
 
 def _described(found: Components) -> str:
     if not found.sources:
-        return f"The {found.runs} finished runs of {found.runs + found.lost} do not tell the sources of luck apart"
+        return f"The {found.runs} finished runs of {found.runs + found.lost} do not separate the sources of luck"
     score = found.measure == "score"
     if not any(source.variance.value for source in found.sources):
-        return f"The runs {'score' if score else 'predict'} the same, whatever their seeds: there is nothing to split"
+        return f"All seeds give the same {'score' if score else 'predictions'}: there is nothing to split"
     if len(found.sources) == 1:
         variance = found.sources[0].variance
-        alone = f"With all else fixed, {_named(found.sources[0].factors)} alone"
+        alone = f"With everything else fixed, {_named(found.sources[0].factors)} alone"
         if score:
             sd = Interval(*np.sqrt(variance).tolist())
             amount = f"{scored(sd.value, found.scale)}{score_unit(found.scale)}{score_range(sd, found.scale)}"
-            return f"{alone} can make for a score SD of {amount}"
-        return f"{alone} can make two runs disagree on {_percents(variance)} of the examples"
+            return f"{alone} can cause a score SD of {amount}"
+        return f"{alone} can cause two runs to disagree on {_percents(variance)} of the examples"
     ranked = sorted(found.sources, key=lambda source: -source.share.value)
     minor = [source for source in ranked if len(source.factors) > 1 and source.share.value < _MINOR]
     named = [source for source in ranked if len(minor) < 2 or source not in minor]
@@ -166,12 +166,12 @@ def _described(found: Components) -> str:
     parts[0] = parts[0].replace(" from ", " comes from ", 1)
     if len(named) < len(ranked):
         most = max(source.share.high for source in minor)
-        parts.append(f"less than {percent(_MINOR)} from each other interaction, at most {percent(most)}")
+        parts.append(f"less than {percent(_MINOR)} from each other interaction, with upper ends up to {percent(most)}")
     words = f"Of the {'variance of the score' if score else 'disagreement'}, {listed(parts)}"
     if ranked[0].share.low <= max(source.share.high for source in ranked[1:]):
-        # First: the numbers that follow look like a ranking.
+        # Said first, because the numbers that follow look like a ranking.
         measure = "score's" if score else "disagreement's"
-        words = f"{found.runs} runs do not tell which of the {measure} sources is the largest. {words}"
+        words = f"{found.runs} runs do not show which of the {measure} sources is the largest. {words}"
     return words
 
 

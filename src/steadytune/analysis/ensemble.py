@@ -1,4 +1,4 @@
-"""What the mean of the runs' probabilities is worth: the upper reference for what stability could buy."""
+"""Ensembles: the score of the mean of the runs' probabilities, an upper reference for what stability can gain."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Ensemble:
 
 
 def ensemble(cohort: Cohort, draws: int = 200, seed: int = 0) -> Ensemble:
-    """Score the mean of the runs' probabilities, and say how far two such means disagree.
+    """Score the mean of the runs' probabilities, and measure how far two such ensembles disagree.
 
     An ensemble of K runs costs K trainings and K times the inference: it is what a method for one run is compared with.
     Its score has no interval here, as there is one such ensemble. Finished runs count, failed ones among them.
@@ -111,7 +111,7 @@ def _probabilities(cohort: Cohort) -> NDArray[np.float64]:
     if not KINDS[cohort.kind].has_classes or probabilities is None or cohort.labels is None:
         raise UserError(f"{name}: an ensemble needs the logits and labels of a task with classes")
     if METRICS[plain_name(cohort.metric)].grouped(cohort.kind):
-        raise UserError(f"{name}: {cohort.metric} reads groups of examples, which are not recorded with the logits")
+        raise UserError(f"{name}: {cohort.metric} scores groups of examples, which are not recorded with the logits")
     return probabilities
 
 

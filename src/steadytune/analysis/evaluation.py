@@ -1,4 +1,4 @@
-"""What the evaluation set itself adds to the luck: its own error, and what choosing the best run on it is worth."""
+"""The luck due to the evaluation set: its sampling error, and what selecting the best run on it is worth."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _CHUNK = 1000
 
 @dataclass(frozen=True)
 class BestOf:
-    """What somebody gets who trains n runs and keeps the best, by the direction of the metric.
+    """The result of training n runs and keeping the best, by the direction of the metric.
 
     Attributes:
         runs: n.
-        reported: Expected score of the best of n runs on the examples it was chosen by: what a paper would report.
-        obtained: Expected score, on one half of the examples, of the run that is best of n on the other half; NaN where
-            scores do not follow from what the runs predict.
+        reported: Expected score of the best of n runs on the examples used to select it: what a paper would report.
+        obtained: Expected score, on one half of the examples, of the run that is best of n on the other half; NaN if
+            scores cannot be computed from the predictions.
     """
 
     runs: int
@@ -40,7 +40,7 @@ class BestOf:
 
 @dataclass(frozen=True)
 class EvaluationError:
-    """How much of a score is due to the evaluation set, which no number of runs reduces, in units of the score.
+    """The error due to the evaluation set, which no number of runs reduces, in units of the score.
 
     Attributes:
         examples: N; 0 where scores do not follow from what the runs predict.
@@ -48,9 +48,9 @@ class EvaluationError:
             are one group.
         seed_sd: SD of the score over runs, for other seeds and the same examples; NaN for a single run.
         expected: Mean score, which is what a single run is expected to have.
-        best_of: For n = 1 .. K; empty where nobody knows whether a higher score is better.
-        ensemble: Score of the mean of the runs' probabilities; NaN where there are no probabilities, or one run.
-        groups: How many groups the examples form; None where each stands for itself.
+        best_of: For n = 1 .. K; empty if it is unknown whether a higher score is better.
+        ensemble: Score of the mean of the runs' probabilities; NaN without probabilities, or for one run.
+        groups: Number of groups the examples form; None if they are ungrouped.
     """
 
     examples: int
@@ -63,7 +63,7 @@ class EvaluationError:
 
 
 def evaluation_error(cohort: Cohort, *, resamples: int = RESAMPLES, seed: int = 0) -> EvaluationError:
-    """Set the error of the evaluation set beside the spread over seeds, and best-of-n against the expected score.
+    """Compare the error of the evaluation set with the spread over seeds, and best-of-n with the expected score.
 
     The standard error is that of the bootstrap over examples alone, for a single run's accuracy a that of the binomial
     distribution, sqrt(a (1 - a) / N). Examples that form groups are drawn in groups. The seed SD contains the examples

@@ -1,4 +1,4 @@
-"""Runs that went wrong: which, how and how many."""
+"""Failed runs: which, how and how many."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from steadytune.analysis.suspicion import copies
 from steadytune.kinds import KINDS
 from steadytune.records import Cohort
 
-# A collapsed run gives one answer, or one but for a handful of examples.
+# A collapsed run gives the same answer to all examples, or to all but a handful.
 _ONE_ANSWER = 0.98
-# Twenty runs without a failure leave up to 14 % open.
+# Twenty runs without a failure are compatible with a failure rate of up to 14 %.
 _MANY_RUNS = 20
 
 
 def failure_clauses(cohort: Cohort) -> list[str]:
-    """Say which runs diverged, crashed, collapsed or learned nothing, and why; nothing for a cohort without such."""
+    """Describe the runs that diverged, crashed, collapsed or learned nothing, and why; empty if there are none."""
     every = [*cohort.seeds, *(lost.seed for lost in cohort.lost)]
     clauses = []
     for status, reason in dict.fromkeys((lost.status, lost.reason) for lost in cohort.lost):
@@ -32,7 +32,7 @@ def failure_clauses(cohort: Cohort) -> list[str]:
         clauses.append(f"{named_runs(seeds, every)} {verb}{f' ({why})' if why else ''}")
     failed = failed_runs(cohort)
     answer, share = _favourite_answers(cohort)
-    # Where it is unknown which runs failed, one answer throughout is told all the same.
+    # A constant answer is reported even if it is unknown which runs failed.
     collapsed = (share >= _ONE_ANSWER) & (failed | (cohort.failed is None))
     majority = _majority_class(cohort)
     for chosen, what in (
@@ -44,16 +44,14 @@ def failure_clauses(cohort: Cohort) -> list[str]:
             clauses.append(f"{_named(cohort, chosen)} {what} ({_scores(cohort, chosen)})")
     if (rest := failed & ~collapsed).any():
         verb = "scores" if np.count_nonzero(rest) == 1 else "score"
-        clauses.append(
-            f"{_named(cohort, rest)} {verb} no better than always giving one answer ({_scores(cohort, rest)})"
-        )
+        clauses.append(f"{_named(cohort, rest)} {verb} no better than a constant answer ({_scores(cohort, rest)})")
     return clauses
 
 
 def failure_limit(cohort: Cohort) -> float:
-    """Return the upper end of the exact one-sided 95 % interval of the share of runs that go wrong (Clopper-Pearson).
+    """Return the upper end of the exact one-sided 95 % interval of the failure rate (Clopper-Pearson).
 
-    Without a failure in K runs it is 1 - .05^(1/K). NaN where no runs are there, or nobody knows which failed.
+    Without a failure in K runs it is 1 - .05^(1/K). NaN without runs, or if it is unknown which failed.
     """
     wrong, total = wrong_runs(cohort)
     if not total or (cohort.failed is None and not wrong):
@@ -62,9 +60,9 @@ def failure_limit(cohort: Cohort) -> float:
 
 
 def failure_words(cohort: Cohort) -> str:
-    """Say how many runs may fail, given how many did; "" for so many runs that it need not be said, or fewer than two.
+    """Return how many runs may fail, given how many did; "" for more than 20 runs or fewer than two.
 
-    Where no run failed, no interval can know of those that do. Of runs that are copies nothing is said: they are no
+    If no run failed, no interval can account for failures. Nothing is said about duplicate runs, which are not a
     sample.
     """
     wrong, total = wrong_runs(cohort)
@@ -74,21 +72,24 @@ def failure_words(cohort: Cohort) -> str:
     limit = failure_limit(cohort)
     if math.isnan(limit):
         limit = 1 - (1 - LEVEL) ** (1 / total)
-        return f"which runs failed is unknown: what none of {total} {noun}s did, up to {percent(limit)} may do (95 %)"
+        return (
+            f"which runs failed is unknown: if none of {total} {noun}s did, up to {percent(limit)} of runs may fail "
+            "(95 %)"
+        )
     seen = f"{wrong} failure{'' if wrong == 1 else 's'}" if wrong else "no failure"
     return f"{seen} in {total} {noun}s: up to {percent(limit)} of runs may fail (95 %)"
 
 
 def failed_runs(cohort: Cohort) -> NDArray[np.bool_]:
-    """Return (K,) which finished runs are known to be no better than always giving one answer."""
+    """Return (K,) whether each finished run is known to score no better than a constant answer."""
     return np.zeros(len(cohort), dtype=bool) if cohort.failed is None else cohort.failed
 
 
 def wrong_runs(cohort: Cohort) -> tuple[int, int]:
-    """Count the runs that went wrong, and those among which they are counted.
+    """Return the number of failed runs, and the number of runs that count.
 
-    A run goes wrong if it diverges or scores no better than the majority class. One that crashed for another reason,
-    such as a lack of memory, counts neither way.
+    A run fails if it diverges or scores no better than the majority class. A run that crashed for another reason,
+    such as a lack of memory, does not count at all.
     """
     diverged = sum(lost.status == "diverged" for lost in cohort.lost)
     return int(np.count_nonzero(failed_runs(cohort))) + diverged, len(cohort) + diverged
@@ -100,13 +101,13 @@ def _named(cohort: Cohort, chosen: NDArray[np.bool_]) -> str:
 
 def _scores(cohort: Cohort, chosen: NDArray[np.bool_]) -> str:
     if not np.isfinite(cohort.scores[chosen]).all():
-        return "of unknown score"
+        return "score unknown"
     ends = [scored(cohort.scores[chosen].min(), cohort.scale), scored(cohort.scores[chosen].max(), cohort.scale)]
     return " to ".join(dict.fromkeys(ends))
 
 
 def _favourite_answers(cohort: Cohort) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return each run's most frequent prediction and its share; no answer has a share where there are no classes."""
+    """Return each run's most frequent prediction (-1 without classes) and the share of examples that get it."""
     if cohort.predictions is None:
         return np.full(len(cohort), -1), _constant_shares(cohort)
     counts = np.stack([np.bincount(run, minlength=int(cohort.predictions.max()) + 1) for run in cohort.predictions])
@@ -115,7 +116,7 @@ def _favourite_answers(cohort: Cohort) -> tuple[NDArray[np.int64], NDArray[np.fl
 
 
 def _constant_shares(cohort: Cohort) -> NDArray[np.float64]:
-    """Return 1 for runs of a regression that hardly vary, and of texts the share of the most frequent one."""
+    """Return 1 for regression runs whose outputs hardly vary; for texts, the share of the most frequent one."""
     if KINDS[cohort.kind].has_numbers and cohort.logits is not None and cohort.logits.shape[1] > 1:
         spreads = cohort.logits[..., 0].astype(np.float64).std(axis=1)
         reference = float(spreads.max() if cohort.labels is None else np.std(cohort.labels))

@@ -1,6 +1,6 @@
-"""Which examples flip: how the runs of a cohort vote on each, and on how few of them the disagreement rests.
+"""Examples that flip: how the runs of a cohort vote on each, and how few of them account for the disagreement.
 
-Answers are predicted classes or choices, or generated texts, of which equal ones are one answer. A regression has none.
+Answers are predicted classes or choices, or generated texts (equal texts are one answer). A regression has none.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from steadytune.measures.text import several
 from steadytune.records import Cohort
 
 COIN_TOSS = 0.4
-"""Flip rate from which an example counts as a coin toss: at most six in ten runs agree on it."""
+"""Flip rate at which an example counts as a coin toss: at most six in ten runs agree on it."""
 
 _FEW = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class Votes:
-    """How K runs answer N examples, one entry per example and answer that any run gives.
+    """The answers of K runs to N examples, one entry per example and distinct answer.
 
     Attributes:
-        example: (V,) the example, from 0, ascending; its most frequent answer comes first, of equals the smaller one.
+        example: (V,) the example, from 0, ascending; its most frequent answer comes first, ties in ascending order.
         answer: (V,) the answer.
         count: (V,) how many runs give it.
         runs: K.
@@ -55,7 +55,7 @@ class Votes:
 
     @property
     def entropy(self) -> NDArray[np.float64]:
-        """(N,) entropy of the votes in nats, -sum_a v_a/K ln(v_a/K): 0 where all agree, ln 2 where two answers tie."""
+        """(N,) entropy of the votes in nats, -sum_a v_a/K ln(v_a/K): 0 if all agree, ln 2 if two answers tie."""
         shares = self.count / self.runs
         return self._sum(-xlogy(shares, shares))
 
@@ -70,7 +70,7 @@ class Votes:
         return list(zip(self.answer[low:high], self.count[low:high].tolist(), strict=True))
 
     def _sum(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Add up what belongs to one example."""
+        """Sum values by example."""
         return np.bincount(self.example, values).astype(np.float64)
 
 
@@ -81,15 +81,15 @@ class FlipRow(NamedTuple):
         model: Model name.
         task: Task name.
         recipe: Recipe name.
-        example: Its place in the measured examples, from 0.
+        example: Its index among the measured examples, from 0.
         text: Its text, or "".
-        label: The right answer, or "" where it is unknown.
+        label: The right answer, or "" if unknown.
         majority: The most frequent answer.
-        right: Whether that is the right one; None where it is unknown.
+        right: Whether the majority is right; None if unknown.
         flip_rate: Share of the runs that do not give it.
         entropy: Entropy of the votes, nats.
         votes: Answers with the number of runs that give them, most frequent first, such as "no: 4, yes: 1".
-        margin: Mean over runs of the lead of a run's own answer over its next best, in probability; NaN for texts.
+        margin: Mean over runs of the probability of a run's answer minus its second best; NaN for texts.
     """
 
     model: str
@@ -113,9 +113,9 @@ class FlipSummary:
     Attributes:
         runs: K.
         examples: N.
-        never: On how many examples all runs agree.
-        coin_toss: On how many the flip rate is at least `COIN_TOSS`.
-        top_share: Share of all disagreement on the tenth of the examples that hold most of it; NaN where there is none.
+        never: Number of examples on which all runs agree.
+        coin_toss: Number of examples with a flip rate of at least `COIN_TOSS`.
+        top_share: Share of all disagreement on the tenth of the examples with most of it; NaN if there is none.
     """
 
     runs: int
@@ -142,9 +142,9 @@ def count_votes(answers: ArrayLike) -> Votes:
 
 
 def cohort_votes(cohort: Cohort) -> Votes | None:
-    """Count the answers of a cohort, or return None where there are fewer than two runs or no answers.
+    """Count the answers of a cohort; None for fewer than two runs or no answers.
 
-    White space at both ends of a generated text does not count.
+    Leading and trailing white space of generated texts is ignored.
     """
     if len(cohort) < 2:
         return None
@@ -156,7 +156,7 @@ def cohort_votes(cohort: Cohort) -> Votes | None:
 
 
 def summarize_flips(votes: Votes) -> FlipSummary:
-    """Say on how many examples the runs agree, and how few hold most of the disagreement."""
+    """Count the examples on which runs agree, and how concentrated the disagreement is."""
     rates, disagreement = votes.flip_rate, np.sort(votes.disagreement)[::-1]
     total = disagreement.sum()
     few = math.ceil(_FEW * len(rates))
@@ -170,12 +170,12 @@ def summarize_flips(votes: Votes) -> FlipSummary:
 
 
 def flip_rows(cohorts: Iterable[Cohort], texts: Mapping[str, Mapping[str, Any]]) -> list[FlipRow]:
-    """Return flips.csv: every example of every cohort that has answers, in the order of the cohort's most flipping.
+    """Return flips.csv: every example of every cohort that has answers, those that flip most first.
 
     Args:
         cohorts: The cohorts.
         texts: A cohort's `examples` name -> {"texts": (N,), "labels": class names}, as `RunStore.examples_named` reads
-            them; what is missing has no text, and classes are named by their number.
+            them; missing texts are empty, and unnamed classes are shown by number.
     """
     return [
         row
@@ -210,7 +210,7 @@ def _rows(cohort: Cohort, votes: Votes, stored: Mapping[str, Any]) -> list[FlipR
 
 
 def answer_name(cohort: Cohort, answer: Any, stored: Mapping[str, Any]) -> str:
-    """Return a text as it is, and the name of a class or choice, or its number where it has none."""
+    """Return a text unchanged, or the name of a class or choice, or its number if unnamed."""
     if isinstance(answer, str):
         return str(answer)
     if isinstance(answer, tuple):
@@ -222,12 +222,12 @@ def answer_name(cohort: Cohort, answer: Any, stored: Mapping[str, Any]) -> str:
 
 
 def is_right(answer: Any, right: Any) -> bool:
-    """Tell whether an answer is the right one, or one of several."""
+    """Return whether an answer is right, or among several right ones."""
     return bool(answer in right if isinstance(right, tuple) else answer == right)
 
 
 def right_answers(cohort: Cohort) -> list[Any] | None:
-    """Return (N,) right classes, choices or texts, or tuples of texts of which any is right; None where unknown."""
+    """Return (N,) right classes, choices or texts, or tuples of accepted texts; None if unknown."""
     if cohort.predictions is None:
         if cohort.references is None:
             return None
@@ -237,7 +237,7 @@ def right_answers(cohort: Cohort) -> list[Any] | None:
 
 
 def _margins(cohort: Cohort) -> NDArray[np.float64]:
-    """Return (N,) mean lead of a run's first answer over its second; NaN where it has no probabilities for two."""
+    """Return (N,) mean margin of a run's first answer over its second; NaN without probabilities."""
     probabilities = cohort.probabilities
     if probabilities is None:
         return np.full(count_examples(cohort), np.nan)

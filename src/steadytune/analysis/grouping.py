@@ -1,7 +1,7 @@
 """Examples that belong together: questions on one passage, tokens of one sentence, rows of one document.
 
-They share what makes them hard, so that N of them say less than N that stand for themselves. Wherever examples are
-drawn anew, whole groups are drawn, and the degrees of freedom are those of the groups.
+They are hard for the same reasons, so N of them carry less information than N independent ones. Wherever examples are
+resampled, whole groups are drawn, and the degrees of freedom are those of the groups.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from steadytune.records import Cohort
 
 
 def example_groups(cohort: Cohort) -> NDArray[np.int64] | None:
-    """Return the groups (N,) of the examples as 0 .. G - 1, in the order in which they first occur; None without any.
+    """Return the groups (N,) of the examples as 0 .. G - 1, in order of first occurrence; None without groups.
 
-    Equal partitions come out equal, whatever numbers they were given, so that recipes share what is drawn.
+    Equal partitions come out equal, however they were numbered, so that recipes share resamples.
     """
     if cohort.groups is None:
         return None
@@ -28,17 +28,17 @@ def example_groups(cohort: Cohort) -> NDArray[np.int64] | None:
 
 
 def count_groups(cohort: Cohort) -> int:
-    """Return how many things are drawn where examples are: G groups, or the N examples where there are none."""
+    """Return the number of resampling units: G groups, or N examples if there are no groups."""
     return count_examples(cohort) if cohort.groups is None else len(np.unique(cohort.groups))
 
 
 def one_group(cohort: Cohort) -> bool:
-    """Tell whether all examples are said to belong together, which leaves the error of other examples unknown."""
+    """Return whether all examples form one group, which leaves the error over other examples unknown."""
     return cohort.groups is not None and count_groups(cohort) < 2
 
 
 def size_words(cohort: Cohort, examples: int | None = None) -> str:
-    """Write "480 examples", or "480 examples in 60 groups"."""
+    """Return "480 examples", or "480 examples in 60 groups"."""
     size = count_examples(cohort) if examples is None else examples
     words = f"{size} example{'' if size == 1 else 's'}"
     if cohort.groups is None:

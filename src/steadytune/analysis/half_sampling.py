@@ -1,6 +1,6 @@
-"""How far the representation measures depend on which examples were drawn.
+"""Estimate how far the representation measures depend on the sample of examples.
 
-Drawing examples with replacement is no way to find out: equal rows change the spectrum of a representation, and
+Drawing examples with replacement does not work: repeated rows change the spectrum of a representation, and
 Procrustes depends on how many different rows there are. Instead the examples are split into two random halves, several
 times, and both are measured. Half as many examples have twice the variance, so half of the difference of two halves has
 that of the whole:

@@ -1,4 +1,4 @@
-"""95 % intervals that treat both the seeds and the evaluation examples as random: other runs, on other examples.
+"""95 % intervals that treat both the seeds and the evaluation examples as random: new runs, on new examples.
 
 They are made of the bootstrap of `bootstrap`: the standard error of what it draws, around the value that was measured,
 on the scale on which a measure varies evenly, with Student's or the chi-square quantile for so many runs. A percentile
@@ -47,8 +47,8 @@ Of regressions, mean Pearson correlation, its SD, RMSE between runs, 1 - Pearson
     60 groups of 8                            93  98  96 95 95     94  96  98 96 95     95  98  99 94 94
     tight runs, 1 in 7 collapses              92  94  93 93 95     80  78  76 76 77     55  53  55 52 52
 
-Where K runs show no spread at all there is no interval (NaN): one of no width would claim what K runs cannot show.
-Neither is there one of two runs.
+If K runs show no spread at all there is no interval (NaN): an interval of zero width would claim too much. Nor is there
+an interval for two runs.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 LEVEL = 0.95
-"""How often an interval holds the truth."""
+"""Nominal coverage of intervals."""
 SIGNIFICANT = 0.05
 """Below it a p-value is significant: 1 - LEVEL, without what rounding would add to it."""
 FEWEST = 3
@@ -79,7 +79,7 @@ class Interval(NamedTuple):
     high: float
 
     def excludes(self, value: float) -> bool:
-        """Tell whether the interval rules a value out; one that is not known rules nothing out."""
+        """Return whether the interval excludes a value; an unknown interval excludes nothing."""
         return self.low > value or self.high < value
 
 
@@ -117,7 +117,7 @@ def mean_interval(
         draws: The mean on resampled cohorts.
         lowest: Smallest score that there can be. The interval ends there: no truth lies beyond.
         highest: Largest one.
-        level: How often the interval shall hold the truth.
+        level: Nominal coverage of the interval.
 
     Returns:
         The mean; without interval for fewer than three runs or identical scores.
@@ -149,7 +149,7 @@ def spread_interval(sd: float, runs: int, draws: Draws, upper: float = math.inf,
         runs: K.
         draws: The SD on resampled cohorts.
         upper: Largest SD that there can be, half of the range of the scores.
-        level: How often the interval shall hold the truth.
+        level: Nominal coverage of the interval.
 
     Returns:
         The SD; without interval for fewer than three runs or an SD of zero.
@@ -175,7 +175,7 @@ def pair_interval(value: float, runs: int, upper: float, draws: Draws, *, level:
         runs: K.
         upper: Largest value that the measure can take.
         draws: The measure on resampled cohorts.
-        level: How often the interval shall hold the truth.
+        level: Nominal coverage of the interval.
 
     Returns:
         The value; without interval for fewer than three runs, where all pairs are alike, and where the examples are too

@@ -1,4 +1,4 @@
-"""What a reader must know before trusting a profile, one sentence each."""
+"""Notes on what a reader must know before trusting a profile, one sentence each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from steadytune.measures import MEASURES, Outputs, Seen, declared, layer_measure
 from steadytune.records import Cohort
 
 NEAR_NULL = 0.8
-"""Share of its permutation null above which a representation measure says little but "unrelated"."""
+"""Share of its permutation null above which a representation measure says little more than "unrelated"."""
 
 _WORDS = {
     "predictions": "predictions",
@@ -33,36 +33,36 @@ _FEW_GROUPS = 10
 
 
 def run_notes(cohort: Cohort) -> list[str]:
-    """Say what the number of runs, and the runs that failed, do to every measure."""
+    """Return notes on how the number of runs, and failed runs, affect every measure."""
     notes = []
     runs = len(cohort)
     if runs == 0:
         notes.append("No run finished: nothing can be measured.")
     elif runs == 1:
-        notes.append("One run: instability needs at least two.")
+        notes.append("One run: measuring instability needs at least two.")
     elif runs == 2:
-        notes.append("Two runs: no measure has an interval, which needs three.")
+        notes.append("Two runs: no measure has an interval; that needs three.")
     if not cohort.scored:
         notes.append(f"{unscored_words(cohort)}: mean and SD are unknown.")
     elif runs > 1 and not varies(cohort.scores):
-        notes.append("All runs score the same: the mean score and its SD have no interval.")
+        notes.append("All runs have the same score: the mean score and its SD have no interval.")
     if cohort.failed is not None and cohort.failed.any() and runs > 1:
         chosen = [seed for seed, failed in zip(cohort.seeds, cohort.failed, strict=True) if failed]
         notes.append(
-            f"{capital(named_runs(chosen, cohort.seeds))} scored no better than always giving one answer: failed runs "
-            "shift every measure, and the intervals, which assume runs of one kind, are then too narrow."
+            f"{capital(named_runs(chosen, cohort.seeds))} scored no better than a constant answer: failed runs "
+            "shift every measure, and the intervals are then too narrow, since they assume runs of one kind."
         )
     if runs > 1 and forms_grid(cohort):
         notes.append(
-            "The seeds form a grid: runs share seeds, and the intervals of the measures, which take runs as "
-            "independent, are too narrow. Those of the sources of luck know of the grid, and take effects as normal: "
-            "with heavy-tailed ones that of an interaction holds the truth in 57 to 75 % of cases, not in 95."
+            "The seeds form a grid: runs share seeds, so the intervals of the measures, which treat runs as "
+            "independent, are too narrow. Those of the sources of luck account for the grid but assume normal effects: "
+            "with heavy tails, that of an interaction covers the truth in 57 to 75 % of cases, not 95."
         )
     if cohort.lost and runs:
         noun = runs_noun([lost.seed for lost in cohort.lost])
         notes.append(
             f"{capital(counted(len(cohort.lost), noun))} {_lost_words(cohort)} and "
-            f"{'is' if len(cohort.lost) == 1 else 'are'} not counted: the measures speak of the other runs alone."
+            f"{'is' if len(cohort.lost) == 1 else 'are'} not counted: the measures describe only the other runs."
         )
     notes += failure_notes(cohort)
     if cohort.groups is not None and runs:
@@ -71,50 +71,50 @@ def run_notes(cohort: Cohort) -> list[str]:
 
 
 def failure_notes(cohort: Cohort) -> list[str]:
-    """Say how many runs may fail, of which no interval knows; nothing where that need not be said."""
+    """Return a note on how many runs may fail, which no interval accounts for; empty if not needed."""
     words = failure_words(cohort) if len(cohort) > 1 else ""
-    return [f"{capital(words)}. The intervals know of no failure but those that were seen."] if words else []
+    return [f"{capital(words)}. The intervals account only for the failures observed."] if words else []
 
 
 def _lost_words(cohort: Cohort) -> str:
-    # Outputs that are NaN throughout are those of a run that went to its end.
+    # A run that finished with outputs that are all NaN counts as diverged.
     diverged = [run.status == "diverged" for run in cohort.lost]
     return "diverged" if all(diverged) else "diverged or did not finish" if any(diverged) else "did not finish"
 
 
 def _group_note(cohort: Cohort) -> str:
-    """Say that examples belong together, and what that leaves unknown."""
+    """Return a note on grouped examples and what they leave unknown."""
     size = size_words(cohort)
     if one_group(cohort):
-        return f"{size}: nothing is known of other groups, so no measure has an interval."
+        return f"{size}: nothing is known about other groups, so no measure has an interval."
     few = count_groups(cohort) < _FEW_GROUPS
-    doubt = f"; fewer than {_FEW_GROUPS} groups say little of others" if few else ""
-    return f"{size}: intervals and tests draw whole groups{doubt}."
+    doubt = f"; fewer than {_FEW_GROUPS} groups say little about others" if few else ""
+    return f"{size}: intervals and tests resample whole groups{doubt}."
 
 
 def score_notes(cohort: Cohort) -> list[str]:
-    """Say where the intervals of the scores cannot speak of other examples, and those of the rest speak too boldly."""
+    """Return notes on score intervals that do not cover new examples, and on others that are too narrow."""
     if len(cohort) < 2 or not varies(cohort.scores) or weighted_scores(cohort) is not None:
         return []
     notes = [
-        f"The {cohort.metric} of drawn examples is unknown: the intervals of the mean score and its SD speak of other "
-        "seeds on the same examples."
+        f"The {cohort.metric} of resampled examples is unknown: the intervals of the mean score and its SD cover "
+        "other seeds on the same examples only."
     ]
     if cohort.predictions is not None and cohort.groups is None:
         notes[0] += (
-            " Those of the prediction measures take examples as independent, and are too narrow where a metric reads "
-            "groups of them."
+            " Those of the prediction measures treat examples as independent, and are too narrow if the metric scores "
+            "groups of examples."
         )
     return notes
 
 
 def prediction_notes(cohort: Cohort, outputs: Outputs, values: Sequence[Value]) -> list[str]:
-    """Say why measures of predictions are missing, or where they mislead.
+    """Return notes on prediction measures that are missing or may mislead.
 
     Args:
         cohort: The runs.
-        outputs: What they gave.
-        values: Their measures of predictions.
+        outputs: Their outputs.
+        values: Their prediction measures.
     """
     if len(cohort) < 2:
         return []
@@ -126,11 +126,11 @@ def prediction_notes(cohort: Cohort, outputs: Outputs, values: Sequence[Value]) 
     doubts = {value.measure: MEASURES[value.measure].doubt(seen) for value in values}
     by_need: dict[str, list[str]] = {}
     for name in unknown:
-        # What a measure says itself of being unknown is enough.
+        # A measure's own note on why it is unknown is enough.
         if not doubts[name]:
             by_need.setdefault(_missing(cohort, name, outputs), []).append(name)
     for need, names in by_need.items():
-        why = f"No {need} were recorded" if need else "These runs do not determine it"
+        why = f"No {need} were recorded" if need else "Not determined by these runs"
         notes.append(f"{why}: {_are_unknown(_called(names))}.")
     return notes + [capital(doubt) for doubt in doubts.values() if doubt]
 
@@ -140,19 +140,19 @@ def _called(names: Iterable[str]) -> list[str]:
 
 
 def _missing(cohort: Cohort, name: str, outputs: Outputs) -> str:
-    """Return what runs would need for a measure of predictions, in words; nothing where they have it."""
+    """Return in words what runs lack for a prediction measure; "" if nothing."""
     needs = [need for need in MEASURES[name].needs if need in KINDS[cohort.kind].gives]
     there = any(getattr(outputs, need) is not None for need in needs)
     return "" if there else " or ".join(_WORDS[need] for need in needs)
 
 
 def _instead(cohort: Cohort, outputs: Outputs, names: Sequence[str]) -> list[str]:
-    """Say what runs without classes have in the place of the measures of classes."""
+    """Return notes on what replaces the measures of classes in runs without classes."""
     others = [
         one.called for one in declared("prediction") if not one.applies_to(cohort.kind) and "predictions" in one.needs
     ]
     if outputs.numbers is not None:
-        return [f"A regression predicts no classes: {listed(names)} stand in the place of {listed(others)}."]
+        return [f"A regression predicts no classes: {listed(names)} replace {listed(others)}."]
     if outputs.generations is not None:
         apply = "does" if len(others) == 1 else "do"
         return [
@@ -179,12 +179,12 @@ def _seen(cohort: Cohort, outputs: Outputs) -> Seen:
 def representation_notes(
     cohort: Cohort, values: Sequence[Value], distances: Mapping[str, NDArray[np.float64]]
 ) -> list[str]:
-    """Say why the representation measures are missing, or where they mislead.
+    """Return notes on representation measures that are missing or may mislead.
 
     Args:
         cohort: The runs.
         values: Their representation measures.
-        distances: Measure -> (L, K, K); empty where no representations were compared.
+        distances: Measure -> (L, K, K); empty if no representations were compared.
     """
     if len(cohort) < 2:
         return []
@@ -192,7 +192,7 @@ def representation_notes(
     names = [measure.called for measure in layer_measures()]
     if runs is None:
         if cohort.frozen_encoder:
-            return [f"All runs share one frozen encoder, and its states: {listed(names)} do not apply."]
+            return [f"All runs share one frozen encoder and its hidden states: {listed(names)} do not apply."]
         return [f"No representations were recorded: {_are_unknown(names)}."]
     if not distances:
         finite = [np.isfinite(run).all(axis=(-2, -1)) for run in runs]
@@ -200,7 +200,8 @@ def representation_notes(
         layers = [at for at, good in enumerate(np.logical_and.reduce(finite), start=1) if not good]
         return [
             f"Representations of {named_runs(broken, cohort.seeds)} are not finite at {_layers(layers)}: "
-            f"{_are_unknown(names)}. Half precision ends at {_HALF_PRECISION_LIMIT}: record them in float32."
+            f"{_are_unknown(names)}. The largest half-precision number is {_HALF_PRECISION_LIMIT}: record them in "
+            "float32."
         ]
     notes = []
     examples, features = runs[0].shape[-2], max(run.shape[-1] for run in runs)
@@ -210,11 +211,11 @@ def representation_notes(
             notes.append(doubt)
         least, name = measure.least_examples, measure.called
         if examples < least:
-            there = f"there {'is' if examples == 1 else 'are'} {examples}"
+            there = f"but there {'is' if examples == 1 else 'are'} only {examples}"
             notes.append(f"{name} needs at least {counted(least, 'example')}, {there}.")
         elif examples < 2 * least:
-            notes.append(f"{name} has no interval: halves of {examples} examples are too few to measure it.")
-    # Distinct directions give at least a rounding error less than 1: exactly 1 is how a collapsed run is scored.
+            notes.append(f"{name} has no interval: half of {examples} examples is too few to measure it.")
+    # Distinct directions give less than 1 by at least a rounding error: exactly 1 marks a collapsed run.
     collapsed = [
         layer
         for layer, by_measure in enumerate(zip(*distances.values(), strict=True), start=1)
@@ -222,10 +223,10 @@ def representation_notes(
     ]
     if collapsed:
         notes.append(
-            f"At {_layers(collapsed)} the representations of a run are the same for every example: such a run counts "
-            "as at distance 1 from the others."
+            f"At {_layers(collapsed)} a run has the same representation for every example: its distance to the "
+            "others counts as 1."
         )
-    # What is said of a blind measure above covers its null.
+    # The note on a blind measure above covers its null.
     readable = [one.name for one in layer_measures() if not one.blind_if_wide or examples >= features]
     return notes + [note for measure in readable if (note := _near_null(measure, values))]
 
@@ -237,7 +238,8 @@ def _near_null(measure: str, values: Sequence[Value]) -> str | None:
     last, layers = near[-1], _layers([value.layer for value in near])
     return (
         f"{MEASURES[measure].called} is above 80 % of its permutation null at {layers} "
-        f"({last.value:.3f} of {last.null:.3f} at layer {last.layer}): it hardly tells these runs from unrelated ones."
+        f"({last.value:.3f} of {last.null:.3f} at layer {last.layer}): it hardly distinguishes these runs from "
+        "unrelated ones."
     )
 
 

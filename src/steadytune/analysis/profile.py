@@ -58,13 +58,13 @@ class Profile(Drawn):
             predictions, of representations; the last once per layer, or once with layer None where no representations
             were compared.
         distances: Measure -> (K, K), or (L, K, K) for a representation measure; those that were compared only.
-        evaluation: What the evaluation set adds to the luck, and what the best of n runs is worth.
+        evaluation: The luck due to the evaluation set, and what the best of n runs is worth.
         resampled: The measures on resampled runs and examples; see `bootstrap.Resamples`. Entry r of
             two cohorts with the same examples, or the same seeds, shares what was drawn.
         notes: What a reader must know before trusting a value, one sentence each.
-        first_notes: Those of them that come before any number: how files were read, copies, classes in another order.
-        level: How often an interval shall hold the truth.
-        copied: Whether runs are copies of one another, so that they are no sample of runs, and nothing has an interval.
+        first_notes: Those that precede all numbers: how files were read, duplicates, permuted class labels.
+        level: Nominal coverage of the intervals.
+        copied: Whether runs are duplicates and so not a sample; then nothing has an interval.
     """
 
     cohort: Cohort
@@ -79,7 +79,7 @@ class Profile(Drawn):
     copied: bool = False
 
     def summary(self) -> str:
-        """Return every measure with its interval, those of representations at the last layer, and the notes."""
+        """Return all measures with intervals, representation measures at the last layer, and the notes."""
         lines = [
             f"Profile of {self.cohort.name or 'these runs'}: {len(self.cohort)} runs, {100 * self.level:g} % intervals"
         ]
@@ -106,7 +106,7 @@ class Profile(Drawn):
         return pd.DataFrame([[getattr(value, name) for name in columns] for value in every], columns=list(columns))
 
     def last(self, measure: str) -> Value:
-        """Return a measure's value, of a representation measure that at the last layer; NaN of one it does not have.
+        """Return the value of a measure, for a representation measure at the last layer; NaN if the cohort lacks it.
 
         Raises:
             UserError: There is no measure of that name.
@@ -126,7 +126,7 @@ class _Settings(NamedTuple):
     measures: tuple[str, ...] | None = None
 
     def has(self, *names: str) -> bool:
-        """Tell whether one of some measures is asked for."""
+        """Return whether any of some measures is requested."""
         return self.measures is None or any(name in self.measures for name in names)
 
 
@@ -140,24 +140,24 @@ def profile(
 ) -> Profile:
     """Measure a cohort: all measures, see `Profile.values`, each with an interval.
 
-    Only finished runs count. A cohort of one run or none has no instability: every measure is NaN, and a note says so.
+    Only finished runs count. With fewer than two runs every measure is NaN, and a note says so.
 
     Args:
-        cohort: K runs that differ in their seeds alone.
-        level: How often an interval shall hold the truth; its coverage was simulated at .95, see `intervals`.
-        resamples: How many cohorts are drawn for the intervals.
-        seed: Of these draws.
-        measures: Names of the measures to take; None for all. Without those of representations a profile is cheap.
+        cohort: K runs that differ only in their seeds.
+        level: Nominal coverage of the intervals; the actual coverage was simulated at .95, see `intervals`.
+        resamples: Number of bootstrap resamples for the intervals.
+        seed: Seed of the resampling.
+        measures: Names of the measures to compute; None for all. Without representation measures a profile is cheap.
 
     Returns:
-        The profile; see `Profile` and `intervals` for what the numbers mean and where they fall short.
+        The profile; see `Profile` and `intervals` for what the numbers mean and their limits.
 
     Raises:
-        UserError: The arrays of the cohort do not fit together or hold NaN, or a parameter is out of range.
+        UserError: The arrays of the cohort are inconsistent or hold NaN, or a parameter is out of range.
     """
     if not isinstance(cohort, Cohort):
         raise UserError(
-            f"a profile is that of one cohort (store.cohort(recipe=...), st.read_runs, st.Cohort), not of "
+            f"st.profile takes one cohort (store.cohort(recipe=...), st.read_runs, st.Cohort), not "
             f"{type(cohort).__name__}: st.compare takes a whole folder"
         )
     wanted = None if measures is None else tuple(measures)
@@ -241,7 +241,7 @@ def _profile(cohort: Cohort, report: Callable[[float], None], settings: _Setting
 
 
 def _measured(cohort: Cohort, measure: Callable[[Any], Any], arrays: Any) -> Any:
-    """Apply a measure; what it refuses is a mistake in the cohort, whose name the user knows."""
+    """Apply a measure; turn its errors into a UserError that names the cohort."""
     try:
         return measure(arrays)
     except ValueError as error:

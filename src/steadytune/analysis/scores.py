@@ -1,4 +1,4 @@
-"""The score of every run once examples carry weights, which a bootstrap over examples needs for all draws at once."""
+"""The score of every run under weights on the examples, for a bootstrap over examples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TOLERANCE = 1e-6
 
 
 def weighted_scores(cohort: Cohort) -> Scores | None:
-    """Return what scores the runs of a cohort under weights on its examples.
+    """Return a function that scores the runs of a cohort under weights on its examples.
 
     Args:
         cohort: K runs.
@@ -33,7 +33,7 @@ def weighted_scores(cohort: Cohort) -> Scores | None:
 
 
 def computed_scores(cohort: Cohort) -> Scores | None:
-    """Return what `weighted_scores` does, whether it agrees with the scores of the cohort or not."""
+    """Return the same as `weighted_scores`, without checking it against the scores of the cohort."""
     metric = known_metric(cohort.metric)
     if metric is None or not len(cohort) or metric.missing(cohort.answers) is not None:
         return None
@@ -41,7 +41,7 @@ def computed_scores(cohort: Cohort) -> Scores | None:
 
 
 def count_examples(cohort: Cohort) -> int:
-    """Return N; 1 where nothing of the cohort says how many examples there are."""
+    """Return N; 1 if the number of examples is unknown."""
     outputs = cohort.predictions if cohort.logits is None else cohort.logits
     if outputs is not None:
         return int(outputs.shape[1])
@@ -51,14 +51,14 @@ def count_examples(cohort: Cohort) -> int:
 
 
 def rows_per_example(cohort: Cohort) -> int:
-    """Return how many successive rows of the representations belong to an example: the candidates of a choice."""
+    """Return how many successive rows of the representations belong to an example, such as candidates."""
     if not KINDS[cohort.kind].candidates or not cohort.representations:
         return 1
     return int(cohort.representations[0].shape[-2]) // count_examples(cohort)
 
 
 def possible_scores(cohort: Cohort) -> tuple[float, float]:
-    """Return the smallest and largest score that there can be; infinite where that is not known of the metric."""
+    """Return the smallest and largest possible score; infinite if unknown."""
     scale = cohort.scale
     lowest = -math.inf if scale.lowest is None else scale.lowest
     highest = math.inf if scale.highest is None else scale.highest
@@ -67,8 +67,8 @@ def possible_scores(cohort: Cohort) -> tuple[float, float]:
 
 
 def unscored_words(cohort: Cohort) -> str:
-    """Say that runs have no score, and what is missing to take one from."""
+    """Return a clause that runs have no score, and what is missing to compute one."""
     answered = cohort.logits is not None or cohort.predictions is not None or cohort.generations is not None
     asked = cohort.labels is not None or cohort.references is not None
     missing = [name for name, known in (("predictions", answered), ("labels", asked)) if not known]
-    return f"The runs have no score, nor {' and '.join(missing) or 'a metric'} to take one from"
+    return f"The runs have no score, and no {' or '.join(missing) or 'metric'} to compute one from"

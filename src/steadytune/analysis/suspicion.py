@@ -1,4 +1,4 @@
-"""Runs that are not what they seem: copies of one another, or with the classes in another order."""
+"""Detect suspicious runs: duplicates, or runs with permuted class labels."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from steadytune.analysis.sentences import capital, listed, named_runs
 from steadytune.kinds import KINDS
 from steadytune.records import Cohort
 
-# A run whose classes are renamed agrees with the rest nearly as often as they with one another.
+# A run with permuted labels agrees with the rest, once undone, nearly as often as they agree with each other.
 _NEARLY = 0.8
-# By how many standard errors of a share the renamed classes must agree better than those as they are.
+# By how many standard errors of a share the agreement must improve when labels are permuted.
 _CLEAR = 5.0
 _FEW_WRONG = 5
-# With fewer examples of a class than this, on average, a renaming fits by chance.
+# With fewer examples per class than this, on average, some permutation fits by chance.
 _FEW_EACH = 5
 
 
 def suspicious(cohort: Cohort) -> list[str]:
-    """Say which runs are copies, and which have their classes in another order; nothing of a cohort without such."""
+    """Describe duplicate runs and runs with permuted class labels; empty if there are none."""
     return [*_copy_notes(cohort), *_renamed_notes(cohort)]
 
 
 def copies(cohort: Cohort) -> list[list[int]]:
-    """Return groups of runs, by number, that are the same to the last bit, or give the same right and wrong answers.
+    """Return groups of duplicate runs, by index: identical to the last bit, or with the same right and wrong answers.
 
-    Runs of which all outputs are constant, or whose answers alone are known and hold hardly an error, may be equal by
+    Runs with constant outputs, or of which only the answers are known and nearly all are right, may be equal by
     chance and are not counted.
     """
     groups: dict[bytes, list[int]] = {}
@@ -42,12 +42,12 @@ def copies(cohort: Cohort) -> list[list[int]]:
 
 
 def fingerprints(cohort: Cohort) -> list[bytes | None]:
-    """Return of each run what another has too only if one is a copy of the other, or None if nothing tells."""
+    """Return for each run a key that only its duplicates share, or None if duplicates cannot be detected."""
     return [_digest(cohort, run) if _telling(cohort, run) else None for run in range(len(cohort))]
 
 
 def same_outputs(cohort: Cohort, run: int, other: Cohort, place: int) -> bool:
-    """Tell whether two runs have the same outputs or texts to the last bit; of classes alone nobody knows."""
+    """Return whether two runs have the same outputs or texts to the last bit; False if only classes are known."""
     known = _outputs(cohort, run) or cohort.generations is not None
     return bool(known) and _digest(cohort, run) == _digest(other, place)
 
@@ -58,11 +58,11 @@ def _outputs(cohort: Cohort, run: int) -> list[NDArray[Any]]:
 
 
 def _digest(cohort: Cohort, run: int) -> bytes:
-    """Return what a run gave as a checksum: outputs, or else texts, classes, states; empty where there is nothing."""
+    """Return a checksum of a run's outputs, or else of its texts, classes or states; empty if it has none."""
     found = hashlib.blake2b()
     if arrays := _outputs(cohort, run):
         for array in arrays:
-            # One file may hold in double precision what another has in single.
+            # One file may hold in double precision what another holds in single.
             found.update(np.ascontiguousarray(array, dtype=np.float64).data)
         return found.digest()
     if cohort.generations is not None:
@@ -73,15 +73,15 @@ def _digest(cohort: Cohort, run: int) -> bytes:
     if given is None:
         return b""
     found.update(np.ascontiguousarray(given[run]).data)
-    # The same states may have heads of their own, and the same classes other outputs: scores that differ tell.
+    # Equal states may have different heads, and equal classes different outputs: different scores reveal it.
     found.update(np.nan_to_num(cohort.scores[run : run + 1], nan=-np.inf).data)
     return found.digest()
 
 
 def _telling(cohort: Cohort, run: int) -> bool:
-    """Tell whether two runs that gave the same as this one would be copies, and not alike by chance."""
+    """Return whether a run equal to this one must be a duplicate, not equal by chance."""
     if arrays := _outputs(cohort, run):
-        # One row for all examples is what a collapsed run gives, whatever its seed, once it is rounded.
+        # A collapsed run gives the same output for all examples, which is equal for all seeds once rounded.
         return any(np.ptp(array, axis=0).max(initial=0) > 0 for array in arrays)
     if cohort.generations is not None:
         return len(set(cohort.generations[run])) > _FEW_WRONG
@@ -93,9 +93,9 @@ def _telling(cohort: Cohort, run: int) -> bool:
 
 
 def copied_between(cohort: Cohort, other: Cohort) -> list[tuple[int, int]]:
-    """Return which runs of two recipes are copies of one another, by number, but for those of one seed.
+    """Return which runs of two recipes are duplicates, by index, except pairs with the same seed.
 
-    At one seed a recipe that changes nothing gives the same outputs, which is no suspicion, see `same_seed`.
+    With the same seed, a recipe that changes nothing gives the same outputs, which is not suspicious; see `same_seed`.
     """
     places: dict[bytes, int] = {}
     for place, key in enumerate(fingerprints(other)):
@@ -108,7 +108,7 @@ def copied_between(cohort: Cohort, other: Cohort) -> list[tuple[int, int]]:
 
 
 def describe_copied_between(cohort: Cohort, other: Cohort, pairs: Sequence[tuple[int, int]]) -> str:
-    """Say which runs of two recipes are copies of one another; "" of none."""
+    """Describe which runs of two recipes are duplicates of one another; "" if none are."""
     if not pairs:
         return ""
     ours, theirs = (
@@ -116,8 +116,8 @@ def describe_copied_between(cohort: Cohort, other: Cohort, pairs: Sequence[tuple
         for at, side in enumerate((cohort, other))
     )
     return (
-        f"{ours} of {cohort.recipe} and {theirs} of {other.recipe} are identical: these may be copies. They are no "
-        "evidence of a difference or of none, and nothing is tested between the two"
+        f"{ours} of {cohort.recipe} and {theirs} of {other.recipe} are identical and may be duplicates. They are no "
+        "evidence for or against a difference, so the two recipes are not tested"
     )
 
 
@@ -127,8 +127,8 @@ def _copy_notes(cohort: Cohort) -> list[str]:
         return []
     who = [named_runs([cohort.seeds[run] for run in runs], cohort.seeds) for runs in found]
     return [
-        f"{capital(listed(who))} {'are' if len(found) == 1 else 'are each'} identical: these may be copies of one "
-        "run, or the seed changes nothing. They are no evidence of stability, and no measure has an interval."
+        f"{capital(listed(who))} {'are' if len(found) == 1 else 'are each'} identical: these may be duplicates "
+        "of one run, or the seed changes nothing. They are no evidence of stability, and no measure has an interval."
     ]
 
 
@@ -146,25 +146,27 @@ def _renamed_notes(cohort: Cohort) -> list[str]:
         chance = ""
         if cohort.labels is not None:
             accuracy = float((predictions[run] == cohort.labels).mean())
-            below = ", far below chance," if accuracy < 1 / classes else ""
-            chance = f" As it stands its accuracy is {100 * accuracy:.1f} %{below} and every measure speaks of that."
+            below = ", below chance" if accuracy < 1 / classes else ""
+            chance = (
+                f" With its labels unchanged its accuracy is {100 * accuracy:.1f} %{below}, and so are all measures."
+            )
         inverse = np.argsort(order).tolist()
         example = next(at for at, other in enumerate(inverse) if at != other)
         notes.append(
-            f"{capital(named_runs([cohort.seeds[run]], cohort.seeds))} agrees with the others once classes are renamed "
-            f"{_spelled(inverse)}: what they call {example} it calls {inverse[example]}.{chance}"
+            f"{capital(named_runs([cohort.seeds[run]], cohort.seeds))} agrees with the others once its class labels "
+            f"are permuted ({_spelled(inverse)}): what they call {example}, it calls {inverse[example]}.{chance}"
         )
     return notes
 
 
 def _renaming(cohort: Cohort, predictions: NDArray[np.int64], run: int, classes: int) -> list[int] | None:
-    """Return class -> class under which a run agrees with the others, or None if it does as it is or never."""
+    """Return the label permutation under which a run agrees with the others; None if none is needed or none fits."""
     others = np.delete(predictions, run, axis=0)
     if len(others) > 1:
         votes = np.stack([(others == at).sum(axis=0) for at in range(classes)])
         right, agreement = votes.argmax(axis=0), float((others == votes.argmax(axis=0)).mean())
     elif cohort.labels is not None:
-        # Of two runs the labels tell which of them is turned.
+        # With two runs, the labels show which of them is permuted.
         right = cohort.labels.astype(np.int64)
         agreement = float((others[0] == right).mean())
     else:
@@ -176,13 +178,13 @@ def _renaming(cohort: Cohort, predictions: NDArray[np.int64], run: int, classes:
     examples = len(right)
     as_is, renamed = np.trace(table) / examples, table[rows, columns].sum() / examples
     clear = renamed - as_is > _CLEAR * np.sqrt(max(renamed * (1 - renamed), 1 / examples) / examples)
-    # Classes that a run never gives can be renamed at will, so that of a collapsed run nothing is learnt.
+    # Classes that a run never predicts can be permuted freely, so a collapsed run tells nothing.
     varied = np.count_nonzero(table.sum(axis=1)) == np.count_nonzero(table.sum(axis=0))
     return order if order != list(range(classes)) and clear and varied and renamed >= _NEARLY * agreement else None
 
 
 def _spelled(order: Sequence[int]) -> str:
-    """Write a permutation in cycles: "0 -> 1 -> 2 -> 0"."""
+    """Format a permutation as cycles: "0 -> 1 -> 2 -> 0"."""
     cycles, seen = [], set()
     for start in range(len(order)):
         if start in seen or order[start] == start:

@@ -1,4 +1,4 @@
-"""What the measures of predictions take of a cohort, and the tables of pairs of runs that they make of it."""
+"""The inputs of prediction measures from a cohort, and their tables of pairs of runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from steadytune.records import Cohort
 
 
 def outputs_of(cohort: Cohort) -> Outputs:
-    """Return what the runs of a cohort gave, as measures of predictions take it."""
+    """Return the outputs of a cohort's runs in the form that prediction measures take."""
     of = KINDS[cohort.kind]
     if of.has_texts:
         tokens = None

@@ -15,10 +15,10 @@ class Value:
     Attributes:
         measure: A name of `measures.MEASURES`, or "mean" of the score.
         layer: Block, counted from 1, of a representation measure; None for the others.
-        value: Higher is less stable; NaN where the cohort does not determine it.
-        low: Lower end of the 95 % interval, NaN where there is none.
+        value: Higher is less stable; NaN if the cohort does not determine it.
+        low: Lower end of the 95 % interval; NaN if there is none.
         high: Upper end.
-        null: For a representation measure, what it gives once the rows are shuffled; NaN otherwise.
+        null: For a representation measure, its value on shuffled rows; NaN otherwise.
     """
 
     measure: str

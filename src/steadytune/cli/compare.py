@@ -1,4 +1,4 @@
-"""`steadytune compare`: the recipes of a study against a baseline, and how many seeds it would take to tell more."""
+"""`steadytune compare`: compare recipes with a baseline, and estimate how many seeds are needed."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from steadytune.metrics import Scale
     from steadytune.records import Cohort
 
-# A ratio of SDs that matters, and a width of its interval that leaves no doubt about its size.
+# A ratio of SDs that matters, and an interval width that pins an SD down.
 _RATIO = 2.0
 _WIDTH = 0.5
-_APART_NOTE = "* adjusted for the number of recipes alone; the other rows for all tests of which the verdict speaks"
+_APART_NOTE = "* adjusted for the number of recipes only; the other rows are adjusted for all tests in the verdict"
 
 
 def compare(
@@ -40,42 +40,44 @@ def compare(
     ],
     baseline: Annotated[
         str | None,
-        typer.Option(help="Recipe that the others are compared with; by default 'standard' or the first one."),
+        typer.Option(help="Recipe to compare the others with; by default 'standard' or the first one."),
     ] = None,
     detect: Annotated[
         float | None,
         typer.Option(
             metavar="AMOUNT",
-            help="Difference of mean scores for which the seeds needed are told: in points, or for a metric without "
-            "points in its own unit.",
-            show_default="1 point, or without points one SD",
+            help=(
+                "Difference in mean score to plan seeds for: in points, or in the metric's own unit if it has no "
+                "points."
+            ),
+            show_default="1 point, or one SD for a metric without points",
         ),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="What scores the runs in files, as in 'steadytune measure'.", show_default=False)
+        str | None, typer.Option(help="Metric for runs in files, as in 'steadytune measure'.", show_default=False)
     ] = None,
     positive: Annotated[
-        str | None, typer.Option(help="Class that F1 speaks of, of runs in files.", show_default=False)
+        str | None, typer.Option(help="Positive class for F1, for runs in files.", show_default=False)
     ] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Which column is what, of runs in files, as in 'steadytune measure'. May be repeated.",
+            help="Roles of columns, for runs in files, as in 'steadytune measure'. Repeatable.",
             show_default=False,
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for report.html and tables, of runs in files.", show_default=False)
+        Path | None, typer.Option(help="Folder for report.html and tables, for runs in files.", show_default=False)
     ] = None,
 ) -> None:
-    """Compare recipes with a baseline: differences, p-values, and how many seeds it would take.
+    """Compare recipes with a baseline: differences, p-values, and how many seeds are needed.
 
-    Nothing is trained. All p-values are two-sided; the adjusted ones (Holm) allow for the number of recipes.
+    Nothing is trained. All p-values are two-sided; the adjusted ones (Holm) account for the number of recipes.
 
-    Runs that were trained elsewhere are compared by their files, see `steadytune measure --help`: folders are recipes,
-    and two single files are compared example by example, which says nothing about recipes.
+    Runs trained elsewhere are compared by their files, see `steadytune measure --help`: each folder is a recipe;
+    two single files are compared example by example, which says nothing about recipes.
 
     **Example**
 
@@ -105,7 +107,7 @@ def compare(
     if metric or positive or assignments or out:
         see = shlex.join(["steadytune", "report", str(folder)])
         raise UserError(
-            f"--metric, --positive, --set and --out are for runs in files; the page of a study is made by {see}"
+            f"--metric, --positive, --set and --out are for runs in files; to make the page of a study, use {see}"
         )
     cohorts = RunStore(folder).cohorts()
     _check(cohorts, folder)
@@ -115,7 +117,7 @@ def compare(
 
 
 def show_differences(console: Console, comparison: Comparison, detect: float | None) -> None:
-    """Print by what recipes differ from their baseline, what that means, and how many seeds would tell more."""
+    """Print the differences from the baseline, what they mean, and how many seeds are needed."""
     from rich.text import Text
 
     from steadytune.analysis.comparison.verdict import verdict
@@ -129,7 +131,7 @@ def show_differences(console: Console, comparison: Comparison, detect: float | N
         title = f"difference from {rows[0].baseline} [95 % interval, adjusted]{unit}"
         console.print(Text(f"\n{f'{name}: ' if name else ''}{title}", style="bold"))
         if len(rows) == 1:
-            console.print("there is no other recipe", highlight=False)
+            console.print("no other recipe to compare", highlight=False)
             continue
         console.print(_table(rows))
         if any(_apart(found) for row in rows for found in row.differences.values()):
@@ -148,7 +150,7 @@ def _check(cohorts: Sequence[Cohort], folder: Path) -> None:
     groups = grouped(cohorts, lambda cohort: cohort.group)
     if groups and max(map(len, groups.values())) < 2:
         raise UserError(
-            f"{folder}: one recipe only, '{cohorts[0].recipe}', so there is nothing to compare it with; "
+            f"{folder}: there is only one recipe, '{cohorts[0].recipe}', so nothing to compare; "
             "add another with 'steadytune run --recipe'"
         )
     enough = [sum(len(cohort) > 1 for cohort in members) for members in groups.values()]
@@ -179,7 +181,7 @@ def _table(rows: Sequence[Row]) -> Table:
             continue
         table.add_row(f"[bold]{escape(called(row.recipe))}[/]")
         for name, found in row.differences.items():
-            # A second p-value beside the one that decides would only be misread; differences.csv has it.
+            # A second p-value next to the decisive one would only be misread; differences.csv has it.
             if not math.isnan(found.interval.value) and not name.endswith(HERE):
                 table.add_row(
                     f"  {_title(row, found)}{' *' if _apart(found) else ''}",
@@ -192,14 +194,14 @@ def _table(rows: Sequence[Row]) -> Table:
 
 
 def _apart(found: Difference) -> bool:
-    """Tell whether a difference is tested beside those of which the verdict speaks, and adjusted apart from them."""
+    """Return whether a difference is not part of the verdict and is adjusted separately."""
     from steadytune.analysis.comparison.compare import claims
 
     return found.measure not in claims() and not math.isnan(found.p_adjusted)
 
 
 def _same_seed_lines(rows: Sequence[Row]) -> list[str]:
-    """Say what each recipe changes at the same seed, but for those of which the verdict says so."""
+    """Report what each recipe changes at the same seed, unless the verdict reports it."""
     from steadytune.analysis.comparison.same_seed import changed_at_same_seed
 
     lines = []
@@ -241,22 +243,24 @@ def _probability(p: float) -> str:
 
 
 def _seeds_needed(rows: Sequence[Row], detect: float | None) -> list[str]:
-    """Say what it would take, whatever has been found, in four cases of five."""
+    """Report the seeds needed for a power of 80 %, whatever has been found."""
     from steadytune.analysis.comparison.power import seeds_to_pin_sd
     from steadytune.analysis.grouping import size_words
     from steadytune.analysis.sentences import score_step
 
     tests = f", adjusted for {rows[0].planned} tests" if rows[0].planned > 1 else ""
-    lines = ["", f"seeds a recipe that would be needed, from the SDs seen here{tests}:"]
+    lines = ["", f"seeds needed per recipe, from the SDs observed here{tests}:"]
     for row in rows:
         if row.is_baseline or row.differences["mean"].estimate is None:
             continue
         step = row.step(detect)
-        what = f"to see a difference of {score_step(step, row.scale)}"
+        what = f"to detect a difference of {score_step(step, row.scale)}"
         if (needed := row.seeds_to_detect(step)) is None:
             size = size_words(row.profile.cohort)
-            lines.append(f"  {row.recipe} against {row.baseline}: no number {what}, for the error of {size}")
+            lines.append(
+                f"  {row.recipe} against {row.baseline}: no number is enough {what}, given the error from {size}"
+            )
         else:
             lines.append(f"  {row.recipe} against {row.baseline}: {needed} {what}")
-    lines.append(f"  {rows[0].seeds_to_detect_ratio(_RATIO)} to see an SD twice another")
-    return [*lines, f"  {seeds_to_pin_sd(_WIDTH)} to know an SD to about a quarter either way"]
+    lines.append(f"  {rows[0].seeds_to_detect_ratio(_RATIO)} to detect that one SD is twice another")
+    return [*lines, f"  {seeds_to_pin_sd(_WIDTH)} to estimate an SD to within about a quarter"]

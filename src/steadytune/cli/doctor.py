@@ -1,4 +1,4 @@
-"""`steadytune doctor`: what will make a training unstable, or did."""
+"""`steadytune doctor`: find what will make training unstable, or did."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MEANING = {
     "high": "known to make trainings fail, or did",
     "medium": "makes runs differ, or hides that they do",
     "low": "worth knowing",
-    "check": "not to be seen in the target: look in your script",
+    "check": "the target does not show it: check your script",
 }
 
 
@@ -29,10 +29,10 @@ def doctor(
         ),
     ],
 ) -> None:
-    """Say in plain words what will make a training unstable, or did, each with its rule, its source and what to do.
+    """Find what will make training unstable, or did, and explain each finding: rule, source and what to do.
 
-    Nothing is trained. A model or task that is not here yet is fetched, as `steadytune run` would. The exit code is 0
-    whatever is found, but 2 if a task of the study cannot be used.
+    Nothing is trained. A missing model or task is downloaded, as `steadytune run` would do. The exit code is 0
+    whatever is found, except 2 if a task of the study cannot be used.
 
     **Example**
 
@@ -64,7 +64,7 @@ def _lines(diagnosis: Diagnosis, target: Path) -> list[str]:
     if diagnosis.unknown:
         lines += ["", "NOT KNOWN", *(_wrapped("- ", text) for text in diagnosis.unknown)]
     if diagnosis.remedies:
-        lines += ["", "WORTH TRYING, after the rest is mended. Papers claim it (recalled); here only runs can say:"]
+        lines += ["", "WORTH TRYING, once the rest is fixed. Papers claim a benefit (from memory); runs must show it:"]
         lines += [_wrapped(f"- {one.stabilizer}: ", f"{one.reason} ({one.source})") for one in diagnosis.remedies]
         lines += [_wrapped("  ", diagnosis.usage)]
     elif findings and not diagnosis.unusable:

@@ -1,4 +1,4 @@
-"""`steadytune ls`: what a folder of runs holds."""
+"""`steadytune ls`: list the runs in a folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NUMBERS = {"score", "seconds"}
 
 
 def ls(folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run'.")]) -> None:
-    """List the runs that a folder holds, a line each, and how many of each recipe are there.
+    """List the runs in a folder, one per line, and count the runs of each recipe.
 
     **Example**
 
@@ -32,7 +32,7 @@ def ls(folder: Annotated[Path, typer.Argument(help="The --out folder of a 'stead
 
     store = RunStore(folder)
     records = store.records()
-    # Model and task would be the same words in every line of most folders.
+    # In most folders model and task are the same on every line.
     named = len({record.spec.cohort[:2] for record in records}) > 1
     lines = [_HEADINGS, *(tuple(map(on_one_line, _line(record, named))) for record in records)]
     for line in _aligned(lines):
@@ -43,16 +43,16 @@ def ls(folder: Annotated[Path, typer.Argument(help="The --out folder of a 'stead
         say(on_one_line(_summary(" / ".join(cohort), members, asked)))
     missing = sum(1 for _ in store.study.grid()) - len(records) - store.damaged
     if missing > 0:
-        say(f"{missing} of the study's runs are not there yet: {store.resume}")
+        say(f"{missing} of the study's runs are missing; to train them: {store.resume}")
     if hint := retry_hint(store, records):
         say(hint)
 
 
 def retry_hint(store: RunStore, records: Sequence[RunRecord]) -> str:
-    """Say how many runs failed or diverged, and how they are trained again; empty if none did."""
+    """Return how many runs failed or diverged and how to retrain them; "" if none did."""
     lost = sum(record.status != "done" for record in records)
     runs = f"{lost} run{'' if lost == 1 else 's'} failed or diverged"
-    return f"{runs}; to train {'it' if lost == 1 else 'them'} again: {store.retry}" if lost else ""
+    return f"{runs}; to retry {'it' if lost == 1 else 'them'}: {store.retry}" if lost else ""
 
 
 def _line(record: RunRecord, named: bool) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ def _line(record: RunRecord, named: bool) -> tuple[str, ...]:
     if record.status != "done":
         mark = f"FAILED {record.reason or ''}".rstrip()
     else:
-        mark = "FAILED no better than one answer" if record.at_chance else ""
+        mark = "FAILED no better than a constant answer" if record.at_chance else ""
     return record.spec.id, recipe, record.spec.seeds.label, record.status, score, f"{record.seconds:.1f}", mark
 
 

@@ -1,4 +1,4 @@
-"""The command line: one file per command; here they are put together and users' mistakes become exit code 2."""
+"""The command line: assembles the commands, one file each, and turns user errors into exit code 2."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _print_version(asked: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     pass
@@ -53,12 +53,12 @@ for command in (demo, run, measure, compare, validate, report, ls, doctor):
     app.command()(command)
 app.add_typer(theory, name="theory")
 
-# An option or command that does not exist; typer has no public name for it.
+# Raised for an unknown option or command; typer has no public name for it.
 _UsageError: Any = typer.BadParameter.__base__
 
 
 _received: list[int] = []
-"""Signals that asked this process to end."""
+"""Signals that asked this process to stop."""
 
 
 def _stop(number: int, frame: object) -> None:
@@ -68,7 +68,7 @@ def _stop(number: int, frame: object) -> None:
 
 @contextmanager
 def _listening_to_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, unless it was started to ignore them, as by nohup."""
+    """Make SIGTERM and SIGHUP act like Ctrl-C, unless the process was started to ignore them, as by nohup."""
     _received.clear()
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     mine = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
@@ -84,10 +84,10 @@ def _listening_to_signals() -> Iterator[None]:
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code.
+    """Run the command line and exit with its code.
 
-    A user's mistake is said in a line or two, and so is what the machine refuses: exit code 2. A command that was
-    stopped by a signal leaves with 128 and the number of the signal. What is raised beside these is a bug of ours.
+    User errors and machine faults are reported in a line or two, with exit code 2. A command stopped by a signal
+    exits with 128 plus the number of the signal. Any other exception is a bug of ours.
     """
     with _listening_to_signals(), warnings.catch_warnings():
         warnings.showwarning = show_warning
@@ -99,7 +99,7 @@ def main() -> None:
 def _run(words: list[str]) -> int:
     code = 2
     try:
-        # Without standalone mode an exit code is what comes back, 130 after an interrupt.
+        # Without standalone mode the exit code is returned, 130 after an interrupt.
         given: object = app(words, prog_name="steadytune", standalone_mode=False)
         code = given if isinstance(given, int) else 0
     except UserError as error:
@@ -108,9 +108,9 @@ def _run(words: list[str]) -> int:
         command = error.ctx.command_path if error.ctx else "steadytune"
         complain(f"error: {error.format_message()}\nSee {command} --help")
     except MemoryError as error:
-        complain(f"error: there is not enough memory ({str(error) or 'none is left'})")
+        complain(f"error: not enough memory ({str(error) or 'none is left'})")
     except OSError as error:
-        # A command whose terminal is gone can write no more; that is no fault of the disk.
+        # A command whose terminal is gone cannot write; that is not a fault of the disk.
         if not _received:
             complain(f"error: {machine_fault(error)}")
     except KeyboardInterrupt:
@@ -118,7 +118,7 @@ def _run(words: list[str]) -> int:
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):
             raise
-        complain(f"error: the code of another package ended the command: sys.exit({end.code!r})")
+        complain(f"error: code of another package ended the command: sys.exit({end.code!r})")
     if _received:
         complain(f"stopped by {signal.Signals(_received[0]).name}")
         code = 128 + _received[0]

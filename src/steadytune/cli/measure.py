@@ -1,4 +1,4 @@
-"""`steadytune measure`: the measures of runs that were trained elsewhere, or of a study's folder."""
+"""`steadytune measure`: measure runs trained elsewhere, or a study's folder."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def measure(
     metric: Annotated[
         str | None,
         typer.Option(
-            help="What scores the runs in files: a score that they hold, or a metric of predictions and labels.",
-            show_default="the most natural score that the files hold, or accuracy",
+            help="Metric for runs in files: a recorded score, or a metric of predictions and labels.",
+            show_default="the first standard score in the files, or accuracy",
         ),
     ] = None,
     positive: Annotated[
         str | None,
         typer.Option(
-            help="Name or number of the class that F1, average precision and the like speak of.",
-            show_default="class 1; of named classes the one that denies nothing, or the rarer",
+            help="Name or number of the positive class for F1, average precision and similar metrics.",
+            show_default="class 1; for named classes, the one that is not a negation, or the rarer one",
         ),
     ] = None,
     assignments: Annotated[
@@ -43,8 +43,8 @@ def measure(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Which column is what, where its name does not say: group=passage, label=gold, ignore=a,b; "
-            "kind=regression; axes=examples-first; encoding=latin-1. May be repeated.",
+            help="Role of a column whose name does not show it: group=passage, label=gold, ignore=a,b; "
+            "kind=regression; axes=examples-first; encoding=latin-1. Repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -52,16 +52,16 @@ def measure(
         Path | None, typer.Option(help="Folder for report.html, measures.csv and flips.csv.", show_default=False)
     ] = None,
 ) -> None:
-    """Measure how unstable runs are that differ in their seed alone, with 95 % intervals.
+    """Measure the instability of runs that differ only in their seed, with 95 % intervals.
 
-    A file holds one run, or several with a column `seed`. What was read is said first:
+    A file holds one run, or several with a column `seed`. The output starts with what was read:
 
     - .npz or .safetensors: arrays `logits` or `probabilities` (examples x classes) or `predictions`, `labels`,
-    and if wanted `representations` (layers x examples x width), `scores`, `ids`, `groups`. `st.StabilityRecorder` and
-    `st.record_run` write it.
+    and optionally `representations` (layers x examples x width), `scores`, `ids`, `groups`. `st.StabilityRecorder` and
+    `st.record_run` write these files.
 
-    - .csv, .tsv, .jsonl, .json or .parquet: a row per example with `label`, `logit_0`, `logit_1` ... (or `prob_0`
-    ..., or `prediction`), and if wanted `id`, `text`, `group`; for generated text `generation` and `reference`.
+    - .csv, .tsv, .jsonl, .json or .parquet: one row per example with `label`, `logit_0`, `logit_1` ... (or `prob_0`
+    ..., or `prediction`), and optionally `id`, `text`, `group`; for generated text `generation` and `reference`.
 
     **Example**
 
@@ -81,20 +81,20 @@ def measure(
     if len(paths) == 1 and (paths[0] / "study.yaml").is_file():
         if out or metric or assignments or positive:
             see = shlex.join(["steadytune", "report", str(paths[0])])
-            raise UserError(f"{paths[0]} is a study, which has a metric of its own: see {see}")
+            raise UserError(f"{paths[0]} is a study, which defines its own metric: use {see}")
         with bar(console, "measuring") as progress:
             comparison = compare(RunStore(paths[0]), progress=progress)
         show(console, comparison)
         return
     if out and out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: --out names a folder")
+        raise UserError(f"{out} is a file: --out must name a folder")
     runs, comparison = _measure_files(console, paths, metric, positive, key_values(assignments or []))
     show_read(console, comparison)
     show(console, comparison, write_page(out, comparison, runs) if out else None)
 
 
 def key_values(assignments: list[str]) -> dict[str, str]:
-    """Take options of the form KEY=VALUE apart."""
+    """Parse options of the form KEY=VALUE."""
     for assignment in assignments:
         if "=" not in assignment:
             raise UserError(f"--set {assignment} must be KEY=VALUE, as in --set group=passage")
@@ -122,7 +122,7 @@ def _measure_files(
 
 
 def show_read(console: Console, comparison: Comparison) -> None:
-    """Print what was read of the files, and what must be known before any number."""
+    """Print what was read from the files, and what the reader must know before any number."""
     from steadytune.analysis.comparison.verdict import first_notes
 
     read = dict.fromkeys(item for found in comparison.profiles for item in found.cohort.read.items())
@@ -134,13 +134,13 @@ def show_read(console: Console, comparison: Comparison) -> None:
 
 
 def write_page(out: Path, comparison: Comparison, runs: Sequence[ExternalRun], words: list[str] | None = None) -> Path:
-    """Write report.html and its tables into a folder; return the path of the page.
+    """Write report.html and its tables into a folder, and return the path of the page.
 
     Args:
         out: The folder.
         comparison: Of the runs.
-        runs: As they were read.
-        words: What the page says first; left out, the verdict on the comparison.
+        runs: The runs as read.
+        words: The opening statements of the page; by default the verdict on the comparison.
     """
     from steadytune.analysis.comparison.verdict import Statement
     from steadytune.external import texts_of

@@ -1,4 +1,4 @@
-"""`steadytune report`: measure and compare what a folder holds, and write it up again."""
+"""`steadytune report`: measure and compare the runs in a folder, and write the report again."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ if TYPE_CHECKING:
 
 def report(
     folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run'.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the report instead, if the runs' own is not to be written into.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report, if not the runs' own folder.")] = None,
 ) -> None:
-    """Compare the runs that a folder holds, and write report.html and the tables into it.
+    """Compare the runs in a folder, and write report.html and the tables into it.
 
-    Nothing is trained; runs that are still missing are left out.
+    Nothing is trained; missing runs are left out.
 
     **Example**
 
@@ -39,7 +37,7 @@ def report(
 
 
 def show(console: Console, comparison: Comparison, page: Path | None = None) -> None:
-    """Print the verdict on the baseline and the table, then where the report lies or, without one, its notes."""
+    """Print the verdict on the baseline and the table, then the path of the report or, without one, its notes."""
     from steadytune.analysis.comparison.verdict import must_know, verdict
     from steadytune.analysis.notes import failure_notes
     from steadytune.reporting import comparison_table
@@ -47,12 +45,12 @@ def show(console: Console, comparison: Comparison, page: Path | None = None) -> 
 
     console.print()
     for sentences in verdict(comparison).values():
-        # The first speaks of the baseline; all of them would push the table off the screen.
+        # The first sentence is about the baseline; all of them would push the table off the screen.
         console.print(f"{sentences[0]}\n", markup=False, highlight=False)
     console.print(comparison_table(comparison))
     show_sources(console, comparison)
     for row in comparison.rows():
-        # The sentences of the other recipes are not printed; this much must not be missed beside their numbers.
+        # The other recipes' sentences are not printed, but readers of their numbers must see these.
         for words in () if row.is_baseline else must_know(row):
             console.print(f"{called(row.recipe)}: {words}", markup=False, highlight=False)
     if page:
@@ -60,14 +58,14 @@ def show(console: Console, comparison: Comparison, page: Path | None = None) -> 
         console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
         return
     said = {note for profile in comparison.profiles if profile.cohort.read for note in profile.first_notes}
-    # How many runs may fail stands under the table.
+    # The number of runs that may fail is already shown under the table.
     said |= {note for profile in comparison.profiles for note in failure_notes(profile.cohort)}
     for note in dict.fromkeys(note for profile in comparison.profiles for note in profile.notes if note not in said):
         console.print(f"note: {note}", markup=False, highlight=False)
 
 
 def show_sources(console: Console, comparison: Comparison) -> None:
-    """Print where the luck of each cohort comes from; nothing where no seeds form a grid."""
+    """Print the sources of luck of each cohort; nothing if no seeds form a grid."""
     from steadytune.reporting.sources import source_sentences, sources
 
     several = len(comparison.profiles) > 1

@@ -1,4 +1,4 @@
-"""`steadytune run`: train what is missing, then measure, compare and report."""
+"""`steadytune run`: train the missing runs, then measure, compare and report."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def run(
         typer.Option(help="'standard', a stabilizer, or names joined by '+'. Repeatable.", show_default=False),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(help="Number of seeds; with --vary, of values of each.", show_default=False)
+        int | None, typer.Option(help="Number of seeds; with --vary, number of values for each.", show_default=False)
     ] = None,
     vary: Annotated[
         str | None,
         typer.Option(
-            help="Seeds to cross, of init, order, dropout and data, such as init,order. The others stay at 0.",
+            help="Seeds to cross: any of init, order, dropout and data, such as init,order. The others stay at 0.",
             show_default=False,
         ),
     ] = None,
@@ -45,22 +45,22 @@ def run(
         typer.Option("--set", help="KEY=VALUE, such as training.learning_rate=5e-5. Repeatable.", show_default=False),
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=0, help="Runs trained at the same time; 0 means what the machine has room for.")
+        int, typer.Option(min=0, help="Runs trained in parallel; 0 means as many as the machine can hold.")
     ] = 0,
     executor: Annotated[
         str | None,
         typer.Option(
-            help="Who trains them: 'local' in this process, 'processes', or one that another package has.",
+            help="How to train them: 'local' in this process, 'processes', or an executor from another package.",
             show_default="local for one worker, else processes",
         ),
     ] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Train runs that failed, diverged or are damaged again, too.")
+        bool, typer.Option("--retry-failed", help="Also retrain runs that failed, diverged or are damaged.")
     ] = False,
 ) -> None:
-    """Train the runs of a study that its folder does not hold yet, then measure, compare and report.
+    """Train the missing runs of a study, then measure, compare and report.
 
-    A killed run is no loss: start the same command again. Starting it with more seeds or recipes adds to the folder.
+    If a run is killed, start the same command again. More seeds or recipes add to the folder.
 
     **Example**
 
@@ -76,7 +76,7 @@ def run(
     options = {"model": model, "task": task, "recipes": recipe, "seeds": seeds}
     content = study_content(study, options, assignments, vary=vary)
     if out is None:
-        raise UserError("no output folder given: name one with --out, such as --out runs/x")
+        raise UserError("no output folder: give one with --out, such as --out runs/x")
     execute(Study.parse(content, str(study or "command line")), out, workers, retry_failed, executor)
 
 
@@ -116,7 +116,7 @@ def execute(study: Study, out: Path, workers: int, retry_failed: bool = False, e
         except KeyboardInterrupt:
             # The terminal may be gone.
             with suppress(OSError):
-                console.print("stopped; finished runs are kept, and the same command goes on from here")
+                console.print("stopped; finished runs are kept, and the same command continues from here")
             raise typer.Exit(130) from None
         with bar(console, "measuring") as progress:
             page, comparison = report_of_study(store, progress=progress)
@@ -129,7 +129,7 @@ def execute(study: Study, out: Path, workers: int, retry_failed: bool = False, e
 
 
 def data_lines(study: Study) -> list[str]:
-    """Say what was read of the data that a study trains on and measures, and what is wrong with it."""
+    """Describe the data that a study trains on and measures, and any problems with it."""
     from steadytune.tasks import load_task
     from steadytune.tasks.data_facts import data_facts
     from steadytune.tasks.splits import split
@@ -138,7 +138,7 @@ def data_lines(study: Study) -> list[str]:
     lines: dict[str, None] = {}
     for spec in study.task:
         task = load_task(spec)
-        # All recipes are measured on the same examples; the training subset is that of the first seeds and recipe.
+        # All recipes are measured on the same examples; the training subset is that of the first seed and recipe.
         training = study.recipe_training(next(iter(study.recipes)))
         splits = split(task, training, study.seeds[0].data)
         facts = data_facts(task, splits)

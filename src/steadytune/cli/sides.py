@@ -1,4 +1,4 @@
-"""`steadytune compare` of files: two single runs, one run and a folder, or folders of runs."""
+"""`steadytune compare` for files: two single runs, one run and a folder, or folders of runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def compare_files(
     positive: str | None,
     out: Path | None,
 ) -> None:
-    """Compare runs that were trained elsewhere; the parameters are those of the command."""
+    """Compare runs trained elsewhere; the parameters are those of the command."""
     from steadytune.analysis.comparison.compare import compare
     from steadytune.analysis.comparison.pairing import paired_by_seed
     from steadytune.analysis.sentences import listed, natural
@@ -36,12 +36,12 @@ def compare_files(
     from steadytune.terminal.progress import bar
 
     if out and out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: --out names a folder")
+        raise UserError(f"{out} is a file: --out must name a folder")
     with console.status("reading"):
         sides = read_sides(paths, metric, columns, positive)
     words = _of_single_runs(sides.cohorts)
     if words is not None and (baseline or detect is not None):
-        raise UserError("--baseline and --detect are for several runs on either side: one run has no spread over seeds")
+        raise UserError("--baseline and --detect need several runs on each side: a single run has no spread over seeds")
     cohorts = sides.cohorts if words is not None else paired_by_seed(sides)
     with bar(console, "measuring") as progress:
         comparison = compare(cohorts, baseline, progress)
@@ -50,7 +50,7 @@ def compare_files(
         if shared := set.intersection(*(set(cohort.seeds) for cohort in cohorts)):
             names = sorted(shared, key=natural)
             console.print(
-                "note: runs of one name are taken for runs of one seed, and compared in pairs: "
+                "note: runs with the same name are taken to share a seed and are compared in pairs: "
                 f"{listed(names[:_MANY])}{' and more' if len(names) > _MANY else ''}",
                 markup=False,
                 highlight=False,
@@ -65,7 +65,7 @@ def compare_files(
 
 
 def _of_single_runs(cohorts: Sequence[Cohort]) -> list[str] | None:
-    """Say what there is to say where a side is a single run; None where none is."""
+    """Return the sentences if one side is a single run; None otherwise."""
     from steadytune.analysis.comparison.placed import describe_place
     from steadytune.analysis.comparison.single import compare_runs
 
@@ -73,7 +73,7 @@ def _of_single_runs(cohorts: Sequence[Cohort]) -> list[str] | None:
     if not single:
         return None
     if len(cohorts) > 2:
-        raise UserError(f"{single[0].recipe} is one run: compare it with one folder at a time")
+        raise UserError(f"{single[0].recipe} is a single run: compare it with one folder at a time")
     if len(single) == 2:
         return compare_runs(*single).sentences
     (several,) = (cohort for cohort in cohorts if len(cohort) != 1)

@@ -1,4 +1,4 @@
-"""`steadytune validate`: are the measures of a study worth reporting?"""
+"""`steadytune validate`: check which measures of a study are worth reporting."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from steadytune.errors import UserError
 
 def validate(
     folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run'.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the report instead, if the runs' own is not to be written into.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report, if not the runs' own folder.")] = None,
 ) -> None:
-    """Examine the validity and the consistency of the measures, and say which of them to report.
+    """Examine the validity and consistency of the measures, and recommend which to report.
 
-    Nothing is trained. The report is written again with what was found, and all numbers go into validity.csv.
+    Nothing is trained. The findings are added to the report, and all numbers go into validity.csv.
 
     **Example**
 
@@ -36,7 +34,7 @@ def validate(
     with bar(console, "measuring") as progress:
         comparison = compare(store, progress=progress)
     if not any(len(profile.cohort) > 1 for profile in comparison.profiles):
-        raise UserError(f"{folder}: no recipe has two finished runs, and measures compare runs: train more seeds")
+        raise UserError(f"{folder}: no recipe has two finished runs, which the measures need: train more seeds")
     with bar(console, "measuring on fewer examples") as progress:
         validations = validate(comparison.profiles, layers="all", progress=lambda done, total: progress(done / total))
     console.print(validity_table(validations))

@@ -1,4 +1,4 @@
-"""What will make a training unstable, or did: rules with their sources, on studies, arguments and recorded runs."""
+"""Find what will make training unstable, or did: sourced rules for studies, arguments and recorded runs."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ __all__ = ["Diagnosis", "Finding", "Remedy", "Setup", "diagnose"]
 
 
 def diagnose(target: str | Path) -> Diagnosis:
-    """Look at a study file, at the JSON of `TrainingArguments`, or at a folder of recorded runs.
+    """Diagnose a study file, `TrainingArguments` as JSON, or a folder of recorded runs.
 
     Raises:
-        UserError: It is none of them, or is broken.
+        UserError: The target is none of these, or is damaged.
     """
     target = Path(target)
     _refuse_recordings(target)
@@ -45,12 +45,14 @@ def diagnose(target: str | Path) -> Diagnosis:
             where = named[names].where if names in named else " / ".join(names)
             recorded += run_findings(runs, where, _chance(store, runs))
         if (missing := sum(1 for _ in study.grid()) - len(records) - store.damaged) > 0:
-            unknown = (*unknown, f"{missing} of the study's runs, which are not there yet")
+            unknown = (*unknown, f"{missing} of the study's runs, which are not trained yet")
     elif target.suffix == ".json":
         setups = [arguments_setup(target)]
         unknown = setups[0].unsaid()
     elif target.suffix == ".bin":
-        raise UserError(f"{target} is a pickle, which is not read: write the arguments with args.to_json_string()")
+        raise UserError(
+            f"{target} is a pickle, which steadytune does not load: write the arguments with args.to_json_string()"
+        )
     else:
         named, unknown = study_setups(Study.from_yaml(target))
         setups = list(named.values())
@@ -67,8 +69,8 @@ def _refuse_recordings(target: Path) -> None:
     files = [target] if target.is_file() else [] if (target / "study.yaml").is_file() else target.glob("*")
     if any(file.suffix in ARRAY_SUFFIXES for file in files):
         raise UserError(
-            f"{target} is no study: runs that were recorded by StabilityRecorder have no curves to find causes in.\n"
-            f"See how much they differ: steadytune measure {shlex.quote(str(folder))}"
+            f"{target} is not a study: runs recorded by StabilityRecorder have no curves to diagnose.\n"
+            f"Measure how much they differ: steadytune measure {shlex.quote(str(folder))}"
         )
 
 
@@ -78,7 +80,7 @@ def _accuracies(records: list[RunRecord]) -> tuple[float, ...]:
 
 
 def _chance(store: RunStore, records: list[RunRecord]) -> float | None:
-    """Return the loss at chance of the task that these runs measured; None where it has no classes or none finished."""
+    """Return the loss at chance of these runs' task; None if it has no classes or no run finished."""
     done = next((record for record in records if record.status == "done"), None)
     if done is None or not KINDS[store.examples(done.spec)["kind"]].has_classes:
         return None

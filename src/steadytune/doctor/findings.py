@@ -1,4 +1,4 @@
-"""What the doctor says: findings, in the order of how much they matter, and methods worth trying."""
+"""The doctor's output: findings, most important first, and methods worth trying."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 SEVERITIES = ("high", "medium", "low", "check")
-"""From what is known to make trainings fail to what the target does not show, so that somebody has to look."""
+"""From known causes of failed trainings to what the target cannot show, so that the user must check."""
 UNUSABLE = "unusable-task"
-"""The rule of a task that `steadytune run` would refuse."""
+"""The rule for a task that `steadytune run` would refuse."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that will make a training unstable, did so, or hides that it is.
+    """One thing that will make training unstable, made it so, or hides that it is.
 
     Attributes:
         rule: Name of the rule, one word or two with a hyphen.
         severity: One of `SEVERITIES`.
         title: What is wrong, in a few words.
-        where: Recipe or file that it is true of.
-        found: The value that was found.
+        where: Recipe or file that it concerns.
+        found: The value found.
         why: What the rule says.
-        source: Where the rule comes from, and how sure that is.
+        source: Where the rule comes from, and how certain it is.
         advice: What to do.
     """
 
@@ -42,8 +42,8 @@ class Remedy:
 
     Attributes:
         stabilizer: Its name.
-        reason: What it does about what was found.
-        source: Where that is claimed.
+        reason: How it addresses the findings.
+        source: Who claims that.
     """
 
     stabilizer: str
@@ -53,14 +53,14 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What there is to say about one target.
+    """The diagnosis of one target.
 
     Attributes:
-        findings: The worst first.
-        unknown: What the target does not say, one sentence each.
-        remedies: The two or three stabilizers most worth trying; none where nothing calls for one.
+        findings: The most severe first.
+        unknown: What the target does not show, one sentence each.
+        remedies: The two or three stabilizers most worth trying; empty if no finding calls for one.
         usage: How to try them.
-        data: What was read of the data, a sentence each.
+        data: What was read from the data, one sentence each.
     """
 
     findings: tuple[Finding, ...]
@@ -76,7 +76,7 @@ class Diagnosis:
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Sort findings, the worst first, and say once what is true of several recipes."""
+    """Sort findings, the most severe first, and merge those that several recipes share."""
     places: dict[Finding, list[str]] = {}
     for finding in findings:
         places.setdefault(replace(finding, where=""), []).append(finding.where)

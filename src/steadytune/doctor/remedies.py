@@ -1,4 +1,4 @@
-"""Which stabilizers are most worth trying, given what was found."""
+"""Choose the stabilizers most worth trying, given the findings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ABOUT_FU = "Fu, So & Collier, arXiv 2301.09820"
 
 @dataclass(frozen=True)
 class _Row:
-    """A stabilizer, the rules that call for it, and the least depth of a model that it is said to help."""
+    """A stabilizer, the rules that call for it, and the least model depth that it is said to help."""
 
     rules: frozenset[str]
     remedy: Remedy
@@ -28,7 +28,7 @@ class _Row:
         return mode in STABILIZERS[self.remedy.stabilizer].modes and (setup.layers or 0) >= self.layers
 
     def answers(self, rule: str, broken_by: Sequence[Setup]) -> bool:
-        """Whether it is an answer to a rule that these ways of training break, none of which has tried it."""
+        """Whether it addresses a rule that these ways of training break and none of them has tried it."""
         tried = any(self.remedy.stabilizer in setup.stabilizers for setup in broken_by)
         return rule in self.rules and not tried and any(map(self.suits, broken_by))
 
@@ -54,7 +54,7 @@ _TABLE = (
         frozenset({"epochs", "collapsed"}),
         Remedy(
             "reinit",
-            "draws the top blocks anew, which made runs on few examples faster and alike",
+            "re-initialises the top blocks, which made runs on few examples faster and more alike",
             _FEW_SAMPLE,
         ),
     ),
@@ -62,7 +62,7 @@ _TABLE = (
         frozenset({"diverged", "learning-rate", "warm-up"}),
         Remedy(
             "cngc",
-            "clips each tensor by itself, so that one large gradient does not slow down all others",
+            "clips each tensor separately, so that one large gradient does not slow down all others",
             "Yang & Ma, arXiv 2210.10325",
         ),
     ),
@@ -70,7 +70,7 @@ _TABLE = (
         frozenset({"epochs", "majority"}),
         Remedy(
             "mixout",
-            "pulls weights back to the pre-trained ones, for large models on few examples",
+            "pulls weights back to their pre-trained values, for large models on few examples",
             "Lee, Cho & Kang, arXiv 1909.11299, on models of 24 blocks",
         ),
         _DEEP,
@@ -79,7 +79,7 @@ _TABLE = (
         frozenset({"epochs", "majority", "learning-rate"}),
         Remedy(
             "wd_pre",
-            "decays weights to the pre-trained ones and not to 0, so that few examples move them less",
+            "decays weights to their pre-trained values instead of 0, so that few examples move them less",
             f"{_FEW_SAMPLE}, one of the compared methods",
         ),
     ),
@@ -87,7 +87,7 @@ _TABLE = (
         frozenset({"majority"}),
         Remedy(
             "smart",
-            "keeps the predictions smooth around each example, against fitting few of them too closely",
+            "keeps predictions smooth around each example, so that few examples are not overfitted",
             "Jiang et al., arXiv 1911.03437",
         ),
     ),
@@ -103,7 +103,7 @@ _TABLE = (
         frozenset({"collapsed", "majority"}),
         Remedy(
             "surt",
-            "goes on with pre-training on the task's own texts, which changes the features; it can also hurt",
+            "continues pre-training on the task's own texts, which changes the features; it can also hurt",
             _ABOUT_FU,
         ),
     ),
@@ -111,23 +111,23 @@ _TABLE = (
         frozenset({"collapsed", "majority"}),
         Remedy(
             "mhloss",
-            "averages many heads that start apart, so that the draw of one counts less",
+            "averages many heads with different initial weights, so that the draw of each matters less",
             _ABOUT_FU,
         ),
     ),
 )
-"""Papers claim it, recalled; which of them helps here only runs can say. Among equals the first counts.
+"""Claimed in papers, from memory; only runs can show which of them helps. Ties go to the first.
 
-Of what is here, the last two alone work on a frozen encoder.
+Only the last two work on a frozen encoder.
 """
 
 
 def remedies(findings: Iterable[Finding], setups: Iterable[Setup]) -> tuple[Remedy, ...]:
-    """Return the stabilizers that answer most of the findings; none where no finding calls for one.
+    """Return the stabilizers that address most of the findings; none if no finding calls for one.
 
     Args:
-        findings: What was found, each of one way of training; what only has to be checked calls for nothing.
-        setups: These ways.
+        findings: Each concerns one way of training; those of severity "check" call for nothing.
+        setups: These ways of training.
     """
     named = {setup.where: setup for setup in setups}
     broken: dict[str, list[Setup]] = {}
@@ -135,20 +135,18 @@ def remedies(findings: Iterable[Finding], setups: Iterable[Setup]) -> tuple[Reme
         if finding.severity != "check" and finding.where in named:
             broken.setdefault(finding.rule, []).append(named[finding.where])
     counts = [(sum(row.answers(*item) for item in broken.items()), row.remedy) for row in _TABLE]
-    # Sorting is stable: among equals the table's order counts.
+    # Sorting is stable: ties keep the table's order.
     ranked = sorted(counts, key=lambda count: -count[0])
     return tuple(remedy for count, remedy in ranked if count)[:_MOST]
 
 
 def usage(chosen: Sequence[Remedy], stock: bool) -> str:
-    """Return how to try them, one at a time: in a script that trains by itself, or by a study; "" for none."""
+    """Return how to try them one at a time, in the user's own script or as a study; "" for none."""
     if not chosen:
         return ""
     if stock:
         first, *others = (f"st.{STABILIZERS[one.stabilizer].__name__}()" for one in chosen)
-        likewise = f"; then {', '.join(others)} in the place of {first}" if others else ""
-        return (
-            f"import steadytune as st; st.StableTrainer(..., stabilizers=[{first}]) in the place of Trainer{likewise}"
-        )
+        likewise = f"; then {', '.join(others)} instead of {first}" if others else ""
+        return f"import steadytune as st; st.StableTrainer(..., stabilizers=[{first}]) instead of Trainer{likewise}"
     recipes = " ".join(f"--recipe {name}" for name in ["standard", *(one.stabilizer for one in chosen)])
     return f"steadytune run ... {recipes} --seeds 10 --out runs/try"

@@ -1,4 +1,4 @@
-"""Recorded runs: which failed, when, and in which layers the gradients had vanished."""
+"""Diagnose recorded runs: which failed, when, and where the gradients vanished."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _THRESHOLDS = f"{_THRESHOLD}, gradients below {_VANISHED:.0%} of the first ones"
 
 
 def stuck_since(curve: Curve, steps: Curve, chance: float) -> float | None:
-    """Return the step from which on the loss stays near chance; None where in the end it does not.
+    """Return the step from which the loss stays near chance; None if it does not end there.
 
-    From there on the mean over the rest of the training, from whatever step it is taken, is at least 0.9 of the loss at
-    chance. The last tenth stays whole: a mean of two batches says nothing.
+    From that step on, the mean over the rest of the training, taken from any later step, is at least 0.9 times the loss
+    at chance. The last tenth is never split: a mean of two batches is not informative.
 
     Args:
         curve: The plain task loss.
-        steps: Where it was taken.
+        steps: The steps at which it was recorded.
         chance: Loss of a model that has learned nothing, in nats.
     """
     known = [(step, loss) for step, loss in zip(steps, curve, strict=True) if step is not None and loss is not None]
@@ -44,9 +44,9 @@ def stuck_since(curve: Curve, steps: Curve, chance: float) -> float | None:
 
 
 def vanished_since(curve: Curve, steps: Curve) -> float | None:
-    """Return the step from which on a gradient's norm stays below a hundredth of the first.
+    """Return the step from which a gradient's norm stays below a hundredth of its first value.
 
-    None where it does not, or only in the last tenth of the training.
+    None if it does not, or only in the last tenth of the training.
     """
     known = [(step, norm) for step, norm in zip(steps, curve, strict=True) if step is not None and norm is not None]
     if not known:
@@ -61,14 +61,14 @@ def _last_start(points: int) -> int:
 
 
 def _first_of_the_rest(holds: NDArray[np.bool_]) -> int | None:
-    """Return the first place from which on something holds to the end."""
+    """Return the first index from which `holds` is true to the end; None if there is none."""
     breaks = np.flatnonzero(~holds)
     first = int(breaks[-1]) + 1 if len(breaks) else 0
     return first if first < len(holds) else None
 
 
 def run_findings(records: Sequence[RunRecord], where: str, chance: float | None) -> list[Finding]:
-    """Say which runs of one recipe failed, and when.
+    """Report which runs of one recipe failed, and when.
 
     Args:
         records: Its runs.
@@ -95,7 +95,7 @@ def run_findings(records: Sequence[RunRecord], where: str, chance: float | None)
 
 
 def _hardly_begun(records: Sequence[RunRecord], where: str, chance: float | None) -> list[Finding]:
-    """Say which of the runs that did not fail had learned next to nothing of their training set."""
+    """Report runs that did not fail but learned almost nothing from their training set."""
     if chance is None or not records:
         return []
     losses = np.array([record.loss_ends for record in records])
@@ -109,9 +109,12 @@ def _hardly_begun(records: Sequence[RunRecord], where: str, chance: float | None
             title="training had hardly begun",
             where=where,
             found=f"{np.count_nonzero(chosen)} of {len(records)} runs: {loss_story(losses[chosen], chance)}",
-            why="Such runs differ as their random heads do, or hardly at all; both say little of the recipe.",
-            source=f"ours: the training loss of the last tenth is above {HARDLY_BEGUN} of that of guessing",
-            advice="more epochs or a higher learning rate, until the training loss has fallen; then measure again",
+            why=(
+                "Such runs differ as much as their random heads do, or hardly at all; neither says much about the "
+                "recipe."
+            ),
+            source=f"our rule: the training loss over the last tenth is above {HARDLY_BEGUN} times the loss at chance",
+            advice="train for more epochs or at a higher rate until the training loss has fallen; then measure again",
         )
     ]
 
@@ -119,46 +122,46 @@ def _hardly_begun(records: Sequence[RunRecord], where: str, chance: float | None
 _KINDS = {
     "diverged": {
         "title": "runs diverged",
-        "why": "Loss or output were no longer finite: steps were too long, or numbers too large for the precision.",
+        "why": "The loss or output became non-finite: steps were too long, or numbers too large for the precision.",
         "source": "recorded",
-        "advice": "a lower learning rate, more warm-up, training.clip: 1.0",
+        "advice": "use a lower learning rate, more warm-up, or training.clip: 1.0",
     },
     "crashed": {
         "title": "runs crashed",
         "why": "They raised an error, which says nothing about stability.",
         "source": "recorded",
-        "advice": "mend the cause, delete the run's folder, and start the same command again",
+        "advice": "fix the cause, delete the run's folder, and start the same command again",
     },
     "collapsed": {
         "title": "runs collapsed",
         "why": (
-            "The loss is that of one answer for all texts. Where the gradients of the lower blocks have vanished, "
-            "these blocks no longer learn, and what is above them moves alone."
+            "The loss is that of giving every text the same answer. Where the gradients of the lower blocks have "
+            "vanished, these blocks stop learning, and only the blocks above them still move."
         ),
         "source": (
-            "vanishing gradients in failed runs: Mosbach et al., arXiv 2006.04884, recalled; measured with the offline "
-            f"model, where those of the lower blocks vanished and the total norm did not; {_THRESHOLDS}"
+            "vanishing gradients in failed runs: Mosbach et al., arXiv 2006.04884, from memory; measured with the "
+            f"offline model: gradients of the lower blocks vanished and the total norm did not; {_THRESHOLDS}"
         ),
-        "advice": "a lower learning rate and warm-up first; report these runs apart from the others",
+        "advice": "first try a lower learning rate and warm-up; report these runs separately",
     },
     "majority": {
-        "title": "runs score no better than one answer",
-        "why": "In training the loss fell below chance: what was learned does not carry over to the measured examples.",
+        "title": "runs score no better than a constant answer",
+        "why": "The training loss fell below chance: what was learned does not generalize to the measured examples.",
         "source": f"recorded; {_THRESHOLD}",
-        "advice": "more training examples or fewer wrong labels; other seeds are no cure",
+        "advice": "use more training examples or fewer wrong labels; other seeds will not help",
     },
     "unexplained": {
-        "title": "runs score no better than one answer",
-        "why": "Why is not known: the record holds no plain task loss to be held against chance.",
+        "title": "runs score no better than a constant answer",
+        "why": "The cause is unknown: the record holds no plain task loss to compare with chance.",
         "source": "recorded",
         "advice": "look at the curves in run.json",
     },
 }
 _FROZEN = {
     "title": "runs collapsed",
-    "why": "The loss is that of one answer for all texts: the head found no direction in the frozen features.",
+    "why": "The loss is that of giving every text the same answer: the head found no direction in the frozen features.",
     "source": f"recorded; {_THRESHOLD}",
-    "advice": "another training.learning_rate or training.pooling, more epochs, or training.mode: full",
+    "advice": "try another training.learning_rate or training.pooling, more epochs, or training.mode: full",
 }
 
 
@@ -172,16 +175,16 @@ def _story(record: RunRecord, chance: float | None) -> tuple[str, str]:
     since = stuck_since(losses, steps, chance)
     if since is None:
         return "majority", score
-    place = f"from step {since:g} of {steps[-1]:g} on" if since != steps[0] else "throughout"
+    place = f"from step {since:g} of {steps[-1]:g}" if since != steps[0] else "throughout"
     story = f"{score}, loss at chance ({chance:.3f}) {place}"
     return "collapsed", story if record.spec.training.mode == "head" else f"{story}; {_gradients(record)}"
 
 
 def _gradients(record: RunRecord) -> str:
-    """Say where the gradients had vanished, as far as it was recorded."""
+    """Describe where the gradients vanished, as far as recorded."""
     steps = record.curves.get("gradient_step")
     if steps is None:
-        return "gradients by depth were not recorded"
+        return "gradients by depth not recorded"
     gone: dict[str, float] = {}
     for name, curve in record.curves.items():
         if name not in {"gradient_step", "gradient_top"} and name.startswith("gradient_"):
@@ -189,11 +192,11 @@ def _gradients(record: RunRecord) -> str:
             if since is not None:
                 gone[name.removeprefix("gradient_").replace("_", " ")] = since
     if not gone:
-        return "gradients had not vanished at any depth"
+        return "gradients did not vanish at any depth"
     blocks = [name for name in gone if name.startswith("block ")]
     names = [name for name in gone if name not in blocks]
-    # Gradients vanish from below: the ends of the range say which blocks.
+    # Gradients vanish from the bottom up: the ends of the range name the blocks.
     names += [f"blocks {blocks[0][6:]} to {blocks[-1][6:]}"] if len(blocks) > 1 else blocks
     first, last = min(gone.values()), max(gone.values())
-    when = f"from step {first:g} on" if first == last else f"in the first from step {first:g} on, in all from {last:g}"
+    when = f"from step {first:g}" if first == last else f"first from step {first:g}, everywhere from step {last:g}"
     return f"gradients vanished in {listed(names)}, {when}"

@@ -1,4 +1,4 @@
-"""One way of training as the rules see it, whatever it was read from."""
+"""One way of training as the rules see it, whatever its source."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ from steadytune.training.data import with_cut
 from steadytune.training.weights import half_precision, model_folder
 
 _IGNORE_WARMUP = {"constant", "reduce_lr_on_plateau", "greedy"}
-"""Schedules that take no notice of warm-up; `constant_with_warmup` does."""
+"""Schedules that ignore warm-up; `constant_with_warmup` does not."""
 _DEPTHS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers", "encoder_layers")
 
 
 @dataclass(frozen=True)
 class Setup:
-    """One way of training. None is what is not known; no rule speaks of it.
+    """One way of training. None means unknown; rules skip it.
 
     Attributes:
-        where: Name for people: a recipe, with task and model where a study has several, or a file.
-        stock: Whether it is the arguments of a script of somebody's own, which trains with the stock Trainer.
-        full: Whether the encoder moves.
+        where: Display name: a recipe, with task and model if a study has several, or a file.
+        stock: Whether these are the arguments of a user's script, which trains with the stock Trainer.
+        full: Whether the encoder is trained.
         learning_rate: Peak learning rate.
-        warmup: Share of the steps in which the rate rises; None where only their number is known.
-        warmup_steps: That number, where it is given.
-        epochs: Passes over the training set; None where only the number of steps is known.
-        steps: That number, where it is given.
+        warmup: Share of the steps in which the rate rises; None if only their number is known.
+        warmup_steps: That number, if given.
+        epochs: Passes over the training set; None if only the number of steps is known.
+        steps: That number, if given.
         batch_size: Examples per pass.
         accumulation: Passes per step.
         optimizer: Name in `TrainingArguments.optim`.
-        label_smoothing: Share of a label that goes to all classes.
-        hides_nan: Whether the log leaves out losses that are not finite.
-        seeds: How many seeds there are, or None.
+        label_smoothing: Share of a label spread over all classes.
+        hides_nan: Whether the log omits non-finite losses.
+        seeds: Number of seeds, or None.
         stabilizers: Names.
         layers: Transformer blocks of the model.
-        half: "float16" or "bfloat16" where the checkpoint is stored so.
+        half: "float16" or "bfloat16" if the checkpoint is stored so.
         train_examples: Size of the training set.
         measured_examples: Size of the measured set; None for a regression, which has no accuracy.
-        measured_groups: How many groups these examples form; None where each stands for itself, or nobody said.
-        accuracies: Of recorded runs that finished.
-        data: What is known of the task's data.
-        unusable: Why nothing can be trained on the task, or "".
+        measured_groups: Number of groups these examples form; None if they are ungrouped or the groups are unknown.
+        accuracies: Of the recorded runs that finished.
+        data: What is known about the task's data.
+        unusable: Why the task cannot be trained on, or "".
     """
 
     where: str
@@ -82,15 +82,15 @@ class Setup:
     unusable: str = ""
 
     def unsaid(self) -> tuple[str, ...]:
-        """Return what is not known and has to be, one phrase each."""
+        """Return what is unknown but needed, one phrase each."""
         return tuple(phrase for field, phrase in _UNSAID.items() if getattr(self, field) is None)
 
 
 _UNSAID = {
     "layers": "the model: its depth, and the precision of its weights",
-    "train_examples": "the training set: how many steps an epoch has",
-    "warmup": "the warm-up: warmup_steps is a number, and of how many steps is not said",
-    "measured_examples": "the evaluation set: how small a difference it shows",
+    "train_examples": "the training set: the number of steps per epoch",
+    "warmup": "the warm-up: warmup_steps is a count, and the total number of steps is not given",
+    "measured_examples": "the evaluation set: the smallest difference it can detect",
     "seeds": "the seeds: how many runs there will be",
 }
 
@@ -101,11 +101,11 @@ Names = tuple[str, str, str]
 def study_setups(
     study: Study, accuracies: Mapping[Names, tuple[float, ...]] | None = None
 ) -> tuple[dict[Names, Setup], tuple[str, ...]]:
-    """Return each way of training that a study crosses, and why something about it could not be had.
+    """Return each way of training in a study, and why anything about it is unknown.
 
     Args:
-        study: What shall run, or has run.
-        accuracies: Those of recorded runs, which need their task no more; None if nothing has run.
+        study: What will run, or has run.
+        accuracies: Those of recorded runs, which no longer need their task; None if nothing has run.
     """
     unknown: dict[str, None] = {}
 
@@ -153,7 +153,7 @@ def _data(model: str, spec: TaskSpec, training: Training, data_seed: int) -> dic
     task = load_task(spec)
     splits = split(task, training, data_seed)
     facts = data_facts(task, splits)
-    # Where the model is not here that is said of its depth.
+    # If the model is not available, the depth is already reported as unknown.
     with suppress(UserError, OSError):
         facts = with_cut(facts, splits, model, training.max_length)
     measured = None if KINDS[task.kind].has_numbers else len(splits.measure)
@@ -167,10 +167,10 @@ def _data(model: str, spec: TaskSpec, training: Training, data_seed: int) -> dic
 
 
 def arguments_setup(path: Path) -> Setup:
-    """Read what `TrainingArguments.to_json_string` wrote, of transformers 4 or 5.
+    """Read the output of `TrainingArguments.to_json_string` from transformers 4 or 5.
 
     Raises:
-        UserError: The file cannot be read, is not JSON, or holds something else.
+        UserError: The file cannot be read, is not JSON, or is not TrainingArguments.
     """
     try:
         content = read_json(path, LARGEST_SETTINGS)
@@ -179,7 +179,7 @@ def arguments_setup(path: Path) -> Setup:
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({' '.join(str(error).split()):.100})") from None
     if not isinstance(content, dict) or not {"learning_rate", "num_train_epochs"} <= set(content):
-        raise UserError(f"{path} holds no TrainingArguments: write it with args.to_json_string()")
+        raise UserError(f"{path} does not hold TrainingArguments: write it with args.to_json_string()")
 
     def number(key: str, default: float | None = None, least: float = 0) -> float:
         given = default if content.get(key) is None else content[key]
@@ -196,14 +196,14 @@ def arguments_setup(path: Path) -> Setup:
     def word(key: str, default: str) -> str:
         return str(content.get(key) or default)
 
-    # 0 or less of it means none.
+    # 0 or less means unset.
     steps = int(number("max_steps", -1, -math.inf))
     warmup = number("warmup_steps", 0)
     share: float | None = warmup or number("warmup_ratio", 0)
     if word("lr_scheduler_type", "") in _IGNORE_WARMUP:
         warmup = share = 0.0
     elif warmup >= 1:
-        # transformers 5 reads a number below 1 as a share, 4 has `warmup_ratio` for it.
+        # transformers 5 reads a number below 1 as a share; transformers 4 has `warmup_ratio` for that.
         share = warmup / steps if steps > 0 else None
     return Setup(
         where=path.name,

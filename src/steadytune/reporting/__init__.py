@@ -1,4 +1,4 @@
-"""From measured runs to what people read: one HTML page with its CSV files, a table in the terminal."""
+"""Report measured runs: one HTML page with its CSV files, and a table in the terminal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 REPORT = "report.html"
-# Share of the time that measuring takes; the rest is for measuring again on fewer examples.
+# Share of the time spent on measuring; the rest is for measuring again on fewer examples.
 _MEASURING = 0.8
 
 
@@ -44,17 +44,17 @@ def report(
     """Compare runs and write report.html and the CSV files into a folder.
 
     Args:
-        runs: A folder of runs or its path; or a cohort, cohorts, files of runs, as `compare` takes them; or what
-            `compare` gave.
-        out: The folder to write into; that of the runs unless given.
-        baseline: Recipe that the others are compared with, as `compare` takes it.
-        progress: Called with the share of the work that is done.
+        runs: A folder of runs or its path; or a cohort, cohorts or files of runs, as for `compare`; or the result of
+            `compare`.
+        out: The folder to write into; by default that of the runs.
+        baseline: Recipe to compare the others with, as for `compare`.
+        progress: Called with the share of the work done.
 
     Returns:
         The path of report.html.
 
     Raises:
-        UserError: There are no runs, they do not fit together, or the folder cannot be written into.
+        UserError: There are no runs, they cannot be compared, or the folder is not writable.
     """
     if isinstance(runs, (str, Path)) and (Path(runs) / "study.yaml").is_file():
         runs = RunStore(runs)
@@ -63,7 +63,7 @@ def report(
         return report_of_study(runs, comparison, progress=progress, out=out)[0]
     comparison = runs if isinstance(runs, Comparison) else compare(runs, baseline, progress)
     if out is None:
-        raise UserError("say where the report shall be written: report(runs, out='folder')")
+        raise UserError("no output folder for the report: use report(runs, out='folder')")
     return report_of_cohorts(comparison, Path(out))
 
 
@@ -78,16 +78,16 @@ def report_of_study(
 
     Args:
         store: The folder.
-        comparison: What `compare(store)` gave, if it is there already.
-        validations: What `validate(comparison.profiles)` gave, if it is there already.
-        progress: Called with the share of the work that is done.
-        out: Another folder to write into; nothing is then written into the runs' own.
+        comparison: The result of `compare(store)`, if available.
+        validations: The result of `validate(comparison.profiles)`, if available.
+        progress: Called with the share of the work done.
+        out: Another folder to write into; nothing is then written into the folder of the runs.
 
     Returns:
         The path of report.html, and the comparison that it shows.
 
     Raises:
-        UserError: There are no runs yet, or the folder cannot be written into.
+        UserError: There are no runs yet, or the folder is not writable.
     """
     tell = progress or (lambda share: None)
     if comparison is None:
@@ -107,9 +107,8 @@ def report_of_study(
         study_frames(comparison, records, texts, validations),
         validations,
     )
-    return _written(
-        page, Path(out) if out else store.path, "" if out else "; name another folder with --out (out= in Python)"
-    ), comparison
+    hint = "" if out else "; name another folder with --out (out= in Python)"
+    return _written(page, Path(out) if out else store.path, hint), comparison
 
 
 def report_of_cohorts(
@@ -118,19 +117,19 @@ def report_of_cohorts(
     texts: Texts | None = None,
     statements: Mapping[Group, Sequence[Statement]] | None = None,
 ) -> Path:
-    """Write report.html and the CSV files about runs that were trained elsewhere.
+    """Write report.html and the CSV files for runs trained elsewhere.
 
     Args:
         comparison: Of the runs.
         out: The folder to write into.
-        texts: A cohort's `examples` name -> its texts and label names, where they are known.
-        statements: What the page says first; the verdict on the comparison unless given.
+        texts: A cohort's `examples` name -> its texts and label names, if known.
+        statements: The opening statements of the page; by default the verdict on the comparison.
 
     Returns:
         The path of report.html.
 
     Raises:
-        UserError: The folder cannot be written into.
+        UserError: The folder is not writable.
     """
     said = verdict(comparison) if statements is None else statements
     tables = comparison_frames(comparison, texts or {})
@@ -141,4 +140,4 @@ def _written(page: Page, folder: Path, hint: str = "") -> Path:
     try:
         return write_page(page, folder, REPORT)
     except OSError as error:
-        raise UserError(f"no report can be written into {folder}: {error.strerror}{hint}") from error
+        raise UserError(f"cannot write a report into {folder}: {error.strerror}{hint}") from error

@@ -1,6 +1,6 @@
-"""What a page is made of: sections of blocks, filled alike from a study, from runs trained elsewhere and from theory.
+"""The parts of a page: sections of blocks, the same for a study, for runs trained elsewhere and for theory.
 
-A block is plain data. How it looks is in `page/blocks.html.j2`, one macro for each, found by the class's `macro`.
+A block is plain data. Its appearance is defined in `page/blocks.html.j2`, one macro each, found by the class's `macro`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Verdict = Literal[
-    "seen", "mostly seen", "mixed", "no effect", "the opposite is seen", "not seen", "not to be told", "untested"
+    "supported", "mostly supported", "mixed", "no effect", "contradicted", "not supported", "inconclusive", "untested"
 ]
 
 
@@ -24,9 +24,9 @@ class Cell(NamedTuple):
     """One cell of a table.
 
     Attributes:
-        value: What is written large.
-        notes: Lines written small under it.
-        marked: Whether it is what the table is read for.
+        value: The text in normal size.
+        notes: Lines in small print below it.
+        marked: Whether to highlight it.
     """
 
     value: str
@@ -38,10 +38,10 @@ class Panel(NamedTuple):
     """One drawing.
 
     Attributes:
-        key: Names its place in the section.
-        title: Above it, or "".
-        figure: Plain data, as plotly draws it.
-        label: What it shows, for those who do not see it; its title unless given.
+        key: Identifies its place in the section.
+        title: Title above it, or "".
+        figure: Plain data for plotly.
+        label: Text alternative for screen readers; defaults to the title.
     """
 
     key: str
@@ -52,12 +52,12 @@ class Panel(NamedTuple):
 
 @dataclass(frozen=True)
 class Claim:
-    """One prediction beside what was measured.
+    """One prediction compared with what was measured.
 
     Attributes:
         prediction: A sentence.
         source: Where it comes from.
-        verdict: Whether it is seen.
+        verdict: Whether the data support it.
         measured: Sentences with the numbers.
     """
 
@@ -71,9 +71,9 @@ class Point(NamedTuple):
     """A sentence of a list.
 
     Attributes:
-        words: What is said.
-        about: Of which recipe, written before it, or "".
-        recipes: The recipes that it holds for, written behind it, or "".
+        words: The sentence.
+        about: The recipe that it concerns, written before it, or "".
+        recipes: The recipes for which it holds, written after it, or "".
     """
 
     words: str
@@ -96,7 +96,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Text(Block):
-    """A paragraph; `role` is "lead", "caption", "absent" for what is not there, "note", or "" for running text."""
+    """A paragraph; `role` is "lead", "caption", "absent" for missing content, "note", or "" for running text."""
 
     macro = "text"
 
@@ -115,7 +115,7 @@ class Points(Block):
 
 @dataclass(frozen=True)
 class Facts(Block):
-    """Names with their values, those of many parameters in a small print."""
+    """Names with their values; `small` for many parameters in small print."""
 
     macro = "facts"
 
@@ -125,7 +125,7 @@ class Facts(Block):
 
 @dataclass(frozen=True)
 class Entries(Block):
-    """Names with what belongs to them: recipes with their stabilizers, say."""
+    """Names with descriptions, such as recipes with their stabilizers."""
 
     macro = "entries"
 
@@ -134,7 +134,7 @@ class Entries(Block):
 
 @dataclass(frozen=True)
 class Definitions(Block):
-    """Terms, what kind of term each is or "", and what they mean."""
+    """Terms, the kind of each or "", and their meanings."""
 
     macro = "definitions"
 
@@ -146,11 +146,11 @@ class Table(Block):
     """A table whose first column names the rows.
 
     Attributes:
-        label: What it shows, for those who do not see it.
-        columns: Headings; the first is that of the rows' names.
+        label: Text alternative for screen readers.
+        columns: Headings; the first is that of the row names.
         rows: The cells of each.
         look: "comparison" for wide tables of numbers, "comparison numbers" for narrow ones, "claims", or "" for texts.
-        caption: Below it, or "".
+        caption: Text below it, or "".
     """
 
     macro = "table"
@@ -164,7 +164,7 @@ class Table(Block):
 
 @dataclass(frozen=True)
 class Figures(Block):
-    """One drawing, or several beside one another; `legend` names the recipes that can be hidden in a section."""
+    """One drawing, or several side by side; `legend` names the recipes that can be hidden in a section."""
 
     macro = "figures"
 
@@ -176,7 +176,7 @@ class Figures(Block):
 
 @dataclass(frozen=True)
 class Claims(Block):
-    """What is predicted, with what was seen."""
+    """Predictions with their results."""
 
     macro = "claims"
 
@@ -185,12 +185,12 @@ class Claims(Block):
 
 @dataclass(frozen=True)
 class Statements(Block):
-    """What is said of each recipe, the first in full; more than a few are folded.
+    """Statements about each recipe, the first in full; more than a few are folded.
 
     Attributes:
-        statements: Recipe, or "", and what is said.
-        anchor: Key of the section that they are about, or "" where there is one.
-        name: Of that section.
+        statements: Recipe, or "", and the statement.
+        anchor: Key of the section that they concern, or "" if there is only one.
+        name: Name of that section.
     """
 
     macro = "statements"
@@ -202,7 +202,7 @@ class Statements(Block):
 
 @dataclass(frozen=True)
 class Distances(Block):
-    """The distance between every two runs, a recipe and measure at a time, drawn on demand."""
+    """The distances between all pairs of runs, one recipe and measure at a time, drawn on demand."""
 
     macro = "distances"
 
@@ -212,7 +212,7 @@ class Distances(Block):
 
 @dataclass(frozen=True)
 class Flipping(Block):
-    """The examples on which runs disagree, a recipe at a time, drawn on demand and listed with their texts."""
+    """The examples on which runs disagree, one recipe at a time, drawn on demand and listed with their texts."""
 
     macro = "flipping"
 
@@ -222,7 +222,7 @@ class Flipping(Block):
 
 @dataclass(frozen=True)
 class Folded(Block):
-    """Blocks that a reader unfolds."""
+    """Blocks that are folded until the reader opens them."""
 
     macro = "folded"
 
@@ -235,10 +235,10 @@ class Section:
     """A part of a page.
 
     Attributes:
-        key: Names its parts in the page.
+        key: Prefix for the ids of its parts in the page.
         title: Its heading.
-        blocks: What stands in it.
-        look: "pair" for what a page is about, "verdict" for what it concludes, or "".
+        blocks: Its content.
+        look: "pair" for main sections, "verdict" for the conclusion, or "".
     """
 
     key: str
@@ -247,7 +247,7 @@ class Section:
     look: str = "pair"
 
     def every(self) -> Iterator[Block]:
-        """Yield all blocks, those that are folded among them."""
+        """Yield all blocks, including folded ones."""
         return _every(self.blocks)
 
     @property
@@ -261,7 +261,7 @@ class Section:
         return [panel for block in self.every() if isinstance(block, Figures) for panel in block.panels]
 
     def on_demand(self, kind: type[Distances] | type[Flipping]) -> list[Data] | None:
-        """Return what the page's script draws on demand, or None where the section has no such block."""
+        """Return the data that the page's script draws on demand, or None if the section has none."""
         for block in self.every():
             if isinstance(block, kind):
                 return list(block.recipes if isinstance(block, Distances) else block.drawn)
@@ -270,16 +270,16 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A page, with the tables that are written beside it.
+    """A page, with the tables written next to it.
 
     Attributes:
         title: Its heading.
         run: What was run.
-        verdict: What it concludes.
-        sections: What it is about.
+        verdict: Its conclusion.
+        sections: Its main sections.
         reading: How to read it.
         tables: Name of a CSV file -> its data frame.
-        remark: What to know of these tables, or "".
+        remark: A remark on these tables, or "".
     """
 
     title: str

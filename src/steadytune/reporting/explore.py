@@ -1,6 +1,6 @@
-"""What the page draws on demand: the distance between any two runs, and the examples on which runs disagree.
+"""Figures drawn on demand: distances between all pairs of runs, and the examples on which runs disagree.
 
-One recipe is looked at at a time, so these figures are compact data that the page's script turns into a drawing.
+Only one recipe is shown at a time, so these figures are compact data that the page's script draws.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _STEPS = 9999
 def distance_data(profiles: Sequence[Profile]) -> list[Data]:
     """Return every pairwise distance of every recipe, its runs ordered from best to worst.
 
-    A matrix is its lower triangle as integers 0 to 9999 in units of `unit`: a third of the size of the numbers.
+    A matrix is stored as its lower triangle in integers 0 to 9999, in units of `unit`: a third of the size.
     """
     return [_distances(profile) for profile in profiles if profile.distances]
 
@@ -72,15 +72,15 @@ def _distances(profile: Profile) -> Data:
 
 @dataclass(frozen=True)
 class FlippingExample:
-    """One example on which the runs of a cohort do not agree.
+    """One example on which the runs of a cohort disagree.
 
     Attributes:
-        index: Its place in the measured examples, from 0.
+        index: Its index among the measured examples, from 0.
         text: Its text, shortened, or "".
         label: The right answer, or "".
         votes: Answers with the number of runs that give them, most frequent first.
         share: Share of the runs that do not give the most frequent answer.
-        right: Whether the most frequent answer is the right one; None where that is unknown.
+        right: Whether the most frequent answer is right; None if unknown.
     """
 
     index: int
@@ -97,8 +97,8 @@ class Flips:
 
     Attributes:
         recipe: Recipe name.
-        summary: How the disagreement is spread over the examples.
-        shown: The first of those on which at least one run disagrees with the others.
+        summary: How the disagreement is distributed over the examples.
+        shown: The first examples on which at least one run disagrees with the others.
     """
 
     recipe: str
@@ -107,18 +107,18 @@ class Flips:
 
     @property
     def flipping(self) -> int:
-        """On how many examples at least one run disagrees with the others."""
+        """Number of examples on which at least one run disagrees with the others."""
         return self.summary.examples - self.summary.never
 
     @property
     def words(self) -> str:
-        """What there is to say of them all."""
+        """Summary in a sentence or two."""
         found, runs = self.summary, count(self.summary.runs, "run")
         if not self.flipping:
-            return f"all {runs} answer alike on all {count(found.examples, 'example')}."
+            return f"all {runs} give the same answer on all {count(found.examples, 'example')}."
         words = (
-            f"{self.flipping} of {count(found.examples, 'example')} get more than one answer from {runs}; on "
-            f"{found.coin_toss} at most six in ten runs agree. The tenth of the examples that flips most holds "
+            f"{self.flipping} of {count(found.examples, 'example')} get different answers from {runs}; on "
+            f"{found.coin_toss} at most six in ten runs agree. The tenth of the examples that flip most accounts for "
             f"{round(100 * found.top_share)}\u00a0% of all disagreement."
         )
         if self.flipping > DRAWN_EXAMPLES:
@@ -134,7 +134,7 @@ class Flips:
 
 
 def flips(profile: Profile, texts: Texts) -> Flips | None:
-    """Return the flipping examples of one recipe, or None where there are no answers to compare."""
+    """Return the flipping examples of one recipe, or None if there are no answers to compare."""
     cohort = profile.cohort
     votes = cohort_votes(cohort)
     if votes is None:
@@ -161,7 +161,7 @@ def flips(profile: Profile, texts: Texts) -> Flips | None:
 
 
 def flip_data(found: Sequence[Flips]) -> list[Data]:
-    """Return what the page's script draws of the flipping examples."""
+    """Return the data of the flipping examples for the page's script."""
     return [
         {
             "recipe": flipped.recipe,

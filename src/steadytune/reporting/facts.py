@@ -1,4 +1,4 @@
-"""What was run, in the words of the study and of the records."""
+"""Describe what was run, from the study and the records."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def facts(
     otherwise: Sequence[str] = (),
     data: Iterable[str] = (),
 ) -> list[Block]:
-    """Say what was run, from what was asked for and what the runs recorded, each model, task and recipe once.
+    """Describe what was run, from the study and the run records, each model, task and recipe once.
 
     Args:
         study: The study as its runs were trained.
         records: The runs.
-        left_out: What the folder holds beside them, a sentence each.
-        otherwise: What study.yaml says otherwise than the runs.
-        data: What there is to say of the tasks' data, a sentence each.
+        left_out: What else the folder holds, a sentence each.
+        otherwise: Where study.yaml differs from the runs.
+        data: Descriptions of the tasks' data, a sentence each.
     """
     asked = sum(1 for _ in study.grid())
     done = sum(record.status == "done" for record in records)
@@ -38,15 +38,15 @@ def facts(
     if (waiting := asked - len(records) - len(left_out)) > 0:
         runs += f", {waiting} not started yet"
     if lost := len(records) - done:
-        runs += f", {lost} lost (steadytune run --retry-failed trains them again)"
+        runs += f", {lost} diverged or crashed (retry with steadytune run --retry-failed)"
     if left_out:
         runs += f", {len(left_out)} left out"
     aside = [f"left out: {reason.partition(chr(10))[0]}" for reason in left_out]
     if otherwise:
-        aside.append(f"study.yaml says otherwise than the runs, of which this page speaks: {', '.join(otherwise)}")
+        aside.append(f"study.yaml differs from the runs, which this page describes: {', '.join(otherwise)}")
     models, tasks = study.model, [_task(task) for task in study.task]
     recipes = {name: _recipe(name, recipe, study) for name, recipe in study.recipes.items()}
-    # So many recipes would push the verdict off the first screen.
+    # More recipes would push the verdict off the first screen.
     folded = len(recipes) > _UNFOLDED
     details = [
         Facts({name.replace("_", " "): value for name, value in _training(study, records).items()}, small=True),
@@ -85,7 +85,7 @@ def _seeds(seeds: Sequence[Seeds]) -> str:
 
 
 def _recipe(name: str, recipe: Recipe, study: Study) -> str:
-    """Name the stabilizers of a recipe, and what it changes."""
+    """Name the stabilizers of a recipe and the hyper-parameters that it changes."""
     entries = [entry for stabilizer in recipe.stabilizers for entry in stabilizer.entry().items()]
     stabilizers = "; ".join(
         f"{stabilizer} ({_written(parameters)})" if parameters else stabilizer for stabilizer, parameters in entries
@@ -97,7 +97,7 @@ def _recipe(name: str, recipe: Recipe, study: Study) -> str:
 
 
 def _training(study: Study, records: Sequence[RunRecord]) -> dict[str, str]:
-    """Hyper-parameters as the runs used them, without those that a recipe changes, which stand beside the recipe."""
+    """Return the hyper-parameters of the runs, without those that a recipe changes, which are shown with the recipe."""
     changed = {key for recipe in study.recipes.values() for key in recipe.training}
     names = [name for name in Training.model_fields if name not in changed]
     used = dict.fromkeys(record.spec.training for record in records)

@@ -1,6 +1,6 @@
-"""What all figures share, and instability by layer.
+"""Helpers for all figures, and instability by layer.
 
-The colours of text and grid are the page's, so that one drawing serves light, dark and paper.
+Text and grid take the page's colours, so that one drawing works in light mode, dark mode and print.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from steadytune.reporting.naming import called, interval, known, number
 
 Figure = dict[str, Any]
 
-# Okabe-Ito, darkened where 3:1 against white and against the dark page would be missed. Two cycles of lengths without a
-# common factor, so that no two of 35 recipes share colour and symbol.
+# Okabe-Ito, darkened where contrast would be below 3:1 on white or on the dark page. The two cycles have coprime
+# lengths, so that no two of 35 recipes share colour and symbol.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#C466A0", "#A67C00", "#7B5EA7", "#767C84")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star")
 _GLYPHS = dict(zip(_SYMBOLS, "●■◆▲★", strict=True))
@@ -29,7 +29,7 @@ _BAND_LIMIT = 6
 
 
 class Look(NamedTuple):
-    """How one recipe is drawn in every figure of a section."""
+    """The appearance of one recipe in every figure of a section."""
 
     colour: str
     symbol: str
@@ -41,7 +41,7 @@ class Look(NamedTuple):
 
 
 def looks(recipes: Sequence[str]) -> dict[str, Look]:
-    """Give each recipe a colour and a symbol."""
+    """Assign each recipe a colour and a symbol."""
     return {name: Look(_COLOURS[i % len(_COLOURS)], _SYMBOLS[i % len(_SYMBOLS)]) for i, name in enumerate(recipes)}
 
 
@@ -49,7 +49,7 @@ def layer_figures(profiles: Sequence[Profile], styles: dict[str, Look]) -> dict[
     """Draw each representation measure over the blocks, with its intervals and the permutation null.
 
     Returns:
-        Measure -> figure; a measure that no cohort determines is absent.
+        Measure -> figure; a measure unknown for all cohorts is absent.
     """
     figures = {}
     for measure in (one.name for one in layer_measures()):
@@ -134,7 +134,7 @@ def block_axis(deepest: int) -> dict[str, Any]:
 
 
 def whiskers(intervals: Sequence[tuple[float, float, float]], colour: str) -> dict[str, Any]:
-    """Return the error bars of values with their ends, (value, low, high) each, drawn in per cent."""
+    """Return error bars for (value, low, high) triples, drawn in per cent."""
     return {
         "type": "data",
         "symmetric": False,
@@ -152,7 +152,7 @@ def _by_layer(profile: Profile, measure: str) -> list[Value]:
 
 
 def described(value: Value, scale: Scale | None = None) -> str:
-    """Write a value with its interval."""
+    """Format a value with its interval."""
     return f"{number(value.value, scale)} {interval(value.low, value.high, scale)}".strip()
 
 
@@ -161,7 +161,7 @@ def _rounded(values: Sequence[float]) -> list[float | None]:
 
 
 def frame(height: int, top: int) -> dict[str, Any]:
-    """Return the layout that all figures share; the colours that the page owns are left out or transparent."""
+    """Return the layout shared by all figures; colours set by the page are left out or transparent."""
     return {
         "template": "none",
         "height": height,
@@ -172,7 +172,7 @@ def frame(height: int, top: int) -> dict[str, Any]:
         "hoverlabel": {"align": "left", "bgcolor": _DARK, "bordercolor": _DARK, "font": {"color": "#ffffff"}},
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#767C84", "activecolor": "#0072B2"},
         "hovermode": "closest",
-        # A finger that scrolls the page over a figure must not zoom it.
+        # Scrolling the page by touch over a figure must not zoom it.
         "dragmode": False,
         "showlegend": False,
     }

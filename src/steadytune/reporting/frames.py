@@ -1,4 +1,4 @@
-"""The tables beside a page as data frames, and a data frame as CSV."""
+"""The tables of a page as data frames, and a data frame as CSV."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def study_frames(
     texts: Texts,
     validations: Mapping[tuple[str, str], Validation],
 ) -> dict[str, pd.DataFrame]:
-    """Return what is written beside the report of a study, by the name of the file.
+    """Return the tables written next to the report of a study, by file name.
 
-    Scores are fractions, or in the metric's own unit; what is unknown is None.
+    Scores are fractions, or in the metric's own unit; unknown values are None.
     """
     runs = [record.row() for record in records]
     tables = comparison_frames(comparison, texts)
     return {
-        # First what every run has, then each further metric, measurement and timing of any run.
+        # First the columns of every run, then each further metric, measurement and timing of any run.
         "runs.csv": _frame(dict.fromkeys(name for row in runs for name in row), runs),
         "measures.csv": tables["measures.csv"],
         "differences.csv": _rows(DifferenceRow, comparison.difference_rows()),
@@ -47,7 +47,7 @@ def study_frames(
 
 
 def comparison_frames(comparison: Comparison, texts: Texts) -> dict[str, pd.DataFrame]:
-    """Return what is written beside a report on any runs, by the name of the file."""
+    """Return the tables written next to a report on any runs, by file name."""
     tables = {
         "measures.csv": _rows(MeasureRow, comparison.measures_rows()),
         "flips.csv": _rows(FlipRow, flip_rows((profile.cohort for profile in comparison.profiles), texts)),
@@ -65,7 +65,7 @@ def _frame(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> pd.Data
     import pandas as pd
 
     names = list(columns)
-    # As objects: a whole number beside one that is unknown stays whole.
+    # As objects, so that integers stay integers next to unknown values.
     return pd.DataFrame([[_known(row.get(name)) for name in names] for row in rows], columns=names, dtype=object)
 
 
@@ -74,7 +74,7 @@ def _known(value: Any) -> Any:
 
 
 def frame_csv(frame: pd.DataFrame) -> str:
-    """Return a data frame as CSV with a line of column names; what is unknown is empty."""
+    """Return a data frame as CSV with a header line; unknown values are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([_field(name) for name in frame.columns])
@@ -86,9 +86,9 @@ def _field(value: Any) -> Any:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, str):
-        # The writer does not quote a carriage return, which readers take for the end of a line.
+        # The writer does not quote a carriage return, which readers take as the end of a line.
         value = value.replace("\r\n", "\n").replace("\r", "\n")
-        # A spreadsheet would compute it, and may be made to send it somewhere: the apostrophe says that it is text.
+        # A spreadsheet would evaluate it, and could be made to leak data: the apostrophe marks it as text.
         return f"'{value}" if value.startswith(_FORMULAS) and not _is_number(value) else value
     return str(value).lower() if isinstance(value, (bool, np.bool_)) else value
 

@@ -1,4 +1,4 @@
-"""What the report calls things, and how it writes numbers."""
+"""Names and number formats in reports."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ _ELLIPSIS = "…"
 
 
 def scale_of(measure: str) -> Scale | None:
-    """Return the scale of a measure that has a unit, which is shown as it is; None for any other."""
+    """Return the scale of a measure in the unit of the score or target; None for any other."""
     return Scale(measure) if measure in MEASURES and MEASURES[measure].in_units else None
 
 
 def known(value: float | None) -> bool:
-    """Whether a number is there to be shown."""
+    """Return whether a number is known."""
     return value is not None and math.isfinite(value)
 
 
 def number(value: float | None, scale: Scale | None = None) -> str:
-    """Write a measure with three decimals, or on its scale a score, or a measure that has one."""
+    """Format a measure with three decimals, or a score or measure with a scale in its unit."""
     if value is None or not math.isfinite(value):
         return MISSING
     if scale is not None:
         return scored(value, scale)
-    # Plus zero, which has no sign once it is rounded.
+    # Adding zero drops the sign of a rounded -0.
     return "<0.001" if 0 < value < 0.0005 else f"{round(value, 3) + 0.0:.3f}"
 
 
 def interval(low: float, high: float, scale: Scale | None = None) -> str:
-    """Write an interval, or nothing where there is none."""
+    """Format an interval, or "" if there is none."""
     return f"[{number(low, scale)}, {number(high, scale)}]" if known(low) and known(high) else ""
 
 
 def seconds(value: float | None) -> str:
-    """Write a duration."""
+    """Format a duration."""
     if value is None or not math.isfinite(value):
         return MISSING
     if value < 120:
@@ -47,7 +47,7 @@ def seconds(value: float | None) -> str:
 
 
 def called(recipe: str) -> str:
-    """Name a recipe; runs that were trained elsewhere may have none."""
+    """Name a recipe; runs trained elsewhere may have none."""
     return recipe or "these runs"
 
 
@@ -57,7 +57,7 @@ def count(amount: int, noun: str) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """Cut a text to `limit` characters, between words where that is possible."""
+    """Cut a text to `limit` characters, between words if possible."""
     text = " ".join(text.split())
     if len(text) <= limit:
         return text

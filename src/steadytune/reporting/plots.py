@@ -1,4 +1,4 @@
-"""The figures of the report for results in the hand: `comparison.plot("best")`, say."""
+"""The figures of the report for result objects, such as `comparison.plot("best")`."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def plot(result: Profile | Comparison | Validation, what: str | None = None) -> 
     """
     figures = _figures(result)
     if not figures:
-        raise UserError(f"there is nothing to draw of this {type(result).__name__.lower()}")
+        raise UserError(f"there is nothing to plot for this {type(result).__name__.lower()}")
     if what is not None and what not in figures:
         raise unknown_name("figure", what, figures)
     content = figures[what or next(iter(figures))]
-    # The page says how texts look; here nobody else does.
+    # In a report the page sets the fonts; here nothing else does.
     return go.Figure(content).update_layout(template="plotly_white", font_family="sans-serif", autosize=True)
 
 
@@ -41,7 +41,7 @@ def _figures(result: Profile | Comparison | Validation) -> dict[str, Figure]:
     groups = result.groups()
     if len(groups) == 1:
         return _of_profiles(result.profiles)
-    # Of several models and tasks each has its own: "scores: minilm on glue/rte".
+    # With several models and tasks, each has its own figure: "scores: minilm on glue/rte".
     return {
         f"{name}: {' on '.join(filter(None, group))}": figure
         for group, rows in groups.items()

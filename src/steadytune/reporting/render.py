@@ -1,4 +1,4 @@
-"""From a page to one HTML file that holds everything: text, figures, their data and the script that draws them."""
+"""Render a page as one self-contained HTML file: text, figures, their data and the script that draws them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from steadytune.reporting.blocks import Distances, Flipping, Page
 from steadytune.reporting.frames import frame_csv
 
 _SPOKEN = 6
-"""More sentences than this, and the verdict would hide everything else."""
+"""With more sentences than this, the verdict would crowd out everything else."""
 
 
 def write_page(page: Page, folder: Path, name: str) -> Path:
@@ -25,7 +25,7 @@ def write_page(page: Page, folder: Path, name: str) -> Path:
         The path of the page.
 
     Raises:
-        OSError: The folder cannot be written into.
+        OSError: The folder is not writable.
     """
     for table, frame in page.tables.items():
         write_text(folder / table, frame_csv(frame))
@@ -34,7 +34,7 @@ def write_page(page: Page, folder: Path, name: str) -> Path:
 
 
 def render(page: Page) -> str:
-    """Return a page as one HTML document that needs nothing else."""
+    """Return a page as one self-contained HTML document."""
     from plotly.io.json import to_json_plotly
     from plotly.offline import get_plotlyjs
 
@@ -57,7 +57,7 @@ def render(page: Page) -> str:
 
 
 def _breakable(name: str) -> Markup:
-    """Let the name of a sum of stabilizers break behind each plus."""
+    """Allow a line break after each plus in the name of a sum of stabilizers."""
     return Markup("+<wbr>").join(map(escape, name.split("+")))
 
 

@@ -1,4 +1,4 @@
-"""Every run's score as a point."""
+"""Draw every run's score as a point."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SWARM = 0.3
 
 
 def scores_figure(profiles: Sequence[Profile], styles: dict[str, Look]) -> Figure | None:
-    """Draw every finished run as a point, a row per recipe, over mean and SD, beside the majority-class score.
+    """Draw every finished run as a point, a row per recipe, with mean and SD and the majority-class score.
 
     Returns:
-        The figure, or None where no run finished or none has a score.
+        The figure, or None if no run finished or none has a score.
     """
     if not any(len(profile.cohort) and profile.cohort.scored for profile in profiles):
         return None
@@ -45,7 +45,7 @@ def scores_figure(profiles: Sequence[Profile], styles: dict[str, Look]) -> Figur
         hover = [
             f"<b>{escaped(called(cohort.recipe))}</b><br>{noun} {escaped(seed)}<br>"
             f"{escaped(cohort.metric_name)} {number(score, cohort.scale)}<br>"
-            + ("failed: no better than one answer throughout" if bad else "finished")
+            + ("failed: no better than a constant answer" if bad else "finished")
             for seed, score, bad in zip(cohort.seeds, cohort.scores, failed, strict=True)
         ]
         for bad, symbol, size in ((False, "circle", 9), (True, "x", 10)):
@@ -85,7 +85,7 @@ def scores_figure(profiles: Sequence[Profile], styles: dict[str, Look]) -> Figur
 
 
 def _draw_majority(figure: go.Figure, profiles: Sequence[Profile]) -> None:
-    """One dashed line, in pieces where recipes were measured on other halves and so have other majorities."""
+    """Draw the dashed line, in pieces if recipes were measured on different halves with different majorities."""
     x: list[float | None] = []
     y: list[float | None] = []
     for row, profile in enumerate(profiles):
@@ -102,10 +102,10 @@ def _draw_majority(figure: go.Figure, profiles: Sequence[Profile]) -> None:
             y=y,
             mode="lines",
             line={"dash": "dash", "width": 1.5, "color": "#767C84"},
-            hovertemplate="always one answer: %{x:.4g}<extra></extra>",
-            name="always one answer",
+            hovertemplate="constant answer: %{x:.4g}<extra></extra>",
+            name="constant answer",
         )
-        # Anchored by the side on which there is room: an annotation does not widen the axis.
+        # Anchored on the side with enough space: an annotation does not widen the axis.
         scores = np.concatenate([profile.cohort.scores for profile in profiles])
         right = (
             bool(len(scores))
@@ -117,7 +117,7 @@ def _draw_majority(figure: go.Figure, profiles: Sequence[Profile]) -> None:
             yref="paper",
             yanchor="bottom",
             xanchor="right" if right else "left",
-            text="always one answer",
+            text="constant answer",
             showarrow=False,
             font={"size": 12},
         )
@@ -152,7 +152,7 @@ def _draw_mean(figure: go.Figure, row: int, profile: Profile, look: Look) -> Non
 
 def _row_label(profile: Profile) -> str:
     cohort = profile.cohort
-    runs = count(len(cohort), "run") + (f", {len(cohort.lost)} lost" if cohort.lost else "")
+    runs = count(len(cohort), "run") + (f", {len(cohort.lost)} unfinished" if cohort.lost else "")
     lines = [""]
     for part in _NAME_PARTS.findall(called(cohort.recipe)):
         lines = [*lines[:-1], lines[-1] + part] if len(lines[-1] + part) <= _NAME_WIDTH else [*lines, part]
@@ -162,7 +162,7 @@ def _row_label(profile: Profile) -> str:
 
 
 def _swarm(scores: NDArray[np.float64], width: float) -> NDArray[np.float64]:
-    """Move points that would cover one another apart, alternately up and down, by at most `_SWARM` of a row."""
+    """Spread overlapping points alternately up and down, by at most `_SWARM` of a row."""
     offsets = np.zeros(len(scores))
     bins = np.round(scores / width).astype(int)
     for place in np.unique(bins):

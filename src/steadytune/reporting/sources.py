@@ -1,4 +1,4 @@
-"""What the luck is made of: the seeds that vary in a grid, the evaluation set, and the choice of the best run."""
+"""Sources of luck: the seeds that vary in a grid, the evaluation set, and the choice of the best run."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _ROW = 28
 
 
 def sources(profiles: Sequence[Profile]) -> list[tuple[str, Components]]:
-    """Return recipe and components of every measure of every recipe whose seeds form a grid."""
+    """Return the recipe and components of every measure, for every recipe whose seeds form a grid."""
     return [(profile.cohort.recipe, found) for profile in profiles for found in variance_components(profile.cohort)]
 
 
 def source_sentences(found: Sequence[tuple[str, Components]]) -> list[tuple[str, str]]:
-    """Return recipe and sentence for each of them."""
+    """Return the recipe and a sentence for each of them."""
     return [(called(recipe), describe_components(components)) for recipe, components in found]
 
 
@@ -31,7 +31,7 @@ def sources_figure(found: Sequence[tuple[str, Components]]) -> Figure | None:
     """Draw the share of each source as a dot with its interval, a row per recipe, measure and source.
 
     Returns:
-        The figure, or None where nothing is told apart: one source is all there is.
+        The figure, or None if there is only one source.
     """
     shown = [(recipe, part, source) for recipe, part in found for source in part.sources if len(part.sources) > 1]
     if not any(known(source.share.value) for _, _, source in shown):
@@ -75,33 +75,33 @@ def sources_figure(found: Sequence[tuple[str, Components]]) -> Figure | None:
 
 
 def evaluation_sentence(found: EvaluationError, scale: Scale) -> str:
-    """Say what the evaluation set adds to the luck, or "" where nothing is known."""
+    """Describe the luck due to the evaluation set, or "" if unknown."""
     if not known(found.standard_error):
         return ""
     size = f"{found.examples} examples" + (f" in {found.groups} groups" if found.groups else "")
     words = (
-        f"Another evaluation set of {size} would move the mean score by "
-        f"{scored(found.standard_error, scale)}{score_unit(scale)} (standard error), however many runs there are"
+        f"Another evaluation set of {size} would change the mean score by "
+        f"{scored(found.standard_error, scale)}{score_unit(scale)} (standard error), regardless of the number of runs"
     )
     if known(found.seed_sd):
-        words += f"; another seed would move one run by {scored(found.seed_sd, scale)} (SD)"
+        words += f"; another seed would change one run's score by {scored(found.seed_sd, scale)} (SD)"
     if len(found.best_of) > 1 and known(found.best_of[-1].obtained):
         best = found.best_of[-1]
         words += (
-            f". The best of {best.runs} runs reports {scored(best.reported, scale)}; chosen on one half of the "
-            f"examples it scores {scored(best.obtained, scale)} on the other half, where a single run is expected to "
+            f". The best of {best.runs} runs reports {scored(best.reported, scale)}; selected on one half of the "
+            f"examples it scores {scored(best.obtained, scale)} on the other half, where an average single run would "
             f"score {scored(found.expected, scale)}"
         )
     if known(found.ensemble):
-        words += f". The mean of all runs' probabilities, an ensemble, scores {scored(found.ensemble, scale)}"
+        words += f". An ensemble, averaging the probabilities of all runs, scores {scored(found.ensemble, scale)}"
     return f"{words}."
 
 
 def best_figure(profiles: Sequence[Profile], styles: dict[str, Look]) -> Figure | None:
-    """Draw what the best of n runs reports, and what it is worth on examples that did not choose it.
+    """Draw the reported score of the best of n runs, and its score on examples not used to select it.
 
     Returns:
-        The figure, or None where no recipe has three runs or more.
+        The figure, or None if no recipe has three runs or more.
     """
     figure = go.Figure()
     for profile in profiles:

@@ -1,4 +1,4 @@
-"""The page about compared runs, of a study or trained elsewhere: a section per model and task."""
+"""The page on compared runs, from a study or trained elsewhere: a section per model and task."""
 
 from __future__ import annotations
 
@@ -44,26 +44,26 @@ if TYPE_CHECKING:
 Group = tuple[str, str]
 
 _INTRODUCTION = (
-    "Runs of one recipe differ in their seeds alone: the weights of new layers, the order of the examples, the dropout "
-    "masks. Whatever differs between them is luck. Scores that are fractions are written in points (hundredths), "
-    "others as they are. Every measure is oriented so that higher is less stable. Brackets are 95\u00a0% intervals: "
-    "they speak of other seeds and of other examples of the same kind."
+    "Runs of one recipe differ only in their seeds: the weights of new layers, the order of the examples, the dropout "
+    "masks. Any difference between them is luck. Scores that are fractions are shown in points (hundredths), "
+    "others in their own unit. For every measure, higher is less stable. Brackets are 95\u00a0% intervals: "
+    "they cover other seeds and other examples of the same kind."
 )
 _TERMS = (
     (
         "Permutation null",
         "representation",
-        "What a representation measure gives once the examples of every run are shuffled on their own, so that nothing "
-        "but chance relates two of them. A distance close to it cannot tell these runs from unrelated ones.",
+        "The value of a representation measure when the examples of each run are shuffled separately, so that nothing "
+        "but chance relates two runs. A distance close to it does not distinguish these runs from unrelated ones.",
     ),
     (
         "Failed run",
         "",
-        "A run that scores at or below what always answering the most frequent label scores. A lost run diverged or "
-        "stopped with an error; it has no score and is not measured.",
+        "A run that scores no better than always answering the most frequent label. An unfinished run diverged or "
+        "crashed; it has no score and is not measured.",
     ),
 )
-_REMARK = "Scores there are not in points but as they are stored: fractions, or the metric’s own unit."
+_REMARK = "There, scores are not in points but as stored: fractions, or the metric’s own unit."
 
 
 def study_page(
@@ -79,12 +79,12 @@ def study_page(
     Args:
         comparison: Profiles of all cohorts.
         statements: (model, task) -> the verdict.
-        run: What was run; None for runs that were trained elsewhere.
-        texts: A cohort's `examples` name -> its texts and label names, where they are known.
-        tables: Names of the CSV files that are written beside it, with their content.
-        validations: (model, task) -> what is known about the measures.
+        run: What was run; None for runs trained elsewhere.
+        texts: A cohort's `examples` name -> its texts and label names, if known.
+        tables: Names and contents of the CSV files written next to the page.
+        validations: (model, task) -> the validation of the measures.
     """
-    # One look per recipe in the whole page, so that a reader need not learn it anew in each section.
+    # Each recipe looks the same throughout the page.
     styles = looks(list(dict.fromkeys(row.recipe for row in comparison.rows())))
     groups = comparison.groups()
     sections = [
@@ -125,7 +125,7 @@ def _name(rows: Sequence[Row]) -> str:
 
 
 def _elsewhere(groups: Sequence[Sequence[Row]]) -> list[Block]:
-    """Say what was read of runs that were trained elsewhere."""
+    """Describe what was read from runs trained elsewhere."""
     blocks: list[Block] = [Entries({_name(rows): f"{_size(rows)}, trained elsewhere" for rows in groups})]
     for rows in groups:
         if read := rows[0].profile.cohort.read:
@@ -165,15 +165,15 @@ def _size(rows: Sequence[Row]) -> str:
 
 
 def _compared(rows: Sequence[Row], name: str) -> list[Block]:
-    """Lay out what each recipe scores and how unstable it is, and by what it differs from the baseline."""
+    """Lay out the score and instability of each recipe, and its differences from the baseline."""
     scale = rows[0].scale
     unit = " in points" if scale.unit else ""
     better = {True: "", False: ", lower is better", None: ", better direction unknown"}[scale.higher_is_better]
     headings, lines = comparison_lines(rows)
     caption = (
-        f"Mean score ({rows[0].metric}{better}) and score SD{unit}, with 95\u00a0% intervals in brackets. Of the other "
-        "measures 0 is perfectly stable; representation measures are read at the last layer, beside their share of the "
-        "permutation null. Failed runs score no better than always giving one answer."
+        f"Mean score ({rows[0].metric}{better}) and score SD{unit}, with 95\u00a0% intervals in brackets. For the "
+        "other measures 0 is perfectly stable; representation measures are taken at the last layer, with their "
+        "share of the permutation null. Failed runs score no better than a constant answer."
     )
     caption += "".join(f" {capital(words)}." for words in limits(rows))
     baseline = ("baseline",) if len(rows) > 1 else ()
@@ -207,19 +207,19 @@ def _difference_caption(rows: Sequence[Row], unit: str, *, same_seed: bool) -> s
     claimed = ["mean score", "SD", "failed runs", *(one.called for one in there.values() if one.claimed)]
     words = (
         f"Recipe minus {rows[0].baseline}: mean score{unit}, failed runs in per cent, score SD as a ratio, with "
-        f"95\u00a0% intervals. Those of {listed(claimed)}, and their p-values, are adjusted for all of these tests "
-        "(Holm), the others for the number of recipes; bold where below .05. A value that is not bold is not “no "
-        "difference”: these runs cannot tell."
+        f"95\u00a0% intervals. Intervals and p-values of {listed(claimed)} are adjusted for all of these tests "
+        "(Holm), the others for the number of recipes; p-values below .05 are bold. A value that is not bold is "
+        "inconclusive, not “no difference”."
     )
     if same_seed and numbers:
         words += (
-            " Changed at the same seed: root mean square difference between the outputs of the recipe’s run and of the "
-            "baseline’s run of one seed, beside that between two seeds of one recipe."
+            " Changed at the same seed: root mean square difference between the outputs of the recipe’s run and the "
+            "baseline’s run with the same seed, and that between two seeds of one recipe."
         )
     elif same_seed:
         words += (
             " Changed at the same seed: share of the answers that differ between the recipe’s run and the baseline’s "
-            "run of one seed, beside the share that differs between two seeds of one recipe."
+            "run with the same seed, and the share that differs between two seeds of one recipe."
         )
     return words
 
@@ -233,14 +233,14 @@ def _scores(rows: Sequence[Row], styles: dict[str, Look]) -> Block:
         )
     return Figures(
         [Panel("scores", "", figure, "Score of every run by recipe")],
-        "One point per run, a cross for a failed one. The bar below the points is the mean and one SD to each side.",
+        "One point per run, a cross for a failed run. The bar below the points shows the mean plus and minus one SD.",
         legend={row.recipe: styles[row.recipe] for row in rows},
         title=title,
     )
 
 
 def _evaluation(rows: Sequence[Row], styles: dict[str, Look]) -> list[Block]:
-    """Say what the evaluation set adds to the luck, and what the best of n runs is worth."""
+    """Describe the luck due to the evaluation set, and what the best of n runs is worth."""
     profiles = [row.profile for row in rows]
     title = "What the evaluation set adds"
     said = {called(one.cohort.recipe): evaluation_sentence(one.evaluation, one.cohort.scale) for one in profiles}
@@ -252,22 +252,22 @@ def _evaluation(rows: Sequence[Row], styles: dict[str, Look]) -> list[Block]:
         Points(points, title=title)
         if points
         else Text(
-            "These scores do not follow from the stored predictions, so the evaluation set’s own error is unknown.",
+            "These scores cannot be computed from the stored predictions, so the evaluation set’s error is unknown.",
             "absent",
             title=title,
         )
     ]
     if figure is not None:
         caption = (
-            "Solid: what the best of n runs reports, chosen and scored on the same examples. Dashed: what it is worth, "
-            "chosen on one half of the examples and scored on the other."
+            "Solid: the reported score of the best of n runs, selected and scored on the same examples. Dashed: "
+            "what it is worth, selected on one half of the examples and scored on the other."
         )
         blocks.append(Figures([Panel("best", "", figure, "Score of the best of n runs")], caption))
     return blocks
 
 
 def _sources(rows: Sequence[Row]) -> list[Block]:
-    """Say where the luck comes from, where seeds form a grid."""
+    """Describe where the luck comes from, if seeds form a grid."""
     grid = sources([row.profile for row in rows])
     said = source_sentences(grid)
     if not said:
@@ -283,7 +283,7 @@ def _sources(rows: Sequence[Row]) -> list[Block]:
 
 
 def _points(said: Sequence[tuple[str, str]], named: bool | None = None) -> list[Point]:
-    """Make points of recipes and sentences; one recipe alone needs no name."""
+    """Turn recipes and sentences into points; a single recipe needs no name."""
     return [Point(words, recipe if (len(said) > 1 if named is None else named) else "") for recipe, words in said]
 
 
@@ -292,18 +292,18 @@ def _layers(rows: Sequence[Row], styles: dict[str, Look]) -> Block:
     figures = layer_figures([row.profile for row in rows], styles)
     if not figures:
         frozen = any(row.profile.cohort.frozen_encoder for row in rows)
-        why = ": the encoder is frozen, and the same for all runs" if frozen else ""
+        why = ": all runs share one frozen encoder" if frozen else ""
         return Text(f"There are no hidden states to compare{why}.", "absent", title=title)
-    # Intervals of many recipes would cover one another, and are not drawn.
+    # Intervals of many recipes would overlap and are not drawn.
     bands = any(trace.get("fill") for figure in figures.values() for trace in figure["data"])
-    shade = ", in the shade of its 95\u00a0% interval" if bands else ""
+    shade = ", with its 95\u00a0% interval shaded" if bands else ""
     return Figures(
         [
             Panel(measure, MEASURES[measure].title, figure, f"{MEASURES[measure].title} by block, a line per recipe")
             for measure, figure in figures.items()
         ],
         f"Solid: distance between two runs’ hidden states after each block, averaged over pairs{shade}. Dashed: the "
-        "same once the examples of every run are shuffled on their own. A value near its dashed line tells nothing but "
+        "same when the examples of each run are shuffled separately. A value near its dashed line says only "
         "“unrelated”.",
         beside=True,
         title=title,
@@ -317,7 +317,7 @@ def _lost(rows: Sequence[Row], name: str) -> list[Block]:
         for run in row.profile.cohort.lost
     ]
     columns = ("Recipe", "Seed", "Status", "Reason")
-    return [Table(f"Lost runs: {name}", columns, cells, look="", title="Lost runs")] if cells else []
+    return [Table(f"Unfinished runs: {name}", columns, cells, look="", title="Unfinished runs")] if cells else []
 
 
 def _notes(rows: Sequence[Row]) -> list[Block]:

@@ -1,4 +1,4 @@
-"""The comparison of recipes as rows of a page and as a table in the terminal."""
+"""The comparison of recipes as a table on a page and in the terminal."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _TERMINAL_NAME = 26
 
 
 def pairwise(rows: Sequence[Row]) -> list[str]:
-    """Return the measures that compare runs with one another and belong into a table of these cohorts."""
+    """Return the measures that compare runs and belong in a table of these cohorts."""
     there = {value.measure for row in rows for value in row.profile.values}
     return [one.name for one in declared() if one.level != "score" and one.name in there]
 
 
 def comparison_lines(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
-    """Lay out what each recipe scores and how unstable it is: column headings, and a line of cells per recipe."""
+    """Lay out the score and instability of each recipe: column headings, and a line of cells per recipe."""
     names = pairwise(rows)
     headings = ["Mean score", "Score SD", "Failed runs", *(MEASURES[name].title for name in names), "Time per run"]
     return headings, [_cells(row, names) for row in rows]
@@ -43,7 +43,7 @@ def _cells(row: Row, names: Sequence[str]) -> list[Cell]:
         Cell(number(row.sd.value, row.scale), _lines(interval(row.sd.low, row.sd.high, row.scale))),
         Cell(
             MISSING if row.failed is None else f"{row.failed} of {row.runs}",
-            _lines(f"and {row.lost} lost" if row.lost else ""),
+            _lines(f"and {row.lost} unfinished" if row.lost else ""),
         ),
         *(_measure_cell(row.profile.last(name)) for name in names),
         Cell(seconds(row.seconds)),
@@ -67,7 +67,7 @@ def _with_share(value: Value) -> str:
 
 
 def difference_lines(rows: Sequence[Row]) -> tuple[list[str], list[tuple[Row, list[Cell]]]]:
-    """Lay out by what each recipe differs from the baseline: column headings, and a line of cells per recipe."""
+    """Lay out the differences from the baseline: column headings, and a line of cells per recipe."""
     names = pairwise(rows)
     headings = ["Mean score", "Score SD", "Failed runs", *(MEASURES[name].title for name in names)]
     keys = ("mean", "sd_ratio", "failed", *names)
@@ -86,7 +86,7 @@ def _same_seed_cell(found: SameSeed | None) -> Cell:
     if found is None:
         return Cell(MISSING)
     value, beside = changed_at_same_seed(found)
-    return Cell(value, (beside, *(("next to nothing",) if found.next_to_nothing else ())))
+    return Cell(value, (beside, *(("almost nothing",) if found.next_to_nothing else ())))
 
 
 def _difference_cell(found: Difference | None, scale: Scale) -> Cell:
@@ -107,7 +107,7 @@ def _difference_cell(found: Difference | None, scale: Scale) -> Cell:
 
 def _signed(value: float, scale: Scale | None = None) -> str:
     written = number(abs(value), scale)
-    # What rounds to nothing has no sign to speak of.
+    # A value that rounds to zero gets no sign.
     if written.startswith("<") or not float(written):
         return written
     return f"{'−' if value < 0 else '+'}{written}"
@@ -118,7 +118,7 @@ def _lines(*lines: str) -> tuple[str, ...]:
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Lay the comparison out for 80 columns: per model and task the scores, and below them the measures."""
+    """Lay out the comparison for 80 columns: per model and task the scores, and below them the measures."""
     layout = Table.grid()
     for (model, task), rows in comparison.groups().items():
         name = " on ".join(filter(None, (model, task)))
@@ -126,7 +126,7 @@ def comparison_table(comparison: Comparison) -> Table:
             f"{f'{name}: ' if name else ''}{rows[0].metric}{_unit(rows[0].scale)} [95 % interval]",
             f"instability, 0 is stable (representations: {_of_states(rows)})",
         )
-        # Lines of their own: as a table's title they would be wrapped to its width.
+        # Separate lines: a table's title would be wrapped to its width.
         for title, table in zip(titles, (_scores(rows), _measures(rows)), strict=True):
             for line in (Text(title, style="bold"), table, ""):
                 layout.add_row(line)
@@ -136,7 +136,7 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def limits(rows: Sequence[Row]) -> list[str]:
-    """Say what the intervals cannot know: how many runs may fail, and that examples belong together."""
+    """Report what the intervals do not account for: how many runs may fail, and grouped examples."""
     named = [(called(row.recipe), failure_words(row.profile.cohort)) for row in rows]
     by_words: dict[str, list[str]] = {}
     for recipe, words in named:
@@ -146,19 +146,19 @@ def limits(rows: Sequence[Row]) -> list[str]:
     grouped_examples = dict.fromkeys(
         size_words(row.profile.cohort) for row in rows if row.profile.cohort.groups is not None and row.runs
     )
-    return lines + [f"{words}, which intervals draw as wholes" for words in grouped_examples]
+    return lines + [f"{words}, which intervals resample as whole groups" for words in grouped_examples]
 
 
 def _unit(scale: Scale) -> str:
-    """Say how scores are written, and which way is better where that is not a matter of course."""
+    """Describe the unit of scores, and which direction is better unless it is obvious."""
     direction = {True: "", False: ", lower is better", None: ", better direction unknown"}[scale.higher_is_better]
     return f"{' in points' if scale.unit else ''}{direction}"
 
 
 def _of_states(rows: Sequence[Row]) -> str:
-    """Say what stands in the columns of the representation measures."""
+    """Describe the columns of the representation measures."""
     if all(row.profile.cohort.frozen_encoder for row in rows):
-        return "none, as the encoder is frozen"
+        return "none: the encoder is frozen"
     return "last layer, share of null"
 
 
@@ -168,7 +168,7 @@ def _scores(rows: Sequence[Row]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         failed = (MISSING if row.failed is None else f"{row.failed}/{row.runs}") + (
-            f" +{row.lost} lost" if row.lost else ""
+            f" +{row.lost} unfinished" if row.lost else ""
         )
         table.add_row(
             escape(called(row.recipe)),
@@ -192,6 +192,6 @@ def _measures(rows: Sequence[Row]) -> Table:
 
 def _table() -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
-    # Folded, not cut: two recipes may differ in their last letters alone.
+    # Folded, not cut: two recipes may differ only in their last letters.
     table.add_column("recipe", overflow="fold", max_width=_TERMINAL_NAME)
     return table

@@ -1,6 +1,6 @@
-"""Validity and consistency of the measures, for the page: figures, and remarks that belong under them.
+"""Validity and consistency of the measures, for the page: figures, and remarks below them.
 
-A figure speaks of one model and task. Measures go by their short names, so that a matrix of seven fits a phone.
+A figure covers one model and task. Measures have short names, so that a matrix of seven fits on a phone.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from steadytune.reporting.figures import Figure, Look, axis_title, block_axis, e
 from steadytune.reporting.naming import called, count, known, number
 
 _CELL, _MARGIN = 34, 70
-# Blue and vermilion of the palette, light enough to be written on, around a grey that is neutral on light and dark.
+# Blue and vermilion of the palette, light enough for text on top, around a grey that is neutral on light and dark.
 _DIVERGING = [[0, "#EB9A63"], [0.5, "#d4d7db"], [1, "#6DB3E2"]]
 
 
 def validity_figures(found: Validation, styles: Mapping[str, Look]) -> dict[str, Figure]:
-    """Draw what is known about the measures of one model and task.
+    """Draw the validation of the measures of one model and task.
 
     Args:
-        found: What is known.
-        styles: How each recipe is drawn.
+        found: The validation.
+        styles: The look of each recipe.
 
     Returns:
         Name -> figure: "convergent", "groups-MEASURE" for each representation measure, "subsampling", "ranking",
-        "bootstrap"; one of which nothing is known is absent.
+        "bootstrap"; unknown ones are absent.
     """
     figures = {
         "convergent": _convergent(found.convergent),
@@ -139,7 +139,7 @@ def _subsampling(entries: Sequence[Subsample]) -> Figure | None:
 
 
 def changed(entries: Iterable[Subsample], measure: str, share: float) -> tuple[float, float, float]:
-    """Return mean, smallest and largest relative change of a measure over recipes and subsets, at the last layer."""
+    """Return the mean, smallest and largest relative change of a measure over recipes and subsets at the last layer."""
     last = {entry.recipe: entry for entry in entries if entry.measure == measure and entry.share == share}
     values = [change for entry in last.values() for change in entry.changes if known(change)]
     return (float(np.mean(values)), min(values), max(values)) if values else (math.nan, math.nan, math.nan)
@@ -154,7 +154,7 @@ def _ranking(pairs: Sequence[Association]) -> Figure | None:
 
 
 def tau_matrix(pairs: Sequence[Association]) -> tuple[list[str], NDArray[np.float64]]:
-    """Return the measures that were ranked, and the lower triangle of their taus with NaN elsewhere."""
+    """Return the ranked measures, and the lower triangle of their taus with NaN elsewhere."""
     names = [name for name in _names() if any(name in (pair.measure, pair.other) for pair in pairs)]
     values = np.full((len(names), len(names)), np.nan)
     for pair in pairs:
@@ -172,9 +172,9 @@ def _bootstrap(agreements: Sequence[Agreement]) -> Figure | None:
 
 
 def agreement_matrix(agreements: Sequence[Agreement]) -> tuple[list[str], NDArray[np.float64]]:
-    """Return the measures that were resampled, and their correlations, medians over recipes.
+    """Return the resampled measures, and their correlations as medians over recipes.
 
-    Below the diagonal those without self-pairs, above it those with; NaN on the diagonal and where nothing is known.
+    Below the diagonal without self-pairs, above it with them; NaN on the diagonal and where unknown.
     """
     names = [name for name in _names() if any(name in found.measures for found in agreements)]
     values = np.full((len(names), len(names)), np.nan)
@@ -222,7 +222,7 @@ def _named(names: Sequence[str]) -> dict[str, Any]:
 
 
 def short(measure: str) -> str:
-    """Return the name of a measure in a narrow place."""
+    """Return the short name of a measure."""
     return MEASURES[measure].short
 
 
@@ -231,34 +231,34 @@ def _names() -> list[str]:
 
 
 def convergent_remark(found: Validation) -> str:
-    """Say how little few layers tell."""
+    """Explain how little can be concluded from few layers."""
     layers = min((curve.layers for curve in found.convergent), default=0)
     if layers < 3:
-        return f"With {count(layers, 'layer')} a correlation is not defined: three are needed."
-    few = " Three layers decide nothing." if layers == 3 else ""
+        return f"With {count(layers, 'layer')}, no correlation is defined: three are needed."
+    few = " Three layers are inconclusive." if layers == 3 else ""
     return (
-        f"With {layers} layers |r| up to {critical_pearson(layers):.2f} may be chance even if layers were independent, "
-        f"which they are not.{few}"
+        f"With {layers} layers, |r| up to {critical_pearson(layers):.2f} may be chance even if layers were "
+        f"independent, which they are not.{few}"
     )
 
 
 def ranking_remark(found: Validation) -> str:
-    """Say how little few recipes decide, and how ties count."""
+    """Explain how little can be concluded from few recipes, and how ties count."""
     recipes = len(found.profiles)
     least = significant_tau(recipes)
     if least is None:
-        decides = f"With {recipes} recipes no tau can be significant at 5 %: five are needed."
+        decides = f"With {recipes} recipes, no tau can be significant at 5 %: five are needed."
     elif least > 1 - 1e-9:
-        decides = f"With {recipes} recipes only tau = 1 or -1 is significant at 5 %."
+        decides = f"With {recipes} recipes, only tau = 1 or -1 is significant at 5 %."
     else:
-        decides = f"With {recipes} recipes |tau| must reach {least:.2f} to be significant at 5 %."
-    return f"{decides} Each pair of measures is one test of many. Tied recipes count for neither side (tau-b)."
+        decides = f"With {recipes} recipes, |tau| must reach {least:.2f} to be significant at 5 %."
+    return f"{decides} Each pair of measures is one of many tests. Tied recipes count for neither side (tau-b)."
 
 
 def overall_remark(found: Validation) -> str:
-    """Say how stability and consistency go together over the cohorts of a model, and why that is little evidence."""
+    """Describe how stability and consistency correlate over cohorts of a model, and why that is weak evidence."""
     if not known(found.overall.r):
-        return "Not to be told: at least three recipes or tasks whose scores vary are needed."
+        return "Inconclusive: at least three recipes or tasks with varying scores are needed."
     return (
         f"Over {found.overall.cohorts} cohorts of this model, score SD and mean bootstrap correlation have "
         f"r = {found.overall.r:.2f} (p = {found.overall.p:.2g}). Cohorts that share data or seeds are not independent "

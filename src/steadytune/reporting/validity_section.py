@@ -1,4 +1,4 @@
-"""Which measures to trust: the part of a section that judges the measures themselves."""
+"""Which measures to trust: the part of a section that evaluates the measures themselves."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _GROUPS = "groups-"
 
 
 def validity_blocks(found: Validation, name: str, styles: Mapping[str, Look]) -> list[Block]:
-    """Lay out what is known about the measures of one model and task.
+    """Lay out the validation of the measures of one model and task.
 
     Args:
-        found: What is known.
+        found: The validation.
         name: Model and task.
-        styles: How each recipe is drawn.
+        styles: The look of each recipe.
     """
     figures = validity_figures(found, styles)
-    # Name of a figure -> heading, what it shows, caption.
+    # Name of a figure -> heading, text alternative, caption.
     captions = {
         "subsampling": (
             "On fewer examples",
             "Change of the measures on fewer examples",
             "Change of each measure on four random halves and four random tenths of the examples, mean and range over "
-            "recipes. A measure that speaks of the runs does not move.",
+            "recipes. A measure that depends only on the runs does not change.",
         ),
         "convergent": (
             "Over the layers",
@@ -39,7 +39,7 @@ def validity_blocks(found: Validation, name: str, styles: Mapping[str, Look]) ->
             f"Pearson’s r between two measures over the blocks. {convergent_remark(found)}",
         ),
         "ranking": (
-            "Do they rank the recipes alike?",
+            "Do they rank the recipes the same way?",
             "Kendall's tau between measures over the recipes",
             f"Kendall’s τ between two measures over the recipes. {ranking_remark(found)}",
         ),
@@ -82,7 +82,7 @@ def validity_blocks(found: Validation, name: str, styles: Mapping[str, Look]) ->
 
 def _groups(found: Validation, figures: Mapping[str, dict[str, object]]) -> Block:
     if not figures:
-        why = next((group.reason for group in found.groups if group.reason), "there is nothing to compare")
+        why = next((group.reason for group in found.groups if group.reason), "nothing to compare")
         return Text(f"Successful and failed runs: {why}", "absent")
     titles = {key: MEASURES[key.removeprefix(_GROUPS)].title for key in figures}
     return Figures(
@@ -91,7 +91,7 @@ def _groups(found: Validation, figures: Mapping[str, dict[str, object]]) -> Bloc
             for key, figure in figures.items()
         ],
         "Distance between two successful runs (solid) and between two failed ones (dashed) by block. A valid measure "
-        "tells the groups apart.",
+        "distinguishes the groups.",
         beside=True,
         title="Successful and failed runs",
     )

@@ -27,13 +27,13 @@ from steadytune.reporting.validity import (
 
 
 class NumberTable(NamedTuple):
-    """What one analysis found, in numbers.
+    """The results of one analysis as numbers.
 
     Attributes:
         title: The question.
-        columns: Headings; the first is that of the rows' names. Empty where there are no numbers.
+        columns: Headings; the first is that of the row names. Empty if there are no numbers.
         rows: A name and its cells each.
-        remarks: What belongs under the table.
+        remarks: Remarks below the table.
     """
 
     title: str
@@ -43,7 +43,7 @@ class NumberTable(NamedTuple):
 
 
 def validity_table(validations: Mapping[tuple[str, str], Validation]) -> Table:
-    """Lay out for 80 columns what is known about the measures, a model and task after the other."""
+    """Lay out the validation of the measures for 80 columns, one model and task after another."""
     layout = Table.grid()
     for (model, task), found in validations.items():
         name = " on ".join(filter(None, (model, task)))
@@ -68,7 +68,7 @@ def _laid_out(part: NumberTable) -> Table:
 
 
 def number_tables(found: Validation) -> list[NumberTable]:
-    """Return the numbers of every analysis of one model and task that has something to show."""
+    """Return the numbers of every analysis of one model and task that has results."""
     return list(_number_tables(found))
 
 
@@ -76,7 +76,7 @@ def _number_tables(found: Validation) -> Iterator[NumberTable]:
     if found.convergent:
         pairs = [f"{short(pair.measure)}~{short(pair.other)}" for pair in found.convergent[0].pairs]
         yield NumberTable(
-            "do the measures go together over the layers? (Pearson's r)",
+            "do the measures correlate over the layers? (Pearson's r)",
             ("recipe", *pairs),
             tuple((called(curve.recipe), *(_signed(pair.value) for pair in curve.pairs)) for curve in found.convergent),
             (convergent_remark(found),),
@@ -94,14 +94,14 @@ def _number_tables(found: Validation) -> Iterator[NumberTable]:
         )
     if found.ranking:
         names, values = tau_matrix(found.ranking)
-        yield _square("do they rank the recipes alike? (Kendall's tau)", names, values, ranking_remark(found))
+        yield _square("do they rank the recipes the same way? (Kendall's tau)", names, values, ranking_remark(found))
     names, values = agreement_matrix(found.agreements)
     if np.isfinite(values).any():
         yield _square(
             "do they move together over resampled runs? (Pearson's r, median over recipes)",
             names,
             values,
-            "below the diagonal without pairs of a run with its copy, above it with them, which tends to inflate it",
+            "below the diagonal without pairs of a run and its copy, above it with them, which tends to inflate r",
         )
     yield NumberTable("do they agree more where the score is less stable?", (), (), (overall_remark(found),))
 

@@ -1,1 +1,1 @@
-"""What every command prints with, and how the words of a command line become a study."""
+"""Printing for all commands, and studies from command-line options."""

@@ -1,4 +1,4 @@
-"""The console of all commands. Apart from `terminal.py`, so that `steadytune --help` need not load rich."""
+"""The console of all commands; a separate module so that `steadytune --help` does not load rich."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from steadytune.terminal.lines import printable
 
 
 class Console(rich.console.Console):
-    """A console that prints no character which steers the terminal, but its own."""
+    """A console that prints no terminal control characters except its own."""
 
     def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
-        """Yield segments of text in which nothing is left that steers a terminal."""
+        """Yield segments without control characters in their text."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)

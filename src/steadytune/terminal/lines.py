@@ -1,4 +1,4 @@
-"""What reaches the terminal: names from files and folders may hold characters that would steer it."""
+"""Safe terminal output: names of files and folders may hold control characters."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import TextIO
 
 from steadytune.errors import FolderWarning
 
-# Control characters become the pictures that Unicode has of them; what turns the direction of text has none.
+# Control characters become their Unicode pictures; marks that change the direction of text have none.
 _HARMFUL = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"}
 _HARMFUL |= {0x7F: 0x2421, **dict.fromkeys([*range(0x80, 0xA0), 0x2028, 0x2029], 0xFFFD)}
 _HARMFUL |= dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD)
 
 
 def printable(text: object) -> str:
-    """Return a text in which nothing steers a terminal: no escapes, no carriage return, no change of direction."""
+    """Replace terminal control characters: escapes, carriage returns, changes of text direction."""
     return str(text).translate(_HARMFUL)
 
 
 def on_one_line(text: object) -> str:
-    """Return what `printable` does, for a cell of a table: line breaks and tabs are pictures, too."""
+    """Do what `printable` does and also replace line breaks and tabs, for a table cell."""
     return printable(text).replace("\n", "␊").replace("\t", "␉")
 
 
@@ -31,7 +31,7 @@ def say(text: object = "") -> None:
 
 
 def complain(text: object) -> None:
-    """Print a line on standard error, if there still is somebody who reads it."""
+    """Print a line on standard error, if it is still open."""
     with suppress(OSError):
         print(printable(text), file=sys.stderr, flush=True)
 
@@ -44,7 +44,7 @@ def show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print a warning as a note; takes the place of `warnings.showwarning`."""
+    """Print a warning as a note; replaces `warnings.showwarning`."""
     if issubclass(category, FolderWarning):
         complain(f"note: {message}")
     else:

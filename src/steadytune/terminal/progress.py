@@ -1,4 +1,4 @@
-"""What is shown of long work: bars with an estimate on a terminal, for a sweep a line per run elsewhere."""
+"""Progress of long work: bars with time estimates on a terminal; for a sweep, otherwise one line per run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from steadytune.sweep.listener import Listener
 
 
 def bars(console: Console) -> Progress:
-    """Return bars with a share and an estimate, which a terminal alone shows."""
+    """Return progress bars with a share and a time estimate, shown only on a terminal."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -39,7 +39,7 @@ def bars(console: Console) -> Progress:
 
 @contextmanager
 def bar(console: Console, what: str) -> Iterator[Callable[[float], None]]:
-    """Show one bar while the block runs; yields what is to be called with the share that is done, 0 to 1.
+    """Show one bar while the block runs; yield a function to call with the share done, 0 to 1.
 
     Args:
         console: Where to show it.
@@ -65,7 +65,7 @@ class ConsoleListener(Listener):
         self.done = 0
 
     def began(self, store: RunStore, specs: list[RunSpec], missing: int) -> None:
-        """Show what will be done."""
+        """Show the number of runs to train."""
         self.store = store
         self.names = {spec.id: f"{spec.recipe}, seed {spec.seeds.label}" for spec in specs}
         if len({spec.cohort[:2] for spec in specs}) > 1:
@@ -74,7 +74,7 @@ class ConsoleListener(Listener):
         self.begun = time.monotonic()
         kept = len(specs) - missing
         runs = "run" if missing == 1 else "runs"
-        self.console.print(f"{missing} {runs} to train" + (f", {kept} already there" if kept else ""))
+        self.console.print(f"{missing} {runs} to train" + (f", {kept} already trained" if kept else ""))
         self.sweep = self.progress.add_task("all runs", total=max(missing, 1))
         self.progress.start()
 
@@ -91,11 +91,11 @@ class ConsoleListener(Listener):
         self.progress.update(self.sweep, completed=self.done + sum(self.shares.values()))
 
     def finished(self, run_id: str) -> None:
-        """Print what came of the run, and how long the rest will take."""
+        """Print the outcome of the run, and how long the rest will take."""
         self._show(run_id)
 
     def elsewhere(self, run_id: str) -> None:
-        """Print what came of a run that another process trained."""
+        """Print the outcome of a run that another process trained."""
         self._show(run_id, " (trained by another process)")
 
     def _show(self, run_id: str, remark: str = "") -> None:
@@ -121,8 +121,8 @@ class ConsoleListener(Listener):
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def ended(self) -> None:
-        """Take the bars away, and show the cursor again."""
-        # The terminal may be gone, and with it the reason why the sweep was stopped would be.
+        """Remove the bars, and show the cursor again."""
+        # If the terminal is gone, an error here would hide the reason why the sweep stopped.
         with suppress(OSError):
             self.progress.stop()
 
@@ -131,8 +131,8 @@ def about_left(begun: float, share: float) -> str:
     """Return "; about 5 min left".
 
     Args:
-        begun: When the work began, on the clock of `time.monotonic`.
-        share: What is done of it, above 0.
+        begun: Start of the work, on the clock of `time.monotonic`.
+        share: Share of the work done, above 0.
     """
     return f"; about {_duration((time.monotonic() - begun) / share * (1 - share))} left"
 

@@ -1,4 +1,4 @@
-"""A study from a file and the options of the command line."""
+"""Build a study from a file and command-line options."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def study_content(
     defaults: Mapping[str, Any] | None = None,
     command: str = "run",
 ) -> dict[str, Any]:
-    """Return the plain data of a study: what the file says, then the options, then the assignments.
+    """Return the plain data of a study: the file, overridden by the options, then by the assignments.
 
     Args:
         study: A YAML file, or None.
-        options: Key -> value; None and an empty list were not given.
+        options: Key -> value; None and an empty list mean not given.
         assignments: KEY=VALUE each.
-        vary: Names of seeds to cross, between commas.
-        defaults: What holds where neither says anything.
-        command: Names itself where a task or model is missing.
+        vary: Names of seeds to cross, separated by commas.
+        defaults: Values where neither the file nor an option gives one.
+        command: Name of the command, for the error if a task or model is missing.
 
     Raises:
-        UserError: The file cannot be read, an assignment is none, a key is given twice on the command line, or there is
-            no model or task.
+        UserError: The file cannot be read, an assignment is malformed, a key is given twice on the command line, or
+            the model or task is missing.
     """
     from steadytune.config import read_yaml
 
@@ -41,7 +41,7 @@ def study_content(
     if vary is not None:
         held = content.get("seeds")
         if isinstance(held, list):
-            raise UserError(f"--vary: {study} lists its seeds, which cannot be crossed: say how many with --seeds")
+            raise UserError(f"--vary: {study} lists its seeds, which cannot be crossed: give their number with --seeds")
         grid = {} if held is None else held if isinstance(held, dict) else {"values": held}
         names = [name.strip() for name in vary.split(",")]
         content["seeds"] = {**grid, "vary": names}
@@ -52,9 +52,7 @@ def study_content(
         put(said, assignment, once=True)
     for key in ("model", "task"):
         if key not in content:
-            raise UserError(
-                f"no {key} given: name one with --{key}, or give a study file (see steadytune {command} --help)"
-            )
+            raise UserError(f"no {key} given: use --{key}, or give a study file (see steadytune {command} --help)")
     return content
 
 
@@ -64,7 +62,7 @@ def put(content: dict[str, Any], assignment: str, once: bool = False) -> None:
     Args:
         content: The data.
         assignment: KEY=VALUE.
-        once: Refuse to put another value in the place of one.
+        once: Refuse to replace an existing value with a different one.
 
     Raises:
         UserError: The assignment is not KEY=VALUE, or the key leads through something that is not a mapping.
@@ -88,7 +86,7 @@ def put(content: dict[str, Any], assignment: str, once: bool = False) -> None:
             place[part] = {}
         inner = place[part]
         if part == "task":
-            # A task given by its name alone is a mapping with nothing but a name.
+            # A task given only by its name is a mapping with just a name.
             if isinstance(inner, list) and len(inner) == 1:
                 inner = inner[0]
             if isinstance(inner, str):
@@ -99,6 +97,6 @@ def put(content: dict[str, Any], assignment: str, once: bool = False) -> None:
         place = inner
     if once and last in place and place[last] != value:
         raise UserError(
-            f"--set {key:.60}: the command line says {place[last]!r:.60} and {value!r:.60}: say one of them"
+            f"--set {key:.60}: the command line gives {place[last]!r:.60} and {value!r:.60}: keep one of them"
         )
     place[last] = value

@@ -34,13 +34,15 @@ def labelled_features(features: Any, labels: Any) -> tuple[Tensor, Tensor]:
             f"features must have the shape (n, d) and labels (n,), not {tuple(inputs.shape)} and {tuple(raw.shape)}"
         )
     if len(inputs) < 3:
-        raise UserError(f"at least 3 examples are needed, not {len(inputs)}: with fewer, leaving one out means nothing")
+        raise UserError(
+            f"at least 3 examples are needed, not {len(inputs)}: with fewer, leaving one out is meaningless"
+        )
     if not bool(inputs.isfinite().all()):
         row = int((~inputs.isfinite()).any(1).nonzero()[0])
         raise UserError(f"features must be finite: example {row} holds NaN or an infinite number")
     targets = raw.to(inputs.device, torch.int64)
     if not bool((targets == raw.to(inputs.device)).all()) or int(targets.min()) < 0:
-        raise UserError("labels must be classes 0, 1, ...: whole numbers that are not negative")
+        raise UserError("labels must be classes 0, 1, ...: non-negative integers")
     if len(targets.unique()) < 2:
         raise UserError(f"all {len(targets)} examples are of class {int(targets[0])}: at least two classes are needed")
     return inputs, targets
@@ -74,5 +76,5 @@ def more_features(evaluation: Any, features: Tensor) -> Tensor:
     if measured.dim() != 2 or measured.shape[1] != features.shape[1] or not len(measured):
         raise UserError(f"evaluation must have the shape (N, {features.shape[1]}), not {tuple(measured.shape)}")
     if not bool(measured.isfinite().all()):
-        raise UserError("evaluation must be finite: found NaN or an infinite number")
+        raise UserError("evaluation must be finite: found NaN or infinity")
     return measured

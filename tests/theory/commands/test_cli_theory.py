@@ -1,5 +1,10 @@
+import re
+from typing import get_args
+
 import pandas as pd
 from commands import command, refused
+
+from steadytune.reporting.blocks import Verdict
 
 
 def test_every_command_of_the_group_has_help_with_an_example():
@@ -11,12 +16,15 @@ def test_every_command_of_the_group_has_help_with_an_example():
         assert f"steadytune theory {name}" in result.out.partition("Example")[2]
 
 
-def test_the_small_synthetic_study_writes_page_and_table_and_says_every_verdict(tmp_path):
+def test_the_small_synthetic_study_writes_page_and_table_and_prints_every_verdict(tmp_path):
     out = tmp_path / "out"
     result = command("theory", "synthetic", "--small", "--workers", 1, "--out", out)
     assert result.code == 0, result.err
     assert result.out.splitlines()[-1] == f"report: {out / 'theory.html'}"
-    assert "- seen: Leaving out one example turns the max-margin direction" in " ".join(result.out.split())
+    verdicts = re.findall(r"^- ([a-z ]+): ", result.out, re.MULTILINE)
+    assert verdicts[0] == "supported"
+    assert len(verdicts) > 30
+    assert set(verdicts) <= set(get_args(Verdict))
     table = pd.read_csv(out / "studies.csv")
     assert table["dataset"].nunique() == 16
     assert 0 < table.groupby("dataset")["separable"].first().sum() < 16
@@ -28,4 +36,6 @@ def test_the_small_synthetic_study_writes_page_and_table_and_says_every_verdict(
 def test_an_output_that_is_a_file_is_refused(tmp_path):
     file = tmp_path / "file"
     file.write_text("text")
-    assert refused("theory", "synthetic", "--small", "--out", file) == f"error: {file} is a file: --out names a folder"
+    said = refused("theory", "synthetic", "--small", "--out", file)
+    assert str(file) in said
+    assert "--out" in said

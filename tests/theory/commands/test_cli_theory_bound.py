@@ -23,17 +23,11 @@ def test_every_term_is_printed_and_written_beside_the_bound(bound, tmp_path):
     assert result.code == 0, result.err
     said = " ".join(result.out.split())
     assert result.out.splitlines()[-1] == f"report: {out / 'bound.html'}"
-    for words in (
-        "No bound is proved here.",
-        "mu: the Hessian's smallest eigenvalue is at least -",
-        "Fails: convexity.",
-        "The expansion",
-        "the mean of ||w_T - w_T^i|| over 2 examples",
-    ):
-        assert words in said
+    assert all(words in said for words in ("mu: ", "convexity", "||w_T - w_T^i||"))
     (terms,) = pd.read_csv(out / "bound.csv").to_dict("records")
     path, curve, examples = (pd.read_csv(out / f"{name}.csv") for name in ("path", "taylor", "left_out"))
     assert (terms["n"], terms["steps"], terms["left_out"]) == (20, 4, 2)
+    assert (terms["proved"], terms["fails"].startswith("convexity")) == (False, True)
     assert list(path["step"]) == [0, 4]
     assert terms["lipschitz"] == path["largest_gradient"].max()
     assert terms["beta"] == pytest.approx((path["largest_curvature"] + path["margin"]).max(), rel=1e-4)
@@ -63,37 +57,40 @@ def test_a_study_file_gives_models_tasks_and_settings_and_each_cohort_is_trained
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--learning-rate", 1e6], "learning rate 1e+06 is beyond the stability limit 2/beta = "),
-        (["--learning-rate", "nan"], "learning_rate must be positive and finite"),
-        (["--learning-rate", -1], "learning_rate must be positive and finite"),
-        (["--steps", -3], "steps"),
-        (["--points", 1], "points"),
-        (["--left-out", 21], "has 20 training examples: 21 of them cannot be left out"),
-        (["--products", 1], "1 products tell no beta"),
-        (["--set", "training.mode=head"], "not of mode 'head'"),
-        (["--set", "training.train_sise=2"], "train_sise"),
-        (["--set", "recipes={mmr: {stabilizers: [mmr]}}"], "recipe 'mmr' has stabilizers"),
+        (["--learning-rate", 1e6], ("1e+06", "2/beta = ")),
+        (["--learning-rate", "nan"], ("learning_rate", "nan")),
+        (["--learning-rate", -1], ("learning_rate", "-1")),
+        (["--steps", -3], ("steps",)),
+        (["--points", 1], ("points",)),
+        (["--left-out", 21], (" 20 ", " 21")),
+        (["--products", 1], ("1 products",)),
+        (["--set", "training.mode=head"], ("'head'",)),
+        (["--set", "training.train_sise=2"], ("train_sise",)),
+        (["--set", "recipes={mmr: {stabilizers: [mmr]}}"], ("'mmr'",)),
     ],
 )
 def test_what_cannot_be_bounded_is_refused(bound, tmp_path, words, said):
     out = tmp_path / "out"
-    assert said in refused(*bound, *QUICK, *words, "--out", out)
+    answer = refused(*bound, *QUICK, *words, "--out", out)
+    assert all(words in answer for words in said)
     assert not out.exists()
 
 
 def test_a_training_set_of_one_class_is_refused(bound, tmp_path):
-    assert "are of one class" in refused(*bound[:-1], "training.train_size=2", *QUICK, "--out", tmp_path / "out")
+    assert "class" in refused(*bound[:-1], "training.train_size=2", *QUICK, "--out", tmp_path / "out")
 
 
 def test_options_are_refused_before_a_task_or_model_is_looked_for(tmp_path):
     words = ["theory", "bound", "--model", "nowhere", "--task", "nowhere", "--out", tmp_path / "out"]
-    assert "learning_rate must be positive and finite" in refused(*words, "--learning-rate", 0)
+    assert "learning_rate" in refused(*words, "--learning-rate", 0)
 
 
 def test_too_many_examples_to_leave_out_of_a_later_task_are_refused_before_the_first_is_trained(bound, tmp_path):
     few, out = made_task(tmp_path / "few", [0, 1] * 10), tmp_path / "out"
     words = [*bound[:-2], "--task", few, "--left-out", 21, "--out", out]
-    assert "has 20 training examples: 21 of them cannot be left out" in refused(*words, *QUICK)
+    said = refused(*words, *QUICK)
+    assert str(few) in said
+    assert all(number in said for number in (" 20 ", " 21"))
     assert not out.exists()
 
 
@@ -119,9 +116,7 @@ def made_task(folder, labels):
     return folder
 
 
-@pytest.mark.parametrize(
-    ("labels", "said"), [([0.5, 1.25, 3.0, 2.5], "is a regression"), ([1, 1, 1, 1], ""), ([0, 1], "at least 3")]
-)
+@pytest.mark.parametrize(("labels", "said"), [([0.5, 1.25, 3.0, 2.5], "regression"), ([1, 1, 1, 1], ""), ([0, 1], "3")])
 def test_a_task_without_two_classes_or_three_examples_is_refused(tiny_model, tmp_path, labels, said):
     folder = made_task(tmp_path / "task", labels)
     words = ["theory", "bound", "--model", tiny_model, "--task", folder, *QUICK, "--out", tmp_path / "out"]
@@ -133,8 +128,8 @@ def test_an_unknown_task_none_at_all_and_a_file_for_a_folder_are_refused(tiny_mo
     file.write_text("text")
     out = tmp_path / "out"
     assert "nowhere" in refused("theory", "bound", "--model", tiny_model, "--task", "nowhere", "--out", out)
-    assert "no task given" in refused("theory", "bound", "--model", tiny_model, "--out", out)
-    assert refused(*bound, "--out", file) == f"error: {file} is a file: --out names a folder"
+    assert "--task" in refused("theory", "bound", "--model", tiny_model, "--out", out)
+    assert str(file) in refused(*bound, "--out", file)
 
 
 def test_the_help_has_an_example():

@@ -1,1 +1,1 @@
-"""Recipes against a baseline: differences, tests, how many seeds it takes, and all of it in words."""
+"""Compare recipes with a baseline: differences, tests, seeds needed, and a verdict in words."""

@@ -1,4 +1,4 @@
-"""Recipes side by side: every cohort's measures, and all of them against those of a baseline."""
+"""Compare recipes: the measures of every cohort, and their differences from a baseline."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DEFAULT_BASELINE = "standard"
 
 
 def claims() -> list[str]:
-    """Return the differences of which the verdict speaks."""
+    """Return the names of the differences that the verdict covers."""
     return ["mean", "sd_ratio", "failed", *(measure.name for measure in declared() if measure.claimed)]
 
 
@@ -48,11 +48,11 @@ class Row:
     """One cohort in the comparison table. Scores are fractions, K its finished runs.
 
     Attributes:
-        profile: Everything that is known of the cohort.
+        profile: All measures of the cohort.
         reference: The baseline of the same model and task, possibly the same profile.
-        differences: By what it differs from the baseline, see `difference.differences`; empty for the baseline itself.
-        comparisons: How many tests are made with that baseline of which the verdict speaks, over all recipes.
-        planned: How many will be once there are runs enough for all of them, which is what seeds are planned for.
+        differences: Differences from the baseline, see `difference.differences`; empty for the baseline itself.
+        comparisons: Number of tests against that baseline in the verdict, over all recipes.
+        planned: Number of such tests once there are enough runs for all of them; seeds are planned for these.
     """
 
     profile: Profile
@@ -78,7 +78,7 @@ class Row:
 
     @property
     def metric(self) -> str:
-        """What the scores mean, with the class that they speak of."""
+        """Name of the metric, with its positive class if any."""
         return self.profile.cohort.metric_name
 
     @property
@@ -88,12 +88,12 @@ class Row:
 
     @property
     def baseline(self) -> str:
-        """Recipe of the same model and task that it is compared with, possibly its own."""
+        """Baseline recipe of the same model and task, possibly this one."""
         return self.reference.cohort.recipe
 
     @property
     def is_baseline(self) -> bool:
-        """Whether the others are compared with this one."""
+        """Whether this is the baseline."""
         return self.profile is self.reference
 
     @property
@@ -103,13 +103,13 @@ class Row:
 
     @property
     def failed(self) -> int | None:
-        """How many of the K runs score no better than always giving one answer; None where that is unknown."""
+        """How many of the K runs score no better than a constant answer; None if unknown."""
         failed = self.profile.cohort.failed
         return None if failed is None else int(np.count_nonzero(failed))
 
     @property
     def lost(self) -> int:
-        """How many further runs diverged or raised."""
+        """How many further runs diverged or crashed."""
         return len(self.profile.cohort.lost)
 
     @property
@@ -133,11 +133,11 @@ class Row:
         return UNKNOWN if self.is_baseline else self.differences["sd_ratio"].interval
 
     def step(self, asked: float | None = None) -> float:
-        """Return the difference of mean scores that is looked for, in units of the stored scores.
+        """Return the difference of mean scores to detect, in units of the stored scores.
 
         Args:
-            asked: In the unit in which the metric is shown, points for a fraction. Left out, it is one point, or of a
-                metric that is shown as it is the SD of the baseline, to one digit.
+            asked: In the displayed unit of the metric, points for a fraction. By default one point, or for a metric
+                without points the larger SD of the two, to one digit.
         """
         if asked is not None:
             return float(asked / self.scale.factor)
@@ -146,17 +146,19 @@ class Row:
         return float(f"{max(self.reference.last('sd').value, self.sd.value):.0e}")
 
     def seeds_to_detect(self, difference: float) -> int | None:
-        """Return how many seeds a recipe would show a difference of mean scores, given the errors observed.
+        """Return how many seeds per recipe would detect a difference of mean scores, given the errors observed.
 
-        They are uncertain, and the answer with them. None where the evaluation set's own error hides the difference
+        These errors are uncertain, and so is the answer. None if the error of the evaluation set hides the difference
         from any number of seeds.
 
         Raises:
-            UserError: The recipes are not tested, or too many seeds would be needed.
+            UserError: The recipes cannot be tested, or too many seeds would be needed.
         """
         found = self.differences["mean"].estimate if self.differences else None
         if found is None:
-            raise UserError(f"'{self.recipe}' and '{self.baseline}' have too few runs, or runs too equal, to plan from")
+            raise UserError(
+                f"'{self.recipe}' and '{self.baseline}' have too few runs, or too similar ones, to plan from"
+            )
         sds = self.sd.value, self.reference.last("sd").value
         share = 1.0 if found.paired or not max(sds) else (sds[0] ** 2 + sds[1] ** 2) ** 2 / (sds[0] ** 4 + sds[1] ** 4)
         return seeds_to_reach(
@@ -169,22 +171,22 @@ class Row:
         )
 
     def seeds_to_detect_ratio(self, ratio: float) -> int:
-        """Return how many seeds a recipe would show a ratio of SDs, by a p-value adjusted for all planned tests."""
+        """Return how many seeds per recipe would detect a ratio of SDs, adjusted for all planned tests."""
         return seeds_to_detect_ratio(ratio, significance=SIGNIFICANT / max(1, self.planned))
 
     @property
     def same_seed(self) -> SameSeed | None:
-        """What the recipe changes at the same seed, beside what a seed changes; None for the baseline itself."""
+        """What the recipe changes at the same seed, and what a seed changes; None for the baseline itself."""
         return None if self.is_baseline else same_seed(self.profile.cohort, self.reference.cohort)
 
     @cached_property
     def shared_copies(self) -> list[tuple[int, int]]:
-        """Which runs are copies of those of the baseline under another seed; none of the baseline itself."""
+        """Runs that duplicate a run of the baseline under another seed; empty for the baseline itself."""
         return [] if self.is_baseline else copied_between(self.profile.cohort, self.reference.cohort)
 
     @property
     def copied(self) -> bool:
-        """Whether runs are copies of one another, on either side or across, so that nothing is tested."""
+        """Whether runs are duplicates, within or across the recipes, so that nothing is tested."""
         return self.profile.copied or self.reference.copied or bool(self.shared_copies)
 
     @property
@@ -194,13 +196,13 @@ class Row:
 
     @property
     def seconds(self) -> float:
-        """Mean wall-clock seconds of a run; NaN where unknown."""
+        """Mean wall-clock seconds per run; NaN if unknown."""
         seconds = self.profile.cohort.seconds
         return float(np.mean(seconds)) if seconds is not None and len(seconds) else float("nan")
 
 
 class MeasureRow(NamedTuple):
-    """One line of measures.csv, whose columns are these fields; `layer` is None but for representation measures."""
+    """One line of measures.csv, whose columns are these fields; `layer` is None except for representation measures."""
 
     model: str
     task: str
@@ -216,9 +218,9 @@ class MeasureRow(NamedTuple):
 class DifferenceRow(NamedTuple):
     """One line of differences.csv, whose columns are these fields.
 
-    `difference` is recipe minus baseline, for "sd_ratio" recipe divided by baseline. `low` to `high` holds equality
-    where `p` is .05 or more and there alone, `low_adjusted` to `high_adjusted` where `p_adjusted` is. A second line of
-    a measure has a permutation test, which speaks of these examples alone.
+    `difference` is recipe minus baseline, for "sd_ratio" recipe divided by baseline. `low` to `high` includes
+    equality if and only if `p` is .05 or more, `low_adjusted` to `high_adjusted` if and only if `p_adjusted` is. A
+    second line for a measure is a permutation test, which applies to these examples only.
     """
 
     model: str
@@ -242,7 +244,7 @@ class Comparison(Drawn):
 
     Attributes:
         profiles: One per cohort, in the order of the study.
-        baselines: (model, task) -> the recipe that the others are compared with.
+        baselines: (model, task) -> the baseline recipe.
     """
 
     profiles: tuple[Profile, ...]
@@ -253,7 +255,7 @@ class Comparison(Drawn):
         return self._rows
 
     def difference_rows(self) -> list[DifferenceRow]:
-        """Return differences.csv, a row per recipe but the baseline, measure and test."""
+        """Return differences.csv, a row per recipe except the baseline, measure and test."""
         return [
             DifferenceRow(
                 row.model,
@@ -341,37 +343,36 @@ def compare(
     baseline: str | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Comparison:
-    """Measure all cohorts and set each beside the baseline of its model and task.
+    """Measure all cohorts and compare each with the baseline of its model and task.
 
     Every difference has an interval and a test, which are one procedure; see `difference` for what they are and how
-    often they err. The verdict speaks of mean score, SD, failures and disagreement, of a regression of pairwise RMSE in
-    its place: all these tests of all recipes of a model and task are one family, and Holm's correction keeps the chance
-    of any false claim among them at 5 %. A test of failures that so few of them could not have made significant,
-    whichever recipe they fell to, does not count (Tarone, "A modified Bonferroni method for discrete data", 1990;
-    recalled). The p-values of each other measure are adjusted for the number of recipes. Models and tasks are not
-    adjusted for.
+    often they err. The verdict covers mean score, SD, failures and disagreement (pairwise RMSE for a regression): all
+    these tests of all recipes of a model and task form one family, and Holm's correction keeps the probability of any
+    false claim among them at 5 %. A test of failures does not count if it could not have been significant with so few
+    failures in total (Tarone, "A modified Bonferroni method for discrete data", 1990; from memory). The p-values of
+    each other measure are adjusted for the number of recipes. There is no adjustment for models and tasks.
 
-    Simulated on equal recipes, something is claimed of 0.3 to 5 % of pairs; without the correction it would be of up to
-    9 %, see `difference`.
+    In simulations of equal recipes, 0.3 to 5 % of pairs get a false claim; without the correction up to 9 % would, see
+    `difference`.
 
     Args:
-        runs: The folder of a study or its path, one cohort or several, or paths of folders that hold the runs of a
-            recipe each, see `read_sides`.
-        baseline: Recipe to compare with; by default "standard", or the first recipe where there is no such.
-        progress: Called with the share of the work that is done.
+        runs: The store of a study or its path, one cohort or several, or paths of folders that each hold the runs of
+            one recipe, see `read_sides`.
+        baseline: Recipe to compare with; by default "standard", or the first recipe if there is no "standard".
+        progress: Called with the share of the work done.
 
     Raises:
-        UserError: There is nothing to compare, the baseline is missing, or two cohorts have one name or other
+        UserError: There is nothing to compare, the baseline is missing, or two cohorts have the same name or different
             examples.
     """
     profiles = profile_all(_same_groups(_cohorts(runs)), progress)
     if not profiles:
-        raise UserError("nothing to compare: there are no runs yet")
+        raise UserError("nothing to compare: no runs yet")
     groups: dict[tuple[str, str], list[str]] = {}
     for cohort in (found.cohort for found in profiles):
         recipes = groups.setdefault((cohort.model, cohort.task), [])
         if cohort.recipe in recipes:
-            raise UserError(f"two cohorts are called '{cohort.name}': give them different recipe names")
+            raise UserError(f"two cohorts have the name '{cohort.name}': give them different recipe names")
         recipes.append(cohort.recipe)
     _check_examples([found.cohort for found in profiles])
     return Comparison(profiles, {group: _baseline(recipes, baseline) for group, recipes in groups.items()})
@@ -388,18 +389,18 @@ def _cohorts(runs: RunStore | str | Path | Cohort | Iterable[Cohort] | Iterable[
     for one in paths:
         if not isinstance(one, (str, Path)):
             raise UserError(
-                f"what is compared is a folder (st.RunStore or its path) or cohorts, not {type(one).__name__}"
+                f"expected a folder (st.RunStore or its path) or cohorts to compare, not {type(one).__name__}"
             )
     if cohorts and paths:
-        raise UserError("paths and cohorts are mixed: read all of them with st.read_runs, or give paths alone")
+        raise UserError("paths and cohorts are mixed: read all of them with st.read_runs, or give only paths")
     return paired_by_seed(read_sides(paths)) if paths else cohorts
 
 
 def _same_groups(cohorts: Sequence[Cohort]) -> list[Cohort]:
-    """Give the groups of a model's and task's examples to its cohorts that do not know of them.
+    """Copy the groups of examples to the cohorts of the same model and task that lack them.
 
     Raises:
-        UserError: Two cohorts have other groups.
+        UserError: Two cohorts have different groups.
     """
     known: dict[tuple[str, str], Cohort] = {}
     for cohort in cohorts:
@@ -408,8 +409,8 @@ def _same_groups(cohorts: Sequence[Cohort]) -> list[Cohort]:
             shared = example_groups(first)
             if shared is not None and not np.array_equal(groups, shared):
                 raise UserError(
-                    f"'{first.recipe}' and '{cohort.recipe}' have their examples in other groups, so they were "
-                    "measured on other examples: compare recipes on the same ones"
+                    f"'{first.recipe}' and '{cohort.recipe}' have different groups of examples, so they were "
+                    "measured on different examples: compare recipes on the same ones"
                 )
     return [_grouped(cohort, known.get((cohort.model, cohort.task))) for cohort in cohorts]
 
@@ -421,7 +422,7 @@ def _grouped(cohort: Cohort, known: Cohort | None) -> Cohort:
 
 
 def _check_examples(cohorts: list[Cohort]) -> None:
-    """Raise UserError if two cohorts of one model and task were measured on other examples, so far as labels tell."""
+    """Raise UserError if two cohorts of one model and task have different labels, and hence different examples."""
     first: dict[tuple[str, str], Cohort] = {}
     for cohort in cohorts:
         if cohort.labels is None:
@@ -430,8 +431,8 @@ def _check_examples(cohorts: list[Cohort]) -> None:
         assert other.labels is not None
         if not np.array_equal(cohort.labels, other.labels):
             raise UserError(
-                f"'{other.recipe}' and '{cohort.recipe}' have other labels, so they were measured on other examples: "
-                "compare recipes on the same ones"
+                f"'{other.recipe}' and '{cohort.recipe}' have different labels, so they were measured on different "
+                "examples: compare recipes on the same ones"
             )
 
 
@@ -447,7 +448,7 @@ def _compared(others: list[Profile], reference: Profile) -> tuple[list[dict[str,
     """Compare recipes with their baseline, and adjust the p-values.
 
     Returns:
-        The differences of each recipe, and how many tests the verdict speaks of.
+        The differences of each recipe, and the number of tests in the verdict.
     """
     compared = [differences(found, reference) for found in others]
     family: list[tuple[dict[str, Difference], str]] = []
@@ -457,7 +458,7 @@ def _compared(others: list[Profile], reference: Profile) -> tuple[list[dict[str,
             if name in by and not math.isnan(by[name].significance.p):
                 (family if by[name].significance.attainable < SIGNIFICANT else rest).append((by, name))
     _adjust(family)
-    # Far from significant, whatever it is adjusted for.
+    # Far from significant, whatever the adjustment.
     for test in rest:
         _adjust([test])
     for name in dict.fromkeys(name for by in compared for name in by):
@@ -467,13 +468,13 @@ def _compared(others: list[Profile], reference: Profile) -> tuple[list[dict[str,
 
 
 def _planned(by: dict[str, Difference], found: Profile, reference: Profile) -> int:
-    """Count the tests of a recipe that runs enough would allow: of what is known, and of failures where there are."""
+    """Count the tests of a recipe that enough runs would allow: of known values, and of failures if there are any."""
     failures = sum(wrong_runs(one.cohort)[0] for one in (found, reference))
     known = [name for name in claims() if name in by and not math.isnan(by[name].interval.value)]
     return len([name for name in known if name != "failed" or failures])
 
 
 def _adjust(tests: list[tuple[dict[str, Difference], str]]) -> None:
-    """Put Holm's p-values over some tests in their places."""
+    """Replace the p-values of some tests by Holm's adjusted ones."""
     for (by, name), p in zip(tests, holm([by[name].significance.p for by, name in tests]), strict=True):
         by[name] = by[name].adjust(float(p))

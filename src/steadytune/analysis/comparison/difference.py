@@ -1,51 +1,51 @@
-"""By how much a recipe differs from a baseline: every difference with its interval and its test.
+"""Differences between a recipe and a baseline, each with its interval and its test.
 
-The question is always the same: do the recipes differ on other seeds and other examples? Interval and test are one
+The question is always the same: do the recipes differ on new seeds and new examples? Interval and test are one
 procedure, d -+ t e and the p-value at which its nearer end reaches equality, so that they cannot contradict each other.
-The error e and its degrees of freedom come from the bootstrap over runs and examples, whose draws two recipes share as
-far as they share seeds and examples, as `intervals` makes those of one cohort. Ratios are taken as logarithms.
+The error e and its degrees of freedom come from the bootstrap over runs and examples, as in `intervals` for one cohort;
+two recipes share its draws as far as they share seeds and examples. Ratios are compared as logarithms.
 
-**The mean score.** V_r is s^2 / K + s_0^2 / K_0 with Welch's degrees of freedom, and of shared seeds the variance of
-the differences of their scores, with one degree of freedom less than there are pairs: without an error of examples this
-is Welch's, or the paired, t-test.
+**The mean score.** V_r is s^2 / K + s_0^2 / K_0 with Welch's degrees of freedom; for shared seeds it is the variance of
+the differences of their scores, with one degree of freedom less than there are pairs. Without an error from examples
+this is Welch's t-test, or the paired one.
 
 **All others** take
 
     V_r = (Var(d*) + |Var(m*) - Var(m_0*)|) K / (K - 1)
 
-over resampled runs, m* and m_0* being the values of the two and K the smaller number of runs. The second term takes the
-larger of the two variances for both: of two recipes that collapse now and then, the one in which no run did so far
-looks far more certain than it is.
+over resampled runs, where m* and m_0* are the values of the two and K is the smaller number of runs. The second term
+uses the larger of the two variances for both: if two recipes collapse now and then, the one without a collapsed run so
+far looks far more certain than it is.
 
-**The ratio of SDs** must besides pass Brown and Forsythe's test, so that its p-value is the larger of the two and its
-interval is made to hold 1 where that test does not reject: with tight runs of which one in seven collapses, the
-bootstrap alone tells up to 10 % of equal recipes apart. It takes five runs.
+**The ratio of SDs** must also pass Brown and Forsythe's test: its p-value is the larger of the two, and its interval is
+extended to 1 if that test does not reject. With tight runs of which one in seven collapses, the bootstrap alone would
+claim a difference for up to 10 % of equal recipes. It needs five runs.
 
-**Failures** are compared by Fisher's exact test. The interval is Newcombe's (1998, method 10), made to hold 0 where the
-test does not reject and there alone, as it would not always by itself.
+**Failures** are compared by Fisher's exact test. The interval is Newcombe's (1998, method 10), adjusted to include 0 if
+and only if the test does not reject.
 
-What a permutation of scores says, which takes the examples as they are, stands beside as what it is: a claim about
-these examples. No sentence is made of it.
+Permutation tests of the scores, which treat the examples as fixed, are listed separately: they are claims about these
+examples only, and no sentence is based on them.
 
-How many per cent of pairs of recipes that differ by luck alone are told apart by these tests, each taken on its own,
-that is by p < .05 and by the 95 % interval (300 pairs a line, 200 examples, so with standard errors up to 1.3; tight
-runs of which one in seven collapses; `benchmarks/decisions.py`). Beside it what `compare` claims of any of the four:
+Percentage of pairs of equal recipes for which these tests, each taken separately, find a difference, that is by p < .05
+and by the 95 % interval (300 pairs per line, 200 examples, so with standard errors up to 1.3; tight runs of which one
+in seven collapses; `benchmarks/decisions.py`). The last columns show what `compare` claims for any of the four:
 
                                   mean   SD ratio   failed   disagreement   any   any, adjusted
-    own seeds         K = 5       4.3    0.0        0.0      0.7            5.0   1.3
+    separate seeds    K = 5       4.3    0.0        0.0      0.7            5.0   1.3
                       K = 10      3.7    1.7        0.0      1.3            6.0   2.3
                       K = 20      5.0    1.3        0.0      2.7            8.0   1.3
     shared seeds      K = 5       3.3    0.3        0.0      1.3            5.0   1.3
                       K = 10      3.7    1.3        0.0      1.7            6.3   1.3
                       K = 20      4.0    1.0        0.0      2.3            6.0   2.3
-    collapses, own    K = 5       0.3    0.0        0.3      0.0            0.3   0.3
+    collapses, sep.   K = 5       0.3    0.0        0.3      0.0            0.3   0.3
                       K = 10      1.7    1.7        0.7      2.7            2.7   1.7
                       K = 20      2.7    2.7        0.7      1.7            4.0   0.7
     collapses, shared K = 5       0.3    0.0        0.3      0.0            0.3   0.3
                       K = 10      5.3    5.0        2.0      5.7            6.0   5.0
                       K = 20      7.7    5.0        3.3      5.3            8.7   2.0
 
-The price of V_r's second term: with five runs hardly any difference of the measures but the mean is found.
+The price of V_r's second term: with five runs hardly any difference except that of the mean is found.
 """
 
 from __future__ import annotations
@@ -79,21 +79,21 @@ _ROUNDING = 1e-9
 _LARGEST_EXPONENT = 100.0
 _NEAREST = 1e-3
 HERE = "_here"
-"""Ending of the names under which `differences` has what is said of these examples alone."""
+"""Suffix of the names in `differences` for tests that apply to these examples only."""
 UNTESTED = Significance(math.nan, "", 1.0)
 
 
 class Estimate(NamedTuple):
-    """A difference with what its error is made of.
+    """A difference with the components of its error.
 
     Attributes:
-        value: The difference; of a ratio its logarithm.
-        error: Its standard error, over other runs and other examples.
+        value: The difference; for a ratio, its logarithm.
+        error: Its standard error, over new runs and new examples.
         freedom: Degrees of freedom of the error.
         limit: Largest absolute value that it can have.
-        per_run: V_r for one run a recipe, which K runs divide by K.
-        from_examples: What the examples add to the squared error, however many runs there are.
-        examples_freedom: Degrees of freedom of that.
+        per_run: V_r for one run per recipe; with K runs it is divided by K.
+        from_examples: Contribution of the examples to the squared error, whatever the number of runs.
+        examples_freedom: Degrees of freedom of that contribution.
         paired: Whether the runs share seeds, so that K of them have K - 1 degrees of freedom.
     """
 
@@ -108,7 +108,7 @@ class Estimate(NamedTuple):
 
     @property
     def p(self) -> float:
-        """Two-sided p-value of there being no difference."""
+        """Two-sided p-value of the null hypothesis of no difference."""
         return 2 * float(stats.t.sf(abs(self.value) / self.error, self.freedom))
 
     def ends(self, missed: float) -> Interval:
@@ -119,17 +119,17 @@ class Estimate(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """One thing by which a recipe differs from the baseline.
+    """One difference between a recipe and the baseline.
 
     Attributes:
-        measure: "mean", "failed" (share of the runs that went wrong), "sd_ratio", or the name of a measure.
-        interval: Recipe minus baseline, for "sd_ratio" recipe divided by baseline, with its 95 % interval. It holds
-            equality where p is .05 or more, and there alone.
+        measure: "mean", "failed" (share of failed runs), "sd_ratio", or the name of a measure.
+        interval: Recipe minus baseline, for "sd_ratio" recipe divided by baseline, with its 95 % interval. It includes
+            equality if and only if p is .05 or more.
         significance: Its test.
-        ends: How often the truth may be missed -> the interval that misses it so often.
-        estimate: What the interval is made of, where it is Student's.
-        p_adjusted: Holm's p-value over all tests of which it is one, see `compare`.
-        adjusted: The interval widened for them: it holds equality where `p_adjusted` is .05 or more, and there alone.
+        ends: Miss probability -> the interval that misses the truth with that probability.
+        estimate: The components of the interval, if it is Student's.
+        p_adjusted: Holm's p-value over the family of tests, see `compare`.
+        adjusted: The interval widened accordingly: it includes equality if and only if `p_adjusted` is .05 or more.
     """
 
     measure: str
@@ -141,26 +141,26 @@ class Difference(NamedTuple):
     adjusted: Interval = UNKNOWN
 
     def adjust(self, p_adjusted: float) -> Difference:
-        """Return the same with a p-value that allows for other tests, and the interval that goes with it."""
+        """Return a copy with an adjusted p-value and the matching interval."""
         if self.ends is None or math.isnan(p_adjusted):
             return self._replace(p_adjusted=p_adjusted, adjusted=self.interval)
-        # Below the level that the smallest of many p-values must pass the interval would hold equality where the test
-        # rejects it; a p-value of 0 passes any.
+        # Without scaling, the interval would include equality although the adjusted test rejects it; a p-value of 0
+        # passes any level.
         share = self.significance.p / p_adjusted if p_adjusted else 1.0
         return self._replace(p_adjusted=p_adjusted, adjusted=self.ends(SIGNIFICANT * share))
 
 
 def differences(profile: Profile, baseline: Profile) -> dict[str, Difference]:
-    """Compare two cohorts by everything that is measured of them; p-values are not adjusted yet.
+    """Compare two cohorts by all their measures; p-values are not adjusted yet.
 
     Args:
         profile: A recipe.
         baseline: The recipe that it is compared with.
 
     Returns:
-        "mean", "sd_ratio", "failed", and the measures but for "sd", those of representations at the last layer. What
-        permutation tests say of these examples is in "mean_here" and "sd_ratio_here", without interval. Where runs of
-        a recipe are copies of one another, or of runs of the other, nothing is tested: they are no sample.
+        "mean", "sd_ratio", "failed", and all measures except "sd", those of representations at the last layer. The
+        permutation tests, which apply to these examples only, are "mean_here" and "sd_ratio_here", without interval. If
+        runs are duplicates, within or across the recipes, nothing is tested: they are not a sample.
     """
     cohort, other = profile.cohort, baseline.cohort
     pairs = shared_runs(cohort.seeds, other.seeds)
@@ -169,7 +169,7 @@ def differences(profile: Profile, baseline: Profile) -> dict[str, Difference]:
     found["sd_ratio"] = _ratio(profile, baseline)
     found["failed"] = _failures(cohort, other)
     for measure in dict.fromkeys(value.measure for value in profile.values):
-        # Those of scores are compared as ratios.
+        # Measures of scores are compared as ratios.
         if MEASURES[measure].level != "score" and measure in {value.measure for value in baseline.values}:
             value = profile.last(measure).value - baseline.last(measure).value
             found[measure] = _difference(measure, value, _estimate(value, measure, profile, baseline))
@@ -195,7 +195,7 @@ def _difference(measure: str, value: float, found: Estimate | None) -> Differenc
 
 
 def _mean(profile: Profile, baseline: Profile, pairs: NDArray[np.int64] | None) -> Estimate | None:
-    """Estimate the difference of mean scores, as the module says; None where the runs do not determine its error."""
+    """Estimate the difference of mean scores, as described above; None if the runs do not determine its error."""
     scores = profile.cohort.scores, baseline.cohort.scores
     sizes = [len(group) for group in scores]
     drawn = _drawn("mean", profile, baseline)
@@ -238,8 +238,8 @@ def _estimate(value: float, measure: str, profile: Profile, baseline: Profile) -
     """Estimate any other difference.
 
     Args:
-        value: The difference; of the SD that of its logarithm.
-        measure: Of the resampled values; of one with layers the last is meant.
+        value: The difference; for the SD, that of its logarithm.
+        measure: Name of the measure; for one with layers, the last layer is used.
         profile: A recipe.
         baseline: The other.
     """
@@ -248,7 +248,7 @@ def _estimate(value: float, measure: str, profile: Profile, baseline: Profile) -
         return None
     one, other = map(np.stack, drawn)
     if measure == "sd":
-        # A resample without spread has no logarithm, and is left out.
+        # A resample without spread has no logarithm and is left out.
         known = ~(np.minimum(one, other) <= _ROUNDING).any(axis=0)
         one, other = np.log(one[:, known]), np.log(other[:, known])
     both, of_runs, of_examples = one - other
@@ -269,7 +269,7 @@ def _estimate(value: float, measure: str, profile: Profile, baseline: Profile) -
 def _drawn(
     measure: str, profile: Profile, baseline: Profile
 ) -> tuple[tuple[NDArray[np.float64], ...], tuple[NDArray[np.float64], ...]] | None:
-    """Return what was drawn of the two: runs and examples, runs, examples; None for too few runs."""
+    """Return the resampled values of the two over runs and examples, runs, examples; None for too few runs."""
     if min(len(profile.cohort), len(baseline.cohort)) < FEWEST:
         return None
     if not all(measure in found.resampled.both for found in (profile, baseline)):
@@ -313,7 +313,7 @@ def _failures(cohort: Cohort, baseline: Cohort) -> Difference:
         value = one.value - other.value
         low = value - math.hypot(one.value - one.low, other.high - other.value)
         high = value + math.hypot(one.high - one.value, other.value - other.low)
-        # Most often the exact test rejects less than this interval does; in one table of 600 it is the other way round.
+        # The exact test usually rejects less often than this interval does; in one table of 600 it rejects more.
         if test.p >= missed:
             return Interval(value, min(low, 0.0), max(high, 0.0))
         nearest = _NEAREST * value
@@ -323,7 +323,7 @@ def _failures(cohort: Cohort, baseline: Cohort) -> Difference:
 
 
 def _wilson(count: int, total: int, missed: float) -> Interval:
-    """Share of `count` in `total` with Wilson's interval, which keeps its width where the share is 0 or 1."""
+    """Return the share of `count` in `total` with Wilson's interval, which has width even for shares of 0 or 1."""
     z = float(stats.norm.isf(missed / 2))
     share = count / total
     centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)

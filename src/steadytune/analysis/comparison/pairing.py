@@ -1,4 +1,4 @@
-"""Whether runs of one name are runs of one seed: files are named by somebody, and what they record is better known."""
+"""Decide whether runs of the same name share a seed: recorded seeds are more reliable than file names."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from steadytune.records import Cohort
 
 
 def paired_by_seed(sides: Sides) -> tuple[Cohort, ...]:
-    """Return the cohorts of files, in which runs have one name only if they may be of one seed.
+    """Return the cohorts of files, in which runs share a name only if they may share a seed.
 
-    Files are named after their seeds where they record such as tell them apart, and otherwise after themselves. Where
-    files of one name record other seeds, or some of one side the same, the names are no seeds: each gets that of its
-    recipe before it, so that nothing is paired, and a note says so.
+    Runs are named after their recorded seeds if these are distinct, and otherwise after their files. If files of the
+    same name record different seeds, or several files of one side the same seed, names are not seeds: each is prefixed
+    with its recipe, so that nothing is paired, and a note says so.
     """
     recorded, at = [], 0
     for cohort in sides.cohorts:
@@ -25,7 +25,7 @@ def paired_by_seed(sides: Sides) -> tuple[Cohort, ...]:
     shared = set.intersection(*(set(cohort.seeds) for cohort in sides.cohorts)) if sides.cohorts else set()
     if not any(_contradicted(name, recorded) for name in shared):
         return sides.cohorts
-    note = "Files of one name do not record one seed of their own: they are not compared in pairs."
+    note = "Files of the same name do not record the same, distinct seed: they are not compared in pairs."
     return tuple(
         replace(cohort, seeds=tuple(f"{cohort.recipe}/{seed}" for seed in cohort.seeds), notes=(*cohort.notes, note))
         for cohort in sides.cohorts
@@ -33,7 +33,7 @@ def paired_by_seed(sides: Sides) -> tuple[Cohort, ...]:
 
 
 def _recorded(side: tuple[ExternalRun, ...]) -> dict[str, str]:
-    """Return the recorded seeds by the names of the runs; "" of a seed that another run of the side records too."""
+    """Return run name -> recorded seed; "" for a seed that another run of the same side also records."""
     seeds = [run.seed for run in side]
     return {
         name: seed if seeds.count(seed) == 1 else ""

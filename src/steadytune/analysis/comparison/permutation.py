@@ -1,4 +1,4 @@
-"""p-values of the tests in `significance`, for one pair of recipes or a stack; which test when is said there."""
+"""p-values of the tests in `significance`, for one pair of recipes or a stack; see there for which test is used."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from scipy import stats
 
 Array = NDArray[np.float64]
 
-# From here on arrangements are drawn, not counted: p-values of .05 are then right to .004.
+# Above this, arrangements are sampled, not enumerated: p-values of .05 are then accurate to .004.
 _ARRANGEMENTS = 10_000
 
 
 def sign_flip_p(differences: Array) -> Array:
-    """Share of the ways to choose signs in which |sum of the differences| is at least as large.
+    """Return the share of sign assignments in which |sum of the differences| is at least as large.
 
     Args:
         differences: (..., K).
 
     Returns:
-        (...): of all 2^K ways, or of 10,000 drawn ones, the one seen among them.
+        (...): out of all 2^K assignments, or of 10,000 sampled ones including the observed one.
     """
     sums = np.abs(differences @ _signs(differences.shape[-1]).T)
     rounding = 1e-12 * np.abs(differences).sum(axis=-1, keepdims=True)
@@ -31,14 +31,14 @@ def sign_flip_p(differences: Array) -> Array:
 
 
 def shuffled_p(scores: Array, baseline: Array) -> Array:
-    """Share of the ways to deal all runs to two recipes in which |Welch's t| is at least as large.
+    """Return the share of assignments of all runs to two recipes in which |Welch's t| is at least as large.
 
     Args:
         scores: (..., K).
         baseline: (..., K_0).
 
     Returns:
-        (...): of all ways, or of 10,000 drawn ones, the one seen among them.
+        (...): out of all assignments, or of 10,000 sampled ones including the observed one.
     """
     sizes = scores.shape[-1], baseline.shape[-1]
     values = np.concatenate([scores, baseline], axis=-1)
@@ -49,32 +49,32 @@ def shuffled_p(scores: Array, baseline: Array) -> Array:
         mean = values @ group.T / size
         means.append(mean)
         errors.append(((values**2) @ group.T / size - mean**2) / max(size - 1, 1))
-    # Keeps the order of t where both groups are constant in some arrangement.
+    # Keeps the order of t if both groups are constant in some arrangement.
     least = 1e-12 * np.square(values).sum(axis=-1, keepdims=True) + np.finfo(np.float64).tiny
     t = np.square(means[0] - means[1]) / (np.maximum(sum(errors), 0) + least)
     return np.asarray((t >= t[..., :1] * (1 - 1e-9)).mean(axis=-1))
 
 
 def brown_forsythe_p(scores: Array, baseline: Array) -> Array:
-    """p-value of a t-test with pooled variance on the distances from the medians; (..., K), (..., K_0) -> (...)."""
+    """Return p of a pooled-variance t-test on the distances from the medians; (..., K), (..., K_0) -> (...)."""
     distances = [np.abs(group - np.median(group, axis=-1, keepdims=True)) for group in (scores, baseline)]
     moments = [(group.mean(axis=-1), group.std(axis=-1, ddof=1), group.shape[-1]) for group in distances]
     return np.asarray(stats.ttest_ind_from_stats(*moments[0], *moments[1]).pvalue)
 
 
 def paired_spread_p(scores: Array, baseline: Array) -> Array:
-    """p-value of the paired permutation test of spread that the module describes; (..., K) twice -> (...)."""
+    """Return p of the paired permutation test of spread in `significance`; (..., K) twice -> (...)."""
     middle = scores.shape[-1] // 2
     near, far = (np.abs(group - np.sort(group, axis=-1)[..., [middle]]) for group in (scores, baseline))
     differences = near - far
-    # Equal steps between scores must stay ties.
+    # Equal steps between scores must remain ties.
     sizes = np.round(np.abs(differences), 12)
     return sign_flip_p(np.sign(differences) * (sizes > 0) * stats.rankdata(sizes, axis=-1))
 
 
 @lru_cache(maxsize=8)
 def _signs(runs: int) -> Array:
-    """Return (A, K) of 1 and -1, the first row all 1; the other half of all arrangements gives the same sums."""
+    """Return (A, K) of 1 and -1, the first row all 1; the other half of the arrangements gives the same |sums|."""
     if 2 ** (runs - 1) <= _ARRANGEMENTS:
         rest = list(itertools.product((1.0, -1.0), repeat=max(runs - 1, 0)))
         return np.concatenate([np.ones((len(rest), min(runs, 1))), np.reshape(rest, (len(rest), -1))], axis=1)
@@ -85,7 +85,7 @@ def _signs(runs: int) -> Array:
 
 @lru_cache(maxsize=8)
 def _groups(size: int, other: int) -> Array:
-    """Return (A, size + other) with 1 for the runs of the first recipe; the first row is as things are."""
+    """Return (A, size + other) with 1 for the runs of the first recipe; the first row is the observed arrangement."""
     runs = size + other
     if math.comb(runs, size) <= _ARRANGEMENTS:
         chosen = np.array(list(itertools.combinations(range(runs), size)))

@@ -1,4 +1,4 @@
-"""One run beside several runs of another recipe: what can be said of it, which is not much."""
+"""Compare a single run with several runs of another recipe: what little can be said."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from steadytune.records import Cohort
 
 
 class Place(NamedTuple):
-    """Where a run lies among others.
+    """The position of a run among others.
 
     Attributes:
-        expected: Mean score of the others, and where one further run of theirs lies in 95 of 100 cases if scores are
-            normal: m -+ t s sqrt(1 + 1/K). NaN below three runs or without spread.
-        beyond: Whether the run lies beyond all others.
-        disagreement: Share of the answers that differ between it and one of the others, on average; NaN if unknown.
+        expected: Mean score of the others, and the 95 % prediction interval for one further run of theirs if scores
+            are normal: m -+ t s sqrt(1 + 1/K). NaN for fewer than three runs or without spread.
+        beyond: Whether the run scores above or below all others.
+        disagreement: Mean share of answers that differ between it and one of the others; NaN if unknown.
         among: The same between two of the others.
     """
 
@@ -33,7 +33,7 @@ class Place(NamedTuple):
 
 
 def place_run(run: Cohort, others: Cohort) -> Place:
-    """Say where a single run lies among the runs of another recipe.
+    """Locate a single run among the runs of another recipe.
 
     Args:
         run: A cohort of one.
@@ -56,7 +56,7 @@ def place_run(run: Cohort, others: Cohort) -> Place:
 
 
 def describe_place(run: Cohort, others: Cohort) -> list[str]:
-    """Say where a single run lies among the runs of another recipe, and what that does not tell."""
+    """Describe where a single run lies among the runs of another recipe, and what that leaves open."""
     found, scale, count = place_run(run, others), run.scale, len(others)
     sentences = []
     if run.scored and others.scored:
@@ -68,25 +68,25 @@ def describe_place(run: Cohort, others: Cohort) -> list[str]:
         )
         if found.expected.low == found.expected.low:
             inside = found.expected.low <= run.scores[0] <= found.expected.high
-            lies = "inside, as any such run might" if inside else "outside"
+            lies = "inside" if inside else "outside"
             words += (
-                f" One further run of {others.recipe} would lie in{score_range(found.expected, scale)} in 95 of 100 "
-                f"cases, if scores are normal: {run.recipe} lies {lies}."
+                f" If scores are normal, another run of {others.recipe} would lie "
+                f"in{score_range(found.expected, scale)} in 95 of 100 cases: {run.recipe} lies {lies}."
             )
         else:
-            words += f" {capital(counted(count, 'run'))} do not say how far another would lie."
+            words += f" {capital(counted(count, 'run'))} cannot predict where another would lie."
         if found.beyond:
             words += (
-                f" It lies beyond all {spelled(count)}; by luck alone one run in {(count + 1) / 2:g} does "
-                f"({percent(2 / (count + 1))})."
+                f" It lies outside the range of all {spelled(count)}; by chance alone one run in "
+                f"{(count + 1) / 2:g} does ({percent(2 / (count + 1))})."
             )
         sentences.append(words)
     if found.disagreement == found.disagreement:
         sentences.append(
             f"{run.recipe} and a run of {others.recipe} answer {percent(found.disagreement)} of the examples "
-            f"differently, two runs of {others.recipe} {percent(found.among)}."
+            f"differently; two runs of {others.recipe} {percent(found.among)}."
         )
     sentences.append(
-        f"One run says nothing about what another seed of {run.recipe} would give: train more, and compare two folders."
+        f"One run says nothing about other seeds of {run.recipe}: train more runs, and compare two folders."
     )
     return sentences

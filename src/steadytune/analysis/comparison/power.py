@@ -1,11 +1,11 @@
-"""How many seeds it takes: to see a difference of means, to see a ratio of spreads, to pin a spread down.
+"""Plan the number of seeds: to detect a difference of means or a ratio of SDs, or to estimate an SD.
 
-The power is that of the tests that decide, those of `difference`. All answers assume normal scores and round up. Where
-runs collapse, the SD that goes in should contain the collapsed runs; the answer is then a rough guide, since a test on
-skewed scores has less power than the formula says.
+The power is that of the deciding tests, those of `difference`. All answers assume normal scores and round up. If runs
+collapse, the SD should include the collapsed runs; the answer is then a rough guide, since a test on skewed scores has
+less power than the formula says.
 
-Seeds told for a power of .80, and the share of 300 pairs of normal scores in which `compare` then found the difference,
-by the p-value of that test alone; means differ by 1 to 3 SDs, SDs by a ratio; standard errors are .02
+Seeds planned for a power of .80, and the share of 300 pairs of normal scores in which `compare` then found the
+difference, by the unadjusted p-value of that test; means differ by 1 to 3 SDs, SDs by a ratio; standard errors are .02
 (`benchmarks/decisions.py`):
 
     means, own seeds         1: 17  .82     2: 6   .89     3: 4   .91
@@ -26,12 +26,12 @@ from steadytune.errors import UserError
 
 POWER = 0.8
 MOST = 1_000_000
-"""Largest number of seeds that is looked for."""
+"""Largest number of seeds considered."""
 
 # Mean and SD of |z| for a standard normal z: what the Brown-Forsythe test compares.
 _HALF_NORMAL_MEAN = math.sqrt(2 / math.pi)
 _HALF_NORMAL_SD = math.sqrt(1 - 2 / math.pi)
-# Two runs have no interval, and no test. Of four the resampled spread is no error to rely on.
+# Two runs have no interval and no test. With four, the resampled spread is not a reliable error.
 _FEWEST, _FEWEST_FOR_RATIO = 3, 5
 
 
@@ -45,29 +45,29 @@ def seeds_to_detect_difference(
     power: float = POWER,
     significance: float = SIGNIFICANT,
 ) -> int:
-    """Seeds that each of two recipes needs to find a difference of their mean scores.
+    """Return the seeds that each of two recipes needs to detect a difference of their mean scores.
 
     Smallest K at which a noncentral t with noncentrality |difference| / e lies beyond the t quantile of `significance`
-    with probability `power`. Seeds of their own: e^2 = (s^2 + s_0^2) / K with Welch's degrees of freedom
-    (K-1)(s^2 + s_0^2)^2 / (s^4 + s_0^4). Shared seeds: e^2 = (s^2 + s_0^2 - 2 r s s_0) / K with K - 1. What the
-    evaluation set adds to e^2 no number of seeds reduces. Source: Cohen, "Statistical power analysis for the behavioral
-    sciences", 1988, chapter 2; the form for unequal SDs is the obvious one and was checked by simulation.
+    with probability `power`. Separate seeds: e^2 = (s^2 + s_0^2) / K with Welch's degrees of freedom
+    (K-1)(s^2 + s_0^2)^2 / (s^4 + s_0^4). Shared seeds: e^2 = (s^2 + s_0^2 - 2 r s s_0) / K with K - 1. No
+    number of seeds reduces what the evaluation set adds to e^2. Source: Cohen, "Statistical power analysis for the
+    behavioral sciences", 1988, chapter 2; the form for unequal SDs is ours, checked by simulation.
 
     Args:
         difference: Difference of the means, in the unit of the scores; its sign does not matter.
         sd: SD of one recipe over seeds, s.
         baseline_sd: SD of the other, s_0; by default the same. One of the two may be 0.
-        correlation: Correlation r of the two scores of a seed, where both recipes run on the same seeds, which pairs
-            them: 0 where they have nothing in common. None for seeds of their own.
-        examples_error: Standard error that the evaluation set gives to the difference, in the unit of the scores.
-        power: Probability with which the difference is found.
-        significance: Error of the first kind. For m tests under Holm's correction significance / m is enough.
+        correlation: Correlation r of the two scores of a seed, if both recipes run on the same seeds and are paired: 0
+            if they are unrelated. None for separate seeds.
+        examples_error: Standard error of the difference due to the evaluation set, in the unit of the scores.
+        power: Probability of detecting the difference.
+        significance: Type I error rate. For m tests under Holm's correction, significance / m is enough.
 
     Returns:
-        K, at least 3, below which there is no test.
+        K, at least 3; with fewer there is no test.
 
     Raises:
-        UserError: An argument has no meaning, or a million seeds are not enough.
+        UserError: An argument is invalid, or a million seeds are not enough.
 
     Example:
         >>> seeds_to_detect_difference(0.01, sd=0.02)
@@ -86,7 +86,9 @@ def seeds_to_detect_difference(
     share = 1.0 if correlation is not None else (sd**2 + base**2) ** 2 / (sd**4 + base**4)
     needed = seeds_to_reach(difference, variance, share, examples_error**2, power=power, significance=significance)
     if needed is None:
-        raise UserError("the error of the evaluation set hides that difference from any number of seeds: add examples")
+        raise UserError(
+            "no number of seeds can detect that difference: the evaluation set's error is too large, so add examples"
+        )
     return needed
 
 
@@ -100,11 +102,11 @@ def seeds_to_reach(
     power: float = POWER,
     significance: float = SIGNIFICANT,
 ) -> int | None:
-    """Seeds a recipe after which a difference of means is found with probability `power`; see `difference.Estimate`.
+    """Return the seeds per recipe that detect a difference of means with probability `power`.
 
     Args:
         difference: Of the means.
-        per_run: Squared error of one run a recipe; K have a K-th of it.
+        per_run: Squared error with one run per recipe; K runs have a K-th of it.
         share: Degrees of freedom of that error, divided by K - 1.
         from_examples: Squared error that the examples add.
         examples_freedom: Its degrees of freedom.
@@ -112,17 +114,17 @@ def seeds_to_reach(
         significance: As for `seeds_to_detect_difference`.
 
     Returns:
-        K; None where the examples alone leave it open.
+        K; None if the error from the examples alone is too large.
     """
 
     def found(runs: int) -> float:
         from_runs, own = per_run / runs, share * (runs - 1)
         variance = from_runs + from_examples
         if variance <= 0:
-            # Every seed moves both recipes alike.
+            # Every seed shifts both recipes equally.
             return 1.0
         freedom = variance**2 / (from_runs**2 / own + from_examples**2 / examples_freedom)
-        # The other tail is the error of finding the difference the wrong way round, which is nothing to plan for.
+        # The other tail is finding a difference of the wrong sign, which nobody plans for.
         return float(
             stats.nct.sf(stats.t.isf(significance / 2, freedom), freedom, abs(difference) / math.sqrt(variance))
         )
@@ -133,25 +135,25 @@ def seeds_to_reach(
 
 
 def seeds_to_detect_ratio(ratio: float, *, power: float = POWER, significance: float = SIGNIFICANT) -> int:
-    """Seeds that each of two recipes needs to find a ratio of their SDs.
+    """Return the seeds that each of two recipes needs to detect a ratio of their SDs.
 
-    The test of `difference` is two, and its power at least the product of theirs. Brown and Forsythe's is a t-test on
-    distances from the median, which for normal scores of SD s have mean s sqrt(2/pi) and SD s sqrt(1 - 2/pi). For the
-    other the logarithm of the ratio has an SD of about 1 / sqrt(K - 1), and is compared with Student's quantile times
-    an error that is larger by a factor 1.04 + 1.4 / (K - 3.6): for its second term, and since few runs resample to
-    logarithms that scatter much. The factor is fitted to simulations of that test with K = 5 to 80, ratios of 1.5 to 10
-    and levels of .05 to .004. Seeds that are shared and move both recipes alike need fewer.
+    The test in `difference` combines two, and its power is at least the product of theirs. Brown and Forsythe's is a
+    t-test on distances from the median, which for normal scores of SD s have mean s sqrt(2/pi) and SD s sqrt(1 -
+    2/pi). For the other the logarithm of the ratio has an SD of about 1 / sqrt(K - 1), and is compared with Student's
+    quantile times an error that is larger by a factor 1.04 + 1.4 / (K - 3.6): for its second term, and since few runs
+    resample to logarithms that scatter much. The factor is fitted to simulations of that test with K = 5 to 80, ratios
+    of 1.5 to 10 and levels of .05 to .004. Seeds that are shared and move both recipes alike need fewer.
 
     Args:
         ratio: Larger or smaller than 1; 2 and 1/2 need the same.
-        power: Probability with which the ratio is found.
-        significance: Error of the first kind.
+        power: Probability of detecting the ratio.
+        significance: Type I error rate.
 
     Returns:
-        K, at least 5, below which the test finds next to nothing.
+        K, at least 5; with fewer the test detects almost nothing.
 
     Raises:
-        UserError: An argument has no meaning, or a million seeds are not enough.
+        UserError: An argument is invalid, or a million seeds are not enough.
 
     Example:
         >>> seeds_to_detect_ratio(2)
@@ -160,7 +162,7 @@ def seeds_to_detect_ratio(ratio: float, *, power: float = POWER, significance: f
     _check(power=power, significance=significance)
     _positive("ratio", ratio)
     if ratio == 1:
-        raise UserError("a ratio of 1 is no difference: no number of seeds detects it")
+        raise UserError("a ratio of 1 is not a difference: no number of seeds detects it")
 
     def found(runs: int) -> float:
         if runs < _FEWEST_FOR_RATIO:
@@ -178,7 +180,7 @@ def seeds_to_detect_ratio(ratio: float, *, power: float = POWER, significance: f
 
 
 def seeds_to_pin_sd(width: float, *, level: float = LEVEL) -> int:
-    """Seeds after which the interval of an SD is no wider than a share of the SD itself.
+    """Return the seeds after which the interval of an SD is no wider than a given share of the SD.
 
     Smallest K with sqrt((K-1) / chi2_{K-1, (1-level)/2}) - sqrt((K-1) / chi2_{K-1, (1+level)/2}) <= width: the
     chi-square interval of `intervals.spread_interval`, whose ends are proportional to the SD.
@@ -191,7 +193,7 @@ def seeds_to_pin_sd(width: float, *, level: float = LEVEL) -> int:
         K, at least 2.
 
     Raises:
-        UserError: An argument has no meaning, or a million seeds are not enough.
+        UserError: An argument is invalid, or a million seeds are not enough.
 
     Example:
         >>> seeds_to_pin_sd(0.5)
@@ -208,11 +210,11 @@ def seeds_to_pin_sd(width: float, *, level: float = LEVEL) -> int:
 
 
 def _smallest(enough: Callable[[int], bool]) -> int:
-    """Return the smallest number from 2 on that is enough, given that every larger one is."""
+    """Return the smallest sufficient number from 2 up, given that every larger one is also sufficient."""
     low, high = 1, 2
     while not enough(high):
         if high > MOST:
-            raise UserError(f"more than {MOST:,} seeds would be needed: ask for less")
+            raise UserError(f"more than {MOST:,} seeds would be needed: use a less demanding target")
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2

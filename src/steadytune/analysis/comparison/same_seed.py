@@ -1,7 +1,7 @@
-"""What a recipe changes at the same seed, beside what another seed changes.
+"""Compare what a recipe changes at the same seed with what another seed changes.
 
-A recipe that does next to nothing gives, seed by seed, the answers of the baseline, while another seed moves far more.
-A paired test may still tell the two apart, and "higher" then means very little: this says so.
+A recipe that does almost nothing gives, seed by seed, the answers of the baseline, while another seed changes far more.
+A paired test may still find a difference, and "higher" then means very little: this module says so.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from steadytune.kinds import KINDS
 from steadytune.records import Cohort
 
 NEXT_TO_NOTHING = 0.1
-"""Below this share of what another seed changes a recipe did next to nothing; the threshold is ours."""
+"""Below this share of what another seed changes, a recipe did almost nothing; the threshold is our own choice."""
 
 
 class SameSeed(NamedTuple):
-    """What a recipe changes, and what a seed changes.
+    """What a recipe changes and what a seed changes.
 
     Attributes:
         recipe: Mean change from the baseline's run of a seed to the recipe's run of that seed.
         seed: Mean change between two runs of one recipe, over the pairs of shared seeds and both recipes.
         pairs: How many seeds are shared.
-        of: "answers" for the share of examples that are answered differently; "outputs" for the root mean square
+        of: "answers" for the share of examples answered differently; "outputs" for the root mean square
             difference of a regression's outputs.
         identical: Whether the outputs, or texts, of every shared seed are equal to the last bit.
     """
@@ -41,7 +41,7 @@ class SameSeed(NamedTuple):
 
     @property
     def share(self) -> float:
-        """What the recipe changes as a share of what a seed changes; NaN where neither changes anything."""
+        """What the recipe changes as a share of what a seed changes; NaN if neither changes anything."""
         if self.seed > 0:
             return self.recipe / self.seed
         return float("nan") if self.recipe == 0 else float("inf")
@@ -60,7 +60,7 @@ def same_seed(cohort: Cohort, baseline: Cohort) -> SameSeed | None:
         baseline: The baseline's, on the same examples.
 
     Returns:
-        None unless two seeds or more are shared and what the runs answer is known.
+        None unless at least two seeds are shared and the answers are known.
     """
     pairs = [(place, baseline.seeds.index(seed)) for place, seed in enumerate(cohort.seeds) if seed in baseline.seeds]
     mine, others = _answers(cohort), _answers(baseline)
@@ -79,35 +79,37 @@ def same_seed(cohort: Cohort, baseline: Cohort) -> SameSeed | None:
 
 
 def describe_same_seed(found: SameSeed | None) -> str:
-    """Say that a recipe did nothing, or next to nothing; "" where it did more, or nothing is known."""
+    """Return a clause if a recipe did nothing or almost nothing; "" if it did more, or if unknown."""
     if found is None or not found.next_to_nothing:
         return ""
     if found.identical:
-        return "with the same seed it gives the same outputs to the last bit: it changed nothing at all"
+        return "with the same seed it gives bit-identical outputs: it changed nothing"
     if found.recipe == 0:
-        return f"with the same seed it gives the same answers throughout{_by_seed(found)}: it changed next to nothing"
+        return (
+            f"with the same seed it gives the same answers to all examples{_by_seed(found)}: it changed almost nothing"
+        )
     if found.of == "outputs":
         return (
-            f"with the same seed it moves the outputs by {found.share:.0%} of what another seed moves them by: "
-            "it changed next to nothing"
+            f"with the same seed it changes the outputs by {found.share:.0%} of the change from another seed: "
+            "it changed almost nothing"
         )
     changes = f"with the same seed it changes {percent(found.recipe)} of the answers"
-    return f"{changes}{_by_seed(found)}: it changed next to nothing"
+    return f"{changes}{_by_seed(found)}: it changed almost nothing"
 
 
 def changed_at_same_seed(found: SameSeed) -> tuple[str, str]:
-    """Return for a table what the recipe changes at the same seed, and what another seed changes."""
+    """Return table entries: what the recipe changes at the same seed, and what another seed changes."""
     if found.of == "answers":
         return percent(found.recipe), f"another seed: {percent(found.seed)}"
     return f"{found.recipe:.3g}", f"another seed: {found.seed:.3g}, RMS of outputs"
 
 
 def _by_seed(found: SameSeed) -> str:
-    return f", where another seed changes {percent(found.seed)}" if found.of == "answers" and found.seed > 0 else ""
+    return f", while another seed changes {percent(found.seed)}" if found.of == "answers" and found.seed > 0 else ""
 
 
 def _answers(cohort: Cohort) -> NDArray[Any] | None:
-    """Return (K, N) classes, outputs or texts, or None where they are unknown."""
+    """Return (K, N) classes, outputs or texts, or None if unknown."""
     if KINDS[cohort.kind].has_numbers:
         return None if cohort.logits is None else KINDS[cohort.kind].numbers(cohort.logits)
     if cohort.predictions is not None:

@@ -1,27 +1,28 @@
-"""Tests of whether two recipes differ in mean score, in spread and in how often runs fail, and Holm's correction.
+"""Test whether two recipes differ in mean score, spread and failure rate; Holm's correction.
 
-Those of mean and spread take the examples as they are, and so speak of these alone. What is claimed of recipes follows
-from `difference`, which has Fisher's test and Brown and Forsythe's of these.
+The tests of mean and spread treat the examples as fixed, and so apply to these examples only. Claims about recipes
+follow from `difference`, which uses Fisher's and Brown and Forsythe's tests from here.
 
-What a permutation test takes for chance is what remains possible once exchangeable things are swapped; the p-value is
-the share of arrangements at least as extreme as the one seen. Few runs have few arrangements: `Significance.smallest`
-is the smallest p-value that any result could have had.
+A permutation test swaps what is exchangeable under the null hypothesis; the p-value is the share of arrangements at
+least as extreme as the observed one. Few runs have few arrangements: `Significance.smallest` is the smallest p-value
+that any result could have given.
 
-**Shared seeds** pair the runs. If luck alone tells the recipes apart, the two scores of a seed may be swapped, which
-turns the sign of their difference: exact, whatever the distribution. With **seeds of their own** all runs are shuffled,
-and the statistic is Welch's t: exact where the recipes are alike in all respects, and right in the long run where the
-means are equal but the spreads are not (Janssen, "Studentized permutation tests for non-i.i.d. hypotheses", 1997;
-recalled). Where so few runs make significance impossible, Student's paired or Welch's t-test stands in, which assumes
-normal scores and is not used for fewer than three runs: with two, equal steps between scores are too often an accident.
+**Shared seeds** pair the runs. If the recipes do not differ, the two scores of a seed may be swapped, which flips the
+sign of their difference: exact, whatever the distribution. With **separate seeds** all runs are shuffled, and the
+statistic is Welch's t: exact if the recipes are equal in distribution, and asymptotically valid if the means are equal
+but the spreads are not (Janssen, "Studentized permutation tests for non-i.i.d. hypotheses", 1997; from memory). If
+there are too few runs for significance, Student's paired or Welch's t-test is used instead. It assumes normal scores
+and is not used for fewer than three runs: with two, equal steps between scores occur too often by accident.
 
 **Spread.** Brown & Forsythe, "Robust tests for the equality of variances", 1974: a t-test on distances from the median,
-not for fewer than five runs (with four it errs in 6 to 11 % of cases). With enough shared seeds a paired permutation
-test takes its place: the distance of each score from the centre of its recipe, the difference of the two distances of
-a seed, and its sign turned; the statistic is Wilcoxon's sum of signed ranks. If the spreads are equal, distances from
-the true centres may be swapped. Ours are estimated, so this test is approximate. The centre is the median, of an even
-number the upper middle score: with the mean of both, which failed runs drag, the test errs in up to 6 % of cases.
+not for fewer than five runs (with four its false positive rate is 6 to 11 %). With enough shared seeds a paired
+permutation test takes its place: the distance of each score from the centre of its recipe, the difference of the two
+distances of a seed, and its sign flipped; the statistic is Wilcoxon's sum of signed ranks. If the spreads are equal,
+distances from the true centres may be swapped. Ours are estimated, so this test is approximate. The centre is the
+median, of an even number the upper middle score: with the mean of both, which failed runs pull, the false positive
+rate is up to 6 %.
 
-How many per cent of pairs of recipes that differ by luck alone are told apart at p <= .05 (20,000 and more simulated;
+Percentage of pairs of equal recipes with p <= .05, which is the false positive rate (20,000 and more simulated;
 scores are normal, or one run in seven collapses by 13 SDs; the two scores of a shared seed correlate at .8):
 
                                       own seeds               shared seeds
@@ -35,8 +36,8 @@ scores are normal, or one run in seven collapses by 13 SDs; the two scores of a 
     paired permutation, spread                             0    3.1   0    3.0
 
 With shared seeds whose scores do not correlate, the last row has 3.4 and 4.5 at K = 20. Paired permutation tests need
-six seeds to reach .05 at all, those of spread seven. With seeds of their own, equal means and one SD five times the
-other, the permutation test errs in 8 % of cases at K = 5 and in 6 % at K = 20.
+six seeds to reach .05 at all, those of spread seven. With separate seeds, equal means and one SD five times the
+other, the permutation test has a false positive rate of 8 % at K = 5 and of 6 % at K = 20.
 """
 
 from __future__ import annotations
@@ -59,13 +60,13 @@ FEWEST_FOR_SPREAD = 5
 
 
 class Significance(NamedTuple):
-    """What a test says.
+    """The result of a test.
 
     Attributes:
-        p: Two-sided p-value; NaN where the runs allow no test.
+        p: Two-sided p-value; NaN if there are too few runs for a test.
         test: Its name.
-        smallest: The smallest p-value that so many runs could have given; 1 where they allow no test.
-        attainable: The smallest one given what says nothing of a difference: how many runs failed in all.
+        smallest: The smallest p-value possible with so many runs; 1 if they are too few for a test.
+        attainable: The smallest p-value possible given the total number of failures (Tarone).
     """
 
     p: float
@@ -80,13 +81,13 @@ def mean_test(scores: Array, baseline: Array, pairs: NDArray[np.int64] | None, c
     Args:
         scores: (K,) task metric of one recipe.
         baseline: (K_0,) of the other.
-        pairs: (P, 2) places of the runs that share a seed, the only ones that count then; None where seeds are their
-            own. See `shared_runs`.
-        comparisons: How many recipes are compared: Holm's correction multiplies p-values by up to that, so the
-            permutation test is used where its smallest p-value bears it.
+        pairs: (P, 2) indices of the runs that share a seed, the only ones used then; None for separate seeds. See
+            `shared_runs`.
+        comparisons: How many recipes are compared: Holm's correction multiplies p-values by up to this number, so the
+            permutation test is used only if its smallest p-value remains significant.
 
     Returns:
-        The test; without p-value for fewer than three runs.
+        The test; without a p-value for fewer than three runs.
     """
     if pairs is not None:
         x, y = scores[pairs[:, 0]], baseline[pairs[:, 1]]
@@ -98,7 +99,7 @@ def mean_test(scores: Array, baseline: Array, pairs: NDArray[np.int64] | None, c
         varied = varies(x) or varies(y)
     if min(len(x), len(y)) < _FEWEST_FOR_T and smallest * comparisons >= SIGNIFICANT:
         return Significance(math.nan, stand_in, 1.0)
-    # Of scores that do not vary a t-test would be sure.
+    # A t-test on constant scores would be certain.
     if smallest * comparisons < SIGNIFICANT or not varied:
         return Significance(float(sign_flip_p(x - y) if pairs is not None else shuffled_p(x, y)), name, smallest)
     if pairs is not None:
@@ -121,9 +122,9 @@ def spread_tests(
         comparisons: As for `mean_test`.
 
     Returns:
-        The test to go by, and the other one if there is another: with enough shared seeds the paired permutation test,
-        which loses less by collapsed runs, and otherwise Brown & Forsythe's. Where all scores of a recipe are equal
-        there is no p-value.
+        The deciding test, followed by the other one if there is one: with enough shared seeds the paired permutation
+        test, which loses less power to collapsed runs, and otherwise Brown & Forsythe's. If all scores of a recipe are
+        equal there is no p-value.
     """
     enough = min(len(scores), len(baseline)) >= FEWEST_FOR_SPREAD
     tested = enough and varies(scores) and varies(baseline)
@@ -133,7 +134,7 @@ def spread_tests(
     if pairs is None or len(pairs) < 3:
         return (by_distance,)
     x, y = scores[pairs[:, 0]], baseline[pairs[:, 1]]
-    # The run at the centre has distance 0, so that one sign of each recipe is known beforehand.
+    # The run at the centre has distance 0, so one sign of each recipe is fixed.
     paired = Significance(
         float(paired_spread_p(x, y)) if varies(x) and varies(y) else math.nan,
         "paired permutation",
@@ -145,7 +146,7 @@ def spread_tests(
 def failure_test(failed: int, runs: int, failed_baseline: int, runs_baseline: int) -> Significance:
     """Test whether runs of two recipes fail equally often, by Fisher's exact test.
 
-    Seeds count as independent; where they are shared and fail alike the test errs on the side of claiming nothing.
+    Seeds are treated as independent; if they are shared and fail together, the test is conservative.
 
     Args:
         failed: How many runs of one recipe failed.
@@ -154,7 +155,7 @@ def failure_test(failed: int, runs: int, failed_baseline: int, runs_baseline: in
         runs_baseline: The same of the other.
 
     Returns:
-        The test; without p-value where a recipe has no runs.
+        The test; without a p-value if a recipe has no runs.
     """
     name = "Fisher"
     if not min(runs, runs_baseline):
@@ -178,8 +179,8 @@ def shared_runs(seeds: Sequence[str], baseline: Sequence[str]) -> NDArray[np.int
         baseline: Names of the K_0 runs of the other.
 
     Returns:
-        (P, 2) places in the two; None unless three quarters of all runs have a partner, since a paired test would throw
-        away the others.
+        (P, 2) indices into the two; None unless three quarters of all runs have a partner, since a paired test would
+        discard the others.
     """
     places = {seed: place for place, seed in enumerate(baseline)}
     pairs = [(place, places[seed]) for place, seed in enumerate(seeds) if seed in places]
@@ -189,13 +190,13 @@ def shared_runs(seeds: Sequence[str], baseline: Sequence[str]) -> NDArray[np.int
 
 
 def holm(p_values: ArrayLike) -> Array:
-    """Adjust p-values so that the chance of any false one among them stays at the level.
+    """Adjust p-values so that the family-wise error rate stays at the level.
 
     The i-th smallest of m is multiplied by m - i + 1, and none may come out below a smaller one. Source: Holm, "A
     simple sequentially rejective multiple test procedure", 1979.
 
     Args:
-        p_values: (m,) raw p-values. NaN, where there was no test, stays NaN and does not count.
+        p_values: (m,) raw p-values. NaN (no test) stays NaN and does not count.
 
     Returns:
         (m,) adjusted p-values, at most 1, in the order given.

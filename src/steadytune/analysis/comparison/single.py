@@ -1,19 +1,19 @@
-"""Two single runs, example by example: which of the two answers this evaluation set better, and on what they differ.
+"""Compare two single runs example by example: which is better on this evaluation set, and where they differ.
 
-This speaks of two models as they are. It says nothing of the two recipes: another seed may turn the difference round.
+This concerns two trained models. It says nothing about the two recipes: another seed may reverse the difference.
 
-**Right or wrong** (accuracy, exact match; each example for itself). Of the n examples that only one of the two answers
-right, b are mended by the second. McNemar's exact test asks whether b is Binomial(n, 1/2). The interval is made of the
-same distribution, so that both say the same: of the share b/n that of Clopper & Pearson, of the share n/N that of
-Wilson, and of their product (2 b/n - 1) n/N the ends
+**Right or wrong** (accuracy, exact match; independent examples). Of the n examples that exactly one of the two answers
+right, the second answers b right. McNemar's exact test asks whether b is Binomial(n, 1/2). The interval uses the same
+distribution, so that the two agree: Clopper & Pearson's for the share b/n, Wilson's for the share n/N, and for their
+product (2 b/n - 1) n/N the ends
 
     d -+ sqrt((p (q - q_end))^2 + (q_end (p - p_end))^2),    q = 2 b/n - 1, p = n/N,
 
 which lies on one side of 0 exactly where the test rejects.
 
-**Any other metric, or examples in groups.** The examples, or groups, are drawn anew for both runs at once, and the
-difference with its bootstrap error goes through Student's t with one degree of freedom less than there are examples or
-groups; the p-value is where the interval reaches 0.
+**Any other metric, or examples in groups.** The examples, or groups, are resampled jointly for both runs, and the
+difference with its bootstrap error is tested by Student's t with one degree of freedom less than there are examples or
+groups; the p-value is the level at which the interval reaches 0.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ _CHUNK = 100
 
 @dataclass(frozen=True, eq=False)
 class RunComparison:
-    """What two runs differ in.
+    """The differences between two runs.
 
     Attributes:
         one: The first run, a cohort of one.
         other: The second.
-        difference: Score of the second minus that of the first, with its 95 % interval; NaN where unknown.
-        p: Two-sided p-value of there being no difference; NaN where unknown.
+        difference: Score of the second minus that of the first, with its 95 % interval; NaN if unknown.
+        p: Two-sided p-value of the null hypothesis of no difference; NaN if unknown.
         test: Its name.
-        mended: How many examples the first answers wrong and the second right; None where right and wrong are unknown.
+        mended: How many examples the first answers wrong and the second right; None if unknown.
         spoiled: How many the first answers right and the second wrong.
-        changed: (N,) which examples they answer differently; None for outputs that are numbers, or unknown.
-        moved: Root mean square difference of the outputs of a regression; NaN of anything else.
-        identical: Whether both gave the same outputs to the last bit, or of classes alone the same errors throughout.
+        changed: (N,) whether each example is answered differently; None for numeric or unknown outputs.
+        moved: Root mean square difference of the outputs of a regression; NaN for other kinds.
+        identical: Whether both gave bit-identical outputs or, if only classes are known, the same errors throughout.
     """
 
     one: Cohort
@@ -71,12 +71,12 @@ class RunComparison:
 
     @property
     def sentences(self) -> list[str]:
-        """What there is to say, the difference first and the warning last."""
+        """The comparison in sentences, the difference first and the warning last."""
         return [*filter(None, (self._score_words(), self._example_words())), self._warning()]
 
     @property
     def significant(self) -> bool:
-        """Whether the two are told apart: p is below .05, and the interval leaves 0 out."""
+        """Whether the difference is significant: p is below .05, and the interval excludes 0."""
         return self.p < SIGNIFICANT
 
     def _score_words(self) -> str:
@@ -90,10 +90,12 @@ class RunComparison:
         unit = score_unit(scale)
         amount = f"{signed_score(self.difference.value, scale)}{unit}{score_range(self.difference, scale)}"
         if math.isnan(self.p):
-            return f"{said}, a difference of {amount}. Whether that is more than chance is unknown: {self._unknown()}."
+            return (
+                f"{said}, a difference of {amount}. It is unknown whether that is more than chance: {self._unknown()}."
+            )
         found = f"{self.test}, {chance(self.p)}"
         if not self.significant:
-            return f"{said}. The difference of {amount} may be chance of these examples ({found})."
+            return f"{said}. The difference of {amount} may be due to the choice of examples ({found})."
         which = "higher" if self.difference.value > 0 else "lower"
         better = scale.better(float(other.scores[0]), float(one.scores[0]))
         judged = "" if better is None else f" and {'better' if better else 'worse'}"
@@ -103,13 +105,13 @@ class RunComparison:
         if one_group(self.one):
             return "all examples are one group"
         if count_examples(self.one) < 2:
-            return "the answers to the single examples are not there"
-        return f"the {self.one.metric_name} does not follow from the answers that the files hold"
+            return "the answers to individual examples are missing"
+        return f"the {self.one.metric_name} cannot be computed from the answers in the files"
 
     def _example_words(self) -> str:
         if self.identical:
             exactly = same_outputs(self.one, 0, self.other, 0)
-            what = "outputs to the last bit" if exactly else "answers throughout, right and wrong"
+            what = "outputs to the last bit" if exactly else "answers to all examples, right and wrong"
             return (
                 f"{self.one.recipe} and {self.other.recipe} gave the same {what}: this may be one run under two names."
             )
@@ -130,8 +132,9 @@ class RunComparison:
 
     def _warning(self) -> str:
         return (
-            "This compares two trained models. One run each says nothing about the recipes: another seed may turn the "
-            f"difference round. For that, train {counted(5, 'seed')} or more of each and compare the two folders."
+            "This compares two trained models. One run each says nothing about the recipes: another seed may reverse "
+            f"the difference. To compare recipes, train {counted(5, 'seed')} or more of each and compare the two "
+            "folders."
         )
 
 
@@ -148,22 +151,24 @@ def compare_runs(
     Args:
         one: A run: a cohort of one, or its file.
         other: Another, of the same kind.
-        metric: What scores the runs in files, as in `read_runs`.
+        metric: Metric for runs in files, as in `read_runs`.
         resamples: Of the bootstrap.
         seed: Seed of the draws.
 
     Raises:
-        UserError: One of the two is not a single run, or they have other examples or metrics.
+        UserError: One of the two is not a single run, or they have different examples or metrics.
     """
     if not isinstance(one, Cohort) or not isinstance(other, Cohort):
         if isinstance(one, Cohort) or isinstance(other, Cohort):
-            raise UserError("a path and a cohort: give two paths, or two cohorts of one run each")
+            raise UserError("cannot compare a path with a cohort: give two paths, or two cohorts of one run each")
         one, other = read_sides([one, other], metric).cohorts
     for cohort in (one, other):
         if len(cohort) != 1:
             raise UserError(f"'{cohort.recipe}' holds {len(cohort)} runs, not one: compare cohorts with st.compare")
     if one.metric != other.metric or one.kind != other.kind or count_examples(one) != count_examples(other):
-        raise UserError(f"'{one.recipe}' and '{other.recipe}' have other metrics or examples: they cannot be compared")
+        raise UserError(
+            f"'{one.recipe}' and '{other.recipe}' have different metrics or examples: they cannot be compared"
+        )
     right = _right(one), _right(other)
     mended = spoiled = None
     if right[0] is not None and right[1] is not None:
@@ -185,11 +190,11 @@ def compare_runs(
 
 
 def mcnemar(mended: int, spoiled: int, examples: int) -> tuple[Interval, float]:
-    """Difference of two shares of right answers to the same examples, with its interval and McNemar's exact p-value.
+    """Return the difference of two accuracies on the same examples, its interval and McNemar's exact p-value.
 
     Args:
-        mended: Examples that the second alone answers right.
-        spoiled: Examples that the first alone answers right.
+        mended: Examples that only the second answers right.
+        spoiled: Examples that only the first answers right.
         examples: N.
     """
     discordant = mended + spoiled
@@ -201,7 +206,7 @@ def mcnemar(mended: int, spoiled: int, examples: int) -> tuple[Interval, float]:
     p = float(stats.binomtest(mended, discordant, 0.5).pvalue)
     low = 2 * float(stats.beta.ppf(SIGNIFICANT / 2, mended, spoiled + 1)) - 1 if mended else -1.0
     high = 2 * float(stats.beta.ppf(1 - SIGNIFICANT / 2, mended + 1, spoiled)) - 1 if spoiled else 1.0
-    # Towards the side on which the product moves away from its value.
+    # Towards the side on which the product moves away from its point estimate.
     off_low = low * (rate - (low_rate if low > 0 else high_rate))
     off_high = high * (rate - (high_rate if high > 0 else low_rate))
     value = (mended - spoiled) / examples
@@ -227,7 +232,7 @@ def _bootstrap(one: Cohort, other: Cohort, difference: float, resamples: int, se
     draws = example_weights(count_examples(one), resamples, _CHUNK, seed, example_groups(one))
     drawn = np.concatenate([(second(weights) - first(weights))[:, 0] for _, weights in draws])
     units = count_groups(one)
-    # Drawing N of N examples shows (N - 1)/N of the variance; of groups one fewer is drawn.
+    # Drawing N of N examples shows (N - 1)/N of the variance; for groups, one fewer is drawn.
     shown = 1.0 if one.groups is not None else (units - 1) / units
     error = math.sqrt(float(drawn.var()) / shown) if units > 1 else 0.0
     if not error > 0:
@@ -240,13 +245,13 @@ def _bootstrap(one: Cohort, other: Cohort, difference: float, resamples: int, se
 
 
 def _right(cohort: Cohort) -> NDArray[np.bool_] | None:
-    """Return (N,) which examples a single run answers right, or None where that is unknown."""
+    """Return (N,) whether a single run answers each example right, or None if unknown."""
     if cohort.predictions is not None and cohort.labels is not None:
         return np.asarray(cohort.predictions[0] == cohort.labels)
     worth = weighted_scores(cohort) if cohort.generations is not None and cohort.metric == "exact_match" else None
     if worth is None:
         return None
-    # An example's own score is that of a weight on it alone.
+    # An example's own score is that with all weight on it.
     rows = np.arange(count_examples(cohort))
     ones = (rows[at : at + _CHUNK, None] == rows for at in range(0, len(rows), _CHUNK))
     return np.concatenate([worth(one.astype(np.float64))[:, 0] > 0 for one in ones])

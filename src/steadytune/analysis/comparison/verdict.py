@@ -1,8 +1,8 @@
-"""The words that come first in a report: what happened, what luck did to the score, and what that allows to claim.
+"""The verdict that opens a report: what happened, how much the score varies, and what can be claimed.
 
-A difference between recipes is claimed only where its p-value, adjusted for all tests of the paragraph, is below .05,
-which is where its interval, adjusted likewise, excludes equality. Every other is reported as what it is: too few runs
-to tell, and how many it would take.
+A difference between recipes is claimed only if its p-value, adjusted for all tests of the paragraph, is below .05,
+which is when its interval, adjusted likewise, excludes equality. Any other is reported as inconclusive, with the number
+of runs that it would take.
 """
 
 from __future__ import annotations
@@ -40,51 +40,51 @@ from steadytune.kinds import KINDS
 from steadytune.metrics import Scale
 from steadytune.records import Cohort
 
-# Below five runs the upper end of the SD's interval is more than five times its lower end.
+# With fewer than five runs the upper end of the SD's interval is more than five times its lower end.
 _FEW_RUNS = 5
-# Runs of each recipe below which there is no test.
+# Fewest runs per recipe for a test.
 _FEWEST = {"mean": FEWEST, "sd_ratio": FEWEST_FOR_SPREAD}
-# Disagreement is worth a word of its own where it is notable and an order of magnitude above what the scores show.
+# Disagreement is stressed if it is notable and an order of magnitude above the spread of the scores.
 _NOTABLE_DISAGREEMENT = 0.05
 _HIDDEN = 10
-# Predictions of a regression have the unit of the target, whatever that of the score is.
+# Predictions of a regression have the unit of the target, whatever the unit of the score.
 _TARGET = Scale("prediction_rmse")
 
 
 class Statement(str):
-    """A sentence about a recipe, "standard: ...", or about the whole.
+    """A sentence about a recipe, "standard: ...", or about the whole comparison.
 
     Attributes:
         about: The recipe, or "".
-        words: The sentence without it.
+        words: The sentence without that prefix.
     """
 
     about: str
     words: str
 
     def __new__(cls, words: str, about: str = "") -> Statement:
-        """Join both."""
+        """Join the two."""
         made = super().__new__(cls, f"{about}: {words}" if about else words)
         made.about, made.words = about, words
         return made
 
 
 def verdict(comparison: Comparison, detect: float | None = None) -> dict[tuple[str, str], list[Statement]]:
-    """Put a comparison into words.
+    """Describe a comparison in sentences.
 
     Args:
         comparison: Profiles of all cohorts.
-        detect: Difference of mean scores for which the seeds needed are told, see `Row.step`.
+        detect: Difference of mean scores to plan seeds for, see `Row.step`.
 
     Returns:
-        (model, task) -> sentences: one entry for the baseline, which comes first, one for every other recipe, and where
-        there are several what that did to the p-values.
+        (model, task) -> sentences: one for the baseline, which comes first, one for every other recipe, and with
+        several tests one about the adjustment of the p-values.
     """
     return {group: _group(rows, detect) for group, rows in comparison.groups().items()}
 
 
 def describe(profile: Profile) -> Statement:
-    """Say in one sentence which runs went wrong, what the rest score, and how far they agree."""
+    """Describe in one sentence which runs failed, what the rest score, and how far they agree."""
     cohort = profile.cohort
     learned = filter(None, [describe_learned(cohort)])
     clauses = [*failure_clauses(cohort), *learned, *_score_clauses(profile), *_agreement_clauses(profile)]
@@ -92,13 +92,13 @@ def describe(profile: Profile) -> Statement:
 
 
 def must_know(row: Row) -> list[str]:
-    """Say what a reader of a recipe's numbers must not miss: that it, or its training, did next to nothing."""
+    """Return warnings for readers of a recipe's numbers: that it, or its training, did almost nothing."""
     copied = describe_copied_between(row.profile.cohort, row.reference.cohort, row.shared_copies)
     return list(filter(None, (copied, describe_same_seed(row.same_seed), describe_learned(row.profile.cohort))))
 
 
 def first_notes(rows: Sequence[Row]) -> list[str]:
-    """Say what comes before any number: how files were read, copies, turned classes; of which recipe, if not of all."""
+    """Return the notes that precede all numbers: how files were read, duplicates, permuted labels; by recipe."""
     notes: dict[str, list[str]] = {}
     for row in rows:
         for note in row.profile.first_notes:
@@ -118,7 +118,7 @@ def _group(rows: list[Row], detect: float | None) -> list[Statement]:
     if reference.comparisons > 1:
         words = (
             f"p-values and intervals of differences are adjusted for the {spelled(reference.comparisons)} tests made "
-            "here (Holm): the chance of any false claim is at most about 5 %."
+            "here (Holm): the probability of any false claim is at most about 5 %."
         )
         sentences.append(Statement(words))
     return sentences
@@ -130,20 +130,20 @@ def _score_clauses(profile: Profile) -> list[str]:
     runs = counted(len(cohort), noun)
     mean = scored(profile.mean.value, cohort.scale)
     if not len(cohort):
-        return ["no run finished, so there is nothing to measure"]
+        return ["no run finished: nothing to measure"]
     if len(cohort) == 1:
-        return [f"{runs} with {cohort.metric_name} {mean}: instability needs at least two"]
+        return [f"{runs} with {cohort.metric_name} {mean}: measuring instability needs at least two"]
     if not cohort.scored:
         return ["the score is unknown"]
     if sd.value == 0:
         every = f"both {noun}s" if len(cohort) == 2 else f"all {runs}"
-        return [f"{every} score the same, {cohort.metric_name} {mean}"]
+        return [f"{every} have the same score, {cohort.metric_name} {mean}"]
     clause = (
-        f"{cohort.metric_name} {mean} on average, score SD {scored(sd.value, cohort.scale)}"
+        f"mean {cohort.metric_name} {mean}, SD {scored(sd.value, cohort.scale)}"
         f"{score_unit(cohort.scale)}{score_range(sd, cohort.scale)}{_without_failed(cohort)}"
     )
     if len(cohort) < _FEW_RUNS and sd.high == sd.high:
-        clause += f", which {runs} leave uncertain by a factor of {sd.high / sd.low:.0f}"
+        clause += f", uncertain by a factor of {sd.high / sd.low:.0f} with {runs}"
     return [clause]
 
 
@@ -151,7 +151,7 @@ def _without_failed(cohort: Cohort) -> str:
     rest = cohort.scores[~failed_runs(cohort)]
     if len(rest) < 2 or len(rest) == len(cohort):
         return ""
-    return f" ({scored(float(rest.std(ddof=1)), cohort.scale)} without the failed)"
+    return f" ({scored(float(rest.std(ddof=1)), cohort.scale)} without failed runs)"
 
 
 def _agreement_clauses(profile: Profile) -> list[str]:
@@ -165,7 +165,7 @@ def _agreement_clauses(profile: Profile) -> list[str]:
         return ["no two runs disagree on any example"]
     clause = f"on average two runs disagree on {percent(disagreement)} of the examples"
     scale = profile.cohort.scale
-    # Only a share of the examples can be held against another.
+    # Only shares of examples can be compared with each other.
     if not profile.cohort.scored or not scale.unit or disagreement < max(_NOTABLE_DISAGREEMENT, _HIDDEN * sd):
         return [clause]
     within = f"the scores agree within {scored(float(np.ptp(scores)), scale)}{score_unit(scale)}, " if sd else ""
@@ -173,7 +173,7 @@ def _agreement_clauses(profile: Profile) -> list[str]:
 
 
 def _distance_clauses(profile: Profile) -> list[str]:
-    """Say how far the predictions of two runs of a regression are apart, beside how far the labels are."""
+    """Describe how far apart the predictions of two regression runs are, relative to the labels."""
     rmse, labels = profile.last("prediction_rmse").value, profile.cohort.labels
     if math.isnan(rmse):
         return []
@@ -185,15 +185,15 @@ def _distance_clauses(profile: Profile) -> list[str]:
 
 
 def _against(row: Row, detect: float | None) -> str:
-    """Say how a recipe differs from the baseline, and how many seeds would be needed to say more."""
+    """Describe how a recipe differs from the baseline, and how many more seeds would be needed."""
     ours, theirs = row.profile.cohort, row.reference.cohort
-    # First what the recipe did at all: "higher" must not be read without it.
+    # First whether the recipe did anything at all: "higher" must not be read without that.
     first = [capital(words) if place else words for place, words in enumerate(_first_words(row))]
     start = f"Against {row.baseline}: {''.join(f'{words}. ' for words in first)}"
     if min(len(ours), len(theirs)) < 2:
         return f"{start}{'Too' if first else 'too'} few finished runs to compare."
     if not (ours.scored and theirs.scored):
-        return f"{start}{'Without' if first else 'without'} scores there are none to compare."
+        return f"{start}{'No' if first else 'no'} scores to compare."
     scores = f"{_mean_words(row)}, {_spread_words(row)}{_agreement_words(row)}{_conclusion(row, detect)}"
     return f"{start}{capital(scores) if first else scores}"
 
@@ -204,12 +204,12 @@ def _first_words(row: Row) -> list[str]:
 
 
 def claimed(row: Row, measure: str) -> bool:
-    """Tell whether there is such a difference and it is claimed: its adjusted p-value is below .05."""
+    """Return whether a difference exists and is claimed: its adjusted p-value is below .05."""
     return measure in row.differences and row.differences[measure].p_adjusted < SIGNIFICANT
 
 
 def _impossible(row: Row) -> bool:
-    """Tell whether so few runs could not have shown any difference of failures, however many had failed."""
+    """Return whether there are too few runs to show any difference of failures, however many failed."""
     return row.differences["failed"].significance.smallest * max(1, row.comparisons) >= SIGNIFICANT
 
 
@@ -220,14 +220,14 @@ def _failure_words(row: Row) -> str:
     if not wrong + wrong_baseline:
         return ""
     noun = runs_noun(cohort.seeds)
-    against = f"{wrong} of {total} {noun}s went wrong, against {wrong_baseline} of {total_baseline}"
+    against = f"{wrong} of {total} {noun}s failed, against {wrong_baseline} of {total_baseline}"
     found = row.differences["failed"]
     test = f" (Fisher's exact test, {chance(found.p_adjusted)})" if found.p_adjusted == found.p_adjusted else ""
     if claimed(row, "failed"):
         return f"{against}: that is {'fewer' if found.interval.value < 0 else 'more'}{test}"
     if row.copied:
-        return f"{against}, of which nothing is tested"
-    luck = f"which so few {noun}s cannot tell from luck" if _impossible(row) else "which may be luck"
+        return f"{against}, which is not tested"
+    luck = f"which may be chance with so few {noun}s" if _impossible(row) else "which may be chance"
     return f"{against}, {luck}{test}"
 
 
@@ -236,7 +236,7 @@ def _mean_words(row: Row) -> str:
     if not claimed(row, "mean"):
         return f"{row.metric} {words}"
     higher = row.mean_difference.value > 0
-    # That a higher accuracy is better needs no word.
+    # It goes without saying that a higher accuracy is better.
     better = "" if scale.higher_is_better is not False else " (worse)" if higher else " (better)"
     return f"{row.metric} is {'higher' if higher else 'lower'}{better}, {words}"
 
@@ -264,7 +264,7 @@ def _spread_words(row: Row) -> str:
     adjusted = row.differences["sd_ratio"].adjusted
     if math.isnan(ratio.value):
         same = row.profile if row.sd.value == 0 else row.reference
-        return f"SD cannot be compared since all runs of {same.cohort.recipe} score the same"
+        return f"SDs cannot be compared since all runs of {same.cohort.recipe} have the same score"
     ends = f" [{times(adjusted.low)}, {times(adjusted.high)}]" if adjusted.low == adjusted.low else ""
     words = f"{ratio.value:.2f}x{ends}{_test_words(row, 'sd_ratio')}"
     return f"SD is {'lower' if ratio.value < 1 else 'higher'}, {words}" if claimed(row, "sd_ratio") else f"SD {words}"
@@ -276,9 +276,9 @@ def _test_words(row: Row, measure: str) -> str:
 
 
 def _conclusion(row: Row, detect: float | None) -> str:
-    """Say what the runs cannot tell apart, and how many could."""
+    """Describe which differences remain inconclusive, and how many runs would settle them."""
     if row.copied:
-        return ": runs that are copies are no sample, so nothing is tested."
+        return ": duplicate runs are not a sample, so nothing is tested."
     cohorts = row.profile.cohort, row.reference.cohort
     sizes = list(dict.fromkeys(map(len, cohorts)))
     noun = runs_noun([seed for cohort in cohorts for seed in cohort.seeds])
@@ -303,31 +303,32 @@ def _conclusion(row: Row, detect: float | None) -> str:
     out_of_reach = {what: seeds for what, seeds in needed.items() if seeds > min(sizes)}
     verb = "are too few to" if out_of_reach or min(sizes) < FEWEST else "do not"
     everything = open_ == list(compared) and len(open_) == 2 and not _agreement_words(row)
-    what = "them" if everything else f"the {listed([compared[measure] for measure in open_])}"
-    words = f"{':' if everything else ';'} {runs} {verb} tell {what} apart."
+    what = "the two" if everything else f"the {listed([compared[measure] for measure in open_])}"
+    words = f"{':' if everything else ';'} {runs} {verb} distinguish {what}."
     if too_few:
         said = listed([compared[measure] for measure in too_few])
-        words += f" With {runs} no difference of {said} could be significant."
+        words += f" With {runs}, no difference of {said} could be significant."
     if untested:
         words += f" {_untested_words(row, [compared[measure] for measure in untested])}"
     if out_of_reach:
-        takes = [f"{what} about {seeds} {noun}s a recipe" for what, seeds in out_of_reach.items()]
+        takes = [f"about {seeds} {noun}s per recipe to detect {what}" for what, seeds in out_of_reach.items()]
         tests = f", adjusted for {spelled(row.planned)} tests" if row.planned > 1 else ""
-        words += f" To see {listed(takes)} would be needed{tests}."
+        words += f" It would take {listed(takes)}{tests}."
     if hidden:
         words += (
-            f" No number of {noun}s would show {hidden} on {size_words(row.profile.cohort)}: their own error hides it."
+            f" No number of {noun}s would show {hidden} on {size_words(row.profile.cohort)}: their sampling error "
+            "hides it."
         )
     if seen := [what for what in needed if what not in out_of_reach]:
-        words += f" {capital(listed(seen))} would most likely have shown."
+        words += f" {capital(listed(seen))} would most likely have been detected."
     return words
 
 
 def _untested_words(row: Row, compared: list[str]) -> str:
-    """Say why runs enough have no test of their means or SDs."""
+    """Explain why means or SDs are not tested although there are enough runs."""
     what = f"the {listed(compared)} cannot be tested"
     if row.same_seed is not None and row.same_seed.identical:
-        return capital(f"{what}: the runs are the same, seed by seed.")
+        return capital(f"{what}: the runs are identical, seed by seed.")
     if one_group(row.profile.cohort):
         return capital(f"{what}: all examples are one group.")
-    return capital(f"{what}: what varies too little, or not at all, gives no error to hold it against.")
+    return capital(f"{what}: the values vary too little to estimate an error.")

@@ -1,8 +1,8 @@
-"""Concurrent validity by known groups: does a measure tell successful from failed runs?
+"""Concurrent validity by known groups: does a measure distinguish successful from failed runs?
 
-Du & Nguyen (2023) plot, per layer, how far the successful runs of a cohort are apart and how far the failed ones are.
-The legend of their figure is swapped: by the names of the variables the FAILED runs are less alike at the top layers.
-So the sign is tested here on the runs at hand, and taken for granted nowhere.
+Du & Nguyen (2023) plot, per layer, the distances between successful runs of a cohort and between failed ones. The
+legend of their figure is swapped: by the variable names the FAILED runs are less similar at the top layers. So the sign
+is tested here on the given runs, and never assumed.
 """
 
 from __future__ import annotations

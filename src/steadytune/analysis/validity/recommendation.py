@@ -55,11 +55,11 @@ class Recommendation:
 def recommend(evidence: Evidence) -> Recommendation:
     """Choose the measures to report for one model and task.
 
-    A measure is left out, for the first reason that holds: it was not measured; it is SVCCA with fewer examples than
+    A measure is left out for the first reason that applies: it was not measured; it is SVCCA with fewer examples than
     dimensions; it is above 80 % of its permutation null in most recipes; half of the examples change it by more than
     10 %, in the same direction in every draw and most recipes; over resamples of the runs it correlates at .95 or more
     (median over recipes) with a measure of its own kind that is kept. Score SD is always reported, as readers expect
-    it; what it hides is said.
+    it, with a warning about what it hides.
 
     Args:
         evidence: Cohorts of two runs or more, and what their measures do.
@@ -81,23 +81,23 @@ def recommend(evidence: Evidence) -> Recommendation:
 
 
 def _fault(measure: Measure, evidence: Evidence) -> str:
-    """Say what is wrong with a measure on its own, or "" if nothing is known to be."""
+    """Return what is wrong with a single measure, or "" if nothing is known."""
     values = [profile.last(measure.name) for profile in evidence.profiles]
     known = [value for value in values if math.isfinite(value.value)]
     if not known:
         return _absence(measure, evidence.profiles)
     if isinstance(measure, LayerMeasure) and measure.blind_if_wide and (sizes := _sizes(evidence.profiles)):
-        return f"with fewer examples ({sizes[0]}) than dimensions ({sizes[1]}) it scores unrelated runs near 0"
+        return f"with fewer examples ({sizes[0]}) than dimensions ({sizes[1]}) it is near 0 even for unrelated runs"
     near = [value.value / value.null for value in known if value.value > NEAR_NULL * value.null > 0]
     if 2 * len(near) > len(known):
-        return f"it reaches {100 * np.median(near):.0f} % of what shuffled examples give, so it sees little but noise"
+        return f"it reaches {100 * np.median(near):.0f} % of its value on shuffled examples, so it is mostly noise"
     if change := _systematic_change(measure.name, evidence):
-        return f"it changes by {100 * change:+.0f} % on half of the examples, so it speaks of their number"
+        return f"it changes by {100 * change:+.0f} % on half of the examples, so it depends on their number"
     return ""
 
 
 def _absence(measure: Measure, profiles: Sequence[Profile]) -> str:
-    """Say why nothing is known of a measure."""
+    """Return why a measure is unknown."""
     if measure.level == "representation" and all(profile.cohort.frozen_encoder for profile in profiles):
         return "the runs share one frozen encoder, so it does not apply"
     kinds = {profile.cohort.kind for profile in profiles}
@@ -116,7 +116,7 @@ def _redundancy(measure: Measure, kept: Iterable[Measure], evidence: Evidence) -
 
 
 def _sizes(profiles: Iterable[Profile]) -> tuple[int, int] | None:
-    """Return examples and dimensions where there are fewer examples than dimensions."""
+    """Return the numbers of examples and dimensions if there are fewer examples than dimensions."""
     for profile in profiles:
         for run in profile.cohort.representations or ():
             examples, features = run.shape[-2:]
@@ -156,20 +156,20 @@ def _sentences(report: tuple[str, ...], left_out: dict[str, str], evidence: Evid
                 "on average, as is usual for stable models."
             )
         else:
-            yield f"Score SD goes with the others here (mean correlation {mean:.2f} over resampled runs)."
+            yield f"Score SD correlates with the others here (mean correlation {mean:.2f} over resampled runs)."
     elif len(report) > 1:
-        yield "Whether score SD goes with the others cannot be told: the scores do not vary, or there are two runs."
+        yield "Whether score SD correlates with the others is unknown: scores do not vary, or there are only two runs."
     if change := _systematic_change("sd", evidence):
-        yield f"Compare score SD at equal numbers of examples only: half of them change it by {100 * change:+.0f} %."
+        yield f"Compare score SD only at equal numbers of examples: half of them change it by {100 * change:+.0f} %."
     measured = {
         value.measure for profile in evidence.profiles for value in profile.values if value.value == value.value
     }
     if unjudged := [one.called for one in declared() if not one.judged and one.name in measured]:
-        yield f"{capital(listed(unjudged))} {'is' if len(unjudged) == 1 else 'are'} measured, but not judged here."
+        yield f"{capital(listed(unjudged))} {'is' if len(unjudged) == 1 else 'are'} measured, but not evaluated here."
     yield from _group_sentences(report, evidence.groups)
     fewest = min(len(profile.cohort) for profile in evidence.profiles)
     if fewest < _FEW_RUNS:
-        yield f"All this rests on {counted(fewest, 'run')} of a recipe; with ten or more it may come out otherwise."
+        yield f"All this rests on {counted(fewest, 'run')} per recipe; ten or more may give a different result."
 
 
 def _called(names: Iterable[str]) -> list[str]:
@@ -191,9 +191,9 @@ def _group_sentences(report: tuple[str, ...], groups: tuple[KnownGroups, ...]) -
         clauses = [
             f"{words} by {listed(_called(names))}"
             for words, names in (
-                ("less alike than successful ones", less),
-                ("more alike than successful ones", more),
-                ("not told apart from successful ones", unsure),
+                ("less similar than successful ones", less),
+                ("more similar than successful ones", more),
+                ("not distinguished from successful ones", unsure),
             )
             if names
         ]

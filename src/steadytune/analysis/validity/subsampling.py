@@ -1,8 +1,8 @@
-"""Concurrent validity by sub-sampling: does a measure stay what it is on fewer examples?
+"""Concurrent validity by subsampling: does a measure stay the same on fewer examples?
 
-Four random subsets of a half and of a tenth of the examples each, as Du & Nguyen (2023) take them. A measure that
-describes the runs should not change; orthogonal Procrustes shrinks at small N, and the SD of the score grows, since the
-luck of few examples is added to that of the seeds.
+Uses four random subsets each of a half and of a tenth of the examples, as Du & Nguyen (2023) do. A measure that
+describes the runs should not change; orthogonal Procrustes shrinks at small N, and the SD of the score grows, since
+sampling error from few examples is added to the variation between seeds.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def subsample(
 
     Args:
         profile: A measured cohort.
-        layers: Whether the representation measures are taken at the last layer alone or at all.
+        layers: Whether the representation measures are computed at the last layer only or at all layers.
         step: Called after each of `steps` parts of the work.
         seed: Seed of the subsets.
 

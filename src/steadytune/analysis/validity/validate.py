@@ -53,7 +53,7 @@ class Convergence:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Validation(Drawn):
-    """What is known about the measures of one model on one task.
+    """The validation of the measures of one model on one task.
 
     Attributes:
         profiles: Its cohorts of two runs or more, one per recipe; the parts below have one entry for each or for none.
@@ -131,16 +131,16 @@ class ValidityRow(NamedTuple):
 def validate(
     profiles: Iterable[Profile] | Any, *, layers: Layers = "last", progress: Callable[[int, int], None] | None = None
 ) -> dict[tuple[str, str], Validation]:
-    """Examine the measures of a study, from what was measured already but for the sub-samples.
+    """Evaluate the measures of a study, from existing measurements except for the subsamples.
 
     Args:
         profiles: All cohorts of the study, as `Comparison.profiles` holds them; or the comparison, or whatever
             `compare` takes.
-        layers: Whether sub-samples measure representations at the last layer alone or at all.
-        progress: Called with the parts of the work that are done and their number.
+        layers: Whether subsamples measure representations at the last layer only or at all layers.
+        progress: Called with the number of finished parts of the work and their total.
 
     Returns:
-        (model, task) -> what is known; without those of which no cohort has two runs.
+        (model, task) -> the validation; without those of which no cohort has two runs.
     """
     several = (profile for profile in _profiles(profiles) if len(profile.cohort) > 1)
     groups = grouped(several, lambda profile: profile.cohort.group)
@@ -193,7 +193,7 @@ def _profiles(given: Any) -> Iterable[Profile]:
 def converge(profile: Profile) -> Convergence | None:
     """Correlate the representation measures of a cohort over its layers; None without representations.
 
-    Layers are no independent sample: their order alone correlates what grows with depth. So there is no p-value.
+    Layers are not an independent sample: anything that grows with depth correlates. So there is no p-value.
     """
     curves = {
         measure.name: np.asarray(pair_mean(profile.distances[measure.name]))

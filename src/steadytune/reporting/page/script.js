@@ -40,7 +40,7 @@
 
   const drawn = new Set();
 
-  // Inside closed details a drawing has no width, so it waits until they open.
+  // Inside closed details a drawing has no width, so drawing waits until they open.
   function drawFixed() {
     for (const [id, figure] of Object.entries(content.figures)) {
       if (drawn.has(id) || document.getElementById(id).closest("details:not([open])")) continue;
@@ -96,7 +96,7 @@
       ticktext: ticks,
       showgrid: false,
       zeroline: false,
-      // Room between the labels and the cells.
+      // Space between the labels and the cells.
       ticks: "outside",
       ticklen: 5,
       tickcolor: "rgba(0,0,0,0)",
@@ -134,7 +134,7 @@
         ...frame,
         height: Math.max(300, width * 0.86),
         margin: { l: 40, r: 10, t: 8, b: 44 },
-        // Crosses stand on the left: here they would touch their neighbours.
+        // Crosses are on the left: here they would touch their neighbours.
         xaxis: { ...axis, ticktext: seeds, tickangle: 0 },
         yaxis: { ...axis, autorange: "reversed", scaleanchor: "x" },
       },
@@ -222,7 +222,7 @@
     select.addEventListener("change", draw);
   }
 
-  // Paper has its own width, which a drawing learns of only from here.
+  // Print has its own width, which a drawing only learns here.
   function onPaper() {
     const closed = [];
     const heights = new Map();

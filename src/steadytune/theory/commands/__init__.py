@@ -1,4 +1,4 @@
-"""`steadytune theory`: what the theory of stability predicts, beside what is measured."""
+"""`steadytune theory`: compare predictions of the theory of stability with measurements."""
 
 import typer
 
@@ -9,7 +9,7 @@ from steadytune.theory.commands.predict import predict
 from steadytune.theory.commands.synthetic import synthetic
 
 theory = typer.Typer(
-    help="Set what the theory of stability predicts beside what is measured.",
+    help="Compare predictions of the theory of stability with measurements.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )

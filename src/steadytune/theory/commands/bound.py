@@ -1,4 +1,4 @@
-"""`steadytune theory bound`: the bound of full fine-tuning, with every term measured on a model and its data."""
+"""`steadytune theory bound`: measure every term of the full fine-tuning bound on a model and its data."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def bound(
     learning_rate: Annotated[
         float | None, typer.Option(help="Its learning rate.", show_default="1/β at the start")
     ] = None,
-    points: Annotated[int, typer.Option(min=2, help="Points of the path at which terms are measured.")] = 5,
-    products: Annotated[int, typer.Option(min=1, help="Hessian-vector products at each of them.")] = 20,
-    left_out: Annotated[int, typer.Option(min=0, help="Train again without so many examples, one by one.")] = 0,
+    points: Annotated[int, typer.Option(min=2, help="Points on the path at which terms are measured.")] = 5,
+    products: Annotated[int, typer.Option(min=1, help="Hessian-vector products at each point.")] = 20,
+    left_out: Annotated[int, typer.Option(min=0, help="Number of examples to leave out, one at a time.")] = 0,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE, such as training.train_size=64. Repeatable.", show_default=False),
     ] = None,
 ) -> None:
-    """Train all weights by plain gradient descent, and set every term of the stability bound beside the bound.
+    """Train all weights by plain gradient descent, and measure every term of the stability bound.
 
-    Each model and task is trained once, from its first seed, on all of its training part at every step. The page says
-    which assumption fails. It also has the loss beside its second-order expansion, on which the theory stands. With
-    --left-out the bound is compared with what leaving an example out does to the same training.
+    Each model and task is trained once, with its first seed, on the whole training set at every step. The page shows
+    which assumptions fail. It also compares the loss with its second-order expansion, on which the theory rests. With
+    --left-out the bound is compared with the effect of leaving an example out of the same training.
 
     **Example**
 
@@ -84,7 +84,7 @@ def bound(
                         progress=progress,
                     )
                 )
-            # Now, so that what is done is kept where a later one fails.
+            # Written now, so that finished work is kept if a later one fails.
             page = write_bounds(found, out)
     console.print(bound_table(found))
     for one in found:

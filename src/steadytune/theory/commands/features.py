@@ -1,4 +1,4 @@
-"""`steadytune theory features`: the theory on frozen features of real tasks."""
+"""`steadytune theory features`: test the theory on frozen features of real tasks."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def features(
     size: Annotated[
         list[int] | None,
         typer.Option(
-            help="Sub-samples of so many training examples; a task with fewer gives all it has. Repeatable.",
+            help="Subsample size in training examples; a smaller task gives all its examples. Repeatable.",
             show_default="50, 100, 200, 400, 800 and all",
         ),
     ] = None,
-    draws: Annotated[int, typer.Option(min=1, help="Sub-samples of each size; all examples make one.")] = 2,
+    draws: Annotated[int, typer.Option(min=1, help="Subsamples of each size; only one with all examples.")] = 2,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE, such as training.max_length=64. Repeatable.", show_default=False),
     ] = None,
-    small: Annotated[bool, typer.Option(help="Small sub-samples and a small grid: every figure in a minute.")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 means one per processor.")] = 0,
+    small: Annotated[bool, typer.Option(help="Small subsamples and a small grid: every figure in a minute.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 means one per CPU core.")] = 0,
 ) -> None:
-    """Try the theory on frozen features of real tasks: the same studies as `steadytune theory synthetic`.
+    """Test the theory on frozen features of real tasks: the same studies as `steadytune theory synthetic`.
 
-    Each task is encoded once, with --size no more of it than is needed. Heads are trained on sub-samples, up to 50
-    examples of each left out in turn; of max-margin heads all are. Five tasks take some twenty minutes on two cores.
+    Each task is encoded once; with --size, only as much as needed. Heads are trained on subsamples, leaving out up to
+    50 examples in turn, or all for max-margin heads. Five tasks take about twenty minutes on two cores.
 
     **Example**
 
@@ -63,7 +63,7 @@ def features(
     content = study_content(None, options, assignments, defaults={"seeds": 1}, command="theory features")
     training = content.setdefault("training", {})
     if isinstance(training, dict) and training.setdefault("mode", "head") != "head":
-        raise UserError("features are frozen, which is mode 'head': leave training.mode out")
+        raise UserError("features are frozen, which means mode 'head': leave out training.mode")
     specs = plan(Study.parse(content, "command line"))
     console = Console()
     with room_on_disk(out):

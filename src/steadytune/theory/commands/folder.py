@@ -8,6 +8,6 @@ from steadytune.errors import UserError
 
 
 def check_folder(out: Path) -> None:
-    """Refuse what is no folder, before hours of work."""
+    """Refuse a path that is not a folder, before hours of work."""
     if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: --out names a folder")
+        raise UserError(f"{out} is a file: --out must name a folder")

@@ -1,4 +1,4 @@
-"""`steadytune theory loo`: leave-one-out stability of a task, with seed stability beside it."""
+"""`steadytune theory loo`: measure leave-one-out stability of a task, and seed stability."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def loo(
     ] = None,
     size: Annotated[
         list[int] | None,
-        typer.Option(help="Head tuning on so many training examples. Repeatable.", show_default="all"),
+        typer.Option(help="Number of training examples, in head tuning. Repeatable.", show_default="all"),
     ] = None,
     recipe: Annotated[
         list[str] | None,
@@ -48,7 +48,7 @@ def loo(
     ] = None,
     examples: Annotated[
         int | None,
-        typer.Option(min=1, help="Full fine-tuning, with so many examples left out in turn.", show_default=False),
+        typer.Option(min=1, help="Use full fine-tuning, with this many examples left out in turn.", show_default=False),
     ] = None,
     assignments: Annotated[
         list[str] | None,
@@ -57,26 +57,26 @@ def loo(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Processes, in full fine-tuning; 0 means what the machine has room for.", show_default="0"
+            min=0, help="Processes, in full fine-tuning; 0 means as many as the machine can hold.", show_default="0"
         ),
     ] = None,
     executor: Annotated[
         str | None,
         typer.Option(
-            help="Who does it, in full fine-tuning: 'local', 'processes', or one that another package has.",
+            help="How to train, in full fine-tuning: 'local', 'processes', or an executor from another package.",
             show_default="local for one worker, else processes",
         ),
     ] = None,
 ) -> None:
-    """Leave every training example out in turn, and say how far the model moves; beside it, how far another seed does.
+    """Leave each training example out in turn, and measure how far the model moves, compared with another seed.
 
-    Head tuning: exact for every example, on the frozen features, with the bound on it and what influence functions
-    predict. One descent, that of --steps and --learning-rate, holds for all recipes: they differ in what makes the
+    Head tuning: exact for every example on the frozen features, with the bound and the predictions of influence
+    functions. All recipes use the same descent, set by --steps and --learning-rate: they may differ in what makes the
     features, such as surt or training.pooling, and in mhloss.
 
-    With --examples: full fine-tuning, on a sample of examples, the seeds held fixed. Recipes that differ in
-    training.train_size, epochs or learning_rate, in freeze or surt show what each of these does. A killed study is no
-    loss: start the same command again.
+    With --examples: full fine-tuning, leaving out a sample of examples with fixed seeds. Recipes that differ in
+    training.train_size, epochs or learning_rate, in freeze or surt show the effect of each. If a study is killed, start
+    the same command again.
 
     **Example**
 
@@ -115,16 +115,16 @@ def _check_options(
     workers: int | None,
     executor: str | None,
 ) -> None:
-    """Refuse options of the kind of training that was not asked for."""
+    """Refuse options for the other kind of training."""
     if not examples:
         for name, asked in {"--workers": workers, "--executor": executor}.items():
             if asked is not None:
-                raise UserError(f"{name} is for full fine-tuning: leave it out, or give --examples")
+                raise UserError(f"{name} is for full fine-tuning: leave it out, or add --examples")
         return
     instead = {"--size": (size, "train_size"), "--steps": (steps, "epochs")}
     for option, (given, key) in {**instead, "--learning-rate": (learning_rate, "learning_rate")}.items():
         if given not in (None, []):
-            raise UserError(f"{option} is for head tuning: with --examples use --set training.{key}=...")
+            raise UserError(f"{option} is for head tuning: with --examples, use --set training.{key}=...")
 
 
 def _set_kind(content: dict[str, Any], kind: str) -> None:
@@ -132,9 +132,7 @@ def _set_kind(content: dict[str, Any], kind: str) -> None:
     # Anything but a mapping is refused when the study is read.
     if isinstance(training, dict):
         if training.get("mode", kind) != kind:
-            raise UserError(
-                "--examples says that it is full fine-tuning, and without it is head tuning: leave the mode out"
-            )
+            raise UserError("--examples selects full fine-tuning, and its absence head tuning: leave out training.mode")
         content["training"] = {**training, "mode": kind}
 
 
@@ -158,7 +156,7 @@ def _full(console: Console, study: Study, examples: int, out: Path, workers: int
             listener=Told(console, cohorts),
         )
     except KeyboardInterrupt:
-        say("stopped; finished trainings are kept, and the same command goes on from here")
+        say("stopped; finished trainings are kept, and the same command continues from here")
         raise typer.Exit(130) from None
     page, sections = write_cohorts([cohort.result(store) for cohort in cohorts], out)
     for section in sections:
@@ -197,7 +195,7 @@ def _heads(
                 learning_rate=learning_rate,
                 progress=progress,
             )
-        # Now, so that what is done is kept where a later one fails.
+        # Written now, so that finished work is kept if a later one fails.
         page = write_stability(found, out)
     console.print(stability_table(found))
     for one in found:

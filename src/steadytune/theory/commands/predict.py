@@ -1,4 +1,4 @@
-"""`steadytune theory predict`: can one run tell how unstable a recipe will be over seeds?"""
+"""`steadytune theory predict`: can one run predict how unstable a recipe will be over seeds?"""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ def predict(
     ],
     out: Annotated[Path, typer.Option(help="Folder for prediction.html and predictor.csv.", show_default=False)],
 ) -> None:
-    """Say whether one run, or none, tells which recipes are unstable over seeds.
+    """Test whether one run, or none, predicts which recipes are unstable over seeds.
 
-    Margin, leave-one-out, gradient norms, distance travelled and others, of the first run of each cohort, against the
-    instability of its other runs: rank correlations within tasks, and a predictor that is tried on tasks that it has
-    not seen. Cohorts need three finished runs. Nothing is trained, but the pre-trained models encode the examples of
-    each task.
+    Compares margin, leave-one-out, gradient norms, distance travelled and others, from the first run of each cohort,
+    with the instability of its other runs: rank correlations within tasks, and a predictor tested on held-out tasks.
+    Cohorts need three finished runs. Nothing is trained, but the pre-trained models encode the examples of each task.
 
     **Example**
 

@@ -1,4 +1,4 @@
-"""`steadytune theory synthetic`: the theory on several hundred generated data sets."""
+"""`steadytune theory synthetic`: test the theory on several hundred generated data sets."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 def synthetic(
     out: Annotated[Path, typer.Option(help="Folder for theory.html and studies.csv.", show_default=False)],
     small: Annotated[bool, typer.Option(help="Few data sets and a small grid: every figure in seconds.")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 means one per processor.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 means one per CPU core.")] = 0,
 ) -> None:
-    """Try the theory on several hundred generated classification data sets, in a few minutes.
+    """Test the theory on several hundred generated classification data sets, in a few minutes.
 
-    Leave-one-out instability with its bound, and seed instability, over sample size, steps, learning rate, initial
-    scale, heads of MHLoss and alpha of MMR. The page says below each figure what is predicted and whether it is seen.
+    Measures leave-one-out instability with its bound, and seed instability, over sample size, steps, learning rate,
+    initial scale, heads of MHLoss and alpha of MMR. Below each figure the page gives the predictions and the results.
 
     **Example**
 
@@ -53,7 +53,7 @@ def synthetic(
 
 
 def say(console: Console, page: Path, sections: Sequence[Section]) -> None:
-    """Say the verdict on every prediction, and where the page lies."""
+    """Print the verdict on every prediction, and the path of the page."""
     for section in sections:
         console.print(f"\n{section.title}", markup=False, highlight=False)
         for claim in section.claims:

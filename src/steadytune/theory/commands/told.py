@@ -1,4 +1,4 @@
-"""What is shown while the cohorts of a study are trained: a bar over all of them, and a line for each that is done."""
+"""Progress while the cohorts of a study are trained: a bar over all, and a line for each finished one."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from steadytune.theory.studies.full_cohorts import FullCohort
 
 
 class Told(Share):
-    """Shows the share of the work that is done, and what came of each cohort as its last run is recorded.
+    """Shows the share of the work done, and the outcome of each cohort when its last run is recorded.
 
     Args:
         console: Where to show it.
-        cohorts: What is trained.
+        cohorts: The cohorts in training.
     """
 
     def __init__(self, console: Console, cohorts: Sequence[FullCohort]) -> None:
@@ -36,7 +36,7 @@ class Told(Share):
         self.bars.update(self.bar, completed=share)
 
     def began(self, store: RunStore, specs: list[RunSpec], missing: int) -> None:
-        """Say how many cohorts there are to train, and which of them cannot be."""
+        """Print how many cohorts there are to train, and which of them cannot be trained."""
         self.store, self.begun = store, time.monotonic()
         self.bar = self.bars.add_task("all cohorts", total=1.0)
         self.bars.start()
@@ -46,13 +46,13 @@ class Told(Share):
         kept = sum(not ids and not cohort.refused for cohort, ids in pairs)
         self.ended_cohorts = kept
         missing_cohorts = count(len(self.cohorts) - kept, "cohort")
-        self._say(f"{missing_cohorts} to train" + (f", {kept} already there" if kept else ""))
+        self._say(f"{missing_cohorts} to train" + (f", {kept} already trained" if kept else ""))
         for cohort in self.cohorts:
             if cohort.refused:
                 self._done(cohort)
 
     def finished(self, run_id: str) -> None:
-        """Say what came of its cohort, if it was the last."""
+        """Print the outcome of its cohort, if this was its last run."""
         super().finished(run_id)
         for cohort, left in zip(self.cohorts, self.left, strict=True):
             if run_id in left:
@@ -72,7 +72,7 @@ class Told(Share):
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def ended(self) -> None:
-        """Take the bar away, and show the cursor again."""
-        # The terminal may be gone, and with it the reason why the work was stopped would be.
+        """Remove the bar, and show the cursor again."""
+        # If the terminal is gone, an error here would hide the reason why the work stopped.
         with suppress(OSError):
             self.bars.stop()

@@ -51,7 +51,7 @@ def full_tuning_bound(
     """
     check_arguments(learning_rate, steps, points, products)
     if len(loss) < 2:
-        raise UserError("full bound: to leave one example out takes at least 2")
+        raise UserError("full bound: leaving one example out needs at least 2 examples")
     at = np.unique(np.linspace(0, steps, points).round().astype(int)).tolist()
     parts = _efforts(steps, len(at), products, progress)
     apply = counted(loss.hessian_vector, products, parts[0])
@@ -112,14 +112,14 @@ def _learning_rate(start: Extremes, asked: float | None) -> float:
     if asked is None:
         if not 0 < beta + start.margin < math.inf:
             raise UserError(
-                f"full bound: {start.products} products tell no beta to take 1/beta for the learning rate: the largest "
-                f"curvature found is {beta:.4g}, with a margin of {start.margin:.4g}. Raise products, or give a "
-                "learning rate"
+                f"full bound: {start.products} products are too few to estimate beta for a learning rate of 1/beta: "
+                f"the largest curvature found is {beta:.4g}, with a margin of {start.margin:.4g}. Raise products, or "
+                "give a learning rate"
             )
         return 1 / (beta + start.margin)
     if beta > 0 and asked > 2 / beta:
         raise UserError(
-            f"full bound: the learning rate {asked:.4g} is beyond the stability limit 2/beta = {2 / beta:.4g} at the "
+            f"full bound: the learning rate {asked:.4g} is above the stability limit 2/beta = {2 / beta:.4g} at the "
             f"start, where gradient descent diverges; the bound is proved up to 1/beta = {1 / beta:.4g}"
         )
     return asked

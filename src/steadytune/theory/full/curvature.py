@@ -115,11 +115,11 @@ class MeanLoss:
         self.model, self.batches, self.criterion = model, batches, criterion
         self.parameters = [weight for weight in model.parameters() if weight.requires_grad]
         if not self.parameters:
-            raise UserError("no weight of the model is trained: all of them have requires_grad=False")
+            raise UserError("the model has no trainable weights: all have requires_grad=False")
         self.size = sum(weight.numel() for weight in self.parameters)
         self._examples = sum(len(_labels(batch)) for batch in batches)
         if not self._examples:
-            raise UserError("there is no example: a mean loss needs at least one")
+            raise UserError("no examples: a mean loss needs at least one")
         self._weight = 1 / self._examples
 
     def __len__(self) -> int:

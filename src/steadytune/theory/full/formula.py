@@ -94,7 +94,7 @@ def full_bound(
     assert eta is not None
     if not 0 < eta <= (1 + ROUNDING) / beta:
         raise UserError(
-            f"full bound: it is proved for learning rates up to 1/beta = {1 / beta:.4g}, not {eta:.4g}; "
+            f"full bound: proved only for learning rates up to 1/beta = {1 / beta:.4g}, not {eta:.4g}; "
             f"gradient descent itself is unstable above 2/beta = {2 / beta:.4g}"
         )
     factors = {

@@ -155,7 +155,7 @@ def measure_path(
                 ends = extreme_eigenvalues(counted(loss.hessian_vector, products, told), weights, steps=products)
         if losses.min() < 0:
             raise UserError(
-                f"the bound asks for losses of at least 0: example {losses.argmin()} has {losses.min():.4g}"
+                f"the bound requires losses of at least 0: example {losses.argmin()} has {losses.min():.4g}"
             )
         ahead = path[-1] - weights
         far, slope = float(ahead.norm()), float(gradient @ ahead)

@@ -99,23 +99,23 @@ class FullTuningBound:
                 "every step sees all examples",
                 not self.mini_batches,
                 True,
-                "Every step saw one batch alone." if self.mini_batches else "Every step saw all of them.",
-                "For mini-batches nothing is proved.",
+                "Every step saw only one batch." if self.mini_batches else "Every step saw all of them.",
+                "For mini-batches the bound is not proved.",
             ),
             Assumption(
                 "learning rate at most 1/beta",
                 0 < self.beta <= (1 + ROUNDING) / self.learning_rate,
                 True,
                 f"It is {self.learning_rate:.3g}, with beta = {self.beta:.3g}, of which {self.terms.margin.max():.3g} "
-                f"is the margin of too few products; the stability limit 2/beta is {self._limit:.3g}.",
-                "The forms are infinite: a step may drive two trainings apart along the directions of that curvature.",
+                f"is the margin for the limited number of products; the stability limit 2/beta is {self._limit:.3g}.",
+                "The forms are infinite: a step may drive two trainings apart along directions of that curvature.",
             ),
             Assumption(
                 "convexity",
                 self.mu >= -rounding,
                 True,
-                f"The Hessian's smallest eigenvalue on the path is {lowest:.3g} or less, and with the margin of too "
-                f"few products at least {self.mu:.3g}.",
+                f"The Hessian's smallest eigenvalue on the path is {lowest:.3g} or less, and with the margin for the "
+                f"limited number of products at least {self.mu:.3g}.",
                 "A step may drive two trainings apart.",
             ),
             Assumption(
@@ -123,14 +123,14 @@ class FullTuningBound:
                 self.mu > rounding,
                 False,
                 f"It is at least {self.mu:.3g}.",
-                "The bound after infinitely many steps is infinite. That after T steps uses the restricted mu.",
+                "The bound for infinitely many steps is infinite. The bound for T steps uses the restricted mu.",
             ),
             Assumption(
                 "restricted mu > 0",
                 self.restricted_mu > 0,
                 False,
                 f"It is {self.restricted_mu:.3g}.",
-                "Two of the forms then grow in proportion to T, the convex one as its root.",
+                "Two of the forms then grow in proportion to T, the convex one with its square root.",
             ),
             Assumption(
                 "interpolation",
@@ -163,12 +163,12 @@ class FullTuningBound:
         return [
             f"mu: the Hessian's smallest eigenvalue is at least {self.mu:.3g}, and towards the end of the path the "
             f"loss curves by at least {self.restricted_mu:.3g} (restricted mu). {self.size} weights are trained on "
-            f"{self.n} examples, and {self.idle} of them have a gradient of exactly 0 at the start, as rows of an "
-            "embedding table have for tokens that no example holds. Where weights are more than n times the outputs, "
-            "some directions change no output to first order, and where every example is fitted the loss is flat along "
-            "them: no mu above 0 can be had in all directions.",
-            f"Measured without dropout at {len(self.terms.step)} points of the path. Between them, and where an "
-            "example is left out, the terms are taken to be no worse.",
+            f"{self.n} examples, and {self.idle} of them have a gradient of exactly 0 at the start, like rows of an "
+            "embedding table for tokens that no example contains. With more weights than n times the outputs, some "
+            "directions change no output to first order, and once every example is fitted the loss is flat along them: "
+            "mu cannot be positive in all directions.",
+            f"Measured without dropout at {len(self.terms.step)} points of the path. Between them, and without a "
+            "left-out example, the terms are assumed to be no worse.",
         ]
 
     def describe(self) -> list[str]:

@@ -110,7 +110,7 @@ class TaskBound:
             said.append(
                 f"Leave-one-out stability, measured: the mean of ||w_T - w_T^i|| over {len(self.rows)} examples is "
                 f"{self.instability:.3g}, from {self.distances.min():.3g} to {self.distances.max():.3g}; the sums over "
-                f"the path of the same examples are {self.sums.mean():.3g} in the mean."
+                f"the path of the same examples are {self.sums.mean():.3g} on average."
             )
         return said
 
@@ -222,12 +222,12 @@ def check_run(spec: RunSpec, left_out: int) -> None:
     name, task = spec.task.name, load_task(spec.task)
     labels = split(task, spec.training, spec.seeds.data).train.labels
     if spec.training.mode != "full":
-        raise UserError(f"this bound is that of full fine-tuning, not of mode '{spec.training.mode}'")
+        raise UserError(f"this bound is for full fine-tuning, not for mode '{spec.training.mode}': use mode 'full'")
     if spec.stabilizers:
-        raise UserError(f"the bound speaks of plain gradient descent, and recipe '{spec.recipe}' has stabilizers")
+        raise UserError(f"the bound is for plain gradient descent, and recipe '{spec.recipe}' has stabilizers")
     if not KINDS[task.kind].shared_classes:
-        raise UserError(f"the bound is measured on losses of classes, and task '{name}' is a {task.kind}")
+        raise UserError(f"the bound needs classification losses, and task '{name}' is a {task.kind}")
     if len(labels) < 3 or len(np.unique(labels)) < 2:
         raise UserError(f"task '{name}' needs at least 3 training examples of at least two classes")
     if not 0 <= left_out <= len(labels):
-        raise UserError(f"task '{name}' has {len(labels)} training examples: {left_out} of them cannot be left out")
+        raise UserError(f"task '{name}' has {len(labels)} training examples: cannot leave out {left_out}")

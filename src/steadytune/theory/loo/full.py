@@ -32,8 +32,8 @@ _LOOK_AT_BATCHES = ("penalty", "task_loss", "train_step")
 
 HOW = (
     "The left-out example stays in its batch, so that every other example is padded, ordered and masked by dropout as "
-    "before; what reaches the last layer is taken out of it, before the loss and all penalties.",
-    "A method that re-trains the encoder on the texts, such as surt, still reads the text of the example.",
+    "before; it is removed at the input of the last layer, before the loss and all penalties.",
+    "A method that retrains the encoder on the texts, such as surt, still reads the text of the example.",
 )
 """How an example is left out."""
 
@@ -202,15 +202,15 @@ def _checked(specs: Sequence[RunSpec]) -> int:
         raise UserError("leave-one-out needs at least one run")
     first = specs[0]
     if first.training.mode != "full":
-        raise UserError("leave_one_out_full is for mode 'full': leave_one_out has head tuning, on its features")
+        raise UserError("leave_one_out_full is for mode 'full': for head tuning use leave_one_out, on features")
     for spec in specs:
         if (
             spec.model_dump(exclude={"seeds"}) != first.model_dump(exclude={"seeds"})
             or spec.seeds.data != first.seeds.data
         ):
-            raise UserError("the runs must differ in their init, order and dropout seeds alone")
+            raise UserError("the runs may differ only in their init, order and dropout seeds")
     if len({spec.seeds.label for spec in specs}) < len(specs):
-        raise UserError("two of the runs have the same seeds: each must have others")
+        raise UserError("two of the runs have the same seeds: each needs its own")
     task = load_task(first.task)
     labels = split(task, first.training, first.seeds.data).train.labels
     for method in first.stabilizers:
@@ -220,7 +220,7 @@ def _checked(specs: Sequence[RunSpec]) -> int:
         if alone and any(map(method.has, _LOOK_AT_BATCHES)):
             raise Lost(
                 "refused",
-                f"there is a batch of one example, without which {method.name} has nothing to look at: "
+                f"one batch holds a single example, without which {method.name} has no input: "
                 "choose another training.batch_size",
             )
     if not KINDS[task.kind].shared_classes:

@@ -54,16 +54,16 @@ class Influence:
         weights, loss = (float(np.mean(part)) for part in (self.differences.weights, self.differences.loss))
         return [
             f"Influence functions, for {len(self.examples)} examples: without one of them the weights move by "
-            f"{weights:.3g} and the loss on it by {loss:.3g} in the mean. Nothing was trained again.",
+            f"{weights:.3g} and the loss on it by {loss:.3g} on average. Nothing was retrained.",
             self._accuracy,
         ]
 
     @property
     def _accuracy(self) -> str:
         return (
-            "Beside exact retraining of a small network the predicted order of the losses was right (rank correlation "
-            "0.75 to 0.98), that of the weights roughly (0.26 to 0.81). The sizes are not to be relied on: predicted "
-            "changes of the loss were 0.00 to 0.52 of the true ones, of the weights 0.08 to 1.35."
+            "Compared with exact retraining of a small network, the predicted ranking of the losses was right (rank "
+            "correlation 0.75 to 0.98), that of the weights roughly (0.26 to 0.81). The magnitudes are unreliable: "
+            "predicted changes of the loss were 0.00 to 0.52 of the true ones, of the weights 0.08 to 1.35."
         )
 
 
@@ -80,9 +80,9 @@ class HeadInfluence(Influence):
     @property
     def _accuracy(self) -> str:
         return (
-            "Beside exact retraining of linear heads the predicted order was right (rank correlation 0.96 to 0.99), "
-            "and the distances were too small: a half to 0.7 of the true ones where classes overlap, down to 0.15 "
-            "where they are separable."
+            "Compared with exact retraining of linear heads, the predicted ranking was right (rank correlation 0.96 "
+            "to 0.99), and the distances were too small: 0.5 to 0.7 of the true ones if classes overlap, down to "
+            "0.15 if they are separable."
         )
 
 

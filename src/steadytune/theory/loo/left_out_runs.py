@@ -191,7 +191,7 @@ def _weights(store: RunStore, whole: RunSpec) -> _Weights:
 
         record, _ = train([whole], store.cache, lambda share: None, look)[0]
         if not found:
-            raise UserError(f"the training with every example {record.status} as it was done again: {record.reason}")
+            raise UserError(f"the training with all examples {record.status} when it was repeated: {record.reason}")
         return found[0].cached
 
     arrays, about = cached_arrays(store.cache, _file(whole), again)

@@ -129,8 +129,8 @@ class Problem:
         sizes = np.bincount(classes)
         if intercept and sizes.min() < least:
             raise UserError(
-                f"class {sizes.argmin()} has too few examples for an intercept, which falls without end when none is "
-                f"left: {sizes.min()} of at least {least}; add examples, or leave the intercept out"
+                f"class {sizes.argmin()} has too few examples for an intercept, which diverges when none is left: "
+                f"{sizes.min()} of at least {least}; add examples, or leave out the intercept"
             )
         basis = np.array([[0.0], [1.0]]) if len(sizes) == 2 else helmert(len(sizes)).T
         penalty = np.full(inputs.shape[1], float(l2))

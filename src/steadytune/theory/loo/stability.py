@@ -123,22 +123,22 @@ class Stability(Shown):
         """Return sentences: what was compared, and what the numbers do not cover."""
         count = len(self.examples)
         which = (
-            f"each of the {self.n} examples" if count == self.n else f"{count} of the {self.n} examples, one by one,"
+            f"each of the {self.n} examples" if count == self.n else f"{count} of the {self.n} examples, one at a time,"
         )
         sentences = [
-            f"Leave-one-out: {which} got the weight 0 in the training loss, while initialisation, order and dropout "
+            f"Leave-one-out: {which} had weight 0 in the training loss, while initialisation, order and dropout "
             f"kept their seeds."
         ]
         if len(self.seeds) > 1:
             sentences.append(f"Seed: the same {self.n} examples, trained with {len(self.seeds)} different seeds.")
         else:
-            sentences.append("Seed: not measured, a single seed was trained.")
+            sentences.append("Seed: not measured, as only one seed was trained.")
         if 1 < count < self.n:
             means = self.leave_one_out.weights.mean(0)
             error = standard_error(means, self.n)
             sentences.append(
-                f"The mean weight distance over the drawn examples is {means.mean():.3g}, with a standard error of "
-                f"{error:.2g} for the mean over all examples if they were drawn at random."
+                f"The mean weight distance over the sampled examples is {means.mean():.3g}, with a standard error of "
+                f"{error:.2g} for the mean over all examples if they were sampled at random."
             )
         return sentences
 

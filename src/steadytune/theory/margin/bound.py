@@ -96,27 +96,30 @@ class HeadBound:
         if found.separable:
             sentences = [
                 f"The classes are separable without a bias: margin {found.gamma:.3g}, B/gamma "
-                f"{found.largest_norm / found.gamma:.3g}; {len(found.support)} of the {n} examples hold it."
+                f"{found.largest_norm / found.gamma:.3g}; {len(found.support)} of the {n} examples are support vectors."
             ]
             nothing = self.direction_bound >= np.sqrt(2)
         else:
             sentences = [
                 f"The classes count as not separable without a bias: no direction has a margin above {RESOLUTION:g} B, "
-                f"with B = {found.largest_norm:.3g}. The hard-margin bound does not apply. What is stated is of the "
+                f"with B = {found.largest_norm:.3g}. The hard-margin bound does not apply. The results are for the "
                 f"soft margin with C = {found.penalty:g}; "
-                "gradient descent on the logistic loss does not tend to it, so that trained weights are not compared."
+                "gradient descent on the logistic loss does not converge to it, so trained weights are not compared."
             ]
             nothing = self.direction_bound >= 2
             if found.residual > _EXACT:
-                sentences.append(f"The soft margin was solved roughly: its conditions fail by {found.residual:.1g}.")
+                sentences.append(
+                    "The soft margin was solved only approximately: its optimality conditions fail by "
+                    f"{found.residual:.1g}."
+                )
         sentences.append(
-            f"Leaving out one example turns the max-margin direction by at most {self.direction_bound:.3g} in the mean"
-            f"{', which says nothing' if nothing else ''}; the sharper bound per example is {sharp:.3g} in the mean."
+            f"Leaving out one example rotates the max-margin direction by at most {self.direction_bound:.3g} on average"
+            f"{', which is vacuous' if nothing else ''}; the sharper bound per example is {sharp:.3g} on average."
         )
         if self.descent is not None:
             sentences.append(
                 f"Gradient descent ended {self.descent.whole:.3g} from the max-margin direction, and "
-                f"{self.descent.left_out.mean():.3g} in the mean without an example: its directions differ by "
+                f"{self.descent.left_out.mean():.3g} on average without an example: its directions differ by "
                 f"{self.descent.measured.mean():.3g}, of at most {self.descent_bound:.3g}."
             )
             if self.descent.wrong:
@@ -145,7 +148,7 @@ def head_tuning_bound(
         UserError: As `max_margin`; one of the two kinds of weights without the other, of another shape, not finite, 0.
     """
     if (weights is None) != (left_out_weights is None):
-        raise UserError("give both weights and left_out_weights, or none: the direction error needs both")
+        raise UserError("give both weights and left_out_weights, or neither: the direction error needs both")
     found = max_margin(features, labels, penalty=penalty)
     rows = found.constraints
     trained = None

@@ -104,7 +104,7 @@ def max_margin(features: Any, labels: Any, *, penalty: float = 1.0) -> MaxMargin
         if penalty * largest**2 > _HARDEST:
             raise UserError(
                 f"no direction separates the classes with a margin above 1e-6 of the largest norm, {largest:.3g}, and "
-                f"of such features the soft margin with penalty {penalty:g} cannot be computed: choose one up to "
+                f"for such features the soft margin with penalty {penalty:g} cannot be computed: use a penalty up to "
                 f"{_HARDEST / largest**2:.2g}, or scale the features"
             )
         multipliers, residual = soft_margin(rows, penalty * largest**2)
@@ -136,7 +136,7 @@ def max_margin_leave_one_out(solution: MaxMargin) -> MaxMarginLeaveOneOut:
         UserError: It is a soft margin, or rounding wins.
     """
     if not solution.separable:
-        raise UserError("the classes are not separable: there is no hard margin to leave an example out of")
+        raise UserError("the classes are not separable: leave-one-out of the hard margin is undefined")
     constraints, largest = solution.constraints, solution.largest_norm
     # In coordinates of the space that the rows span, which are fewer where the rows are few.
     basis, coordinates = np.linalg.qr((constraints.rows / largest).T)
@@ -166,5 +166,5 @@ def directions(weights: Float64Array) -> Float64Array:
     """
     lengths = norms(weights)
     if not lengths.all():
-        raise UserError("weights that are 0 have no direction: train for at least one step")
+        raise UserError("zero weights have no direction: train for at least one step")
     return np.asarray(weights / lengths.reshape(-1, *[1] * (weights.ndim - 1)))

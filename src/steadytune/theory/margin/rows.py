@@ -69,7 +69,7 @@ class MarginRows:
         if found.shape not in valid:
             raise UserError(f"weights must have the shape {' or '.join(map(str, valid))}, not {found.shape}")
         if not np.isfinite(found).all():
-            raise UserError("weights hold NaN or infinity: leave out a training that diverged")
+            raise UserError("weights hold NaN or infinity: leave out diverged trainings")
         if classes > 2:
             return np.asarray(found - found.mean(-2, keepdims=True))
         if found.shape == valid[0]:
@@ -89,15 +89,15 @@ def margin_rows(features: Any, labels: Any) -> MarginRows:
     """
     inputs, targets = (tensor.cpu().numpy() for tensor in labelled_features(features, labels))
     if not inputs.any():
-        raise UserError("all features are 0: a head without bias cannot tell them apart")
+        raise UserError("all features are 0: a head without bias cannot separate them")
     n, d = inputs.shape
     classes = int(targets.max()) + 1
     if classes == 2:
         return MarginRows(inputs * (2.0 * targets - 1)[:, None], np.arange(n), (d,))
     if n * (classes - 1) * classes * d > _MOST:
         raise UserError(
-            f"labels go up to {classes - 1}: the constraints of {n} examples of {d} features and so many classes do "
-            "not fit into memory: number the classes 0, 1, ... without gaps, or take fewer"
+            f"labels go up to {classes - 1}: the constraints of {n} examples with {d} features and so many classes do "
+            "not fit in memory: number the classes 0, 1, ... without gaps, or use fewer"
         )
     owner, other = np.nonzero(np.arange(classes) != targets[:, None])
     rows = np.zeros((len(owner), classes, d))

@@ -1,1 +1,1 @@
-"""Studies of the theory as pages: figures, and what is predicted beside what is seen."""
+"""Pages for studies of the theory: figures, and predictions compared with measurements."""

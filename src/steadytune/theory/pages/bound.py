@@ -1,4 +1,4 @@
-"""The bound of full fine-tuning on real tasks: a table for the terminal, CSV files, and a page."""
+"""Report the bound of full fine-tuning on real tasks: a terminal table, CSV files and a page."""
 
 from __future__ import annotations
 
@@ -23,34 +23,35 @@ from steadytune.theory.pages.trends import bounded
 PAGE, TERMS, PATH, TAYLOR, EXAMPLES = "bound.html", "bound.csv", "path.csv", "taylor.csv", "left_out.csv"
 DEFINITIONS = {
     "Leave-one-out stability": "Train on all examples and on all but one, by the same gradient descent from the same "
-    "weights, and take the distance of the ends; the mean over the left-out examples. Its unit is that of the weights.",
-    "L": "Largest norm of the gradient of one example's loss on the path. It stands for the Lipschitz constant.",
-    "β": "Largest eigenvalue of the Hessian of the mean loss, found by Lanczos, with the margin of too few products. "
-    "Gradient descent at a rate of 1/β never raises the loss, and 2/β is the limit of stability.",
-    "μ": "Smallest eigenvalue of the Hessian. The restricted μ asks only how much the loss curves from points of the "
-    "path towards its end, and can be positive where μ is not.",
-    "‖w₀ − w_T‖": "How far the weights travel. It stands for the distance to the nearest minimiser.",
-    "Tight, Lipschitz and convex form": "Three bounds on one quantity; the smallest counts. The first two use the "
-    "restricted μ, the second one L, the third neither.",
+    "weights, and take the distance between the end points; the mean over the left-out examples, in units of the "
+    "weights.",
+    "L": "Largest gradient norm of a single example's loss on the path. It approximates the Lipschitz constant.",
+    "β": "Largest eigenvalue of the Hessian of the mean loss, from Lanczos, plus a margin for the limited number of "
+    "products. Gradient descent with a rate of 1/β never raises the loss; 2/β is the stability limit.",
+    "μ": "Smallest eigenvalue of the Hessian. The restricted μ is the curvature of the loss from points of the path "
+    "towards its end only, and can be positive where μ is not.",
+    "‖w₀ − w_T‖": "How far the weights travel. It approximates the distance to the nearest minimiser.",
+    "Tight, Lipschitz and convex form": "Three bounds on the same quantity; the smallest is used. The first two use "
+    "the restricted μ, the second uses L, the third neither.",
     "Sum over the path": "The first line of the bound's proof, with the measured gradients of single examples and the "
-    "measured curvature in the place of the assumptions: an estimate that asks for no convexity, and no bound.",
-    "Expansion": "The loss at w₀, its slope and its curvature along the straight line from w₀ through w_T.",
+    "measured curvature instead of the assumptions: an estimate that needs no convexity, but not a bound.",
+    "Expansion": "The second-order expansion of the loss at w₀ along the straight line from w₀ through w_T.",
 }
 _TERMS = {
     "n": "examples n",
     "size": "trained weights P",
-    "idle": "of them with a gradient of 0 at w₀",
+    "idle": "of these, with zero gradient at w₀",
     "learning_rate": "learning rate η",
     "steps": "steps T",
     "first_loss": "loss at w₀",
     "last_loss": "loss at w_T",
     "lipschitz": "L, largest gradient of an example",
     "mean_gradient": "largest mean of these gradients",
-    "beta": "β, with its margin",
-    "margin": "the margin",
-    "residual": "largest residual of Lanczos",
+    "beta": "β, with margin",
+    "margin": "margin",
+    "residual": "largest Lanczos residual",
     "example_beta": "β of single examples",
-    "mu": "μ, less its margin",
+    "mu": "μ, minus margin",
     "restricted_mu": "restricted μ",
     "distance": "‖w₀ − w_T‖",
     "bound_tight": "bound, tight form",
@@ -59,12 +60,12 @@ _TERMS = {
     "path_sum": "sum over the path",
     "loo_weights": "leave-one-out stability, measured",
     "left_out": "examples left out",
-    "taylor_limit": "expansion 10 % off at a distance of",
+    "taylor_limit": "distance at which the expansion is 10 % off",
 }
 
 
 def write_bounds(found: Sequence[TaskBound], out: Path) -> Path:
-    """Write what was found into a folder.
+    """Write the results into a folder.
 
     bound.csv has a row of terms per training, path.csv a row per point of a path, taylor.csv a row per point of an
     expansion, left_out.csv a row per left-out example if there are any, and bound.html is a page.
@@ -73,7 +74,7 @@ def write_bounds(found: Sequence[TaskBound], out: Path) -> Path:
         The path of the page.
 
     Raises:
-        UserError: There is no room on the disk.
+        UserError: The disk is full.
     """
     import pandas as pd
 
@@ -85,14 +86,14 @@ def write_bounds(found: Sequence[TaskBound], out: Path) -> Path:
     }
     written = {name: pd.DataFrame(rows) for name, rows in tables.items() if rows}
     for name in tables.keys() - written.keys():
-        # That of an earlier command would seem to belong to this page.
+        # A file of an earlier command would seem to belong to this page.
         (out / name).unlink(missing_ok=True)
     first = found[0].bound
     facts = {
         "Models": listed(sorted({one.model for one in found})),
         "Tasks": listed(sorted({one.task for one in found})),
         "Examples": listed(sorted({one.bound.n for one in found})),
-        "Steps": f"{first.steps}, of gradient descent",
+        "Steps": f"{first.steps} of gradient descent",
         "Learning rate": listed([f"{one.bound.learning_rate:.3g}" for one in found]),
         "Points of the path": str(len(first.terms.step)),
         "Examples left out": str(len(found[0].rows)),
@@ -107,10 +108,10 @@ def numbers(found: Sequence[TaskBound]) -> NumberTable:
     """Return a line per term, and a column per training."""
     rows = [one.summary() for one in found]
     lines = [(name, *(_cell(row[key]) for row in rows)) for key, name in _TERMS.items()]
-    lines.append(("what fails", *(row["fails"] or "nothing" for row in rows)))
+    lines.append(("failed assumptions", *(row["fails"] or "none" for row in rows)))
     remark = (
-        "As far as the terms were measured, the forms are a bound where none of the first three assumptions fails; "
-        "elsewhere they are formulas."
+        "As far as the terms were measured, the forms are bounds if none of the first three assumptions fails; "
+        "otherwise they are only formulas."
     )
     return NumberTable("Every term", ("term", *(one.name for one in found)), tuple(lines), (remark,))
 
@@ -146,15 +147,15 @@ def _sections(one: TaskBound, key: str, named: bool) -> list[Section]:
         ),
         study(
             f"stability-{key}",
-            f"The bound, and leaving an example out{where}",
-            "A left-out example gets the weight 0 in the same gradient descent; all others keep 1/n.",
+            f"The bound and leave-one-out{where}",
+            "A left-out example has weight 0 in the same gradient descent; all others keep 1/n.",
             left_out_panels(one),
             _bound_claims(one),
         ),
         study(
             f"taylor-{key}",
             f"The second-order expansion{where}",
-            "The loss along the straight line from w₀ through w_T, and as far again beyond.",
+            "The loss along the straight line from w₀ through w_T, and the same distance beyond.",
             [taylor_panel(one)],
             [_taylor_claim(one)],
         ),
@@ -166,7 +167,7 @@ def _assumption_claims(one: TaskBound) -> list[Claim]:
         Claim(
             f"The bound assumes: {assumption.name}.",
             "derived",
-            "seen" if assumption.holds else "not seen",
+            "supported" if assumption.holds else "not supported",
             assumption.finding if assumption.holds else f"{assumption.finding} {assumption.otherwise}",
         )
         for assumption in one.bound.assumptions
@@ -178,15 +179,17 @@ def _bound_claims(one: TaskBound) -> list[Claim]:
 
     found, smallest = one.bound, min(one.bound.bound)
     status = (
-        "" if found.proved else f" As {listed([a.name for a in found.failures if a.vital])} fails, nothing is proved."
+        ""
+        if found.proved
+        else f" As {listed([a.name for a in found.failures if a.vital])} fails, the bound is not proved."
     )
     prediction = "Leave-one-out stability, the mean of ‖w_T − w_T^i‖, is at most the smallest of the three forms."
-    verdict: Verdict = "not to be told"
+    verdict: Verdict = "inconclusive"
     if not len(one.rows):
-        measured = f"The smallest form is {_cell(smallest)}. No example was left out to compare: --left-out does."
+        measured = f"The smallest form is {_cell(smallest)}. No example was left out for comparison; use --left-out."
     else:
         if math.isfinite(smallest):
-            verdict = "seen" if one.instability <= smallest else "not seen"
+            verdict = "supported" if one.instability <= smallest else "not supported"
         share = percent(one.instability / smallest) if 0 < smallest < math.inf else MISSING
         measured = (
             f"The mean over {count(len(one.rows), 'left-out example')} is {one.instability:.3g}, and the smallest form "
@@ -194,8 +197,8 @@ def _bound_claims(one: TaskBound) -> list[Claim]:
         )
     table = pd.DataFrame({"value": one.distances, "bound": one.sums})
     each = bounded(
-        "Leaving an example out hardly ever moves the end by more than that example's own sum over the path: an "
-        "estimate and no bound, as the path is measured at a few points and without the example not at all.",
+        "Leaving an example out hardly ever moves the end point by more than that example's sum over the path: an "
+        "estimate, not a bound, since the path is measured at a few points, and only with the example.",
         "estimate",
         table,
         "value",
@@ -210,9 +213,9 @@ def _taylor_claim(one: TaskBound) -> Claim:
     check = one.taylor
     way = check.error[check.distance <= check.travelled * (1 + 1e-9)]
     return Claim(
-        f"Up to w_T the loss is its second-order expansion at w₀, within {percent(LIMIT)}: the analysis of full "
-        "fine-tuning stands on that expansion.",
+        f"Up to w_T the loss equals its second-order expansion at w₀ to within {percent(LIMIT)}: the analysis of "
+        "full fine-tuning rests on that expansion.",
         "abstract",
-        "seen" if check.limit >= check.travelled else "not seen",
-        f"{capital(check.describe())} On the way to w_T it is off by {percent(float(way.max()))} at most.",
+        "supported" if check.limit >= check.travelled else "not supported",
+        f"{capital(check.describe())} On the way to w_T the error is at most {percent(float(way.max()))}.",
     )

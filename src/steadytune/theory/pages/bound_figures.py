@@ -1,4 +1,4 @@
-"""The terms of the bound of full fine-tuning along its path, and the expansion of the loss, as figures."""
+"""Figures of the terms of the full fine-tuning bound along its path, and of the expansion of the loss."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Line(NamedTuple):
-    """One line over the steps or the distance: its name, places and values; a reference is thin and dashed."""
+    """One line over the steps or the distance: its name, coordinates and values; a reference is thin and dashed."""
 
     name: str
     x: NDArray[np.float64]
@@ -27,7 +27,7 @@ class _Line(NamedTuple):
 
 
 def path_panels(one: TaskBound) -> list[Panel]:
-    """Curvature, gradients, loss and distance over the steps."""
+    """Draw curvature, gradients, loss and distance over the steps."""
     terms, step = one.bound.terms, one.bound.terms.step
     limit = np.full(len(step), 1 / one.bound.learning_rate)
     curvature = [
@@ -44,14 +44,14 @@ def path_panels(one: TaskBound) -> list[Panel]:
     ]
     return [
         Panel("curvature", "Curvature", _figure("step", curvature, logarithmic=False)),
-        Panel("gradients", "Norms of gradients", _figure("step", gradients)),
+        Panel("gradients", "Gradient norms", _figure("step", gradients)),
         Panel("loss", "Mean loss", _figure("step", [_Line("mean loss", step, terms.loss)], logarithmic=False)),
         Panel("distance", "Distance from w₀", _figure("step", [_Line("‖w_t − w₀‖", step, terms.distance)], False)),
     ]
 
 
 def left_out_panels(one: TaskBound) -> list[Panel]:
-    """Distances of the ends with and without each left-out example, beside their sums over the path."""
+    """Draw the distances between end points with and without each example, and their sums over the path."""
     if not len(one.rows):
         return []
     order = np.argsort(one.distances)
@@ -61,11 +61,11 @@ def left_out_panels(one: TaskBound) -> list[Panel]:
     lines.append(_Line("bound on the mean", place, np.full(len(order), smallest), reference=True))
     figure = _figure("left-out example, by distance", lines)
     figure["layout"]["xaxis"]["dtick"] = max(1, len(order) // 8)
-    return [Panel("examples", "Distance of the ends", figure)]
+    return [Panel("examples", "Distance between the end points", figure)]
 
 
 def taylor_panel(one: TaskBound) -> Panel:
-    """The loss beside its expansion, over the distance."""
+    """Draw the loss and its expansion over the distance."""
     check = one.taylor
     ends = np.array([min(check.loss.min(), 0.0), check.loss.max()])
     lines = [

@@ -1,9 +1,9 @@
-"""What the theory predicts of head tuning, and what the table of the studies shows of it.
+"""Predictions of the theory for head tuning, compared with the table of the studies.
 
 "Abstract" is that of Fu, So & Collier, "A Stability Analysis of Fine-Tuning a Pre-Trained Model", arXiv 2301.09820. It
-speaks of stability; here each of its claims is held against leave-one-out instability and seed instability, which are
-two quantities. "Derived" is proved in `theory/margin/bound.py` or in the sentence itself. "Ours" is what this toolkit
-expects.
+is about stability; here each of its claims is tested on leave-one-out instability and on seed instability, which are
+different quantities. "Derived" is proved in `theory/margin/bound.py` or in the sentence itself. "Ours" is what this
+toolkit expects.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ LOO_ZERO = "leave-one-out instability (zero start)"
 LOO_DRAWN = "leave-one-out instability (drawn start, the same for both heads)"
 SEED, ORDER = "seed instability (initial weights)", "seed instability (order of the examples)"
 _OTHERS = [name for name in DESIGN if name != "n"]
-_SERIES = "series of data sets that differ in n alone"
+_SERIES = "series of data sets that differ only in n"
 
 
 def part(table: pd.DataFrame, name: str, **chosen: object) -> pd.DataFrame:
-    """Return the rows of a part in which some columns have some values."""
+    """Return the rows of a part, filtered by column values."""
     rows = table[table["part"] == name]
     for column, value in chosen.items():
         rows = rows[rows[column] == value]
@@ -37,13 +37,13 @@ def part(table: pd.DataFrame, name: str, **chosen: object) -> pd.DataFrame:
 
 
 def base(table: pd.DataFrame) -> dict[str, float]:
-    """Return the settings at which the others are varied: the last step, the first rate and scale."""
+    """Return the values held fixed while others vary: the last step, the first rate and scale."""
     rows = part(table, "training")
     return {"steps": rows["steps"].max(), "rate": rows["rate"].iloc[0], "init_scale": rows["init_scale"].iloc[0]}
 
 
 def size_claims(table: pd.DataFrame) -> list[Claim]:
-    """Of the number of examples and the margin, where leaving one out is compared with its bound."""
+    """Return claims on the number of examples and the margin, where leave-one-out is compared with its bound."""
     separable = part(table, "geometry", separable=True)
     trained = part(table, "training")
     drawn = part(table, "training", **base(table))
@@ -51,7 +51,7 @@ def size_claims(table: pd.DataFrame) -> list[Claim]:
     more = "More examples make head tuning more stable"
     claims = [
         bounded(
-            "Leaving out one example turns the max-margin direction, in the mean over the examples, by at most "
+            "Leaving out one example rotates the max-margin direction, on average over the examples, by at most "
             "min(√(2 (1 + B/γ) / n), 4 B / (γ n)).",
             DERIVED,
             separable,
@@ -69,8 +69,8 @@ def size_claims(table: pd.DataFrame) -> list[Claim]:
         )
     ]
     descent = bounded(
-        "The leave-one-out instability of descent is at most that of the max-margin head and both direction errors of "
-        "descent, and so at most the bound and these.",
+        "The leave-one-out instability of descent is at most that of the max-margin head plus both direction errors of "
+        "descent, and so at most the bound plus these.",
         DERIVED,
         trained,
         "loo_instability",
@@ -78,9 +78,7 @@ def size_claims(table: pd.DataFrame) -> list[Claim]:
         "trainings",
     )
     bounds = trained["descent_loo_bound"].dropna()
-    idle = (
-        f" That bound is above 2, and so says nothing, in {percent(float((bounds > 2).mean()))}." if len(bounds) else ""
-    )
+    idle = f" That bound is above 2, and so vacuous, in {percent(float((bounds > 2).mean()))}." if len(bounds) else ""
     return [
         *claims,
         _margin_claim(separable),
@@ -93,21 +91,23 @@ def _margin_claim(separable: pd.DataFrame) -> Claim:
     both = ["norm_over_margin", "max_margin_loo"]
     cells = [cell[both] for _, cell in separable.groupby(["n", "d", "classes"]) if cell[both].nunique().min() >= 5]
     ranks = np.array([cell.corr(method="spearman").iloc[0, 1] for cell in cells])
-    prediction = "Of data sets of one size, those with the larger margin γ/B are more stable when one is left out."
+    prediction = (
+        "Among data sets of the same size, those with a larger margin γ/B have the smaller leave-one-out instability."
+    )
     if not len(ranks):
-        return Claim(prediction, ABSTRACT, "not to be told", "No group has five separable data sets to rank.")
+        return Claim(prediction, ABSTRACT, "inconclusive", "No group has five separable data sets to rank.")
     return Claim(
         prediction,
         ABSTRACT,
         ranked(ranks),
-        f"Spearman's ρ of B/γ and the leave-one-out instability of the max-margin head is {np.median(ranks):.2f} in "
-        f"the median over {len(ranks)} groups of data sets with the same n, d and classes, from {ranks.min():.2f} to "
-        f"{ranks.max():.2f}. A larger margin lowers the bound in any case.",
+        f"Spearman's ρ between B/γ and the leave-one-out instability of the max-margin head has a median of "
+        f"{np.median(ranks):.2f} over {len(ranks)} groups of data sets with the same n, d and classes, from "
+        f"{ranks.min():.2f} to {ranks.max():.2f}. A larger margin lowers the bound in any case.",
     )
 
 
 def step_claims(table: pd.DataFrame) -> list[Claim]:
-    """Of the number of steps."""
+    """Return claims on the number of steps."""
     rows = part(table, "training", rate=base(table)["rate"])
     more = "More steps make head tuning more stable"
     return [
@@ -117,7 +117,7 @@ def step_claims(table: pd.DataFrame) -> list[Claim]:
 
 
 def rate_claims(table: pd.DataFrame) -> list[Claim]:
-    """Of the learning rate, at a fixed number of steps."""
+    """Return claims on the learning rate, at a fixed number of steps."""
     rows = part(table, "training", steps=base(table)["steps"])
     smaller = "A smaller learning rate makes head tuning more stable"
     quantities = [*_quantities(table, rows), (ORDER, part(table, "order"), "seed_instability")]
@@ -139,34 +139,35 @@ def _quantities(table: pd.DataFrame, rows: pd.DataFrame) -> list[tuple[str, pd.D
 
 
 def _product_claim(rows: pd.DataFrame) -> Claim:
-    """Compare settings whose rate times steps is the same."""
+    """Compare trainings with the same product of rate and steps."""
     groups = rows.assign(product=(rows["rate"] * rows["steps"]).round(9)).groupby("product")
     ratios = np.concatenate([trend(group, "steps", "seed_instability").ratios for _, group in groups])
     found = Trend((0.0, 0.0), ratios)
-    prediction = "Of full-batch descent the product of rate and steps is what counts for the seed instability."
+    prediction = "In full-batch descent the seed instability depends only on the product of rate and steps."
     if not len(ratios):
-        return Claim(prediction, OURS, "not to be told", "No two settings have the same product.")
+        return Claim(prediction, OURS, "inconclusive", "No two trainings have the same product.")
     return Claim(
         prediction,
         OURS,
         found.verdict("stays"),
-        f"Between two settings with the same product it differs by {percent(float(np.median(np.abs(ratios - 1))))} in "
-        f"the median, and by less than {percent(FLAT)} in {percent(found.share('stays'))} of {len(ratios)} pairs.",
+        f"Between two trainings with the same product it differs by a median of "
+        f"{percent(float(np.median(np.abs(ratios - 1))))}, and by less than {percent(FLAT)} in "
+        f"{percent(found.share('stays'))} of {len(ratios)} pairs.",
     )
 
 
 def scale_claims(table: pd.DataFrame) -> list[Claim]:
-    """Of the scale of the initial weights, after the last step."""
+    """Return claims on the scale of the initial weights, after the last step."""
     here = base(table)
     rows = part(table, "training", steps=here["steps"], rate=here["rate"])
     drawn = rows[rows["init_scale"] > 0]
     zero = rows[rows["init_scale"] == 0]["seed_instability"]
     return [
         Claim(
-            "From a zero start there is no seed instability: full-batch descent has nothing else to draw.",
+            "From a zero start there is no seed instability: full-batch descent has no other randomness.",
             DERIVED,
-            "seen" if bool((zero < 1e-9).all()) else "not seen",
-            f"It is {zero.max():.1g} at most over {len(zero)} data sets.",
+            "supported" if bool((zero < 1e-9).all()) else "not supported",
+            f"It is at most {zero.max():.1g} over {len(zero)} data sets.",
         ),
         claim(
             f"Larger initial weights make head tuning less stable: {SEED} rises.",
@@ -176,7 +177,7 @@ def scale_claims(table: pd.DataFrame) -> list[Claim]:
             "a scale of",
         ),
         claim(
-            f"The limit of descent does not depend on the start, so that after many steps {LOO_DRAWN} stays as it is.",
+            f"The limit of descent does not depend on the start, so after many steps {LOO_DRAWN} does not change.",
             OURS,
             "stays",
             trend(drawn, "init_scale", "loo_instability"),

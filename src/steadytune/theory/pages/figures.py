@@ -1,4 +1,4 @@
-"""The studies as figures: medians over data sets, with the quartiles as whiskers; a line per task, of real ones."""
+"""Figures of the studies: medians over data sets with quartiles as whiskers; for real tasks, one line each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LOOKS = looks([LOO_ZERO, SEED, LOO_DRAWN, ORDER, BOUND, MAX_MARGIN, SHARP])
 
 
 class Line(NamedTuple):
-    """One line of a figure: its name, the rows that it is drawn from, the column of its values, its look."""
+    """One line of a figure: its name, its rows, the column of its values, its look."""
 
     name: str
     rows: pd.DataFrame
@@ -35,7 +35,7 @@ class Line(NamedTuple):
 
 
 def size_panels(table: pd.DataFrame) -> list[Panel]:
-    """Leave-one-out instability over n, with its bound; of data that are alike at every n, or by task."""
+    """Draw leave-one-out instability over n, with its bound, for comparable data at every n or by task."""
     geometry = part(table, "geometry", separable=True)
     at_end = part(table, "training", **base(table) | {"init_scale": 0.0})
     drawn = part(table, "training", **base(table))
@@ -69,17 +69,17 @@ def size_panels(table: pd.DataFrame) -> list[Panel]:
 
 
 def step_panels(table: pd.DataFrame) -> list[Panel]:
-    """Both instabilities over the steps."""
+    """Draw both instabilities over the steps."""
     return _both(table, "steps", "steps", part(table, "training", rate=base(table)["rate"]))
 
 
 def rate_panels(table: pd.DataFrame) -> list[Panel]:
-    """Both instabilities over the learning rate."""
+    """Draw both instabilities over the learning rate."""
     return _both(table, "rate", "learning rate, in 1/β", part(table, "training", steps=base(table)["steps"]))
 
 
 def scale_panels(table: pd.DataFrame) -> list[Panel]:
-    """Both instabilities over the scale of the initial weights, the zero start among them."""
+    """Draw both instabilities over the scale of the initial weights, including the zero start."""
     here = base(table)
     rows = part(table, "training", steps=here["steps"], rate=here["rate"])
     if task_names(table):
@@ -95,12 +95,12 @@ def scale_panels(table: pd.DataFrame) -> list[Panel]:
 
 
 def _seeds(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Return where there is a seed instability: from a zero start there is none."""
+    """Return the rows with a seed instability: from a zero start there is none."""
     return rows[rows["init_scale"] > 0], "seed_instability"
 
 
 def _both(table: pd.DataFrame, x: str, title: str, rows: pd.DataFrame) -> list[Panel]:
-    """Draw both instabilities from both starts, separable data beside the others, or by task."""
+    """Draw both instabilities from both starts, for separable and other data, or by task."""
     if task_names(table):
         drawn = rows[rows["init_scale"] == base(table)["init_scale"]]
         quantities = {
@@ -128,7 +128,7 @@ def _both(table: pd.DataFrame, x: str, title: str, rows: pd.DataFrame) -> list[P
 
 
 def head_panels(table: pd.DataFrame) -> list[Panel]:
-    """MHLoss over H beside its controls."""
+    """Draw MHLoss over H, and its controls."""
     import pandas as pd
 
     last = part(table, "heads", steps=base(table)["steps"])
@@ -137,7 +137,7 @@ def head_panels(table: pd.DataFrame) -> list[Panel]:
     kinds = {
         HEADS: last[last["kind"] == HEADS],
         SCALED: last[last["kind"] == SCALED],
-        # It has no H: the same value all along.
+        # It has no H: the same value throughout.
         ZERO: pd.concat([zero.assign(heads=number) for number in heads]),
     }
     styles = looks(list(kinds))
@@ -154,7 +154,7 @@ def head_panels(table: pd.DataFrame) -> list[Panel]:
 
 
 def time_panels(table: pd.DataFrame) -> list[Panel]:
-    """Cosines between heads and to the max-margin direction over the steps, of separable data."""
+    """Draw cosines between heads and to the max-margin direction over the steps, for separable data."""
     heads = part(table, "heads", separable=True)
     most = heads["heads"].max()
     several = heads[(heads["kind"] == HEADS) & (heads["heads"] == most)]
@@ -172,7 +172,7 @@ def time_panels(table: pd.DataFrame) -> list[Panel]:
 
 
 def mmr_panels(table: pd.DataFrame) -> list[Panel]:
-    """MMR over alpha: what it does to the features, and to both instabilities."""
+    """Draw MMR over alpha: its effect on the features and on both instabilities."""
     rows = part(table, "mmr").sort_values("alpha", kind="stable")
     columns = {"centre distance": "centre_distance", "margin γ": "margin", "norm B": "norm", "B/γ": "norm_over_margin"}
     relative = rows.copy()
@@ -193,7 +193,7 @@ def mmr_panels(table: pd.DataFrame) -> list[Panel]:
 
 
 def task_names(table: pd.DataFrame) -> dict[str, str]:
-    """Return what each real task is called in the page: the end of its name, if that tells it from the others."""
+    """Return the display name of each real task: the end of its name, if that is unique."""
     tasks = [str(task) for task in table["task"].unique() if task != GENERATED]
     short = [task.rstrip("/").rpartition("/")[2] for task in tasks]
     return dict(zip(tasks, short if len(set(short)) == len(tasks) else tasks, strict=True))
@@ -202,7 +202,7 @@ def task_names(table: pd.DataFrame) -> dict[str, str]:
 def _by_task(
     table: pd.DataFrame, x: str, title: str, quantities: Mapping[str, tuple[pd.DataFrame, str]]
 ) -> list[Panel]:
-    """Draw a panel per quantity, with a line per task: medians over its sub-samples."""
+    """Draw a panel per quantity with a line per task: medians over its subsamples."""
     names = task_names(table)
     styles = looks(list(names))
     panels = {}
@@ -225,16 +225,16 @@ def _panels(
 
 
 def draw(x: str, title: str, lines: Sequence[Line], *, logarithmic: bool = True) -> Figure | None:
-    """Draw the median of each line at every setting, with its quartiles.
+    """Draw the median of each line at every value of x, with quartiles.
 
     Args:
-        x: Column of the setting.
-        title: Of its axis.
+        x: Column of the horizontal axis.
+        title: Title of that axis.
         lines: What to draw; a line without values is left out.
         logarithmic: Whether the values are drawn on a logarithmic axis.
 
     Returns:
-        The figure, or None where there is nothing to draw.
+        The figure, or None if there is nothing to draw.
     """
     figure = go.Figure()
     settings: set[float] = set()
@@ -291,10 +291,10 @@ def draw(x: str, title: str, lines: Sequence[Line], *, logarithmic: bool = True)
 
 
 def _decades(values: Sequence[float]) -> dict[str, Any]:
-    """Return a logarithmic axis with a mark per decade, and more of them where the values span less."""
+    """Return a logarithmic axis with a tick per decade, and more ticks for a smaller range."""
     spread = max(values) / min(values)
     marks = (1,) if spread > 30 else (1, 2, 5) if spread > 4 else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
     decades = range(math.floor(math.log10(min(values))) - 1, math.ceil(math.log10(max(values))) + 2)
-    # Written out: of marks within a decade plotly shows the first digit alone.
+    # Written out, as plotly shows only the first digit of ticks within a decade.
     ticks = [float(f"{mark}e{decade}") for decade in decades for mark in marks]
     return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}

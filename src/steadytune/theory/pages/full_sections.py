@@ -1,4 +1,4 @@
-"""What the theory says of full fine-tuning, beside what the cohorts of a study show: figures and claims."""
+"""Predictions of the theory for full fine-tuning, compared with the cohorts of a study: figures and claims."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ QUANTITIES = {
     "loo_predictions": "leave-one-out instability of the predictions",
     "seed_predictions": "seed instability of the predictions",
 }
-"""Column -> what it is called. Leave-one-out and seeds are two quantities."""
+"""Column -> display name. Leave-one-out and seed instability are different quantities."""
 _RANKED = 5
-"""Fewer cohorts than this are not ranked."""
+"""Fewest cohorts that are ranked."""
 
 
 def full_sections(table: pd.DataFrame) -> list[Section]:
-    """Return the sections for which the table, as `design` makes it, has cohorts that differ in the right thing."""
+    """Return the sections for which the table from `design` has suitable cohorts."""
     made: tuple[Callable[[pd.DataFrame], Section | None], ...] = (
         partial(_section, key="epochs", title="Sample size, at equal epochs", x="n", free=("steps",)),
         partial(_section, key="size", title="Sample size, at equal steps", x="n", free=("epochs",)),
@@ -51,21 +51,31 @@ _AXES = {"n": "examples n", "learning_rate": "learning rate", "steps": "steps", 
 _SETTINGS = {"n": "n =", "learning_rate": "a rate of", "steps": "step", "frozen": "frozen blocks ="}
 _WORDS: dict[str, tuple[str, str, Way, str]] = {
     "epochs": ("More examples make fine-tuning more stable", ABSTRACT, "falls", "The number of epochs is the same."),
-    "size": ("More examples make fine-tuning more stable at equal steps", ABSTRACT, "falls", "Fewer epochs with more."),
-    "rate": ("A smaller learning rate makes fine-tuning more stable", ABSTRACT, "rises", "The peak of the schedule."),
+    "size": (
+        "More examples make fine-tuning more stable at equal steps",
+        ABSTRACT,
+        "falls",
+        "More examples mean fewer epochs.",
+    ),
+    "rate": (
+        "A smaller learning rate makes fine-tuning more stable",
+        ABSTRACT,
+        "rises",
+        "The rate is the peak of the schedule.",
+    ),
     "steps": ("More iterations make fine-tuning more stable", ABSTRACT, "falls", "More epochs on the same examples."),
     "frozen": (
         "Frozen lower blocks make fine-tuning more stable",
         OURS,
         "falls",
-        "Freeze leaves the embeddings and the lowest blocks as they were. Of weights that do not move the distance "
-        "is 0, so that those of the weights fall in part by definition; those of the predictions do not.",
+        "Freeze keeps the embeddings and the lowest blocks fixed. Weights that do not move have distance 0, so the "
+        "instability of the weights falls in part by definition; that of the predictions does not.",
     ),
 }
 
 
 def _section(table: pd.DataFrame, *, key: str, title: str, x: str, free: Sequence[str]) -> Section | None:
-    """Vary one thing; None where no two cohorts differ in it alone."""
+    """Return the section on one varied quantity; None if no two cohorts differ only in it."""
     rows = series(table, x, free)
     if rows.empty:
         return None
@@ -86,16 +96,16 @@ def _section(table: pd.DataFrame, *, key: str, title: str, x: str, free: Sequenc
 
 
 def _trend(rows: pd.DataFrame, x: str, column: str) -> Trend:
-    """Follow a quantity, with its standard error where it has one."""
+    """Return the trend of a quantity, with its standard error if it has one."""
     error = f"{column}_error"
     return trend(rows, x, column, error=error if error in rows else None)
 
 
-_LONGEST = "A line is the longest series of a task; the claims are about all series."
+_LONGEST = "Each line is the longest series of a task; the claims cover all series."
 
 
 def _names(table: pd.DataFrame) -> pd.Series[str]:
-    """Name the lines: by task, where there are several models by model and task."""
+    """Name the lines: by task, or by model and task if there are several models."""
     several = table["model"].nunique() > 1
     named: pd.Series[str] = table["model"] + " on " + table["task"] if several else table["task"]
     return named
@@ -108,7 +118,7 @@ def _panels(rows: pd.DataFrame, x: str, title: str, columns: dict[str, str] | No
     panels = []
     for column, above in (columns or QUANTITIES).items():
         lines = [Line(escaped(name), drawn[names == name], column, look) for name, look in styles.items()]
-        # Linear and from 0: values that are 0 can be seen, and how much changes can be read off.
+        # Linear and from 0: values of 0 are visible, and changes can be read off.
         if figure := draw(x, title, lines, logarithmic=False):
             figure["layout"]["yaxis"]["rangemode"] = "tozero"
             panels.append(Panel(column.replace("_", "-"), above[0].upper() + above[1:], figure))
@@ -120,7 +130,7 @@ _TOLD = {"travelled": f"the distance {_TRAVELLED}"} | QUANTITIES
 
 
 def _distance(table: pd.DataFrame) -> Section | None:
-    """Distance from w_0 against stability, over all cohorts and with SURT beside the same recipe without."""
+    """Compare distance from w_0 with stability, over all cohorts and between recipes with and without SURT."""
     rows = series(table, "retrained")
     if rows.empty and not len(_ranks(table, "loo_weights", _TASK)):
         return None
@@ -135,24 +145,24 @@ def _distance(table: pd.DataFrame) -> Section | None:
     return study(
         "distance",
         "Distance from w_0",
-        f"{_TRAVELLED} is how far the encoder's weights travel; the bound speaks of the distance to a solution, which "
-        "is not known. Rate and steps set that distance, and change much else: what it does by itself only recipes of "
-        "the same rate and steps can tell. SURT goes on with pre-training before fine-tuning starts. "
-        "A point of the first figure is a cohort; its name is shown when it is pointed at.",
+        f"{_TRAVELLED} is how far the encoder's weights travel; the bound uses the distance to a solution, which is "
+        "unknown. Rate and steps determine that distance but also change much else, so only recipes with the same "
+        "rate and steps show the effect of distance itself. SURT continues pre-training before fine-tuning. "
+        "A point in the first figure is a cohort; hover over it to see its name.",
         panels,
         claims,
     )
 
 
 def _texts(rows: pd.DataFrame) -> dict[str, str]:
-    """Name the spellings of surt by the recipes that have them: none first, then those on the task's own text."""
+    """Name the variants of surt by their recipes: none first, then those on the task's own text."""
     spellings = sorted(rows["retrained"].unique(), key=lambda one: ("texts" in one, one))
     named = {one: listed(sorted(rows[rows["retrained"] == one]["recipe"].unique())) for one in spellings}
     return {"": "as pre-trained"} | {one: name for one, name in named.items() if one}
 
 
 def _renamed(figure: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Put words in the place of the numbers of a category axis."""
+    """Replace the numbers of a category axis by names."""
     for trace in figure["data"]:
         trace["x"] = [escaped(names[int(place)]) for place in trace["x"]]
     axis = figure["layout"]["xaxis"]
@@ -161,7 +171,7 @@ def _renamed(figure: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def _surt_claims(rows: pd.DataFrame, texts: dict[str, str]) -> list[Claim]:
-    """Set recipes with SURT beside the same ones without; other texts than the task's own are a control."""
+    """Compare recipes with and without SURT; texts from elsewhere are a control."""
     claims = []
     for place, (spelling, name) in list(enumerate(texts.items()))[1:]:
         pairs = rows[rows["text"].isin([0, place])]
@@ -169,9 +179,9 @@ def _surt_claims(rows: pd.DataFrame, texts: dict[str, str]) -> list[Claim]:
         for column, quantity in _TOLD.items():
             expected: Way = "stays" if "texts" in spelling else "falls"
             if "texts" in spelling:
-                said = f"Pre-training on other texts, {name}, does not: {quantity} stays as it is."
+                said = f"Pre-training on other texts, {name}, does not: {quantity} does not change."
             elif column == "travelled":
-                said = f"Pre-training on the task's texts, {name}, moves w_0 nearer to the solution: {quantity} falls."
+                said = f"Pre-training on the task's texts, {name}, moves w_0 closer to the solution: {quantity} falls."
             else:
                 said = f"Pre-training on the task's texts, {name}, makes fine-tuning more stable: {quantity} falls."
             source = OURS if "texts" in spelling else ABSTRACT
@@ -181,11 +191,11 @@ def _surt_claims(rows: pd.DataFrame, texts: dict[str, str]) -> list[Claim]:
 
 _TASK = ("model", "task", "n")
 _SAME_WAY = (*_TASK, "learning_rate", "steps", "frozen")
-"""What sets the distance by itself, so that cohorts which differ in it say nothing of the distance."""
+"""What determines the distance, so cohorts that differ in it say nothing about the effect of distance."""
 
 
 def _ranks(table: pd.DataFrame, column: str, by: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return Spearman's correlation of the distance with a column, in each group that has enough cohorts."""
+    """Return Spearman's correlation between the distance and a column, in each group with enough cohorts."""
     both = ["travelled", column]
     known = table.dropna(subset=both)
     groups = [group[both] for _, group in known.groupby(list(by)) if group[both].nunique().min() >= _RANKED]
@@ -193,10 +203,10 @@ def _ranks(table: pd.DataFrame, column: str, by: Sequence[str]) -> np.ndarray[An
 
 
 def _rank_claim(table: pd.DataFrame, pairs: pd.DataFrame, column: str) -> Claim:
-    """Rank the cohorts that differ in the distance but not in what sets it; where there are none, say what was seen."""
+    """Rank cohorts that differ in distance but not in what determines it; without any, describe what was found."""
     prediction = (
-        "A smaller distance from w_0 makes fine-tuning more stable: of the cohorts of one task, n, rate and number of "
-        f"steps, those that travel less have the smaller {QUANTITIES[column]}."
+        "A smaller distance from w_0 makes fine-tuning more stable: among cohorts with the same task, n, rate and "
+        f"number of steps, those that travel less have the smaller {QUANTITIES[column]}."
     )
     ranks = _ranks(table, column, _SAME_WAY)
     if len(ranks):
@@ -204,7 +214,7 @@ def _rank_claim(table: pd.DataFrame, pairs: pd.DataFrame, column: str) -> Claim:
             prediction,
             ABSTRACT,
             ranked(ranks),
-            f"Spearman's ρ is {np.median(ranks):.2f} in the median over {len(ranks)} groups, from {ranks.min():.2f} to "
+            f"Spearman's ρ has a median of {np.median(ranks):.2f} over {len(ranks)} groups, from {ranks.min():.2f} to "
             f"{ranks.max():.2f}. The recipes differ in more than the distance.",
         )
     said = f"No task has {_RANKED} cohorts that differ in the distance but not in rate, steps or frozen blocks."
@@ -213,7 +223,7 @@ def _rank_claim(table: pd.DataFrame, pairs: pd.DataFrame, column: str) -> Claim:
     products = _ranks(longer, "product", _TASK)
     if len(found) and len(products):
         said += (
-            f" Over all of them ρ is {np.median(found):.2f} in the median; but the distance itself goes with rate × "
+            f" Over all cohorts the median ρ is {np.median(found):.2f}; but the distance itself correlates with rate × "
             f"steps (ρ = {np.median(products):.2f}), which change much else."
         )
     if not pairs.empty:

@@ -1,4 +1,4 @@
-"""Cohorts of full fine-tuning that differ in one thing alone, found from what determines them."""
+"""Find cohorts of full fine-tuning that differ in only one factor."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DESIGN = ("model", "task", "n", "epochs", "steps", "learning_rate", "frozen", "retrained", "rest")
-"""What determines a cohort; steps follow from n, epochs and the batch size, which is part of the rest."""
+"""The factors of a cohort; steps follow from n, epochs and the batch size, which is part of the rest."""
 _READ_APART = {"train_size", "epochs", "learning_rate"}
 
 
 def design(cohorts: Sequence[CohortStability]) -> pd.DataFrame:
-    """Return a row per cohort: its summary, and as "retrained" and "rest" what of its recipe no other column has.
+    """Return a row per cohort: its summary, and in "retrained" and "rest" the factors without a column.
 
-    "retrained" is the spelling of surt, empty without it.
+    "retrained" holds the parameters of surt, empty without it.
     """
     import pandas as pd
 
@@ -27,7 +27,7 @@ def design(cohorts: Sequence[CohortStability]) -> pd.DataFrame:
     for cohort in cohorts:
         entries = {method.name: method.entry() for method in cohort.spec.stabilizers}
         retrained, frozen = entries.pop("surt", None), entries.pop("freeze", None)
-        # Of freeze the number of blocks is a column; embeddings without blocks or the reverse are other methods.
+        # The number of frozen blocks is a column; embeddings without blocks, or the reverse, are other methods.
         alone = None
         if frozen is not None and frozen["freeze"]["embeddings"] != (cohort.frozen > 0):
             alone = "blocks" if cohort.frozen else "embeddings"
@@ -42,11 +42,11 @@ def _spelled(content: object) -> str:
 
 
 def series(table: pd.DataFrame, x: str, free: Sequence[str] = ()) -> pd.DataFrame:
-    """Return the cohorts that have others like them but for one thing, as "dataset" has it the number of their series.
+    """Return the cohorts that differ from others in only one factor; "dataset" numbers their series.
 
     Args:
-        table: As `design` makes it.
-        x: Column of what differs.
+        table: From `design`.
+        x: Column of the factor that differs.
         free: Further columns that may differ with it.
     """
     known = table[table["status"] == "done"]
@@ -56,7 +56,7 @@ def series(table: pd.DataFrame, x: str, free: Sequence[str] = ()) -> pd.DataFram
 
 
 def longest(rows: pd.DataFrame, x: str) -> pd.DataFrame:
-    """Return of each model and task the series with the most values, to be drawn."""
+    """Return for each model and task the series with the most values, for drawing."""
     lengths = rows.groupby("dataset")[x].transform("nunique")
     best = rows.assign(length=lengths).sort_values("length", ascending=False, kind="stable")
     chosen = best.groupby(["model", "task"], sort=False)["dataset"].first()

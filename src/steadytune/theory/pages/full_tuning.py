@@ -1,4 +1,4 @@
-"""Leave-one-out stability of full fine-tuning over the cohorts of a study: terminal, CSV files, and a page."""
+"""Report leave-one-out stability of full fine-tuning over the cohorts of a study: terminal, CSV files and a page."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from steadytune.theory.pages.task_loo import EXAMPLES, PAGE, SUMMARY
 from steadytune.theory.studies.full_cohorts import CohortStability
 
 _LEFT_OUT = (
-    "Leave-one-out: some training examples, one by one, got the weight 0 in the training loss, while initialisation, "
-    "order and dropout kept their seeds."
+    "Leave-one-out: a sample of training examples, one at a time, had weight 0 in the training loss, while "
+    "initialisation, order and dropout kept their seeds."
 )
 _DEFINITIONS = {
     "Leave-one-out instability": "Train on all examples and on all but one, with the same seeds of initial weights, "
-    "order and dropout, and compare the two models; the mean over the left-out examples and the seeds. The data "
-    "change, and nothing else.",
+    "order and dropout, and compare the two models; the mean over the left-out examples and the seeds. Only the "
+    "data change.",
     "Seed instability": "Train on the same examples with two seeds, and compare the models; the mean over pairs of "
-    "seeds. It is another quantity than the leave-one-out instability, and is never mixed with it.",
-    "Weights": "Euclidean distance of all weights of two models.",
-    "Predictions": "Share of the measured examples with another predicted class.",
+    "seeds. It is a different quantity from leave-one-out instability, and the two are never mixed.",
+    "Weights": "Euclidean distance between all weights of two models.",
+    "Predictions": "Share of the measured examples with a different predicted class.",
     "Loss": "Difference in nats: for leave-one-out on the left-out example, which is the pointwise hypothesis "
     "stability; over seeds the mean over the same examples.",
-    "Travelled": "‖w_0 − w_T‖, the distance of the encoder's weights at the end from where fine-tuning starts; the "
+    "Travelled": "‖w_0 − w_T‖, the distance between the encoder's weights at the start and end of fine-tuning; the "
     "mean over seeds.",
-    "±": "Standard error over the left-out examples, which are drawn at random: about how far the mean over all "
-    "examples lies from the mean over these. It says nothing of other seeds.",
-    "Series": "Cohorts of one task that differ in nothing but what is looked at, and in what follows from it.",
+    "±": "Standard error over the left-out examples, which are sampled at random: about how far the mean over all "
+    "examples lies from the mean over these. It does not cover other seeds.",
+    "Series": "Cohorts of one task that differ only in the factor under study, and in what follows from it.",
 }
 
 
 def write_cohorts(cohorts: Sequence[CohortStability], out: Path) -> tuple[Path, list[Section]]:
     """Write stability.csv (a row per cohort), examples.csv (a row per seed and left-out example) and a page.
 
-    Where all cohorts are lost there is no examples.csv, nor does an older one stay.
+    If no cohort finished there is no examples.csv, and an older one is deleted.
 
     Returns:
         The path of the page, and its sections.
 
     Raises:
-        UserError: There is no room on the disk.
+        UserError: The disk is full.
     """
     table = design(cohorts)
     examples = pd.DataFrame([row for cohort in cohorts for row in cohort.examples()])
@@ -65,7 +65,7 @@ def write_cohorts(cohorts: Sequence[CohortStability], out: Path) -> tuple[Path, 
         "Tasks": listed(tasks),
         "Mode": "full fine-tuning",
         "Cohorts": f"{len(cohorts)}"
-        + (f", {len(cohorts) - len(done)} of them lost" if len(done) < len(cohorts) else ""),
+        + (f", {len(cohorts) - len(done)} of them unfinished" if len(done) < len(cohorts) else ""),
         "Examples": listed(sorted(set(table["n"]))),
         "Left out": _counts(table["left_out"]),
         "Seeds": _counts(table["seeds"]),
@@ -84,12 +84,12 @@ def write_cohorts(cohorts: Sequence[CohortStability], out: Path) -> tuple[Path, 
 
 
 def _counts(column: pd.Series[int]) -> str:
-    """List the numbers of those that are not lost, which have 0."""
+    """List the counts of finished cohorts; unfinished ones have 0."""
     return listed(sorted(set(column[column > 0]))) if (column > 0).any() else MISSING
 
 
 def outcome(cohort: CohortStability) -> str:
-    """Say in one line what came of a cohort."""
+    """Return the outcome of a cohort in one line."""
     if cohort.exact is None:
         return f"{cohort.name}: {cohort.status}: {cohort.reason}"
     row = cohort.summary()
@@ -100,7 +100,7 @@ def outcome(cohort: CohortStability) -> str:
 
 
 def numbers(cohorts: Sequence[CohortStability]) -> NumberTable:
-    """Return a line per cohort: both instabilities of some quantities, never mixed; and why some have none."""
+    """Return a line per cohort with both instabilities of some quantities, and why some cohorts have none."""
     trained = {"n": "n", "epochs": "epochs", "steps": "steps", "learning_rate": "rate", "frozen": "frozen blocks"}
     kinds = {"loo": "leave-one-out", "seed": "seed"}
     measured = {f"{kind}_{name}": f"{title} {name}" for name, (kind, title) in product(_SHOWN, kinds.items())}
@@ -116,7 +116,7 @@ def numbers(cohorts: Sequence[CohortStability]) -> NumberTable:
 
 
 _SHOWN = ("weights", "predictions", "loss")
-"""What the page has room for; the CSV file has directions, too."""
+"""Quantities shown on the page; the CSV file also has directions."""
 
 
 def _cell(value: float, error: float | None = None) -> str:

@@ -1,4 +1,4 @@
-"""What is predicted of MHLoss and MMR in head tuning, and what the table of the studies shows of it."""
+"""Predictions for MHLoss and MMR in head tuning, compared with the table of the studies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SEPARABLE = "separable data sets"
 
 
 def head_claims(table: pd.DataFrame) -> list[Claim]:
-    """Of the number of heads of MHLoss, after the last step, and of its controls."""
+    """Return claims on the number of heads of MHLoss after the last step, and on its controls."""
     last = part(table, "heads", steps=base(table)["steps"])
     heads = last[last["kind"] == HEADS]
     more = "More heads make head tuning more stable"
@@ -29,7 +29,7 @@ def head_claims(table: pd.DataFrame) -> list[Claim]:
         for name, column in ((SEED, "seed_instability"), (LOO_DRAWN, "loo_instability"))
     ]
     nearer = claim(
-        "More heads come nearer to the max-margin direction: the distance falls.",
+        "More heads come closer to the max-margin direction: the distance falls.",
         OURS,
         "falls",
         trend(heads, "heads", "direction_error"),
@@ -40,63 +40,67 @@ def head_claims(table: pd.DataFrame) -> list[Claim]:
 
 
 def _control_claims(last: pd.DataFrame) -> list[Claim]:
-    """Compare MHLoss at the largest H with one head from a smaller start, and from zero."""
+    """Compare MHLoss at the largest H with one head from a smaller start and from zero."""
     most = last["heads"].max()
     cancelling = (
-        "What heads gain is no more than that their initial weights cancel: one head drawn at 1/√H of the scale"
+        "The gain from several heads is only that their initial weights cancel: one head drawn at 1/√H of the scale"
     )
     claims = []
     for column, words, what in (
-        ("direction_error", f"{cancelling} is at least as near to the max-margin direction as H = {most:g} heads.", ""),
+        (
+            "direction_error",
+            f"{cancelling} is at least as close to the max-margin direction as H = {most:g} heads.",
+            "",
+        ),
         ("seed_instability", f"{cancelling} has at most the seed instability of H = {most:g} heads.", "seed "),
     ):
         heads, one, zero = (_values(last, column, kind, most) for kind in (HEADS, SCALED, ZERO))
-        # Starts are drawn anew for each, so that the median speaks and single data sets do not.
+        # Each has its own random start, so the median is meaningful and single data sets are not.
         ratios = (heads / one)[(one >= NOTHING) & (heads >= NOTHING)].to_numpy(np.float64)
         if len(ratios) < FEWEST:
-            claims.append(Claim(words, OURS, "not to be told", "Too few data sets have both."))
+            claims.append(Claim(words, OURS, "inconclusive", "Too few data sets have both."))
             continue
         median = float(np.median(ratios))
         distance = "instability" if what else "distance"
         measured = (
-            f"The {what}{distance} of the heads over that of the one head is {median:.2f} in the median over "
-            f"{len(ratios)} {_SEPARABLE if column == 'direction_error' else 'data sets'}; seen means at least "
+            f"The {what}{distance} of the heads divided by that of the one head has a median of {median:.2f} over "
+            f"{len(ratios)} {_SEPARABLE if column == 'direction_error' else 'data sets'}; supported means at least "
             f"{1 - FLAT:g}."
         )
         if what:
-            measured += " One head from a zero start has no seed instability, and so no place in the figure."
-        claims.append(Claim(words, OURS, "seen" if median >= 1 - FLAT else "not seen", measured))
+            measured += " One head from a zero start has no seed instability and is not in the figure."
+        claims.append(Claim(words, OURS, "supported" if median >= 1 - FLAT else "not supported", measured))
         if not what:
             above = (heads / zero).to_numpy(np.float64)
             beaten = float((above >= 1 - 1e-9).mean())
             claims.append(
                 Claim(
-                    f"One head from a zero start is at least as near as H = {most:g} heads.",
+                    f"One head from a zero start is at least as close as H = {most:g} heads.",
                     OURS,
                     graded(beaten),
-                    f"It is in {percent(beaten)} of {len(above)} {_SEPARABLE}; the distance of the heads over that of "
-                    f"the zero start is {np.median(above):.2f} in the median.",
+                    f"It is in {percent(beaten)} of {len(above)} {_SEPARABLE}; the distance of the heads divided by "
+                    f"that of the zero start has a median of {np.median(above):.2f}.",
                 )
             )
     return claims
 
 
 def _values(last: pd.DataFrame, column: str, kind: str, most: float) -> pd.Series[float]:
-    """Return a value of every data set that has it, of H heads or a control."""
+    """Return a value for every data set that has it, for H heads or a control."""
     rows = last[(last["kind"] == kind) & (last["heads"] == (1 if kind == ZERO else most))]
     found: pd.Series[float] = rows.set_index("dataset")[column].dropna()
     return found
 
 
 def time_claims(table: pd.DataFrame) -> list[Claim]:
-    """Of the directions of heads over time."""
+    """Return claims on the directions of heads over time."""
     rows = part(table, "heads", separable=True)
     heads = rows[rows["kind"] == HEADS]
     several = heads[heads["heads"] == heads["heads"].max()]
     one, zero = heads[heads["heads"] == 1], rows[rows["kind"] == ZERO]
     return [
         claim(
-            "Heads from different starts turn to one direction: one minus the cosine between two of them falls.",
+            "Heads from different starts converge in direction: one minus the cosine between two of them falls.",
             _SOUDRY,
             "falls",
             trend(several.assign(apart=1 - several["cosine_between_heads"]), "steps", "apart"),
@@ -116,26 +120,26 @@ def time_claims(table: pd.DataFrame) -> list[Claim]:
 
 
 def _speed_claim(zero: pd.DataFrame) -> Claim:
-    """Compare the distance with 1 / log t over the last two looks, where it is least about the beginning."""
+    """Compare the distance with 1 / log t over the last two recorded steps, where the start matters least."""
     late = zero[zero["steps"].isin(sorted(zero["steps"].unique())[-2:])]
     found = trend(late.assign(scaled=late["direction_error"] * np.log(late["steps"])), "steps", "scaled")
     kept = 1 - found.share("rises")
     return Claim(
-        "From a zero start that distance shrinks like 1 / log t or faster, for almost all data: times log t it does "
-        "not rise.",
+        "From a zero start that distance shrinks like 1 / log t or faster, for almost all data: multiplied by log t it "
+        "does not rise.",
         _SOUDRY,
         graded(kept),
-        found.words("step", _SEPARABLE) + " The prediction is of the end of time, not of these steps.",
+        found.words("step", _SEPARABLE) + " The prediction is asymptotic; it does not concern these steps.",
     )
 
 
 def mmr_claims(table: pd.DataFrame) -> list[Claim]:
-    """Of MMR's alpha, features tuned by a linear adapter."""
+    """Return claims on MMR's alpha, with features tuned by a linear adapter."""
     rows = part(table, "mmr")
     expected: tuple[tuple[str, str, Way, str], ...] = (
         ("MMR moves the class centres apart: their distance rises.", ABSTRACT, "rises", "centre_distance"),
         ("MMR raises the margin: γ rises.", ABSTRACT, "rises", "margin"),
-        ("MMR can do so by larger features: the largest norm B rises.", OURS, "rises", "norm"),
+        ("MMR can do so through larger features: the largest norm B rises.", OURS, "rises", "norm"),
         ("MMR lowers what the bound depends on: B/γ falls.", ABSTRACT, "falls", "norm_over_margin"),
         (
             "MMR makes a max-margin head on its features, held fixed, more stable: leave-one-out instability falls.",
@@ -144,7 +148,7 @@ def mmr_claims(table: pd.DataFrame) -> list[Claim]:
             "max_margin_loo",
         ),
         (
-            "MMR makes adapter and head, both tuned anew, more stable: leave-one-out instability falls.",
+            "MMR makes adapter and head, both retrained, more stable: leave-one-out instability falls.",
             ABSTRACT,
             "falls",
             "loo_instability",
@@ -154,7 +158,7 @@ def mmr_claims(table: pd.DataFrame) -> list[Claim]:
     return [
         *(claim(words, source, way, trend(rows, "alpha", column), "α =") for words, source, way, column in expected),
         bounded(
-            "On its features, held fixed, the bound of the max-margin head holds as well.",
+            "On its features, held fixed, the bound of the max-margin head also holds.",
             DERIVED,
             rows,
             "max_margin_loo",

@@ -37,40 +37,41 @@ if TYPE_CHECKING:
 PAGE, TABLE = "theory.html", "studies.csv"
 DEFINITIONS = {
     "Leave-one-out instability": "Train on all examples and on all but one, from the same seed, and compare the "
-    "directions of the two heads; the mean over the left-out examples. The data change, and nothing else.",
+    "directions of the two heads; the mean over the left-out examples. Only the data change.",
     "Seed instability": "Train on the same examples with two seeds, and compare the directions; the mean over pairs of "
-    "seeds. Initial weights or the order of the examples change, and nothing else. It is another quantity than the "
-    "leave-one-out instability, and is never mixed with it.",
-    "Direction": "The weights of a head scaled to length 1, so that a distance lies between 0 and 2; directions that "
-    "have nothing to do with one another are about 1.41 apart.",
-    "Separable": "Some head without bias puts every example on its side. Then descent tends to the max-margin head, "
-    "and the bound applies. Otherwise it tends to the one minimum of the loss.",
-    "β": "Lipschitz constant of the gradient of the mean loss. Gradient descent at a rate of 1/β never raises the "
-    "loss, and 2/β is the limit of stability.",
-    "B/γ": "Largest norm of an example over the margin of the max-margin head. It does not change when all features "
-    "are scaled.",
+    "seeds. Only the initial weights or the order of the examples change. It is a different quantity from "
+    "leave-one-out instability, and the two are never mixed.",
+    "Direction": "The weights of a head scaled to length 1, so that a distance lies between 0 and 2; unrelated "
+    "directions are about 1.41 apart.",
+    "Separable": "Some head without bias classifies every example correctly. Then descent converges in direction "
+    "to the max-margin head, and the bound applies. Otherwise it converges to the unique minimum of the loss.",
+    "β": "Lipschitz constant of the gradient of the mean loss. Gradient descent with a rate of 1/β never raises "
+    "the loss; 2/β is the stability limit.",
+    "B/γ": "Largest norm of an example divided by the margin of the max-margin head. It is invariant to the scale of "
+    "the features.",
 }
 _LEGEND = (
-    f"Seen: in 90 % of the data sets or series, or more; mostly seen: in 60 %. No effect: in 60 % the change is below "
-    f"{percent(FLAT)}. Fewer than {FEWEST} do not tell; untested is what nothing varies by itself. A bound is seen if "
-    "it is never exceeded. The abstract speaks of stability; here each claim is held against both instabilities."
+    f"Supported: in at least 90 % of the data sets or series; mostly supported: in 60 %. No effect: in 60 % the change "
+    f"is below {percent(FLAT)}. Fewer than {FEWEST} are inconclusive; untested: no cohorts vary only in this factor. A "
+    "bound is supported if it is never exceeded. The abstract is about stability; here each claim is tested on both "
+    "instabilities."
 )
-_SURPRISES = ("the opposite is seen", "not seen")
+_SURPRISES = ("contradicted", "not supported")
 
 
 def study(key: str, title: str, lead: str, panels: Sequence[Panel], claims: Sequence[Claim]) -> Section:
-    """Return one study as a section: what varies and is drawn, its figures, and what is said below them."""
+    """Return one study as a section: an introduction, its figures and its claims."""
     return Section(key, title, [Text(lead, "lead"), Figures(panels, beside=True), Claims(claims)])
 
 
 def write_synthetic_report(table: pd.DataFrame, out: Path) -> tuple[Path, list[Section]]:
-    """Write the table of `theory.studies.synthetic_study` and a page about it into a folder.
+    """Write the table of `theory.studies.synthetic_study` and its page into a folder.
 
     Returns:
         The path of the page, and its sections.
 
     Raises:
-        UserError: There is no room on the disk.
+        UserError: The disk is full.
     """
     shifts = listed([f"{shift:g}" for shift in sorted(table["shift"].unique())])
     title = f"Stability theory on {table['dataset'].nunique()} generated data sets"
@@ -78,7 +79,7 @@ def write_synthetic_report(table: pd.DataFrame, out: Path) -> tuple[Path, list[S
 
 
 def write_feature_report(table: pd.DataFrame, model: str, out: Path) -> tuple[Path, list[Section]]:
-    """Write the table of `theory.studies.features.feature_study` and a page about it into a folder.
+    """Write the table of `theory.studies.features.feature_study` and its page into a folder.
 
     Args:
         table: The table.
@@ -89,14 +90,14 @@ def write_feature_report(table: pd.DataFrame, model: str, out: Path) -> tuple[Pa
         The path of the page, and its sections.
 
     Raises:
-        UserError: There is no room on the disk.
+        UserError: The disk is full.
     """
     names = task_names(table)
     facts = {"Model": model, "Tasks": listed([*names.values()])}
     note = (
-        "A data set is a sub-sample of a task's training set, in the proportions of its classes but with at least two "
-        "examples of each; within a draw the smaller ones are parts of the larger ones. Features are frozen and taken "
-        "as they are. Where not all examples are left out in turn, those that are were drawn at random."
+        "A data set is a subsample of a task's training set, stratified by class with at least two examples of each; "
+        "within a draw the smaller ones are subsets of the larger ones. Features are frozen and not transformed. "
+        "Where not all examples are left out in turn, those that are were sampled at random."
     )
     return _write(table, out, f"Stability theory on {model} features of {listed([*names.values()])}", facts, [note])
 
@@ -128,7 +129,7 @@ def _facts(table: pd.DataFrame) -> dict[str, str]:
 
 
 def study_sections(table: pd.DataFrame) -> list[Section]:
-    """Return every study with its figures and what the table says of the theory's predictions."""
+    """Return every study with its figures and claims."""
     here = base(table)
     at_end = f"after {here['steps']:g} steps"
     rate = f"at a rate of {here['rate']:g}/β"
@@ -153,8 +154,8 @@ def study_sections(table: pd.DataFrame) -> list[Section]:
         (
             "rate",
             "Learning rate",
-            f"Full-batch gradient descent {at_end}; beside it stochastic gradient descent from zero, whose seeds set "
-            "the order of the examples and whose rate falls to zero.",
+            f"Full-batch gradient descent {at_end}, and stochastic gradient descent from zero, whose seeds set the "
+            "order of the examples and whose rate decays to zero.",
             theory_figures.rate_panels,
             theory_claims.rate_claims,
         ),
@@ -208,11 +209,11 @@ def page(
     Args:
         title: Its heading.
         facts: What was run.
-        notes: What to know of all figures.
+        notes: Remarks on all figures.
         sections: The studies.
         numbers: A table below them.
-        tables: Names of the CSV files that are written beside it, with their content.
-        definitions: Of the terms that it uses.
+        tables: Names and contents of the CSV files written next to the page.
+        definitions: Definitions of terms.
         legend: What the verdicts mean.
         surprises: The verdicts that stand out.
     """
@@ -221,9 +222,7 @@ def page(
         for section in sections
         for claim in section.claims
     ]
-    verdict = Table(
-        "Predictions and whether they are seen", ("Prediction", "Source", "Here"), claims, look="claims", caption=legend
-    )
+    verdict = Table("Predictions and results", ("Prediction", "Source", "Here"), claims, look="claims", caption=legend)
     table = Table(
         numbers.title, numbers.columns, [[*map(Cell, row)] for row in numbers.rows], caption=" ".join(numbers.remarks)
     )
@@ -231,7 +230,7 @@ def page(
     return Page(
         title,
         Section("run", "What was run", [Facts(facts), *(Text(note, "note") for note in notes)], look=""),
-        Section("verdict", "Predicted, and seen", [verdict], look=""),
+        Section("verdict", "Predictions and results", [verdict], look=""),
         [*sections, Section("properties", numbers.title, [table])],
         Section("read", "How to read this", [Definitions(terms)], look=""),
         tables,
@@ -254,7 +253,7 @@ def properties(table: pd.DataFrame) -> NumberTable:
     }
     lines = []
     called = task_names(table)
-    # A property that all data sets share tells none of them apart.
+    # A property shared by all data sets distinguishes none of them.
     for name in [
         name for name in DESIGN[:-1] if name == "n" or rows[name].nunique() > 1 or (name == "task" and called)
     ]:
@@ -268,7 +267,7 @@ def properties(table: pd.DataFrame) -> NumberTable:
         ("property", "data sets", "separable", *columns),
         tuple(lines),
         (
-            f"Medians over data sets; the first three over separable ones alone, the last two after {here['steps']:g} "
+            f"Medians over data sets; the first three over separable ones only, the last two after {here['steps']:g} "
             f"steps at a rate of {here['rate']:g}/β.",
         ),
     )

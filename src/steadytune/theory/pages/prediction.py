@@ -1,4 +1,4 @@
-"""Can instability be predicted: a table for the terminal, predictor.csv, and a page."""
+"""Report whether instability can be predicted: a terminal table, predictor.csv and a page."""
 
 from __future__ import annotations
 
@@ -34,34 +34,36 @@ if TYPE_CHECKING:
 
 PAGE, TABLE = "prediction.html", "predictor.csv"
 _SEEN: dict[PredictionVerdict, Verdict] = {
-    "predicts": "seen",
-    "predicts weakly": "mostly seen",
+    "predicts": "supported",
+    "predicts weakly": "mostly supported",
     "predicts, but no better than a baseline": "mixed",
-    "predicts nothing": "not seen",
-    "not to be told": "not to be told",
+    "predicts nothing": "not supported",
+    "inconclusive": "inconclusive",
 }
 _LEGEND = (
-    f"Of a predictor, seen: p is below {LEVEL:g} in tasks it has not seen, and the mean ρ at least {STRONG:g}; mostly "
-    f"seen: p is below {LEVEL:g}; mixed: so it is, but {RATE} or {RECIPE}, which need no run, predict as well; "
-    "not seen: it is no better than luck. Of a quantity, seen or the opposite: p is below "
-    f"{LEVEL:g}, corrected for looking at all quantities. The abstract speaks of stability; here its claims are held "
-    "against the instability over seeds."
+    f"For a predictor, supported: p is below {LEVEL:g} on held-out tasks, and the mean ρ at least {STRONG:g}; mostly "
+    f"supported: p is below {LEVEL:g}; mixed: p is below {LEVEL:g}, but {RATE} or {RECIPE}, which need no run, predict "
+    "as well; not supported: no better than chance. For a quantity, supported or contradicted: p is below "
+    f"{LEVEL:g}, corrected for testing all quantities. The abstract is about stability; here its claims are tested on "
+    "the instability over seeds."
 )
 _DEFINITIONS = {
     "SD of the score, disagreement": "Instability over seeds: the standard deviation of the score, and the share of "
-    "the measured examples on which two runs differ, in the mean over pairs. Of all finished runs of a cohort but the "
-    "first, which gives the quantities and would be correlated with itself.",
-    "ρ": "Spearman's rank correlation, between −1 and 1. It is taken among the cohorts of one task; what stands for "
-    "several tasks is the mean. What is not known takes the middle rank.",
-    "p": "Share of shuffles that do as well. A shuffle exchanges the instability of the cohorts of each task. It takes "
-    "cohorts as independent; recipes that train alike with equal seeds are not, which makes p too small.",
-    "Pooled": "ρ over the cohorts of all tasks at once. Tasks that differ in both make it large, whatever recipes do.",
-    "Held-out task": "A task whose instability the predictor has not seen. It knows how the cohorts of that task rank "
-    "in each quantity, and predicts how they rank in instability.",
-    "Early, late": "Means over the first and the last quarter of the curve of a run.",
-    "Frozen features": "Those of the training set under the pre-trained model, untrained. γ is the margin of the "
-    "max-margin head without a bias and B the largest norm; leave-one-out is how far the direction of a regularised "
-    "head turns without an example, in the mean, by one Newton step.",
+    "the measured examples on which two runs differ, averaged over pairs. Computed from all finished runs of a cohort "
+    "except the first, which gives the quantities and would be correlated with itself.",
+    "ρ": "Spearman's rank correlation, between −1 and 1, among the cohorts of one task; for several tasks, the "
+    "mean. Unknown values take the middle rank.",
+    "p": "Share of shuffles that do as well. A shuffle permutes the instability of the cohorts within each task. It "
+    "treats cohorts as independent; recipes that train similarly with equal seeds are not, which makes p too small.",
+    "Pooled": (
+        "ρ over the cohorts of all tasks at once. Differences between tasks make it large, whatever the recipes do."
+    ),
+    "Held-out task": "A task whose instability was withheld from the predictor. It knows how the cohorts of that task "
+    "rank in each quantity, and predicts how they rank in instability.",
+    "Early, late": "Means over the first and last quarter of a run's curve.",
+    "Frozen features": "Those of the training set from the pre-trained model. γ is the margin of the max-margin head "
+    "without a bias and B the largest norm; leave-one-out is how far the direction of a regularised head rotates on "
+    "average without an example, by one Newton step.",
 }
 
 
@@ -69,16 +71,16 @@ def write_prediction(table: pd.DataFrame, notes: Sequence[str], found: Sequence[
     """Write predictor.csv, a row per cohort, and a page into a folder.
 
     Args:
-        table: As `cohort_table` makes it.
+        table: From `cohort_table`.
         notes: What was left out.
-        found: What `predict_instability` says of each target.
+        found: The result of `predict_instability` for each target.
         out: The folder.
 
     Returns:
         The path of the page.
 
     Raises:
-        UserError: There is no room on the disk.
+        UserError: The disk is full.
     """
     tasks = list(dict.fromkeys(table["task"]))
     sections = [_section(one) for one in found]
@@ -89,14 +91,15 @@ def write_prediction(table: pd.DataFrame, notes: Sequence[str], found: Sequence[
             "Models": listed(list(dict.fromkeys(table["model"]))),
             "Tasks": listed(tasks),
             "Cohorts": str(len(table)),
-            "Runs": f"{table['runs'].sum()}" + (f", and {lost} lost" if (lost := table["lost"].sum()) else ""),
+            "Runs": f"{table['runs'].sum()}"
+            + (f", and {lost} that did not finish" if (lost := table["lost"].sum()) else ""),
             "Quantities": f"{sum(not one.runs for one in QUANTITIES)} of no run, {sum(one.runs for one in QUANTITIES)} "
             "of one run",
         },
         notes=[*(sentence for one in found for sentence in describe(one)[:1]), *notes],
         sections=sections,
         legend=_LEGEND,
-        surprises=("the opposite is seen",),
+        surprises=("contradicted",),
         numbers=numbers(found),
         definitions=_DEFINITIONS,
         tables={TABLE: table},
@@ -105,47 +108,48 @@ def write_prediction(table: pd.DataFrame, notes: Sequence[str], found: Sequence[
 
 
 def describe(found: Prediction) -> list[str]:
-    """Return sentences: the verdict with its numbers, the baselines beside it, and how far seeds measure at all."""
+    """Return sentences: the verdict with its numbers, the baselines, and how reliably seeds measure instability."""
     target, tasks = capital(TARGETS[found.target]), found.cohorts["task"].nunique()
     halves = found.halves
     measured = (
-        f"Every second run ranks the cohorts as the other runs do with ρ = {_by_task(halves)}: so well do so few seeds "
-        "measure instability at all, and what they do not measure cannot be predicted."
+        f"Split-half reliability: every second run ranks the cohorts as the other runs do with ρ = {_by_task(halves)}. "
+        "What so few seeds do not measure cannot be predicted."
         if any(known(value) for value in halves.values())
-        else "There are too few runs to say how well they measure instability."
+        else "There are too few runs to estimate how reliably they measure instability."
     )
     held_out = found.held_out
     if held_out is None or not known(held_out.mean):
-        why = "its cohorts do not differ" if held_out else "it takes two tasks with three cohorts each, to hold one out"
+        why = "its cohorts do not differ" if held_out else "holding a task out needs two tasks with three cohorts each"
         return [
-            f"{target}: whether it can be predicted is not to be told. There is no held-out check: {why}.",
+            f"{target}: inconclusive. There is no held-out test: {why}.",
             measured,
         ]
     verdict: str = found.verdict
     if verdict == "predicts, but no better than a baseline":
         verdict = f"predicts, but no better than {held_out.rival} ({signed(held_out.baseline(held_out.rival))})"
     sentences = [
-        f"{target}: the predictor of all quantities {verdict}. In {count(tasks, 'task')}, each held out, mean "
-        f"ρ of what is predicted with what is measured is {signed(held_out.mean)} ({_chance(held_out.p)}): "
+        f"{target}: the predictor from all quantities {verdict}. Over {count(tasks, 'task')}, each held out, the mean "
+        f"ρ between predicted and measured ranks is {signed(held_out.mean)} ({_chance(held_out.p)}): "
         f"{_by_task(held_out.tasks)}."
     ]
     if held_out.p > 1 - LEVEL / 2:
         sentences.append(
-            "It ranks cohorts the wrong way round more often than luck would: what goes with instability in one task "
-            "goes against it in another."
+            "It ranks cohorts in reverse more often than chance would: what correlates positively with instability in "
+            "one task correlates negatively in another."
         )
     baselines = listed([f"{name} {signed(held_out.baseline(name))}" for name in held_out.baselines])
     chosen = listed([f"{TITLES[name]} for {task}" for task, name in held_out.chosen.items()])
     sentences.append(f"Baselines, mean ρ in the same tasks: {baselines}. The best single quantity: {chosen}.")
     sentences.append(
-        f"Were the run that gives the quantities counted in the target too, the mean ρ would be "
+        f"If the run that gives the quantities also counted in the target, the mean ρ would be "
         f"{signed(found.with_first)}."
     )
     alone = [f"{TITLES[row.name]} ({signed(row.within)})" for row in found.correlations if row.p < LEVEL]
     sentences.append(
-        f"On their own these go with it within these tasks, corrected for looking at all: {listed(alone)}."
+        "Quantities that correlate with it individually within these tasks, corrected for testing all: "
+        f"{listed(alone)}."
         if alone
-        else "On its own no quantity goes with it within these tasks, corrected for looking at all."
+        else "No quantity correlates with it individually within these tasks, corrected for testing all."
     )
     return [*sentences, measured]
 
@@ -177,9 +181,9 @@ def numbers(found: Sequence[Prediction]) -> NumberTable:
             cells += [within, ends(row) or MISSING, p, pooled]
         lines.append((quantity.title, *cells))
     remark = (
-        "ρ is the mean over tasks; its interval draws the cohorts of each task again and speaks of other recipes on "
-        "these tasks, not of other tasks. A quantity that all recipes of every task share has no ρ within a task. "
-        "Tasks are few: which task will be unstable, the pooled ρ alone speaks of, and it has no interval."
+        "ρ is the mean over tasks; its interval resamples the cohorts of each task and covers other recipes on these "
+        "tasks, not other tasks. A quantity that is the same for all recipes of every task has no ρ within a task. "
+        "With few tasks, only the pooled ρ addresses which task will be unstable, and it has no interval."
     )
     return NumberTable("Rank correlations", tuple(columns), tuple(lines), (remark,))
 
@@ -197,16 +201,16 @@ def _section(found: Prediction) -> Section:
             Panel("held-out", "Predicted and measured, each task held out", held_out_figure(found, found.held_out))
         )
     lead = (
-        "First, how each quantity goes with it: the mean over tasks with its 95 % interval, and the single tasks. Then "
-        "a mark per cohort, of tasks whose instability the predictor had not seen: to the right less stable by "
-        "prediction, upwards by measurement. Predicted ranks compare the cohorts of one task."
+        "First, how each quantity correlates with it: the mean over tasks with its 95 % interval, and the single "
+        "tasks. Then a mark per cohort of each held-out task: further right is less stable as predicted, further up "
+        "as measured. Predicted ranks compare the cohorts of one task."
     )
     return study(found.target, title, lead, panels, [_headline(found), *_quantity_claims(found)])
 
 
 def _headline(found: Prediction) -> Claim:
     return Claim(
-        f"One run of each recipe tells which recipes will be less stable on a task that was not seen: "
+        f"One run of each recipe predicts which recipes will be less stable on a held-out task: "
         f"{TARGETS[found.target]}.",
         "the question",
         _SEEN[found.verdict],
@@ -230,24 +234,23 @@ def _quantity_claim(quantity: Quantity, row: Correlation, target: str) -> Claim:
         return Claim(
             prediction,
             quantity.source,
-            "not to be told",
-            f"It is the same for all cohorts of a task, or not known. Pooled over tasks ρ is {signed(row.pooled)}.",
+            "inconclusive",
+            f"It is the same for all cohorts of a task, or unknown. Pooled over tasks, ρ is {signed(row.pooled)}.",
         )
-    verdict: Verdict = "not seen"
+    verdict: Verdict = "not supported"
     if row.p < LEVEL:
-        verdict = "seen" if row.within * quantity.expected > 0 else "the opposite is seen"
+        verdict = "supported" if row.within * quantity.expected > 0 else "contradicted"
     spread = f", from {signed(min(varies))} to {signed(max(varies))}" if len(varies) > 1 else ""
     return Claim(
         prediction,
         quantity.source,
         verdict,
-        f"ρ is {signed(row.within)} {ends(row)} in the mean over {count(len(varies), 'task')}"
-        f"{spread} ({_chance(row.p)}).",
+        f"The mean ρ is {signed(row.within)} {ends(row)} over {count(len(varies), 'task')}{spread} ({_chance(row.p)}).",
     )
 
 
 def _chance(p: float) -> str:
-    """Write a p-value that may be large: shuffles that nearly all do better say something, too."""
+    """Format a p-value that may be large: it is informative if nearly all shuffles do better."""
     return "p > 0.99" if p > 0.99 else chance(p)
 
 

@@ -1,4 +1,4 @@
-"""Predicted instability as figures, and how correlations are written."""
+"""Figures of predicted instability, and formatting of correlations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MEAN = "#767C84"
 
 
 def ranks_figure(found: Prediction) -> Figure:
-    """Draw the correlation with each quantity: of every task, and the mean with its interval."""
+    """Draw the correlation with each quantity: for every task, and the mean with its interval."""
     rows = [row for row in reversed(found.correlations) if known(row.within)]
     titles = [escaped(TITLES[row.name]) for row in rows]
     figure = go.Figure()
@@ -64,7 +64,7 @@ def ranks_figure(found: Prediction) -> Figure:
 
 
 def held_out_figure(found: Prediction, held_out: HeldOut) -> Figure:
-    """Draw what was predicted of each cohort against what was measured."""
+    """Draw measured against predicted instability for each cohort."""
     figure = go.Figure()
     every = found.cohorts.assign(predicted=held_out.predicted)
     for task, look in looks(list(dict.fromkeys(every["task"]))).items():
@@ -95,10 +95,10 @@ def _round(value: float | None) -> float | None:
 
 
 def signed(value: float | None) -> str:
-    """Write a correlation with two decimals and a real minus sign."""
+    """Format a correlation with two decimals and a true minus sign."""
     return MISSING if value is None or not known(value) else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def ends(row: Correlation) -> str:
-    """Write the interval of a correlation, or nothing where there is none."""
+    """Format the interval of a correlation, or "" if there is none."""
     return f"[{signed(row.low)}, {signed(row.high)}]" if known(row.low) and known(row.high) else ""

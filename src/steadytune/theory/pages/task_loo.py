@@ -1,4 +1,4 @@
-"""Leave-one-out stability of head tuning on real tasks: a table for the terminal, CSV files, and a page."""
+"""Report leave-one-out stability of head tuning on real tasks: a terminal table, CSV files and a page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PAGE, SUMMARY, EXAMPLES = "loo.html", "stability.csv", "examples.csv"
 _DRAWN = 2000
-"""More points than this make a page heavy and tell no more."""
+"""More points than this make a page heavy without adding information."""
 _GOOD_RANK = 0.9
 
 
@@ -37,7 +37,7 @@ def write_stability(found: Sequence[TaskStability], out: Path) -> Path:
         The path of the page.
 
     Raises:
-        UserError: There is no room on the disk.
+        UserError: The disk is full.
     """
     import pandas as pd
 
@@ -64,7 +64,7 @@ def write_stability(found: Sequence[TaskStability], out: Path) -> Path:
 
 
 def numbers(found: Sequence[TaskStability]) -> NumberTable:
-    """Return a line per training: both instabilities of every quantity, never mixed, and the bound."""
+    """Return a line per training: both instabilities of every quantity, and the bound."""
     columns = ["n", "left out", *(f"{kind} {name}" for name in QUANTITIES for kind in ("leave-one-out", "seed"))]
     columns += ["separable", "B/γ", "bound on directions", "ranks by influence"]
     lines = []
@@ -77,9 +77,9 @@ def numbers(found: Sequence[TaskStability]) -> NumberTable:
         cells += ["yes" if row["separable"] else "no", *bound, number(row["influence_rank_directions"])]
         lines.append((one.name, *cells))
     remark = (
-        "Weights: distance of all trained weights. Directions: of the last layer's weights, scaled to length 1. "
-        "Predictions: share of the measured examples with another class. Loss: difference in nats, for leave-one-out "
-        "on the left-out example."
+        "Weights: distance between all trained weights. Directions: distance between the last layer's weights "
+        "scaled to length 1. Predictions: share of the measured examples with a different class. Loss: difference "
+        "in nats; for leave-one-out, on the left-out example."
     )
     return NumberTable("Leave-one-out and seed instability", ("training", *columns), tuple(lines), (remark,))
 
@@ -99,7 +99,7 @@ def stability_table(found: Sequence[TaskStability]) -> Table:
 
 
 def _series(table: pd.DataFrame) -> pd.DataFrame:
-    """Name what a line is drawn of, as `trend` has it: model, task and recipe."""
+    """Name the series for `trend`: model, task and recipe."""
     return table.assign(dataset=table["model"] + " on " + table["task"] + ", " + table["recipe"])
 
 
@@ -141,8 +141,8 @@ def _size_claims(summary: pd.DataFrame) -> list[Claim]:
     ]
     claims.append(
         bounded(
-            "On separable features leave-one-out turns the direction of gradient descent by at most the bound of "
-            "the max-margin head and both direction errors of descent.",
+            "On separable features leave-one-out rotates the direction of gradient descent by at most the bound of "
+            "the max-margin head plus both direction errors of descent.",
             "derived",
             summary[summary["separable"]],
             "loo_directions",
@@ -154,7 +154,7 @@ def _size_claims(summary: pd.DataFrame) -> list[Claim]:
 
 
 def _influence_section(summary: pd.DataFrame, examples: pd.DataFrame, styles: dict[str, Look]) -> Section:
-    """Set what influence functions predict for each example beside what leaving it out does."""
+    """Compare what influence functions predict for each example with the effect of leaving it out."""
     figure = go.Figure()
     known = examples.dropna(subset=["influence_weights"])
     for name, look in styles.items():
@@ -178,17 +178,18 @@ def _influence_section(summary: pd.DataFrame, examples: pd.DataFrame, styles: di
     ranks = summary["influence_rank_weights"].dropna()
     verdict = graded(float((ranks >= _GOOD_RANK).mean()))
     measured = (
-        f"Spearman's ρ of the distance of the weights is {ranks.median():.3f} in the median over "
-        f"{count(len(ranks), 'sample')}, from {ranks.min():.3f} to {ranks.max():.3f}; seen means at least {_GOOD_RANK}."
+        f"Spearman's ρ of the distance of the weights has a median of {ranks.median():.3f} over "
+        f"{count(len(ranks), 'sample')}, from {ranks.min():.3f} to {ranks.max():.3f}; supported means at least "
+        f"{_GOOD_RANK}."
         if len(ranks)
         else "No sample has examples that differ."
     )
-    prediction = "Influence functions rank the examples as leaving each of them out does."
+    prediction = "Influence functions rank the examples as exact leave-one-out does."
     lead = "One point per training example, at the largest n: how far the weights move without it, exact and predicted."
     return study(
         "influence",
         "Influence functions against exact leave-one-out",
         lead,
         [Panel("exact", "Distance of the weights", plain(figure))],
-        [Claim(prediction, "recalled (Koh & Liang)", verdict, measured)],
+        [Claim(prediction, "from memory (Koh & Liang)", verdict, measured)],
     )

@@ -1,4 +1,4 @@
-"""How a value changes with a setting over many data sets, whether that was predicted, and both in words."""
+"""How a value changes with a factor over many data sets, whether that was predicted, and both in words."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
 Way = Literal["falls", "rises", "stays"]
 
 FLAT = 0.05
-"""A relative change below this is none."""
+"""A relative change below this counts as none."""
 SEEN, MOSTLY = 0.9, 0.6
-"""Shares of the groups from which on a prediction is seen, or mostly."""
+"""Shares of the groups from which a prediction is supported, or mostly supported."""
 FEWEST = 5
-"""Fewer groups than this tell nothing."""
+"""Fewer groups than this are inconclusive."""
 CLEAR = 2.0
-"""A change of so many of its standard errors is more than the drawing of examples makes."""
+"""A change of this many standard errors is more than sampling of examples explains."""
 CORRELATED = 0.2
-"""A rank correlation below this is none."""
+"""A rank correlation below this counts as none."""
 NOTHING = 1e-9
 """An instability below this is rounding."""
 
 
 @dataclass(frozen=True)
 class Trend:
-    """A value at the largest setting over that at the smallest, for every group in which both are known.
+    """The ratio of a value at the largest x to that at the smallest, for every group in which both are known.
 
     Attributes:
-        ends: The two settings, the lower medians over the groups.
+        ends: The smallest and largest x, as lower medians over the groups.
         ratios: (groups,).
-        between: A setting between the ends at which the median ratio to the first is below or above that at both ends,
-            by more than `FLAT`, and "lowest" or "highest"; None where there is none. Settings that most groups lack do
-            not count.
-        last: The smallest and the largest setting at which a group ends.
-        separable: (groups,) whether the data of a group are; None where that is not known or not the same throughout.
-        clear: In how many groups the change is more than `CLEAR` of its standard errors; None where these are unknown.
+        between: An x between the ends at which the median ratio to the first is below or above that at both ends by
+            more than `FLAT`, and "lowest" or "highest"; None if there is none. Values of x that most groups lack do not
+            count.
+        last: The smallest and the largest x at which a group ends.
+        separable: (groups,) whether the data of a group are separable; None if unknown or not constant in a group.
+        clear: In how many groups the change is more than `CLEAR` of its standard errors; None if these are unknown.
     """
 
     ends: tuple[float, float]
@@ -62,23 +62,23 @@ class Trend:
         return float(going.mean()) if len(going) else math.nan
 
     def verdict(self, expected: Way) -> Verdict:
-        """Say whether what was expected is seen."""
+        """Return whether the expectation is supported."""
         if len(self.ratios) < FEWEST:
-            return "not to be told"
+            return "inconclusive"
         if self.share(expected) >= MOSTLY:
             return graded(self.share(expected))
         if expected == "stays":
-            return "not seen"
+            return "not supported"
         if self.share("rises" if expected == "falls" else "falls") >= MOSTLY:
-            return "the opposite is seen"
+            return "contradicted"
         return "no effect" if self.share("stays") >= MOSTLY else "mixed"
 
     def words(self, setting: str, groups: str) -> str:
-        """Say what happens from the smallest to the largest setting.
+        """Describe the change from the smallest to the largest x.
 
         Args:
-            setting: What stands before its value, such as "n =".
-            groups: What the groups are called.
+            setting: Text before a value of x, such as "n =".
+            groups: Name of the groups.
         """
         if not len(self.ratios):
             return f"There are no {groups} with two values to compare."
@@ -88,31 +88,29 @@ class Trend:
         if self.last and self.last[0] < self.last[1]:
             high = f"{self.last[0]:g}–{self.last[1]:g}"
         between = f" It is {self.between[1]} in between, at {setting} {self.between[0]:g}." if self.between else ""
-        few = "" if len(self.ratios) >= FEWEST else f" Fewer than {FEWEST} do not tell."
-        clear = (
-            "" if self.clear is None else f" It is more than {CLEAR:g} of its standard errors in {self.clear} of them."
-        )
+        few = "" if len(self.ratios) >= FEWEST else f" Fewer than {FEWEST} are inconclusive."
+        clear = "" if self.clear is None else f" The change exceeds {CLEAR:g} standard errors in {self.clear} of them."
         return (
             f"From {setting} {low} to {high} it {', '.join(ways)} of {len(self.ratios)} {groups}; the median ratio "
             f"is {np.median(self.ratios):.2g}.{clear}{between}{few}"
         )
 
     def where(self, expected: Way) -> str:
-        """Say in which data what was expected is seen, if it is not seen in all of them; else nothing."""
-        if self.separable is None or self.verdict(expected) in ("seen", "not to be told"):
+        """Describe in which data the expectation is supported, unless it is in all of them."""
+        if self.separable is None or self.verdict(expected) in ("supported", "inconclusive"):
             return ""
         with_it, without = (percent(self.share(expected, some)) for some in (self.separable, ~self.separable))
-        return f" It {expected} in {with_it} of those that are separable, and in {without} of the others."
+        return f" It {expected} in {with_it} of the separable ones, and in {without} of the others."
 
 
 def trend(table: pd.DataFrame, x: str, y: str, by: Sequence[str] = ("dataset",), error: str | None = None) -> Trend:
-    """Compare the value y at the ends of the setting x.
+    """Compare the value y at the ends of x.
 
     Args:
-        table: A row per group and setting. Rows without a value do not count.
-        x: Column of the setting.
-        y: Column of the value, at least 0. From 0 to 0 is no change, from 0 to more a ratio without limit.
-        by: Columns that make a group.
+        table: A row per group and value of x. Rows without a value do not count.
+        x: Column of the factor.
+        y: Column of the value, at least 0. From 0 to 0 is no change; from 0 to more is an infinite ratio.
+        by: Columns that define a group.
         error: Column of the standard error of y, if it has one.
     """
     known = table.dropna(subset=[x, y]).sort_values(x, kind="stable")
@@ -140,7 +138,7 @@ def trend(table: pd.DataFrame, x: str, y: str, by: Sequence[str] = ("dataset",),
 
 
 def _clear(first: pd.DataFrame, last: pd.DataFrame, y: str, error: str) -> int | None:
-    """Count the groups whose change is more than chance of drawing; None where no group has both errors."""
+    """Count the groups whose change exceeds sampling error; None if no group has both errors."""
     errors = (first[error] ** 2 + last[error] ** 2) ** 0.5
     known = errors.notna()
     return int(((last[y] - first[y]).abs() > CLEAR * errors)[known].sum()) if known.any() else None
@@ -157,7 +155,7 @@ def _between(medians: pd.Series[float]) -> tuple[float, str] | None:
 
 
 def claim(prediction: str, source: str, expected: Way, found: Trend, setting: str, groups: str = "data sets") -> Claim:
-    """Set the prediction of a trend beside the trend."""
+    """Return a claim that compares a predicted trend with the measured one."""
     words = found.words(setting, groups) + found.where(expected)
     return Claim(prediction, source, found.verdict(expected), words)
 
@@ -165,7 +163,7 @@ def claim(prediction: str, source: str, expected: Way, found: Trend, setting: st
 def bounded(
     prediction: str, source: str, table: pd.DataFrame, value: str, bound: str, rows: str, what: str = "bound"
 ) -> Claim:
-    """Set a bound beside the values of the rows in which both are known.
+    """Return a claim that compares a bound with the values, in the rows where both are known.
 
     Args:
         prediction: A sentence.
@@ -173,36 +171,36 @@ def bounded(
         table: The rows.
         value: Column of the values.
         bound: Column of their bounds.
-        rows: What the rows are called.
-        what: What the bound is called where it is none.
+        rows: Name of the rows.
+        what: Name of the bound, if it is not a true bound.
     """
     known = table.dropna(subset=[value, bound])
     if not len(known):
-        return Claim(prediction, source, "not to be told", f"There are no {rows}.")
+        return Claim(prediction, source, "inconclusive", f"There are no {rows}.")
     share = known[value] / known[bound]
     # Solvers meet their conditions to about 1e-8.
     above = int((share > 1 + 1e-6).sum())
     return Claim(
         prediction,
         source,
-        "not seen" if above else "seen",
-        f"It is above the {what} in {above} of {len(known)} {rows}, {percent(share.median())} of it in the median and "
-        f"{percent(share.max())} at most.",
+        "not supported" if above else "supported",
+        f"It exceeds the {what} in {above} of {len(known)} {rows}; its median is {percent(share.median())} of the "
+        f"{what}, its maximum {percent(share.max())}.",
     )
 
 
 def graded(share: float) -> Verdict:
-    """Say whether something is seen that holds in a share of the groups; NaN means that there are none."""
+    """Return the verdict for something that holds in a share of the groups; NaN means that there are none."""
     if math.isnan(share):
-        return "not to be told"
-    return "seen" if share >= SEEN else "mostly seen" if share >= MOSTLY else "not seen"
+        return "inconclusive"
+    return "supported" if share >= SEEN else "mostly supported" if share >= MOSTLY else "not supported"
 
 
 def ranked(correlations: NDArray[np.float64]) -> Verdict:
-    """Say whether rank correlations (groups,) that should be positive are: below `CORRELATED` in size is none."""
+    """Return whether rank correlations (groups,) are positive as predicted; below `CORRELATED` in size is none."""
     if len(correlations) < FEWEST:
-        return "not to be told"
+        return "inconclusive"
     agree, against = ((sign * correlations >= CORRELATED).mean() for sign in (1, -1))
     if against >= MOSTLY:
-        return "the opposite is seen"
+        return "contradicted"
     return graded(float(agree)) if agree >= MOSTLY else "mixed"

@@ -104,13 +104,13 @@ def cohort_table(
             f"no cohort of {', '.join(str(store.path) for store in stores)} has {FEWEST_RUNS} finished runs: "
             "train more seeds"
         )
-    notes = [f"Nothing of the frozen features is known: {reason}." for reason in dict.fromkeys(unknown)]
+    notes = [f"The frozen features are unknown: {reason}." for reason in dict.fromkeys(unknown)]
     if few:
         notes.insert(0, f"Left out, with fewer than {FEWEST_RUNS} finished runs: {', '.join(few)}.")
     if lost:
         notes.append(
-            "Runs that diverged or raised an error are lost, and no instability counts them. These cohorts are less "
-            f"stable than their numbers say: {', '.join(dict.fromkeys(lost))}."
+            "Runs that diverged or crashed do not count in the instability. These cohorts are less "
+            f"stable than their numbers suggest: {', '.join(dict.fromkeys(lost))}."
         )
     return pd.DataFrame(rows, columns=list(COLUMNS)), tuple(notes)
 

@@ -64,11 +64,11 @@ def feature_quantities(
     """
     task = load_task(spec.task)
     if not KINDS[task.kind].shared_classes:
-        raise UserError(f"task '{task.name}' is a {task.kind}, and a margin lies between classes")
+        raise UserError(f"task '{task.name}' is a {task.kind}, and a margin needs classes")
     if task.fingerprint != spec.data:
-        raise UserError(f"the data of task '{task.name}' are not those of the runs")
+        raise UserError(f"the data of task '{task.name}' differ from those of the runs")
     if weights_fingerprint(spec.model) != spec.weights:
-        raise UserError(f"the files of model '{spec.model}' are not those of the runs")
+        raise UserError(f"the files of model '{spec.model}' differ from those of the runs")
     data = run_data(spec)
     with quiet():
         features = frozen_features(spec, data, cache, progress).train.double().numpy()

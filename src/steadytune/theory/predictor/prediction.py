@@ -35,7 +35,7 @@ _ROUNDING = 1e-9
 _NAMES = [one.name for one in QUANTITIES]
 
 PredictionVerdict = Literal[
-    "predicts", "predicts weakly", "predicts, but no better than a baseline", "predicts nothing", "not to be told"
+    "predicts", "predicts weakly", "predicts, but no better than a baseline", "predicts nothing", "inconclusive"
 ]
 
 
@@ -125,7 +125,7 @@ class Prediction:
         Where `HeldOut.rival` has as large a mean correlation, that is the verdict, whether it predicts weakly or not.
         """
         if self.held_out is None or math.isnan(self.held_out.mean):
-            return "not to be told"
+            return "inconclusive"
         if self.held_out.p >= LEVEL:
             return "predicts nothing"
         if self.held_out.mean <= self.held_out.baseline(self.held_out.rival) + _ROUNDING:

@@ -126,5 +126,5 @@ def unit(vectors: Array) -> Array:
     """
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     if not lengths.all():
-        raise UserError("weights stay 0 and have no direction: the features of the classes do not differ")
+        raise UserError("weights stay 0 and have no direction: the classes have the same features")
     return np.asarray(vectors / lengths)

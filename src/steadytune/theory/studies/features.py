@@ -146,14 +146,16 @@ class _Part:
 def _parts(specs: Sequence[RunSpec], sizes: Sequence[int], draws: int) -> list[_Part]:
     """Check all tasks, before any is encoded."""
     if not specs or len({spec.model for spec in specs}) > 1 or len({spec.task.name for spec in specs}) < len(specs):
-        raise UserError("the study on features takes tasks that differ, and one model")
+        raise UserError("the study on features needs different tasks and one model")
     if draws < 1:
         raise UserError(f"draws must be at least 1, not {draws}")
     available = [_available(spec) for spec in specs]
     most = max(available)
     if sizes and max(sizes) > most:
         name = specs[available.index(most)].task.name
-        raise UserError(f"size {max(sizes)}: of these tasks '{name}' has the most training examples, {most}")
+        raise UserError(
+            f"size {max(sizes)} is too large: of these tasks '{name}' has the most training examples, {most}"
+        )
     parts = []
     for given, count in zip(specs, available, strict=True):
         pool = min(count, max(draws * max(sizes), _LEAST)) if sizes else count
@@ -178,7 +180,9 @@ def _available(spec: RunSpec) -> int:
 def _check_classes(part: _Part) -> None:
     name, counts = part.data.task.name, np.bincount(part.labels)
     if len(counts) < 2:
-        raise UserError(f"all {len(part.labels)} training examples of task '{name}' are of one class: two are needed")
+        raise UserError(
+            f"all {len(part.labels)} training examples of task '{name}' have the same class: at least two are needed"
+        )
     if counts.min() < _FEWEST:
         rare = part.data.splits.train.labels[part.labels == counts.argmin()][0]
         raise UserError(
@@ -187,6 +191,6 @@ def _check_classes(part: _Part) -> None:
         )
     if part.sizes[0] < _FEWEST * len(counts):
         raise UserError(
-            f"size {part.sizes[0]}: a sub-sample of task '{name}' with its {len(counts)} classes needs at least "
+            f"size {part.sizes[0]}: a subsample of task '{name}' with its {len(counts)} classes needs at least "
             f"{_FEWEST * len(counts)} examples, {_FEWEST} of each"
         )

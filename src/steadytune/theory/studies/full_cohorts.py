@@ -199,16 +199,16 @@ def _planned(specs: tuple[RunSpec, ...], examples: int) -> FullCohort:
     """Look at a cohort: what cannot work is said before anything is trained."""
     spec, task = specs[0], load_task(specs[0].task)
     if spec.training.mode != "full":
-        raise UserError(f"recipe '{spec.recipe}' is not in mode 'full', which is where a sample is left out")
+        raise UserError(f"recipe '{spec.recipe}' is not in mode 'full', which leaving out a sample needs")
     if not KINDS[task.kind].shared_classes:
         raise UserError(f"leave-one-out compares predicted classes, and task '{task.name}' is a {task.kind}")
     if len({one.seeds.data for one in specs}) > 1:
-        raise UserError("leave-one-out is of one training set: seeds of the data cannot vary")
+        raise UserError("leave-one-out needs one training set: data seeds cannot vary")
     n = len(split(task, spec.training, spec.seeds.data).train)
     if not 3 <= n >= examples:
         raise UserError(
             f"recipe '{spec.recipe}' on task '{task.name}' has {n} training examples: "
-            f"{examples} cannot be left out, one by one, of fewer than 3 or than {examples}"
+            f"to leave out {examples}, one at a time, it needs at least 3 and at least {examples}"
         )
     try:
         return FullCohort(specs, n, tuple(planned(specs, examples)))
@@ -244,7 +244,9 @@ def train_cohorts(
     """
     check_executor(executor)
     if (out / "cohorts").is_dir():
-        raise UserError(f"{out} was written by an older version, which kept cohorts and no runs: choose another --out")
+        raise UserError(
+            f"{out} was written by an older version that stored cohorts instead of runs: choose another --out"
+        )
     store = RunStore.create(out / TRAININGS, study, versions())
     for cohort in cohorts:
         retry(store, cohort.work)

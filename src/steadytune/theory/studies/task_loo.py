@@ -189,14 +189,14 @@ def check_recipes(specs: Sequence[RunSpec]) -> None:
         for method in spec.stabilizers:
             if not (method.has("before_training") or isinstance(method, MHLoss)):
                 raise UserError(
-                    f"theory loo in head tuning has one descent for all: recipe '{spec.recipe}' has {method.name}, "
-                    "which changes the descent. Use --examples, which is full fine-tuning"
+                    f"theory loo in head tuning uses one descent for all: recipe '{spec.recipe}' has {method.name}, "
+                    "which changes the descent. Use --examples for full fine-tuning"
                 )
         other = found.setdefault((spec.model, spec.task.name, features_key(spec), _heads(spec)), spec)
         if other.recipe != spec.recipe:
             raise UserError(
-                f"theory loo in head tuning has one descent for all: recipes '{other.recipe}' and '{spec.recipe}' "
-                "have the same features and heads, and would be the same training. Leave one out, or use --examples"
+                f"theory loo in head tuning uses one descent for all: recipes '{other.recipe}' and '{spec.recipe}' "
+                "have the same features and heads, so they are the same training. Remove one, or use --examples"
             )
 
 
