@@ -146,7 +146,7 @@ def test_small_interactions_of_three_seeds_are_summed_up():
     (found,) = variance_components(scored(scores, ["/".join(map(str, one)) for one in seeds]))
     assert len(found.sources) == 7
     said = describe_components(found)
-    assert said.count(" from ") == 4
+    assert said.count(" % [") == 3
     assert "dropout masks" in said
     most = max(source.share.high for source in found.sources[3:])
     assert names(said, "less than 5 %", "interaction", f"{100 * most:.1f} %")

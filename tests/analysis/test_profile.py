@@ -193,7 +193,7 @@ class TestDegenerateCohorts:
         for value in found.values:
             assert value.value == pytest.approx(0, abs=1e-7)
             assert math.isnan(value.low)
-        assert any(names(note, "score the same", "SD", "interval") for note in found.notes)
+        assert any(names(note, "score", "same", "SD", "no interval") for note in found.notes)
 
     def test_one_single_answer_counts_as_agreement_and_is_said(self, make_cohort):
         found = profile(make_cohort(np.zeros((3, 10), dtype=int)))

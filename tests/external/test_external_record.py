@@ -73,7 +73,7 @@ def test_tokens_are_stored_without_padding(tmp_path):
         ({"token_logits": np.zeros((1, 2, 3)), "kind": "classification"}, ["'generation'", "'classification'"]),
         ({"logits": [[0.0, 1.0]], "ids": ["a", "b"]}, ["1 row", "logits", "2 ids"]),
         ({"logits": [[0.0, 1.0]], "ids": "a"}, ["ids", "list", "'a'"]),
-        ({"logits": [[0.0, 1.0]] * 2, "ids": [7, "7"]}, ["ids", "0 and 1", "7"]),
+        ({"logits": [[0.0, 1.0]] * 2, "ids": [7, "7"]}, ["ids", "rows 0", "1", "'7'"]),
         ({"logits": [[0.0, 1.0]], "texts": []}, ["1 row", "logits", "0 texts"]),
         ({"logits": [[0.0, 1.0]], "label_names": ["a"]}, ["1 label_names", "2 columns", "logits"]),
         (

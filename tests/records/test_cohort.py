@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from saying import says
+from saying import names, says
 
 from steadytune.errors import UserError
 from steadytune.records import Cohort
@@ -62,16 +62,16 @@ def test_scores_that_are_not_given_are_the_accuracy_and_say_which_runs_failed():
 
 def test_given_scores_that_the_predictions_contradict_are_said_to_and_those_that_agree_say_which_runs_failed():
     arrays = {"logits": 3 * np.eye(2)[[[0, 1, 1], [1, 1, 1]]], "labels": [0, 1, 1]}
-    for metric, said in (("score", "have no name"), ("accuracy", "contradicts")):
+    for metric in ("score", "accuracy"):
         wrong = Cohort(scores=[0.9, 0.8], metric=metric, **arrays)
         assert wrong.failed is None
-        assert said in wrong.notes[0]
+        assert names(wrong.notes[0], "score" if metric == "score" else "0.9, 0.8", "accuracy")
         assert replace(wrong, recipe="r").notes == wrong.notes
         right = Cohort(scores=[1, 0.667], metric=metric, **arrays)
         assert (right.metric, right.failed.tolist(), right.notes) == ("accuracy", [False, True], ())
         percent = Cohort(scores=[100, 66.7], metric=metric, **arrays)
         assert (percent.metric, percent.failed.tolist()) == ("accuracy", [False, True])
-        assert "per cent" in percent.notes[0]
+        assert names(percent.notes[0], "accuracy", "cent")
     # Scores of a study, which says what always giving one answer scores, are its own.
     assert Cohort(scores=[0.9, 0.8], majority_score=0.5, metric="accuracy", **arrays).notes == ()
 

