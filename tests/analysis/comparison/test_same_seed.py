@@ -92,4 +92,5 @@ def test_no_claim_of_the_verdict_stands_without_what_the_recipe_changed():
     sentence = next(words for words in verdict(comparison)["", ""] if words.startswith("mmr"))
     assert names(sentence, "same seed", "1 %", "answers", "seed", "ccuracy", "higher")
     headings, ((_, cells),) = difference_lines(comparison.rows())
-    assert cells[headings.index("Changed at the same seed")].value == "1 %"
+    (heading,) = [name for name, cell in zip(headings, cells, strict=True) if cell.value == "1 %"]
+    assert "same seed" in heading
