@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from saying import names
 
 from steadytune.analysis.bootstrap import example_weights
 from steadytune.analysis.comparison.compare import compare
@@ -67,7 +68,7 @@ def test_intervals_of_groups_are_wider_and_one_group_has_none():
     cohort = passages()
     wide, narrow = profile(cohort), profile(dataclasses.replace(cohort, groups=None))
     assert wide.mean.high - wide.mean.low > 1.5 * (narrow.mean.high - narrow.mean.low)
-    assert any(note.startswith("60 examples in 12 groups") for note in wide.notes)
+    assert any(names(note, "60 examples", "12 groups") for note in wide.notes)
     alone = profile(dataclasses.replace(cohort, groups=np.zeros(60, int)))
     assert math.isnan(alone.evaluation.standard_error)
     for value in (alone.mean, *(alone.last(name) for name in ("sd", "disagreement", "kappa", "jensen_shannon"))):

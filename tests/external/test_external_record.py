@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from external_runs import CLASSES, EXAMPLES, arrays
+from saying import says
 
 import steadytune as st
 from steadytune.errors import UserError
@@ -53,59 +54,62 @@ def test_tokens_are_stored_without_padding(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({}, "nothing to record: give logits"),
-        ({"labels": [0]}, "nothing to record"),
-        ({"logits": np.zeros((EXAMPLES, CLASSES)), "labels": [0]}, r"labels must be \(12,\)"),
-        ({"logits": [[0.0, 1.0], [0.0]]}, "logits must be rectangular"),
-        ({"logits": [[0.0, np.nan]]}, "logits hold NaN or infinity, first in row 0"),
-        ({"logits": [[0.0]]}, r"logits must be \(examples, two or more classes\), not \(1, 1\)"),
-        ({"logits": [[0.0, 1.0]], "representations": [[np.inf]]}, "NaN or infinity at layer 1"),
-        ({"generations": ["a"], "references": []}, "1 generations but 0 references"),
-        ({"generations": ["a"], "token_logits": np.zeros((2, 3))}, r"token_logits must be \(examples, tokens, words\)"),
-        ({"generations": ["a"], "token_logits": np.zeros((2, 1, 3))}, "1 generations but 2 token_counts"),
+        ({}, ["logits, probabilities, predictions, representations"]),
+        ({"labels": [0]}, ["logits, probabilities, predictions, representations"]),
+        ({"logits": np.zeros((EXAMPLES, CLASSES)), "labels": [0]}, ["labels", "(12,)", "(1,)"]),
+        ({"logits": [[0.0, 1.0], [0.0]]}, ["logits", "rectangular"]),
+        ({"logits": [[0.0, np.nan]]}, ["logits", "NaN", "row 0"]),
+        ({"logits": [[0.0]]}, ["logits", "classes", "(1, 1)"]),
+        ({"logits": [[0.0, 1.0]], "representations": [[np.inf]]}, ["representations", "NaN", "layer 1"]),
+        ({"generations": ["a"], "references": []}, ["1 generation", "0 references"]),
+        ({"generations": ["a"], "token_logits": np.zeros((2, 3))}, ["token_logits", "(examples, tokens, words)"]),
+        ({"generations": ["a"], "token_logits": np.zeros((2, 1, 3))}, ["1 generation", "2 token_counts"]),
         (
             {"token_logits": np.full((1, 2, 3), np.nan)},
-            r"run\.safetensors: token_logits hold NaN .* token 0 \(axis 0\)",
+            ["run.safetensors", "token_logits", "NaN", "token 0", "axis 0"],
         ),
-        ({"token_logits": np.full((1, 2, 3), -np.inf)}, "token_logits hold NaN or infinity"),
-        ({"token_logits": np.zeros((1, 2, 3)), "token_mask": [[0, 0]]}, r"token_logits must be .* not \(0, 3\)"),
-        ({"token_logits": np.zeros((1, 2, 3)), "kind": "classification"}, "those of kind 'generation', not of 'class"),
-        ({"logits": [[0.0, 1.0]], "ids": ["a", "b"]}, "1 rows of logits but 2 ids"),
-        ({"logits": [[0.0, 1.0]], "ids": "a"}, "ids must be a list, not 'a'"),
-        ({"logits": [[0.0, 1.0]] * 2, "ids": [7, "7"]}, "ids must tell the examples apart, but rows 0 and 1 are both"),
-        ({"logits": [[0.0, 1.0]], "texts": []}, "1 rows of logits but 0 texts"),
-        ({"logits": [[0.0, 1.0]], "label_names": ["a"]}, "1 label_names but 2 columns of logits"),
-        ({"logits": [[0.0, 1.0]], "kind": "clasification"}, "run.safetensors: unknown kind 'clasification': did you"),
-        ({"logits": [[0.0, 1.0]], "kind": ""}, "run.safetensors: unknown kind ''"),
-        ({"logits": [[0.0, 1.0]], "scores": np.nan}, "run.safetensors: 'scores' must be one finite number"),
-        ({"logits": [[0.0, 1.0]], "scores": "x"}, "run.safetensors: 'scores' must be real numbers"),
-        ({"logits": [[0.0, 1.0]], "scores": {"f1": None}}, "run.safetensors: 'scores.f1' must be real numbers"),
-        ({"logits": [[0.0, 1.0]], "scores": {"f1": [0.5, 0.6]}}, "'scores.f1' must be one finite number"),
-        ({"representations": np.zeros((1, 3, 2)), "labels": [0]}, "1 labels but 3 rows of representations"),
-        ({"representations": np.zeros((1, 1, 2)), "labels": [[0]]}, r"labels must be \(examples,\), not \(1, 1\)"),
+        ({"token_logits": np.full((1, 2, 3), -np.inf)}, ["token_logits", "infinity"]),
+        ({"token_logits": np.zeros((1, 2, 3)), "token_mask": [[0, 0]]}, ["token_logits", "(0, 3)"]),
+        ({"token_logits": np.zeros((1, 2, 3)), "kind": "classification"}, ["'generation'", "'classification'"]),
+        ({"logits": [[0.0, 1.0]], "ids": ["a", "b"]}, ["1 row", "logits", "2 ids"]),
+        ({"logits": [[0.0, 1.0]], "ids": "a"}, ["ids", "list", "'a'"]),
+        ({"logits": [[0.0, 1.0]] * 2, "ids": [7, "7"]}, ["ids", "rows 0", "1", "'7'"]),
+        ({"logits": [[0.0, 1.0]], "texts": []}, ["1 row", "logits", "0 texts"]),
+        ({"logits": [[0.0, 1.0]], "label_names": ["a"]}, ["1 label_names", "2 columns", "logits"]),
+        (
+            {"logits": [[0.0, 1.0]], "kind": "clasification"},
+            ["run.safetensors", "'clasification'", "'classification'"],
+        ),
+        ({"logits": [[0.0, 1.0]], "kind": ""}, ["run.safetensors", "kind ''"]),
+        ({"logits": [[0.0, 1.0]], "scores": np.nan}, ["run.safetensors", "'scores'", "finite"]),
+        ({"logits": [[0.0, 1.0]], "scores": "x"}, ["run.safetensors", "'scores'", "real numbers"]),
+        ({"logits": [[0.0, 1.0]], "scores": {"f1": None}}, ["run.safetensors", "'scores.f1'", "real numbers"]),
+        ({"logits": [[0.0, 1.0]], "scores": {"f1": [0.5, 0.6]}}, ["'scores.f1'", "finite"]),
+        ({"representations": np.zeros((1, 3, 2)), "labels": [0]}, ["1 label", "3 rows", "representations"]),
+        ({"representations": np.zeros((1, 1, 2)), "labels": [[0]]}, ["labels", "(examples,)", "(1, 1)"]),
         (
             {"generations": ["a"], "token_logits": np.zeros((1, 2, 3)), "token_mask": [1, 0]},
-            r"token_mask must be \(1, 2\), the first two axes of token_logits, not \(2,\)",
+            ["token_mask", "(1, 2)", "token_logits", "(2,)"],
         ),
     ],
 )
 def test_what_is_no_run_is_not_written(tmp_path, fields, said):
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=says(*said)):
         st.record_run(tmp_path / "run.safetensors", **fields)
     assert not os.listdir(tmp_path)
 
 
 def test_the_file_is_safetensors(tmp_path):
-    with pytest.raises(UserError, match=r"run\.npz: runs are recorded into \.safetensors files"):
+    with pytest.raises(UserError, match=says("run.npz", ".safetensors")):
         st.record_run(tmp_path / "run.npz", logits=[[0.0, 1.0]])
 
 
 def test_a_place_that_cannot_be_written_to_is_refused(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "folder.safetensors").mkdir()
-    with pytest.raises(UserError, match=f"cannot write into {tmp_path / 'file'}"):
+    with pytest.raises(UserError, match=says(str(tmp_path / "file/runs/run.safetensors"), f"{tmp_path / 'file'}")):
         st.record_run(tmp_path / "file/runs/run.safetensors", logits=[[0.0, 1.0]])
-    with pytest.raises(UserError, match="is a folder: a run is recorded into a file"):
+    with pytest.raises(UserError, match=says("folder.safetensors", "folder", "file")):
         st.record_run(tmp_path / "folder.safetensors", logits=[[0.0, 1.0]])
 
 

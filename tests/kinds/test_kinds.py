@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from saying import says
 
 import steadytune as st
 from steadytune import registry
@@ -64,12 +65,12 @@ def test_nothing_is_known_of_a_kind_that_nobody_said():
     unknown = find_kind(None)
 
     assert not any((unknown.has_classes, unknown.has_numbers, unknown.has_texts, unknown.shared_classes))
-    with pytest.raises(UserError, match="did you mean 'choice'"):
+    with pytest.raises(UserError, match=says("'choise'", "'choice'")):
         find_kind("choise")
 
 
 def test_a_kind_that_is_measured_alone_says_so_when_it_is_to_be_trained():
-    with pytest.raises(UserError, match="it can be measured"):
+    with pytest.raises(UserError, match=says("generation", "trained")):
         KINDS["generation"].criterion()
 
 
@@ -168,10 +169,10 @@ def test_a_metric_that_names_a_kind_of_another_package_scores_it(installed):
 
 def test_what_is_no_kind_is_refused_and_one_that_is_not_installed_is_named(installed):
     installed(ordinal="test_kinds:NO_KIND")
-    with pytest.raises(UserError, match="is not an instance of Kind"):
+    with pytest.raises(UserError, match=says("'ordinal'", "test_kinds:NO_KIND", "Kind")):
         KINDS["ordinal"]
     installed()
-    with pytest.raises(UserError, match=r"unknown kind 'ordinal'.*install the package"):
+    with pytest.raises(UserError, match=says("kind 'ordinal'", "choice, classification, generation, regression")):
         st.Cohort(scores=[0.5, 0.6], kind="ordinal")
 
 
@@ -199,18 +200,18 @@ class _Broken(Ordinal):
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("predictions", "the most probable classes are not the predictions"),
-        ("criterion", "the criterion is not the mean of the losses of linear heads"),
-        ("labels", "labels that are none are not refused"),
+        ("predictions", ["probable", "predictions"]),
+        ("criterion", ["criterion", "losses"]),
+        ("labels", ["labels", "refused"]),
     ],
 )
 def test_a_kind_that_breaks_a_promise_is_told_which(fault, said):
-    with pytest.raises(AssertionError, match=said):
+    with pytest.raises(AssertionError, match=says("'ordinal'", *said)):
         check_kind(_Broken(fault))
 
 
 def test_a_kind_can_be_tried_before_it_is_a_packages():
     with KINDS.added(ORDINAL):
         assert KINDS["ordinal"] is ORDINAL
-    with pytest.raises(UserError, match="this is not an instance of Kind"), KINDS.added(Kind):
+    with pytest.raises(UserError, match=says("kind ''", "Kind")), KINDS.added(Kind):
         pass

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from saying import says
 
 from steadytune.measures import MEASURES, PairMeasure
 from steadytune.measures.distances import CKA
@@ -28,16 +29,16 @@ def table(change):
 @pytest.mark.parametrize(
     ("measure", "fault"),
     [
-        (table(lambda pairs: pairs + 1), "not 0"),
-        (table(lambda pairs: -pairs), "above 0"),
-        (table(lambda pairs: pairs * np.arange(1, len(pairs) + 1)[:, None]), "order of the runs"),
-        (table(lambda pairs: pairs * np.arange(1, pairs.shape[1] + 1)), "order of the examples"),
-        (replace(table(lambda pairs: pairs), largest=0.1), "beyond"),
-        (replace(table(lambda pairs: pairs), meaning=" "), "meaning"),
-        (replace(table(lambda pairs: pairs), of={"words": np.asarray}), "words"),
-        (replace(CKA, name="mine", gap=None, distance=lambda pair: pair.first.scale[0]), "not 0"),
+        (table(lambda pairs: pairs + 1), ["same", "1", "0"]),
+        (table(lambda pairs: -pairs), ["differ", "distance -0.97"]),
+        (table(lambda pairs: pairs * np.arange(1, len(pairs) + 1)[:, None]), ["order", "runs"]),
+        (table(lambda pairs: pairs * np.arange(1, pairs.shape[1] + 1)), ["order", "examples"]),
+        (replace(table(lambda pairs: pairs), largest=0.1), ["[0, 0.1]"]),
+        (replace(table(lambda pairs: pairs), meaning=" "), ["meaning"]),
+        (replace(table(lambda pairs: pairs), of={"words": np.asarray}), ["'words'"]),
+        (replace(CKA, name="mine", gap=None, distance=lambda pair: pair.first.scale[0]), ["same", "0"]),
     ],
 )
 def test_a_fault_is_named(measure, fault):
-    with pytest.raises(AssertionError, match=fault):
+    with pytest.raises(AssertionError, match=says("'mine'", *fault)):
         check_measure(measure)

@@ -36,7 +36,7 @@ def test_pair_mean_keeps_what_is_not_defined():
 
 @pytest.mark.parametrize("bad", [[1.0, 2.0], np.zeros((2, 3))])
 def test_pair_mean_rejects_what_is_no_square_matrix(bad):
-    with pytest.raises(ValueError, match=r"\Adistances must have the shape \(\.\.\., K, K\), got [^\n]+\Z"):
+    with pytest.raises(ValueError, match=r"\Adistances [^\n]*\(\.\.\., K, K\)[^\n]*\(2, ?3?\)[^\n]*\Z"):
         pair_mean(bad)
 
 
@@ -69,5 +69,5 @@ def test_pairs_fill_a_symmetric_matrix_row_by_row(runs):
 
 @pytest.mark.parametrize("pairs", [[1.0, 2.0], [[1.0]], [1.0] * 5])
 def test_a_number_of_pairs_that_no_runs_have_is_rejected(pairs):
-    with pytest.raises(ValueError, match=r"\Apairs must be one number for each of K\(K - 1\)/2 pairs[^\n]*\Z"):
+    with pytest.raises(ValueError, match=r"\Apairs [^\n]*K\(K - 1\)/2[^\n]*\Z"):
         square(pairs)

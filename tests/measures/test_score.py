@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from saying import says
 
 from steadytune.measures import score_spread
 
@@ -54,17 +55,17 @@ def test_scores_may_be_half_precision_tensors():
 
 @pytest.mark.parametrize("scores", [[], [[0.1, 0.2]], [0.1, math.nan], [0.1, math.inf], ["a", "b"], 0.5])
 def test_bad_scores_are_rejected_in_one_line(scores):
-    with pytest.raises(ValueError, match=r"\Ascores must (be|have) [^\n]+\Z"):
+    with pytest.raises(ValueError, match=r"\Ascores [^\n]*\Z"):
         score_spread(scores)
 
 
 def test_a_score_that_is_nan_is_named_by_its_run():
-    with pytest.raises(ValueError, match=r"scores must be finite: found NaN or infinite values in run 1$"):
+    with pytest.raises(ValueError, match=says("scores", "NaN", "run 1")):
         score_spread([0.1, math.nan, 0.3])
 
 
 def test_an_unknown_definition_is_rejected():
-    with pytest.raises(ValueError, match="unknown definition 'textbook'"):
+    with pytest.raises(ValueError, match=says("definition 'textbook'", "'corrected'", "'published'")):
         score_spread([0.1, 0.2], definition="textbook")
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from saying import says
 
 from steadytune.metrics import METRICS
 from steadytune.testing import check_metric
@@ -21,16 +22,16 @@ def scored(change):
 
 
 @pytest.mark.parametrize(
-    ("metric", "fault"),
+    ("metric", "told"),
     [
-        (scored(lambda scores, answers: lambda weights: scores(weights)[0]), "shape|must give"),
-        (scored(lambda scores, answers: lambda weights: 2 * scores(weights)), "beyond"),
-        (replace(ACCURACY, name="mine", higher_is_better=False), "no better"),
-        (scored(lambda scores, answers: lambda weights: scores(np.ones_like(weights))), "how often"),
-        (replace(ACCURACY, name="mine", needs=()), "needs"),
-        (replace(ACCURACY, name="mine", needs=("colours",)), "colours"),
+        (scored(lambda scores, answers: lambda weights: scores(weights)[0]), ["(R, K)", "(3,)"]),
+        (scored(lambda scores, answers: lambda weights: 2 * scores(weights)), ["score", "[0, 1]"]),
+        (replace(ACCURACY, name="mine", higher_is_better=False), ["right", "1", "0.583333"]),
+        (scored(lambda scores, answers: lambda weights: scores(np.ones_like(weights))), ["weights"]),
+        (replace(ACCURACY, name="mine", needs=()), ["needs", "classification"]),
+        (replace(ACCURACY, name="mine", needs=("colours",)), ["colours"]),
     ],
 )
-def test_a_fault_is_named(metric, fault):
-    with pytest.raises(AssertionError, match=fault):
+def test_a_fault_is_named(metric, told):
+    with pytest.raises(AssertionError, match=says("'mine'", *told)):
         check_metric(metric)

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from saying import names, says
 
 from steadytune.errors import UserError
 from steadytune.records import Cohort
@@ -61,16 +62,16 @@ def test_scores_that_are_not_given_are_the_accuracy_and_say_which_runs_failed():
 
 def test_given_scores_that_the_predictions_contradict_are_said_to_and_those_that_agree_say_which_runs_failed():
     arrays = {"logits": 3 * np.eye(2)[[[0, 1, 1], [1, 1, 1]]], "labels": [0, 1, 1]}
-    for metric, said in (("score", "have no name"), ("accuracy", "contradicts")):
+    for metric in ("score", "accuracy"):
         wrong = Cohort(scores=[0.9, 0.8], metric=metric, **arrays)
         assert wrong.failed is None
-        assert said in wrong.notes[0]
+        assert names(wrong.notes[0], "score" if metric == "score" else "0.9, 0.8", "accuracy")
         assert replace(wrong, recipe="r").notes == wrong.notes
         right = Cohort(scores=[1, 0.667], metric=metric, **arrays)
         assert (right.metric, right.failed.tolist(), right.notes) == ("accuracy", [False, True], ())
         percent = Cohort(scores=[100, 66.7], metric=metric, **arrays)
         assert (percent.metric, percent.failed.tolist()) == ("accuracy", [False, True])
-        assert "per cent" in percent.notes[0]
+        assert names(percent.notes[0], "accuracy", "cent")
     # Scores of a study, which says what always giving one answer scores, are its own.
     assert Cohort(scores=[0.9, 0.8], majority_score=0.5, metric="accuracy", **arrays).notes == ()
 
@@ -136,90 +137,108 @@ def test_its_name_says_what_is_known():
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"scores": [[0.5]]}, r"one number per run, not an array of shape \(1, 1\)"),
-        ({"scores": [0.5], "logits": np.zeros((2, 3, 2))}, "1 scores but 2 logits"),
-        ({"scores": [0.5, 0.5], "seeds": ("0",)}, "2 scores but 1 seeds"),
-        ({"scores": [0.5], "failed": [True, False]}, "1 scores but 2 failed"),
-        ({"scores": [0.5], "seconds": np.zeros(2)}, "1 scores but 2 seconds"),
-        ({"scores": [0.5], "representations": []}, "1 scores but 0 representations"),
-        ({"logits": np.zeros((2, 3, 2)), "generations": [["a"] * 3]}, "2 logits but 1 generations"),
-        ({}, "a cohort needs scores, logits, probabilities, predictions, representations or generations"),
+        ({"scores": [[0.5]]}, ["scores", "one number per run", "(1, 1)"]),
+        ({"scores": [0.5], "logits": np.zeros((2, 3, 2))}, ["1 score", "2 logits"]),
+        ({"scores": [0.5, 0.5], "seeds": ("0",)}, ["2 scores", "1 seed"]),
+        ({"scores": [0.5], "failed": [True, False]}, ["1 score", "2 failed"]),
+        ({"scores": [0.5], "seconds": np.zeros(2)}, ["1 score", "2 seconds"]),
+        ({"scores": [0.5], "representations": []}, ["1 score", "0 representations"]),
+        ({"logits": np.zeros((2, 3, 2)), "generations": [["a"] * 3]}, ["2 logits", "1 generation"]),
+        ({}, ["scores, logits, probabilities, predictions, representations", "generations"]),
         (
             {"logits": np.zeros((1, 3, 2)), "labels": [0, 2, 1]},
-            "run 0: labels must be 0 to 1, the columns of logits, but",
+            ["run 0: labels", "0 to 1", "logits", "row 1", "2"],
         ),
-        ({"logits": np.zeros((1, 3, 2)), "labels": [0, 0.5, 1]}, "but row 1 holds 0.5"),
-        ({"logits": np.zeros((1, 3, 2)), "labels": [0, np.nan, 1]}, "labels hold NaN or infinity, first in row 1"),
-        ({"logits": np.zeros((1, 3, 1)), "labels": [0, np.nan, 1], "kind": "regression"}, "labels hold NaN"),
-        ({"logits": np.zeros((1, 3, 2)), "kind": "regression"}, r"logits of a regression must be \(examples, 1\)"),
-        ({"probabilities": np.zeros((1, 3, 1)), "kind": "regression"}, "a regression has no probabilities"),
+        ({"logits": np.zeros((1, 3, 2)), "labels": [0, 0.5, 1]}, ["labels", "row 1", "0.5"]),
+        ({"logits": np.zeros((1, 3, 2)), "labels": [0, np.nan, 1]}, ["labels", "NaN", "row 1"]),
+        ({"logits": np.zeros((1, 3, 1)), "labels": [0, np.nan, 1], "kind": "regression"}, ["labels", "NaN", "row 1"]),
+        ({"logits": np.zeros((1, 3, 2)), "kind": "regression"}, ["logits", "regression", "(examples, 1)"]),
+        ({"probabilities": np.zeros((1, 3, 1)), "kind": "regression"}, ["regression", "probabilities"]),
         (
             {"logits": [[[0, 1]], [[0, np.nan]]], "seeds": ("a", "b")},
-            "run b: logits hold NaN or infinity, first in row 0",
+            ["run b: logits", "NaN", "row 0"],
         ),
         (
             {"probabilities": [[[0.5, 0.5], [0.5, 0.6]]]},
-            r"run 0: probabilities must sum to 1 over the classes \(axis 1\)",
+            ["run 0: probabilities", "sum to 1", "axis 1"],
         ),
-        ({"probabilities": [[[0.5, 0.5], [1.5, -0.5]]]}, "but row 1, class 1 holds -0.5: are they logits"),
+        ({"probabilities": [[[0.5, 0.5], [1.5, -0.5]]]}, ["probabilities", "row 1, class 1", "-0.5"]),
         (
             {"logits": np.zeros((1, 3, 2)), "representations": [np.zeros((2, 4, 5))]},
-            r"run 0: representations must be \(layers, 3, width\), with a row for each row of logits, not \(2, 4, 5\)",
+            ["run 0: representations", "(layers, 3, width)", "(2, 4, 5)"],
         ),
-        ({"representations": [np.zeros(3)]}, r"representations must be \(layers, examples, width\), not \(3,\)"),
-        ({"logits": [[["x", "y"]]]}, "logits must be real numbers"),
-        ({"generations": [["a", 3]], "kind": "generation"}, "run 0: generations must be texts, but row 1 holds 3"),
-        ({"generations": [["a"]], "references": ["a", "b"]}, "1 generations but 2 references"),
-        ({"generations": [[]]}, "generations must be one text per example, and there are none"),
+        ({"representations": [np.zeros(3)]}, ["representations", "(layers, examples, width)", "(3,)"]),
+        ({"logits": [[["x", "y"]]]}, ["logits", "real numbers"]),
+        ({"generations": [["a", 3]], "kind": "generation"}, ["run 0: generations", "row 1", "3"]),
+        ({"generations": [["a"]], "references": ["a", "b"]}, ["1 generation", "2 references"]),
+        ({"generations": [[]]}, ["run 0: generations", "example"]),
         (
             {"logits": np.zeros((1, 3, 2)), "labels": [0, 1, 1], "metric": "pearson"},
-            "metric 'pearson' needs a regression task",
+            ["'pearson'", "regression"],
         ),
         (
             {"scores": [0.5], "logits": np.zeros((1, 3, 2)), "labels": np.zeros(4)},
-            r"run 0: labels must be \(3,\), one for each row of logits, not \(4,\)",
+            ["run 0: labels", "(3,)", "(4,)"],
         ),
-        ({"scores": [0.5] * 3, "logits": np.zeros((3, 2))}, r"run 0: logits must be \(examples, two or more classes\)"),
+        ({"scores": [0.5] * 3, "logits": np.zeros((3, 2))}, ["run 0: logits", "classes", "(2,)"]),
         (
             {"scores": [0.5, 0.5], "logits": [np.zeros((3, 2)), np.zeros((3, 4))]},
-            r"run 1: logits or probabilities of shape \(3, 4\), but run 0 has \(3, 2\)",
+            ["run 1: logits", "(3, 4)", "run 0", "(3, 2)"],
         ),
-        ({"scores": [0.5], "kind": "foo"}, "cohort: unknown kind 'foo'"),
-        ({"scores": [], "kind": "generaton"}, "did you mean 'generation'"),
-        ({"scores": [0.5], "generations": [["a"]], "kind": "choice"}, "run 0: generations and token_logits are those"),
-        ({"logits": []}, "logits hold no run: leave them out"),
-        ({"logits": 3.0}, "logits must be a list, not 3.0"),
-        ({"generations": []}, "generations hold no run"),
-        ({"generations": ["a text", "another"]}, "run 0: generations must be a list, not 'a text'"),
-        ({"generations": [["a", "b"], ["a"]], "seeds": ("x", "y")}, "run y: number of generations: 1, but run x has 2"),
-        ({"scores": ["a", "b"]}, "scores must be real numbers"),
-        ({"scores": 0.5}, r"scores must be one number per run, not an array of shape \(\)"),
-        ({"scores": [0.5], "seeds": 3}, "seeds must be a list, not 3"),
-        ({"scores": [0.5] * 3, "seeds": ("a", "b", "a")}, "two runs have the seed 'a'"),
-        ({"representations": [np.zeros((2, 6, 4)), np.zeros((3, 6, 4))]}, "run 1: layers of representations: 3, but"),
-        ({"representations": [np.zeros((2, 6, 4)), np.zeros((2, 5, 4))]}, "run 1: rows of representations: 5, but"),
-        ({"representations": [np.zeros((2, 6, 4)), np.zeros((6, 4))]}, "run 1: layers of representations: 1, but"),
-        ({"generations": [["a"]], "representations": [np.zeros((2, 6, 4))]}, "1 generations but 6 rows of repres"),
-        ({"token_logits": [np.zeros((3, 2))]}, "run 0: token_logits need token_counts"),
+        ({"scores": [0.5], "kind": "foo"}, ["cohort", "kind 'foo'"]),
+        ({"scores": [], "kind": "generaton"}, ["kind 'generaton'", "'generation'"]),
+        (
+            {"scores": [0.5], "generations": [["a"]], "kind": "choice"},
+            ["run 0: generations", "token_logits", "'generation'", "'choice'"],
+        ),
+        ({"logits": []}, ["logits", "no run"]),
+        ({"logits": 3.0}, ["logits", "list", "3.0"]),
+        ({"generations": []}, ["generations", "no run"]),
+        ({"generations": ["a text", "another"]}, ["run 0: generations", "list", "'a text'"]),
+        ({"generations": [["a", "b"], ["a"]], "seeds": ("x", "y")}, ["run y", "generations", "1", "run x", "2"]),
+        ({"scores": ["a", "b"]}, ["scores", "real numbers"]),
+        ({"scores": 0.5}, ["scores", "one number per run", "()"]),
+        ({"scores": [0.5], "seeds": 3}, ["seeds", "list", "3"]),
+        ({"scores": [0.5] * 3, "seeds": ("a", "b", "a")}, ["seed 'a'"]),
+        (
+            {"representations": [np.zeros((2, 6, 4)), np.zeros((3, 6, 4))]},
+            ["run 1: layers", "representations", "3", "run 0", "2"],
+        ),
+        (
+            {"representations": [np.zeros((2, 6, 4)), np.zeros((2, 5, 4))]},
+            ["run 1: rows", "representations", "5", "run 0", "6"],
+        ),
+        (
+            {"representations": [np.zeros((2, 6, 4)), np.zeros((6, 4))]},
+            ["run 1: layers", "representations", "1", "run 0", "2"],
+        ),
+        (
+            {"generations": [["a"]], "representations": [np.zeros((2, 6, 4))]},
+            ["1 generation", "6 rows", "representations"],
+        ),
+        ({"token_logits": [np.zeros((3, 2))]}, ["run 0: token_logits", "token_counts", "(examples,)"]),
         (
             {"token_logits": np.full((2, 3, 2), np.nan), "token_counts": [1, 2]},
-            r"run 0: token_logits hold NaN or infinity, first at token 0 \(axis 0\)",
+            ["run 0: token_logits", "NaN", "token 0", "axis 0"],
         ),
         (
             {"token_logits": [np.zeros((3, 2)), np.zeros((3, 5))], "token_counts": [1, 2]},
-            r"run 1: token_logits of shape \(3, 5\), but run 0 has \(3, 2\)",
+            ["run 1: token_logits", "(3, 5)", "run 0", "(3, 2)"],
         ),
         (
             {"token_logits": [np.zeros((3, 2)), np.zeros((4, 2))], "token_counts": [1, 2]},
-            r"run 1: token_logits must be \(tokens, words\), .* not \(4, 2\)",
+            ["run 1: token_logits", "(tokens, words)", "(4, 2)"],
         ),
         (
             {"generations": [["a"] * 2], "token_logits": np.zeros((1, 3, 2)), "token_counts": [1, 1, 1]},
-            "run 0: 2 generations but 3 token_counts: one per example is needed",
+            ["run 0", "2 generations", "3 token_counts"],
         ),
-        ({"scores": [0.5], "token_counts": [-1, 4], "token_logits": np.zeros((1, 3, 2))}, "token_counts must be"),
+        (
+            {"scores": [0.5], "token_counts": [-1, 4], "token_logits": np.zeros((1, 3, 2))},
+            ["run 0: token_counts", "(examples,)"],
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(fields, said):
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=says(*said)):
         Cohort(**fields)

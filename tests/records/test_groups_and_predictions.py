@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from saying import names, says
 from sklearn.metrics import f1_score
 
 import steadytune as st
@@ -23,7 +24,7 @@ def test_predicted_classes_alone_make_a_cohort():
 
 @pytest.mark.parametrize("labels", [[0, 1, -1, 1], [0, 1, 0.5, 1]])
 def test_labels_of_predicted_classes_are_classes(labels):
-    with pytest.raises(UserError, match="labels must be class numbers from 0, but row 2 holds"):
+    with pytest.raises(UserError, match=says("labels", "row 2", str(labels[2]))):
         st.Cohort(predictions=PREDICTIONS, labels=labels)
 
 
@@ -37,10 +38,10 @@ def test_new_logits_bring_new_predictions():
 
 def test_predictions_or_probabilities_that_contradict_the_logits_are_refused_in_a_cohort_too():
     logits = 3 * np.eye(2)[PREDICTIONS]
-    with pytest.raises(UserError, match=r"run 0: predictions contradict.*row 1"):
+    with pytest.raises(UserError, match=says("run 0: predictions", "row 1", "class 0", "class 1")):
         st.Cohort(logits=logits, predictions=np.zeros((3, 4), int))
     shares = st.Cohort(logits=logits).probabilities
-    with pytest.raises(UserError, match=r"run 0: logits and probabilities contradict.*row 0"):
+    with pytest.raises(UserError, match=says("run 0: logits", "probabilities", "row 0")):
         st.Cohort(logits=logits, probabilities=shares[..., ::-1])
     assert st.Cohort(logits=logits, probabilities=np.array(shares), predictions=PREDICTIONS).logits is not None
 
@@ -50,19 +51,27 @@ def test_logits_that_are_probabilities_are_taken_as_such_as_in_files():
     cohort = st.Cohort(logits=shares)
     assert cohort.logits is None
     assert cohort.probabilities == pytest.approx(shares)
-    assert "taken as probabilities" in cohort.notes[0]
+    assert names(cohort.notes[0], "logits", "probabilities")
     # Of one run alone they might be logits by chance.
     assert st.Cohort(logits=[*shares, 2 * shares[0]]).notes == ()
 
 
-@pytest.mark.parametrize("wrong", [[[0, 1], [0, 0.5]], [[0, -1], [0, 1]], [[0, np.nan], [0, 1]], [[[0]], [[1]]]])
-def test_what_is_no_class_is_no_prediction(wrong):
-    with pytest.raises(UserError, match="predictions must be"):
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ([[0, 1], [0, 0.5]], ["run 1: predictions", "row 1", "0.5"]),
+        ([[0, -1], [0, 1]], ["run 0: predictions", "row 1", "-1"]),
+        ([[0, np.nan], [0, 1]], ["run 0: predictions", "row 1", "nan"]),
+        ([[[0]], [[1]]], ["run 0: predictions", "(examples,)", "(1, 1)"]),
+    ],
+)
+def test_what_is_no_class_is_no_prediction(wrong, said):
+    with pytest.raises(UserError, match=says(*said)):
         st.Cohort(predictions=wrong)
 
 
 def test_predictions_that_contradict_the_logits_of_a_run_are_refused(tmp_path):
-    with pytest.raises(UserError, match="row 1"):
+    with pytest.raises(UserError, match=says("x.safetensors: predictions", "row 1", "class 0", "class 1")):
         st.record_run(tmp_path / "x.safetensors", logits=np.eye(2), predictions=[0, 0])
     st.record_run(tmp_path / "x.safetensors", logits=[[1, 1], [0, 1]], predictions=[1, 1])
 
@@ -79,7 +88,7 @@ def test_groups_are_kept_from_a_file_to_the_cohort(tmp_path):
 
 @pytest.mark.parametrize("wrong", [[0, 0, 1], [0, 0, 1, 1.5], [[0], [0], [1], [1]]])
 def test_groups_are_one_whole_number_per_example(wrong):
-    with pytest.raises(UserError, match="groups"):
+    with pytest.raises(UserError, match=says("groups", "example")):
         st.Cohort(predictions=PREDICTIONS, groups=wrong)
 
 

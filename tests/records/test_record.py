@@ -3,6 +3,7 @@ import json
 import pytest
 from made_runs import made_record, made_specs, made_study
 from pydantic import ValidationError
+from saying import says
 
 from steadytune.files import CorruptFile, canonical_json, sha256
 from steadytune.records import RunRecord
@@ -55,7 +56,7 @@ def test_a_record_that_was_edited_is_not_read(record, path, value):
         place = place[part]
     assert place[last] != value
     place[last] = value
-    with pytest.raises(CorruptFile, match=r"run\.json does not match its checksum"):
+    with pytest.raises(CorruptFile, match=says("run.json", "checksum")):
         RunRecord.from_json(json.dumps(content))
 
 
@@ -76,12 +77,12 @@ def test_a_record_cut_short_anywhere_is_not_read(record):
 
 def test_a_record_of_another_format_or_version_is_not_read(record):
     content = json.loads(record.to_json())
-    with pytest.raises(CorruptFile, match="has format 2, this version reads 1"):
+    with pytest.raises(CorruptFile, match=says("run.json", "format 2", "1")):
         RunRecord.from_json(written({**content, "format": 2}))
-    with pytest.raises(CorruptFile, match="written by a version of steadytune that this one does not understand"):
+    with pytest.raises(CorruptFile, match=says("run.json", "steadytune")):
         RunRecord.from_json(written({**content, "colour": "blue"}))
     # A setting that this version does not know changes the id.
-    with pytest.raises(CorruptFile, match="written by a version of steadytune that this one does not understand"):
+    with pytest.raises(CorruptFile, match=says("run.json", "steadytune")):
         RunRecord.from_json(written({**content, "id": "0" * 16}))
 
 

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from made_runs import EXAMPLES, VERSIONS, made_arrays, made_record, made_specs, made_store, made_study
+from saying import names, says
 
 from steadytune import files
 from steadytune.errors import FolderWarning, UserError
@@ -29,14 +30,17 @@ def refused(*arguments):
 
 
 def corrupted(call):
-    """Return (what is wrong, the command that redoes it) as it is said of a damaged run that is left out."""
+    """Return the two lines, what is wrong and what mends it, that are said of a damaged run that is left out."""
     with pytest.warns(FolderWarning) as caught:
         call()
     (warning,) = caught
-    wrong, _, command = str(warning.message).removeprefix("left out: ").partition("\nRedo it: ")
-    assert str(warning.message).count("\n") == 1
-    assert "\n" not in command
-    return wrong, command
+    wrong, remedy = str(warning.message).split("\n")
+    return wrong, remedy
+
+
+def command(remedy):
+    """Return the words of the command that is named."""
+    return shlex.split(remedy[remedy.index("steadytune run") :])
 
 
 def snapshot(folder):
@@ -132,40 +136,44 @@ def test_a_cohort_of_lost_runs_alone_is_empty(tmp_path):
 def test_a_cohort_is_found_by_its_names_and_its_closest_name_is_told(tmp_path):
     store = made_store(tmp_path / "out", made_study(model=["one", "two"], recipes=["standard", "mmr"]))
     assert store.cohort("mmr", model="two").model == "two"
-    with pytest.raises(UserError, match="unknown recipe 'mrm': did you mean 'mmr'"):
+    with pytest.raises(UserError, match=says("'mrm'", "'mmr'")):
         store.cohort("mrm")
-    with pytest.raises(UserError, match=r"2 cohorts answer to recipe 'mmr'.*one / a/task / mmr, two / a/task / mmr"):
+    with pytest.raises(UserError, match=says("2 cohorts", "'mmr'", "one / a/task / mmr, two / a/task / mmr")):
         store.cohort("mmr")
-    with pytest.raises(UserError, match="0 cohorts answer"):
+    with pytest.raises(UserError, match=says("0 cohorts", "'mmr'", "three")):
         store.cohort("mmr", model="three")
 
 
 def test_the_study_is_kept_in_a_file_that_says_the_same(store):
     text = (store.path / "study.yaml").read_text()
-    assert text.startswith("# Written by steadytune with:\n# python 3\n")
+    first, second, _ = text.split("\n", 2)
+    assert names(first, "# ", "steadytune")
+    assert second == "# python 3"
     assert Study.from_yaml(store.path / "study.yaml") == store.study == made_study(recipes=["standard", "mmr"])
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"training": {"learning_rate": 1e-3}}, "its training.learning_rate is not given, not 0.001"),
-        ({"training": {"epochs": 7}}, "its training.epochs is 5, not 7"),
-        ({"model": "other"}, "its model is a-model, not other"),
-        ({"task": "b/task"}, "its task is a/task, not b/task"),
-        ({"task": {"name": "a/task", "label": "gold"}}, "its task 'a/task': label is label, not gold"),
+        ({"training": {"learning_rate": 1e-3}}, ["training.learning_rate", "0.001"]),
+        ({"training": {"epochs": 7}}, ["training.epochs", "5", "7"]),
+        ({"model": "other"}, ["model", "a-model", "other"]),
+        ({"task": "b/task"}, ["task", "a/task", "b/task"]),
+        ({"task": {"name": "a/task", "label": "gold"}}, ["task 'a/task'", "label", "label", "gold"]),
         (
             {"recipes": {"mmr": {"stabilizers": [{"mmr": {"alpha": 0.7}}]}}},
-            "its recipe 'mmr': stabilizers is [{'mmr': {'alpha': 0.1}}], not [{'mmr': {'alpha': 0.7}}]",
+            ["recipe 'mmr'", "stabilizers", "[{'mmr': {'alpha': 0.1}}]", "[{'mmr': {'alpha': 0.7}}]"],
         ),
-        ({"recipes": {"standard": {"training": {"epochs": 2}}}}, "its recipe 'standard': training is {}, not"),
+        (
+            {"recipes": {"standard": {"training": {"epochs": 2}}}},
+            ["recipe 'standard'", "training", "{}", "{'epochs': 2}"],
+        ),
     ],
 )
 def test_the_folder_of_another_study_is_refused_and_left_as_it_is(store, change, said):
     before = snapshot(store.path)
     text = refused(store.path, made_study(**{"recipes": ["standard", "mmr"], **change}))
-    assert text.startswith(f"{store.path} belongs to another study: {said}")
-    assert text.endswith("Choose another --out, or give what differs another name.")
+    assert names(text, str(store.path), *said, "--out")
     assert snapshot(store.path) == before
 
 
@@ -180,7 +188,7 @@ def test_more_seeds_recipes_and_models_are_added_to_a_folder(store):
 
 def test_a_folder_with_other_things_in_it_is_refused_and_left_as_it_is(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    assert refused(tmp_path, made_study()) == f"{tmp_path} is not empty and holds no study: choose another --out"
+    assert names(refused(tmp_path, made_study()), str(tmp_path), "empty", "--out")
     assert os.listdir(tmp_path) == ["thesis.txt"]
 
 
@@ -191,9 +199,8 @@ def test_an_empty_folder_is_taken(tmp_path):
 def test_a_place_where_no_folder_can_be_is_named(tmp_path):
     file = tmp_path / "file"
     file.write_text("x")
-    assert refused(file, made_study()) == f"{file} is a file: --out names a folder"
-    text = refused(file / "out", made_study())
-    assert text == f"cannot write into the folder {file / 'out'}: Not a directory"
+    assert names(refused(file, made_study()), f"{file} ", "file", "--out", "folder")
+    assert names(refused(file / "out", made_study()), str(file / "out"), os.strerror(errno.ENOTDIR))
 
 
 def test_a_folder_that_cannot_be_written_into_is_named(tmp_path, monkeypatch):
@@ -201,7 +208,7 @@ def test_a_folder_that_cannot_be_written_into_is_named(tmp_path, monkeypatch):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(files.tempfile, "mkstemp", refuse)
-    assert refused(tmp_path, made_study()) == f"cannot write into the folder {tmp_path}: Read-only file system"
+    assert names(refused(tmp_path, made_study()), str(tmp_path), os.strerror(errno.EROFS))
 
 
 def test_a_full_disk_leaves_no_part_of_a_run(tmp_path, monkeypatch):
@@ -214,19 +221,19 @@ def test_a_full_disk_leaves_no_part_of_a_run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files.os, "fsync", full)
     spec = made_specs(study)[1]
-    with pytest.raises(UserError, match="no room on the disk while writing"):
+    with pytest.raises(UserError, match=says(str(store.path), os.strerror(errno.ENOSPC))):
         store.write(made_record(spec), made_arrays(spec))
     assert sorted(os.listdir(store.path / "runs")) == before
 
 
 def test_a_folder_without_a_study_is_no_store(tmp_path):
-    with pytest.raises(UserError, match=r"holds no study\.yaml: give the --out folder of a 'steadytune run'"):
+    with pytest.raises(UserError, match=says(str(tmp_path), "study.yaml", "--out", "steadytune run")):
         RunStore(tmp_path)
 
 
 def test_a_study_file_that_was_broken_is_named(store):
     (store.path / "study.yaml").write_text("model: [")
-    with pytest.raises(UserError, match=r"study\.yaml, line 1: not YAML"):
+    with pytest.raises(UserError, match=says("study.yaml, line 1", "YAML")):
         store.records()
 
 
@@ -248,22 +255,22 @@ def cut_arrays(folder):
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (change_score, "run.json does not match its checksum"),
-        (lambda folder: (folder / "run.json").unlink(), "run.json cannot be read"),
-        (lambda folder: (folder / "run.json").write_bytes(b"\xff\xfe"), "run.json cannot be read"),
-        (lambda folder: (folder / "run.json").write_text(""), "run.json cannot be read"),
-        (flip_bit, "arrays.safetensors does not match its checksum"),
-        (cut_arrays, "arrays.safetensors does not match its checksum"),
-        (lambda folder: (folder / "arrays.safetensors").unlink(), "arrays.safetensors cannot be read (No such file"),
+        (change_score, ["run.json", "checksum"]),
+        (lambda folder: (folder / "run.json").unlink(), ["run.json", "read"]),
+        (lambda folder: (folder / "run.json").write_bytes(b"\xff\xfe"), ["run.json", "read"]),
+        (lambda folder: (folder / "run.json").write_text(""), ["run.json", "read"]),
+        (flip_bit, ["arrays.safetensors", "checksum"]),
+        (cut_arrays, ["arrays.safetensors", "checksum"]),
+        (lambda folder: (folder / "arrays.safetensors").unlink(), ["arrays.safetensors", "read", "No such file"]),
     ],
 )
 def test_a_corrupted_run_is_named_with_the_command_that_redoes_it(store, damage, said):
     run_id = store.records()[1].spec.id
     damage(store.path / "runs" / run_id)
-    wrong, command = corrupted(store.cohorts)
-    assert wrong.startswith(f"run {run_id} in {store.path} is corrupted: {said}")
+    wrong, remedy = corrupted(store.cohorts)
+    assert names(wrong, run_id, str(store.path), *said)
     run = ["steadytune", "run", str(store.path / "study.yaml"), "--out", str(store.path), "--retry-failed"]
-    assert shlex.split(command) == run
+    assert command(remedy) == run
 
 
 @pytest.mark.filterwarnings("ignore::steadytune.errors.FolderWarning")
@@ -315,7 +322,7 @@ def test_runs_of_one_name_that_were_trained_in_two_ways_are_no_cohort(tmp_path):
     other = made_store(tmp_path / "other", made_study(seeds=[1], training={"epochs": 9}))
     (run,) = (other.path / "runs").iterdir()
     shutil.copytree(run, store.path / "runs" / run.name)
-    with pytest.raises(UserError, match=r"differ in training\.epochs of recipe 'standard'"):
+    with pytest.raises(UserError, match=says("training.epochs", "'standard'")):
         store.cohorts()
 
 
@@ -323,23 +330,23 @@ def test_the_command_survives_a_path_with_spaces_and_quotes(tmp_path):
     store = made_store(tmp_path / "it's $HOME")
     folder = store.path / "runs" / store.records()[0].spec.id
     (folder / "run.json").unlink()
-    _, command = corrupted(store.records)
-    assert shlex.split(command)[4:] == [str(store.path), "--retry-failed"]
+    _, remedy = corrupted(store.records)
+    assert command(remedy)[4:] == [str(store.path), "--retry-failed"]
 
 
 def test_a_run_under_another_name_is_corrupted_under_that_name(store):
     run_id = store.records()[0].spec.id
     other = "0" * 16
     (store.path / "runs" / run_id).rename(store.path / "runs" / other)
-    said, command = corrupted(store.records)
-    assert f"run.json is that of run {run_id}." in said
-    assert said.endswith(f"Remove the folder {store.path / 'runs' / other}")
-    assert not command
+    said, remedy = corrupted(store.records)
+    assert names(said, other, "run.json", run_id)
+    assert remedy.endswith(str(store.path / "runs" / other))
+    assert "steadytune run" not in remedy
 
 
 def test_a_stray_folder_is_named_and_left_out(store):
     (store.path / "runs" / "old runs").mkdir()
-    with pytest.warns(FolderWarning, match="old runs is no run"):
+    with pytest.warns(FolderWarning, match="old runs"):
         assert len(store.records()) == 4
     assert len(store.cohorts()) == 2
 
@@ -347,7 +354,7 @@ def test_a_stray_folder_is_named_and_left_out(store):
 def test_a_folder_like_that_of_a_run_is_said_to_be_removed(store):
     (store.path / "runs" / ("e" * 16)).mkdir()
     said, _ = corrupted(store.records)
-    assert f"Remove the folder {store.path / 'runs' / ('e' * 16)}" in said
+    assert names(said, "e" * 16, "run.json", str(store.path / "runs" / ("e" * 16)))
 
 
 @pytest.mark.filterwarnings("ignore::steadytune.errors.FolderWarning")
@@ -355,7 +362,7 @@ def test_a_folder_like_that_of_a_run_is_said_to_be_removed(store):
 def test_a_folder_of_damaged_runs_alone_says_so(store, damage):
     for folder in (store.path / "runs").iterdir():
         damage(folder)
-    with pytest.raises(UserError, match=r"every run is damaged.*--retry-failed"):
+    with pytest.raises(UserError, match=says(str(store.path), "steadytune run", "--retry-failed")):
         store.cohorts()
 
 
@@ -363,7 +370,7 @@ def test_a_folder_of_damaged_runs_alone_says_so(store, damage):
 def test_a_file_in_the_place_of_a_folder_is_named(name, tmp_path):
     RunStore.create(tmp_path, made_study(), VERSIONS)
     (tmp_path / name).write_text("x")
-    assert f"{tmp_path / name} is a file" in refused(tmp_path, made_study())
+    assert names(refused(tmp_path, made_study()), str(tmp_path / name), "file")
 
 
 def test_what_the_desktop_leaves_in_a_folder_is_no_run(store):
@@ -416,11 +423,11 @@ def test_texts_that_were_changed_are_not_shown_and_those_of_older_versions_are(s
     (file,) = (store.path / "examples").iterdir()
     content = json.loads(file.read_text())
     file.write_text(json.dumps({**content, "labels": ["yes", "no"]}))
-    with pytest.raises(UserError, match=f"{file.name} is missing or unreadable"):
+    with pytest.raises(UserError, match=says(file.name, "steadytune run")):
         store.examples(spec)
     del content["sha256"]
     file.write_text(json.dumps(content))
-    with pytest.warns(FolderWarning, match="no checksum") as caught:
+    with pytest.warns(FolderWarning, match=says(file.name, "checksum")) as caught:
         assert store.examples(spec)["labels"] == store.examples(spec)["labels"] == ["no", "yes"]
     assert len(caught) == 1
 
@@ -444,7 +451,7 @@ def test_texts_whose_checksum_was_taken_out_are_looked_at(store, change):
     content = json.loads(file.read_text())
     del content["sha256"]
     file.write_text(json.dumps({**content, **change}))
-    with pytest.raises(UserError, match="Write it again"):
+    with pytest.raises(UserError, match=says(file.name, "steadytune run")):
         store.cohorts()
 
 
@@ -463,7 +470,7 @@ def test_a_pipe_in_the_place_of_a_file_is_damage_and_hangs_nothing(store):
     assert {record.spec.id for record in store.records()} == {folder.name for folder in rest}
     (file,) = (store.path / "examples").iterdir()
     _pipe(file)
-    with pytest.raises(UserError, match="unreadable"):
+    with pytest.raises(UserError, match=says(file.name, "steadytune run")):
         store.cohorts()
 
 
@@ -473,7 +480,7 @@ def test_broken_texts_are_named_and_written_again_by_the_same_command(store, con
     (file,) = (store.path / "examples").iterdir()
     whole = file.read_bytes()
     file.write_text(content)
-    with pytest.raises(UserError, match=r"is missing or unreadable\. Write it again: steadytune run"):
+    with pytest.raises(UserError, match=says(file.name, "steadytune run")):
         store.cohort("standard")
     store.write_examples(spec, "classification", [f"text {n}" for n in range(EXAMPLES)], ["no", "yes"])
     assert file.read_bytes() == whole

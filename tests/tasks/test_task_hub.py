@@ -7,6 +7,7 @@ import huggingface_hub
 import numpy as np
 import pandas as pd
 import pytest
+from saying import says
 
 from steadytune.errors import UserError
 from steadytune.study import TaskSpec
@@ -237,18 +238,20 @@ def test_columns_can_be_named_for_a_local_copy(write_splits):
 
 
 def test_a_local_copy_of_reading_comprehension_needs_the_columns_of_the_hub(write_splits):
-    with pytest.raises(UserError, match=r"has no column 'passage', only text, label$"):
+    with pytest.raises(UserError, match=says("train.jsonl", "'passage'", "text, label")) as error:
         load_benchmark(TaskSpec(name="super_glue/record", path=str(write_splits([{"text": "a", "label": 0}]))))
+    assert "--set" not in str(error.value)
 
 
 def test_a_missing_copy_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
+    with pytest.raises(UserError, match="nowhere") as error:
         load_benchmark(TaskSpec(name="glue/rte", path=str(tmp_path / "nowhere")))
+    assert "folder" in str(error.value)
 
 
 @pytest.mark.parametrize("name", sorted(DIAGNOSTICS))
 def test_a_diagnostic_set_has_nothing_to_train_on(name):
-    with pytest.raises(UserError, match=f"'{name}' is a diagnostic set without training data"):
+    with pytest.raises(UserError, match=says(f"'{name}'", "diagnostic")):
         load_benchmark(TaskSpec(name=name))
 
 
@@ -266,7 +269,7 @@ def test_without_a_network_the_error_comes_at_once_and_names_the_way_out(cache, 
     monkeypatch.setattr(huggingface_hub, "get_session", NoNetwork)
     monkeypatch.setattr(NoNetwork, "asked", 0)
     before = datasets.config.HF_HUB_OFFLINE
-    with pytest.raises(UserError, match="hub could not be reached or did not give nyu-mll/glue \\(rte\\)") as error:
+    with pytest.raises(UserError, match=says("hub", "nyu-mll/glue", "rte")) as error:
         load_benchmark(TaskSpec(name="glue/rte"))
     # Asked once, and not again and again for half a minute, as `datasets` would by itself.
     assert NoNetwork.asked == 1
@@ -291,18 +294,18 @@ def test_whatever_else_the_hub_answers_is_told_in_one_line(monkeypatch):
 
     monkeypatch.setattr(datasets, "load_dataset", refuse)
     monkeypatch.setattr(hub, "_offline_if_unreachable", nullcontext)
-    with pytest.raises(UserError, match=r"did not give aps/super_glue \(wsc.fixed\): gated\n"):
+    with pytest.raises(UserError, match=says("aps/super_glue", "wsc.fixed", "gated\n")):
         load_benchmark(TaskSpec(name="super_glue/wsc"))
 
 
 @pytest.mark.parametrize("name", ["super_glue/copa", "super_glue/multirc", "super_glue/record"])
 def test_columns_cannot_be_named_where_an_example_is_more_than_two_texts(tmp_path, name):
-    with pytest.raises(UserError, match=r"task.columns is not for 'super_glue"):
+    with pytest.raises(UserError, match=says("task.columns", f"'{name}'")):
         load_task(TaskSpec(name=name, path=str(tmp_path), columns=("premise", "choice1")))
 
 
 def test_no_answer_to_a_question_is_left_aside(tmp_path):
-    with pytest.raises(UserError, match=r"task.no_label is not for 'super_glue/multirc'"):
+    with pytest.raises(UserError, match=says("task.no_label", "'super_glue/multirc'")):
         load_task(TaskSpec(name="super_glue/multirc", path=str(tmp_path), no_label="-1"))
 
 
@@ -311,5 +314,5 @@ def test_an_answer_without_a_label_is_named(tmp_path):
     pd.DataFrame(rows).to_json(tmp_path / "train.jsonl", orient="records", lines=True)
     rows[2]["label"] = None
     pd.DataFrame(rows).to_json(tmp_path / "validation.jsonl", orient="records", lines=True)
-    with pytest.raises(UserError, match=r"validation.jsonl, line 3: no label .* reads all answers"):
+    with pytest.raises(UserError, match=says("validation.jsonl, line 3", "label", "answers")):
         load_task(TaskSpec(name="super_glue/multirc", path=str(tmp_path)))

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from saying import says
 
 from steadytune.errors import UserError
 from steadytune.study import TaskSpec
@@ -30,30 +31,27 @@ def test_all_names_are_listed():
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("glue/rtee", "did you mean 'glue/rte'"),
-        ("rte", "did you mean 'glue/rte'"),
-        ("aceptability", "did you mean 'acceptability'"),
-        ("imdb", "valid: acceptability, glue/ax"),
-        ("", "valid: acceptability"),
+        ("glue/rtee", "'glue/rte'"),
+        ("rte", "'glue/rte'"),
+        ("aceptability", "'acceptability'"),
+        ("imdb", "acceptability, glue/ax"),
+        ("", "acceptability, glue/ax"),
     ],
 )
 def test_an_unknown_name_gets_the_closest_one(name, hint):
-    with pytest.raises(UserError) as error:
+    with pytest.raises(UserError, match=says(f"'{name}'", hint, "folder", "train", "validation")):
         load_task(TaskSpec(name=name))
-    message = str(error.value)
-    assert f"unknown task '{name}'" in message
-    assert hint in message
-    assert message.endswith("a folder with train and validation files works too")
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "~/nowhere", "data/nowhere", "../nowhere"])
 def test_a_path_that_is_not_there_is_called_a_folder(name):
-    with pytest.raises(UserError, match=f"task '{name}': there is no such folder"):
+    with pytest.raises(UserError, match=says(f"'{name}'", "folder")) as error:
         load_task(TaskSpec(name=name))
+    assert "acceptability" not in str(error.value)
 
 
 def test_a_misspelled_benchmark_that_looks_like_a_path_is_recognised():
-    with pytest.raises(UserError, match=r"no such folder; did you mean 'super_glue/cb'\?$"):
+    with pytest.raises(UserError, match=says("'superglue/cb'", "folder", "'super_glue/cb'")):
         load_task(TaskSpec(name="superglue/cb"))
 
 
@@ -95,19 +93,16 @@ def test_a_relative_path_is_read_anew_from_another_place(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "said"),
     [
-        (
-            {"name": "glue/rte", "train_examples": 50},
-            r"train_examples is for the generated task .* training.train_size",
-        ),
-        ({"name": "glue/rte", "metric": "acuracy"}, "unknown metric 'acuracy': did you mean 'accuracy'"),
-        ({"name": "acceptability", "path": "x"}, "'acceptability' is generated: it has no path"),
-        ({"name": "acceptability", "columns": ("a",)}, "'acceptability' is generated: it has no columns"),
+        ({"name": "glue/rte", "train_examples": 50}, ["train_examples", "training.train_size"]),
+        ({"name": "glue/rte", "metric": "acuracy"}, ["'acuracy'", "'accuracy'"]),
+        ({"name": "acceptability", "path": "x"}, ["'acceptability'", "path"]),
+        ({"name": "acceptability", "columns": ("a",)}, ["'acceptability'", "columns"]),
     ],
 )
-def test_options_that_are_unknown_or_would_do_nothing_are_refused(options, message):
-    with pytest.raises(UserError, match=message):
+def test_options_that_are_unknown_or_would_do_nothing_are_refused(options, said):
+    with pytest.raises(UserError, match=says(*said)):
         load_task(TaskSpec(**options))
 
 
@@ -132,20 +127,20 @@ class _Nothing:
 
 
 def test_another_packages_task_is_found_by_its_name():
-    with pytest.raises(UserError, match="unknown task 'parity'"):
+    with pytest.raises(UserError, match=says("'parity'", "acceptability, glue/ax")):
         load_task(TaskSpec(name="parity"))
     with TASKS.added(_Parity()):
         task = load_task(TaskSpec(name="parity", train_examples=6, metric="f1"))
         assert (task.name, task.metric, len(task.train)) == ("parity", "f1", 6)
         assert "parity" in task_names()
-    with TASKS.added(_Nothing()), pytest.raises(UserError, match="its source gives a dict, not a Task"):
+    with TASKS.added(_Nothing()), pytest.raises(UserError, match=says("nothing", "dict", "Task")):
         load_task(TaskSpec(name="nothing"))
-    with pytest.raises(UserError, match="is no source of a task"), TASKS.added(_Parity):
+    with pytest.raises(UserError, match=says("'parity'", "load(spec)")), TASKS.added(_Parity):
         pass
 
 
 def test_a_folder_takes_no_path(write_splits):
-    with pytest.raises(UserError, match=r"task.path is for glue/... and super_glue/..."):
+    with pytest.raises(UserError, match=says("task.path", "glue/", "super_glue/")):
         load_task(TaskSpec(name=str(write_splits(ROWS)), path="x"))
 
 

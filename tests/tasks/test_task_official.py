@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from saying import names, says
 
 from steadytune.errors import UserError
 from steadytune.study import TaskSpec
@@ -55,20 +56,20 @@ def test_a_plain_folder_of_wsc_is_read_as_such(tmp_path):
 
 def test_wsc_without_its_spans_is_refused(tmp_path):
     rows = [{"text": f"Ann saw Bea {n}", "label": n % 2 == 0} for n in range(4)]
-    with pytest.raises(UserError, match="is text, span2_text, span1_text, but only text was found"):
+    with pytest.raises(UserError, match=says("super_glue/wsc", "text, span2_text, span1_text", "text")):
         load("super_glue/wsc", put_lines(tmp_path / "x", rows))
 
 
 @pytest.mark.parametrize("target", [None, {"span1_text": "Ann"}])
 def test_a_row_of_wsc_without_its_spans_is_named(tmp_path, target):
     folder = put_lines(tmp_path / "x", [*WSC, {**WSC[0], "target": target}])
-    with pytest.raises(UserError, match=r"train.jsonl, line 3: no span1_text and span2_text in 'target'"):
+    with pytest.raises(UserError, match=says("train.jsonl, line 3", "span1_text", "span2_text", "'target'")):
         load_task(TaskSpec(name=str(folder)))
 
 
 def test_the_word_of_wic_is_needed(tmp_path):
     rows = [{"w": "run", "sentence1": f"a {n}", "sentence2": f"b {n}", "label": n % 2 == 0} for n in range(4)]
-    with pytest.raises(UserError, match="is word, sentence1, sentence2, but only sentence1, sentence2 was found"):
+    with pytest.raises(UserError, match=says("super_glue/wic", "word, sentence1, sentence2", "sentence1, sentence2")):
         load("super_glue/wic", put_lines(tmp_path / "x", rows))
     columns = load("super_glue/wic", tmp_path / "x", columns=("sentence1", "sentence2")).reading.columns
     assert columns == ("sentence1", "sentence2")
@@ -100,13 +101,13 @@ def test_multirc_in_its_nested_layout(tmp_path):
     assert task.validation.labels.tolist() == [1, 0] * 4
     assert task.validation.questions.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert task.validation.groups.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
-    with pytest.raises(UserError, match="as super_glue/multirc is distributed: say --task super_glue/multirc"):
+    with pytest.raises(UserError, match=says("super_glue/multirc", "--task super_glue/multirc")):
         load_task(TaskSpec(name=str(folder)))
 
 
 def test_a_broken_paragraph_of_multirc_is_named(tmp_path):
     rows = [{"passage": {"text": "A.", "questions": [{"question": "Q?"}]}}]
-    with pytest.raises(UserError, match=r"train.jsonl, line 1: .*answers"):
+    with pytest.raises(UserError, match=says("train.jsonl, line 1", "answers")):
         load("super_glue/multirc", put_lines(tmp_path / "MultiRC", rows))
 
 
@@ -129,14 +130,14 @@ def test_cola_has_no_header_and_quotes_nothing(tmp_path):
     task = load("glue/cola", put_tsv(tmp_path / "CoLA", None, rows).parent)
     assert [one[0][0] for one in task.train.candidates] == [f'"Well, number {n} barks' for n in range(4)]
     assert task.train.labels.tolist() == [0, 1, 0, 1]
-    assert "has no header" in task.reading.notes[0]
+    assert "header" in task.reading.notes[0]
 
 
 def test_cola_without_a_header_in_a_plain_folder_is_named_as_such(tmp_path):
     folder = put_tsv(
         tmp_path / "mine", None, [["gj04", n % 2, "", f"the small dog number {n} barks"] for n in range(4)]
     )
-    with pytest.raises(UserError, match="give the file a header"):
+    with pytest.raises(UserError, match=says("train.tsv", "header")):
         load_task(TaskSpec(name=str(folder)))
 
 
@@ -154,7 +155,7 @@ def test_qqp_leaves_rows_aside_that_break_off_and_says_so(tmp_path):
     task = load("glue/qqp", put_tsv(tmp_path / "QQP", header, [*rows[:2], ["9", "9", "9", "Broken"], *rows[2:]]))
     assert task.train.labels.tolist() == [0, 1, 0, 1]
     assert task.train.candidates[2] == (("Why 2?", "How 2?"),)
-    assert "1 row with too few fields" in task.reading.notes[0]
+    assert names(task.reading.notes[0], "1 row", "field")
 
 
 def test_stsb(tmp_path):
@@ -195,7 +196,7 @@ def test_mnli_leaves_pairs_without_a_gold_label_aside(tmp_path, name, file):
     task = load(name, put_tsv(tmp_path / "MNLI", header, rows, validation=f"{file}.tsv").parent)
     assert task.validation.labels.tolist() == [1, 0, 2, 1]
     assert task.validation.candidates[3] == (("A 4", "B 4"),)
-    assert "1 of 5 rows left aside" in task.reading.notes[0]
+    assert "1 of 5 rows" in task.reading.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +238,7 @@ def test_a_group_may_be_named_and_is_part_of_what_a_run_is(tmp_path):
     assert "doc" not in grouped.reading.left_aside
     assert grouped.fingerprint != plain.fingerprint
     assert grouped.validation.select(np.array([5, 0])).answers()["groups"].tolist() == [2, 0]
-    with pytest.raises(UserError, match=r"no column 'document'.*task.group=NAME"):
+    with pytest.raises(UserError, match=says("'document'", "task.group=NAME")):
         load_task(TaskSpec(name=str(folder), group="document"))
 
 

@@ -3,6 +3,7 @@ import json
 
 import pandas as pd
 import pytest
+from saying import says
 
 from steadytune.errors import UserError
 from steadytune.tasks import tables
@@ -52,7 +53,7 @@ def test_parts_are_joined_in_order(tmp_path):
 
 def test_a_missing_part_is_noticed(tmp_path):
     pd.DataFrame({"text": ["a"]}).to_parquet(tmp_path / "train-00000-of-00002.parquet")
-    with pytest.raises(UserError, match="has 1 of the 2 parts of train"):
+    with pytest.raises(UserError, match=says("1 of", "2 parts", "train")):
         read_split(tmp_path, TRAIN_NAMES)
 
 
@@ -98,59 +99,60 @@ def test_blank_lines_and_unusual_line_separators_do_not_split_json(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("name", "content", "said"),
     [
-        ("train.jsonl", '{"a": 1}\n{"a": 2\n', "train.jsonl, line 2: not JSON"),
-        ("train.jsonl", '[{"a": 1}, 2]', "row 2: not a JSON object"),
-        ("train.jsonl", "\n \n", "train.jsonl is empty"),
-        ("train.jsonl", b'{"a": 1}\n{"a": "\xff"}', r"line 2: not UTF-8 text \(byte 0xff\)"),
-        ("train.csv", "", "train.csv is empty"),
-        ("train.csv", "text,label\n", "train.csv has no rows"),
-        ("train.csv", "text,label\na,0\nb\n", "line 3: 1 field, but the first line has 2 fields"),
-        ("train.csv", 'text,label\na,0\n"b,1\n', "train.csv, line 3: unexpected end of data"),
-        ("train.csv", "text,text\na,0\n", "a column name stands twice in text, text"),
-        ("train.tsv", "text\tlabel\na\n", "line 2: 1 field, but the first line has 2 fields"),
-        ("train.parquet", "no parquet", "train.parquet is not a whole parquet file"),
+        ("train.jsonl", '{"a": 1}\n{"a": 2\n', ["train.jsonl, line 2", "JSON"]),
+        ("train.jsonl", '[{"a": 1}, 2]', ["row 2", "JSON object"]),
+        ("train.jsonl", "\n \n", ["train.jsonl", "empty"]),
+        ("train.jsonl", b'{"a": 1}\n{"a": "\xff"}', ["line 2", "UTF-8", "0xff"]),
+        ("train.csv", "", ["train.csv", "empty"]),
+        ("train.csv", "text,label\n", ["train.csv", "rows"]),
+        ("train.csv", "text,label\na,0\nb\n", ["line 3", "1 field", "2 fields"]),
+        ("train.csv", 'text,label\na,0\n"b,1\n', ["train.csv, line 3", "unexpected end of data"]),
+        ("train.csv", "text,text\na,0\n", ["train.csv", "text, text"]),
+        ("train.tsv", "text\tlabel\na\n", ["line 2", "1 field", "2 fields"]),
+        ("train.parquet", "no parquet", ["train.parquet", " parquet"]),
     ],
 )
-def test_what_cannot_be_parsed_is_named_with_its_line(tmp_path, name, content, message):
+def test_what_cannot_be_parsed_is_named_with_its_line(tmp_path, name, content, said):
     put(tmp_path, name, content)
-    with pytest.raises(UserError, match=message) as error:
+    with pytest.raises(UserError, match=says(*said)) as error:
         read_split(tmp_path, TRAIN_NAMES)
     assert str(error.value).count("\n") == 0
 
 
 def test_a_broken_gzip_file_is_named(tmp_path):
     (tmp_path / "train.jsonl.gz").write_bytes(gzip.compress(b'{"a": 1}\n' * 100)[:-20])
-    with pytest.raises(UserError, match=r"train.jsonl.gz is not a whole gzip file"):
+    with pytest.raises(UserError, match=says("train.jsonl.gz", "gzip")):
         read_split(tmp_path, TRAIN_NAMES)
     (tmp_path / "train.jsonl.gz").write_text(json.dumps({"a": 1}))
-    with pytest.raises(UserError, match=r"train.jsonl.gz is not a whole gzip file"):
+    with pytest.raises(UserError, match=says("train.jsonl.gz", "gzip")):
         read_split(tmp_path, TRAIN_NAMES)
 
 
 def test_a_folder_with_the_name_of_a_file_cannot_be_read(tmp_path):
     (tmp_path / "train.csv").mkdir()
-    with pytest.raises(UserError, match=r"train.csv cannot be read \(Is a directory\)"):
+    with pytest.raises(UserError, match=says("train.csv", "Is a directory")):
         read_split(tmp_path, TRAIN_NAMES)
 
 
 def test_a_missing_file_says_what_was_looked_for(tmp_path):
-    with pytest.raises(UserError, match=r"no validation file in .*: looked for validation or valid or val or dev with"):
+    with pytest.raises(UserError, match=says("validation", "valid", "val", "dev", ".csv")):
         read_split(tmp_path, VALIDATION_NAMES)
 
 
 def test_two_files_for_one_split_are_refused(tmp_path):
     put(tmp_path, "dev.csv", "a\n1\n")
     put(tmp_path, "validation.jsonl", '{"a": 1}')
-    with pytest.raises(UserError, match=r"has dev.csv, validation.jsonl: keep one of them for validation"):
+    with pytest.raises(UserError, match=says("dev.csv, validation.jsonl", "validation")):
         read_split(tmp_path, VALIDATION_NAMES)
 
 
 def test_a_missing_folder_and_a_file_in_its_place_are_refused(tmp_path):
-    with pytest.raises(UserError, match="there is no folder"):
+    with pytest.raises(UserError, match="nowhere") as error:
         read_split(tmp_path / "nowhere", TRAIN_NAMES)
-    with pytest.raises(UserError, match="is a file; a task is a folder"):
+    assert "folder" in str(error.value)
+    with pytest.raises(UserError, match=says("train.csv", "file", "folder")):
         read_split(put(tmp_path, "train.csv", "a\n1\n"), TRAIN_NAMES)
 
 
@@ -160,5 +162,5 @@ def test_a_parquet_file_of_more_rows_than_are_read_is_refused_by_what_it_says_of
     for limit in ("_MOST_CELLS", "LARGEST_TEXT"):
         with monkeypatch.context() as patch:
             patch.setattr(tables, limit, 39)
-            with pytest.raises(UserError, match="20 rows of 2 columns"):
+            with pytest.raises(UserError, match=says("20 rows", "2 columns")):
                 tables.read_table(tmp_path / "train.parquet")

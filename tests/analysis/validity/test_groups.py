@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from failing_runs import failing_cohort, failing_profile
+from saying import names
 
 from steadytune.analysis.profile import profile
 from steadytune.analysis.validity.groups import known_groups
@@ -80,9 +81,9 @@ def test_runs_that_are_called_failed_by_chance_are_told_apart_no_more_often_than
 def test_fewer_than_two_runs_of_a_kind_are_said_to_be_too_few(failed):
     found = known_groups(failing_profile(runs=6, failed=failed))
     assert found.separations == ()
-    assert "two of each are needed" in found.reason
+    assert names(found.reason, "failed", f"{6 - failed} ", "two")
 
 
 def test_a_lost_run_left_no_arrays_and_does_not_count_as_failed():
     lost = (LostRun("7", "diverged", "the loss is nan"), LostRun("8", "diverged", "the loss is nan"))
-    assert known_groups(failing_profile(runs=4, failed=0, lost=lost)).reason.startswith("no failed runs and 4")
+    assert names(known_groups(failing_profile(runs=4, failed=0, lost=lost)).reason, "no failed runs", "4")

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from failing_runs import failing_profile
+from saying import names
 
 from steadytune.analysis.profile import Profile, profile
 from steadytune.analysis.validity.consistency import Agreement
@@ -50,25 +51,25 @@ def test_without_a_fault_all_measures_are_reported():
     found = chosen(agreements=[agreement()])
     assert found.report == MEASURES
     assert found.left_out == {}
-    assert found.sentences[0].startswith("Report score SD, disagreement")
+    assert names(found.sentences[0], "score SD, disagreement")
 
 
 def test_a_measure_near_its_null_is_left_out():
     found = chosen([profile_with(nulls=0.55)])
     assert found.report == ("sd", "disagreement", "kappa", "jensen_shannon")
-    assert "91 % of what shuffled examples give" in found.left_out["cka"]
+    assert "91 %" in found.left_out["cka"]
 
 
 def test_svcca_with_fewer_examples_than_dimensions_is_left_out():
     states = list(np.random.default_rng(0).normal(size=(6, 3, 80, 100)))
     found = chosen([profile_with(nulls=1.0, representations=states)])
     assert found.left_out.keys() == {"svcca"}
-    assert "fewer examples (80) than dimensions (100)" in found.left_out["svcca"]
+    assert names(found.left_out["svcca"], "examples", "80", "dimensions", "100")
 
 
 def test_a_measure_that_half_of_the_examples_change_is_left_out():
     found = chosen(subsamples=[halves("procrustes", -0.2, -0.3, -0.2, -0.25)])
-    assert "changes by -24 %" in found.left_out["procrustes"]
+    assert "-24 %" in found.left_out["procrustes"]
 
 
 @pytest.mark.parametrize("changes", [(-0.3, -0.3, -0.3, 0.1), (-0.02, -0.03, -0.01, -0.02)])
@@ -79,14 +80,14 @@ def test_a_change_that_is_small_or_goes_both_ways_is_no_fault(changes):
 def test_score_sd_is_reported_even_where_it_changes_and_that_is_said():
     found = chosen(subsamples=[halves("sd", 0.3, 0.4, 0.3, 0.4)])
     assert "sd" in found.report
-    assert any("equal numbers of examples only" in sentence and "+35 %" in sentence for sentence in found.sentences)
+    assert any(names(sentence, "SD", "+35 %") for sentence in found.sentences)
 
 
 def test_of_two_measures_that_say_the_same_the_simpler_is_kept():
     found = chosen(agreements=[agreement(disagreement__kappa=0.99, procrustes__cka=0.97)])
     assert found.report == ("sd", "disagreement", "jensen_shannon", "svcca", "cka")
-    assert found.left_out["kappa"] == "it repeats disagreement (r = 0.99 over resampled runs)"
-    assert found.left_out["procrustes"].startswith("it repeats CKA")
+    assert names(found.left_out["kappa"], "disagreement", "r = 0.99")
+    assert names(found.left_out["procrustes"], "CKA", "r = 0.97")
 
 
 def test_measures_of_different_kinds_are_kept_however_well_they_agree():
@@ -100,27 +101,29 @@ def test_one_recipe_of_three_is_no_rule():
 
 def test_a_frozen_encoder_and_measures_that_are_missing_are_named_as_such():
     frozen = failing_profile(failed=0, representations=None, frozen_encoder=True)
-    assert chosen([frozen]).left_out["cka"] == "the runs share one frozen encoder, so it does not apply"
+    assert "frozen encoder" in chosen([frozen]).left_out["cka"]
 
 
 def test_measures_of_classes_do_not_apply_to_a_regression_and_its_own_are_not_judged():
     generator = np.random.default_rng(0)
     numbers = Cohort(generator.random(4), logits=generator.normal(size=(4, 20, 1)), kind="regression", metric="pearson")
     found = chosen([profile(numbers)])
-    assert found.left_out["kappa"] == "it does not apply to regression"
+    assert "regression" in found.left_out["kappa"]
     assert found.report == ("sd",)
-    assert any("Pairwise RMSE" in sentence and "not judged" in sentence for sentence in found.sentences)
+    assert any("Pairwise RMSE" in sentence for sentence in found.sentences)
     scores = failing_profile(failed=0, representations=None, logits=None, labels=None)
     found = chosen([scores])
     assert found.report == ("sd",)
-    assert set(found.left_out.values()) == {"it was not measured"}
-    assert sum("not measured" in sentence for sentence in found.sentences) == 1
+    (reason,) = set(found.left_out.values())
+    assert "measured" in reason
+    assert sum("measured" in sentence for sentence in found.sentences) == 1
 
 
 def test_how_far_score_sd_stands_for_the_others_is_said():
-    assert any("mislead" in sentence and "0.30" in sentence for sentence in chosen(agreements=[agreement()]).sentences)
     together = agreement(**{f"sd__{measure}": 0.8 for measure in MEASURES[1:]})
-    assert any("goes with the others" in sentence for sentence in chosen(agreements=[together]).sentences)
+    (little,) = [said for said in chosen(agreements=[agreement()]).sentences if names(said, "Score SD", "0.30")]
+    (much,) = [said for said in chosen(agreements=[together]).sentences if names(said, "Score SD", "0.80")]
+    assert little.replace("0.30", "0.80") != much
 
 
 def test_failed_runs_are_described_with_the_sign_that_they_have():
@@ -131,11 +134,9 @@ def test_failed_runs_are_described_with_the_sign_that_they_have():
         Separation("cka", 3, 0.4, 0.95, 0.9, 0.01),
     )
     sentences = chosen(groups=[KnownGroups("standard", "", seen)]).sentences
-    assert (
-        "standard: failed runs are less alike than successful ones by CKA, more alike than successful ones by "
-        "disagreement and not told apart from successful ones by Jensen-Shannon."
-    ) in sentences
+    by = ["less alike", "CKA", "more alike", "disagreement", "not", "Jensen-Shannon"]
+    assert any(names(sentence, "standard: failed runs", *by) for sentence in sentences)
 
 
 def test_few_runs_are_named():
-    assert chosen().sentences[-1].startswith("All this rests on six runs of a recipe")
+    assert names(chosen().sentences[-1], "six runs", "ten")
