@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+from saying import names, says
 
 from steadytune import config
 from steadytune.config import read_yaml
@@ -15,19 +16,19 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (BOMB, "more than 100,000 values"),
-        ("seeds: &a [*a]", "an alias stands inside of what it names"),
-        ("model: m\ntraining: {epochs: 1, epochs: 2}", "line 2: not YAML (the key 'epochs' stands twice)"),
-        ("model: m\nmodel: n", "the key 'model' stands twice"),
-        ("[" * 5000, "nested deeper than 40 levels"),
-        (f"seeds: {'1' * 5000}", "not YAML"),
+        (BOMB, ("100,000 values",)),
+        ("seeds: &a [*a]", ("alias",)),
+        ("model: m\ntraining: {epochs: 1, epochs: 2}", ("line 2", "YAML", "'epochs'")),
+        ("model: m\nmodel: n", ("YAML", "'model'")),
+        ("[" * 5000, ("40 levels",)),
+        (f"seeds: {'1' * 5000}", ("YAML",)),
     ],
 )
 def test_a_study_file_that_would_grow_or_says_a_thing_twice_is_refused(tmp_path, text, said):
     (tmp_path / "study.yaml").write_text(text)
     with pytest.raises(UserError) as caught:
         read_yaml(tmp_path / "study.yaml")
-    assert said in str(caught.value)
+    assert names(str(caught.value), str(tmp_path / "study.yaml"), *said)
 
 
 def test_a_list_without_end_is_not_composed_to_its_end(monkeypatch):
@@ -35,7 +36,7 @@ def test_a_list_without_end_is_not_composed_to_its_end(monkeypatch):
     events = []
     get_event = config._Loader.get_event
     monkeypatch.setattr(config._Loader, "get_event", lambda self: events.append(self) or get_event(self))
-    with pytest.raises(yaml.YAMLError, match="more than 50 values"):
+    with pytest.raises(yaml.YAMLError, match="50 values"):
         config.parse_yaml(f"seeds: [{'1, ' * 1000}1]")
     assert len(events) < 60
 
@@ -53,7 +54,7 @@ def test_a_list_without_end_is_not_composed_to_its_end(monkeypatch):
 )
 def test_what_is_no_plain_data_is_not_yaml_here(value, tmp_path):
     (tmp_path / "study.yaml").write_text(f"seeds: {value}")
-    with pytest.raises(UserError, match="not YAML"):
+    with pytest.raises(UserError, match=says(str(tmp_path / "study.yaml"), "YAML")):
         read_yaml(tmp_path / "study.yaml")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from saying import names, says
 
 from steadytune import files
 from steadytune.config import read_yaml
@@ -97,8 +98,7 @@ def test_a_process_killed_while_it_writes_leaves_the_old_content_or_the_new(tmp_
 def test_a_full_disk_is_said_with_the_place_and_that_finished_work_is_safe(number):
     with pytest.raises(UserError) as caught, room_on_disk(Path("some/file")):
         raise OSError(number, "full")
-    assert str(caught.value).startswith("no room on the disk while writing some/file (")
-    assert "Finished runs are kept" in str(caught.value)
+    assert names(str(caught.value), "disk", "some/file", "runs are kept")
     assert "\n" not in str(caught.value)
 
 
@@ -183,15 +183,15 @@ def test_checksums_are_sha256(tmp_path):
 def test_the_same_content_has_one_spelling_in_json():
     assert canonical_json({"b": 1, "a": [0.1, None]}) == canonical_json({"a": (0.1, None), "b": 1})
     assert canonical_json({"b": 1, "a": 2}) == b'{"a":2,"b":1}'
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(ValueError, match="JSON"):
         canonical_json([float("nan")])
 
 
 def test_an_unknown_name_is_answered_with_the_closest_one_whatever_its_case():
-    assert str(unknown_name("thing", "ALPAH", ["beta", "alpha"])) == (
-        "unknown thing 'ALPAH': did you mean 'alpha'? valid: alpha, beta"
-    )
-    assert str(unknown_name("thing", "xyz", ["alpha"])) == "unknown thing 'xyz': valid: alpha"
+    assert names(str(unknown_name("thing", "ALPAH", ["beta", "alpha"])), "thing", "'ALPAH'", "'alpha'", "alpha, beta")
+    far = str(unknown_name("thing", "xyz", ["alpha"]))
+    assert names(far, "thing", "'xyz'", "alpha")
+    assert "'alpha'" not in far, "what is far off is not suggested"
 
 
 def test_nothing_in_the_package_reads_a_pickle_or_runs_code_from_a_checkpoint():
@@ -228,10 +228,10 @@ def test_a_file_is_read_up_to_a_limit_that_is_named(tmp_path):
         with pytest.raises(UserError, match=f"{path}.* 1 MiB"):
             read_content(path, 2**20)
     packed.write_bytes(gzip.compress(bytes(2**27)))
-    with pytest.raises(UserError, match=r"a\.txt\.gz is larger than 64 MiB"):
+    with pytest.raises(UserError, match=says("a.txt.gz", "64 MiB")):
         read_content(packed)
     packed.write_bytes(packed.read_bytes()[:-4])
-    with pytest.raises(UserError, match="larger than"):
+    with pytest.raises(UserError, match=says("a.txt.gz", "64 MiB")):
         read_content(packed)
 
 
@@ -241,24 +241,24 @@ def test_what_has_no_end_or_no_beginning_is_not_read(tmp_path, kind):
     if kind == "pipe":
         path = tmp_path / "pipe"
         os.mkfifo(path)
-    with pytest.raises(UserError, match=f"{path} is a {kind}: a file is needed"):
+    with pytest.raises(UserError, match=says(str(path), kind, "file")):
         read_content(path)
-    with pytest.raises(UserError, match=f"{path} is a {kind}: a file is needed"):
+    with pytest.raises(UserError, match=says(str(path), kind, "file")):
         read_yaml(path)
-    with pytest.raises(UserError, match=f"{path} is a {kind}"):
+    with pytest.raises(UserError, match=says(str(path), kind)):
         read_json(path)
-    with pytest.raises(UserError, match=f"{path} is a {kind}"):
+    with pytest.raises(UserError, match=says(str(path), kind)):
         sha256_file(path)
     for read in (map_arrays, partial(read_arrays, checksum="")):
-        with pytest.raises(CorruptFile, match=f"{path} is a {kind}"):
+        with pytest.raises(CorruptFile, match=says(str(path), kind)):
             read(path)
 
 
 def test_json_in_which_a_key_stands_twice_or_that_has_no_end_of_levels_is_none():
     assert parse_json('{"a": {"a": 1}}') == {"a": {"a": 1}}
-    with pytest.raises(ValueError, match="the key 'a' stands twice"):
+    with pytest.raises(ValueError, match="'a'"):
         parse_json('[{"a": 1, "b": 2, "a": 1}]')
-    with pytest.raises(ValueError, match="nested too deep"):
+    with pytest.raises(ValueError, match="nested"):
         parse_json("[" * 100_000)
 
 

@@ -2,12 +2,14 @@ import hashlib
 import itertools
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from saying import names, says
 
 from steadytune.config import read_yaml
 from steadytune.errors import UserError
@@ -273,130 +275,133 @@ def test_a_run_spec_survives_the_way_to_json_and_back():
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"modle": "x"}, "unknown key 'modle': did you mean 'model'? valid: model, recipes, seeds, task, training"),
-        ({"training": {"learning_rat": 1}}, "training: unknown key 'learning_rat': did you mean 'learning_rate'?"),
-        ({"task": {"nam": "x"}}, "task.0: unknown key 'nam': did you mean 'name'?"),
-        ({"seeds": [{"init": 0, "order": 0, "dropuot": 0}]}, "seeds.0: unknown key 'dropuot': did you mean 'dropout'?"),
-        ({"recipes": {"a": {"trainin": {}}}}, "recipes.a: unknown key 'trainin': did you mean 'training'?"),
+        ({"modle": "x"}, ("unknown key", "'modle'", "'model'", "model, recipes, seeds, task, training")),
+        ({"training": {"learning_rat": 1}}, ("training:", "'learning_rat'", "'learning_rate'")),
+        ({"task": {"nam": "x"}}, ("task.0:", "'nam'", "'name'")),
+        ({"seeds": [{"init": 0, "order": 0, "dropuot": 0}]}, ("seeds.0:", "'dropuot'", "'dropout'")),
+        ({"recipes": {"a": {"trainin": {}}}}, ("recipes.a:", "'trainin'", "'training'")),
         (
             {"recipes": {"a": {"training": {"learning_rat": 1}}}},
-            "recipes.a.training: unknown key 'learning_rat': did you mean 'learning_rate'?",
+            ("recipes.a.training:", "'learning_rat'", "'learning_rate'"),
         ),
-        ({"recipes": ["mrm"]}, "recipes: unknown recipe 'mrm': did you mean 'mmr'? valid: bitfit, "),
-        ({"recipes": ["mmr+suRt"]}, "recipes: unknown recipe 'suRt': did you mean 'surt'?"),
+        ({"recipes": ["mrm"]}, ("recipes:", "recipe", "'mrm'", "'mmr'", "bitfit, ")),
+        ({"recipes": ["mmr+suRt"]}, ("recipes:", "recipe", "'suRt'", "'surt'")),
         (
             {"recipes": {"a": {"stabilizers": ["mrm"]}}},
-            "recipes.a.stabilizers: unknown stabilizer 'mrm': did you mean 'mmr'? valid: bitfit, ",
+            ("recipes.a.stabilizers:", "stabilizer", "'mrm'", "'mmr'", "bitfit, "),
         ),
         (
             {"recipes": {"a": {"stabilizers": [{"mmr": {"alfa": 1}}]}}},
-            "recipes.a.stabilizers: stabilizer 'mmr': unknown key 'alfa': did you mean 'alpha'? valid: alpha",
+            ("recipes.a.stabilizers:", "stabilizer 'mmr':", "'alfa'", "'alpha'"),
         ),
     ],
 )
 def test_an_unknown_name_is_answered_with_its_place_and_the_closest_valid_one(content, said):
-    assert problem(**content).startswith(said)
+    assert re.match(says(*said), problem(**content))
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"training": {"epochs": 0}}, "training.epochs: should be greater than or equal to 1, not 0"),
-        ({"training": {"epochs": "many"}}, "training.epochs: should be a valid integer"),
-        ({"training": {"epochs": True}}, "training: epochs cannot be true"),
-        ({"training": {"epochs": None}}, "training.epochs: should be a valid integer, not None"),
-        ({"training": {"learning_rate": math.inf}}, "training.learning_rate: should be a finite number, not inf"),
-        ({"training": {"warmup": 1.5}}, "training.warmup: should be less than or equal to 1, not 1.5"),
-        ({"training": {"mode": "ful"}}, "training.mode: should be 'full' or 'head', not 'ful'"),
-        ({"training": {"mode": "head", "pooling": "native"}}, "training: mode 'head' trains a linear layer"),
-        ({"training": 3}, "training: should be a mapping, not 3"),
-        ({"seeds": 0}, "seeds: at least one is needed"),
-        ({"seeds": -2}, "seeds: at least one is needed"),
-        ({"seeds": [-1]}, "seeds.0.init: should be greater than or equal to 0, not -1"),
+        ({"training": {"epochs": 0}}, ("training.epochs:", "1", "0")),
+        ({"training": {"epochs": "many"}}, ("training.epochs:", "integer", "'many'")),
+        ({"training": {"epochs": True}}, ("training:", "epochs", "true")),
+        ({"training": {"epochs": None}}, ("training.epochs:", "integer", "None")),
+        ({"training": {"learning_rate": math.inf}}, ("training.learning_rate:", "finite", "inf")),
+        ({"training": {"warmup": 1.5}}, ("training.warmup:", "1", "1.5")),
+        ({"training": {"mode": "ful"}}, ("training.mode:", "'full'", "'head'", "'ful'")),
+        ({"training": {"mode": "head", "pooling": "native"}}, ("training:", "mode 'head'", "pooling")),
+        ({"training": 3}, ("training:", "mapping", "3")),
+        ({"seeds": 0}, ("seeds:", "at least one")),
+        ({"seeds": -2}, ("seeds:", "at least one")),
+        ({"seeds": [-1]}, ("seeds.0.init:", "0", "-1")),
         (
             {"seeds": 1.5},
-            "seeds: a number of seeds, a grid {vary, values}, or a list of integers or of {init, order, dropout}, not",
+            ("seeds:", "{vary, values}", "{init, order, dropout}", "1.5"),
         ),
-        ({"seeds": {"vary": ["init", "weights"]}}, "seeds: vary.1: should be 'init', 'order', 'dropout' or 'data'"),
-        ({"seeds": {"vary": []}}, "seeds: vary: at least one is needed"),
-        ({"seeds": {"vary": ["init", "init"]}}, "seeds: vary: a seed stands twice"),
-        ({"seeds": {"vary": "init", "values": 1}}, "seeds: values: should be greater than or equal to 2, not 1"),
-        ({"seeds": {"values": 4}}, "seeds: vary: is missing"),
-        ({"seeds": {"vary": "init", "value": 4}}, "seeds: unknown key 'value': did you mean 'values'?"),
-        ({"seeds": True}, "seeds cannot be true"),
-        ({"seeds": [1, 2, 1]}, "seed '1' stands twice"),
-        ({"seeds": [{"init": 0}]}, "seeds.0.order: is missing"),
-        ({"model": []}, "model: at least one is needed"),
-        ({"model": 3}, "model.0: should be a valid string, not 3"),
-        ({"model": ["a", "a"]}, "model 'a' stands twice"),
-        ({"model": None}, "model: is missing"),
-        ({"task": 3}, "task.0: should be a mapping, not 3"),
-        ({"task": ["a", {"name": "a", "label": "b"}]}, "task 'a' stands twice"),
-        ({"task": {"name": "a", "columns": "text"}}, "task.0.columns: should be a list, not 'text'"),
-        ({"recipes": {}}, "recipes: at least one is needed"),
-        ({"recipes": {"a": 3}}, "recipes.a: should be a mapping, not 3"),
-        ({"recipes": [{"mmr": {}}]}, "recipes: a list holds names of presets"),
-        ({"recipes": ["mmr", "mmr"]}, "recipes: recipe 'mmr' stands twice"),
-        ({"recipes": ["mmr+mmr"]}, "recipes: recipe 'mmr+mmr': stabilizer 'mmr' stands twice"),
-        ({"recipes": ["standard+mmr"]}, "recipes: recipe 'standard+mmr': 'standard' stands alone"),
-        ({"recipes": {"a": {"training": 3}}}, "recipes.a.training: should be a mapping, not 3"),
+        (
+            {"seeds": {"vary": ["init", "weights"]}},
+            ("seeds: vary.1:", "'init'", "'order'", "'dropout'", "'data'", "'weights'"),
+        ),
+        ({"seeds": {"vary": []}}, ("seeds: vary:", "at least one")),
+        ({"seeds": {"vary": ["init", "init"]}}, ("seeds: vary: ", "seed")),
+        ({"seeds": {"vary": "init", "values": 1}}, ("seeds: values:", "2", "1")),
+        ({"seeds": {"values": 4}}, ("seeds: vary:", "missing")),
+        ({"seeds": {"vary": "init", "value": 4}}, ("seeds:", "'value'", "'values'")),
+        ({"seeds": True}, ("seeds", "true")),
+        ({"seeds": [1, 2, 1]}, ("seed", "'1'")),
+        ({"seeds": [{"init": 0}]}, ("seeds.0.order:", "missing")),
+        ({"model": []}, ("model:", "at least one")),
+        ({"model": 3}, ("model.0:", "string", "3")),
+        ({"model": ["a", "a"]}, ("model", "'a'")),
+        ({"model": None}, ("model:", "missing")),
+        ({"task": 3}, ("task.0:", "mapping", "3")),
+        ({"task": ["a", {"name": "a", "label": "b"}]}, ("task", "'a'")),
+        ({"task": {"name": "a", "columns": "text"}}, ("task.0.columns:", "list", "'text'")),
+        ({"recipes": {}}, ("recipes:", "at least one")),
+        ({"recipes": {"a": 3}}, ("recipes.a:", "mapping", "3")),
+        ({"recipes": [{"mmr": {}}]}, ("recipes:", "list", "names")),
+        ({"recipes": ["mmr", "mmr"]}, ("recipes:", "recipe", "'mmr'")),
+        ({"recipes": ["mmr+mmr"]}, ("recipes:", "'mmr+mmr'", "stabilizer", "'mmr'")),
+        ({"recipes": ["standard+mmr"]}, ("recipes:", "'standard+mmr'", "'standard'")),
+        ({"recipes": {"a": {"training": 3}}}, ("recipes.a.training:", "mapping", "3")),
         (
             {"recipes": {"a": {"training": {"epochs": "x"}}}},
-            "recipes.a.training: epochs: should be a valid integer",
+            ("recipes.a.training: epochs:", "integer", "'x'"),
         ),
-        ({"recipes": {"a": {"stabilizers": "mmr"}}}, "recipes.a.stabilizers: stabilizers is a list, such as [mmr,"),
-        ({"recipes": {"a": {"stabilizers": [3]}}}, "recipes.a.stabilizers: a stabilizer is a name or {name:"),
+        ({"recipes": {"a": {"stabilizers": "mmr"}}}, ("recipes.a.stabilizers:", "list", "[mmr,")),
+        ({"recipes": {"a": {"stabilizers": [3]}}}, ("recipes.a.stabilizers:", "stabilizer", "{name:", "3")),
         (
             {"recipes": {"a": {"stabilizers": [{"mmr": {"alpha": -1}}]}}},
-            "recipes.a.stabilizers: stabilizer 'mmr': alpha: should be greater than or equal to 0, not -1",
+            ("recipes.a.stabilizers:", "'mmr'", "alpha", "0", "-1"),
         ),
         (
             {"recipes": {"a": {"stabilizers": [{"mmr": {"alpha": math.inf}}]}}},
-            "recipes.a.stabilizers: stabilizer 'mmr': alpha: should be a finite number",
+            ("recipes.a.stabilizers:", "'mmr'", "alpha", "finite"),
         ),
         (
             {"recipes": {"a": {"stabilizers": [{"mhloss": {"reduction": "max"}}]}}},
-            "recipes.a.stabilizers: stabilizer 'mhloss': reduction: should be 'sum' or 'mean', not 'max'",
+            ("recipes.a.stabilizers:", "'mhloss'", "reduction", "'sum'", "'mean'", "'max'"),
         ),
     ],
 )
 def test_a_value_that_cannot_be_is_answered_with_its_place_and_what_it_should_be(content, said):
-    assert problem(**content).startswith(said)
+    assert re.match(says(*said), problem(**content))
 
 
 def test_a_method_that_means_nothing_in_head_tuning_says_so():
-    said = "recipe 'mmr': mmr moves the encoder's features, which mode 'head' freezes: use mode 'full'"
-    assert problem(training={"mode": "head"}, recipes=["mmr"]) == said
+    said = problem(training={"mode": "head"}, recipes=["mmr"])
+    assert names(said, "recipe 'mmr':", "mode 'head'", "mode 'full'")
     assert problem(recipes={"mmr": {"training": {"mode": "head"}, "stabilizers": ["mmr"]}}) == said
 
 
 def test_a_recipe_whose_training_does_not_fit_the_studys_is_named():
     text = problem(training={"mode": "head"}, recipes={"mine": {"training": {"pooling": "native"}}})
-    assert text.startswith("recipe 'mine': mode 'head' trains a linear layer")
+    assert names(text, "recipe 'mine':", "mode 'head'", "pooling")
 
 
 def test_a_recipe_named_after_a_method_cannot_be_without_it():
     # It would stand in the report as the method, and be the baseline.
     for empty in ({}, {"training": {"epochs": 2}}, {"stabilizers": []}):
-        assert "recipe 'surt+mmr' has no stabilizers" in problem(recipes={"surt+mmr": empty})
+        assert names(problem(recipes={"surt+mmr": empty}), "'surt+mmr'", "no stabilizers")
 
 
 def test_a_key_that_is_not_a_word_is_refused():
-    with pytest.raises(UserError, match=r"^s: 1: Keys should be strings"):
+    with pytest.raises(UserError, match=r"^s: 1:.*\bstrings?\b"):
         Study.parse({"model": "a", "task": "b", 1: 2}, "s")
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"model: [minilm\ntask: glue/rte\n", ", line 2: not YAML"),
-        (b"model: minilm\n\ttask: x\n", ", line 2: not YAML"),
-        (b"\xff\xfe\x00binary", ": not YAML (not text)"),
-        (b"when: !!timestamp 2024-13-45\n", ", line 1: not YAML"),
-        (b"[" * 5000, ": not YAML"),
-        (b"", ": a study is a mapping with keys such as model, task and recipes"),
-        (b"just a sentence", ": a study is a mapping"),
-        (b"- minilm\n- glue/rte\n", ": a study is a mapping"),
+        (b"model: [minilm\ntask: glue/rte\n", (", line 2", "YAML")),
+        (b"model: minilm\n\ttask: x\n", (", line 2", "YAML")),
+        (b"\xff\xfe\x00binary", (":", "YAML", "text")),
+        (b"when: !!timestamp 2024-13-45\n", (", line 1", "YAML")),
+        (b"[" * 5000, (":", "YAML")),
+        (b"", (":", "mapping", "model", "task", "recipes")),
+        (b"just a sentence", (":", "mapping")),
+        (b"- minilm\n- glue/rte\n", (":", "mapping")),
     ],
 )
 def test_a_file_that_is_not_a_yaml_mapping_is_named_with_the_line(tmp_path, content, said):
@@ -404,17 +409,17 @@ def test_a_file_that_is_not_a_yaml_mapping_is_named_with_the_line(tmp_path, cont
     file.write_bytes(content)
     with pytest.raises(UserError) as caught:
         read_yaml(file)
-    assert str(caught.value).startswith(f"{file}{said}")
+    assert names(str(caught.value), f"{file}{said[0]}", *said[1:])
     assert "\n" not in str(caught.value)
 
 
 def test_a_study_file_that_is_not_there_or_a_folder_is_named(tmp_path):
-    with pytest.raises(UserError, match="no study file at"):
+    with pytest.raises(UserError, match=says("file", str(tmp_path / "none.yaml"))):
         read_yaml(tmp_path / "none.yaml")
-    with pytest.raises(UserError, match="is a folder; a study is a YAML file"):
+    with pytest.raises(UserError, match=says(str(tmp_path), "folder", "YAML file")):
         read_yaml(tmp_path)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="cannot be read: Not a directory"):
+    with pytest.raises(UserError, match=says(str(tmp_path / "file" / "study.yaml"), "Not a directory")):
         read_yaml(tmp_path / "file" / "study.yaml")
 
 
@@ -440,30 +445,30 @@ def test_the_problem_is_one_line_for_every_key_of_the_training_section():
 
 @pytest.mark.parametrize("key", ["split_seed", "select_checkpoint"])
 def test_a_recipe_cannot_measure_other_examples_than_the_rest(key):
-    with pytest.raises(UserError, match=f"{key} is shared by all recipes"):
+    with pytest.raises(UserError, match=says(key, "recipes")):
         Study.parse({"model": "m", "task": "t", "recipes": {"a": {"training": {key: 1}}}})
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"seeds": 10**8}, "100,000,000 seeds: a study has at most 10,000"),
-        ({"seeds": [{"init": 10**40}]}, "41 digits"),
-        ({"seeds": {"vary": ["init", "order", "dropout", "data"], "values": 100}}, "at most 10,000"),
-        ({"seeds": 10_000, "recipes": {f"r{n}": {} for n in range(11)}}, "110,000 runs: a study has at most 100,000"),
-        ({"training": {"threads": 10**9}}, "training.threads"),
-        ({"training": {"epochs": 10**40}}, "41 digits"),
-        ({"recipes": {"x": {"stabilizers": [{"mhloss": {"heads": 10**9}}]}}}, "heads"),
-        ({"recipes": {" ": {}}}, "a name is empty"),
-        ({"recipes": {"\x1b[31m": {}}}, r"cannot be shown: '\x1b"),
-        ({"recipes": {"x" * 5000: {}}}, "5,000 letters: at most 200"),
-        ({"task": {"name": "t", "columns": ["text", "text"]}}, "a column stands twice in text, text"),
+        ({"seeds": 10**8}, ("100,000,000 seeds", "10,000")),
+        ({"seeds": [{"init": 10**40}]}, ("41 digits",)),
+        ({"seeds": {"vary": ["init", "order", "dropout", "data"], "values": 100}}, ("10,000",)),
+        ({"seeds": 10_000, "recipes": {f"r{n}": {} for n in range(11)}}, ("110,000 runs", "100,000")),
+        ({"training": {"threads": 10**9}}, ("training.threads",)),
+        ({"training": {"epochs": 10**40}}, ("41 digits",)),
+        ({"recipes": {"x": {"stabilizers": [{"mhloss": {"heads": 10**9}}]}}}, ("heads",)),
+        ({"recipes": {" ": {}}}, ("name", "empty")),
+        ({"recipes": {"\x1b[31m": {}}}, (r"'\x1b",)),
+        ({"recipes": {"x" * 5000: {}}}, ("5,000", "200")),
+        ({"task": {"name": "t", "columns": ["text", "text"]}}, ("column", "text, text")),
     ],
 )
 def test_what_no_study_can_be_is_refused_before_anything_is_built(content, said):
     with pytest.raises(UserError) as caught:
         Study.parse({"model": "m", "task": "t", **content})
-    assert said in str(caught.value)
+    assert names(str(caught.value), *said)
     assert len(str(caught.value)) < 300
 
 

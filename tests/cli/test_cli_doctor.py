@@ -1,5 +1,8 @@
+import re
+
 import yaml
 from commands import command, refused
+from saying import names
 from transformers import TrainingArguments
 
 
@@ -12,10 +15,10 @@ def test_a_study_is_judged_in_plain_words_with_sources(tiny_model, tiny_task, tm
 
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
-    assert lines[0] == f"{file}: 5 findings"
-    assert "* learning rate too high for the depth (standard, no_warmup)" in lines
-    assert "  found   0.001, 2 blocks" in lines
-    assert "* no warm-up (no_warmup)" in lines
+    assert names(lines[0], str(file), "5")
+    assert any(names(line, "* ", "learning rate", "(standard, no_warmup)") for line in lines)
+    assert any(names(line, "* ", "warm-up", "(no_warmup)") for line in lines)
+    assert any(line.endswith("0.001, 2 blocks") for line in lines)
     headings = [line.split(" - ")[0] for line in lines if line[:4].isupper()]
     assert headings[:2] == ["HIGH", "MEDIUM"]
     assert headings[-1].startswith("WORTH TRYING")
@@ -28,7 +31,8 @@ def test_a_study_without_fault_has_nothing_to_mend(tiny_model, tmp_path):
     task = {"name": "acceptability", "validation_examples": 4900}
     file.write_text(yaml.safe_dump({"model": str(tiny_model), "task": task, "seeds": 10, "training": {"epochs": 20}}))
     lines = command("doctor", file).out.splitlines()
-    assert lines[0] == f"{file}: nothing found"
+    assert lines[0].startswith(str(file))
+    assert not re.search(r"\d", lines[0].removeprefix(str(file)))
     assert all(line.startswith("  acceptability: ") for line in lines[1:])
     assert "4900 measured" in lines[1]
 
@@ -38,11 +42,11 @@ def test_a_task_that_cannot_be_used_is_the_first_finding_and_the_exit_code(tiny_
     for name in ("train", "validation"):
         (tmp_path / f"{name}.csv").write_text(label_in_input)
     file = tmp_path / "study.yaml"
-    for task, said in ((tmp_path, "--set task.columns='[text]'"), (tmp_path / "nowhere", "there is no such folder")):
+    for task, said in ((tmp_path, "--set task.columns='[text]'"), (tmp_path / "nowhere", "folder")):
         file.write_text(yaml.safe_dump({"model": str(tiny_model), "task": str(task)}))
         result = command("doctor", file)
         assert result.code == 2
-        assert next(line for line in result.out.splitlines() if line[:2] == "* ").startswith("* the task cannot be")
+        assert "task" in next(line for line in result.out.splitlines() if line[:2] == "* ")
         assert said in " ".join(result.out.split())
         assert "NOT KNOWN" not in result.out
         assert "No finding" not in result.out
@@ -55,8 +59,8 @@ def test_the_arguments_of_a_script_are_judged(tmp_path):
     result = command("doctor", file)
 
     assert result.code == 0
-    assert "gradients grow with accumulation (args.json)" in result.out
-    assert "NOT KNOWN\n- the model" in result.out
+    assert any(names(line, "* ", "accumulation", "(args.json)") for line in result.out.splitlines())
+    assert names(result.out, "NOT KNOWN\n- ", "model")
     assert "st.StableTrainer(..., stabilizers=[st.LLRD()])" in result.out
     assert "steadytune run" not in result.out
 
@@ -70,21 +74,21 @@ def test_recorded_runs_are_judged(tiny_model, tiny_task, tmp_path):
     result = command("doctor", out)
 
     assert result.code == 0
-    assert "runs collapsed (standard)" in result.out
-    assert " ".join(result.out.split()).count("gradients had not vanished at any depth") == 2
+    assert any(names(line, "* ", "collapsed", "(standard)") for line in result.out.splitlines())
+    assert names(result.out, "gradients", "vanished", "gradients", "vanished")
 
 
 def test_what_is_no_target_is_refused(tmp_path):
-    assert "no file or folder" in refused("doctor", tmp_path / "nothing")
-    assert "holds no study.yaml" in refused("doctor", tmp_path)
+    assert names(refused("doctor", tmp_path / "nothing"), "file or folder", str(tmp_path / "nothing"))
+    assert names(refused("doctor", tmp_path), str(tmp_path), "no study.yaml")
     for name, content, said in (
-        ("broken.json", "{", "not JSON"),
-        ("other.json", "{}", "holds no TrainingArguments"),
-        ("huge.json", f'{{"learning_rate": {"9" * 400}, "num_train_epochs": 3}}', "learning_rate should be a number"),
-        ("training_args.bin", "x", "is a pickle"),
-        ("study.yaml", "model: [", "not YAML"),
-        ("text.yaml", "just words", "a study is a mapping"),
-        ("half.yaml", "model: minilm", "task: is missing"),
+        ("broken.json", "{", ("JSON",)),
+        ("other.json", "{}", ("TrainingArguments",)),
+        ("huge.json", f'{{"learning_rate": {"9" * 400}, "num_train_epochs": 3}}', ("learning_rate", "number")),
+        ("training_args.bin", "x", ("pickle",)),
+        ("study.yaml", "model: [", ("YAML",)),
+        ("text.yaml", "just words", ("mapping",)),
+        ("half.yaml", "model: minilm", ("task:", "missing")),
     ):
         (tmp_path / name).write_text(content)
-        assert said in refused("doctor", tmp_path / name)
+        assert names(refused("doctor", tmp_path / name), str(tmp_path / name), *said)

@@ -1,6 +1,7 @@
 """What the options of the command line make of a study."""
 
 import pytest
+from saying import says
 
 from steadytune.errors import UserError
 from steadytune.terminal.study_options import study_content
@@ -25,7 +26,7 @@ def content(*settings, study=None, vary=None, **options):
     ],
 )
 def test_a_command_line_that_contradicts_itself_is_refused(options, settings):
-    with pytest.raises(UserError, match=r"^--set .*: the command line says .* and .*: say one of them$"):
+    with pytest.raises(UserError, match=r"^--set [^\n]*: [^\n]* and [^\n]*$"):
         content(*settings, **options)
 
 
@@ -44,6 +45,6 @@ def test_the_command_line_goes_before_the_file(tmp_path):
 
 @pytest.mark.parametrize("number", ["1:30", "1_0", "010", "1_0.5", "0b1"])
 def test_a_number_that_yaml_reads_in_a_way_of_its_own_is_refused(number):
-    with pytest.raises(UserError, match=r"^--set seeds: .* is no plain number"):
+    with pytest.raises(UserError, match=says("--set seeds:", number, "number")):
         content(f"seeds={number}")
     assert content(f"task.no_label='{number}'")["task"]["no_label"] == number

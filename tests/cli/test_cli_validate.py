@@ -4,6 +4,7 @@ import csv
 
 from commands import command, refused
 from made_runs import made_store, made_study
+from saying import names
 
 
 def test_a_folder_is_validated_and_the_numbers_are_written_beside_it(tmp_path, monkeypatch):
@@ -13,7 +14,7 @@ def test_a_folder_is_validated_and_the_numbers_are_written_beside_it(tmp_path, m
     result = command("validate", store.path)
     assert result.code == 0, result
     assert "what to report" in result.out
-    assert "- Report score SD" in result.out
+    assert names(result.out, "- ", "score SD")
     assert f"report: {store.path / 'report.html'}" in result.out
     assert "Which measures to trust here" in (store.path / "report.html").read_text(encoding="utf-8")
     rows = list(csv.DictReader((store.path / "validity.csv").open(encoding="utf-8")))
@@ -24,7 +25,7 @@ def test_a_folder_is_validated_and_the_numbers_are_written_beside_it(tmp_path, m
 
 def test_a_folder_with_one_run_of_a_recipe_is_refused(tmp_path):
     store = made_store(tmp_path / "out", made_study(seeds=1))
-    assert "no recipe has two finished runs" in refused("validate", store.path)
+    assert names(refused("validate", store.path), "recipe", "two finished runs")
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path):

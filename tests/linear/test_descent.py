@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from saying import says
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
@@ -314,5 +315,5 @@ def test_no_step_leaves_the_start():
 def test_steps_to_keep_that_do_not_increase_or_never_come_are_refused(at):
     features, labels = _data()
 
-    with pytest.raises(UserError, match="steps from 0 to 10"):
+    with pytest.raises(UserError, match=says("at", "0 to 10")):
         fit_heads(features, labels, learning_rate=0.1, epochs=10, at=at)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 from report_samples import Sample, make_store
+from saying import names, says
 from typer.testing import CliRunner
 
 from steadytune.cli.ls import ls
@@ -26,7 +27,7 @@ def told(*arguments: object) -> str:
 
 def test_report_prints_the_verdict_the_table_and_the_path(study_folder: RunStore) -> None:
     text = told("report", study_folder.path)
-    assert text.index("standard: seed 3 collapsed") < text.index("disagree") < text.index("report: ")
+    assert text.index("seed 3 ") < text.index("disagree") < text.index("report: ")
     assert f"report: {study_folder.path / 'report.html'}" in text
 
 
@@ -35,13 +36,13 @@ def test_ls_prints_a_line_per_run_with_a_mark_for_failed_ones(study_folder: RunS
     runs = [line for line in lines if re.match(r"[0-9a-f]{16} ", line)]
     assert len(runs) == 15
     assert [line for line in runs if "FAILED" in line] == [runs[3], runs[7]]
-    assert runs[3].endswith("FAILED no better than one answer")
+    assert re.search(r"FAILED \S", runs[3]), "it says why"
     assert re.search(r"mmr +2 +diverged +- +3\.5  FAILED the loss is <NaN> from step 12$", runs[7])
 
 
 def test_ls_sums_up_every_cohort(study_folder: RunStore) -> None:
     text = told("ls", study_folder.path)
-    assert re.search(r"minilm / glue/rte / mmr: 5 of 5 runs, accuracy [\d.]+ to [\d.]+, 1 failed\n", text)
+    assert re.search(r"minilm / glue/rte / mmr: 5 of 5 runs, accuracy [\d.]+ \S+ [\d.]+, 1 failed\n", text)
 
 
 def test_ls_says_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
@@ -51,7 +52,7 @@ def test_ls_says_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
         file.unlink()
     folder.rmdir()
     text = told("ls", store.path)
-    assert f"1 of the study's runs are not there yet: steadytune run {store.path}/study.yaml --out {store.path}" in text
+    assert names(text, "1 of ", f"steadytune run {store.path}/study.yaml --out {store.path}")
     assert "minilm / glue/rte / standard: 1 of 2 runs" in text
     assert re.search(r"[0-9a-f]{16}  other / glue/rte / mmr +0 +done", text)
 
@@ -63,5 +64,5 @@ def test_help_holds_a_worked_example(command: str) -> None:
 
 @pytest.mark.parametrize("command", ["report", "ls"])
 def test_a_folder_without_a_study_is_the_users_mistake(command: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no study\.yaml"):
+    with pytest.raises(UserError, match=says(str(tmp_path), "study.yaml")):
         told(command, tmp_path)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from report_parsing import Page
 from report_samples import HOSTILE, Sample, make_store
+from saying import names
 
 from steadytune.analysis.comparison.compare import compare
 from steadytune.analysis.comparison.verdict import verdict
@@ -43,6 +44,11 @@ def cohort(recipe: str = "", **arrays) -> Cohort:
 def rendered(*cohorts: Cohort, **options) -> Page:
     comparison = compare(cohorts)
     return Page(render(study_page(comparison, verdict(comparison), **options)))
+
+
+def absent(page: Page) -> int:
+    """How many parts of the page say that there is nothing to show."""
+    return sum(element.get("class") == "absent" for element in page.attributes("p"))
 
 
 def test_nothing_is_fetched(study_page: Path, page: Page) -> None:
@@ -115,7 +121,7 @@ def test_what_was_run_names_stabilizers_with_parameters_seeds_settings_and_versi
 
 def test_a_recipe_names_the_hyper_parameters_that_it_changes(tmp_path: Path) -> None:
     page = page_of(tmp_path, Sample({"standard": 1.0, "loose": 0.5}, seeds=2, layers=0))
-    assert "loose no stabilizer; clip 1.1" in page.text
+    assert names(page.text, "loose", "clip 1.1")
 
 
 def test_the_verdict_is_said_in_full(study_folder: RunStore, page: Page) -> None:
@@ -134,7 +140,7 @@ def test_the_table_has_mean_sd_failed_runs_seven_measures_and_time(study_folder:
     assert f"{100 * row.mean.value:.1f} [{100 * row.mean.low:.1f}, {100 * row.mean.high:.1f}]" in page.text
     assert f"{100 * row.sd.value:.1f} [{100 * row.sd.low:.1f}, {100 * row.sd.high:.1f}]" in page.text
     assert "1 of 5" in page.text
-    assert "0 of 4 and 1 lost" in page.text
+    assert names(page.text, "0 of 4", "1 lost")
     assert "% of null" in page.text
 
 
@@ -142,17 +148,17 @@ def test_every_run_is_a_point_whose_hover_names_seed_score_and_status(study_fold
     hover = [text for trace in page.data["figures"]["s1-scores"]["data"] for text in trace.get("hovertext", ())]
     for record in study_folder.records():
         if record.score is not None:
-            status = "failed: no better than one answer throughout" if record.failed else "finished"
             wanted = f"<b>{record.spec.recipe}</b><br>seed {record.spec.seeds.label}<br>accuracy "
-            wanted += f"{100 * record.score:.1f}<br>{status}"
-            assert wanted in hover
+            wanted += f"{100 * record.score:.1f}<br>"
+            (status,) = (text.removeprefix(wanted) for text in hover if text.startswith(wanted))
+            assert status.startswith("failed" if record.failed else "finished")
 
 
 def test_failed_runs_are_drawn_with_another_symbol_and_the_majority_class_as_a_line(page: Page) -> None:
     traces = page.data["figures"]["s1-scores"]["data"]
     symbols = {trace["name"]: trace["marker"]["symbol"] for trace in traces if trace["name"] in ("failed", "finished")}
     assert symbols["failed"] != symbols["finished"]
-    assert any(trace["name"] == "always one answer" and trace["line"]["dash"] == "dash" for trace in traces)
+    assert any(trace.get("line", {}).get("dash") == "dash" for trace in traces)
 
 
 def test_the_layers_are_drawn_with_intervals_and_the_permutation_null(page: Page) -> None:
@@ -220,42 +226,43 @@ def test_lost_runs_and_notes_are_listed(study_folder: RunStore, page: Page) -> N
 
 def test_one_run_makes_a_report(tmp_path: Path) -> None:
     page = page_of(tmp_path, Sample(seeds=1))
-    assert "instability needs at least two" in page.text
-    assert "There are no two runs to compare." in page.text
+    assert "at least two" in page.text
+    assert absent(page)
     assert page.data["distances"] == {"s1": []}
 
 
 def test_all_runs_lost_makes_a_report(tmp_path: Path) -> None:
     page = page_of(tmp_path, Sample({"standard": 1.0}, seeds=2, diverged={"standard": (0, 1)}))
-    assert "No run finished." in page.text
+    assert absent(page)
     assert page.data["figures"] == {}
 
 
 def test_a_regression_has_layers_but_no_flips(tmp_path: Path) -> None:
     page = page_of(tmp_path, Sample(kind="regression", collapsed=(), seeds=3))
-    assert "There are no answers of two or more runs to compare." in page.text
+    assert absent(page)
+    assert not page.data["flips"]["s1"]
     assert "s1-cka" in page.data["figures"]
     shown = [matrix["key"] for matrix in page.data["distances"]["s1"][0]["matrices"]]
     assert shown[:2] == ["prediction_rmse:1", "prediction_correlation:1"]
     # Those of classes stand in the definitions alone.
     assert page.text.count("Fleiss’ κ") < page.text.count("1 − ICC")
-    assert "failed runs and pairwise RMSE" in page.text
-    assert "root mean square difference between the outputs" in page.text
+    assert names(page.text, "failed runs", "RMSE")
+    assert "root mean square" in page.text
     assert "majority class" not in page.text
     assert "pearson, points" in str(page.data["figures"]["s1-scores"]["layout"])
 
 
 def test_a_frozen_encoder_has_flips_but_no_layers(tmp_path: Path) -> None:
     page = page_of(tmp_path, Sample({"standard": 1.0, "mhloss": 0.5}, mode="head", layers=0, seeds=3))
-    assert "the encoder is frozen, and the same for all runs" in page.text
-    assert "All runs share one frozen encoder" in page.text
+    assert "encoder is frozen" in page.text
+    assert "frozen encoder" in page.text
     assert not {"s1-svcca", "s1-procrustes", "s1-cka", "s1-convergent"} & set(page.data["figures"])
     assert page.data["flips"]["s1"]
 
 
 def test_every_model_and_task_has_its_section(tmp_path: Path) -> None:
     page = page_of(tmp_path, Sample(models=("minilm", "bert"), tasks=("glue/rte", "some/folder"), seeds=2, layers=0))
-    assert "Stability of 2 models on 2 tasks" in page.text
+    assert names(page.text, "2 models", "2 tasks")
     sections = [element["id"] for element in page.attributes("section") if element.get("class") == "pair"]
     assert sections == ["s1", "s2", "s3", "s4"]
     assert [link["href"] for link in page.attributes("a")][1:] == ["#s1", "#s2", "#s3", "#s4"]
@@ -264,7 +271,7 @@ def test_every_model_and_task_has_its_section(tmp_path: Path) -> None:
 def test_runs_measured_elsewhere_need_no_study_and_no_texts() -> None:
     page = rendered(cohort())
     assert "trained elsewhere" in page.text
-    assert "(text not stored)" in page.text
+    assert "not stored" in page.text
     assert "class 2" in page.text
     assert "The numbers" not in page.text
     assert page.data["distances"]["s1"][0]["noun"] == "run"
@@ -273,14 +280,15 @@ def test_runs_measured_elsewhere_need_no_study_and_no_texts() -> None:
 def test_texts_can_be_given_for_runs_measured_elsewhere() -> None:
     texts = {"": {"texts": [f"text {i}" for i in range(40)], "labels": ["red", "green", "blue"]}}
     page = rendered(cohort(), texts=texts)
-    assert "(text not stored)" not in page.text
+    assert "not stored" not in page.text
     assert "× blue" in page.text
 
 
 def test_scores_alone_make_a_report() -> None:
     page = rendered(cohort(logits=None, labels=None))
     assert "s1-scores" in page.data["figures"]
-    assert "There are no two runs to compare." in page.text
+    assert absent(page)
+    assert page.data["distances"] == {"s1": []}
 
 
 def test_many_examples_are_cut_to_those_that_flip_most_and_the_page_says_so() -> None:
@@ -288,15 +296,14 @@ def test_many_examples_are_cut_to_those_that_flip_most_and_the_page_says_so() ->
     labels = rng.integers(0, 2, 10_000)
     page = rendered(cohort(logits=rng.normal(size=(3, 10_000, 2)), labels=labels))
     assert len(page.data["flips"]["s1"][0]["examples"]) == 300
-    assert "of 10000 examples get more than one answer from 3 runs; on" in page.text
-    assert "The 300 that flip most are drawn." in page.text
+    assert names(page.text, "of 10000 examples", "3 runs", "300 ")
 
 
 def test_many_recipes_are_told_apart_and_leave_the_verdict_in_sight() -> None:
     comparison = compare([cohort(f"recipe {i}") for i in range(20)])
     markup = render(study_page(comparison, verdict(comparison)))
     assert len(set(re.findall(r'style="color: (#\w+)">(.)<', markup))) == 20
-    assert "What the other recipes did" in markup
+    assert names(markup, "<summary", "other recipes")
 
 
 def test_a_folder_without_runs_is_the_users_mistake(tmp_path: Path) -> None:
@@ -324,5 +331,5 @@ def test_what_comes_first_names_the_recipe_that_it_is_of_and_copies_across_recip
     new = Cohort(logits=runs[[3, 4, 5, 0]], labels=labels, recipe="new", seeds=("7", "8", "9", "10"))
     comparison = compare([old, new])
     page = Page(render(study_page(comparison, verdict(comparison))))
-    assert "old: Seeds 2 and 3 are identical" in page.text
-    assert "Seed 10 of new and seed 0 of old are identical" in page.text
+    assert names(page.text, "old: ", "2 and 3", "identical")
+    assert re.search(r"\b10 of new and \w+ 0 of old\b[^.]*identical", page.text)

@@ -58,7 +58,7 @@ def test_what_a_frozen_encoder_leaves_nothing_to_compare_of_is_a_dash_and_an_emp
     # disagreement, 1 - kappa and JSD are known.
     assert line.split()[-3:] == ["–", "–", "–"]
     assert "–" not in line.split()[1:4]
-    assert "encoder is frozen" in text
+    assert "frozen" in text
 
 
 def test_a_lost_run_stands_in_runs_csv_with_its_reason_and_without_a_score(study_folder: RunStore) -> None:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from saying import says
 from torch import nn
 
 from steadytune.errors import UserError
@@ -101,7 +102,7 @@ def test_unseen_tokens_whose_information_is_zero_do_not_swell_the_share():
 
 
 def test_variant_d_refuses_adapters_of_which_one_half_has_no_gradient_at_the_start():
-    with pytest.raises(UserError, match="use variant F"):
+    with pytest.raises(UserError, match=says("child_tuning", "adapter", "variant F")):
         Stabilization(tiny_classifier("bert+lora"), [ChildTuning(variant="D")])
     Stabilization(tiny_classifier("bert+lora"), [ChildTuning(variant="D", p=1.0)])
     Stabilization(tiny_classifier("bert+lora"), [ChildTuning(variant="F")])

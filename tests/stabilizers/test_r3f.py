@@ -1,5 +1,6 @@
 import pytest
 import torch
+from saying import says
 from torch import nn
 
 from steadytune.errors import UserError
@@ -56,7 +57,7 @@ def test_the_lookup_of_the_embeddings_gets_no_gradient_from_the_blurred_pass():
 
 
 def test_a_regression_is_refused():
-    with pytest.raises(UserError, match="r3f needs classes"):
+    with pytest.raises(UserError, match=says("r3f", "classes")):
         Stabilization(tiny_classifier("bert", num_labels=1), [R3F()])
 
 

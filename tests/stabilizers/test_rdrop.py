@@ -1,6 +1,7 @@
 import pytest
 import torch
 from made_steps import make_step
+from saying import says
 from torch import nn
 
 from steadytune.errors import UserError
@@ -25,9 +26,9 @@ def test_the_loss_is_the_mean_of_both_passes_and_half_of_both_divergences():
 
 @pytest.mark.parametrize("name", ["llama", "qwen2", "modernbert", "llama+lora"])
 def test_a_model_without_dropout_is_refused(name):
-    with pytest.raises(UserError, match="has no dropout"):
+    with pytest.raises(UserError, match=says("rdrop", "dropout")):
         Stabilization(tiny_classifier(name), [RDrop()])
-    with pytest.raises(UserError, match="has no dropout"):
+    with pytest.raises(UserError, match=says("rdrop", "dropout")):
         Stabilization(tiny_classifier("bert", dropout=False), [RDrop()])
 
 
@@ -58,5 +59,5 @@ def test_the_second_pass_has_masks_of_its_own():
 
 
 def test_a_regression_is_refused():
-    with pytest.raises(ValueError, match="needs classes"):
+    with pytest.raises(ValueError, match="classes"):
         RDrop().check_kind("regression")

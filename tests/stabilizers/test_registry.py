@@ -3,6 +3,7 @@ import sys
 from importlib.metadata import EntryPoint, entry_points
 
 import pytest
+from saying import says
 
 from steadytune import registry
 from steadytune.errors import FolderWarning, UserError
@@ -29,7 +30,7 @@ def test_every_name_gives_its_stabilizer_and_survives_a_round_trip(name):
 
 
 def test_two_methods_that_replace_the_last_layer_are_refused():
-    with pytest.raises(ValueError, match="'mhloss' and 'other_head' both replace the last layer"):
+    with pytest.raises(ValueError, match=says("'mhloss'", "'other_head'", "last layer")):
         check_together([MHLoss(), _OtherHead()])
 
 
@@ -38,7 +39,7 @@ def test_methods_that_add_to_each_other_are_not():
 
 
 def test_a_method_that_says_nothing_about_head_tuning_is_refused_there():
-    with pytest.raises(UserError, match="works in mode 'full' alone"):
+    with pytest.raises(UserError, match="mode 'full'"):
         Study.parse(
             {
                 "model": "m",
@@ -86,8 +87,8 @@ def test_a_name_that_two_other_packages_give_is_an_error_that_names_both(other_p
     other_package(shrink="test_registry:Shrink other:Shrink")
 
     assert list(STABILIZERS).count("shrink") == 1
-    owners = "test_registry:Shrink and by other:Shrink"
-    with pytest.raises(UserError, match=f"stabilizer 'shrink' is given by {owners}: only one package can"):
+    owners = ("test_registry:Shrink", "other:Shrink")
+    with pytest.raises(UserError, match=says("'shrink'", *owners)):
         parse_stabilizer("shrink")
     assert parse_stabilizer("mhloss") == MHLoss()
 
@@ -96,9 +97,9 @@ def test_a_package_that_takes_a_built_in_name_changes_no_run_and_is_named(other_
     other_package(mmr="test_registry:Shrink", standard="test_registry:Shrink")
 
     assert list(STABILIZERS).count("mmr") == 1
-    with pytest.warns(FolderWarning, match="'mmr' is steadytune's own; that of test_registry:Shrink"):
+    with pytest.warns(FolderWarning, match=says("'mmr'", "test_registry:Shrink")):
         assert type(parse_stabilizer("mmr")) is MMR
-    with pytest.raises(UserError, match="unknown stabilizer 'standard'"):
+    with pytest.raises(UserError, match=says("stabilizer", "'standard'")):
         parse_stabilizer("standard")
 
 
@@ -126,9 +127,9 @@ def test_a_package_is_told_by_its_name_and_what_it_gives():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("no_such_package:Shrink", "no_such_package:Shrink cannot be imported"),
-        ("test_registry:_OtherHead", "is not a Stabilizer with name = 'shrink'"),
-        ("test_registry:pytest", "is not a Stabilizer"),
+        ("no_such_package:Shrink", says("'shrink'", "no_such_package:Shrink", "No module named")),
+        ("test_registry:_OtherHead", says("test_registry:_OtherHead", "Stabilizer", "'shrink'")),
+        ("test_registry:pytest", says("test_registry:pytest", "Stabilizer", "'shrink'")),
     ],
 )
 def test_a_broken_entry_point_is_an_error_of_its_own_name_alone(other_package, value, message):
@@ -142,27 +143,27 @@ def test_a_broken_entry_point_is_an_error_of_its_own_name_alone(other_package, v
 def test_an_unknown_name_is_answered_with_the_closest_one_of_any_package(other_package):
     other_package(shrink="test_registry:Shrink")
 
-    with pytest.raises(UserError, match="did you mean 'shrink'"):
+    with pytest.raises(UserError, match=says("'shrnk'", "'shrink'")):
         parse_stabilizer("shrnk")
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("soup", "st.uniform_soup.*st.greedy_soup"),
-        ("ensemble", "st.ensemble"),
-        ("bias_correction", "AdamW has it.*no_bias_correction"),
+        ("soup", ("st.uniform_soup", "st.greedy_soup")),
+        ("ensemble", ("st.ensemble",)),
+        ("bias_correction", ("AdamW", "no_bias_correction")),
     ],
 )
 def test_what_is_no_stabilizer_is_answered_with_what_has_it(name, words):
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=says(*words)):
         parse_stabilizer(name)
-    with pytest.raises(UserError, match=f"unknown recipe '{name}': .*{words}"):
+    with pytest.raises(UserError, match=says("recipe", f"'{name}'", *words)):
         Study.parse({"model": "m", "task": "t", "recipes": [f"mmr+{name}"]})
 
 
 def test_an_unknown_name_may_be_that_of_a_package_to_install():
-    with pytest.raises(UserError, match=r"valid: bitfit, .*; or install the package that provides it"):
+    with pytest.raises(UserError, match=says("'shrink'", "bitfit", "wd_pre", "install")):
         parse_stabilizer("shrink")
 
 

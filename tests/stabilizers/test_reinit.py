@@ -1,5 +1,6 @@
 import pytest
 import torch
+from saying import says
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from steadytune.errors import UserError
@@ -64,7 +65,7 @@ def _with_layers(layers):
 
 
 def test_more_blocks_than_there_are_is_an_error():
-    with pytest.raises(UserError, match="blocks is 3, and the model has 2"):
+    with pytest.raises(UserError, match=says("reinit", "blocks", "3", "2")):
         Stabilization(tiny_classifier("bert"), [Reinit(blocks=3)])
 
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from commands import Started, runs_in
+from saying import says
 from sweeps import FAST, Heard, check_whole, pause, run_files, same_results, tiny_study
 
 from steadytune.errors import UserError
@@ -125,7 +126,7 @@ def test_what_the_machine_refuses_stops_the_sweep_and_is_no_fate_of_a_run(study,
         raise RuntimeError("wrapped") from OSError(number, os.strerror(number), "some/file")
 
     monkeypatch.setattr(training_run, "train_full", fail)
-    with pytest.raises(UserError, match=f"^some/file: {os.strerror(number)}.*no run is recorded.*\n.*start the same"):
+    with pytest.raises(UserError, match=says("some/file", os.strerror(number), "\n")):
         run(study(seeds=2), tmp_path / "out")
     assert RunStore(tmp_path / "out").records() == []
     monkeypatch.undo()
@@ -138,7 +139,7 @@ def test_a_file_in_the_place_of_the_cache_stops_the_sweep_until_it_is_gone(study
     given = study(seeds=1, training={"mode": setting}, recipes={"surt": surt})
     store = RunStore.create(tmp_path / "out", given, {})
     store.cache.write_text("in the way")
-    with pytest.raises(UserError, match=f"{store.cache} is a file, .*remove it"):
+    with pytest.raises(UserError, match=says(str(store.cache), "file", "remove")):
         run(given, store.path)
     assert store.records() == []
     store.cache.unlink()
@@ -161,9 +162,9 @@ def test_a_loss_that_is_no_number_is_recorded_with_its_step_and_the_sweep_goes_o
     assert fates == [("wild", "diverged")] * 2 + [("standard", "done")] * 2
     for record in store.records()[:2]:
         assert record.reason is not None
-        assert record.reason.startswith("the training loss was not finite at step ")
-        assert record.reason.endswith(" of 10")
-        assert 1 < int(record.reason.split()[-3]) <= 10
+        found = re.search(r"\b(\d+) of 10\b", record.reason)
+        assert found is not None
+        assert 1 < int(found[1]) <= 10
         assert store.arrays(record) == {}
         assert record.failed
 
@@ -185,7 +186,7 @@ def test_a_method_that_does_not_fit_the_model_is_refused_before_anything_is_trai
     tiny_model, tiny_task, tmp_path, method
 ):
     study = tiny_study(tiny_model, tiny_task, seeds=2, recipes={"mmr": None, "deep": {"stabilizers": [method]}})
-    with pytest.raises(UserError, match=r"^recipe 'deep' on model .*3.*has 2") as caught:
+    with pytest.raises(UserError, match=says("'deep'", "model", "3", "2")) as caught:
         run(study, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not run_files(tmp_path / "out")
@@ -263,7 +264,7 @@ def test_killed_at_any_moment_and_started_again_it_trains_what_is_missing(study,
     missing = seeds - len(runs_in(out))
     last = start(out, seeds, "--workers", 1).wait()
     assert last.code == 0, last.out
-    assert f"{missing} runs to train" in last.out
+    assert re.search(rf"^{missing} runs\b", last.out, re.MULTILINE)
     after = run_files(out)
     assert {path: after[path] for path in kept} == kept
     store = check_whole(out, given)
@@ -292,7 +293,7 @@ def test_two_processes_started_on_one_folder_share_the_work(study, start, tmp_pa
     assert [result.code for result in results] == [0, 0], results
     check_whole(out, given)
     lines = [line for result in results for line in result.out.splitlines() if re.match(r"\[\d+/\d+\] ", line)]
-    mine = [line.partition("] ")[2].partition(":")[0] for line in lines if "another process" not in line]
+    mine = [line.partition("] ")[2].partition(":")[0] for line in lines if "process" not in line]
     assert sorted(mine) == [f"standard, seed {seed}" for seed in range(seeds)], "each run is trained once"
     for result in results:
         assert result.out.count("report: ") == 1

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from saying import says
 from transformers import AutoModel, AutoTokenizer
 
 from steadytune.errors import UserError
@@ -281,7 +282,7 @@ def test_a_regression_is_scored_by_its_correlation(specs, tmp_path, recipe):
 def test_a_loss_that_is_not_a_number_ends_the_run_and_names_the_step(specs, tmp_path):
     (spec,) = specs(learning_rate=1e30, clip=0.0)
 
-    with pytest.raises(Diverged, match=r"at step [0-9]+ of 10"):
+    with pytest.raises(Diverged, match=r"\b[0-9]+\D+\b10\b"):
         train_full(spec, tmp_path, _quiet)
     ((record, arrays),) = train([spec], tmp_path, _quiet)
     assert (record.status, arrays) == ("diverged", {})
@@ -299,7 +300,7 @@ def test_data_that_change_within_one_process_are_read_again(specs, tmp_path):
     _, arrays = train_full(after, tmp_path / "cache", _quiet)
 
     assert len(arrays["labels"]) == 6
-    with pytest.raises(UserError, match="changed while the study was at work"):
+    with pytest.raises(UserError, match=says("data", f"'{before.task.name}'")):
         train_full(before.model_copy(update={"data": "of another day"}), tmp_path / "cache", _quiet)
 
 

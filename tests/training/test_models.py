@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 import transformers
+from saying import says
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from steadytune.errors import UserError
@@ -160,7 +161,7 @@ def test_weights_of_another_architecture_are_refused(model_of, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 48}))
 
-    with pytest.raises(UserError, match="do not belong together"):
+    with pytest.raises(UserError, match=says(str(folder), "config.json", "intermediate.dense")):
         load_encoder(str(folder))
 
 
@@ -171,7 +172,7 @@ def test_a_checkpoint_with_more_blocks_than_its_configuration_is_refused(model_o
     fewer = config["num_hidden_layers"] - 1
     (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": fewer}))
     task, training = load_task(TaskSpec(name=str(tiny_task))), Training(pooling=pooling)
-    with pytest.raises(UserError, match=rf"do not belong together: .*blocks.*layer\.{fewer}\."):
+    with pytest.raises(UserError, match=says(str(folder), "config.json", f"layer.{fewer}.")):
         build_model(str(folder), task, training, None)
 
 
@@ -235,12 +236,12 @@ def test_pooling_takes_the_first_last_or_mean_real_token():
     assert pool(hidden, padded_right, "cls").flatten().tolist() == [1, 16]
     assert pool(hidden, padded_right, "last").flatten().tolist() == [4, 128]
     assert pool(hidden, padded_right, "mean").flatten().tolist() == pytest.approx([7 / 3, 60])
-    with pytest.raises(ValueError, match="unknown pooling 'foo': it must be 'cls', 'last' or 'mean'"):
+    with pytest.raises(ValueError, match=says("'foo'", "'cls'", "'last'", "'mean'")):
         pool(hidden, padded_right, "foo")
     assert pool(hidden, padded_left, "cls").flatten().tolist() == [4, 16]
     assert pool(hidden, padded_left, "last").flatten().tolist() == [8, 128]
 
 
 def test_a_model_without_a_last_linear_layer_is_refused():
-    with pytest.raises(UserError, match="no linear layer"):
+    with pytest.raises(UserError, match=says("BertModel", "linear")):
         find_head(transformers.BertModel(transformers.BertConfig(vocab_size=10, **_SMALL)))

@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from saying import says
 from torch import nn
 from transformers import AutoTokenizer, DataCollatorWithPadding
 
@@ -27,7 +28,7 @@ def test_a_decoder_reads_a_padded_text_as_it_reads_it_alone(name, used):
     with torch.no_grad():
         alone = model(input_ids=torch.tensor([SHORT]), attention_mask=torch.ones(1, 4).long()).logits[0]
         assert not torch.allclose(model(**padded(used)).logits[1], alone, atol=1e-3)
-        with pytest.warns(UserWarning, match=f"takes id 0 for padding and its tokenizer pads with {used}"):
+        with pytest.warns(UserWarning, match=says("0", "pad", str(used))):
             say_padding(model, SimpleNamespace(pad_token_id=used))
         assert torch.allclose(model(**padded(used)).logits[1], alone, atol=1e-5)
     assert padding_id(model) == used
@@ -67,7 +68,7 @@ def test_the_tokenizer_is_found_in_what_pads(tiny_model):
 def test_a_batch_that_is_padded_otherwise_is_refused_in_training_and_said_in_a_recording(tmp_path):
     model = tiny_classifier("llama")
     inputs = {**padded(7), "labels": torch.tensor([0, 1])}
-    with pytest.raises(UserError, match="padded with id 7, and the model takes 0"):
+    with pytest.raises(UserError, match=says("pad", "7", "0")):
         st.Stabilization(model.train(), ["mmr"]).backward(model, inputs)
-    with pytest.warns(UserWarning, match="padded with id 7, and the model takes 0"):
+    with pytest.warns(UserWarning, match=says("pad", "7", "0")):
         st.record_model(tmp_path / "run.safetensors", tiny_classifier("llama"), [inputs])

@@ -2,6 +2,7 @@ import warnings
 
 import pytest
 import torch
+from saying import says
 
 import steadytune as st
 from steadytune.errors import UserError
@@ -34,7 +35,7 @@ def test_a_last_layer_that_peft_has_frozen_is_said():
 
 @pytest.mark.parametrize(
     ("labels", "said"),
-    [([0, -1, 1, 0], "a label is -1: take"), ([0, 1, 2, 0], "a label is 2, and the model has 2 outputs")],
+    [([0, -1, 1, 0], says("label", "-1")), ([0, 1, 2, 0], says("label", "2", "2 outputs"))],
 )
 def test_a_label_in_a_later_batch_is_named_before_torch_fails(labels, said):
     model = tiny_classifier("bert").train()

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from saying import says
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -139,7 +140,7 @@ def test_surt_retrains_from_the_scripts_own_training_set(script):
 
 
 def test_a_regression_refuses_mmr(script):
-    with pytest.raises(UserError, match="needs classes"):
+    with pytest.raises(UserError, match=says("mmr", "classes")):
         script([st.MMR()], num_labels=1)
 
 
@@ -179,7 +180,7 @@ def test_label_smoothing_is_that_of_the_plain_trainer(script):
 
 
 def test_label_smoothing_of_numbers_is_refused(script):
-    with pytest.raises(UserError, match="label smoothing needs classes"):
+    with pytest.raises(UserError, match=says("label smoothing", "classes")):
         script(num_labels=1, label_smoothing_factor=0.1)
 
 
@@ -192,7 +193,7 @@ def test_an_optimizer_of_the_script_is_refused_where_a_method_regroups_its_weigh
 
     make(st.MMR())
     for method in (st.LLRD(), st.MHLoss(), st.NoBiasCorrection()):
-        with pytest.raises(UserError, match=f"{method.name} changes .*: leave out optimizers"):
+        with pytest.raises(UserError, match=says(method.name, "optimizers")):
             make(method)
 
 
@@ -201,7 +202,7 @@ def test_a_model_for_many_labels_per_example_is_refused(tiny_model, tmp_path):
         tiny_model, num_labels=3, problem_type="multi_label_classification"
     )
 
-    with pytest.raises(UserError, match="this model is made for many labels"):
+    with pytest.raises(UserError, match=says("one class", "per example")):
         st.StableTrainer(model, TrainingArguments(str(tmp_path), report_to="none"))
 
 
@@ -326,7 +327,7 @@ def test_a_model_with_a_loss_of_its_own_is_refused_unless_the_script_says_which(
 
     trainer = script([st.MMR()])
     trainer.model_init = own_model
-    with pytest.raises(UserError, match=r"own loss of a batch is .*give the loss that you mean"):
+    with pytest.raises(UserError, match=says("loss", "compute_loss_func")):
         trainer.train()
 
     ours, plain = script(compute_loss_func=_weighted_loss), script()
@@ -345,12 +346,12 @@ def test_a_model_with_a_loss_of_its_own_is_refused_unless_the_script_says_which(
 def test_several_labels_per_example_are_refused_whatever_the_configuration_says(script, methods):
     trainer = script(methods)
     trainer.train_dataset = [{**row, "labels": [1.0, 0.0]} for row in trainer.train_dataset]
-    with pytest.raises(UserError, match="one label per example"):
+    with pytest.raises(UserError, match="per example"):
         trainer.train()
 
 
 def test_a_negative_label_and_a_batch_without_labels_are_refused(script):
-    for change, words in (({"labels": -100}, "a label is -100"), ({"labels": None}, "no 'labels'")):
+    for change, words in (({"labels": -100}, says("label", "-100")), ({"labels": None}, "no 'labels'")):
         trainer = script([st.CentreLoss()], remove_unused_columns=False)
         rows = [{**row, **change} for row in trainer.train_dataset]
         trainer.train_dataset = [{name: value for name, value in row.items() if value is not None} for row in rows]
@@ -360,7 +361,12 @@ def test_a_negative_label_and_a_batch_without_labels_are_refused(script):
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [("mmr", "are a list"), (st.MMR(), r"such as \[MMR\(\)\]"), ([st.MMR], "is a name or"), (["mrm"], "mean 'mmr'")],
+    [
+        ("mmr", says("list", "['mmr']")),
+        (st.MMR(), says("list", "[MMR()]")),
+        ([st.MMR], says("{name: {parameter: value}}", "MMR")),
+        (["mrm"], says("'mrm'", "'mmr'")),
+    ],
 )
 def test_what_is_no_list_of_stabilizers_is_refused(script, given, words):
     with pytest.raises(UserError, match=words):
@@ -372,7 +378,7 @@ def test_a_stabilizer_may_be_given_by_its_name(script):
 
 
 def test_an_unknown_kind_of_task_is_refused(script):
-    with pytest.raises(UserError, match="unknown kind 'chocie': did you mean 'choice'"):
+    with pytest.raises(UserError, match=says("'chocie'", "'choice'")):
         script(task_kind="chocie")
 
 
@@ -389,7 +395,7 @@ def test_a_stream_without_end_is_refused_by_what_reads_all_of_it(script, method)
 
 
 def test_the_trainers_own_noise_is_not_doubled(script):
-    with pytest.raises(UserError, match="use one of them"):
+    with pytest.raises(UserError, match=says("neftune_noise_alpha", "neftune")):
         script([st.NEFTune()], neftune_noise_alpha=5.0)
 
 
@@ -402,5 +408,5 @@ def test_models_without_named_outputs_are_evaluated(script):
 def test_a_checkpoint_of_other_stabilizers_is_refused_before_its_weights_are_read(script, tmp_path):
     script([st.MHLoss(heads=3)], save_strategy="epoch").train()
     (checkpoint,) = (tmp_path / "out").glob("checkpoint-*")
-    with pytest.raises(UserError, match="was written with the stabilizers"):
+    with pytest.raises(UserError, match=says(str(checkpoint), "mhloss", "[]")):
         script(num_train_epochs=2).train(resume_from_checkpoint=str(checkpoint))

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from saying import says
 from torch import nn
 
 from steadytune.errors import UserError
@@ -170,9 +171,9 @@ def test_the_weights_can_be_others_for_a_while():
 
 
 def test_a_loss_without_trained_weights_or_examples_is_refused():
-    with pytest.raises(UserError, match="no weight of the model is trained"):
+    with pytest.raises(UserError, match="no weight"):
         MeanLoss(network().requires_grad_(False), [data()], CROSS_ENTROPY)
-    with pytest.raises(UserError, match="there is no example"):
+    with pytest.raises(UserError, match="no example"):
         MeanLoss(network(), [], CROSS_ENTROPY)
 
 
@@ -191,7 +192,7 @@ class _Once(torch.autograd.Function):
 def test_an_operation_without_a_second_derivative_is_named():
     w = torch.ones(2, requires_grad=True)
 
-    with pytest.raises(UserError, match=r"operation without a second derivative .*attn_implementation='eager'"):
+    with pytest.raises(UserError, match=says("second derivative", "attn_implementation='eager'")):
         hessian_vector_product(lambda: _Once.apply(w).square().sum(), [w], torch.ones(2))
 
 

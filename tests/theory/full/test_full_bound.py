@@ -1,8 +1,10 @@
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
+from saying import says
 from torch import nn
 
 from steadytune.errors import UserError
@@ -60,8 +62,11 @@ def stability(loss, learning_rate, steps):
     return float(np.mean([(end - other).norm() for other in ends]))
 
 
-def names(result):
-    return [failure.name for failure in result.failures]
+def failing(result, *words):
+    """Whether these assumptions fail and no others: a word of each name, in their order."""
+    return len(result.failures) == len(words) and all(
+        word in failure.name for word, failure in zip(words, result.failures, strict=True)
+    )
 
 
 def test_all_terms_of_least_squares_are_what_linear_algebra_gives():
@@ -130,7 +135,7 @@ def test_a_fitted_problem_with_more_examples_than_weights_fails_nothing():
     result = full_tuning_bound(least_squares(), learning_rate=0.1, steps=200)
 
     assert result.failures == ()
-    assert result.describe()[0].startswith("As far as the terms were measured, leave-one-out stability is at most ")
+    assert result.proved
     assert len(result.describe()) == 4
 
 
@@ -140,18 +145,17 @@ def test_more_weights_than_examples_have_a_restricted_mu_alone():
     assert result.mu == pytest.approx(0, abs=1e-12)
     assert result.restricted_mu > 0.01
     assert result.proved
-    assert names(result) == ["mu > 0 in all directions"]
-    assert result.describe()[-1].startswith("Fails: mu > 0 in all directions. It is at least ")
-    assert "The bound after infinitely many steps is infinite." in result.describe()[-1]
+    assert failing(result, "mu > 0")
+    assert re.search(says("mu > 0", "infinite"), result.describe()[-1])
 
 
 def test_a_classifier_that_does_not_fit_pays_for_its_final_loss():
     result = full_tuning_bound(classifier(nn.Linear(4, 3)), learning_rate=0.3, steps=10)
 
     # The logits of softmax may move together: one direction in which nothing changes for each feature, and the bias.
-    assert names(result) == ["mu > 0 in all directions", "interpolation"]
+    assert failing(result, "mu > 0", "interpolation")
     rest = 0.3 * 10 * math.sqrt(2 * result.example_beta * result.terms.loss[-1]) / 12
-    assert result.describe()[-1].endswith(f"As it does not end at 0, {rest:.3g} is added to each form.")
+    assert f" {rest:.3g} " in result.describe()[-1]
     assert min(result.bound) > rest
 
 
@@ -159,8 +163,8 @@ def test_a_network_that_is_not_convex_has_no_proved_bound():
     result = full_tuning_bound(classifier(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)), learning_rate=0.2, steps=30)
 
     assert not result.proved
-    assert "convexity" in names(result)
-    assert result.describe()[0].startswith("No bound is proved here. The formulas give ")
+    assert "convexity" in {failure.name for failure in result.failures}
+    assert "No bound" in result.describe()[0]
 
 
 def test_the_sum_over_the_path_covers_a_network_that_is_not_convex():
@@ -185,10 +189,9 @@ def test_a_learning_rate_above_the_limit_is_said_with_the_limit():
 
     result = full_tuning_bound(loss, learning_rate=1.5 / beta, steps=20)
 
-    assert names(result) == ["learning rate at most 1/beta"]
+    assert failing(result, "1/beta")
     finding = result.failures[0].finding
-    assert finding.startswith(f"It is {1.5 / beta:.3g}, with beta = {beta:.3g}, of which 0 is the margin")
-    assert finding.endswith(f"the stability limit 2/beta is {2 / beta:.3g}.")
+    assert re.search(says(f"{1.5 / beta:.3g}", f"beta = {beta:.3g}", " 0 ", "2/beta", f"{2 / beta:.3g}"), finding)
     assert result.bound == (math.inf, math.inf, math.inf)
     # Below 2/beta a step is still non-expansive.
     assert stability(loss, 1.5 / beta, 20) <= result.path < math.inf
@@ -200,7 +203,7 @@ def test_a_training_that_diverges_names_the_stability_limit():
     limit = 2 / float(torch.linalg.eigvalsh(2 * inputs.T @ inputs / 10)[-1])
     start = loss.weights
 
-    with pytest.raises(UserError, match=rf"learning rate of 1e\+06 diverged at step \d+ .* 2/beta is {limit:.4g}"):
+    with pytest.raises(UserError, match=says("1e+06", "diverged at step ", "2/beta", f"{limit:.4g}")):
         gradient_descent(loss, 1e6, 200, [200])
 
     assert torch.equal(loss.weights, start)
@@ -211,14 +214,14 @@ def test_a_training_that_diverges_at_its_last_step_names_the_stability_limit_too
     loss = MeanLoss(loss.model, loss.batches, lambda outputs, targets: REGRESSION(outputs, targets).square())
     loss.set_weights(loss.weights * 1e10)
 
-    with pytest.raises(UserError, match=r"diverged at step 1 of 1: the stability limit 2/beta is \d"):
+    with pytest.raises(UserError, match=r"\bstep 1 of 1\b.*2/beta\D*\d"):
         gradient_descent(loss, 1e80, 1, [1])
 
 
 def test_infinite_weights_of_a_finite_loss_have_diverged():
     loss = classifier(nn.Linear(4, 3), nn.Tanh())
 
-    with pytest.raises(UserError, match="diverged at step 1 of 1: "):
+    with pytest.raises(UserError, match="step 1 of 1"):
         gradient_descent(loss, math.inf, 1, [1])
 
 
@@ -227,7 +230,7 @@ def test_a_training_that_diverges_where_nothing_curves_upwards_names_no_limit(be
     loss = least_squares(d=1)
     loss = MeanLoss(loss.model, loss.batches, lambda outputs, _: (outputs * 0).sum() + _concave(loss.model, bend))
 
-    with pytest.raises(UserError, match=rf"diverged at step \d+ of 900: no curvature .*, as the largest .* {largest}$"):
+    with pytest.raises(UserError, match=rf"\bstep \d+ of 900\b.*curvature.* {largest}$"):
         gradient_descent(loss, 1e155 if bend == 0 else 1.0, 900, [900])
 
 
@@ -242,7 +245,7 @@ def test_a_learning_rate_beyond_the_stability_limit_is_refused_before_anything_i
     inputs, _ = everything(loss)
     limit = 2 / float(torch.linalg.eigvalsh(2 * inputs.T @ inputs / 10)[-1])
 
-    with pytest.raises(UserError, match=rf"{1.01 * limit:.4g} is beyond the stability limit 2/beta = {limit:.4g}"):
+    with pytest.raises(UserError, match=says(f"{1.01 * limit:.4g}", "2/beta", f"{limit:.4g}")):
         full_tuning_bound(loss, learning_rate=1.01 * limit, steps=1)
 
     assert full_tuning_bound(loss, learning_rate=0.99 * limit, steps=1).distance > 0
@@ -257,7 +260,7 @@ def test_the_learning_rate_is_that_of_the_largest_curvature_at_the_start_unless_
     beta = float(torch.linalg.eigvalsh(2 * inputs.T @ inputs / 10)[-1])
     assert result.learning_rate == pytest.approx(1 / beta)
     assert result.proved
-    with pytest.raises(UserError, match=r"2 products tell no beta .* Raise products, or give a learning rate"):
+    with pytest.raises(UserError, match=says("2 products", "beta", "learning rate")):
         full_tuning_bound(classifier(nn.Linear(4, 3)), steps=5, products=2)
 
 
@@ -265,7 +268,7 @@ def test_a_loss_that_is_not_finite_at_the_start_has_nothing_to_train():
     loss = least_squares()
     loss.set_weights(loss.weights * math.nan)
 
-    with pytest.raises(UserError, match="the loss is nan at the initial weights"):
+    with pytest.raises(UserError, match=says("loss", "nan", "initial weights")):
         gradient_descent(loss, 0.1, 3, [3])
 
 
@@ -282,7 +285,7 @@ def test_mini_batches_visit_every_batch_once_a_pass_and_fail_an_assumption():
     orders = [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)]
     ends = [step(step(step(start, first), second), third) for first, second, third in orders]
     assert min((result.end - end).abs().max() for end in ends) < 1e-15
-    assert names(result) == ["every step sees all examples", "interpolation"]
+    assert failing(result, "step", "interpolation")
     assert not result.proved
     others = [full_tuning_bound(loss, learning_rate=0.01, steps=3, mini_batches=True, seed=s).end for s in range(8)]
     assert len({tuple(end.tolist()) for end in others}) > 1
@@ -314,7 +317,7 @@ def test_the_points_are_spread_over_the_steps_and_progress_is_told():
     "wrong", [{"steps": 0}, {"points": 1}, {"products": 0}, {"learning_rate": -1.0}, {"learning_rate": math.nan}]
 )
 def test_arguments_out_of_their_range_are_refused(wrong):
-    with pytest.raises(UserError, match="learning_rate must be positive and finite"):
+    with pytest.raises(UserError, match=says("learning_rate", "finite")):
         full_tuning_bound(least_squares(), **{"learning_rate": 0.1, "steps": 3, **wrong})
 
 
@@ -322,19 +325,18 @@ def test_a_negative_loss_is_refused():
     loss = least_squares()
     loss = MeanLoss(loss.model, loss.batches, lambda outputs, _: outputs.square().mean() - 1)
 
-    with pytest.raises(UserError, match=r"losses of at least 0: example \d has -"):
+    with pytest.raises(UserError, match=r"\b0\b.*\bexample \d\b.* -\d"):
         full_tuning_bound(loss, learning_rate=0.1, steps=2)
 
 
 def test_too_few_products_leave_beta_open_and_say_so():
     result = full_tuning_bound(classifier(nn.Linear(4, 3)), learning_rate=0.1, steps=2, products=2)
 
-    assert names(result)[0] == "learning rate at most 1/beta"
-    assert "with beta = inf, of which inf is the margin of too few products" in result.failures[0].finding
-    assert "convexity" in names(result)
+    assert "1/beta" in result.failures[0].name
+    assert re.search(says("beta = inf", "inf", "products"), result.failures[0].finding)
     assert result.terms.smallest_curvature.min() > 0
     (finding,) = [failure.finding for failure in result.failures if failure.name == "convexity"]
-    assert finding.endswith("or less, and with the margin of too few products at least -inf.")
+    assert re.search(says("products", "-inf"), finding)
 
 
 def test_a_smallest_curvature_above_zero_by_less_than_its_margin_proves_no_convexity():
@@ -347,15 +349,15 @@ def test_a_smallest_curvature_above_zero_by_less_than_its_margin_proves_no_conve
 
     assert few.terms.smallest_curvature.min() > 0
     assert few.terms.margin.max() > few.terms.smallest_curvature.min()
-    assert "convexity" in names(few)
+    assert "convexity" in {failure.name for failure in few.failures}
     assert not few.proved
     assert all_of_them.mu == pytest.approx(0.01)
-    assert "convexity" not in names(all_of_them)
+    assert "convexity" not in {failure.name for failure in all_of_them.failures}
     assert all_of_them.proved
 
 
 def test_one_example_cannot_be_left_out():
-    with pytest.raises(UserError, match="at least 2"):
+    with pytest.raises(UserError, match=says("example", "2")):
         full_tuning_bound(least_squares(n=1), learning_rate=0.1, steps=3)
 
 
@@ -370,4 +372,4 @@ def test_a_transformer_is_measured_from_its_run_spec_and_left_as_it_was(tiny_mod
     assert result.n == 40
     assert result.terms.loss[-1] < result.terms.loss[0]
     assert (result.terms.residual < 0.1 * result.terms.largest_curvature).all()
-    assert "convexity" in names(result)
+    assert "convexity" in {failure.name for failure in result.failures}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from saying import says
 
 from steadytune.errors import UserError
 from steadytune.theory import full_bound
@@ -269,20 +270,20 @@ def test_a_minimum_above_zero_leaves_no_bound_after_infinitely_many_steps():
 
 
 def test_a_learning_rate_beyond_the_limit_is_refused_with_the_limit():
-    with pytest.raises(UserError, match=r"up to 1/beta = 0\.25, not 0\.4; .* unstable above 2/beta = 0\.5"):
+    with pytest.raises(UserError, match=says("1/beta = 0.25", "0.4", "2/beta = 0.5")):
         full_bound(1, 4, 1, 1, 5, learning_rate=0.4)
 
 
 @pytest.mark.parametrize(
     ("terms", "words"),
     [
-        ((1, 0, 0, 1, 5), "beta must be positive"),
-        ((1, math.nan, 0, 1, 5), "beta must be positive and finite, not nan"),
-        ((1, 1, 2, 1, 5), r"mu must lie in \[0, beta\], not 2"),
-        ((1, 1, -1, 1, 5), "mu must lie in"),
-        ((math.nan, 1, 0, 1, 5), "L must be finite"),
-        ((1, 1, 0, math.inf, 5), "the distance must be finite"),
-        ((1, 1, 0, 1, 1), "n must be at least 2, not 1"),
+        ((1, 0, 0, 1, 5), says("beta", "positive", "0")),
+        ((1, math.nan, 0, 1, 5), says("beta", "positive", "nan")),
+        ((1, 1, 2, 1, 5), says("mu", "[0, beta]", "2")),
+        ((1, 1, -1, 1, 5), says("mu", "[0, beta]", "-1")),
+        ((math.nan, 1, 0, 1, 5), says("L ", "finite")),
+        ((1, 1, 0, math.inf, 5), says("distance", "finite")),
+        ((1, 1, 0, 1, 1), says("n ", "2", "1")),
     ],
 )
 def test_a_term_out_of_its_range_is_named(terms, words):
@@ -292,7 +293,7 @@ def test_a_term_out_of_its_range_is_named(terms, words):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"steps": 0}, "steps must be at least 1"), ({"minimum": -1}, r"F\(u\)"), ({"learning_rate": 0}, "not 0")],
+    [({"steps": 0}, says("steps", "1", "0")), ({"minimum": -1}, r"F\(u\)"), ({"learning_rate": 0}, "not 0")],
 )
 def test_an_option_out_of_its_range_is_named(options, words):
     with pytest.raises(UserError, match=words):

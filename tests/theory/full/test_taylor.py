@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from saying import names, says
 from scipy.optimize import brentq
 from torch import nn
 
@@ -33,9 +34,7 @@ def test_the_expansion_of_a_quadratic_is_the_quadratic():
     assert check.expansion == pytest.approx(check.loss)
     assert check.error == pytest.approx(np.zeros(21), abs=1e-12)
     assert check.limit == math.inf
-    assert check.describe().startswith(
-        f"The expansion stays within 10 % of the loss up to a distance of {5 * check.travelled:.3g}"
-    )
+    assert names(check.describe(), "10 %", f"{5 * check.travelled:.3g}", f"{check.travelled:.3g}")
 
 
 def test_the_expansion_of_the_exponential_ends_where_its_remainder_is_a_tenth():
@@ -50,7 +49,7 @@ def test_the_expansion_of_the_exponential_ends_where_its_remainder_is_a_tenth():
     assert check.error == pytest.approx(np.abs(check.expansion - check.loss) / check.loss)
     assert (check.slope, check.curvature, check.travelled) == pytest.approx((1, 1, 4))
     assert check.limit == pytest.approx(limit, abs=1e-3)
-    assert check.describe() == f"The expansion is 10 % off at a distance of {limit:.3g} from w_0; the weights end at 4."
+    assert names(check.describe(), "10 %", f" {limit:.3g} ", "w_0", "4")
 
 
 def test_the_line_points_from_the_start_to_the_end_wherever_they_are():
@@ -98,15 +97,15 @@ def test_the_weights_are_where_they_were_after():
 
 
 def test_a_line_without_length_or_with_an_infinite_loss_is_refused():
-    with pytest.raises(UserError, match="two different finite weights: they are 0"):
+    with pytest.raises(UserError, match=says("weights", "0")):
         taylor_check(one_weight(torch.exp), vector(0.0))
-    with pytest.raises(UserError, match="two different finite weights: they are nan"):
+    with pytest.raises(UserError, match=says("weights", "nan")):
         taylor_check(one_weight(torch.exp), vector(math.nan))
-    with pytest.raises(UserError, match="the loss overflows on the way"):
+    with pytest.raises(UserError, match=says("loss", "overflow")):
         taylor_check(one_weight(torch.exp), vector(1000.0))
 
 
 @pytest.mark.parametrize("wrong", [{"points": 1}, {"reach": 0.0}, {"reach": math.inf}])
 def test_arguments_out_of_their_range_are_refused(wrong):
-    with pytest.raises(UserError, match="points must be at least 2 and reach positive and finite"):
+    with pytest.raises(UserError, match=says("points", "2", "reach")):
         taylor_check(one_weight(torch.exp), vector(1.0), **wrong)

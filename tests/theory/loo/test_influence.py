@@ -3,6 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from saying import says
 from scipy.stats import spearmanr
 from torch import nn
 from torch.func import functional_call
@@ -233,17 +234,17 @@ def test_progress_rises_to_the_end():
 def test_a_damping_that_leaves_negative_curvature_is_refused():
     features, labels = _data(n=8, d=3)
 
-    with pytest.raises(UserError, match="raise the damping"):
+    with pytest.raises(UserError, match=says("negative", "damping")):
         model_influence(_mean_loss(features, labels, _small_network(1)), damping=0)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"damping": -0.1}, "damping must be finite and at least 0"),
-        ({"weights": np.ones((3, 5))}, r"one head \(2, 5\) is needed"),
-        ({"labels": np.zeros(12, dtype=int)}, "at least two classes"),
-        ({"examples": [99]}, "99 is none of"),
+        ({"damping": -0.1}, says("damping", "0", "-0.1")),
+        ({"weights": np.ones((3, 5))}, says("weights", "(3, 5)", "(2, 5)")),
+        ({"labels": np.zeros(12, dtype=int)}, says("12 examples", "class 0")),
+        ({"examples": [99]}, "99"),
     ],
 )
 def test_what_means_nothing_is_refused(changes, message):
@@ -258,7 +259,7 @@ def test_what_means_nothing_is_refused(changes, message):
 def test_what_means_nothing_for_a_module_is_refused(changes):
     features, labels = _data(n=8)
 
-    with pytest.raises(UserError, match="must be"):
+    with pytest.raises(UserError, match=next(iter(changes))):
         model_influence(_mean_loss(features, labels, _linear(np.ones((2, 5)))), **{"damping": 0.1, **changes})
 
 

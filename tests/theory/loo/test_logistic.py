@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_heads import made_data, objective, rows_per_class, slopes
+from saying import says
 from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 
@@ -151,7 +152,7 @@ def test_half_precision_tensors_are_solved_in_float64():
 
 @pytest.mark.parametrize("l2", [0.0, -1.0, math.nan, math.inf])
 def test_a_penalty_that_is_not_above_zero_is_refused(l2):
-    with pytest.raises(UserError, match=r"\Al2 must be finite and above 0, not [^\n]+\Z"):
+    with pytest.raises(UserError, match=rf"\Al2 [^\n]*\b0\b[^\n]*{l2}[^\n]*\Z"):
         solve_heads(*made_data(20, 3, 2), l2=l2)
 
 
@@ -159,7 +160,7 @@ def test_a_penalty_below_rounding_is_refused_with_one_that_is_enough():
     # More features than examples: only the penalty holds what the examples do not see.
     features, labels = made_data(20, 60, 2)
 
-    with pytest.raises(UserError, match=r"l2 = 1e-25 is too small [^\n]*: use at least \d") as caught:
+    with pytest.raises(UserError, match=r"\bl2 = 1e-25\b[^\n]*\d") as caught:
         solve_heads(features, labels, l2=1e-25)
 
     enough = float(str(caught.value).rsplit(" ", 1)[1])
@@ -170,7 +171,7 @@ def test_a_penalty_below_rounding_is_refused_with_one_that_is_enough():
 def test_an_intercept_of_a_class_without_examples_is_refused():
     features, labels = made_data(20, 3, 2)
 
-    with pytest.raises(UserError, match=r"class 1 has too few examples for an intercept.*: 0 of at least 1"):
+    with pytest.raises(UserError, match=says("class 1", "intercept", "0", "1")):
         solve_heads(features, 2 * labels, l2=1.0, intercept=True)
 
 

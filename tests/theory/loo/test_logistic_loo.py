@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_heads import made_data, objective, rows_per_class
+from saying import says
 from sklearn.linear_model import LogisticRegression
 
 from steadytune.errors import UserError
@@ -161,17 +162,17 @@ def test_the_only_example_of_a_class_can_be_left_out_without_an_intercept():
 def test_the_only_example_of_a_class_cannot_be_left_out_with_an_intercept(leave_one_out):
     features, labels = made_data(30, 4, 2)
 
-    with pytest.raises(UserError, match=r"class 2 has too few examples for an intercept.*: 1 of at least 2"):
+    with pytest.raises(UserError, match=says("class 2", "intercept", "1", "2")):
         leave_one_out(features, np.append(labels[:-1], 2), l2=1.0, intercept=True)
 
 
 @pytest.mark.parametrize("leave_one_out", [approximate_leave_one_out, exact_leave_one_out])
 def test_two_examples_are_too_few(leave_one_out):
-    with pytest.raises(UserError, match="at least 3"):
+    with pytest.raises(UserError, match=says("3", "examples")):
         leave_one_out([[1.0], [2.0]], [0, 1], l2=1.0)
 
 
 @pytest.mark.parametrize("examples", [[30], [0, -1]])
 def test_an_example_that_is_not_there_is_refused(examples):
-    with pytest.raises(UserError, match="examples must be different indices of the 30 examples"):
+    with pytest.raises(UserError, match=says("examples", "30")):
         exact_leave_one_out(*made_data(30, 4, 2), l2=1.0, examples=examples)

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from saying import says
 
 from steadytune.errors import UserError
 from steadytune.records import RunStore
@@ -103,7 +104,7 @@ def test_a_batch_of_the_left_out_example_alone_teaches_nothing_and_breaks_nothin
 
 @pytest.mark.parametrize("batch_size", [1, 13])
 def test_a_method_that_would_get_an_empty_batch_is_refused(specs, tmp_path, batch_size):
-    with pytest.raises(UserError, match="a batch of one example, without which mmr"):
+    with pytest.raises(UserError, match=says("one example", "mmr")):
         leave_one_out_full(specs(batch_size=batch_size, recipe="mmr"), [4], out=tmp_path / "out")
 
 
@@ -174,10 +175,10 @@ def test_runs_that_are_no_cohort_in_full_fine_tuning_are_refused(specs, tmp_path
     redrawn = subset.model_copy(update={"seeds": subset.seeds.model_copy(update={"init": 1, "data": 1})})
 
     for runs, message in [
-        ([], "at least one run"),
-        ([plain, other], "seeds alone"),
-        ([subset, redrawn], "seeds alone"),
-        ([plain, plain], "the same seeds"),
+        ([], "at least one"),
+        ([plain, other], says("init", "order", "dropout")),
+        ([subset, redrawn], says("init", "order", "dropout")),
+        ([plain, plain], "same seeds"),
         ([head], "mode 'full'"),
     ]:
         with pytest.raises(UserError, match=message):
@@ -186,12 +187,12 @@ def test_runs_that_are_no_cohort_in_full_fine_tuning_are_refused(specs, tmp_path
 
 @pytest.mark.parametrize("examples", [0, 41, [40], [3, 3]])
 def test_examples_that_the_task_has_not_are_refused(specs, tmp_path, examples):
-    with pytest.raises(UserError, match="examples must be"):
+    with pytest.raises(UserError, match=says("examples", "40")):
         leave_one_out_full(specs(), examples, out=tmp_path / "out")
 
 
 def test_a_method_that_compares_states_inside_the_encoder_is_refused(specs, tmp_path):
-    with pytest.raises(UserError, match="lnsr compares states inside the encoder"):
+    with pytest.raises(UserError, match=says("lnsr", "encoder")):
         leave_one_out_full(specs(recipe="lnsr"), 1, out=tmp_path / "out")
 
 
@@ -200,12 +201,12 @@ def test_a_task_without_classes_is_refused(specs, tiny_task, tmp_path):
     folder = _copy(tiny_task, tmp_path / "scores", rows)
     (folder / "validation.jsonl").write_bytes((folder / "train.jsonl").read_bytes())
 
-    with pytest.raises(UserError, match="is a regression"):
+    with pytest.raises(UserError, match="regression"):
         leave_one_out_full(specs(folder), 1, out=tmp_path / "out")
 
 
 def test_a_training_that_diverges_is_named(specs, tmp_path):
-    with pytest.raises(UserError, match="with the seeds 0 diverged: the training loss was not finite"):
+    with pytest.raises(UserError, match=says("seeds 0", "diverged", "loss", "finite")):
         leave_one_out_full(specs(learning_rate=1e30, clip=0.0), 1, out=tmp_path / "out")
 
 

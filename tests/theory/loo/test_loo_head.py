@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from saying import says
 
 import steadytune.theory
 from steadytune.errors import UserError
@@ -213,14 +214,14 @@ def test_progress_rises_to_the_end():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": np.ones(12, dtype=int)}, "at least two classes"),
-        ({"features": np.full((12, 4), np.nan)}, "example 0 holds NaN"),
-        ({"features": np.ones((2, 4)), "labels": np.array([0, 1])}, "at least 3 examples"),
+        ({"labels": np.ones(12, dtype=int)}, says("12 examples", "class 1")),
+        ({"features": np.full((12, 4), np.nan)}, says("example 0", "NaN")),
+        ({"features": np.ones((2, 4)), "labels": np.array([0, 1])}, says("3 examples", "2")),
         ({"learning_rate": 1e3}, "stability limit"),
-        ({"seeds": []}, "seeds must be different"),
-        ({"seeds": [1, 1]}, "seeds must be different"),
-        ({"examples": [12]}, r"12 is none of 0\.\.11"),
-        ({"evaluation": np.ones((3, 5))}, r"must have the shape \(N, 4\)"),
+        ({"seeds": []}, "seeds"),
+        ({"seeds": [1, 1]}, "seeds"),
+        ({"examples": [12]}, says("12", "0..11")),
+        ({"evaluation": np.ones((3, 5))}, says("(N, 4)", "(3, 5)")),
     ],
 )
 def test_what_means_nothing_is_refused(changes, message):
@@ -233,5 +234,5 @@ def test_what_means_nothing_is_refused(changes, message):
 def test_the_room_knows_its_names_and_no_others():
     assert steadytune.theory.leave_one_out is leave_one_out
     assert "leave_one_out" in steadytune.theory.__all__
-    with pytest.raises(AttributeError, match="no attribute 'leave_two_out'"):
+    with pytest.raises(AttributeError, match="'leave_two_out'"):
         _ = steadytune.theory.leave_two_out

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from saying import names
 
 from steadytune.theory.loo.stability import Differences, Stability, stacked
 
@@ -42,7 +43,7 @@ def test_of_a_sample_the_standard_error_is_told_and_of_all_examples_none():
 
     # Means over seeds 2, 3, 4: SD 1, over sqrt(3), times sqrt(1 - 3/12) = 0.5.
     assert "3 of the 12 examples" in said
-    assert "is 3, with a standard error of 0.5 " in said
+    assert names(said, "3", "standard error", "0.5 ")
     assert "standard error" not in " ".join(_stability(n=3).describe())
 
 

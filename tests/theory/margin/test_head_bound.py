@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from made_margins import separable_problems
+from saying import names, says
 from sklearn.svm import LinearSVC
 
 from steadytune.errors import UserError
@@ -73,8 +74,8 @@ def test_far_examples_make_the_root_the_lesser_bound_and_many_examples_the_other
     few = head_tuning_bound(features[:4] * np.array([[1], [1], [1], [50]]), labels[:4])
     ratio = few.solution.largest_norm / few.solution.gamma
     assert few.direction_bound == pytest.approx(np.sqrt((1 + ratio) / 2))
-    assert "which says nothing" in few.describe()[1]
-    assert "which says nothing" not in many.describe()[1]
+    # Of the bound of a few examples, above the largest distance there is, one thing more is said.
+    assert len(few.describe()[1].split()) > len(many.describe()[1].split())
 
 
 def test_the_soft_bound_is_never_below_what_refitted_heads_do():
@@ -123,7 +124,7 @@ def test_the_direction_error_of_descent_falls_with_its_steps_and_is_told():
         errors.append(bound.descent.whole + bound.descent.left_out.mean())
         assert bound.descent.wrong == 0
     assert errors[0] > errors[1] > errors[2]
-    assert f"Gradient descent ended {bound.descent.whole:.3g}" in bound.describe()[2]
+    assert f" {bound.descent.whole:.3g}" in bound.describe()[2]
     assert len(bound.describe()) == 3
 
 
@@ -154,7 +155,7 @@ def test_a_head_that_errs_is_told_not_to_have_converged():
     against = -bound.solution.weights
     found = head_tuning_bound(features, labels, weights=against, left_out_weights=np.stack([against] * len(labels)))
     assert found.descent.wrong == len(labels)
-    assert f"{len(labels)} of the {len(labels)} examples are on the wrong side" in found.describe()[-1]
+    assert names(found.describe()[-1], f"{len(labels)} of the {len(labels)} examples")
 
 
 def test_classes_that_are_not_separable_are_named_as_the_assumption_that_fails():
@@ -162,10 +163,10 @@ def test_classes_that_are_not_separable_are_named_as_the_assumption_that_fails()
     found = head_tuning_bound(features, labels, weights=[1.0], left_out_weights=np.ones((4, 1)), penalty=0.02)
     assert found.descent is None
     assert np.isnan(found.descent_bound)
-    assert "count as not separable" in found.describe()[0]
-    assert "soft margin with C = 0.02" in found.describe()[0]
+    assert "not separable" in found.describe()[0]
+    assert "C = 0.02" in found.describe()[0]
     rough = replace(found, solution=replace(found.solution, residual=1e-3))
-    assert "conditions fail by 0.001" in rough.describe()[1]
+    assert names(rough.describe()[1], "conditions", "0.001")
 
 
 def test_weights_that_vanish_have_no_direction_to_bound():
@@ -178,11 +179,11 @@ def test_weights_that_vanish_have_no_direction_to_bound():
 @pytest.mark.parametrize(
     ("weights", "left_out", "words"),
     [
-        (np.ones(2), None, "give both"),
-        (None, np.ones((3, 2)), "give both"),
-        (np.ones(3), np.ones((3, 2)), r"the shape \(2, 2\) or \(1, 2\) or \(2,\), not \(3,\)"),
-        (np.ones(2), np.ones((2, 2)), r"or \(3, 2\), not \(2, 2\)"),
-        (np.zeros(2), np.ones((3, 2)), "no direction"),
+        (np.ones(2), None, says("weights", "left_out_weights")),
+        (None, np.ones((3, 2)), says("weights", "left_out_weights")),
+        (np.ones(3), np.ones((3, 2)), says("weights", "(2, 2)", "(1, 2)", "(2,)", "(3,)")),
+        (np.ones(2), np.ones((2, 2)), says("weights", "(3, 2)", "(2, 2)")),
+        (np.zeros(2), np.ones((3, 2)), says("weights", "no direction")),
         (np.full(2, np.nan), np.ones((3, 2)), "diverged"),
     ],
 )

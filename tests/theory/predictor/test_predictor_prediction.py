@@ -1,10 +1,14 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 from made_cohorts import NAMES, PLANTED, made_cohorts
 from scipy.stats import spearmanr
 
 from steadytune.theory.predictor import ranks as ranks_module
-from steadytune.theory.predictor.prediction import BEST, RATE, RECIPE, predict_instability
+from steadytune.theory.predictor.prediction import BEST, RATE, RECIPE, PredictionVerdict, predict_instability
+
+PREDICTS, WEAKLY, NO_BETTER, NOTHING, UNTOLD = get_args(PredictionVerdict)
 
 
 @pytest.fixture
@@ -16,7 +20,7 @@ def few_resamples(monkeypatch):
 def test_of_noise_it_says_that_it_predicts_nothing_at_the_rate_that_is_stated(few_resamples):
     tables = 50
     found = [predict_instability(made_cohorts(seed, tasks=3, cohorts=8), "sd", shuffled=99) for seed in range(tables)]
-    nothing = np.mean([one.verdict == "predicts nothing" for one in found])
+    nothing = np.mean([one.verdict == NOTHING for one in found])
     # 5 % nominal, with three standard errors of so many tables.
     assert 1 - nothing <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / tables)
     assert abs(np.mean([one.held_out.mean for one in found])) < 0.1
@@ -28,7 +32,7 @@ def test_of_noise_it_says_that_it_predicts_nothing_at_the_rate_that_is_stated(fe
 
 def test_a_planted_signal_is_found_and_named(few_resamples):
     found = [predict_instability(made_cohorts(seed, strengths=1.0), "sd", shuffled=199) for seed in range(8)]
-    assert sum(one.verdict == "predicts" for one in found) >= 7
+    assert sum(one.verdict == PREDICTS for one in found) >= 7
     for one in found:
         best = max(one.correlations, key=lambda row: abs(row.within))
         assert best.name == PLANTED
@@ -41,7 +45,7 @@ def test_a_planted_signal_is_found_and_named(few_resamples):
 def test_a_weak_signal_is_called_weak():
     table = made_cohorts(1, tasks=6, cohorts=30, strengths=0.2)
     found = predict_instability(table, "sd")
-    assert found.verdict == "predicts weakly"
+    assert found.verdict == WEAKLY
     assert 0 < found.held_out.mean < 0.5
 
 
@@ -57,7 +61,7 @@ def test_what_a_baseline_tells_without_a_run_is_no_merit_of_the_predictor(baseli
     assert found.held_out.p < 0.05
     assert found.held_out.rival == baseline
     assert found.held_out.baseline(baseline) == pytest.approx(1.0)
-    assert found.verdict == "predicts, but no better than a baseline"
+    assert found.verdict == NO_BETTER
 
 
 def test_a_baseline_that_predicts_less_well_takes_nothing_from_the_verdict():
@@ -65,12 +69,12 @@ def test_a_baseline_that_predicts_less_well_takes_nothing_from_the_verdict():
     table["rate_times_steps"] = table[PLANTED] + 2 * np.random.default_rng(0).standard_normal(len(table))
     found = predict_instability(table, "sd", shuffled=99)
     assert 0 < found.held_out.baseline(RATE) < found.held_out.mean
-    assert found.verdict == "predicts"
+    assert found.verdict == PREDICTS
 
 
 def test_a_relation_that_turns_round_between_tasks_predicts_nothing_and_worse():
     found = predict_instability(made_cohorts(0, tasks=2, cohorts=30, strengths=[2.0, -2.0]), "sd")
-    assert found.verdict == "predicts nothing"
+    assert found.verdict == NOTHING
     assert found.held_out.mean < 0
     assert found.held_out.p > 0.975
 
@@ -141,13 +145,13 @@ def test_a_quantity_counts_only_where_most_of_the_other_tasks_cohorts_have_it():
     table.loc[table.index % 12 < 6, PLANTED] = np.nan
     found = predict_instability(table, "sd", shuffled=9)
     assert not found.held_out.predicted.any()
-    assert found.verdict == "predicts nothing"
+    assert found.verdict == NOTHING
 
 
 def test_one_task_has_correlations_and_no_held_out_check():
     found = predict_instability(made_cohorts(0, tasks=1, strengths=3.0), "sd", shuffled=99)
     assert found.held_out is None
-    assert found.verdict == "inconclusive"
+    assert found.verdict == UNTOLD
     assert max(row.within for row in found.correlations) > 0.5
 
 
@@ -164,7 +168,7 @@ def test_without_any_target_and_where_all_cohorts_are_alike_nothing_is_told():
     table = made_cohorts(0)
     for value in (np.nan, 0.0):
         found = predict_instability(table.assign(sd=value, sd_all=value, sd_even=value, sd_odd=value), "sd", shuffled=9)
-        assert found.verdict == "inconclusive"
+        assert found.verdict == UNTOLD
         assert all(np.isnan(row.within) for row in found.correlations)
 
 
