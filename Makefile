@@ -11,7 +11,7 @@ JOBS ?= logical
 export OMP_WAIT_POLICY := PASSIVE
 export KMP_BLOCKTIME := 0
 
-.PHONY: demo test style check bench mutants docs clean
+.PHONY: demo test test-fast style check bench mutants docs clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -23,6 +23,10 @@ demo: $(READY)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
+
+# What neither trains nor starts processes: under a minute, for the everyday.
+test-fast: $(READY)
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal -m "not slow"
 
 style: $(READY)
 	$(BIN)/ruff format --check .

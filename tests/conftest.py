@@ -141,6 +141,16 @@ def _rows(rng: random.Random, count: int) -> list[dict[str, object]]:
     return [{"sentence": _sentence(rng, label), "label": label} for label in labels]
 
 
+# Folders whose tests train, start processes or a browser: `make test-fast` leaves them out, with whatever is marked slow.
+_SLOW = {"training", "stabilizers", "sweep", "cli", "theory", "reporting", "examples"}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if _SLOW & set(item.path.parts):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _imported_code_is_not_searched_for_garbage():
     """The Trainer collects garbage at each start: among all that is imported that takes longer than a tiny training."""

@@ -13,8 +13,14 @@ from made_runs import made_store, made_study
 
 from steadytune.external import record_run
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parent
-MUTATIONS = {"study": 150, "task": 130, "run": 120, "folder": 100}
+# More of them by FUZZ=10, say: in the everyday they look for what became fragile since.
+MUTATIONS = {
+    name: count * int(os.environ.get("FUZZ", "1"))
+    for name, count in {"study": 75, "task": 65, "run": 60, "folder": 50}.items()
+}
 
 
 def write_run(file, seed):

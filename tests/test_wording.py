@@ -15,6 +15,8 @@ from test_hand import MISTAKES
 
 import steadytune as st
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 PAGE = HERE / "wording.md"
 

@@ -13,6 +13,8 @@ from scipy import stats
 from steadytune.analysis.anova import decompose
 from steadytune.measures import disagreement
 
+pytestmark = pytest.mark.slow
+
 POINTS = st.floats(-1, 1).map(lambda value: round(value, 3))
 
 

@@ -10,6 +10,8 @@ from steadytune.analysis.intervals import pair_interval
 from steadytune.measures import pair_mean, representation_distances
 from steadytune.records import Cohort
 
+pytestmark = pytest.mark.slow
+
 
 def related_runs(generator, runs=3, examples=40, width=6, rows=1):
     signal = np.repeat(generator.normal(size=(examples, width)), rows, axis=0)

@@ -14,6 +14,8 @@ from steadytune.analysis.intervals import Draws, Interval, mean_interval, pair_i
 from steadytune.analysis.tables import outputs_of, pair_tables
 from steadytune.measures import fleiss_kappa, pair_mean
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = 300
 
 

@@ -26,6 +26,8 @@ from steadytune.measures import (
 from steadytune.records import Cohort
 from steadytune.records.cohort import LostRun
 
+pytestmark = pytest.mark.slow
+
 MEASURES = tuple(measure.name for measure in judged())
 PREDICTION_MEASURES = ("disagreement", "kappa", "jensen_shannon")
 REGRESSION_MEASURES = ("prediction_rmse", "prediction_correlation", "icc")

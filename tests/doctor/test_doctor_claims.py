@@ -8,6 +8,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trai
 
 import steadytune as st
 
+pytestmark = pytest.mark.slow
+
 
 def without_dropout(name):
     torch.manual_seed(0)

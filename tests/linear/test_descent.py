@@ -13,6 +13,8 @@ from steadytune.linear.fit import fit_heads
 from steadytune.linear.posing import generator
 from steadytune.linear.smoothness import smoothness
 
+pytestmark = pytest.mark.slow
+
 
 def _data(n=40, width=5, classes=2, dtype=torch.float64):
     generator = torch.Generator().manual_seed(classes)

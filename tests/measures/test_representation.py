@@ -18,6 +18,8 @@ from steadytune.measures import (
     svcca,
 )
 
+pytestmark = pytest.mark.slow
+
 MEASURES = {
     "svcca": svcca,
     "svcca_published": partial(svcca, definition="published"),

@@ -22,6 +22,8 @@ from steadytune.measures import (
 from steadytune.measures.distances import BIASED_CKA, CKA, PROCRUSTES, SVCCA, measure_pair
 from steadytune.measures.factors import factor
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("svcca", "procrustes", "cka")
 MEASURES = {"svcca": svcca, "procrustes": procrustes, "cka": linear_cka}
 # Fewer examples than features, about as many, more, many more.

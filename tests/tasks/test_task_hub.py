@@ -15,6 +15,8 @@ from steadytune.tasks import hub, load_task
 from steadytune.tasks.hub import BENCHMARKS, DIAGNOSTICS, REPOSITORIES, load_benchmark
 from steadytune.tasks.metrics import evaluate, majority_score
 
+pytestmark = pytest.mark.slow
+
 ONE, PAIR, PREMISE = ["sentence"], ["sentence1", "sentence2"], ["premise", "hypothesis"]
 ENTAILMENT, BOOLEAN = ["entailment", "not_entailment"], ["False", "True"]
 

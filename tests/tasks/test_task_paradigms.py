@@ -11,6 +11,8 @@ from steadytune.tasks.paradigms import PHENOMENA
 from steadytune.tasks.phrases import Draw, sentence
 from steadytune.tasks.vocabulary import Noun
 
+pytestmark = pytest.mark.slow
+
 PARADIGMS = {paradigm.__name__: paradigm for paradigms in PHENOMENA.values() for paradigm in paradigms}
 SAME_WORDS = {"polarity", "adverb"}
 NAMES = set(words.JOHNS) | set(words.MARYS)

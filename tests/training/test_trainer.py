@@ -14,7 +14,7 @@ from transformers import (
 import steadytune as st
 from steadytune.errors import UserError
 from steadytune.stabilizers.layers import MultiHeadLinear
-from steadytune.training.trainer import geometry
+from steadytune.training.curves import geometry
 
 
 @pytest.fixture

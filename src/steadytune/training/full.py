@@ -25,11 +25,12 @@ from steadytune.records import RunRecord
 from steadytune.stabilizers import Pretraining
 from steadytune.study import RunSpec
 from steadytune.tasks.metrics import evaluate
+from steadytune.training.curves import geometry, gradient_norms
 from steadytune.training.data import Collator, Encoded, RunData, batches, in_order, run_data
 from steadytune.training.loading import build_model, is_decoder
 from steadytune.training.pretraining import pretraining_context
 from steadytune.training.run_record import Diverged, finished
-from steadytune.training.trainer import StableTrainer, geometry, gradient_norms
+from steadytune.training.trainer import StableTrainer
 
 _CHECK_EVERY = 10
 _CURVE_POINTS = 40

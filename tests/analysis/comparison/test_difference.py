@@ -12,6 +12,8 @@ from steadytune.analysis.comparison.difference import differences
 from steadytune.analysis.profile import profile
 from steadytune.records import Cohort
 
+pytestmark = pytest.mark.slow
+
 
 def halves(model, runs, generator):
     """Two recipes that differ by luck alone, on the same 40 examples, with seeds of their own."""

@@ -12,6 +12,8 @@ from scipy import stats
 from steadytune import UserError
 from steadytune.analysis.comparison.power import seeds_to_detect_difference, seeds_to_detect_ratio, seeds_to_pin_sd
 
+pytestmark = pytest.mark.slow
+
 STUDIES = 4000
 
 

@@ -11,6 +11,8 @@ from scipy import stats
 from steadytune.analysis.comparison.permutation import brown_forsythe_p, paired_spread_p, shuffled_p, sign_flip_p
 from steadytune.analysis.comparison.significance import failure_test, holm, mean_test, shared_runs, spread_tests
 
+pytestmark = pytest.mark.slow
+
 STUDIES = 1000
 # Three standard errors above 5 %.
 MOST = 0.05 + 3 * math.sqrt(0.05 * 0.95 / STUDIES)

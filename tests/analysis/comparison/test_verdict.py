@@ -10,6 +10,8 @@ from steadytune.analysis.comparison.compare import compare
 from steadytune.analysis.comparison.verdict import claimed, verdict
 from steadytune.records.cohort import LostRun
 
+pytestmark = pytest.mark.slow
+
 # Sample SD of (-1, -.5, 0, .5, 1) is .790569.
 STEPS = np.array([-1, -0.5, 0, 0.5, 1])
 

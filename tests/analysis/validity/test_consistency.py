@@ -23,6 +23,8 @@ from steadytune.analysis.validity.consistency import (
 from steadytune.analysis.validity.correlation import kendall, pearson
 from steadytune.measures import fleiss_kappa, judged
 
+pytestmark = pytest.mark.slow
+
 MEASURES = tuple(measure.name for measure in judged())
 
 GOLDEN = Path(__file__).parents[4] / "shared" / "golden" / "published.json"

@@ -11,6 +11,8 @@ from steadytune.analysis.profile import profile
 from steadytune.analysis.validity.groups import known_groups
 from steadytune.records.cohort import LostRun
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_three_means_are_those_of_the_pairs(make_cohort, wrong_at):
     # Two failed runs that differ on four examples, two successful ones that differ on one.

@@ -15,6 +15,8 @@ from steadytune.analysis.validity.subsampling import Subsample
 from steadytune.measures import judged
 from steadytune.records import Cohort
 
+pytestmark = pytest.mark.slow
+
 MEASURES = tuple(measure.name for measure in judged())
 
 WIDE = ("sd", "disagreement", "kappa", "jensen_shannon", "procrustes", "cka")

@@ -10,6 +10,8 @@ from steadytune.analysis.profile import profile
 from steadytune.analysis.validity.subsampling import DRAWS, SHARES, Subsample, steps, subsample
 from steadytune.measures import judged
 
+pytestmark = pytest.mark.slow
+
 MEASURES = tuple(measure.name for measure in judged())
 
 

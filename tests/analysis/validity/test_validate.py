@@ -10,6 +10,8 @@ from steadytune.analysis.profile import Profile
 from steadytune.analysis.validity.validate import ValidityRow, converge, validate, validity_rows
 from steadytune.measures import judged
 
+pytestmark = pytest.mark.slow
+
 MEASURES = tuple(measure.name for measure in judged())
 
 

@@ -60,21 +60,21 @@ def made_table(**powers):
                     init_scale=scale,
                     init_sd=scale,
                     left_out=n,
-                    loo_instability=found,
-                    seed_instability=seed,
+                    loo_directions=found,
+                    seed_directions=seed,
                     descent_loo_bound=found * p["bound"],
                 )
             for heads in HS:
                 error = heads ** p["error_heads"] * step ** p["error_steps"]
                 one = {"steps": step, "rate": 1.0, "init_scale": 1.0, "left_out": 5, "cosine_to_max_margin": 0.5}
-                one |= {"loo_instability": loo * heads ** p["loo_heads"], "seed_instability": heads ** p["seed_heads"]}
+                one |= {"loo_directions": loo * heads ** p["loo_heads"], "seed_directions": heads ** p["seed_heads"]}
                 between = 1 - 0.5 * step ** p["apart_steps"] if heads > 1 else np.nan
                 keep("heads", **one, kind=HEADS, heads=heads, direction_error=error, cosine_between_heads=between)
                 keep("heads", **one, kind=SCALED, heads=heads, direction_error=error * p["control"])
-            zero = {**one, "seed_instability": 0.0, "direction_error": p["zero"] * step ** p["error_steps"]}
+            zero = {**one, "seed_directions": 0.0, "direction_error": p["zero"] * step ** p["error_steps"]}
             keep("heads", **zero, kind=ZERO, heads=1)
         for rate in RATES:
-            keep("order", steps=30, rate=rate, init_scale=0.0, seed_instability=rate ** p["order_rate"])
+            keep("order", steps=30, rate=rate, init_scale=0.0, seed_directions=rate ** p["order_rate"])
         for alpha in ALPHAS:
             grown = {
                 name: geometry[name] * (1 + alpha) ** p[f"{name}_alpha"]
@@ -90,7 +90,7 @@ def made_table(**powers):
                 norm_over_margin=grown["norm"] / grown["margin"],
                 max_margin_loo=exact_here,
                 loo_bound=exact_here * p["bound"],
-                loo_instability=loo * (1 + alpha) ** p["loo_alpha"],
-                seed_instability=(1 + alpha) ** p["seed_alpha"],
+                loo_directions=loo * (1 + alpha) ** p["loo_alpha"],
+                seed_directions=(1 + alpha) ** p["seed_alpha"],
             )
     return pd.DataFrame(rows)

@@ -82,7 +82,7 @@ def test_the_scale_of_the_start_is_judged_for_both_instabilities():
     claims = scale_claims(made_table(seed_scale=1.0, loo_scale=-0.5))
     assert [claim.verdict for claim in claims] == ["supported", "supported", "not supported"]
     wrong = made_table()
-    wrong.loc[(wrong["part"] == "training") & (wrong["init_scale"] == 0), "seed_instability"] = 1e-3
+    wrong.loc[(wrong["part"] == "training") & (wrong["init_scale"] == 0), "seed_directions"] = 1e-3
     assert scale_claims(wrong)[0].verdict == "not supported"
 
 
@@ -99,7 +99,7 @@ def test_the_control_that_is_more_stable_over_seeds_is_said_to_be():
     table = made_table(seed_heads=-0.5)
     one = (table["part"] == "heads") & (table["kind"] == "one head, init / sqrt(H)")
     for value, expected in ((0.5, "not supported"), (1e-4, "supported")):
-        claims = head_claims(table.assign(seed_instability=table["seed_instability"].where(~one, value)))
+        claims = head_claims(table.assign(seed_directions=table["seed_directions"].where(~one, value)))
         assert claims[CONTROL_SEED].verdict == expected
 
 

@@ -59,5 +59,5 @@ def test_a_data_set_has_the_same_numbers_in_whatever_company_and_process(alone):
     pd.testing.assert_frame_equal(synthetic_study(SPECS, TINY, workers=2), table, check_exact=True)
     last = synthetic_study(SPECS[2:], TINY)
     rows = table[table["dataset"] == 2].reset_index(drop=True)
-    for column in ("loo_instability", "seed_instability", "max_margin_loo"):
+    for column in ("loo_directions", "seed_directions", "max_margin_loo"):
         assert np.array_equal(last[column], rows[column], equal_nan=True)

@@ -7,7 +7,7 @@ import pytest
 from steadytune.theory import leave_one_out, max_margin
 from steadytune.theory.studies.dataset import DataSet
 from steadytune.theory.studies.synthetic import SyntheticSpec, generate
-from steadytune.theory.studies.varied import HEADS, SCALED, SMALL, ZERO, Grid, seed_instability, studied
+from steadytune.theory.studies.varied import HEADS, SCALED, SMALL, ZERO, Grid, seed_directions, studied
 
 
 def table_of(**changes):
@@ -56,28 +56,28 @@ def test_from_a_zero_start_leave_one_out_is_what_leave_one_out_measures(classes)
             data.features, data.labels, learning_rate=rate * data.rate, steps=step, loss=data.loss, scale=0.0
         )
         # With a row per class and the logistic loss of two there is one row, and so one direction.
-        assert row["loo_instability"] == pytest.approx(exact.leave_one_out.directions.mean(), rel=1e-8)
+        assert row["loo_directions"] == pytest.approx(exact.leave_one_out.directions.mean(), rel=1e-8)
         assert row["learning_rate"] == pytest.approx(exact.learning_rate)
 
 
 def test_with_the_same_start_and_the_same_data_nothing_differs(separable):
     _, table = separable
-    assert part(table, "training", init_scale=0.0)["seed_instability"].max() < 1e-12
-    assert part(table, "heads", kind=ZERO)["seed_instability"].max() < 1e-12
-    assert part(table, "training", init_scale=1.0)["seed_instability"].min() > 0.01
+    assert part(table, "training", init_scale=0.0)["seed_directions"].max() < 1e-12
+    assert part(table, "heads", kind=ZERO)["seed_directions"].max() < 1e-12
+    assert part(table, "training", init_scale=1.0)["seed_directions"].min() > 0.01
 
 
 def test_seed_instability_is_the_mean_distance_over_pairs():
-    assert seed_instability(np.eye(3)) == pytest.approx(np.sqrt(2))
-    assert seed_instability(np.array([[1.0, 0], [1, 0], [-1, 0]])) == pytest.approx(4 / 3)
+    assert seed_directions(np.eye(3)) == pytest.approx(np.sqrt(2))
+    assert seed_directions(np.array([[1.0, 0], [1, 0], [-1, 0]])) == pytest.approx(4 / 3)
 
 
 def test_one_head_is_its_own_mean_and_the_control_of_one_head(separable):
     _, table = separable
-    columns = ["loo_instability", "seed_instability", "direction_error", "cosine_to_max_margin"]
+    columns = ["loo_directions", "seed_directions", "direction_error", "cosine_to_max_margin"]
     one, scaled = (part(table, "heads", kind=kind, heads=1)[columns].to_numpy(float) for kind in (HEADS, SCALED))
     assert one == pytest.approx(scaled, rel=1e-9)
-    trained = part(table, "training", rate=1.0, init_scale=1.0)["seed_instability"].to_numpy()
+    trained = part(table, "training", rate=1.0, init_scale=1.0)["seed_directions"].to_numpy()
     # All heads of the first study are those of one head in this one; it leaves out fewer examples.
     assert one[:, 1] == pytest.approx(trained, rel=1e-9)
 
@@ -113,7 +113,7 @@ def test_the_geometry_is_that_of_the_features_and_the_bounds_hold(separable):
     assert 0 < row["max_margin_loo"] <= row["sharp_loo_bound"]
     assert row["max_margin_loo"] <= row["loo_bound"]
     trained = part(table, "training")
-    assert (trained["loo_instability"] <= trained["descent_loo_bound"]).all()
+    assert (trained["loo_directions"] <= trained["descent_loo_bound"]).all()
 
 
 def test_what_needs_separable_classes_is_absent_where_they_are_not(overlapping):
@@ -121,7 +121,7 @@ def test_what_needs_separable_classes_is_absent_where_they_are_not(overlapping):
     assert not data.separable
     for column in ("margin", "norm_over_margin", "max_margin_loo", "loo_bound", "direction_error", "descent_loo_bound"):
         assert column not in table
-    assert part(table, "training")["loo_instability"].notna().all()
+    assert part(table, "training")["loo_directions"].notna().all()
 
 
 def test_mmr_without_weight_is_tuning_without_it_and_with_weight_moves_the_centres_apart(separable):
@@ -134,8 +134,8 @@ def test_mmr_without_weight_is_tuning_without_it_and_with_weight_moves_the_centr
 def test_the_order_of_the_examples_is_a_seed_of_its_own(separable):
     _, table = separable
     rows = part(table, "order")
-    assert (rows["seed_instability"] > 1e-6).all()
-    assert rows["loo_instability"].isna().all()
+    assert (rows["seed_directions"] > 1e-6).all()
+    assert rows["loo_directions"].isna().all()
     assert set(rows["steps"]) == {SMALL.epochs * 3}
 
 
@@ -145,10 +145,10 @@ def test_a_sample_of_the_examples_is_left_out_where_asked_and_the_bound_is_that_
     sampled, whole = part(few, "training"), part(table, "training")
     assert set(sampled["left_out"]) == {4}
     assert set(whole["left_out"]) == {20}
-    assert sampled["seed_instability"].to_numpy() == pytest.approx(whole["seed_instability"].to_numpy(), rel=1e-9)
-    assert (sampled["loo_instability"] <= sampled["descent_loo_bound"]).all()
+    assert sampled["seed_directions"].to_numpy() == pytest.approx(whole["seed_directions"].to_numpy(), rel=1e-9)
+    assert (sampled["loo_directions"] <= sampled["descent_loo_bound"]).all()
     (row,) = part(few, "training", rate=1.0, steps=10, init_scale=0.0).to_dict("records")
     exact = leave_one_out(
         data.features, data.labels, learning_rate=data.rate, steps=10, loss=data.loss, scale=0.0, examples=range(4)
     )
-    assert row["loo_instability"] == pytest.approx(exact.leave_one_out.directions.mean(), rel=1e-8)
+    assert row["loo_directions"] == pytest.approx(exact.leave_one_out.directions.mean(), rel=1e-8)

@@ -64,8 +64,8 @@ def size_claims(table: pd.DataFrame) -> list[Claim]:
         claim(f"{more}: {name} falls.", ABSTRACT, "falls", trend(rows, "n", column, _OTHERS), "n =", _SERIES)
         for name, rows, column in (
             ("leave-one-out instability (max-margin head)", separable, "max_margin_loo"),
-            (LOO_ZERO, zero, "loo_instability"),
-            (SEED, drawn, "seed_instability"),
+            (LOO_ZERO, zero, "loo_directions"),
+            (SEED, drawn, "seed_directions"),
         )
     ]
     descent = bounded(
@@ -73,7 +73,7 @@ def size_claims(table: pd.DataFrame) -> list[Claim]:
         "descent, and so at most the bound plus these.",
         DERIVED,
         trained,
-        "loo_instability",
+        "loo_directions",
         "descent_loo_bound",
         "trainings",
     )
@@ -120,7 +120,7 @@ def rate_claims(table: pd.DataFrame) -> list[Claim]:
     """Return claims on the learning rate, at a fixed number of steps."""
     rows = part(table, "training", steps=base(table)["steps"])
     smaller = "A smaller learning rate makes head tuning more stable"
-    quantities = [*_quantities(table, rows), (ORDER, part(table, "order"), "seed_instability")]
+    quantities = [*_quantities(table, rows), (ORDER, part(table, "order"), "seed_directions")]
     claims = [
         claim(f"{smaller}: {name} rises with it.", ABSTRACT, "rises", trend(some, "rate", column), "β × rate =")
         for name, some, column in quantities
@@ -132,16 +132,16 @@ def _quantities(table: pd.DataFrame, rows: pd.DataFrame) -> list[tuple[str, pd.D
     """Return name, rows and column of both instabilities, from both starts."""
     zero, drawn = (rows[rows["init_scale"] == scale] for scale in (0.0, base(table)["init_scale"]))
     return [
-        (LOO_ZERO, zero, "loo_instability"),
-        (LOO_DRAWN, drawn, "loo_instability"),
-        (SEED, drawn, "seed_instability"),
+        (LOO_ZERO, zero, "loo_directions"),
+        (LOO_DRAWN, drawn, "loo_directions"),
+        (SEED, drawn, "seed_directions"),
     ]
 
 
 def _product_claim(rows: pd.DataFrame) -> Claim:
     """Compare trainings with the same product of rate and steps."""
     groups = rows.assign(product=(rows["rate"] * rows["steps"]).round(9)).groupby("product")
-    ratios = np.concatenate([trend(group, "steps", "seed_instability").ratios for _, group in groups])
+    ratios = np.concatenate([trend(group, "steps", "seed_directions").ratios for _, group in groups])
     found = Trend((0.0, 0.0), ratios)
     prediction = "In full-batch descent the seed instability depends only on the product of rate and steps."
     if not len(ratios):
@@ -161,7 +161,7 @@ def scale_claims(table: pd.DataFrame) -> list[Claim]:
     here = base(table)
     rows = part(table, "training", steps=here["steps"], rate=here["rate"])
     drawn = rows[rows["init_scale"] > 0]
-    zero = rows[rows["init_scale"] == 0]["seed_instability"]
+    zero = rows[rows["init_scale"] == 0]["seed_directions"]
     return [
         Claim(
             "From a zero start there is no seed instability: full-batch descent has no other randomness.",
@@ -173,14 +173,14 @@ def scale_claims(table: pd.DataFrame) -> list[Claim]:
             f"Larger initial weights make head tuning less stable: {SEED} rises.",
             OURS,
             "rises",
-            trend(drawn, "init_scale", "seed_instability"),
+            trend(drawn, "init_scale", "seed_directions"),
             "a scale of",
         ),
         claim(
             f"The limit of descent does not depend on the start, so after many steps {LOO_DRAWN} does not change.",
             OURS,
             "stays",
-            trend(drawn, "init_scale", "loo_instability"),
+            trend(drawn, "init_scale", "loo_directions"),
             "a scale of",
         ),
     ]

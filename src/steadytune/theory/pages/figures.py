@@ -43,18 +43,18 @@ def size_panels(table: pd.DataFrame) -> list[Panel]:
         quantities = {
             "Leave-one-out, max-margin head": (geometry, "max_margin_loo"),
             "Its bound": (geometry, "loo_bound"),
-            "Leave-one-out, zero start": (at_end, "loo_instability"),
-            "Leave-one-out, drawn start": (drawn, "loo_instability"),
-            "Seed (initial weights)": (drawn, "seed_instability"),
+            "Leave-one-out, zero start": (at_end, "loo_directions"),
+            "Leave-one-out, drawn start": (drawn, "loo_directions"),
+            "Seed (initial weights)": (drawn, "seed_directions"),
         }
         return _by_task(table, "n", "examples n", quantities)
     others = [name for name in DESIGN if name != "n"]
     sizes = geometry.groupby(others, dropna=False)["n"].transform("nunique")
     whole = geometry[sizes == table["n"].nunique()]
     names = {MAX_MARGIN: "max_margin_loo", BOUND: "loo_bound", SHARP: "sharp_loo_bound"}
-    lines = [Line(LOO_ZERO, at_end, "loo_instability", _LOOKS[LOO_ZERO])]
-    lines += [Line(LOO_DRAWN, drawn, "loo_instability", _LOOKS[LOO_DRAWN])]
-    lines += [Line(SEED, drawn, "seed_instability", _LOOKS[SEED])]
+    lines = [Line(LOO_ZERO, at_end, "loo_directions", _LOOKS[LOO_ZERO])]
+    lines += [Line(LOO_DRAWN, drawn, "loo_directions", _LOOKS[LOO_DRAWN])]
+    lines += [Line(SEED, drawn, "seed_directions", _LOOKS[SEED])]
     return _panels(
         "n",
         "examples n",
@@ -83,12 +83,12 @@ def scale_panels(table: pd.DataFrame) -> list[Panel]:
     here = base(table)
     rows = part(table, "training", steps=here["steps"], rate=here["rate"])
     if task_names(table):
-        quantities = {"Leave-one-out": (rows, "loo_instability"), "Seed (initial weights)": _seeds(rows)}
+        quantities = {"Leave-one-out": (rows, "loo_directions"), "Seed (initial weights)": _seeds(rows)}
         return _by_task(table, "init_scale", "scale of the initial weights", quantities)
     panels = {}
     for name, separable in (("Separable", True), ("Not separable", False)):
         some = rows[rows["separable"] == separable]
-        lines = [Line("leave-one-out", some, "loo_instability", _LOOKS[LOO_DRAWN])]
+        lines = [Line("leave-one-out", some, "loo_directions", _LOOKS[LOO_DRAWN])]
         lines += [Line(SEED, *_seeds(some), _LOOKS[SEED])]
         panels[str(separable).lower()] = (name, lines)
     return _panels("init_scale", "scale of the initial weights", panels)
@@ -96,7 +96,7 @@ def scale_panels(table: pd.DataFrame) -> list[Panel]:
 
 def _seeds(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Return the rows with a seed instability: from a zero start there is none."""
-    return rows[rows["init_scale"] > 0], "seed_instability"
+    return rows[rows["init_scale"] > 0], "seed_directions"
 
 
 def _both(table: pd.DataFrame, x: str, title: str, rows: pd.DataFrame) -> list[Panel]:
@@ -104,25 +104,25 @@ def _both(table: pd.DataFrame, x: str, title: str, rows: pd.DataFrame) -> list[P
     if task_names(table):
         drawn = rows[rows["init_scale"] == base(table)["init_scale"]]
         quantities = {
-            "Leave-one-out, zero start": (rows[rows["init_scale"] == 0], "loo_instability"),
-            "Leave-one-out, drawn start": (drawn, "loo_instability"),
-            "Seed (initial weights)": (drawn, "seed_instability"),
+            "Leave-one-out, zero start": (rows[rows["init_scale"] == 0], "loo_directions"),
+            "Leave-one-out, drawn start": (drawn, "loo_directions"),
+            "Seed (initial weights)": (drawn, "seed_directions"),
         }
         if x == "rate":
-            quantities["Seed (order of the examples)"] = (part(table, "order"), "seed_instability")
+            quantities["Seed (order of the examples)"] = (part(table, "order"), "seed_directions")
         return _by_task(table, x, title, quantities)
     panels = {}
     for name, separable in (("Separable", True), ("Not separable", False)):
         some = rows[rows["separable"] == separable]
         drawn = some[some["init_scale"] == base(table)["init_scale"]]
         lines = [
-            Line(LOO_ZERO, some[some["init_scale"] == 0], "loo_instability", _LOOKS[LOO_ZERO]),
-            Line(LOO_DRAWN, drawn, "loo_instability", _LOOKS[LOO_DRAWN]),
-            Line(SEED, drawn, "seed_instability", _LOOKS[SEED]),
+            Line(LOO_ZERO, some[some["init_scale"] == 0], "loo_directions", _LOOKS[LOO_ZERO]),
+            Line(LOO_DRAWN, drawn, "loo_directions", _LOOKS[LOO_DRAWN]),
+            Line(SEED, drawn, "seed_directions", _LOOKS[SEED]),
         ]
         if x == "rate":
             order = part(table, "order", separable=separable)
-            lines.append(Line(ORDER, order, "seed_instability", _LOOKS[ORDER]))
+            lines.append(Line(ORDER, order, "seed_directions", _LOOKS[ORDER]))
         panels[str(separable).lower()] = (name, lines)
     return _panels(x, title, panels)
 
@@ -143,8 +143,8 @@ def head_panels(table: pd.DataFrame) -> list[Panel]:
     styles = looks(list(kinds))
     columns = {
         "direction": ("Distance to the max-margin direction", "direction_error"),
-        "seed": ("Seed instability (initial weights)", "seed_instability"),
-        "loo": ("Leave-one-out instability", "loo_instability"),
+        "seed": ("Seed instability (initial weights)", "seed_directions"),
+        "loo": ("Leave-one-out instability", "loo_directions"),
     }
     panels = {
         key: (title, [Line(kind, rows, column, styles[kind]) for kind, rows in kinds.items()])
@@ -179,9 +179,9 @@ def mmr_panels(table: pd.DataFrame) -> list[Panel]:
     for column in columns.values():
         relative[column] = rows[column] / rows.groupby("dataset")[column].transform("first")
     styles = looks(list(columns))
-    names = {MAX_MARGIN: "max_margin_loo", BOUND: "loo_bound", SEED: "seed_instability"}
+    names = {MAX_MARGIN: "max_margin_loo", BOUND: "loo_bound", SEED: "seed_directions"}
     lines = [Line(name, rows, column, _LOOKS[name]) for name, column in names.items()]
-    lines.append(Line("leave-one-out, adapter and head", rows, "loo_instability", _LOOKS[LOO_DRAWN]))
+    lines.append(Line("leave-one-out, adapter and head", rows, "loo_directions", _LOOKS[LOO_DRAWN]))
     return _panels(
         "alpha",
         "α",

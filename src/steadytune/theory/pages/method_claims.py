@@ -26,7 +26,7 @@ def head_claims(table: pd.DataFrame) -> list[Claim]:
     more = "More heads make head tuning more stable"
     claims = [
         claim(f"{more}: {name} falls.", ABSTRACT, "falls", trend(heads, "heads", column), "H =")
-        for name, column in ((SEED, "seed_instability"), (LOO_DRAWN, "loo_instability"))
+        for name, column in ((SEED, "seed_directions"), (LOO_DRAWN, "loo_directions"))
     ]
     nearer = claim(
         "More heads come closer to the max-margin direction: the distance falls.",
@@ -52,7 +52,7 @@ def _control_claims(last: pd.DataFrame) -> list[Claim]:
             f"{cancelling} is at least as close to the max-margin direction as H = {most:g} heads.",
             "",
         ),
-        ("seed_instability", f"{cancelling} has at most the seed instability of H = {most:g} heads.", "seed "),
+        ("seed_directions", f"{cancelling} has at most the seed instability of H = {most:g} heads.", "seed "),
     ):
         heads, one, zero = (_values(last, column, kind, most) for kind in (HEADS, SCALED, ZERO))
         # Each has its own random start, so the median is meaningful and single data sets are not.
@@ -151,9 +151,9 @@ def mmr_claims(table: pd.DataFrame) -> list[Claim]:
             "MMR makes adapter and head, both retrained, more stable: leave-one-out instability falls.",
             ABSTRACT,
             "falls",
-            "loo_instability",
+            "loo_directions",
         ),
-        (f"MMR makes adapter and head more stable: {SEED} falls.", ABSTRACT, "falls", "seed_instability"),
+        (f"MMR makes adapter and head more stable: {SEED} falls.", ABSTRACT, "falls", "seed_directions"),
     )
     return [
         *(claim(words, source, way, trend(rows, "alpha", column), "α =") for words, source, way, column in expected),

@@ -241,8 +241,8 @@ def properties(table: pd.DataFrame) -> NumberTable:
     """Return medians over the data sets that share one property."""
     here = base(table)
     geometry = part(table, "geometry")
-    zero = part(table, "training", **here | {"init_scale": 0.0}).set_index("dataset")["loo_instability"]
-    drawn = part(table, "training", **here).set_index("dataset")["seed_instability"]
+    zero = part(table, "training", **here | {"init_scale": 0.0}).set_index("dataset")["loo_directions"]
+    drawn = part(table, "training", **here).set_index("dataset")["seed_directions"]
     rows = geometry.set_index("dataset").assign(loo_trained=zero, seed_trained=drawn)
     columns = {
         "B/γ": "norm_over_margin",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from steadytune.analysis.intervals import SIGNIFICANT
 from steadytune.analysis.sentences import capital, chance, listed
 from steadytune.measures import MEASURES
 from steadytune.reporting.blocks import Claim, Panel, Section, Verdict
@@ -19,7 +20,6 @@ from steadytune.theory.pages.page import page, study
 from steadytune.theory.pages.prediction_figures import TITLES, ends, held_out_figure, ranks_figure, signed
 from steadytune.theory.predictor.cohorts import TARGETS
 from steadytune.theory.predictor.prediction import (
-    LEVEL,
     RATE,
     RECIPE,
     STRONG,
@@ -41,11 +41,11 @@ _SEEN: dict[PredictionVerdict, Verdict] = {
     "inconclusive": "inconclusive",
 }
 _LEGEND = (
-    f"For a predictor, supported: p is below {LEVEL:g} on held-out tasks, and the mean ρ at least {STRONG:g}; mostly "
-    f"supported: p is below {LEVEL:g}; mixed: p is below {LEVEL:g}, but {RATE} or {RECIPE}, which need no run, predict "
-    "as well; not supported: no better than chance. For a quantity, supported or contradicted: p is below "
-    f"{LEVEL:g}, corrected for testing all quantities. The abstract is about stability; here its claims are tested on "
-    "the instability over seeds."
+    f"For a predictor, supported: p is below {SIGNIFICANT:g} on held-out tasks, and the mean ρ at least {STRONG:g}; "
+    f"mostly supported: p is below {SIGNIFICANT:g}; mixed: p is below {SIGNIFICANT:g}, but {RATE} or {RECIPE}, which "
+    "need no run, predict as well; not supported: no better than chance. For a quantity, supported or contradicted: p "
+    f"is below {SIGNIFICANT:g}, corrected for testing all quantities. The abstract is about stability; here its claims "
+    "are tested on the instability over seeds."
 )
 _DEFINITIONS = {
     "SD of the score, disagreement": "Instability over seeds: the standard deviation of the score, and the share of "
@@ -132,7 +132,7 @@ def describe(found: Prediction) -> list[str]:
         f"ρ between predicted and measured ranks is {signed(held_out.mean)} ({_chance(held_out.p)}): "
         f"{_by_task(held_out.tasks)}."
     ]
-    if held_out.p > 1 - LEVEL / 2:
+    if held_out.p > 1 - SIGNIFICANT / 2:
         sentences.append(
             "It ranks cohorts in reverse more often than chance would: what correlates positively with instability in "
             "one task correlates negatively in another."
@@ -144,7 +144,7 @@ def describe(found: Prediction) -> list[str]:
         f"If the run that gives the quantities also counted in the target, the mean ρ would be "
         f"{signed(found.with_first)}."
     )
-    alone = [f"{TITLES[row.name]} ({signed(row.within)})" for row in found.correlations if row.p < LEVEL]
+    alone = [f"{TITLES[row.name]} ({signed(row.within)})" for row in found.correlations if row.p < SIGNIFICANT]
     sentences.append(
         "Quantities that correlate with it individually within these tasks, corrected for testing all: "
         f"{listed(alone)}."
@@ -238,7 +238,7 @@ def _quantity_claim(quantity: Quantity, row: Correlation, target: str) -> Claim:
             f"It is the same for all cohorts of a task, or unknown. Pooled over tasks, ρ is {signed(row.pooled)}.",
         )
     verdict: Verdict = "not supported"
-    if row.p < LEVEL:
+    if row.p < SIGNIFICANT:
         verdict = "supported" if row.within * quantity.expected > 0 else "contradicted"
     spread = f", from {signed(min(varies))} to {signed(max(varies))}" if len(varies) > 1 else ""
     return Claim(

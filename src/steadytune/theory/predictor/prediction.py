@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from steadytune.analysis.intervals import SIGNIFICANT
 from steadytune.theory.predictor.quantities import QUANTITIES
 from steadytune.theory.predictor.ranks import (
     Array,
@@ -24,7 +25,6 @@ from steadytune.theory.predictor.ranks import (
 if TYPE_CHECKING:
     import pandas as pd
 
-LEVEL = 0.05
 STRONG = 0.5
 """A mean rank correlation in held-out tasks from which on a predictor predicts, and not weakly."""
 FEWEST_COHORTS = 3
@@ -126,7 +126,7 @@ class Prediction:
         """
         if self.held_out is None or math.isnan(self.held_out.mean):
             return "inconclusive"
-        if self.held_out.p >= LEVEL:
+        if self.held_out.p >= SIGNIFICANT:
             return "predicts nothing"
         if self.held_out.mean <= self.held_out.baseline(self.held_out.rival) + _ROUNDING:
             return "predicts, but no better than a baseline"

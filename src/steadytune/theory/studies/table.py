@@ -32,8 +32,8 @@ DESIGN = ("task", "n", "d", "classes", "shift", "anisotropy", "label_noise", "mi
 """The columns that say where a data set comes from. What generated data alone have is NaN for a real task."""
 SETTINGS = ("steps", "rate", "learning_rate", "init_scale", "init_sd", "kind", "heads", "alpha", "left_out")
 VALUES = (
-    "loo_instability",
-    "seed_instability",
+    "loo_directions",
+    "seed_directions",
     "descent_loo_bound",
     "max_margin_loo",
     "loo_bound",

@@ -1,7 +1,7 @@
 """One data set under every setting: heads with an example left out, and heads with other seeds.
 
-Leave-one-out instability, "loo_instability", is the mean over left-out examples of the distance between the directions
-of two heads that share their seed. Seed instability, "seed_instability", is the mean over pairs of seeds of the
+Leave-one-out instability, "loo_directions", is the mean over left-out examples of the distance between the directions
+of two heads that share their seed. Seed instability, "seed_directions", is the mean over pairs of seeds of the
 distance between the directions of two heads that share their data. A direction has length 1: both lie in [0, 2], and
 unrelated directions are about sqrt(2) apart. A seed decides the initial weights, and nothing else of full-batch
 gradient descent; in the part "order" it decides the order of the examples instead, from the same start.
@@ -147,7 +147,7 @@ def shuffled(data: DataSet, grid: Grid) -> Iterator[Row]:
     for place, rate in enumerate(grid.rates):
         row = {"steps": len(trained.losses), "rate": rate, "learning_rate": rate * data.rate, **_start(data, 0.0)}
         found = units[place * seeds : (place + 1) * seeds]
-        yield row | {"seed_instability": seed_instability(found)} | _to_max_margin(found, data)
+        yield row | {"seed_directions": seed_directions(found)} | _to_max_margin(found, data)
 
 
 def many_heads(data: DataSet, grid: Grid) -> Iterator[Row]:
@@ -222,12 +222,12 @@ def _instabilities(units: Array, seeds: int) -> Row:
     """Return both instabilities of directions (seeds + m, p) that are laid out as by `_starts`."""
     return {
         "left_out": len(units) - seeds,
-        "loo_instability": float(np.linalg.norm(units[seeds:] - units[0], axis=-1).mean()),
-        "seed_instability": seed_instability(units[:seeds]),
+        "loo_directions": float(np.linalg.norm(units[seeds:] - units[0], axis=-1).mean()),
+        "seed_directions": seed_directions(units[:seeds]),
     }
 
 
-def seed_instability(units: Array) -> float:
+def seed_directions(units: Array) -> float:
     """Return the mean distance between two of the directions (seeds, p)."""
     return float(pair_mean(np.linalg.norm(units[:, None] - units, axis=-1)))
 
