@@ -141,7 +141,7 @@ def _rows(rng: random.Random, count: int) -> list[dict[str, object]]:
     return [{"sentence": _sentence(rng, label), "label": label} for label in labels]
 
 
-# Folders whose tests train, start processes or a browser: `make test-fast` leaves them out, and all that is marked slow.
+# Folders whose tests train, start processes or a browser: `make test-fast` leaves them out, as it does what is slow.
 _SLOW = {"training", "stabilizers", "sweep", "cli", "theory", "reporting", "examples"}
 
 
