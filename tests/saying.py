@@ -1,13 +1,13 @@
-"""What a message must say, whatever its words: names, keys, values and numbers in an order."""
+"""What a message must say, whatever its words: names, values, places, suggestions."""
 
 import re
 
 
-def says(*tokens: str) -> str:
-    """A pattern that matches the `tokens` as they stand and in this order, with anything between them, for `match=`."""
-    return "(?s)" + ".*".join(map(re.escape, tokens))
+def says(*tokens: object) -> str:
+    """Return a regex for `match=` that finds all tokens, in any order, with anything between them."""
+    return "(?s)^" + "".join(f"(?=.*{re.escape(str(token))})" for token in tokens)
 
 
-def names(text: str, *tokens: str) -> bool:
-    """Whether `text` says the `tokens`, in this order."""
-    return re.search(says(*tokens), text) is not None
+def names(text: str, *tokens: object) -> bool:
+    """Tell whether a text holds all tokens, in any order."""
+    return all(str(token) in text for token in tokens)

@@ -295,7 +295,7 @@ class TestNotes:
         states = np.random.default_rng(0).standard_normal((3, 2, 10, 4))
         states[1, 1] = 1.0
         notes = profile(make_cohort(scores=[0.7, 0.8, 0.9], representations=states)).notes
-        assert any(names(note, "layer 2", "representations", "same") for note in notes)
+        assert any(names(note, "layer 2", "representation", "same") for note in notes)
 
     def test_representations_that_overflow_are_unknown_and_their_run_is_named(self, make_cohort):
         states = np.ones((3, 1, 10, 4), dtype=np.float16)

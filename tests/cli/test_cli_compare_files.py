@@ -74,7 +74,7 @@ def test_one_run_and_a_folder_say_where_it_lies(tmp_path):
         write(tmp_path / "old" / f"{seed}.csv", range(4 + seed))
     words = said(command("compare", tmp_path / "old", write(tmp_path / "new.csv", ())))
     assert names(words, "new 100.0", "four runs of old", "82.5", "90.0")
-    assert names(words, "One run", "another seed of new")
+    assert names(words, "One run", "seed", "new")
 
 
 def test_a_folder_of_one_file_is_a_single_run(tmp_path):
@@ -93,7 +93,7 @@ def test_what_cannot_be_compared_is_refused_in_a_line(tmp_path):
     elsewhere = write(tmp_path / "c.csv", range(6), ids=[f"x{n}" for n in range(40)])
     study = made_store(tmp_path / "study").path
     assert names(refused("compare", one, tmp_path / "missing.csv"), "file or folder", str(tmp_path / "missing.csv"))
-    assert names(refused("compare", one), str(one), "alone")
+    assert names(refused("compare", one), str(one), "two files")
     assert names(refused("compare", one, one), str(one), "twice")
     assert "3 single runs" in refused("compare", one, other, elsewhere)
     assert "ids differ" in refused("compare", one, elsewhere) or "other examples" in refused("compare", one, elsewhere)

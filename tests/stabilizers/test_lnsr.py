@@ -67,7 +67,7 @@ def test_blocks_are_counted_as_the_input_passes_them(name, entered):
     last = penalty_of(model, inputs, LNSR(weight=1.0, block=entered))
 
     assert 0 < last < penalty_of(model, inputs, LNSR(weight=1.0, block=1))
-    with pytest.raises(UserError, match=says("lnsr", f"block {entered + 1}", str(entered))):
+    with pytest.raises(UserError, match=says("lnsr", "block", str(entered + 1), str(entered))):
         penalty_of(model, inputs, LNSR(block=entered + 1))
 
 
