@@ -138,3 +138,23 @@ def test_a_profile_takes_level_draws_seed_and_measures():
     ):
         with pytest.raises(st.UserError, match=said):
             st.profile(COHORT, **wrong)
+
+
+def test_one_is_singular_and_an_unknown_layer_is_an_empty_cell():
+    one = st.Cohort(logits=np.zeros((1, 12, 2)), labels=LABELS, recipe="one")
+    assert "1 run," in repr(one)
+    assert "1 run," in repr(st.profile(one, resamples=100))
+    assert repr(st.compare(one)).splitlines()[0].endswith("1 cohort")
+    assert "None" not in st.profile(COHORT, resamples=100)._repr_html_()
+
+
+def test_a_name_cannot_steer_a_terminal():
+    odd = st.Cohort(logits=np.zeros((2, 12, 2)), labels=LABELS, recipe="a\x1b[31m\u202eb")
+    assert not {"\x1b", "\u202e"} & set(repr(odd))
+
+
+def test_a_validation_of_scores_only_is_plotted_or_says_that_there_is_nothing():
+    found = st.validate(st.Cohort(scores=[0.5, 0.6, 0.7], metric="accuracy", recipe="sc"))
+    for one in found.values():
+        with pytest.raises(st.UserError):
+            one.plot()

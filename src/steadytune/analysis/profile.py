@@ -35,7 +35,7 @@ from steadytune.measures import (
     pair_mean,
 )
 from steadytune.records import Cohort
-from steadytune.shown import Drawn
+from steadytune.shown import Drawn, plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +81,8 @@ class Profile(Drawn):
     def summary(self) -> str:
         """Return all measures with intervals, representation measures at the last layer, and the notes."""
         lines = [
-            f"Profile of {self.cohort.name or 'these runs'}: {len(self.cohort)} runs, {100 * self.level:g} % intervals"
+            f"Profile of {self.cohort.name or 'these runs'}: {plural(len(self.cohort), 'run')}, "
+            f"{100 * self.level:g} % intervals"
         ]
         last = {value.measure: value for value in (self.mean, *self.values)}
         for name, value in last.items():

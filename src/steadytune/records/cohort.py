@@ -25,7 +25,7 @@ from steadytune.records.checks import (
     read_groups,
     read_list,
 )
-from steadytune.shown import Shown
+from steadytune.shown import Shown, plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -419,7 +419,7 @@ class Cohort(Shown):
 
     def summary(self) -> str:
         """Return a description of the runs, their scores and their arrays."""
-        lines = [f"Cohort {self.name or '(without a name)'}: {len(self)} runs, {self.kind}"]
+        lines = [f"Cohort {self.name or '(without a name)'}: {plural(len(self), 'run')}, {self.kind}"]
         if len(self) and self.scored:
             scale = self.scale
             ends = sorted({float(np.nanmin(self.scores)), float(np.nanmax(self.scores))})

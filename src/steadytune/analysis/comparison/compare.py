@@ -30,7 +30,7 @@ from steadytune.grouped import grouped
 from steadytune.measures import declared
 from steadytune.metrics import Scale
 from steadytune.records import Cohort, RunStore
-from steadytune.shown import Drawn
+from steadytune.shown import Drawn, plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -295,7 +295,7 @@ class Comparison(Drawn):
         """Return the verdict, a paragraph for each recipe."""
         from steadytune.analysis.comparison.verdict import verdict
 
-        lines = [f"Comparison of {len(self.profiles)} cohorts"]
+        lines = [f"Comparison of {plural(len(self.profiles), 'cohort')}"]
         for (model, task), sentences in verdict(self).items():
             lines += [" on ".join(filter(None, (model, task)))] if model or task else []
             lines += [line for sentence in sentences for line in textwrap.wrap(sentence, 100, subsequent_indent="  ")]

@@ -30,7 +30,7 @@ from steadytune.analysis.validity.recommendation import Evidence, Recommendation
 from steadytune.analysis.validity.subsampling import Layers, Subsample, steps, subsample
 from steadytune.grouped import grouped
 from steadytune.measures import layer_measures, pair_mean
-from steadytune.shown import Drawn
+from steadytune.shown import Drawn, plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +79,7 @@ class Validation(Drawn):
         """Return which measures to report, and why."""
         cohort = self.profiles[0].cohort
         where = " on ".join(filter(None, (cohort.model, cohort.task))) or "these runs"
-        lines = [f"Validation of the measures of {where}, over {len(self.profiles)} cohorts"]
+        lines = [f"Validation of the measures of {where}, over {plural(len(self.profiles), 'cohort')}"]
         wrapped = (textwrap.wrap(one, 100, subsequent_indent="  ") for one in self.recommendation.sentences)
         return "\n".join([*lines, *(line for sentence in wrapped for line in sentence)])
 
