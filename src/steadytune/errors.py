@@ -28,6 +28,11 @@ def machine_fault(error: OSError) -> UserError:
     return UserError(f"{where}{what}")
 
 
+def one_line(error: BaseException) -> str:
+    """Describe an error of somebody else's code in a line: its type, and the beginning of what it says."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".removesuffix(": ")
+
+
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UserError:
     """Build the error for a name that is not in `choices`, suggesting the closest one.
 
