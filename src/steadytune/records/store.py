@@ -21,7 +21,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from steadytune.config import read_yaml
-from steadytune.errors import FolderWarning, UserError, unknown_name
+from steadytune.errors import FolderWarning, UserError, check_path, unknown_name
 from steadytune.files import (
     Arrays,
     CorruptFile,
@@ -74,6 +74,7 @@ class RunStore(Shown):
         Raises:
             UserError: There is no study in it.
         """
+        check_path(path, "a folder of runs")
         self.path = Path(path)
         self._skipped: dict[str, str] = {}
         self._unsealed: set[str] = set()

@@ -24,7 +24,7 @@ from steadytune.analysis.profile import Profile, profile_all
 from steadytune.analysis.scores import count_examples
 from steadytune.analysis.suspicion import copied_between
 from steadytune.analysis.value import Value
-from steadytune.errors import UserError, unknown_name
+from steadytune.errors import UserError, door, unknown_name
 from steadytune.external.sides import read_sides
 from steadytune.grouped import grouped
 from steadytune.measures import declared
@@ -338,6 +338,7 @@ class Comparison(Drawn):
         ]
 
 
+@door
 def compare(
     runs: RunStore | str | Path | Cohort | Iterable[Cohort] | Iterable[str | Path],
     baseline: str | None = None,

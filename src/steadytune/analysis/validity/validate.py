@@ -28,6 +28,7 @@ from steadytune.analysis.validity.correlation import Association, pearson
 from steadytune.analysis.validity.groups import KnownGroups, known_groups
 from steadytune.analysis.validity.recommendation import Evidence, Recommendation, recommend
 from steadytune.analysis.validity.subsampling import Layers, Subsample, steps, subsample
+from steadytune.errors import door
 from steadytune.grouped import grouped
 from steadytune.measures import layer_measures, pair_mean
 from steadytune.shown import Drawn, plural
@@ -128,6 +129,7 @@ class ValidityRow(NamedTuple):
     note: str
 
 
+@door
 def validate(
     profiles: Iterable[Profile] | Any, *, layers: Layers = "last", progress: Callable[[int, int], None] | None = None
 ) -> dict[tuple[str, str], Validation]:
@@ -185,7 +187,7 @@ def _profiles(given: Any) -> Iterable[Profile]:
     from steadytune.analysis.comparison.compare import Comparison, compare
 
     listed = given.profiles if isinstance(given, Comparison) else given
-    if isinstance(listed, (list, tuple)) and all(isinstance(one, Profile) for one in listed):
+    if isinstance(listed, (list, tuple)) and listed and all(isinstance(one, Profile) for one in listed):
         return listed
     return compare(given).profiles
 
