@@ -9,6 +9,8 @@ from steadytune.analysis.tables import outputs_of, pair_tables
 from steadytune.errors import UserError
 from steadytune.measures import (
     MEASURES,
+    CombinedMeasure,
+    LayerMeasure,
     PairMeasure,
     PairTable,
     correlation_distance,
@@ -103,3 +105,45 @@ def test_a_measure_that_needs_what_runs_never_have_is_refused():
     mine = PairMeasure(name="mine", title="T", short="T", meaning="M", of={"colours": np.asarray})
     with pytest.raises(UserError, match=says("'mine'", "'colours'", "predictions")), MEASURES.added(mine):
         pass
+
+
+@pytest.mark.parametrize(
+    ("distance", "said"),
+    [
+        (lambda pair: 7.0, ("7", "0 to 1")),
+        (lambda pair: -1.0, ("-1", "0 to 1")),
+        (lambda pair: np.nan, ("nan", "0 to 1")),
+        (lambda pair: {}["gone"], ("KeyError", "gone")),
+        (lambda pair: np.zeros(3), ("TypeError",)),
+    ],
+)
+def test_a_layer_measure_that_is_wrong_is_named_and_not_clipped(distance, said):
+    mine = LayerMeasure(name="mine", title="T", short="T", meaning="M", largest=1.0, distance=distance)
+    cohort = Cohort(representations=list(np.random.default_rng(0).normal(size=(3, 1, 12, 4))))
+    with MEASURES.added(mine), pytest.raises(UserError, match=says("'mine'", *said)):
+        profile(cohort, resamples=100)
+
+
+@pytest.mark.parametrize(
+    ("combine", "reads", "said"),
+    [
+        (lambda means, sums, draw: np.full(len(draw.counts), 9.0), "disagreement", ("9", "0 to 1")),
+        (lambda means, sums, draw: {}["gone"], "disagreement", ("KeyError", "gone")),
+        (lambda means, sums, draw: np.zeros((2, 2)), "disagreement", ("(2, 2)",)),
+        (lambda means, sums, draw: np.zeros(1), "agreement", ("'agreement'",)),
+    ],
+)
+def test_a_combined_measure_that_is_wrong_is_named_and_gives_no_number(combine, reads, said):
+    mine = CombinedMeasure(
+        name="mine",
+        title="T",
+        short="T",
+        meaning="M",
+        largest=1.0,
+        of={"predictions": np.asarray},
+        reads=(reads,),
+        sums=lambda made, weights: weights,
+        combine=combine,
+    )
+    with MEASURES.added(mine), pytest.raises(UserError, match=says("'mine'", *said)):
+        profile(Cohort(predictions=np.arange(30).reshape(3, 10) % 2), resamples=100)

@@ -164,7 +164,7 @@ def profile(
             f"{type(cohort).__name__}: st.compare takes a whole folder"
         )
     if isinstance(measures, str) or not isinstance(measures, (Iterable, type(None))):
-        raise UserError(f"measures must be a list of names, such as ['disagreement'], not {measures!r:.60}")
+        raise UserError(f"measures must be a list of names, not {measures!r:.60}")
     wanted = None if measures is None else tuple(measures)
     if wanted == ():
         raise UserError("measures are empty: leave them out for all, or name some")
