@@ -85,3 +85,15 @@ def test_a_metric_of_another_package_that_is_wrong_is_named_and_gives_no_number(
     mine = replace(METRICS["accuracy"], name="mine", function=function)
     with METRICS.added(mine), pytest.raises(st.UserError, match=says("'mine'", *said)):
         cohorts("mine")
+
+
+def test_a_metric_that_is_undefined_is_not_said_to_be_missing():
+    mine = replace(
+        METRICS["accuracy"],
+        name="mine",
+        function=lambda answers: lambda weights: np.full((len(weights), answers.runs), np.nan),
+    )
+    with METRICS.added(mine):
+        notes = st.profile(cohorts("mine")[0], resamples=100).notes
+    assert any("mine" in note and "SD" in note for note in notes)
+    assert not any("compute" in note for note in notes)
