@@ -88,6 +88,7 @@ MISTAKES = {
         lambda folder: st.Cohort(scores=[0.1, 0.2], majority_score="x"),
         ("majority_score", "'x'"),
     ),
+    "validate(layers='x')": (lambda folder: st.validate(COHORT, layers="x"), ("layers", "'x'", "all, last")),
     "Cohort()": (lambda folder: st.Cohort(), ("cohort", "logits")),
     "Cohort(labels of other size)": (
         lambda folder: st.Cohort(logits=np.zeros((2, 3, 2)), labels=[0, 1]),
@@ -181,6 +182,12 @@ def test_one_is_singular_and_an_unknown_layer_is_an_empty_cell():
     assert "1 run," in repr(st.profile(one, resamples=100))
     assert repr(st.compare(one)).splitlines()[0].endswith("1 cohort")
     assert "None" not in st.profile(COHORT, resamples=100)._repr_html_()
+
+
+def test_the_folder_of_a_study_is_not_read_as_files_of_runs(tmp_path):
+    store = made_store(tmp_path / "out")
+    with pytest.raises(st.UserError, match=says("out", "study", "st.compare")):
+        st.read_runs(store.path)
 
 
 def test_a_name_cannot_steer_a_terminal():

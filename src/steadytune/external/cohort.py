@@ -63,6 +63,8 @@ def read_runs(
     listed = list(listed)
     for path in listed:
         check_path(path, "each of the paths")
+        if (Path(path) / "study.yaml").is_file():
+            raise UserError(f"{path} is the folder of a study: st.compare and st.RunStore read it")
     choices = Choices.parse(columns or {})
     sources = [read_source(file, choices.encoding) for file in run_files([Path(path) for path in listed])]
     return cohort_of(runs_of(sources, choices, metric), metric, choices, positive)
