@@ -53,6 +53,42 @@ MISTAKES = {
     "validate(3)": (lambda folder: st.validate(3), ("int",)),
     "to_frame('x')": (lambda folder: st.compare(COHORT).to_frame("x"), ("'x'", "measures")),
     "read_runs('x')": (lambda folder: st.read_runs(folder / "x"), ("file or folder",)),
+    "run()": (lambda folder: st.run(), ("run", "study", "out")),
+    "compare(one, other)": (lambda folder: st.compare(COHORT, COHORT), ("baseline", "Cohort")),
+    "compare(baselin=)": (lambda folder: st.compare(COHORT, baselin="a"), ("'baselin'", "'baseline'")),
+    "profile(mesures=)": (lambda folder: st.profile(COHORT, mesures=["sd"]), ("'mesures'", "'measures'")),
+    "profile(cohort, 0.9)": (lambda folder: st.profile(COHORT, 0.9), ("positional", "level")),
+    "profile(level='x')": (lambda folder: st.profile(COHORT, level="x"), ("level", "'x'")),
+    "profile(resamples='x')": (lambda folder: st.profile(COHORT, resamples="x"), ("resamples", "'x'")),
+    "profile(resamples=10**12)": (lambda folder: st.profile(COHORT, resamples=10**12), ("resamples", "10,000,000")),
+    "profile(seed=-1)": (lambda folder: st.profile(COHORT, seed=-1), ("seed", "-1")),
+    "profile(measures='sd')": (lambda folder: st.profile(COHORT, measures="sd"), ("measures", "'sd'")),
+    "profile(measures=[])": (lambda folder: st.profile(COHORT, measures=[]), ("measures", "empty")),
+    "profile(measures=[3])": (lambda folder: st.profile(COHORT, measures=[3]), ("measure", "int")),
+    "report(out=3)": (lambda folder: st.report(COHORT, out=3), ("out", "int")),
+    "validate([])": (lambda folder: st.validate([]), ("nothing",)),
+    "read_runs(3)": (lambda folder: st.read_runs(3), ("path", "int")),
+    "record_run(3)": (lambda folder: st.record_run(3), ("path", "int")),
+    "RunStore(3)": (lambda folder: st.RunStore(3), ("path", "int")),
+    "ensemble(3)": (lambda folder: st.ensemble(3), ("cohort", "int")),
+    "compare_runs(3, 4)": (lambda folder: st.compare_runs(3, 4), ("path", "int")),
+    "seeds_to_pin_sd('x')": (lambda folder: st.seeds_to_pin_sd("x"), ("number", "'x'")),
+    "seeds_to_detect_difference('x')": (
+        lambda folder: st.seeds_to_detect_difference("x", sd=1),
+        ("difference", "'x'"),
+    ),
+    "Cohort(scorse=)": (lambda folder: st.Cohort(scorse=[1, 2]), ("'scorse'", "'scores'")),
+    "Cohort(metric=3)": (lambda folder: st.Cohort(scores=[0.1, 0.2], metric=3), ("metric", "3")),
+    "Cohort(model=3)": (lambda folder: st.Cohort(scores=[0.1, 0.2], model=3), ("model", "3")),
+    "Cohort(notes='abc')": (lambda folder: st.Cohort(scores=[0.1, 0.2], notes="abc"), ("notes", "list")),
+    "Cohort(lost=3)": (lambda folder: st.Cohort(scores=[0.1, 0.2], lost=3), ("lost", "list")),
+    "Cohort(label_names=3)": (lambda folder: st.Cohort(scores=[0.1, 0.2], label_names=3), ("label_names", "list")),
+    "Cohort(read=3)": (lambda folder: st.Cohort(scores=[0.1, 0.2], read=3), ("read", "mapping")),
+    "Cohort(majority_score='x')": (
+        lambda folder: st.Cohort(scores=[0.1, 0.2], majority_score="x"),
+        ("majority_score", "'x'"),
+    ),
+    "validate(layers='x')": (lambda folder: st.validate(COHORT, layers="x"), ("layers", "'x'", "all, last")),
     "Cohort()": (lambda folder: st.Cohort(), ("cohort", "logits")),
     "Cohort(labels of other size)": (
         lambda folder: st.Cohort(logits=np.zeros((2, 3, 2)), labels=[0, 1]),
@@ -138,3 +174,29 @@ def test_a_profile_takes_level_draws_seed_and_measures():
     ):
         with pytest.raises(st.UserError, match=said):
             st.profile(COHORT, **wrong)
+
+
+def test_one_is_singular_and_an_unknown_layer_is_an_empty_cell():
+    one = st.Cohort(logits=np.zeros((1, 12, 2)), labels=LABELS, recipe="one")
+    assert "1 run," in repr(one)
+    assert "1 run," in repr(st.profile(one, resamples=100))
+    assert repr(st.compare(one)).splitlines()[0].endswith("1 cohort")
+    assert "None" not in st.profile(COHORT, resamples=100)._repr_html_()
+
+
+def test_the_folder_of_a_study_is_not_read_as_files_of_runs(tmp_path):
+    store = made_store(tmp_path / "out")
+    with pytest.raises(st.UserError, match=says("out", "study", "st.compare")):
+        st.read_runs(store.path)
+
+
+def test_a_name_cannot_steer_a_terminal():
+    odd = st.Cohort(logits=np.zeros((2, 12, 2)), labels=LABELS, recipe="a\x1b[31m\u202eb")
+    assert not {"\x1b", "\u202e"} & set(repr(odd))
+
+
+def test_a_validation_of_scores_only_is_plotted_or_says_that_there_is_nothing():
+    found = st.validate(st.Cohort(scores=[0.5, 0.6, 0.7], metric="accuracy", recipe="sc"))
+    for one in found.values():
+        with pytest.raises(st.UserError):
+            one.plot()

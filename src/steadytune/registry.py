@@ -15,7 +15,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
-from steadytune.errors import FolderWarning, UserError, unknown_name
+from steadytune.errors import FolderWarning, UserError, one_line, unknown_name
 
 Entry = TypeVar("Entry")
 
@@ -104,7 +104,7 @@ class Registry(Mapping[str, Entry]):
         try:
             entry: Any = point.load()
         except (Exception, SystemExit) as error:  # it is another package's code
-            raise UserError(f"{self.what} '{name}': {point.value} cannot be imported: {error!r:.200}") from error
+            raise UserError(f"{self.what} '{name}': {point.value} cannot be imported: {one_line(error)}") from error
         if wrong := self._check(name, entry):
             raise UserError(f"{self.what} '{name}': {point.value} {wrong}")
         return entry  # type: ignore[no-any-return]

@@ -16,6 +16,17 @@ LINES, WIDTH = 20, 200
 _ROWS, _COLUMNS = 16, 12
 
 
+# Control characters, which would steer a terminal, and marks that change the direction of text.
+_UNSEEN = dict.fromkeys(
+    (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\N{REPLACEMENT CHARACTER}"
+)
+
+
+def plural(number: int, noun: str) -> str:
+    """Write "1 run", "5 runs"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 class Shown:
     """A result that describes itself: `summary()` is the full text, and `repr` its beginning."""
 
@@ -32,7 +43,7 @@ class Shown:
         lines = [line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..." for line in self.summary().splitlines()]
         if len(lines) > LINES:
             lines = [*lines[: LINES - 1], f"... and {len(lines) - LINES + 1} more lines: see summary()"]
-        return "\n".join(lines)
+        return "\n".join(line.translate(_UNSEEN) for line in lines)
 
     def remarks(self) -> list[str]:
         """Return what must be read beside the numbers, a sentence or a few each."""
@@ -42,6 +53,7 @@ class Shown:
         """Return the first line of the summary, the data frame and the remarks, for a notebook."""
         title = html.escape(self.summary().partition("\n")[0])
         frame = self.to_frame()
+        frame = frame.astype(object).where(frame.notna(), "")
         table = frame.to_html(
             max_rows=_ROWS,
             max_cols=_COLUMNS,

@@ -2,9 +2,22 @@
 
 import numpy as np
 import pytest
+from saying import says
 
+from steadytune.analysis.profile import profile
 from steadytune.analysis.tables import outputs_of, pair_tables
-from steadytune.measures import PairTable, correlation_distance, disagreement, jensen_shannon, prediction_rmse
+from steadytune.errors import UserError
+from steadytune.measures import (
+    MEASURES,
+    CombinedMeasure,
+    LayerMeasure,
+    PairMeasure,
+    PairTable,
+    correlation_distance,
+    disagreement,
+    jensen_shannon,
+    prediction_rmse,
+)
 from steadytune.measures.pairs import square
 from steadytune.measures.text import chrf_distance, text_disagreement
 from steadytune.measures.tokens import token_jensen_shannon
@@ -66,3 +79,71 @@ def test_weights_multiply_the_sizes_of_the_examples():
 )
 def test_cohorts_without_pairs_or_classes_have_no_table(fields):
     assert pair_tables(outputs_of(Cohort(**fields))) == {}
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (lambda predictions: np.zeros((3, 5)), ("(3, 5)", "(3, 10)")),
+        (lambda predictions: np.zeros((6, 10)), ("(6, 10)", "(3, 10)")),
+        (lambda predictions: np.full((3, 10), np.nan), ("finite",)),
+        (lambda predictions: np.full((3, 10), 5.0), ("5", "0 to 1")),
+        (lambda predictions: np.full((3, 10), -1.0), ("-1", "0 to 1")),
+        (lambda predictions: {}["gone"], ("KeyError", "gone")),
+        (lambda predictions: None, ("nothing",)),
+        (lambda predictions: "text", ("text",)),
+    ],
+)
+def test_a_measure_of_another_package_that_is_wrong_is_named_and_gives_no_number(table, said):
+    mine = PairMeasure(name="mine", title="T", short="T", meaning="M", largest=1.0, of={"predictions": table})
+    cohort = Cohort(predictions=np.arange(30).reshape(3, 10) % 2)
+    with MEASURES.added(mine), pytest.raises(UserError, match=says("'mine'", *said)):
+        profile(cohort, resamples=100)
+
+
+def test_a_measure_that_needs_what_runs_never_have_is_refused():
+    mine = PairMeasure(name="mine", title="T", short="T", meaning="M", of={"colours": np.asarray})
+    with pytest.raises(UserError, match=says("'mine'", "'colours'", "predictions")), MEASURES.added(mine):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("distance", "said"),
+    [
+        (lambda pair: 7.0, ("7", "0 to 1")),
+        (lambda pair: -1.0, ("-1", "0 to 1")),
+        (lambda pair: np.nan, ("nan", "0 to 1")),
+        (lambda pair: {}["gone"], ("KeyError", "gone")),
+        (lambda pair: np.zeros(3), ("TypeError",)),
+    ],
+)
+def test_a_layer_measure_that_is_wrong_is_named_and_not_clipped(distance, said):
+    mine = LayerMeasure(name="mine", title="T", short="T", meaning="M", largest=1.0, distance=distance)
+    cohort = Cohort(representations=list(np.random.default_rng(0).normal(size=(3, 1, 12, 4))))
+    with MEASURES.added(mine), pytest.raises(UserError, match=says("'mine'", *said)):
+        profile(cohort, resamples=100)
+
+
+@pytest.mark.parametrize(
+    ("combine", "reads", "said"),
+    [
+        (lambda means, sums, draw: np.full(len(draw.counts), 9.0), "disagreement", ("9", "0 to 1")),
+        (lambda means, sums, draw: {}["gone"], "disagreement", ("KeyError", "gone")),
+        (lambda means, sums, draw: np.zeros((2, 2)), "disagreement", ("(2, 2)",)),
+        (lambda means, sums, draw: np.zeros(1), "agreement", ("'agreement'",)),
+    ],
+)
+def test_a_combined_measure_that_is_wrong_is_named_and_gives_no_number(combine, reads, said):
+    mine = CombinedMeasure(
+        name="mine",
+        title="T",
+        short="T",
+        meaning="M",
+        largest=1.0,
+        of={"predictions": np.asarray},
+        reads=(reads,),
+        sums=lambda made, weights: weights,
+        combine=combine,
+    )
+    with MEASURES.added(mine), pytest.raises(UserError, match=says("'mine'", *said)):
+        profile(Cohort(predictions=np.arange(30).reshape(3, 10) % 2), resamples=100)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from saying import says
 
 import steadytune as st
 from steadytune.analysis.comparison.compare import compare
@@ -68,3 +69,31 @@ def test_names_that_stand_for_something_else_are_refused():
     for name in ("accuracy", "score"):
         with pytest.raises(st.UserError), METRICS.added(replace(METRICS["f1"], name=name)):
             pass
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda answers: lambda weights: np.full((len(weights), answers.runs), 3.25), ("3.25", "0 to 1")),
+        (lambda answers: lambda weights: np.full((len(weights), answers.runs), -0.5), ("-0.5", "0 to 1")),
+        (lambda answers: lambda weights: np.zeros((len(weights), 2)), ("(2,)", "6 runs")),
+        (lambda answers: {}["gone"], ("KeyError", "gone")),
+        (lambda answers: 3, ("TypeError",)),
+    ],
+)
+def test_a_metric_of_another_package_that_is_wrong_is_named_and_gives_no_number(function, said):
+    mine = replace(METRICS["accuracy"], name="mine", function=function)
+    with METRICS.added(mine), pytest.raises(st.UserError, match=says("'mine'", *said)):
+        cohorts("mine")
+
+
+def test_a_metric_that_is_undefined_is_not_said_to_be_missing():
+    mine = replace(
+        METRICS["accuracy"],
+        name="mine",
+        function=lambda answers: lambda weights: np.full((len(weights), answers.runs), np.nan),
+    )
+    with METRICS.added(mine):
+        notes = st.profile(cohorts("mine")[0], resamples=100).notes
+    assert any("mine" in note and "SD" in note for note in notes)
+    assert not any("compute" in note for note in notes)

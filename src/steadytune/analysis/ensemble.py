@@ -10,7 +10,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from steadytune.errors import UserError
+from steadytune.errors import UserError, door
 from steadytune.kinds import KINDS
 from steadytune.metrics import METRICS, plain_name
 from steadytune.records import Cohort
@@ -59,6 +59,7 @@ class Ensemble:
         return self.score - self.single
 
 
+@door
 def ensemble(cohort: Cohort, draws: int = 200, seed: int = 0) -> Ensemble:
     """Score the mean of the runs' probabilities, and measure how far two such ensembles disagree.
 
@@ -107,6 +108,8 @@ def ensemble_score(cohort: Cohort) -> float:
 
 
 def _probabilities(cohort: Cohort) -> NDArray[np.float64]:
+    if not isinstance(cohort, Cohort):
+        raise UserError(f"an ensemble is made of one cohort, not of type {type(cohort).__name__}")
     name, probabilities = cohort.name or "cohort", cohort.probabilities
     if not KINDS[cohort.kind].has_classes or probabilities is None or cohort.labels is None:
         raise UserError(f"{name}: an ensemble needs the logits and labels of a task with classes")

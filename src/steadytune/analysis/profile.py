@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from steadytune.analysis.scores import count_examples, possible_scores, rows_per
 from steadytune.analysis.suspicion import copies, suspicious
 from steadytune.analysis.tables import outputs_of, pair_tables
 from steadytune.analysis.value import Value
-from steadytune.errors import UserError
+from steadytune.errors import UserError, door
 from steadytune.measures import (
     MEASURES,
     Draw,
@@ -35,12 +36,12 @@ from steadytune.measures import (
     pair_mean,
 )
 from steadytune.records import Cohort
-from steadytune.shown import Drawn
+from steadytune.shown import Drawn, plural
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_FEWEST_RESAMPLES = 100
+_FEWEST_RESAMPLES, _MOST_RESAMPLES = 100, 10_000_000
 # Share of the time for the representations of a cohort that goes into measuring them; the rest is for the intervals.
 _MEASURING = 0.7
 
@@ -81,7 +82,8 @@ class Profile(Drawn):
     def summary(self) -> str:
         """Return all measures with intervals, representation measures at the last layer, and the notes."""
         lines = [
-            f"Profile of {self.cohort.name or 'these runs'}: {len(self.cohort)} runs, {100 * self.level:g} % intervals"
+            f"Profile of {self.cohort.name or 'these runs'}: {plural(len(self.cohort), 'run')}, "
+            f"{100 * self.level:g} % intervals"
         ]
         last = {value.measure: value for value in (self.mean, *self.values)}
         for name, value in last.items():
@@ -130,6 +132,7 @@ class _Settings(NamedTuple):
         return self.measures is None or any(name in self.measures for name in names)
 
 
+@door
 def profile(
     cohort: Cohort,
     *,
@@ -160,14 +163,21 @@ def profile(
             f"st.profile takes one cohort (store.cohort(recipe=...), st.read_runs, st.Cohort), not "
             f"{type(cohort).__name__}: st.compare takes a whole folder"
         )
+    if isinstance(measures, str) or not isinstance(measures, (Iterable, type(None))):
+        raise UserError(f"measures must be a list of names, not {measures!r:.60}")
     wanted = None if measures is None else tuple(measures)
+    if wanted == ():
+        raise UserError("measures are empty: leave them out for all, or name some")
     for name in wanted or ():
         if name not in MEASURES:
             raise MEASURES.unknown(name)
-    if not 0 < level < 1:
-        raise UserError(f"level must be between 0 and 1, such as 0.95, not {level:g}")
-    if resamples < _FEWEST_RESAMPLES:
-        raise UserError(f"resamples must be at least {_FEWEST_RESAMPLES}, not {resamples}")
+    if not isinstance(level, Real) or not 0 < level < 1:
+        raise UserError(f"level must be between 0 and 1, such as 0.95, not {level!r:.60}")
+    for name, number, least in (("resamples", resamples, _FEWEST_RESAMPLES), ("seed", seed, 0)):
+        if not isinstance(number, Integral) or number < least:
+            raise UserError(f"{name} must be a whole number, at least {least}, not {number!r:.60}")
+    if resamples > _MOST_RESAMPLES:
+        raise UserError(f"resamples must be at most {_MOST_RESAMPLES:,}, not {resamples:,}")
     return profile_all([cohort], settings=_Settings(level, resamples, seed, wanted))[0]
 
 

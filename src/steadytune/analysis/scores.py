@@ -71,4 +71,6 @@ def unscored_words(cohort: Cohort) -> str:
     answered = cohort.logits is not None or cohort.predictions is not None or cohort.generations is not None
     asked = cohort.labels is not None or cohort.references is not None
     missing = [name for name, known in (("predictions", answered), ("labels", asked)) if not known]
+    if not missing and known_metric(cohort.metric) is not None:
+        return f"The {cohort.metric} of every run is undefined"
     return f"The runs have no score, and no {' or '.join(missing) or 'metric'} to compute one from"

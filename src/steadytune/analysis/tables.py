@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from steadytune.errors import UserError, one_line
 from steadytune.kinds import KINDS
-from steadytune.measures import Outputs, PairMeasure, Pairs, Tokens, declared
+from steadytune.measures import (
+    MEASURES,
+    CombinedMeasure,
+    Draw,
+    Measure,
+    Outputs,
+    PairMeasure,
+    Pairs,
+    PairTable,
+    Tokens,
+    declared,
+)
 from steadytune.records import Cohort
 
 
@@ -33,9 +46,71 @@ def pair_tables(outputs: Outputs) -> dict[str, Pairs]:
         Pair measure -> its weighted means; without those that need an array that the runs do not have.
 
     Raises:
-        ValueError: A measure refuses the arrays.
+        ValueError: A measure refuses the arrays, or gives something else than a table of pairs in its range.
     """
     tables = {
-        measure.name: measure.pairs(outputs) for measure in declared("prediction") if isinstance(measure, PairMeasure)
+        measure.name: _pairs(measure, outputs) for measure in declared("prediction") if isinstance(measure, PairMeasure)
     }
-    return {name: pairs for name, pairs in tables.items() if pairs is not None}
+    found = {name: pairs for name, pairs in tables.items() if pairs is not None}
+    for measure in declared("prediction"):
+        if isinstance(measure, CombinedMeasure):
+            _check_combined(measure, outputs, found)
+    return found
+
+
+def _pairs(measure: PairMeasure, outputs: Outputs) -> Pairs | None:
+    if all(getattr(outputs, name) is None for name in measure.needs):
+        return None
+    runs, examples = outputs.shape
+    expected = (runs * (runs - 1) // 2, examples)
+    try:
+        found = measure.pairs(outputs)
+        if found is None:
+            raise ValueError("it gives nothing")
+        if isinstance(found, PairTable) and found.values.shape != expected:
+            raise ValueError(f"its table has shape {found.values.shape}, not (pairs, examples) = {expected}")
+        means = found.means(np.ones((1, examples)))
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # it may be another package's code
+        raise _wrong(measure, error) from error
+    _check_range(measure, means, runs, examples)
+    return found
+
+
+def _check_combined(measure: CombinedMeasure, outputs: Outputs, tables: dict[str, Pairs]) -> None:
+    """Compute a combined measure once, so that a mistake of its package is named."""
+    if unknown := [name for name in measure.reads if name not in MEASURES]:
+        raise ValueError(f"measure '{measure.name}' reads '{unknown[0]}', which is no measure")
+    if any(name not in tables for name in measure.reads):
+        return
+    runs, examples = outputs.shape
+    plain = np.ones((1, examples))
+    try:
+        prepared = measure.prepared(outputs)
+        if prepared is None:
+            return
+        means = {name: table.means(plain) for name, table in tables.items()}
+        found = np.asarray(
+            measure.combine(means, measure.sums(prepared, plain), Draw(np.ones((1, runs)))), dtype=np.float64
+        )
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # it may be another package's code
+        raise _wrong(measure, error) from error
+    if found.shape != (1,):
+        raise ValueError(f"measure '{measure.name}' gives shape {found.shape} for one draw, not one number")
+    _check_range(measure, found, runs, examples)
+
+
+def _wrong(measure: Measure, error: Exception) -> ValueError:
+    what = " ".join(str(error).split()) if isinstance(error, ValueError) else one_line(error)
+    return ValueError(f"measure '{measure.name}': {what}")
+
+
+def _check_range(measure: Measure, values: NDArray[np.float64], runs: int, examples: int) -> None:
+    most = measure.most(runs, examples)
+    slack = 1e-6 * (max(1.0, most) if np.isfinite(most) else 1.0)
+    for value in (values.min(), values.mean()):
+        if value < -slack or value > most + slack:
+            raise ValueError(f"measure '{measure.name}' gives {value:.4g}, outside of its range from 0 to {most:.4g}")

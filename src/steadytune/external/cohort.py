@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from steadytune.errors import UserError
+from steadytune.errors import UserError, check_path, door
 from steadytune.external.aligning import align, drop_unlabelled, orient_states, unify_classes
 from steadytune.external.columns import Choices
 from steadytune.external.outputs import probabilities_called_logits
@@ -29,6 +29,7 @@ EXAMPLES = "these examples"
 """Name of the array of a cohort's example texts, if the runs have them."""
 
 
+@door
 def read_runs(
     paths: str | Path | Iterable[str | Path],
     metric: str | None = None,
@@ -56,7 +57,14 @@ def read_runs(
         UserError: A file cannot be read, is not a valid run, does not fit the others, or is
             ambiguous; names file and axis, or the option to set.
     """
-    listed = [paths] if isinstance(paths, (str, Path)) else paths
+    listed: Any = [paths] if isinstance(paths, (str, Path)) else paths
+    if not isinstance(listed, Iterable):
+        check_path(listed, "paths")
+    listed = list(listed)
+    for path in listed:
+        check_path(path, "each of the paths")
+        if (Path(path) / "study.yaml").is_file():
+            raise UserError(f"{path} is the folder of a study: st.compare and st.RunStore read it")
     choices = Choices.parse(columns or {})
     sources = [read_source(file, choices.encoding) for file in run_files([Path(path) for path in listed])]
     return cohort_of(runs_of(sources, choices, metric), metric, choices, positive)

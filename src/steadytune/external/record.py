@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from steadytune.errors import UserError, unknown_name
+from steadytune.errors import UserError, check_path, door, unknown_name
 from steadytune.external.building import read_scores
 from steadytune.external.read import check
 from steadytune.external.run import ExternalRun
@@ -18,6 +18,7 @@ from steadytune.files import Arrays, CorruptFile, map_arrays, write_arrays
 from steadytune.records.checks import inferred_kind, read_array, read_list
 
 
+@door
 def record_run(
     path: str | Path,
     *,
@@ -74,6 +75,7 @@ def record_run(
         UserError: The file exists with another run, or arrays are inconsistent or invalid;
             names the axis.
     """
+    check_path(path, "path")
     path = Path(path)
     check_place(path)
     if not overwrite and (other := another_run(path, seed, examples)):

@@ -61,6 +61,16 @@ class Outputs:
     tokens: Tokens | None = None
     _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(K, N)."""
+        for found in (self.predictions, self.probabilities, self.numbers):
+            if found is not None:
+                return found.shape[0], found.shape[1]
+        if self.generations is not None:
+            return len(self.generations), len(self.generations[0])
+        return (0, 0) if self.tokens is None else (len(self.tokens.logits), len(self.tokens.counts))
+
     def made(self, name: str, function: Callable[[Any], Any]) -> Any:
         """Return a function's value on an array, computed once for all measures that need it."""
         if (name, function) not in self._made:

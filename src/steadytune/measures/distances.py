@@ -30,6 +30,8 @@ from typing import Any, NamedTuple
 
 from array_api_compat import array_namespace
 
+from steadytune.errors import UserError, one_line
+
 from .base import LayerMeasure, Seen
 from .factors import Factors, remove_bias
 from .nuclear import nuclear_norm
@@ -40,6 +42,8 @@ _FAR = 10.0
 _HARDLY_LESS = 0.8
 # The traces below are at most 1 and sums of squares: rounding changes them by less.
 _SLACK = 1e-13
+# More than the rounding of a distance in single precision.
+_OUTSIDE = 1e-3
 
 
 class Distance(NamedTuple):
@@ -115,10 +119,19 @@ def measure_pair(
 
 
 def _measure(measure: LayerMeasure, pair: Pair) -> Distance:
-    found = measure.distance(pair)
-    value, bound = found if isinstance(found, Distance) else (float(found), 0.0)
+    try:
+        found = measure.distance(pair)
+        value, bound = found if isinstance(found, Distance) else (float(found), 0.0)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # it may be another package's code
+        raise ValueError(f"measure '{measure.name}': {one_line(error)}") from error
+    most = measure.most(2, pair.first.examples)
     # Only rounding, or half of a gap, leads out of the range.
-    return Distance(min(max(value, 0.0), measure.most(2, pair.first.examples)), bound)
+    slack = bound + _OUTSIDE
+    if not -slack <= value <= most + slack:
+        raise ValueError(f"measure '{measure.name}' gives {value:.4g}, outside of its range from 0 to {most:.4g}")
+    return Distance(min(max(value, 0.0), most), bound)
 
 
 def _core(first: Factors, second: Factors, measures: Sequence[LayerMeasure], tolerance: float) -> _Core:

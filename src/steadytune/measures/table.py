@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from steadytune.registry import Registry
 
-from .base import LEVELS, CombinedMeasure, LayerMeasure, Level, Measure, PairMeasure
+from .base import LEVELS, CombinedMeasure, LayerMeasure, Level, Measure, Outputs, PairMeasure
 
 
 def _check(name: str, given: Any) -> str:
     if not isinstance(given, (PairMeasure, CombinedMeasure, LayerMeasure)) or given.name != name:
         return f"is not a PairMeasure, CombinedMeasure or LayerMeasure with name = {name!r}"
+    arrays = [one.name for one in fields(Outputs) if one.init]
+    if given.level == "prediction" and (unknown := [need for need in given.needs if need not in arrays]):
+        return f"needs '{unknown[0]}', which runs never have: valid: {', '.join(arrays)}"
     return ""
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from steadytune.errors import UserError, one_line
 from steadytune.kinds import KINDS
 
 Float64Array = NDArray[np.float64]
@@ -52,6 +53,12 @@ class Answers:
     def outputs(self) -> NDArray[Any] | None:
         """Logits, or otherwise probabilities."""
         return self.given_probabilities if self.logits is None else self.logits
+
+    @property
+    def runs(self) -> int:
+        """K."""
+        given = (self.logits, self.given_probabilities, self.given_predictions, self.texts)
+        return next((len(found) for found in given if found is not None), 0)
 
     @cached_property
     def predictions(self) -> NDArray[np.int64] | None:
@@ -206,11 +213,34 @@ class Metric(Scale):
         return self.function(answers)
 
     def plain(self, answers: Answers, examples: int) -> Float64Array:
-        """Return the scores (K,) on N examples of weight 1; NaN for runs with outputs that are not finite."""
-        values = np.array(self.scores(answers)(np.ones((1, examples)))[0], dtype=np.float64)
+        """Return the scores (K,) on N examples of weight 1; NaN for runs with outputs that are not finite.
+
+        Raises:
+            ValueError: The answers lack something that it needs.
+            UserError: Its function fails, or gives something else than K scores in its range.
+        """
+        if (missing := self.missing(answers)) is not None:
+            raise ValueError(f"metric '{self.name}' needs {missing}")
+        try:
+            values = np.array(self.function(answers)(np.ones((1, examples)))[0], dtype=np.float64)
+        except UserError:
+            raise
+        except Exception as error:  # it may be another package's code
+            raise UserError(f"metric '{self.name}' cannot be computed: {one_line(error)}") from error
+        if values.shape != (answers.runs,):
+            raise UserError(f"metric '{self.name}' gives scores of shape {values.shape} for {answers.runs} runs")
         if answers.outputs is not None:
             finite = np.isfinite(answers.outputs).all(axis=tuple(range(1, answers.outputs.ndim)))
             values[~finite] = np.nan
+        low, high = (
+            (-np.inf if self.lowest is None else self.lowest),
+            (np.inf if self.highest is None else self.highest),
+        )
+        slack = 1e-6 * max([1.0, *(abs(end) for end in (low, high) if np.isfinite(end))])
+        if (outside := values[(values < low - slack) | (values > high + slack)]).size:
+            raise UserError(
+                f"metric '{self.name}' gives a score of {outside[0]:.4g}, outside of its range from {low:g} to {high:g}"
+            )
         return values
 
 

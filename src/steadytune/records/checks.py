@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,24 @@ def check_kind(origin: str, kind: str) -> None:
     """
     if not isinstance(kind, str) or kind not in KINDS:
         raise UserError(f"{origin}: {KINDS.unknown(str(kind))}")
+
+
+def check_facts(cohort: Any) -> None:
+    """Reject names, lists and numbers of a cohort that are something else.
+
+    Raises:
+        UserError: One of them is; names it.
+    """
+    for name in ("model", "task", "recipe", "metric", "examples"):
+        if not isinstance(getattr(cohort, name), str):
+            raise UserError(f"{name} must be a text, not {getattr(cohort, name)!r:.60}")
+    for name in ("notes", "lost", "label_names"):
+        if getattr(cohort, name) is not None:
+            read_list(getattr(cohort, name), name)
+    if not isinstance(cohort.read, Mapping):
+        raise UserError(f"read must be a mapping, not {cohort.read!r:.60}")
+    if cohort.majority_score is not None and not isinstance(cohort.majority_score, Real):
+        raise UserError(f"majority_score must be a number, not {cohort.majority_score!r:.60}")
 
 
 def read_list(values: Any, name: str) -> list[Any]:

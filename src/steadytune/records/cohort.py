@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from steadytune.errors import UserError
+from steadytune.errors import UserError, door
 from steadytune.kinds import KINDS
 from steadytune.metrics import Answers, Metric, Scale, recorded, score
 from steadytune.metrics.positive import find_positive
@@ -18,6 +18,7 @@ from steadytune.metrics.scoring import UNNAMED, computable, constant_score, cont
 from steadytune.records.arrays import RunArrays, check_same_shapes
 from steadytune.records.checks import (
     are_probabilities,
+    check_facts,
     check_kind,
     check_run,
     inferred_kind,
@@ -25,7 +26,7 @@ from steadytune.records.checks import (
     read_groups,
     read_list,
 )
-from steadytune.shown import Shown
+from steadytune.shown import Shown, plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,6 +174,7 @@ class Cohort(Shown):
     losses: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
+        check_facts(self)
         computed = self._computed()
         self._set(**dict.fromkeys(computed))
         if self.kind is None:
@@ -419,7 +421,7 @@ class Cohort(Shown):
 
     def summary(self) -> str:
         """Return a description of the runs, their scores and their arrays."""
-        lines = [f"Cohort {self.name or '(without a name)'}: {len(self)} runs, {self.kind}"]
+        lines = [f"Cohort {self.name or '(without a name)'}: {plural(len(self), 'run')}, {self.kind}"]
         if len(self) and self.scored:
             scale = self.scale
             ends = sorted({float(np.nanmin(self.scores)), float(np.nanmax(self.scores))})
@@ -465,6 +467,10 @@ class Cohort(Shown):
     def scored(self) -> bool:
         """Whether the scores are known; runs without labels have none."""
         return not np.isnan(self.scores).all() or not len(self)
+
+
+# A class has no decorator for the call that makes it.
+Cohort.__init__ = door(Cohort.__init__)  # type: ignore[method-assign]
 
 
 def _scores(values: Any) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from steadytune.config import read_yaml
-from steadytune.errors import FolderWarning, UserError, unknown_name
+from steadytune.errors import FolderWarning, UserError, check_path, unknown_name
 from steadytune.files import (
     Arrays,
     CorruptFile,
@@ -40,7 +40,7 @@ from steadytune.records.examples import read_examples
 from steadytune.records.record import NotUnderstood, RunRecord
 from steadytune.records.trained import as_trained, difference
 from steadytune.records.union import union
-from steadytune.shown import Shown
+from steadytune.shown import Shown, plural
 from steadytune.study import RunSpec, Study
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class RunStore(Shown):
         Raises:
             UserError: There is no study in it.
         """
+        check_path(path, "a folder of runs")
         self.path = Path(path)
         self._skipped: dict[str, str] = {}
         self._unsealed: set[str] = set()
@@ -118,7 +119,7 @@ class RunStore(Shown):
         """Return the folder, and for each cohort the number of runs and their status."""
         records = self.records()
         groups = grouped(records, lambda record: " / ".join(record.spec.cohort))
-        lines = [f"RunStore {self.path}: {len(records)} runs"]
+        lines = [f"RunStore {self.path}: {plural(len(records), 'run')}"]
         for name, members in groups.items():
             counts = Counter(record.status for record in members)
             at_chance = sum(record.at_chance for record in members)

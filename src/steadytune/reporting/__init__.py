@@ -8,7 +8,7 @@ from pathlib import Path
 from steadytune.analysis.comparison.compare import Comparison, compare
 from steadytune.analysis.comparison.verdict import Statement, verdict
 from steadytune.analysis.validity.validate import Validation, validate
-from steadytune.errors import UserError
+from steadytune.errors import UserError, check_path, door
 from steadytune.records import Cohort, RunStore
 from steadytune.records.trained import as_trained
 from steadytune.reporting.blocks import Page
@@ -34,6 +34,7 @@ REPORT = "report.html"
 _MEASURING = 0.8
 
 
+@door
 def report(
     runs: RunStore | str | Path | Cohort | Iterable[Cohort] | Iterable[str | Path] | Comparison,
     out: str | Path | None = None,
@@ -56,6 +57,8 @@ def report(
     Raises:
         UserError: There are no runs, they cannot be compared, or the folder is not writable.
     """
+    if out is not None:
+        check_path(out, "out")
     if isinstance(runs, (str, Path)) and (Path(runs) / "study.yaml").is_file():
         runs = RunStore(runs)
     if isinstance(runs, RunStore):

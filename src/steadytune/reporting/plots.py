@@ -35,7 +35,7 @@ def plot(result: Profile | Comparison | Validation, what: str | None = None) -> 
 
 def _figures(result: Profile | Comparison | Validation) -> dict[str, Figure]:
     if isinstance(result, Validation):
-        return validity_figures(result, looks(list(dict.fromkeys(one.recipe for one in result.subsamples))))
+        return validity_figures(result, looks([one.cohort.recipe for one in result.profiles]))
     if isinstance(result, Profile):
         return _of_profiles([result])
     groups = result.groups()

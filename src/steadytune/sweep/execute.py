@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from steadytune.errors import UserError
+from steadytune.errors import UserError, door
 from steadytune.records import RunStore
 from steadytune.study import Study
 from steadytune.sweep.executors import Executor, check_executor, find_executor
@@ -14,6 +14,7 @@ from steadytune.sweep.listener import Listener
 from steadytune.sweep.plan import jobs, plan, prepare_store
 
 
+@door
 def run(
     study: Study | Mapping[str, Any] | str | Path,
     out: str | Path,

@@ -136,9 +136,20 @@ def test_failed_runs_are_described_with_the_sign_that_they_have():
         Separation("cka", 3, 0.4, 0.95, 0.9, 0.01),
     )
     sentences = chosen(groups=[KnownGroups("standard", "", seen)]).sentences
-    by = ["less alike", "CKA", "more alike", "disagreement", "not", "Jensen-Shannon"]
+    by = ["less", "CKA", "more", "disagreement", "not", "Jensen-Shannon"]
     assert any(names(sentence, "standard: failed runs", *by) for sentence in sentences)
 
 
 def test_few_runs_are_named():
     assert names(chosen().sentences[-1], "six runs", "ten")
+
+
+def test_what_nobody_measured_is_not_recommended_and_several_measures_are_plural():
+    states = list(np.random.default_rng(0).normal(size=(3, 2, 20, 5)))
+    found = chosen([profile(Cohort(representations=states), resamples=100)])
+    assert "sd" not in found.report
+    assert "sd" in found.left_out
+    assert any(names(sentence, "score SD", "they were") for sentence in found.sentences)
+    unknown = chosen([profile(Cohort(logits=np.random.default_rng(1).normal(size=(3, 20, 2))), resamples=100)])
+    assert "sd" not in unknown.report
+    assert "disagreement" in unknown.report

@@ -24,13 +24,13 @@ from steadytune.analysis.profile import Profile, profile_all
 from steadytune.analysis.scores import count_examples
 from steadytune.analysis.suspicion import copied_between
 from steadytune.analysis.value import Value
-from steadytune.errors import UserError, unknown_name
+from steadytune.errors import UserError, door, unknown_name
 from steadytune.external.sides import read_sides
 from steadytune.grouped import grouped
 from steadytune.measures import declared
 from steadytune.metrics import Scale
 from steadytune.records import Cohort, RunStore
-from steadytune.shown import Drawn
+from steadytune.shown import Drawn, plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -295,7 +295,7 @@ class Comparison(Drawn):
         """Return the verdict, a paragraph for each recipe."""
         from steadytune.analysis.comparison.verdict import verdict
 
-        lines = [f"Comparison of {len(self.profiles)} cohorts"]
+        lines = [f"Comparison of {plural(len(self.profiles), 'cohort')}"]
         for (model, task), sentences in verdict(self).items():
             lines += [" on ".join(filter(None, (model, task)))] if model or task else []
             lines += [line for sentence in sentences for line in textwrap.wrap(sentence, 100, subsequent_indent="  ")]
@@ -338,6 +338,7 @@ class Comparison(Drawn):
         ]
 
 
+@door
 def compare(
     runs: RunStore | str | Path | Cohort | Iterable[Cohort] | Iterable[str | Path],
     baseline: str | None = None,

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 
 import numpy as np
 from scipy import stats
 
 from steadytune.analysis.intervals import LEVEL, SIGNIFICANT
-from steadytune.errors import UserError
+from steadytune.errors import UserError, door
 
 POWER = 0.8
 MOST = 1_000_000
@@ -35,6 +36,7 @@ _HALF_NORMAL_SD = math.sqrt(1 - 2 / math.pi)
 _FEWEST, _FEWEST_FOR_RATIO = 3, 5
 
 
+@door
 def seeds_to_detect_difference(
     difference: float,
     sd: float,
@@ -74,6 +76,9 @@ def seeds_to_detect_difference(
         64
     """
     base = sd if baseline_sd is None else baseline_sd
+    for name, given in (("difference", difference), ("sd", sd), ("baseline_sd", base)):
+        if not isinstance(given, Real):
+            raise UserError(f"{name} must be a number, not {given!r:.60}")
     _check(power=power, significance=significance)
     _positive("difference", abs(difference))
     _positive("larger SD", max(sd, base))
@@ -134,6 +139,7 @@ def seeds_to_reach(
     return _smallest(lambda runs: runs >= _FEWEST and found(runs) >= power)
 
 
+@door
 def seeds_to_detect_ratio(ratio: float, *, power: float = POWER, significance: float = SIGNIFICANT) -> int:
     """Return the seeds that each of two recipes needs to detect a ratio of their SDs.
 
@@ -179,6 +185,7 @@ def seeds_to_detect_ratio(ratio: float, *, power: float = POWER, significance: f
     return _smallest(lambda runs: found(runs) >= power)
 
 
+@door
 def seeds_to_pin_sd(width: float, *, level: float = LEVEL) -> int:
     """Return the seeds after which the interval of an SD is no wider than a given share of the SD.
 
@@ -229,5 +236,7 @@ def _check(**shares: float) -> None:
 
 
 def _positive(name: str, value: float) -> None:
+    if not isinstance(value, Real):
+        raise UserError(f"{name} must be a number, not {value!r:.60}")
     if not 0 < value < math.inf:
         raise UserError(f"{name} must be a positive number, not {value}")

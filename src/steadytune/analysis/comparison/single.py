@@ -32,7 +32,7 @@ from steadytune.analysis.intervals import LEVEL, SIGNIFICANT, Interval
 from steadytune.analysis.scores import count_examples, unscored_words, weighted_scores
 from steadytune.analysis.sentences import chance, counted, percent, score_range, score_unit, scored, signed_score
 from steadytune.analysis.suspicion import fingerprints, same_outputs
-from steadytune.errors import UserError
+from steadytune.errors import UserError, check_path, door
 from steadytune.external.sides import read_sides
 from steadytune.kinds import KINDS
 from steadytune.records import Cohort
@@ -138,6 +138,7 @@ class RunComparison:
         )
 
 
+@door
 def compare_runs(
     one: Cohort | str | Path,
     other: Cohort | str | Path,
@@ -161,6 +162,8 @@ def compare_runs(
     if not isinstance(one, Cohort) or not isinstance(other, Cohort):
         if isinstance(one, Cohort) or isinstance(other, Cohort):
             raise UserError("cannot compare a path with a cohort: give two paths, or two cohorts of one run each")
+        check_path(one, "a run to compare")
+        check_path(other, "a run to compare")
         one, other = read_sides([one, other], metric).cohorts
     for cohort in (one, other):
         if len(cohort) != 1:

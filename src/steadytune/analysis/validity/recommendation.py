@@ -7,6 +7,7 @@ are stable: so report several, above all for stable models), and one for each wa
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -19,12 +20,14 @@ from steadytune.analysis.sentences import capital, counted, listed
 from steadytune.analysis.validity.consistency import Agreement
 from steadytune.analysis.validity.groups import KnownGroups
 from steadytune.analysis.validity.subsampling import SHARES, Subsample
+from steadytune.analysis.value import Value
 from steadytune.measures import LEVELS, MEASURES, LayerMeasure, Measure, declared, judged
 
 _REDUNDANT = 0.95
 _CHANGED = 0.1
 _TOGETHER = 0.5
 _FEW_RUNS = 10
+_PLURAL = {"was": "were", "is": "are", "does": "do", "reaches": "reach"}
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ def recommend(evidence: Evidence) -> Recommendation:
     A measure is left out for the first reason that applies: it was not measured; it is SVCCA with fewer examples than
     dimensions; it is above 80 % of its permutation null in most recipes; half of the examples change it by more than
     10 %, in the same direction in every draw and most recipes; over resamples of the runs it correlates at .95 or more
-    (median over recipes) with a measure of its own kind that is kept. Score SD is always reported, as readers expect
-    it, with a warning about what it hides.
+    (median over recipes) with a measure of its own kind that is kept. Score SD is reported wherever scores are known,
+    as readers expect it, with a warning about what it hides.
 
     Args:
         evidence: Cohorts of two runs or more, and what their measures do.
@@ -71,7 +74,10 @@ def recommend(evidence: Evidence) -> Recommendation:
     kept: list[Measure] = []
     # The first of two that say the same is kept: the one that needs fewer assumptions or is easier to explain.
     for measure in sorted(judged(), key=lambda one: (LEVELS.index(one.level), one.preference)):
-        reason = "" if measure.level == "score" else _fault(measure, evidence) or _redundancy(measure, kept, evidence)
+        if measure.level == "score":
+            reason = "" if _known(measure, evidence) else _absence(measure, evidence.profiles)
+        else:
+            reason = _fault(measure, evidence) or _redundancy(measure, kept, evidence)
         if reason:
             left_out[measure.name] = reason
         else:
@@ -82,8 +88,7 @@ def recommend(evidence: Evidence) -> Recommendation:
 
 def _fault(measure: Measure, evidence: Evidence) -> str:
     """Return what is wrong with a single measure, or "" if nothing is known."""
-    values = [profile.last(measure.name) for profile in evidence.profiles]
-    known = [value for value in values if math.isfinite(value.value)]
+    known = _known(measure, evidence)
     if not known:
         return _absence(measure, evidence.profiles)
     if isinstance(measure, LayerMeasure) and measure.blind_if_wide and (sizes := _sizes(evidence.profiles)):
@@ -94,6 +99,11 @@ def _fault(measure: Measure, evidence: Evidence) -> str:
     if change := _systematic_change(measure.name, evidence):
         return f"it changes by {100 * change:+.0f} % on half of the examples, so it depends on their number"
     return ""
+
+
+def _known(measure: Measure, evidence: Evidence) -> list[Value]:
+    values = [profile.last(measure.name) for profile in evidence.profiles]
+    return [value for value in values if math.isfinite(value.value)]
 
 
 def _absence(measure: Measure, profiles: Sequence[Profile]) -> str:
@@ -142,11 +152,11 @@ def _systematic_change(measure: str, evidence: Evidence) -> float:
 
 
 def _sentences(report: tuple[str, ...], left_out: dict[str, str], evidence: Evidence) -> Iterable[str]:
-    yield f"Report {listed(_called(report))}."
+    yield f"Report {listed(_called(report))}." if report else "None of the measures can be recommended."
     for reason in dict.fromkeys(left_out.values()):
         names = _called(measure for measure, why in left_out.items() if why == reason)
-        yield f"Leave out {listed(names)}: {reason}."
-    spread = [_typical(evidence, "sd", measure) for measure in report if measure != "sd"]
+        yield f"Leave out {listed(names)}: {reason if len(names) == 1 else _of_several(reason)}."
+    spread = [_typical(evidence, "sd", measure) for measure in report if measure != "sd" and "sd" in report]
     known = [value for value in spread if math.isfinite(value)]
     if known:
         mean = float(np.mean(known))
@@ -157,7 +167,7 @@ def _sentences(report: tuple[str, ...], left_out: dict[str, str], evidence: Evid
             )
         else:
             yield f"Score SD correlates with the others here (mean correlation {mean:.2f} over resampled runs)."
-    elif len(report) > 1:
+    elif "sd" in report and len(report) > 1:
         yield "Whether score SD correlates with the others is unknown: scores do not vary, or there are only two runs."
     if change := _systematic_change("sd", evidence):
         yield f"Compare score SD only at equal numbers of examples: half of them change it by {100 * change:+.0f} %."
@@ -170,6 +180,13 @@ def _sentences(report: tuple[str, ...], left_out: dict[str, str], evidence: Evid
     fewest = min(len(profile.cohort) for profile in evidence.profiles)
     if fewest < _FEW_RUNS:
         yield f"All this rests on {counted(fewest, 'run')} per recipe; ten or more may give a different result."
+
+
+def _of_several(reason: str) -> str:
+    """Say of several measures why each of them is left out."""
+    return re.sub(
+        r"\bit (\w+)", lambda found: f"they {_PLURAL.get(found[1], found[1].removesuffix('s'))}", reason
+    ).replace("its value", "their values")
 
 
 def _called(names: Iterable[str]) -> list[str]:

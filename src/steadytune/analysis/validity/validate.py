@@ -28,9 +28,10 @@ from steadytune.analysis.validity.correlation import Association, pearson
 from steadytune.analysis.validity.groups import KnownGroups, known_groups
 from steadytune.analysis.validity.recommendation import Evidence, Recommendation, recommend
 from steadytune.analysis.validity.subsampling import Layers, Subsample, steps, subsample
+from steadytune.errors import door, unknown_name
 from steadytune.grouped import grouped
 from steadytune.measures import layer_measures, pair_mean
-from steadytune.shown import Drawn
+from steadytune.shown import Drawn, plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +80,7 @@ class Validation(Drawn):
         """Return which measures to report, and why."""
         cohort = self.profiles[0].cohort
         where = " on ".join(filter(None, (cohort.model, cohort.task))) or "these runs"
-        lines = [f"Validation of the measures of {where}, over {len(self.profiles)} cohorts"]
+        lines = [f"Validation of the measures of {where}, over {plural(len(self.profiles), 'cohort')}"]
         wrapped = (textwrap.wrap(one, 100, subsequent_indent="  ") for one in self.recommendation.sentences)
         return "\n".join([*lines, *(line for sentence in wrapped for line in sentence)])
 
@@ -128,6 +129,7 @@ class ValidityRow(NamedTuple):
     note: str
 
 
+@door
 def validate(
     profiles: Iterable[Profile] | Any, *, layers: Layers = "last", progress: Callable[[int, int], None] | None = None
 ) -> dict[tuple[str, str], Validation]:
@@ -142,6 +144,8 @@ def validate(
     Returns:
         (model, task) -> the validation; without those of which no cohort has two runs.
     """
+    if layers not in ("last", "all"):
+        raise unknown_name("choice of layers", layers, ("last", "all"))
     several = (profile for profile in _profiles(profiles) if len(profile.cohort) > 1)
     groups = grouped(several, lambda profile: profile.cohort.group)
     everyone = [profile for group in groups.values() for profile in group]
@@ -185,7 +189,7 @@ def _profiles(given: Any) -> Iterable[Profile]:
     from steadytune.analysis.comparison.compare import Comparison, compare
 
     listed = given.profiles if isinstance(given, Comparison) else given
-    if isinstance(listed, (list, tuple)) and all(isinstance(one, Profile) for one in listed):
+    if isinstance(listed, (list, tuple)) and listed and all(isinstance(one, Profile) for one in listed):
         return listed
     return compare(given).profiles
 
