@@ -87,6 +87,13 @@ class TaskSpec(Config):
         return value
 
 
+def with_mode(training: Any) -> Any:
+    """Return hyper-parameters with `mode` under its present name: older versions wrote `setting`."""
+    if isinstance(training, Mapping) and "setting" in training and "mode" not in training:
+        return {"mode" if key == "setting" else key: value for key, value in training.items()}
+    return training
+
+
 class Training(Config):
     """Hyper-parameters; the defaults are the strong baseline (Mosbach et al. 2021; Du & Nguyen 2023).
 
@@ -133,10 +140,7 @@ class Training(Config):
     @model_validator(mode="before")
     @classmethod
     def _read_older(cls, content: Any) -> Any:
-        # Its name in folders written by older versions.
-        if isinstance(content, Mapping) and "setting" in content and "mode" not in content:
-            return {"mode" if key == "setting" else key: value for key, value in content.items()}
-        return content
+        return with_mode(content)
 
     @model_validator(mode="after")
     def _check_head(self) -> Training:

@@ -48,3 +48,11 @@ def test_a_number_that_yaml_reads_in_a_way_of_its_own_is_refused(number):
     with pytest.raises(UserError, match=says("--set seeds:", number, "number")):
         content(f"seeds={number}")
     assert content(f"task.no_label='{number}'")["task"]["no_label"] == number
+
+
+def test_the_command_line_goes_before_what_an_older_version_wrote(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text("training: {setting: full, epochs: 5}\nrecipes:\n  a: {training: {setting: full}}\n  b:\n")
+    given = content("training.mode=head", "recipes.a.training.mode=head", study=file)
+    assert given["training"] == {"mode": "head", "epochs": 5}
+    assert given["recipes"] == {"a": {"training": {"mode": "head"}}, "b": None}

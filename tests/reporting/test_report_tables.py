@@ -120,7 +120,7 @@ def test_a_recipe_name_is_no_markup_of_the_terminal() -> None:
 def test_failed_and_lost_runs_are_counted_in_the_terminal(study_folder: RunStore) -> None:
     lines = printed(compare(study_folder), 80).splitlines()
     assert any(line.startswith("standard") and "1/5" in line for line in lines)
-    assert any(line.startswith("mmr") and "0/4 +1 unfinished" in line for line in lines)
+    assert any(line.startswith("mmr") and "0/4 +1 " in line for line in lines)
 
 
 def test_runs_without_recipe_time_or_spread_are_printed() -> None:
@@ -144,3 +144,13 @@ def test_cells_that_a_spreadsheet_would_compute_are_text_and_numbers_stay_number
     names = [f"c{n}" for n in range(len(cells))]
     text = frame_csv(pd.DataFrame([cells], columns=names, dtype=object))
     assert list(csv.reader(io.StringIO(text, newline="")))[1] == wanted
+
+
+def test_a_recipe_without_a_finished_run_does_not_hide_the_metric_of_the_others(tmp_path: Path) -> None:
+    recipes = {"standard": 0.3, "mmr": 0.2}
+    store = make_store(tmp_path / "x", Sample(recipes=recipes, seeds=3, diverged={"standard": [0, 1, 2]}))
+    comparison = compare(store.cohorts())
+    title = printed(comparison, 120).splitlines()[0]
+    assert "accuracy in points" in title
+    page = report(store, out=tmp_path / "page")
+    assert "Mean score (accuracy)" in Path(page).read_text(encoding="utf-8")

@@ -31,6 +31,7 @@ def scores_figure(profiles: Sequence[Profile], styles: dict[str, Look]) -> Figur
     if not any(len(profile.cohort) and profile.cohort.scored for profile in profiles):
         return None
     figure = go.Figure()
+    first = next(profile.cohort for profile in profiles if len(profile.cohort))
     labels = [_row_label(profile) for profile in profiles]
     height = _ROW + _LINE * max(label.count("<br>") + 1 for label in labels)
     scores = np.concatenate([profile.cohort.scores for profile in profiles])
@@ -65,9 +66,7 @@ def scores_figure(profiles: Sequence[Profile], styles: dict[str, Look]) -> Figur
     figure.update_layout(
         frame(height=height * len(profiles) + 78, top=26),
         xaxis={
-            "title": axis_title(
-                f"{profiles[0].cohort.metric_name}{', points' if profiles[0].cohort.scale.unit else ''}"
-            ),
+            "title": axis_title(f"{first.metric_name}{', points' if first.scale.unit else ''}"),
             "zeroline": False,
             "automargin": True,
         },
@@ -107,10 +106,8 @@ def _draw_majority(figure: go.Figure, profiles: Sequence[Profile]) -> None:
         )
         # Anchored on the side with enough space: an annotation does not widen the axis.
         scores = np.concatenate([profile.cohort.scores for profile in profiles])
-        right = (
-            bool(len(scores))
-            and float(x[0] or 0) > profiles[0].cohort.scale.factor * float(scores.min() + scores.max()) / 2
-        )
+        factor = next(profile.cohort.scale.factor for profile in profiles if len(profile.cohort))
+        right = float(x[0] or 0) > factor * float(scores.min() + scores.max()) / 2
         figure.add_annotation(
             x=x[0],
             y=1,

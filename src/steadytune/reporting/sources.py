@@ -128,14 +128,13 @@ def best_figure(profiles: Sequence[Profile], styles: dict[str, Look]) -> Figure 
             )
     if not figure.data:
         return None
+    first = next(profile.cohort for profile in profiles if len(profile.evaluation.best_of) >= 3)
     most = max(len(profile.evaluation.best_of) for profile in profiles)
     figure.update_layout(
         frame(height=300, top=12),
         xaxis={"title": axis_title("best of n runs"), "zeroline": False, "dtick": 1 if most <= 12 else 5},
         yaxis={
-            "title": axis_title(
-                f"{profiles[0].cohort.metric_name}{', points' if profiles[0].cohort.scale.unit else ''}"
-            ),
+            "title": axis_title(f"{first.metric_name}{', points' if first.scale.unit else ''}"),
             "zeroline": False,
             "automargin": True,
         },

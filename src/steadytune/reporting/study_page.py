@@ -35,7 +35,7 @@ from steadytune.reporting.figures import Look, layer_figures, looks
 from steadytune.reporting.naming import called, count
 from steadytune.reporting.scores import scores_figure
 from steadytune.reporting.sources import best_figure, evaluation_sentence, source_sentences, sources, sources_figure
-from steadytune.reporting.tables import comparison_lines, difference_lines, limits
+from steadytune.reporting.tables import comparison_lines, difference_lines, limits, scored_row
 from steadytune.reporting.validity_section import validity_blocks
 
 if TYPE_CHECKING:
@@ -166,12 +166,13 @@ def _size(rows: Sequence[Row]) -> str:
 
 def _compared(rows: Sequence[Row], name: str) -> list[Block]:
     """Lay out the score and instability of each recipe, and its differences from the baseline."""
-    scale = rows[0].scale
+    scored = scored_row(rows)
+    scale = scored.scale
     unit = " in points" if scale.unit else ""
     better = {True: "", False: ", lower is better", None: ", better direction unknown"}[scale.higher_is_better]
     headings, lines = comparison_lines(rows)
     caption = (
-        f"Mean score ({rows[0].metric}{better}) and score SD{unit}, with 95\u00a0% intervals in brackets. For the "
+        f"Mean score ({scored.metric}{better}) and score SD{unit}, with 95\u00a0% intervals in brackets. For the "
         "other measures 0 is perfectly stable; representation measures are taken at the last layer, with their "
         "share of the permutation null. Failed runs score no better than a constant answer."
     )

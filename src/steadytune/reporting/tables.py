@@ -123,7 +123,7 @@ def comparison_table(comparison: Comparison) -> Table:
     for (model, task), rows in comparison.groups().items():
         name = " on ".join(filter(None, (model, task)))
         titles = (
-            f"{f'{name}: ' if name else ''}{rows[0].metric}{_unit(rows[0].scale)} [95 % interval]",
+            f"{f'{name}: ' if name else ''}{scored_row(rows).metric}{_unit(scored_row(rows).scale)} [95 % interval]",
             f"instability, 0 is stable (representations: {_of_states(rows)})",
         )
         # Separate lines: a table's title would be wrapped to its width.
@@ -133,6 +133,11 @@ def comparison_table(comparison: Comparison) -> Table:
         for line in limits(rows):
             layout.add_row(Text(line))
     return layout
+
+
+def scored_row(rows: Sequence[Row]) -> Row:
+    """Return the first row with finished runs, which know their metric; the first of all if no run finished."""
+    return next((row for row in rows if row.runs), rows[0])
 
 
 def limits(rows: Sequence[Row]) -> list[str]:

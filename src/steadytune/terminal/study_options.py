@@ -35,7 +35,7 @@ def study_content(
     """
     from steadytune.config import read_yaml
 
-    content: dict[str, Any] = {**(defaults or {}), **(read_yaml(study) if study else {})}
+    content: dict[str, Any] = {**(defaults or {}), **(_renamed(read_yaml(study)) if study else {})}
     said = {key: value for key, value in options.items() if value is not None and value != []}
     content |= said
     if vary is not None:
@@ -54,6 +54,23 @@ def study_content(
         if key not in content:
             raise UserError(f"no {key} given: use --{key}, or give a study file (see steadytune {command} --help)")
     return content
+
+
+def _renamed(content: dict[str, Any]) -> dict[str, Any]:
+    """Rename what older versions wrote under another name, so that an option or assignment overrides it."""
+    from steadytune.study import with_mode
+
+    found, recipes = dict(content), content.get("recipes")
+    if "training" in found:
+        found["training"] = with_mode(found["training"])
+    if isinstance(recipes, dict):
+        found["recipes"] = {
+            name: {**recipe, "training": with_mode(recipe["training"])}
+            if isinstance(recipe, dict) and "training" in recipe
+            else recipe
+            for name, recipe in recipes.items()
+        }
+    return found
 
 
 def put(content: dict[str, Any], assignment: str, once: bool = False) -> None:
