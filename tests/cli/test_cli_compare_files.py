@@ -101,7 +101,7 @@ def test_what_cannot_be_compared_is_refused_in_a_line(tmp_path):
     assert "--baseline" in refused("compare", one, other, "--baseline", "a")
     assert names(refused("compare", study, "--metric", "f1"), "--metric", "files")
     (tmp_path / "empty").mkdir()
-    assert names(refused("compare", one, tmp_path / "empty"), str(tmp_path / "empty"), "no files")
+    assert names(refused("compare", one, tmp_path / "empty"), str(tmp_path / "empty"), "no run files")
 
 
 def test_one_seed_on_both_sides_pairs_them_and_is_no_fault(tmp_path):

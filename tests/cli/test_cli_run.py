@@ -269,7 +269,7 @@ def test_the_first_lines_say_what_was_read_and_what_is_wrong_with_it(tiny_model,
     )
     assert result.code == 0, result.err
     read, aside, trained, cut, runs = result.out.splitlines()[:5]
-    for word in ("text (sentence)", "label 'label': '0', '1'", "16 trained on, 16 measured", "accuracy"):
+    for word in ("text (sentence)", "label 'label': '0', '1'", "16 measured", "accuracy"):
         assert word in read
     assert names(aside, "columns", "fine")
     assert names(trained, "16", "16", "(100 %)")

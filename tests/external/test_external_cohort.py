@@ -170,7 +170,7 @@ def test_files_that_name_their_examples_are_compared_though_the_first_does_not(w
 
 def test_one_path_is_a_folder_and_no_path_or_one_file_is_refused(write):
     path = write("a")
-    with pytest.raises(UserError, match=says("a.npz", "one run", "two")):
+    with pytest.raises(UserError, match=says("a.npz", "single run", "two")):
         st.read_runs(str(path))
     with pytest.raises(UserError, match="no run"):
         st.read_runs([])

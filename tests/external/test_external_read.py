@@ -72,7 +72,7 @@ def test_files_that_are_no_runs_to_compare_are_named(tmp_path, write):
         ([], ["no run"]),
         ([tmp_path / "none"], [str(tmp_path / "none")]),
         ([a, b, a.parent / "." / "a.npz"], ["a.npz", "twice"]),
-        ([a, tmp_path / "empty"], [str(tmp_path / "empty"), "one folder", "files"]),
+        ([a, tmp_path / "empty"], [str(tmp_path / "empty"), "folder", "files"]),
         ([tmp_path / "empty"], [str(tmp_path / "empty"), "study.yaml"]),
     ):
         with pytest.raises(UserError) as caught:

@@ -127,7 +127,7 @@ def test_rows_in_another_order_are_matched_by_names_or_texts(tmp_path, name):
 def test_names_that_stand_twice_do_not_match_rows_in_another_order(tmp_path):
     document = np.array([0, 0, 1, 1, 2, 2])
     columns = {"doc_id": lambda r: document[ORDERS[r]], "pred": lambda r: PREDICTED[r][ORDERS[r]]}
-    with pytest.raises(UserError, match=says("s1.csv", "order", "s0.csv", "'doc_id'", "column id")):
+    with pytest.raises(UserError, match=says("s1.csv", "order", "s0.csv", "'doc_id'", " id")):
         st.read_runs(write(tmp_path, columns))
 
 

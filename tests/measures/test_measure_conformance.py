@@ -29,14 +29,14 @@ def table(change):
 @pytest.mark.parametrize(
     ("measure", "fault"),
     [
-        (table(lambda pairs: pairs + 1), ["same", "1", "0"]),
+        (table(lambda pairs: pairs + 1), ["identical", "1", "0"]),
         (table(lambda pairs: -pairs), ["differ", "distance -0.97"]),
         (table(lambda pairs: pairs * np.arange(1, len(pairs) + 1)[:, None]), ["order", "runs"]),
         (table(lambda pairs: pairs * np.arange(1, pairs.shape[1] + 1)), ["order", "examples"]),
         (replace(table(lambda pairs: pairs), largest=0.1), ["[0, 0.1]"]),
         (replace(table(lambda pairs: pairs), meaning=" "), ["meaning"]),
         (replace(table(lambda pairs: pairs), of={"words": np.asarray}), ["'words'"]),
-        (replace(CKA, name="mine", gap=None, distance=lambda pair: pair.first.scale[0]), ["same", "0"]),
+        (replace(CKA, name="mine", gap=None, distance=lambda pair: pair.first.scale[0]), ["identical", "0"]),
     ],
 )
 def test_a_fault_is_named(measure, fault):
