@@ -202,7 +202,7 @@ class _Broken(Ordinal):
     [
         ("predictions", ["probable", "predictions"]),
         ("criterion", ["criterion", "losses"]),
-        ("labels", ["labels", "refused"]),
+        ("labels", ["labels", "rejected"]),
     ],
 )
 def test_a_kind_that_breaks_a_promise_is_told_which(fault, said):

@@ -162,7 +162,7 @@ def test_kappa_is_not_defined_without_a_pair():
 
 @pytest.mark.parametrize("outside", [[[0, 1], [0, 2]], [[0, -1], [0, 1]]])
 def test_kappa_rejects_classes_outside_their_number(outside):
-    with pytest.raises(ValueError, match=r"predictions [^\n]*0 \.\. 1\b[^\n]*(0 \.\. 2|-1 \.\. 1)"):
+    with pytest.raises(ValueError, match=r"predictions [^\n]*0 to 1\b[^\n]*(0 to 2|-1 to 1)"):
         fleiss_kappa(outside, num_classes=2)
 
 

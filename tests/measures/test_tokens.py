@@ -80,7 +80,7 @@ def test_blocks_of_tokens_are_joined_in_order(monkeypatch):
         (normal(2, 3), None, ["logits", "[(3,)]"]),
         (normal(2, 0, 3), None, ["logits", "empty", "(0, 3)"]),
         (normal(2, 3, 4), np.ones(4), ["mask", "(3,)", "(4,)"]),
-        (normal(2, 3, 4), np.zeros(3), ["mask", "no token"]),
+        (normal(2, 3, 4), np.zeros(3), ["mask", "every token"]),
         (np.where(np.arange(24).reshape(2, 3, 4) == 21, np.nan, 0.0), None, ["run 1", "NaN", "token 2"]),
         (np.where(np.arange(24).reshape(2, 3, 4) == 5, np.inf, 0.0), None, ["run 0", "infinite", "token 1"]),
         (np.full((2, 3, 4), -np.inf), None, ["run 0", "infinite", "token 0"]),

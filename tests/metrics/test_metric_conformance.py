@@ -26,8 +26,8 @@ def scored(change):
     [
         (scored(lambda scores, answers: lambda weights: scores(weights)[0]), ["(R, K)", "(3,)"]),
         (scored(lambda scores, answers: lambda weights: 2 * scores(weights)), ["score", "[0, 1]"]),
-        (replace(ACCURACY, name="mine", higher_is_better=False), ["right", "1", "0.583333"]),
-        (scored(lambda scores, answers: lambda weights: scores(np.ones_like(weights))), ["weights"]),
+        (replace(ACCURACY, name="mine", higher_is_better=False), ["perfect", "1", "0.583333"]),
+        (scored(lambda scores, answers: lambda weights: scores(np.ones_like(weights))), ["weight", "repeating"]),
         (replace(ACCURACY, name="mine", needs=()), ["needs", "classification"]),
         (replace(ACCURACY, name="mine", needs=("colours",)), ["colours"]),
     ],

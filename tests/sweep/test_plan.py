@@ -138,9 +138,9 @@ def test_a_grid_of_seeds_is_planned_for_every_recipe_and_a_larger_one_adds_to_it
 def test_a_training_subset_is_drawn_again_only_where_there_is_one(places):
     _, task = places
     grid = {"vary": ["data"], "values": 3}
-    said = f"all 40 training examples of task '{task}' are used: set training.train_size to fewer"
-    assert said in refused(plan, study(places, seeds=grid))
-    assert said in refused(plan, study(places, seeds=grid, training={"train_size": 40}))
+    for training in ({}, {"train_size": 40}):
+        said = refused(plan, study(places, seeds=grid, training=training))
+        assert names(said, "all 40 training examples", f"'{task}'", "training.train_size")
     assert len(plan(study(places, seeds=grid, training={"train_size": 30}))) == 3
 
 

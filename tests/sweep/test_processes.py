@@ -1,5 +1,4 @@
 import os
-import pickle
 import re
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from steadytune.records import RunStore
 from steadytune.sweep.execute import run
 from steadytune.sweep.executors import processes
 from steadytune.sweep.executors.processes import Processes
+from steadytune.sweep.job import packed
 from steadytune.sweep.plan import jobs
 
 NUMBERS = [signal.SIGTERM, signal.SIGHUP]
@@ -142,8 +142,8 @@ def test_processes_that_cannot_start_end_the_sweep_and_not_in_a_loop(tmp_path, m
 
 def test_a_mistake_of_the_user_that_a_worker_meets_is_said_and_ends_all(tmp_path, monkeypatch):
     store, specs = begun(tmp_path / "out", seeds=4)
-    say = """import json, pickle, sys, time
-pickle.load(sys.stdin.buffer)
+    say = """import json, sys, time
+sys.stdin.read()
 print(json.dumps({"event": "error", "text": "the model is at fault"}), flush=True)
 time.sleep(1e4)"""
     monkeypatch.setattr(processes, "_COMMAND", (sys.executable, "-c", say))
@@ -157,7 +157,7 @@ def test_a_worker_whose_watcher_is_gone_ends_and_blames_no_run(tmp_path):
     process = subprocess.Popen(PRETENDING, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
-    pickle.dump((jobs(specs), store), process.stdin)
+    process.stdin.write(packed(jobs(specs), store).encode())
     process.stdin.close()
     process.stdout.readline()
     # The pipe is all that ties them: this is what a kill of the watcher does.

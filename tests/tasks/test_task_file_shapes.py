@@ -111,7 +111,7 @@ def test_a_point_in_a_column_means_that_its_commas_are_no_decimals(tmp_path):
 
 def test_thousands_between_tabs_are_a_question(tmp_path):
     table = read_table(put(tmp_path, "run.tsv", "a\tb\n1,234\t1\n5,678\t2\n"))
-    with pytest.raises(UserError, match=says("line 2", "'a'", "'1,234'", "decimal comma", "thousands")):
+    with pytest.raises(UserError, match=says("line 2", "'a'", "'1,234'", "decimal", "thousands")):
         table.figures("a")
 
 

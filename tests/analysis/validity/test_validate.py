@@ -8,6 +8,7 @@ from failing_runs import LAYERS, failing_profile
 
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.validity.validate import ValidityRow, converge, validate, validity_rows
+from steadytune.errors import UserError
 from steadytune.measures import judged
 
 pytestmark = pytest.mark.slow
@@ -78,7 +79,8 @@ def test_progress_ends_when_all_is_done():
 
 
 def test_nothing_to_validate_is_nothing():
-    assert validate([]) == {}
+    with pytest.raises(UserError, match="nothing to"):
+        validate([])
     assert validity_rows({}) == []
 
 

@@ -136,7 +136,7 @@ def test_what_cannot_be_measured_is_refused(loo, tiny_task, tmp_path, words, sai
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--examples", 41], (" 40 ", "41 ")),
+        (["--examples", 41], (" 40 ", "41")),
         (["--size", 20], ("--size", "--examples", "--set training.train_size=")),
         (["--steps", 500], ("--steps", "--examples", "--set training.epochs=")),
         (["--learning-rate", 0], ("--learning-rate", "--examples", "--set training.learning_rate=")),

@@ -171,7 +171,7 @@ def test_the_weights_can_be_others_for_a_while():
 
 
 def test_a_loss_without_trained_weights_or_examples_is_refused():
-    with pytest.raises(UserError, match="no weight"):
+    with pytest.raises(UserError, match="no trainable weight"):
         MeanLoss(network().requires_grad_(False), [data()], CROSS_ENTROPY)
     with pytest.raises(UserError, match="no example"):
         MeanLoss(network(), [], CROSS_ENTROPY)
