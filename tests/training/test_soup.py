@@ -103,7 +103,7 @@ def test_models_that_do_not_fit_together_are_refused(other, message):
 
 
 def test_integers_must_be_equal_and_no_models_are_refused():
-    with pytest.raises(UserError, match=says("model 1", "ids", "model 0", "mean")):
+    with pytest.raises(UserError, match=says("model 1", "ids", "model 0", "averaged")):
         uniform_soup([{"ids": torch.tensor([0])}, {"ids": torch.tensor([1])}])
     with pytest.raises(UserError, match=says("soup", "at least one")):
         uniform_soup([])

@@ -104,7 +104,7 @@ def test_a_batch_of_the_left_out_example_alone_teaches_nothing_and_breaks_nothin
 
 @pytest.mark.parametrize("batch_size", [1, 13])
 def test_a_method_that_would_get_an_empty_batch_is_refused(specs, tmp_path, batch_size):
-    with pytest.raises(UserError, match=says("one example", "mmr")):
+    with pytest.raises(UserError, match=says("single example", "mmr")):
         leave_one_out_full(specs(batch_size=batch_size, recipe="mmr"), [4], out=tmp_path / "out")
 
 
