@@ -24,7 +24,7 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
-# What neither trains nor starts processes: under a minute, for the everyday.
+# What neither trains nor starts processes: about a minute, for the everyday.
 test-fast: $(READY)
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal -m "not slow"
 

@@ -145,6 +145,11 @@ def _rows(rng: random.Random, count: int) -> list[dict[str, object]]:
 _SLOW = {"training", "stabilizers", "sweep", "cli", "theory", "reporting", "examples"}
 
 
+def pytest_ignore_collect(collection_path, config):
+    # Reading them imports every library, which takes as long as the tests that are left.
+    return True if config.option.markexpr == "not slow" and collection_path.name in _SLOW else None
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if _SLOW & set(item.path.parts):

@@ -219,6 +219,7 @@ def test_whatever_loads_a_model_or_an_array_refuses_pickles_by_name():
             assert refusal in text[place : place + 200], text[place : place + 200]
 
 
+@pytest.mark.slow
 def test_a_file_is_read_up_to_a_limit_that_is_named(tmp_path):
     file, packed = tmp_path / "a.txt", tmp_path / "a.txt.gz"
     file.write_bytes(b"x" * 2**21)

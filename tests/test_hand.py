@@ -145,6 +145,7 @@ def test_results_print_shortly_and_are_data_frames(tmp_path):
         assert "<table" in result._repr_html_(), name
 
 
+@pytest.mark.slow
 def test_every_door_takes_a_folder_its_path_or_cohorts(tmp_path):
     store = made_store(tmp_path / "out")
     frames = [st.compare(given).to_frame() for given in (store, store.path, str(store.path), store.cohorts())]

@@ -77,6 +77,7 @@ def test_intervals_of_groups_are_wider_and_one_group_has_none():
     assert any("1 group" in note for note in alone.notes)
 
 
+@pytest.mark.slow
 def test_halves_of_representations_hold_whole_groups():
     generator = np.random.default_rng(1)
     # Rows of a group are equal: split between halves they would make these alike.

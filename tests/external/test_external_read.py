@@ -83,6 +83,7 @@ def test_files_that_are_no_runs_to_compare_are_named(tmp_path, write):
         read_run(tmp_path / "a.pt")
 
 
+@pytest.mark.slow
 def test_an_archive_that_would_fill_the_memory_is_refused_before_it_is_unpacked(tmp_path):
     file = tmp_path / "bomb.npz"
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("logits.npy", "w") as member:

@@ -53,6 +53,7 @@ def test_a_constant_feature_and_none_at_all_have_the_curvature_of_their_norm():
     assert smoothness(torch.zeros(5, 1), bias=False, l2=0.25) == 0.25
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10_000),

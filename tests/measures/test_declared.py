@@ -19,6 +19,8 @@ from steadytune.measures.prediction import DISAGREEMENT, KAPPA
 from steadytune.reporting import render
 from steadytune.reporting.study_page import study_page
 
+pytestmark = pytest.mark.slow
+
 SOURCES = Path(st.__file__).parent
 COPIES = {"my_disagreement": DISAGREEMENT, "my_kappa": KAPPA, "my_cka": CKA}
 NAMED = {

@@ -10,6 +10,8 @@ from steadytune.measures import MEASURES, PairMeasure
 from steadytune.measures.distances import CKA
 from steadytune.testing import check_measure
 
+pytestmark = pytest.mark.slow
+
 FACTS = {"title": "T", "short": "T", "meaning": "M"}
 
 

@@ -51,6 +51,7 @@ def test_a_word_that_is_ruled_out_has_probability_0():
     np.testing.assert_allclose(token_jensen_shannon(logits), expected, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_a_large_vocabulary_in_half_precision_on_disk_needs_little_memory(tmp_path):
     runs, tokens, words = 3, 300, 32_000
     mapped = []

@@ -9,6 +9,8 @@ from saying import says
 from steadytune.metrics import METRICS
 from steadytune.testing import check_metric
 
+pytestmark = pytest.mark.slow
+
 ACCURACY = METRICS["accuracy"]
 
 

@@ -60,6 +60,7 @@ def drawn(classes, seed):
     return logits, generator.permutation(np.arange(EXAMPLES) % classes), "classification"
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from(list(CASES)), st.integers(0, 10**6))
 def test_weights_count_how_often_an_example_is_there(case, seed):

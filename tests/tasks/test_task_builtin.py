@@ -59,6 +59,7 @@ def test_no_sentence_occurs_twice_or_in_both_splits(seed, train, validation):
     assert len(sentences) == len(set(sentences)) == train + validation
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_sentences_do_not_run_out():
     judgements = generate(100_000, [0, 0])
     labels = {judgement.sentence: judgement.label for judgement in judgements}

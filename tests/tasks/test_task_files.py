@@ -32,6 +32,7 @@ def load(folder, **options):
     return load_folder(TaskSpec(name=str(folder), **options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_the_real_tasks_are_read_without_options(data, name):
     kind, train, validation, classes, metric, first = REAL[name]
