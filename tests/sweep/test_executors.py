@@ -10,7 +10,7 @@ from sweeps import Heard
 from steadytune.errors import UserError
 from steadytune.records import RunStore
 from steadytune.study import RunSpec
-from steadytune.sweep.executors import EXECUTORS, Executor, find_executor
+from steadytune.sweep.executors import EXECUTORS, Executor, do_jobs, find_executor
 from steadytune.sweep.executors.local import Local
 from steadytune.sweep.executors.processes import Processes
 from steadytune.sweep.job import Job
@@ -48,6 +48,13 @@ class Reversed(Executor):
 
     def run(self, jobs, store, listener):
         Local().run(list(reversed(jobs)), store, listener)
+
+
+class Idle(Executor):
+    name = "idle"
+
+    def run(self, jobs, store, listener):
+        Local().run(jobs[:1], store, listener)
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +116,13 @@ def test_an_executor_is_found_by_its_name_or_given_and_by_default_the_workers_sa
         heard = Heard()
         find_executor("reversed", 1).run([Made(spec) for spec in specs], store, heard)
     assert heard.of("finished") == [spec.id for spec in reversed(specs)]
+
+
+def test_an_executor_that_leaves_jobs_undone_is_not_believed(made):
+    store, specs = made
+    with pytest.raises(UserError, match=says("'idle'", "2 of 3")):
+        do_jobs([Made(spec) for spec in specs], store, Heard(), Idle())
+    assert len(store.records()) == 1
 
 
 def test_a_share_is_that_of_the_effort(made):

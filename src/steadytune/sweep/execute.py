@@ -9,7 +9,7 @@ from typing import Any
 from steadytune.errors import UserError, door
 from steadytune.records import RunStore
 from steadytune.study import Study
-from steadytune.sweep.executors import Executor, check_executor, find_executor
+from steadytune.sweep.executors import Executor, check_executor, do_jobs
 from steadytune.sweep.listener import Listener
 from steadytune.sweep.plan import jobs, plan, prepare_store
 
@@ -65,8 +65,7 @@ def run(
     work = jobs(missing)
     with listener or Listener() as hears:
         hears.began(store, specs, len(missing))
-        if work:
-            find_executor(executor, min(workers, len(work))).run(work, store, hears)
+        do_jobs(work, store, hears, executor, workers)
     return store
 
 

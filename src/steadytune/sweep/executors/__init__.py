@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from steadytune.errors import UserError
 from steadytune.registry import Registry
 from steadytune.sweep.executors.base import Executor
+from steadytune.sweep.job import AnyJob
+from steadytune.sweep.listener import Listener
 
 
 def _check(name: str, entry: Any) -> str:
@@ -48,4 +51,31 @@ def find_executor(given: str | Executor | None, workers: int) -> Executor:
     return EXECUTORS[given or ("processes" if workers > 1 else "local")](workers)
 
 
-__all__ = ["EXECUTORS", "Executor", "check_executor", "find_executor"]
+def do_jobs(
+    jobs: Sequence[AnyJob], store: Any, listener: Listener, executor: str | Executor | None = None, workers: int = 1
+) -> None:
+    """Have every id of the jobs recorded in the store.
+
+    Args:
+        jobs: What to do, in the order in which to begin it; nothing happens without any.
+        store: Records the results.
+        listener: Hears of progress.
+        executor: See `find_executor`.
+        workers: Jobs done at the same time, at most.
+
+    Raises:
+        UserError: As `Executor.run` does, or the executor returned before everything was recorded.
+    """
+    if not jobs:
+        return
+    chosen = find_executor(executor, min(workers, len(jobs)))
+    chosen.run(jobs, store, listener)
+    ids = [one for job in jobs for one in job.ids]
+    if missing := [one for one in ids if one not in store]:
+        name = getattr(chosen, "name", type(chosen).__name__)
+        raise UserError(
+            f"executor '{name}' returned with {len(missing)} of {len(ids)} results missing; finished ones are kept"
+        )
+
+
+__all__ = ["EXECUTORS", "Executor", "check_executor", "do_jobs", "find_executor"]

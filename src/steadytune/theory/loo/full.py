@@ -15,7 +15,7 @@ from steadytune.kinds import KINDS
 from steadytune.models.random_state import preserved_random_state
 from steadytune.records import RunStore
 from steadytune.study import RunSpec, Study, Training
-from steadytune.sweep.executors import Executor, find_executor
+from steadytune.sweep.executors import Executor, do_jobs
 from steadytune.sweep.listener import Share
 from steadytune.sweep.plan import prepare_store
 from steadytune.tasks import load_task
@@ -114,7 +114,7 @@ def leave_one_out_full(
     ids = [one for job in work for one in job.ids]
     listener = Share(dict.fromkeys(ids, 1.0), progress)
     with preserved_random_state():
-        find_executor(executor, min(workers, len(work))).run(work, store, listener)
+        do_jobs(work, store, listener, executor, workers)
     return read(store, work)
 
 

@@ -20,7 +20,7 @@ from steadytune.models.random_state import preserved_random_state
 from steadytune.records import RunStore
 from steadytune.stabilizers.freeze import Freeze
 from steadytune.study import RunSpec, Study
-from steadytune.sweep.executors import Executor, check_executor, find_executor
+from steadytune.sweep.executors import Executor, check_executor, do_jobs
 from steadytune.sweep.listener import Listener
 from steadytune.sweep.plan import plan, prepare_store
 from steadytune.tasks import load_task
@@ -259,5 +259,5 @@ def train_cohorts(
     check_methods(missing)
     with listener or Listener() as hears:
         hears.began(store, specs, len(missing))
-        find_executor(executor, min(workers, len(work))).run(work, store, hears)
+        do_jobs(work, store, hears, executor, workers)
     return store

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from steadytune.errors import UserError
 from steadytune.files import read_arrays, write_arrays
-from steadytune.sweep.executors import Executor, find_executor
+from steadytune.sweep.executors import Executor, do_jobs
 from steadytune.sweep.job import Job
 from steadytune.sweep.listener import Listener, Share
 from steadytune.theory.studies.dataset import DataSet
@@ -138,7 +138,7 @@ def study_table(
             arrays = {"features": one.features, "labels": one.labels}
             checksum = write_arrays(_file(results, job.name), arrays)
             results.write(f"{job.name}-{_DATA}", [checksum, design, one.seed, one.scale])
-        find_executor(executor, min(workers, len(jobs))).run(order, results, Share(efforts, progress))
+        do_jobs(order, results, Share(efforts, progress), executor, workers)
         found = [results.read(job.name) for job in jobs]
     rows = [{"dataset": place, **row} for place, of_data_set in enumerate(found) for row in of_data_set]
     return pd.DataFrame(rows, columns=["dataset", *DESIGN, "separable", "part", *SETTINGS, *VALUES])
