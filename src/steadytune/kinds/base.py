@@ -13,6 +13,8 @@ from steadytune.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from steadytune.kinds.encoding import Encoding, Row
+
 Criterion = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
@@ -31,7 +33,9 @@ class Kind:
         candidates: An example consists of several inputs, each with one score, and one of them is chosen.
         trained: Whether runs of this kind can be trained here.
         full_batch: Whether linear heads can be trained on it by full-batch gradient descent.
-        auto_model: The transformers class whose last layer fits.
+        pooled: A model gives one row of outputs for each of its inputs, from one feature. False if it answers at
+            several tokens of an input: pooling, and linear heads on frozen features, then mean nothing.
+        new_head: The model's last layer is new and drawn by a seed. False if it is pre-trained.
         metrics: Default metrics of runs, in order of preference. They support the kind, whatever
             kinds they name themselves.
         task_metrics: Default metrics of a user's own task, the main one first.
@@ -45,7 +49,8 @@ class Kind:
     candidates: ClassVar[bool] = False
     trained: ClassVar[bool] = False
     full_batch: ClassVar[bool] = False
-    auto_model: ClassVar[str] = "AutoModelForSequenceClassification"
+    pooled: ClassVar[bool] = True
+    new_head: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ()
     task_metrics: ClassVar[tuple[str, ...]] = ()
     pair_measures: ClassVar[tuple[str, ...] | None] = None
@@ -140,7 +145,50 @@ class Kind:
         """Return the numbers (..., N) predicted by logits (..., N, 1); None for a kind without numbers."""
         return np.asarray(logits, dtype=np.float64)[..., 0] if self.has_numbers else None
 
-    # Tensors: batches, the model, the loss. These are used in training.
+    def classes_in(self, labels: NDArray[Any]) -> NDArray[np.int64]:
+        """Return every class that occurs in the labels of a task's examples, as often as it does, in one dimension."""
+        return np.asarray(labels, dtype=np.int64)
+
+    def measured(self, labels: NDArray[Any], groups: NDArray[np.int64] | None) -> dict[str, NDArray[Any]]:
+        """Return what a run stores of a task's measured examples, besides what a model says about them.
+
+        Args:
+            labels: (N,) labels of the task's examples.
+            groups: (N,) groups of the examples, or None.
+        """
+        return {"labels": labels} if groups is None else {"labels": labels, "groups": groups}
+
+    # Tensors: rows, batches, the model, the loss. These are used in training.
+
+    def auto_model(self, seq2seq: bool) -> str:
+        """Return the name of the transformers class whose last layer fits; an encoder-decoder may need another."""
+        return "AutoModelForSequenceClassification"
+
+    def encode(self, examples: Any, tokenizer: Any, max_length: int, seq2seq: bool) -> Encoding:
+        """Tokenize a task's examples.
+
+        Args:
+            examples: The examples, a `tasks.Examples`.
+            tokenizer: Of the model.
+            max_length: Most tokens per input.
+            seq2seq: Whether the model is an encoder-decoder.
+
+        Raises:
+            UserError: A text cannot be tokenized.
+        """
+        from steadytune.kinds.encoding import encode_texts
+
+        return encode_texts(examples, tokenizer, max_length)
+
+    def collate(self, rows: Sequence[Row], tokenizer: Any) -> dict[str, Tensor]:
+        """Return the batch of some rows of `encode`: padded inputs, and "labels"."""
+        from steadytune.kinds.encoding import padded
+
+        return self.batch(padded(rows, tokenizer), [row["labels"] for row in rows])
+
+    def answering(self, batch: dict[str, Tensor]) -> Tensor | None:
+        """Return at which positions (b, T) a model answers, where examples have several answers; None otherwise."""
+        return None
 
     def outputs(self, classes: int) -> int:
         """Return the width of a model's last layer for a task with this many classes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from steadytune.errors import UserError
+from steadytune.kinds import KINDS
 from steadytune.records import RunStore
 from steadytune.records.trained import difference
 from steadytune.study import RunSpec, Study
@@ -51,6 +52,11 @@ def plan(study: Study) -> list[RunSpec]:
 
 def _check(spec: RunSpec) -> None:
     task = load_task(spec.task)
+    if not KINDS[task.kind].pooled and spec.training.mode == "head":
+        raise UserError(
+            f"recipe '{spec.recipe}' trains a head on one feature of each text, but task '{task.name}', of the kind "
+            f"{task.kind}, is answered at every token: use training.mode full"
+        )
     split(task, spec.training, spec.seeds.data)
     for stabilizer in spec.stabilizers:
         try:

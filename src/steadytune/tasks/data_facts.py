@@ -212,7 +212,8 @@ def _keys(examples: Examples) -> list[tuple[tuple[str | None, ...], ...]]:
 def _counts(task: Task, examples: Examples) -> tuple[int, ...]:
     if not KINDS[task.kind].has_classes:
         return (len(examples),)
-    return tuple(np.bincount(examples.labels, minlength=len(task.label_names)).tolist())
+    classes = KINDS[task.kind].classes_in(examples.labels)
+    return tuple(np.bincount(classes, minlength=len(task.label_names)).tolist())
 
 
 def _texts(task: Task) -> str:

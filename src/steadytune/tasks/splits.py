@@ -74,11 +74,13 @@ def _drawn(task: Task, training: Training, size: int, data_seed: int) -> Example
     # Neither targets nor positions of a choice are classes: a model scores each candidate.
     if not KINDS[task.kind].shared_classes:
         return subset
-    unseen = set(task.validation.labels.tolist()) - set(subset.labels.tolist())
+    classes_in = KINDS[task.kind].classes_in
+    seen = set(classes_in(subset.labels).tolist())
+    unseen = set(classes_in(task.validation.labels).tolist()) - seen
     ways = "raise training.train_size, change training.split_seed"
     if data_seed:
         ways = "raise training.train_size, choose other data seeds"
-    if len(np.unique(subset.labels)) < 2:
+    if len(seen) < 2:
         raise UserError(f"{drawn} belong to one class: {ways}, or draw from every class with training.split=stratified")
     if unseen:
         missing = ", ".join(f"'{task.label_names[label]}'" for label in sorted(unseen))

@@ -12,22 +12,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
 from steadytune.files import Arrays
+from steadytune.kinds import KINDS
 from steadytune.models.modules import encoder_of
 from steadytune.models.parts import find_parts
 from steadytune.models.random_state import spread
-from steadytune.models.states import logits_of, stored
+from steadytune.models.states import stored
 from steadytune.records import RunRecord
 from steadytune.stabilizers import Pretraining
 from steadytune.study import RunSpec
 from steadytune.tasks.metrics import evaluate
 from steadytune.training.curves import geometry, gradient_norms
-from steadytune.training.data import Collator, Encoded, RunData, batches, in_order, run_data
+from steadytune.training.data import RunData, run_data
 from steadytune.training.loading import build_model, is_decoder
+from steadytune.training.observed import observed
 from steadytune.training.pretraining import pretraining_context
 from steadytune.training.run_record import Diverged, finished
 from steadytune.training.trainer import StableTrainer
@@ -60,9 +61,8 @@ def train_full(
     trainer = fine_tune(spec, data, cache, progress)
     trained, model = time.perf_counter(), trainer.model
     device, bf16 = trainer.args.device, spec.training.precision == "bf16"
-    logits, states = outputs_of(model, data.measure, data.collate, device, bf16, _position(spec))
-    arrays: Arrays = {"logits": logits, **data.splits.measure.answers()}
-    if states is not None:
+    arrays = observed(model, data.measure, data.collate, device, bf16, _position(spec))
+    if (states := arrays.get("representations")) is not None:
         arrays["representations"] = stored(states, spec.training.representation_dtype)
     measurements, done = {**trainer.measurements, "distance_from_start": trainer.distance()}, time.perf_counter()
     further, seen = look(trainer)
@@ -70,7 +70,7 @@ def train_full(
         spec,
         data.task,
         data.splits.measure,
-        logits,
+        arrays,
         device=str(device),
         curves=trainer.curves,
         measurements={**measurements, **further},
@@ -83,27 +83,8 @@ def train_full(
         },
         told=data.notes(spec.training.max_length),
     )
-    return record, {**arrays, **seen}
-
-
-_EVALUATION_BATCH = 64
-
-
-def outputs_of(
-    model: nn.Module,
-    dataset: Encoded,
-    collate: Collator,
-    device: torch.device,
-    bf16: bool,
-    position: str | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Return the results of `logits_of` for all examples, in their order."""
-    logits, states = logits_of(model, batches(dataset, collate, _EVALUATION_BATCH), device, bf16, position)
-    if states is not None:
-        layers, rows, width = states.shape
-        of_examples = states.reshape(layers, len(dataset), -1, width).swapaxes(0, 1)
-        states = in_order(of_examples, dataset).swapaxes(0, 1).reshape(layers, rows, width)
-    return in_order(logits, dataset), states
+    measured = data.splits.measure
+    return record, {**arrays, **KINDS[data.task.kind].measured(measured.labels, measured.groups), **seen}
 
 
 def _position(spec: RunSpec) -> str | None:
@@ -236,8 +217,8 @@ class RunTrainer(StableTrainer):
         assert self.data.splits.select is not None
         task, bf16 = self.data.task, self.spec.training.precision == "bf16"
         with self.stabilization.final_weights():
-            logits, _ = outputs_of(self.model, self.data.select, self.data.collate, self.args.device, bf16)
-            score = evaluate([task.metric], task.kind, logits, self.data.splits.select)[task.metric]
+            arrays = observed(self.model, self.data.select, self.data.collate, self.args.device, bf16)
+            score = evaluate([task.metric], task.kind, arrays, self.data.splits.select)[task.metric]
             if not self.epoch_scores or score > max(self.epoch_scores):
                 self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         self.epoch_scores.append(score)

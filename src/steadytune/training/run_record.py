@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from steadytune.files import Arrays
 from steadytune.records import RunRecord
 from steadytune.study import RunSpec
 from steadytune.tasks.base import Examples, Task
@@ -39,7 +39,7 @@ def finished(
     spec: RunSpec,
     task: Task,
     measured: Examples,
-    logits: NDArray[np.float32],
+    outputs: Arrays,
     *,
     device: str,
     curves: Mapping[str, Sequence[float | None]],
@@ -47,14 +47,15 @@ def finished(
     timings: Mapping[str, float],
     told: Sequence[str] = (),
 ) -> RunRecord:
-    """Score a finished run; `told` is what a reader should know about its inputs.
+    """Score a finished run, from its outputs as `evaluate` takes them; `told` is what a reader should know about it.
 
     Raises:
-        Diverged: A logit is not finite.
+        Diverged: An output is not finite.
     """
-    if not np.isfinite(logits).all():
-        raise Diverged("the trained model's logits are not finite")
-    scores = evaluate([task.metric, *task.extra_metrics], task.kind, logits, measured)
+    for name, array in outputs.items():
+        if name != "representations" and not np.isfinite(array).all():
+            raise Diverged(f"the trained model's {name.replace('_', ' ')} are not finite")
+    scores = evaluate([task.metric, *task.extra_metrics], task.kind, outputs, measured)
     return RunRecord(
         spec=spec,
         status="done",
