@@ -290,7 +290,7 @@ class RunStore(Shown):
             )
         models, tasks, recipes = list(study.model), [task.name for task in study.task], list(study.recipes)
 
-        def place(record: RunRecord) -> tuple[int, int, int, int, int, int, int]:
+        def place(record: RunRecord) -> tuple[int, ...]:
             model, task, recipe = record.spec.cohort
             seeds = record.spec.seeds
             return (
@@ -301,6 +301,7 @@ class RunStore(Shown):
                 seeds.order,
                 seeds.dropout,
                 seeds.data,
+                seeds.decoding,
             )
 
         return sorted(records, key=place)
