@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OFFLINE_MODEL = "minilm"
+OFFLINE_DECODER = "smollm2"
+# What the head reads of models whose own is untrained, or of which there is a plain linear one.
+_POOLING: dict[str, Literal["mean", "last"]] = {OFFLINE_MODEL: "mean", OFFLINE_DECODER: "last"}
 MOST_RUNS = 100_000
 """Runs of a study."""
 # A model or a task may be a path.
@@ -131,7 +134,8 @@ class Training(Config):
         clip: Limit of the global gradient norm; 0 for none.
         max_length: Most tokens per input; longer inputs are truncated.
         pooling: What the head reads. "native" is the model class's own head; "cls", "mean", "last" put a plain linear
-            head on that feature; "auto" is "native" in full, but "mean" in head and for the offline model.
+            head on that feature; "auto" is "native" in full and "mean" in head, but "mean" for minilm and "last" for
+            smollm2.
         precision: "float32", or "bf16" for bfloat16 autocast around float32 weights.
         train_size: Number of training examples to use, drawn with `split_seed` and the run's `data` seed.
         split: How they are drawn: "random", or "stratified", which keeps the class proportions of the training
@@ -180,7 +184,7 @@ class Training(Config):
         """Return a copy with pooling and learning rate resolved."""
         pooling = self.pooling
         if pooling == "auto":
-            pooling = "mean" if self.mode == "head" or model == OFFLINE_MODEL else "native"
+            pooling = _POOLING.get(model, "mean" if self.mode == "head" else "native")
         rate = self.learning_rate or (2e-5 if self.mode == "full" else 1e-2)
         return self.model_copy(update={"pooling": pooling, "learning_rate": rate})
 
@@ -341,7 +345,7 @@ class Study(Shown, Config):
     """A study: models x tasks x recipes x seeds.
 
     Attributes:
-        model: Hub ids, folders, or "minilm", the built-in offline model.
+        model: Hub ids, folders, or the offline models: "minilm", an encoder, and "smollm2", a decoder.
         task: Task names or mappings with the keys of `TaskSpec`.
         seeds: A number of seeds, a grid {vary, values}, or a list of integers or of {init, order, dropout, data}.
         training: Hyper-parameters shared by all recipes.

@@ -20,7 +20,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Folder of the study.", show_default=False)] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Hub id, folder, or 'minilm', the offline model. Repeatable.", show_default=False),
+        typer.Option(help="Hub id, folder, 'minilm' or 'smollm2' (offline). Repeatable.", show_default=False),
     ] = None,
     task: Annotated[
         list[str] | None,
