@@ -17,7 +17,7 @@ from steadytune.seeds import FACTORS
 from steadytune.stabilizers.mhloss import MHLoss
 from steadytune.stabilizers.mmr import MMR
 from steadytune.stabilizers.surt import SURT
-from steadytune.study import Recipe, RunSpec, Seeds, Study, TaskSpec, Training
+from steadytune.study import Decoding, Recipe, RunSpec, Seeds, Study, TaskSpec, Training
 
 YAML = """
 model: [minilm, some/folder]
@@ -116,7 +116,7 @@ def test_the_name_of_a_run_says_its_seeds(seeds):
     assert Seeds.from_label(seeds.label) == seeds
 
 
-@pytest.mark.parametrize("name", ["", "a", "1/2", "1/2/3/4/5", "1//2", "-1", "1.5", "1/2/3 "])
+@pytest.mark.parametrize("name", ["", "a", "1/2", "1/2/3/4/5/6", "1//2", "-1", "1.5", "1/2/3 "])
 def test_another_name_says_no_seeds(name):
     assert Seeds.from_label(name) is None
 
@@ -135,7 +135,7 @@ def test_a_grid_of_seeds_crosses_those_that_vary_and_fixes_the_rest(vary):
 def test_one_seed_may_vary_alone(factor):
     seeds = study(seeds={"vary": factor}).seeds
     assert [one.model_dump() for one in seeds] == [
-        {"init": 0, "order": 0, "dropout": 0} | ({factor: value} if value or factor != "data" else {})
+        {"init": 0, "order": 0, "dropout": 0} | ({factor: value} if value or factor not in ("data", "decoding") else {})
         for value in range(5)
     ]
 
@@ -229,6 +229,7 @@ def test_the_id_of_a_run_depends_on_everything_that_determines_it():
         {"seeds": Seeds(init=0, order=1, dropout=0)},
         {"seeds": Seeds(init=0, order=0, dropout=1)},
         {"seeds": Seeds(init=0, order=0, dropout=0, data=1)},
+        {"seeds": Seeds(init=0, order=0, dropout=0, decoding=1)},
         *(
             {"training": spec().training.model_copy(update={key: value})}
             for key, value in {
@@ -248,17 +249,19 @@ def test_the_id_of_a_run_depends_on_everything_that_determines_it():
                 "split_seed": 1,
                 "representations": "last",
                 "representation_dtype": "float32",
+                "decoding": Decoding(beams=2),
                 "threads": 2,
             }.items()
         ),
     ]
     assert len({spec(**change).id for change in changed}) == len(changed)
-    assert len(changed) == 10 + len(Training.model_fields)
+    assert len(changed) == 11 + len(Training.model_fields)
 
 
 def test_runs_that_were_made_before_a_field_was_added_or_renamed_keep_their_ids():
     content = spec().model_dump(mode="json", exclude={"model", "task"})
     assert content["training"].pop("split") == "random"
+    assert content["training"].pop("decoding")["beams"] == 1
     assert content.pop("left_out") is None
     content["training"]["setting"] = content["training"].pop("mode")
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))

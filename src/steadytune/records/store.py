@@ -38,6 +38,7 @@ from steadytune.grouped import grouped
 from steadytune.records.cohort import Cohort, LostRun
 from steadytune.records.examples import read_examples
 from steadytune.records.record import NotUnderstood, RunRecord
+from steadytune.records.stored import cohort_fields, rows_of
 from steadytune.records.trained import as_trained, difference
 from steadytune.records.union import union
 from steadytune.shown import Shown, plural
@@ -290,7 +291,7 @@ class RunStore(Shown):
             )
         models, tasks, recipes = list(study.model), [task.name for task in study.task], list(study.recipes)
 
-        def place(record: RunRecord) -> tuple[int, int, int, int, int, int, int]:
+        def place(record: RunRecord) -> tuple[int, ...]:
             model, task, recipe = record.spec.cohort
             seeds = record.spec.seeds
             return (
@@ -301,6 +302,7 @@ class RunStore(Shown):
                 seeds.order,
                 seeds.dropout,
                 seeds.data,
+                seeds.decoding,
             )
 
         return sorted(records, key=place)
@@ -392,22 +394,19 @@ class RunStore(Shown):
         if not records:
             return None
         first = records[0].spec
-        examples, measured = self.examples(first), len(arrays[0]["labels"]) if arrays else None
+        examples, measured = self.examples(first), rows_of(arrays[0]) if arrays else None
         if measured is not None and len(examples["texts"]) != measured:
             raise UserError(
                 f"{self._examples_file(_examples_name(first))} has {len(examples['texts'])} texts, but the runs "
                 f"measure {measured} examples. Rewrite it with: {self.resume}"
             )
-        representations = [run["representations"] for run in arrays if "representations" in run]
         model, task, recipe = first.cohort
+        # Without the score of a constant answer, as for texts, nobody knows which runs are no better.
+        known = not done or any(record.majority_score is not None for record in done)
         return Cohort(
             scores=np.array([record.score for record in done], dtype=np.float64),
-            logits=np.stack([run["logits"] for run in arrays]) if arrays else None,
-            labels=arrays[0]["labels"] if arrays else None,
-            groups=next((run["groups"] for run in arrays if "groups" in run), None),
-            representations=representations or None,
             seeds=tuple(record.spec.seeds.label for record in done),
-            failed=np.array([record.failed for record in done], dtype=bool),
+            failed=np.array([record.failed for record in done], dtype=bool) if known else None,
             majority_score=done[0].majority_score if done else None,
             seconds=np.array([record.seconds for record in done]),
             losses=np.array([record.loss_ends for record in done]).reshape(-1, 2),
@@ -424,6 +423,7 @@ class RunStore(Shown):
             ),
             examples=_examples_name(first),
             label_names=examples["labels"] or None,
+            **(cohort_fields(arrays) if arrays else {}),
         )
 
     def write_examples(

@@ -8,7 +8,7 @@ from steadytune.errors import UserError
 from steadytune.kinds import KINDS
 from steadytune.records import RunStore
 from steadytune.records.trained import difference
-from steadytune.study import RunSpec, Study
+from steadytune.study import Decoding, RunSpec, Study
 from steadytune.sweep.job import TrainingJob
 from steadytune.tasks import load_task
 from steadytune.tasks.data_facts import data_facts
@@ -37,7 +37,7 @@ def plan(study: Study) -> list[RunSpec]:
                 seeds=seeds,
             )
         )
-    for spec in {(spec.cohort, spec.seeds.data): spec for spec in specs}.values():
+    for spec in {(spec.cohort, spec.seeds.data, spec.seeds.decoding): spec for spec in specs}.values():
         _check(spec)
     owners: dict[str, RunSpec] = {}
     for spec in specs:
@@ -56,6 +56,14 @@ def _check(spec: RunSpec) -> None:
         raise UserError(
             f"recipe '{spec.recipe}' trains a head on one feature of each text, but task '{task.name}', of the kind "
             f"{task.kind}, is answered at every token: use training.mode full"
+        )
+    decoding = spec.training.decoding
+    if decoding != Decoding() and not KINDS[task.kind].has_texts:
+        raise UserError(f"training.decoding is for generated texts, but task '{task.name}' is a {task.kind}")
+    if spec.seeds.decoding and not decoding.sample:
+        raise UserError(
+            f"a decoding seed has no effect on recipe '{spec.recipe}', whose words are not drawn: set "
+            "training.decoding.sample=true, or leave the seed out"
         )
     split(task, spec.training, spec.seeds.data)
     for stabilizer in spec.stabilizers:

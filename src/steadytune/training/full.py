@@ -28,9 +28,10 @@ from steadytune.tasks.metrics import evaluate
 from steadytune.training.curves import geometry, gradient_norms
 from steadytune.training.data import RunData, run_data
 from steadytune.training.loading import build_model, is_decoder
-from steadytune.training.observed import observed
+from steadytune.training.observed import Asked, observed
 from steadytune.training.pretraining import pretraining_context
 from steadytune.training.run_record import Diverged, finished
+from steadytune.training.shared_candidates import shared_candidates
 from steadytune.training.trainer import StableTrainer
 
 _CHECK_EVERY = 10
@@ -55,13 +56,14 @@ def train_full(
     Raises:
         Diverged: The loss or the logits became NaN or infinite.
     """
-    started = time.perf_counter()
     torch.set_num_threads(spec.training.threads)
     data = run_data(spec)
+    candidates = shared_candidates(spec, data, cache)
+    started = time.perf_counter()
     trainer = fine_tune(spec, data, cache, progress)
     trained, model = time.perf_counter(), trainer.model
-    device, bf16 = trainer.args.device, spec.training.precision == "bf16"
-    arrays = observed(model, data.measure, data.collate, device, bf16, _position(spec))
+    asked = trainer.asked._replace(position=_position(spec, data.task.kind), candidates=candidates)
+    arrays = observed(model, data.measure, data.collate, asked)
     if (states := arrays.get("representations")) is not None:
         arrays["representations"] = stored(states, spec.training.representation_dtype)
     measurements, done = {**trainer.measurements, "distance_from_start": trainer.distance()}, time.perf_counter()
@@ -71,7 +73,7 @@ def train_full(
         data.task,
         data.splits.measure,
         arrays,
-        device=str(device),
+        device=str(asked.device),
         curves=trainer.curves,
         measurements={**measurements, **further},
         timings={
@@ -87,11 +89,11 @@ def train_full(
     return record, {**arrays, **KINDS[data.task.kind].measured(measured.labels, measured.groups), **seen}
 
 
-def _position(spec: RunSpec) -> str | None:
+def _position(spec: RunSpec, kind: str) -> str | None:
     # Representations of leave-one-out runs, of which there may be hundreds, are never compared.
     asked = spec.training.representations if spec.left_out is None else "none"
     if asked == "auto":
-        return "last" if is_decoder(spec.model) else "cls"
+        return "last" if KINDS[kind].has_texts or is_decoder(spec.model) else "cls"
     return None if asked == "none" else asked
 
 
@@ -173,6 +175,13 @@ class RunTrainer(StableTrainer):
         """Seed of the stabilizers' noise in training, which follows that of dropout."""
         return spread("dropout", self.spec.seeds.dropout)
 
+    @property
+    def asked(self) -> Asked:
+        """How the model is asked for its outputs."""
+        training = self.spec.training
+        bf16, seed = training.precision == "bf16", self.spec.seeds.decoding
+        return Asked(self.args.device, bf16, decoding=training.decoding, seed=seed)
+
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Train on one batch and keep its raw loss, before the Trainer's log filters it.
 
@@ -215,9 +224,9 @@ class RunTrainer(StableTrainer):
         """Score the half that selects the epoch, and keep the weights if no previous epoch was better."""
         assert self.data.select is not None
         assert self.data.splits.select is not None
-        task, bf16 = self.data.task, self.spec.training.precision == "bf16"
+        task = self.data.task
         with self.stabilization.final_weights():
-            arrays = observed(self.model, self.data.select, self.data.collate, self.args.device, bf16)
+            arrays = observed(self.model, self.data.select, self.data.collate, self.asked)
             score = evaluate([task.metric], task.kind, arrays, self.data.splits.select)[task.metric]
             if not self.epoch_scores or score > max(self.epoch_scores):
                 self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}

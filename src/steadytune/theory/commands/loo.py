@@ -28,7 +28,7 @@ def loo(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Hub id, folder, or 'minilm', the offline model. Repeatable.", show_default="minilm"),
+        typer.Option(help="Hub id, folder, 'minilm' or 'smollm2' (offline). Repeatable.", show_default="minilm"),
     ] = None,
     size: Annotated[
         list[int] | None,
