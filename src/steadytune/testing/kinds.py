@@ -232,3 +232,22 @@ def _check_rows(kind: Kind, examples: Examples, seq2seq: bool) -> None:
         together = asked(rows)
         _need(kind, all(together) or limit == 8, "an example is not asked for anything")
         _need(kind, together == [asked([row])[0] for row in rows], "the labels of a row depend on its batch")
+        _check_criterion(kind, kind.collate(rows, tokenizer)["labels"])
+
+
+def _check_criterion(kind: Kind, labels: Any) -> None:
+    """Check the loss of labels (b, T) of tokens."""
+    import torch
+
+    highest = kind.check_batch_labels(labels)
+    _need(kind, highest == int(labels.max()), f"the largest label is {int(labels.max())}, not {highest}")
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn((*labels.shape, int(labels.max()) + 1), dtype=torch.float64, generator=generator)
+    outputs.requires_grad_()
+    counted = kind.counted(labels)
+    _need(kind, counted is not None and kind.fits_labels(outputs, labels), "fits_labels is false for labels of tokens")
+    loss = kind.criterion()(outputs, labels)
+    _need(kind, loss.dim() == 0 and bool(loss.isfinite()), f"the loss of a batch is {loss}, not one finite number")
+    (slope,) = torch.autograd.grad(loss, outputs)
+    moved = slope.abs().sum(-1) > 0
+    _need(kind, torch.equal(moved, counted), "the loss does not depend on exactly the tokens that count")
