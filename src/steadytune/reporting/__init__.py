@@ -95,7 +95,9 @@ def report_of_study(
     tell = progress or (lambda share: None)
     if comparison is None:
         comparison = compare(store, progress=lambda share: tell(_MEASURING * share))
-    if validations is None:
+    if validations is None and all(len(profile.cohort) < 2 for profile in comparison.profiles):
+        validations = {}
+    elif validations is None:
         rest = 1 - _MEASURING
         validations = validate(comparison.profiles, progress=lambda done, total: tell(_MEASURING + rest * done / total))
     texts = {name: store.examples_named(name) for name in {found.cohort.examples for found in comparison.profiles}}
