@@ -10,7 +10,10 @@ import typer
 
 def validate(
     folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run'.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for the report, if not the runs' own folder.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the report, or page.html; by default the runs' own folder."),
+    ] = None,
 ) -> None:
     """Examine the validity and consistency of the measures, and recommend which to report.
 

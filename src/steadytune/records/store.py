@@ -319,8 +319,8 @@ class RunStore(Shown):
 
     def _leaves_out(self, name: str) -> bool:
         try:
-            return _LEAVES_OUT.search((self._folder(name) / "run.json").read_bytes()) is not None
-        except OSError:
+            return _LEAVES_OUT.search(read_content(self._folder(name) / "run.json")) is not None
+        except UserError:
             return False
 
     def _readable(self, name: str) -> RunRecord | None:
