@@ -450,7 +450,10 @@ def test_the_texts_of_the_examples_are_kept_in_any_script(store):
         "texts": ["東京 – 'naïve'"],
         "labels": ["a", "b"],
         "data": ["読んだ"],
+        "references": [],
     }
+    store.write_examples(spec, "generation", ["a?", "b?"], [], references=[("c", "d"), ("é",)])
+    assert store.examples(spec)["references"] == [["c", "d"], ["é"]]
 
 
 def test_texts_that_were_changed_are_not_shown_and_those_of_older_versions_are(store):
@@ -479,6 +482,9 @@ def test_texts_that_were_changed_are_not_shown_and_those_of_older_versions_are(s
         {"kind": "sorcery"},
         {"kind": ["choice"]},
         {"data": "all well"},
+        {"references": "abcdef"},
+        {"references": ["abc", "def"]},
+        {"references": [[1]]},
     ],
 )
 def test_texts_whose_checksum_was_taken_out_are_looked_at(store, change):

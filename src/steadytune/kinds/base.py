@@ -36,6 +36,7 @@ class Kind:
         pooled: A model gives one row of outputs for each of its inputs, from one feature. False if it answers at
             several tokens of an input: pooling, and linear heads on frozen features, then mean nothing.
         new_head: The model's last layer is new and drawn by a seed. False if it is pre-trained.
+        cut: What becomes of inputs that are too long, in words.
         metrics: Default metrics of runs, in order of preference. They support the kind, whatever
             kinds they name themselves.
         task_metrics: Default metrics of a user's own task, the main one first.
@@ -51,6 +52,7 @@ class Kind:
     full_batch: ClassVar[bool] = False
     pooled: ClassVar[bool] = True
     new_head: ClassVar[bool] = True
+    cut: ClassVar[str] = "are truncated"
     metrics: ClassVar[tuple[str, ...]] = ()
     task_metrics: ClassVar[tuple[str, ...]] = ()
     pair_measures: ClassVar[tuple[str, ...] | None] = None

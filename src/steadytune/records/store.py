@@ -434,11 +434,18 @@ class RunStore(Shown):
             ),
             examples=_examples_name(first),
             label_names=examples["labels"] or None,
+            references=[tuple(texts) for texts in examples["references"]] or None if arrays else None,
             **(cohort_fields(arrays) if arrays else {}),
         )
 
     def write_examples(
-        self, spec: RunSpec, kind: str, texts: list[str], labels: list[str], data: Sequence[str] = ()
+        self,
+        spec: RunSpec,
+        kind: str,
+        texts: list[str],
+        labels: list[str],
+        data: Sequence[str] = (),
+        references: Sequence[Sequence[str]] = (),
     ) -> None:
         """Store the texts and label names of the measured examples, so that a report can show which ones flip.
 
@@ -448,14 +455,18 @@ class RunStore(Shown):
             texts: N texts.
             labels: Class names.
             data: Sentences about the task's data.
+            references: The accepted texts of each example, where texts are generated.
         """
         file = self._examples_file(_examples_name(spec))
-        content = json.dumps(sealed({"kind": kind, "texts": texts, "labels": labels, "data": list(data)})).encode()
+        about: dict[str, Any] = {"kind": kind, "texts": texts, "labels": labels, "data": list(data)}
+        if references:
+            about["references"] = [list(accepted) for accepted in references]
+        content = json.dumps(sealed(about)).encode()
         if not file.is_file() or file.read_bytes() != content:
             write_bytes(file, content)
 
     def examples(self, spec: RunSpec) -> dict[str, Any]:
-        """Return {"kind", "texts" (N), "labels" (class names), "data" (sentences)} of a run's measured examples."""
+        """Return what `write_examples` stored of a run's measured examples, by the names of its parameters."""
         return self.examples_named(_examples_name(spec))
 
     def _examples_file(self, name: str) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from steadytune.errors import UserError, unknown_name
+from steadytune.kinds import KINDS
 from steadytune.registry import Registry
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Segment, Task, TaskSource
@@ -76,13 +77,17 @@ def _load(spec: TaskSpec, stamp: tuple[tuple[str, int, int], ...]) -> Task:
     from steadytune.tasks.files import load_folder
     from steadytune.tasks.hub import load_benchmark
 
+    task: Any
     if spec.name in _benchmarks():
-        return load_benchmark(spec)
-    if spec.name not in TASKS:
-        return load_folder(spec)
-    task: Any = TASKS[spec.name].load(spec)
+        task = load_benchmark(spec)
+    elif spec.name not in TASKS:
+        task = load_folder(spec)
+    else:
+        task = TASKS[spec.name].load(spec)
     if not isinstance(task, Task):
         raise UserError(f"task '{spec.name}': its source returned a {type(task).__name__}, not a Task")
+    if spec.kind not in (None, task.kind):
+        raise UserError(f"task.kind is {spec.kind}, but task '{spec.name}' is of the kind {task.kind}")
     return task
 
 
@@ -103,6 +108,8 @@ def _check_options(spec: TaskSpec) -> None:
             raise UserError(
                 "task.path is for glue/... and super_glue/... only; for any other task give the folder as the name"
             )
+    if spec.kind is not None and not KINDS[spec.kind].trained:
+        raise UserError(f"task.kind: a {spec.kind} task can be measured but not trained here")
     if spec.metric is not None and spec.metric not in METRICS:
         raise METRICS.unknown(spec.metric)
     given = [name for name in _SIZES if getattr(spec, name) != TaskSpec.model_fields[name].default]

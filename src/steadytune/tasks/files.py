@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from steadytune.tasks.labels import Encoded, infer_labels, labelled, likely_labe
 from steadytune.tasks.layouts import WIC, Layout
 from steadytune.tasks.metrics import check_metric
 from steadytune.tasks.official import group_numbers, nested_benchmark, renamed, unnested
+from steadytune.tasks.prompts import GENERATION, Form, examples_of, find_form, passages, without_unanswered
 from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
 from steadytune.tasks.table import Table
 from steadytune.tasks.tables import Format
@@ -38,7 +40,32 @@ def load_folder(spec: TaskSpec) -> Task:
             f"{train.origin} nests questions in passages, as {benchmark} is distributed: "
             f"use --task {benchmark} --set task.path={spec.name}"
         )
+    if (found := find_form(spec, train, validation)) is not None:
+        return _generated(spec, *found)
     return task_from_tables(spec, train, validation)
+
+
+def _generated(spec: TaskSpec, form: Form, *splits: Table) -> Task:
+    """Turn the rows of two splits into a task whose answers are texts."""
+    if spec.positive is not None:
+        raise UserError(f"task.positive chooses between two classes, but {spec.name} asks for texts")
+    tables = [without_unanswered(table, form, spec.no_label) for table in splits]
+    named = spec.model_copy(update={"label": form.completion})
+    groups = passages(form, tables) if spec.group is None else groups_of(named, *tables)
+    examples = []
+    for place, numbers in enumerate(groups):
+        found, notes = examples_of(form, tables[place])
+        tables[place] = replace(tables[place], notes=(*tables[place].notes, *notes))
+        examples.append(replace(found, groups=numbers))
+    return make_task(
+        spec,
+        (),
+        KINDS[GENERATION].task_metrics,
+        kind=GENERATION,
+        train=examples[0],
+        validation=examples[1],
+        reading=reading_of(named, form.prompt, *tables),
+    )
 
 
 def known_format(spec: TaskSpec) -> Format:
@@ -75,6 +102,7 @@ def task_from_tables(
     known = layout.choices or names
     metric = METRICS[spec.metric] if spec.metric is not None else None
     wanted = metric is not None and any(KINDS[one].has_numbers for one in metric.kinds)
+    wanted = wanted or (spec.kind is not None and KINDS[spec.kind].has_numbers)
     train, validation = labelled(
         train, validation, spec.label, spec.no_label, () if known is None and wanted else known
     )

@@ -19,24 +19,33 @@ from steadytune.external import read_runs, record_run
 from steadytune.kinds import KINDS, Kind
 from steadytune.measures import declared
 from steadytune.records import Cohort
+from steadytune.tasks import Examples
 
 _RUNS, _EXAMPLES, _CLASSES = 3, 24, 4
 
 
-def check_kind(kind: Kind, *, logits: NDArray[Any] | None = None, labels: NDArray[Any] | None = None) -> None:
+def check_kind(
+    kind: Kind,
+    *,
+    logits: NDArray[Any] | None = None,
+    labels: NDArray[Any] | None = None,
+    examples: Examples | None = None,
+) -> None:
     """Check that a kind of task meets all requirements.
 
     - Its facts are complete, and its array methods agree with `answers`.
     - Its runs form a cohort that is measured, and scored by the first metric that can be computed; files of runs state
       their kind. Outputs that are not finite, have one axis, or have no examples are rejected.
     - If it can be trained: batches have one label per example, the criterion has a gradient and is the mean of the
-    losses of
-      linear heads, and invalid labels are rejected.
+      losses of linear heads, and invalid labels are rejected.
+    - If it is answered at tokens: every example becomes a row with labels, however long it is, and a batch has the
+      labels of its rows and none at padding.
 
     Args:
         kind: An instance; it need not belong to an installed package.
         logits: (K, N, C) outputs of two or more runs, if the default of four classes, or one number, does not fit.
         labels: (N,).
+        examples: Of a kind that is answered at tokens, if the default of prompts and texts does not fit.
 
     Raises:
         AssertionError: It breaks a requirement; says which.
@@ -51,8 +60,11 @@ def check_kind(kind: Kind, *, logits: NDArray[Any] | None = None, labels: NDArra
         if not kind.has_texts:
             _check_refusals(kind, logits, labels)
             _check_files(kind, cohort)
-        if kind.trained:
+        if kind.trained and kind.pooled:
             _check_training(kind, logits[0], labels)
+        elif kind.trained:
+            for seq2seq in (False, True) if kind.has_texts else (False,):
+                _check_rows(kind, examples or _prompts(), seq2seq)
 
 
 def _need(kind: Kind, holds: object, what: str) -> None:
@@ -188,3 +200,35 @@ def _check_training(kind: Kind, logits: NDArray[Any], labels: NDArray[Any]) -> N
     wrong = targets.clone()
     wrong[0] = -1 if kind.has_classes else math.nan
     _refused(kind, "invalid labels", lambda: kind.check_batch_labels(wrong))
+
+
+def _prompts() -> Examples:
+    """Return prompts of different lengths, each with two accepted texts."""
+    words = ["a red house", "two blue birds", "no rain today", "one more time"]
+    references = np.fromiter(((text, text.upper()) for text in words), dtype=object, count=len(words))
+    return Examples(tuple(((f"{'Say: ' * number}{text}", None),) for number, text in enumerate(words)), references)
+
+
+def _check_rows(kind: Kind, examples: Examples, seq2seq: bool) -> None:
+    from steadytune.kinds.encoding import IGNORED
+    from steadytune.testing.models import letter_tokenizer
+
+    tokenizer = letter_tokenizer(start=True, end=True)
+
+    def asked(rows: Any) -> list[list[int]]:
+        batch = kind.collate(rows, tokenizer)
+        shapes = {name: tuple(tensor.shape) for name, tensor in batch.items()}
+        fits = batch["labels"].dim() == 2 and len(set(map(len, shapes.values()))) == 1
+        _need(kind, fits and {shape[0] for shape in shapes.values()} == {len(rows)}, f"a batch has shapes {shapes}")
+        return [[one for one in labels if one != IGNORED] for labels in batch["labels"].tolist()]
+
+    for limit in (100, 8):
+        rows, over = kind.encode(examples, tokenizer, limit, seq2seq)
+        _need(kind, len(rows) == len(examples), f"{len(examples)} examples have {len(rows)} rows")
+        longest = max(len(inputs["input_ids"]) for row in rows for inputs in row["inputs"])
+        _need(kind, longest <= limit, f"an input has {longest} tokens, although at most {limit} are asked for")
+        _need(kind, over is None or over.shape == (len(examples),), "over must say of every example if it is cut")
+        _need(kind, over is None or bool(over.any()) == (limit == 8), f"at most {limit} tokens: over is {over}")
+        together = asked(rows)
+        _need(kind, all(together) or limit == 8, "an example is not asked for anything")
+        _need(kind, together == [asked([row])[0] for row in rows], "the labels of a row depend on its batch")

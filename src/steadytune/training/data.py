@@ -120,7 +120,7 @@ class RunData:
 
     def notes(self, max_length: int) -> tuple[str, ...]:
         """Return what a reader of the run should know about its inputs."""
-        sentence = cut_sentence(max_length, self.train.cut, self.measure.cut)
+        sentence = cut_sentence(self.task.kind, max_length, self.train.cut, self.measure.cut)
         return (sentence,) if sentence else ()
 
 
