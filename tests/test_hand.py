@@ -88,6 +88,28 @@ MISTAKES = {
         lambda folder: st.Cohort(scores=[0.1, 0.2], majority_score="x"),
         ("majority_score", "'x'"),
     ),
+    "Cohort(label_names of other length)": (
+        lambda folder: st.Cohort(logits=np.zeros((2, 12, 2)), labels=LABELS, label_names=["a", "b", "c"]),
+        ("label_names", "3", "2 columns"),
+    ),
+    "Cohort(label_names of too few classes)": (
+        lambda folder: st.Cohort(predictions=[LABELS, LABELS], labels=LABELS, label_names=["a"]),
+        ("label_names", "1"),
+    ),
+    "Cohort(failed=['yes', 'no'])": (
+        lambda folder: st.Cohort(scores=[0.1, 0.2], failed=["yes", "no"]),
+        ("failed", "'yes'"),
+    ),
+    "Cohort(failed=[0, 2])": (lambda folder: st.Cohort(scores=[0.1, 0.2], failed=[0, 2]), ("failed", "2")),
+    "Cohort(frozen_encoder='x')": (
+        lambda folder: st.Cohort(scores=[0.1, 0.2], frozen_encoder="x"),
+        ("frozen_encoder", "'x'"),
+    ),
+    "run(st.Study)": (lambda folder: st.run(st.Study, folder / "x"), ("the class Study",)),
+    "validate(one run)": (
+        lambda folder: st.validate(st.Cohort(scores=[0.5], metric="accuracy")),
+        ("two finished runs",),
+    ),
     "validate(layers='x')": (lambda folder: st.validate(COHORT, layers="x"), ("layers", "'x'", "all, last")),
     "Cohort()": (lambda folder: st.Cohort(), ("cohort", "logits")),
     "Cohort(labels of other size)": (

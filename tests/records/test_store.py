@@ -12,7 +12,7 @@ from saying import names, says
 
 from steadytune import files
 from steadytune.errors import FolderWarning, UserError
-from steadytune.records import RunStore
+from steadytune.records import RunRecord, RunStore
 from steadytune.study import Seeds, Study
 
 
@@ -286,6 +286,41 @@ def test_a_damaged_run_is_left_out_and_all_others_are_read(store, damage):
     assert [record.spec.id for record in read.records()] == [record.spec.id for record in store.records()[-3:]]
     (said,) = read.skipped
     assert run_id in said
+
+
+def leave_out(store, example):
+    """Add a run that leaves an example out of the first one, and return its folder."""
+    spec = store.records()[0].spec.model_copy(update={"left_out": example})
+    store.write(made_record(spec), made_arrays(spec))
+    return store.path / "runs" / spec.id
+
+
+def test_runs_without_an_example_are_not_even_read_among_the_records(store, monkeypatch):
+    expected = store.records()
+    for example, damage in enumerate((flip_bit, change_score, lambda folder: None)):
+        damage(leave_out(store, example))
+    read, parse = [], RunRecord.from_json
+    monkeypatch.setattr(RunRecord, "from_json", lambda text: read.append(text) or parse(text))
+    assert RunStore(store.path).records() == expected
+    assert len(read) == len(expected)
+
+
+def test_what_is_damaged_in_a_folder_of_runs_without_an_example_is_redone_by_theory_loo(store):
+    damaged, whole = leave_out(store, 3), store.records()[0].spec.id
+    change_score(damaged)
+    with pytest.raises(UserError, match=says(damaged.name, "theory loo")) as raised:
+        store.record(damaged.name)
+    assert "--retry-failed" not in str(raised.value)
+    flip_bit(store.path / "runs" / whole)
+    wrong, remedy = corrupted(store.cohorts)
+    assert whole in wrong
+    assert "theory loo" in remedy
+
+
+def test_a_name_that_looks_like_a_left_out_example_leaves_nothing_out(tmp_path):
+    store = made_store(tmp_path / "out", made_study(recipes={'"left_out": 3': {}}))
+    assert len(store.records()) == 2
+    assert "--retry-failed" in store.retry
 
 
 @pytest.mark.filterwarnings("ignore::steadytune.errors.FolderWarning")

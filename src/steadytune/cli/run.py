@@ -151,7 +151,7 @@ def execute(study: Study, out: Path, workers: int, retry_failed: bool = False, e
         except KeyboardInterrupt:
             # The terminal may be gone.
             with suppress(OSError):
-                console.print("stopped; finished runs are kept, and the same command continues from here")
+                console.print("finished runs are kept, and the same command continues from here")
             raise typer.Exit(130) from None
         with bar(console, "measuring") as progress:
             page, comparison = report_of_study(store, progress=progress)

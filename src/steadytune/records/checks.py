@@ -50,6 +50,8 @@ def check_facts(cohort: Any) -> None:
     for name in ("notes", "lost", "label_names"):
         if getattr(cohort, name) is not None:
             read_list(getattr(cohort, name), name)
+    if not isinstance(cohort.frozen_encoder, (bool, np.bool_)):
+        raise UserError(f"frozen_encoder must be True or False, not {cohort.frozen_encoder!r:.60}")
     if not isinstance(cohort.read, Mapping):
         raise UserError(f"read must be a mapping, not {cohort.read!r:.60}")
     if cohort.majority_score is not None and not isinstance(cohort.majority_score, Real):
@@ -83,6 +85,22 @@ def read_array(values: Any, name: str) -> NDArray[Any]:
     except ValueError as error:
         raise UserError(str(error)) from None
     return array.astype(np.int8) if array.dtype == bool else array
+
+
+def read_flags(values: Any, name: str) -> NDArray[np.bool_]:
+    """Convert one truth value per run to an array; one of them is returned as it is.
+
+    Raises:
+        UserError: They are no list of True and False; the error calls it `name`.
+    """
+    if isinstance(values, np.ndarray) and values.dtype == bool and values.ndim == 1:
+        return values
+    listed = read_list(values, name)
+    # Equality holds for 0, 1, NumPy's and torch's scalars, and for no text.
+    wrong = [value for value in listed if isinstance(value, str) or np.ndim(value) or value not in (False, True)]
+    if wrong:
+        raise UserError(f"{name} must be True or False for each run, not {wrong[0]!r:.60}")
+    return np.array([bool(value) for value in listed], dtype=bool)
 
 
 def read_groups(values: Any) -> NDArray[Any]:
@@ -220,6 +238,11 @@ def _check_predictions(run: RunArrays, of: Kind) -> None:
         labels = run.labels
         if labels is not None and len(wrong := np.flatnonzero((labels < 0) | (labels != np.floor(labels)))):
             raise ValueError(f"labels must be class numbers from 0, but row {wrong[0]} has {labels[wrong[0]]:g}")
+        largest = max(predictions.max(), -1 if labels is None else labels.max(initial=-1))
+        if run.label_names is not None and largest >= len(run.label_names):
+            raise ValueError(
+                f"{len(run.label_names)} label_names, but there is a class {largest:g}: give one per class"
+            )
         return
     if len(predictions) != len(outputs):
         raise ValueError(f"{len(outputs)} rows of outputs but {len(predictions)} predictions: give one per example")

@@ -20,6 +20,7 @@ from steadytune.records.checks import (
     check_run,
     inferred_kind,
     read_array,
+    read_flags,
     read_groups,
     read_list,
 )
@@ -138,6 +139,8 @@ class Cohort(Shown):
         check_kind("cohort", self.kind)
         if self.scores is not None:
             self._set(scores=_scores(self.scores))
+        if self.failed is not None:
+            self._set(failed=read_flags(self.failed, "failed"))
         lists = self._lists()
         runs = len(next(iter(lists.values())))
         seeds = tuple(map(str, lists.pop("seeds", range(runs))))
@@ -165,8 +168,6 @@ class Cohort(Shown):
             self._set(groups=self.groups.astype(np.int64))
         if self.losses is not None:
             self._set(losses=_losses(self.losses, runs))
-        if self.label_names is not None:
-            self._set(label_names=tuple(map(str, self.label_names)))
         if "scores" in computed and not can_be_scored(self):
             self._set(**{name: value for name, value in computed.items() if np.size(value) in (1, runs)})
         found = settled_scores(self)
@@ -227,6 +228,8 @@ class Cohort(Shown):
             shared["groups"] = read_groups(self.groups)
         if self.references is not None:
             shared["references"] = tuple(read_list(self.references, "references"))
+        if self.label_names is not None:
+            shared["label_names"] = tuple(map(str, self.label_names))
         return shared
 
     def _take_probabilities(self, fields: dict[str, Any]) -> None:

@@ -51,6 +51,8 @@ ARRAYS = "arrays.safetensors"
 # Folders beside study.yaml.
 _FOLDERS = ("runs", "examples", "cache", "claims")
 _RUN_ID = re.compile("[0-9a-f]{16}")
+# In run.json; within a text of it the second quotation mark would be escaped.
+_LEAVES_OUT = re.compile(rb'"left_out":\s*\d')
 # Files that file managers leave behind.
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
@@ -183,7 +185,9 @@ class RunStore(Shown):
 
     @property
     def retry(self) -> str:
-        """The command that also retrains runs that crashed, diverged or are damaged."""
+        """The command that also retrains runs that crashed, diverged or are damaged, or what to do in its place."""
+        if any(map(self._leaves_out, self._names())):
+            return "repeat the 'steadytune theory loo' that wrote this folder"
         return f"{self.resume} --retry-failed"
 
     @contextmanager
@@ -275,12 +279,13 @@ class RunStore(Shown):
         """Read all runs, in the order of the study: model, task, recipe, seeds.
 
         Runs that leave an example out are each compared with another run and are not part of the study: `record` reads
-        them. Damaged runs and other entries are skipped with a `FolderWarning` and listed in `skipped`. If
+        them. Other damaged runs and other entries are skipped with a `FolderWarning` and listed in `skipped`. If
         study.yaml contradicts the runs, the runs are used, with a warning.
         """
         study = self.study
-        readable = filter(None, map(self._readable, self._names()))
-        records = [record for record in readable if record.spec.left_out is None]
+        # Not even checked: they may be a hundred times as many.
+        names = [name for name in self._names() if not self._leaves_out(name)]
+        records = list(filter(None, map(self._readable, names)))
         if (said := as_trained(study, records)[1]) and said != self._otherwise:
             self._otherwise = said
             what = ", ".join(said)
@@ -313,6 +318,12 @@ class RunStore(Shown):
             return []
         # A file is not a run, whoever put it there.
         return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+
+    def _leaves_out(self, name: str) -> bool:
+        try:
+            return _LEAVES_OUT.search(read_content(self._folder(name) / "run.json")) is not None
+        except UserError:
+            return False
 
     def _readable(self, name: str) -> RunRecord | None:
         if name in self._skipped:

@@ -156,7 +156,7 @@ def _full(console: Console, study: Study, examples: int, out: Path, workers: int
             listener=Told(console, cohorts),
         )
     except KeyboardInterrupt:
-        say("stopped; finished trainings are kept, and the same command continues from here")
+        say("finished trainings are kept, and the same command continues from here")
         raise typer.Exit(130) from None
     page, sections = write_cohorts([cohort.result(store) for cohort in cohorts], out)
     for section in sections:
