@@ -205,8 +205,8 @@ def _check_training(kind: Kind, logits: NDArray[Any], labels: NDArray[Any]) -> N
 def _prompts() -> Examples:
     """Return prompts of different lengths, each with two accepted texts."""
     words = ["a red house", "two blue birds", "no rain today", "one more time"]
-    references = np.fromiter(((text, text.upper()) for text in words), dtype=object, count=len(words))
-    return Examples(tuple(((f"{'Say: ' * number}{text}", None),) for number, text in enumerate(words)), references)
+    prompts = [f"{'Say: ' * number}{text}" for number, text in enumerate(words)]
+    return Examples.prompted(prompts, [(text, text.upper()) for text in words])
 
 
 def _check_rows(kind: Kind, examples: Examples, seq2seq: bool) -> None:
