@@ -32,6 +32,8 @@ class Kind:
         shared_classes: A class means the same in every example, so it can be rare, or be renumbered.
         candidates: An example consists of several inputs, each with one score, and one of them is chosen.
         trained: Whether runs of this kind can be trained here.
+        labelled: What has one label each: an example, or a token.
+        too_few_outputs: What to do if a label has no output.
         full_batch: Whether linear heads can be trained on it by full-batch gradient descent.
         pooled: A model gives one row of outputs for each of its inputs, from one feature. False if it answers at
             several tokens of an input: pooling, and linear heads on frozen features, then mean nothing.
@@ -49,6 +51,8 @@ class Kind:
     shared_classes: ClassVar[bool] = False
     candidates: ClassVar[bool] = False
     trained: ClassVar[bool] = False
+    labelled: ClassVar[str] = "example"
+    too_few_outputs: ClassVar[str] = "set num_labels, or number the classes from 0"
     full_batch: ClassVar[bool] = False
     pooled: ClassVar[bool] = True
     new_head: ClassVar[bool] = True
@@ -188,10 +192,6 @@ class Kind:
 
         return self.batch(padded(rows, tokenizer), [row["labels"] for row in rows])
 
-    def answering(self, batch: dict[str, Tensor]) -> Tensor | None:
-        """Return at which positions (b, T) a model answers, where examples have several answers; None otherwise."""
-        return None
-
     def outputs(self, classes: int) -> int:
         """Return the width of a model's last layer for a task with this many classes."""
         return classes
@@ -235,6 +235,10 @@ class Kind:
         Raises:
             UserError: It does not.
         """
+        return None
+
+    def counted(self, labels: Tensor) -> Tensor | None:
+        """Return which labels (b, T) of tokens count, True or False; None if each example has one, which counts."""
         return None
 
     def fits_labels(self, logits: Tensor, labels: Tensor) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from numpy.typing import NDArray
 
-from steadytune.kinds.base import Kind
+from steadytune.kinds.per_token import PerToken
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from steadytune.kinds.encoding import Encoding, Row
 
 
-class Generation(Kind):
-    """One text per example, with or without the logits of its tokens."""
+class Generation(PerToken):
+    """One text per example, with or without the logits of its tokens; trained on the tokens of the right text."""
 
     name: ClassVar[str] = "generation"
     answers: ClassVar[Literal["classes", "numbers", "texts", ""]] = "texts"
     answer: ClassVar[str] = "text"
     trained: ClassVar[bool] = True
-    pooled: ClassVar[bool] = False
     new_head: ClassVar[bool] = False
     cut: ClassVar[str] = "are cut: prompts lose their beginning, texts to generate their end"
     metrics: ClassVar[tuple[str, ...]] = ("exact_match", "chrf")
+    too_few_outputs: ClassVar[str] = "resize the model's embeddings to its tokenizer"
     task_metrics: ClassVar[tuple[str, ...]] = ("exact_match", "chrf")
 
     def measured(self, labels: NDArray[Any], groups: NDArray[Any] | None) -> dict[str, NDArray[Any]]:
