@@ -164,7 +164,7 @@ def test_a_folder_keeps_the_texts_of_the_measured_examples(places, tmp_path):
 
 
 def test_a_folder_keeps_prompts_and_every_accepted_text(places, tmp_path):
-    task = places[1]
+    _, task = places
     rows = [{"question": f"q{n}", "answers": [f"a{n}", "b"]} for n in range(3)]
     for name in ("train", "validation"):
         (task / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -192,10 +192,6 @@ class Kind:
 
         return self.batch(padded(rows, tokenizer), [row["labels"] for row in rows])
 
-    def answering(self, batch: dict[str, Tensor]) -> Tensor | None:
-        """Return at which positions (b, T) a model answers, where examples have several answers; None otherwise."""
-        return None
-
     def outputs(self, classes: int) -> int:
         """Return the width of a model's last layer for a task with this many classes."""
         return classes

@@ -22,12 +22,11 @@ class Generation(PerToken):
     answers: ClassVar[Literal["classes", "numbers", "texts", ""]] = "texts"
     answer: ClassVar[str] = "text"
     trained: ClassVar[bool] = True
-    pooled: ClassVar[bool] = False
     new_head: ClassVar[bool] = False
     cut: ClassVar[str] = "are cut: prompts lose their beginning, texts to generate their end"
     metrics: ClassVar[tuple[str, ...]] = ("exact_match", "chrf")
-    task_metrics: ClassVar[tuple[str, ...]] = ("exact_match", "chrf")
     too_few_outputs: ClassVar[str] = "resize the model's embeddings to its tokenizer"
+    task_metrics: ClassVar[tuple[str, ...]] = ("exact_match", "chrf")
 
     def measured(self, labels: NDArray[Any], groups: NDArray[Any] | None) -> dict[str, NDArray[Any]]:
         """Return the groups alone: references are texts, and kept with the texts of the examples."""

@@ -17,7 +17,7 @@ class Tokens(PerToken):
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1_macro")
 
     def auto_model(self, seq2seq: bool) -> str:
-        """Return the name of the class with a last layer for every token."""
+        """Return the name of the class of token classifiers."""
         return "AutoModelForTokenClassification"
 
 

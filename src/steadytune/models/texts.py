@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import GenerationConfig
 
 from steadytune.kinds.encoding import IGNORED
+from steadytune.models.language import inputs_of, targets_of
 from steadytune.models.modules import plain_model, pool
 from steadytune.models.random_state import preserved_random_state, spread
 from steadytune.models.states import hidden_states
@@ -67,16 +68,12 @@ def forced(
     model.eval()
     seq2seq = is_seq2seq(model)
     for batch in batches:
-        inputs = {name: tensor.to(device) for name, tensor in batch.items()}
-        labels = inputs["labels"]
-        if not seq2seq:
-            del inputs["labels"]
+        whole = {name: tensor.to(device) for name, tensor in batch.items()}
+        inputs, labels = inputs_of(model, whole), whole["labels"]
         with torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext():
             outputs = model(**inputs, output_hidden_states=position is not None)
-        logits = outputs.logits if seq2seq else outputs.logits[:, :-1]
-        targets = labels if seq2seq else labels[:, 1:]
         states = None if position is None else _states(outputs, inputs, labels, position, seq2seq)
-        for row, (said, target) in enumerate(zip(logits, targets, strict=True)):
+        for row, (said, target) in enumerate(zip(outputs.logits, targets_of(model, labels), strict=True)):
             at = target != IGNORED
             yield Forced(
                 said[at].float().log_softmax(-1).cpu(), target[at].cpu(), None if states is None else states[:, row]

@@ -66,7 +66,7 @@ def tiny_model(name: str, seed: int = 0, dropout: bool = True) -> Any:
     if not kind:
         return tiny_classifier(name, seed, dropout=dropout)
     config = _config(architecture, dropout, num_labels=_TAGS)
-    auto = KINDS[kind].auto_model(config.is_encoder_decoder)
+    auto = KINDS[kind].auto_model(bool(config.is_encoder_decoder))
     return _from_config(getattr(transformers, auto), config, seed)
 
 

@@ -63,8 +63,8 @@ def observed(model: nn.Module, dataset: Encoded, collate: Collator, asked: Asked
     if KINDS[collate.kind].has_texts:
         return _texts(model, dataset, collate, asked)
     found = batches(dataset, collate, _BATCH)
-    answering = KINDS[collate.kind].answering
-    logits, states = logits_of(model, found, asked.device, asked.bf16, asked.position, answering)
+    counted = KINDS[collate.kind].counted
+    logits, states = logits_of(model, found, asked.device, asked.bf16, asked.position, counted)
     counts = [len(row["answers"]) if "answers" in row else 1 for row in dataset.rows]
     arrays: Arrays = {"logits": _in_order(logits, dataset, counts)}
     if states is not None:
