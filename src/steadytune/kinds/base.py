@@ -85,7 +85,7 @@ class Kind:
         arrays = {
             "classes": ("predictions", "probabilities"),
             "numbers": ("numbers",),
-            "texts": ("generations", "tokens"),
+            "texts": ("generations", "tokens", "choices"),
         }
         return arrays.get(self.answers, ())
 

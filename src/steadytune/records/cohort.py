@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from steadytune.errors import UserError, door
 from steadytune.kinds import KINDS
 from steadytune.metrics import Answers, Scale, recorded
-from steadytune.records.arrays import RunArrays, check_same_shapes
+from steadytune.records.arrays import OF_TOKENS, RunArrays, check_same_shapes
 from steadytune.records.checks import (
     are_probabilities,
     check_facts,
@@ -21,6 +21,7 @@ from steadytune.records.checks import (
     inferred_kind,
     read_array,
     read_flags,
+    read_exact,
     read_groups,
     read_list,
 )
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 _OUTPUTS = ("logits", "probabilities", "predictions")
 """In order of precedence: the first that is present counts, and the others follow from it."""
-_OF_RUN = (*_OUTPUTS, "generations", "representations", "token_logits")
+_OF_RUN = (*_OUTPUTS, "generations", "representations", *OF_TOKENS)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,15 @@ class Cohort(Shown):
             or None.
         token_logits: K arrays (T, V) over the next token, all reading the same T tokens of all examples in sequence
             (teacher forcing), or None.
-        token_counts: (N,) number of the T tokens of each example; required for token_logits.
+        token_log_probabilities: K arrays (T, C), instead of all logits: the log-probabilities of C candidate words at
+            each of the T tokens, those of the exact part first, or None. Divergences are then estimated, see
+            `measures.candidate_divergences`.
+        token_weights: (T, C), the same for all runs: 1 for words of the exact part, 1/(r pi) for each of r words that
+            were drawn from all others with probabilities pi; required for token_log_probabilities.
+        token_exact: Number of words of the exact part; required for token_log_probabilities.
+        token_choices: K arrays (T,) of the likeliest words, or None; by default those of token_logits.
+        target_log_probabilities: K arrays (T,), the log-probability of each target token, or None.
+        token_counts: (N,) number of the T tokens of each example; required for all arrays of tokens.
         notes: What a reader must know about the origin of arrays and scores, one sentence each; a profile's notes
             begin with them.
         read: What was read from files -> its description.
@@ -129,13 +138,18 @@ class Cohort(Shown):
     label_names: Sequence[str] | None = None
     read: Mapping[str, str] = field(default_factory=dict)
     losses: NDArray[np.float64] | None = None
+    token_log_probabilities: Sequence[NDArray[Any]] | None = None
+    token_weights: NDArray[Any] | None = None
+    token_exact: int | None = None
+    token_choices: Sequence[NDArray[Any]] | None = None
+    target_log_probabilities: Sequence[NDArray[Any]] | None = None
 
     def __post_init__(self) -> None:
         check_facts(self)
         computed = self._computed()
         self._set(**dict.fromkeys(computed))
         if self.kind is None:
-            self._set(kind=inferred_kind(self.generations, self.token_logits))
+            self._set(kind=inferred_kind(self))
         check_kind("cohort", self.kind)
         if self.scores is not None:
             self._set(scores=_scores(self.scores))
@@ -196,12 +210,13 @@ class Cohort(Shown):
             **outputs,
             "generations": self.generations,
             "representations": self.representations,
-            "token_logits": self.token_logits,
+            **{name: getattr(self, name) for name in OF_TOKENS},
         }
         known = [name for name, value in given.items() if value is not None]
         if not known:
             raise UserError(
-                "a cohort needs its runs' scores, logits, probabilities, predictions, representations or generations"
+                "a cohort needs its runs' scores, logits, probabilities, predictions, representations, generations or "
+                "arrays of tokens"
             )
         others: dict[str, Any] = {
             "seeds": read_list(self.seeds, "seeds") or None,
@@ -221,9 +236,11 @@ class Cohort(Shown):
         """Return the arrays that all runs share."""
         shared: dict[str, Any] = {
             name: read_array(value, name)
-            for name, value in (("labels", self.labels), ("token_counts", self.token_counts))
-            if value is not None
+            for name in ("labels", "token_counts", "token_weights")
+            if (value := getattr(self, name)) is not None
         }
+        if self.token_exact is not None:
+            shared["token_exact"] = read_exact(self.token_exact, "token_exact")
         if self.groups is not None:
             shared["groups"] = read_groups(self.groups)
         if self.references is not None:
@@ -255,7 +272,7 @@ class Cohort(Shown):
         Without answers nothing is.
         """
         outputs = (self.logits, self.__dict__["given_probabilities"], self.__dict__["given_predictions"])
-        if all(held is None for held in (*outputs, self.generations)):
+        if all(held is None for held in (*outputs, self.generations, self.target_log_probabilities)):
             return {}
         held = {"scores": self.scores, "failed": self.failed, "majority_score": self.majority_score}
         return {name: value for name, value in held.items() if is_computed(value)}
@@ -271,6 +288,8 @@ class Cohort(Shown):
             labels=self.labels,
             texts=self.generations,
             references=self.references,
+            target_log_probabilities=self.target_log_probabilities,
+            token_counts=self.token_counts,
             positive=self.positive if isinstance(self.positive, int) else None,
         )
 
