@@ -83,7 +83,7 @@ class SURT(Stabilizer):
 
         from steadytune.stabilizers.language_model import Phase, retrain
 
-        if not any(map(len, context.inputs)):
+        if not context.inputs:
             raise UserError(
                 "surt continues pre-training on the inputs, but this training set has only labels: those of a prompt "
                 "must be -100"
