@@ -356,13 +356,16 @@ def _train(model: Any, methods: Sequence[Stabilizer], steps: int, examples: Rows
     return model
 
 
-def script(model: Any, methods: Sequence[Stabilizer], folder: str | Path, **changes: Any) -> StableTrainer:
-    """Return a training on 16 rows as run by a user's script.
+def script(
+    model: Any, methods: Sequence[Stabilizer], folder: str | Path, examples: Rows | None = None, **changes: Any
+) -> StableTrainer:
+    """Return a training as run by a user's script.
 
     Args:
         model: Model to train.
         methods: Stabilizers to apply.
         folder: Folder for checkpoints.
+        examples: Examples to train on, by default the 16 rows.
         changes: `TrainingArguments` that differ.
     """
     arguments = {
@@ -378,7 +381,8 @@ def script(model: Any, methods: Sequence[Stabilizer], folder: str | Path, **chan
         "use_cpu": True,
         **changes,
     }
-    return StableTrainer(model=model, args=TrainingArguments(**arguments), train_dataset=rows(16), stabilizers=methods)
+    data = rows(16) if examples is None else examples
+    return StableTrainer(model=model, args=TrainingArguments(**arguments), train_dataset=data, stabilizers=methods)
 
 
 @lru_cache

@@ -15,7 +15,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from steadytune.errors import UserError
 from steadytune.files import canonical_json, sha256
-from steadytune.models.language import criterion_of
+from steadytune.models.language import criterion_of, unanswered
 from steadytune.models.modules import encoder_of
 from steadytune.models.padding import say_padding, tokenizer_in
 from steadytune.models.random_state import preserved_random_state, spread
@@ -159,7 +159,7 @@ class StableTrainer(Trainer):
             )
         if rows is None or not hasattr(rows, "__len__") or any("input_ids" not in row for row in rows):
             raise UserError("surt reads the training texts: use a train_dataset with a length and 'input_ids'")
-        inputs = [row["input_ids"] for row in rows]
+        inputs = [ids for row in rows if len(ids := unanswered(model, row))]
         weights = encoder_of(model).state_dict().values()
         state = sha256(b"".join(weight.detach().float().cpu().numpy().tobytes() for weight in weights))
         return Pretraining(
