@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError, door
 from steadytune.kinds import KINDS
-from steadytune.metrics import Answers, Metric, Scale, recorded, score
-from steadytune.metrics.positive import find_positive
-from steadytune.metrics.scoring import UNNAMED, computable, constant_score, contradiction, in_fractions, same
+from steadytune.metrics import Answers, Scale, recorded
 from steadytune.records.arrays import RunArrays, check_same_shapes
 from steadytune.records.checks import (
     are_probabilities,
@@ -26,6 +23,7 @@ from steadytune.records.checks import (
     read_groups,
     read_list,
 )
+from steadytune.records.computed import Predictions, Probabilities, can_be_scored, is_computed, settled_scores
 from steadytune.shown import Shown, plural
 
 if TYPE_CHECKING:
@@ -34,12 +32,6 @@ if TYPE_CHECKING:
 _OUTPUTS = ("logits", "probabilities", "predictions")
 """In order of precedence: the first that is present counts, and the others follow from it."""
 _OF_RUN = (*_OUTPUTS, "generations", "representations", "token_logits")
-_FOLLOWING: WeakValueDictionary[int, NDArray[Any]] = WeakValueDictionary()
-"""Arrays that cohorts computed and handed out (probabilities, predictions, scores, failures), by identity."""
-
-
-class _Own(float):
-    """A constant answer's score that a cohort computed, marked so that a changed copy recomputes it."""
 
 
 @dataclass(frozen=True)
@@ -49,42 +41,6 @@ class LostRun:
     seed: str
     status: str
     reason: str
-
-
-def _following(values: NDArray[Any]) -> NDArray[Any]:
-    """Remember an array as computed by a cohort, because `dataclasses.replace` passes it on unasked."""
-    view = values.view()
-    _FOLLOWING[id(view)] = view
-    return view
-
-
-class _Probabilities:
-    """The field `Cohort.probabilities`: the softmax of the logits, computed on access, or the given values.
-
-    Logits take precedence, so that `dataclasses.replace(cohort, logits=...)` has the probabilities of the new ones.
-    """
-
-    def __set__(self, cohort: Cohort, given: Any) -> None:
-        cohort.__dict__["given_probabilities"] = given
-
-    def __get__(self, cohort: Cohort | None, owner: type[Cohort]) -> NDArray[np.float64] | None:
-        if cohort is None or not KINDS[cohort.kind].has_classes:
-            return None
-        found = cohort.answers.probabilities
-        return None if found is None else _following(found)
-
-
-class _Predictions:
-    """The field `Cohort.predictions`: the class with the highest output, or the given values."""
-
-    def __set__(self, cohort: Cohort, given: Any) -> None:
-        cohort.__dict__["given_predictions"] = given
-
-    def __get__(self, cohort: Cohort | None, owner: type[Cohort]) -> NDArray[np.int64] | None:
-        if cohort is None or not KINDS[cohort.kind].has_classes:
-            return None
-        found = cohort.answers.predictions
-        return None if found is None else _following(found)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -160,8 +116,8 @@ class Cohort(Shown):
     frozen_encoder: bool = False
     lost: tuple[LostRun, ...] = ()
     examples: str = ""
-    probabilities: _Probabilities = _Probabilities()
-    predictions: _Predictions = _Predictions()
+    probabilities: Probabilities = Probabilities()  # noqa: RUF009
+    predictions: Predictions = Predictions()  # noqa: RUF009
     groups: NDArray[np.int64] | None = None
     generations: Sequence[Sequence[str]] | None = None
     references: Sequence[str | tuple[str, ...]] | None = None
@@ -211,9 +167,12 @@ class Cohort(Shown):
             self._set(losses=_losses(self.losses, runs))
         if self.label_names is not None:
             self._set(label_names=tuple(map(str, self.label_names)))
-        if "scores" in computed and not self._scorable():
+        if "scores" in computed and not can_be_scored(self):
             self._set(**{name: value for name, value in computed.items() if np.size(value) in (1, runs)})
-        self._settle_scores()
+        found = settled_scores(self)
+        self._set(scores=found.values, metric=found.metric, failed=found.failed, majority_score=found.constant)
+        self._set(positive=found.positive)
+        self._note(*found.notes)
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -229,7 +188,7 @@ class Cohort(Shown):
         first = next((name for name, value in outputs.items() if value is not None), "logits")
         # Values computed by a cohort are replaced; values given by the user must agree.
         for name in _OUTPUTS:
-            if name != first and outputs[name] is _FOLLOWING.get(id(outputs[name]), self):
+            if name != first and is_computed(outputs[name]):
                 outputs[name] = None
         given: dict[str, Any] = {
             "scores": self.scores,
@@ -288,103 +247,15 @@ class Cohort(Shown):
         self._set(notes=tuple(dict.fromkeys((*self.notes, *notes))))
 
     def _computed(self) -> dict[str, Any]:
-        """Reset what another cohort computed and `dataclasses.replace` passed on, so that it is recomputed.
+        """Return what another cohort computed and `dataclasses.replace` passed on, so that it is recomputed.
 
-        Without answers it stays unchanged.
+        Without answers nothing is.
         """
         outputs = (self.logits, self.__dict__["given_probabilities"], self.__dict__["given_predictions"])
         if all(held is None for held in (*outputs, self.generations)):
             return {}
-        found: dict[str, Any] = {
-            name: value
-            for name, value in (("scores", self.scores), ("failed", self.failed))
-            if value is _FOLLOWING.get(id(value), self)
-        }
-        return found | ({"majority_score": self.majority_score} if isinstance(self.majority_score, _Own) else {})
-
-    def _settle_scores(self) -> None:
-        if self.scores is None:
-            self._score()
-        else:
-            self._check_scores()
-        if self.failed is not None:
-            self._set(failed=np.asarray(self.failed, bool))
-
-    def _scorable(self) -> bool:
-        names = KINDS[self.kind].metrics if self.metric == UNNAMED else (self.metric,)
-        return any(computable(name, self.answers) is not None for name in names)
-
-    def _score(self) -> None:
-        """Compute the scores from the predictions, and from them which runs failed."""
-        metric = None if self.metric == UNNAMED else self.metric
-        found = score(
-            self.answers, self._run_names(), metric=metric, positive=self.positive, label_names=self.label_names
-        )
-        self._set(scores=_following(found.values), metric=found.metric)
-        if self.failed is None and found.failed is not None:
-            self._set(failed=_following(np.asarray(found.failed, bool)))
-        if self.majority_score is None and found.constant is not None:
-            self._set(majority_score=_Own(found.constant))
-        self._set(positive=found.positive)
-        self._note(*found.notes)
-
-    def _check_scores(self) -> None:
-        """Convert per cent to fractions, and determine which runs failed, if possible."""
-        scores, notes = in_fractions(self.scale, self.scores, self._run_names())
-        self._set(scores=scores)
-        self._note(*notes)
-        if not len(self):
-            return
-        if isinstance(self.positive, str):
-            self._set(positive=find_positive(self.positive, self.label_names, self.answers.classes))
-        metric = computable(self.metric, self.answers)
-        if metric is None and self.metric == UNNAMED:
-            metric = next(filter(None, (computable(name, self.answers) for name in KINDS[self.kind].metrics)), None)
-        if metric is not None and metric.binary and self.positive is None:
-            self._set(positive=self.answers.positive_class)
-        # A given score of the constant answer implies that the scores are known, as in a study.
-        if metric is not None and self.majority_score is None and self.scored:
-            self._check_computed(metric)
-        if self.failed is None and self.majority_score is not None:
-            failed = self.scale.no_better(self.scores, self.majority_score)
-            own = isinstance(self.majority_score, _Own) and failed is not None
-            self._set(failed=_following(failed) if own and failed is not None else failed)
-
-    def _check_computed(self, metric: Metric) -> None:
-        """Compare the scores with those of the answers: only if they agree is it known which runs failed."""
-        answers = self.answers
-        examples = len(self.references or ()) if answers.labels is None else len(answers.labels)
-        computed = metric.plain(answers, examples)
-        unnamed = self.metric == UNNAMED
-        # Known scores in per cent have been converted to fractions by now.
-        percent = unnamed and not same(self.scores, computed) and same(self.scores, computed, percent=True)
-        if percent or same(self.scores, computed):
-            # Rounded scores may lie on the wrong side of the constant answer's score.
-            constant = constant_score(metric, answers)
-            self._set(scores=_following(computed), majority_score=None if constant is None else _Own(constant))
-            self._set(metric=metric.name if unnamed else self.metric)
-            if percent:
-                self._note(f"The scores are the {metric.name} in per cent and were read as such.")
-            return
-        unknown = "" if self.failed is not None else "; which runs failed is unknown"
-        if unnamed:
-            self._note(
-                f"The scores have no name and differ from the {metric.name} of predictions and labels: their meaning "
-                f"is unclear{unknown}. Name them (metric=...), or leave them out."
-            )
-        else:
-            self._note(
-                contradiction(
-                    self.metric,
-                    self.scores,
-                    metric,
-                    computed,
-                    f"the former is shown{unknown}",
-                )
-            )
-
-    def _run_names(self) -> list[str]:
-        return [f"run {seed}" for seed in self.seeds]
+        held = {"scores": self.scores, "failed": self.failed, "majority_score": self.majority_score}
+        return {name: value for name, value in held.items() if is_computed(value)}
 
     @property
     def answers(self) -> Answers:
