@@ -55,6 +55,7 @@ class TaskSpec(Config):
         path: For a hub name, a local copy of its repository, or a folder with its train and validation files.
         columns: One or two text columns; inferred by default.
         label: Label column.
+        kind: Kind of the task, where its columns leave that open: tokens.
         group: Column with equal values in examples that belong together, such as questions on one passage.
         no_label: A label that means "none", such as -1 or nan: rows with it are skipped. "never" if every
             label is a real one.
@@ -70,6 +71,7 @@ class TaskSpec(Config):
     path: str | None = None
     columns: tuple[str, ...] | None = None
     label: str = "label"
+    kind: str | None = None
     group: str | None = None
     no_label: Annotated[str | None, BeforeValidator(_spelled_label)] = None
     encoding: str | None = None

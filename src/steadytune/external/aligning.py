@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from steadytune.errors import UserError
 from steadytune.external.run import ExternalRun
 
-_BY_EXAMPLE = ("logits", "probabilities", "predictions", "labels", "groups", "token_counts")
+_BY_EXAMPLE = ("logits", "probabilities", "predictions", "labels", "groups", "questions", "token_counts")
 _TEXTS_BY_EXAMPLE = ("ids", "texts", "generations", "references")
 
 

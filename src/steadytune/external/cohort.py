@@ -129,6 +129,7 @@ def cohort_of(
         **outputs,
         labels=labels,
         groups=first.groups,
+        questions=first.questions,
         representations=each("representations"),
         seeds=seeds,
         failed=scored.failed,
@@ -169,6 +170,8 @@ def _scored(
         labels=labels,
         texts=None if runs[0].generations is None else [run.generations or () for run in runs],
         references=runs[0].references,
+        questions=runs[0].questions,
+        label_names=None if label_names is None else tuple(label_names),
     )
     shared = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
     held = {name: [run.scores[name] for run in runs] for name in shared}

@@ -94,6 +94,9 @@ class Cohort(Shown):
         positive: Number of the positive class of a metric such as F1, or its name if classes have names.
             None for a metric without one, or if it was not chosen.
         label_names: Name of each class, or None.
+        questions: (N,) integers, or names that are then numbered, or None: examples that a metric reads together, such
+            as the answers to a question or the words of a sentence. Without `groups` they are resampled together, too.
+        credit: (N,) what choosing an example is worth in its question, for metrics that score that; or None.
 
     Raises:
         UserError: Arrays are inconsistent, labels are out of range, probabilities do not sum to 1, logits are not
@@ -128,6 +131,8 @@ class Cohort(Shown):
     label_names: Sequence[str] | None = None
     read: Mapping[str, str] = field(default_factory=dict)
     losses: NDArray[np.float64] | None = None
+    questions: NDArray[np.int64] | None = None
+    credit: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         check_facts(self)
@@ -161,8 +166,9 @@ class Cohort(Shown):
         self._set(seeds=seeds, **(shared | fields | stacked))
         if self.token_counts is not None:
             self._set(token_counts=self.token_counts.astype(np.int64))
-        if self.groups is not None:
-            self._set(groups=self.groups.astype(np.int64))
+        for name in ("groups", "questions"):
+            if (numbers := getattr(self, name)) is not None:
+                self._set(**{name: numbers.astype(np.int64)})
         if self.losses is not None:
             self._set(losses=_losses(self.losses, runs))
         if self.label_names is not None:
@@ -220,11 +226,14 @@ class Cohort(Shown):
         """Return the arrays that all runs share."""
         shared: dict[str, Any] = {
             name: read_array(value, name)
-            for name, value in (("labels", self.labels), ("token_counts", self.token_counts))
+            for name, value in (("labels", self.labels), ("token_counts", self.token_counts), ("credit", self.credit))
             if value is not None
         }
-        if self.groups is not None:
-            shared["groups"] = read_groups(self.groups)
+        for name, value in (("groups", self.groups), ("questions", self.questions)):
+            if value is not None:
+                shared[name] = read_groups(value, name)
+        if "questions" in shared:
+            shared.setdefault("groups", shared["questions"])
         if self.references is not None:
             shared["references"] = tuple(read_list(self.references, "references"))
         return shared
@@ -268,6 +277,9 @@ class Cohort(Shown):
             labels=self.labels,
             texts=self.generations,
             references=self.references,
+            questions=self.questions,
+            credit=self.credit,
+            label_names=None if self.label_names is None else tuple(self.label_names),
             positive=self.positive if isinstance(self.positive, int) else None,
         )
 

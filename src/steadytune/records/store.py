@@ -50,6 +50,8 @@ ARRAYS = "arrays.safetensors"
 # Folders beside study.yaml.
 _FOLDERS = ("runs", "examples", "cache", "claims")
 _RUN_ID = re.compile("[0-9a-f]{16}")
+# Arrays of the measured examples that may be missing.
+_SHARED = ("groups", "questions", "credit")
 # Files that file managers leave behind.
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
@@ -404,7 +406,7 @@ class RunStore(Shown):
             scores=np.array([record.score for record in done], dtype=np.float64),
             logits=np.stack([run["logits"] for run in arrays]) if arrays else None,
             labels=arrays[0]["labels"] if arrays else None,
-            groups=next((run["groups"] for run in arrays if "groups" in run), None),
+            **{name: next((run[name] for run in arrays if name in run), None) for name in _SHARED},
             representations=representations or None,
             seeds=tuple(record.spec.seeds.label for record in done),
             failed=np.array([record.failed for record in done], dtype=bool),

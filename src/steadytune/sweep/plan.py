@@ -97,6 +97,5 @@ def prepare_store(store: RunStore, specs: Iterable[RunSpec]) -> None:
     for spec in {spec.task: spec for spec in reversed(first.values())}.values():
         task = load_task(spec.task)
         splits = split(task, spec.training, spec.seeds.data)
-        measured = splits.measure.candidates
-        texts = [" | ".join(text for segment in one for text in segment if text) for one in measured]
+        texts = KINDS[task.kind].texts(splits.measure)
         store.write_examples(spec, task.kind, texts, list(task.label_names), data_facts(task, splits).lines())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from steadytune.errors import UserError, unknown_name
+from steadytune.kinds import KINDS
 from steadytune.registry import Registry
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Segment, Task, TaskSource
@@ -105,6 +106,11 @@ def _check_options(spec: TaskSpec) -> None:
             )
     if spec.metric is not None and spec.metric not in METRICS:
         raise METRICS.unknown(spec.metric)
+    if spec.kind is not None:
+        if not KINDS[spec.kind].trained:
+            raise UserError(f"task.kind is '{spec.kind}', which can be measured but not trained")
+        if spec.name in task_names():
+            raise UserError(f"task.kind is for folders of files: the kind of {spec.name} is known")
     given = [name for name in _SIZES if getattr(spec, name) != TaskSpec.model_fields[name].default]
     if given and spec.name not in TASKS:
         raise UserError(

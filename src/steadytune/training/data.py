@@ -120,7 +120,8 @@ class RunData:
 
     def notes(self, max_length: int) -> tuple[str, ...]:
         """Return what a reader of the run should know about its inputs."""
-        sentence = cut_sentence(max_length, self.train.cut, self.measure.cut)
+        fate = KINDS[self.task.kind].long_inputs
+        sentence = cut_sentence(max_length, self.train.cut, self.measure.cut, fate)
         return (sentence,) if sentence else ()
 
 

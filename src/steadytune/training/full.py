@@ -83,8 +83,7 @@ def train_full(
         },
         told=data.notes(spec.training.max_length),
     )
-    measured = data.splits.measure
-    return record, {**arrays, **KINDS[data.task.kind].measured(measured.labels, measured.groups), **seen}
+    return record, {**arrays, **KINDS[data.task.kind].measured(data.splits.measure), **seen}
 
 
 def _position(spec: RunSpec) -> str | None:
@@ -218,7 +217,8 @@ class RunTrainer(StableTrainer):
         task, bf16 = self.data.task, self.spec.training.precision == "bf16"
         with self.stabilization.final_weights():
             arrays = observed(self.model, self.data.select, self.data.collate, self.args.device, bf16)
-            score = evaluate([task.metric], task.kind, arrays, self.data.splits.select)[task.metric]
+            examples, names = self.data.splits.select, task.label_names
+            score = evaluate([task.metric], task.kind, arrays, examples, names)[task.metric]
             if not self.epoch_scores or score > max(self.epoch_scores):
                 self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         self.epoch_scores.append(score)
