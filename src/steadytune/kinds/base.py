@@ -36,6 +36,7 @@ class Kind:
         candidates: An example consists of several inputs, each with one score, and one of them is chosen.
         trained: Whether runs of this kind can be trained here.
         labelled: What has one label each: an example, or a token.
+        too_few_outputs: What to do if a label has no output.
         full_batch: Whether linear heads can be trained on it by full-batch gradient descent.
         pooled: A model gives one row of outputs for each of its inputs, from one feature. False if it answers at
             several tokens of an input: pooling, and linear heads on frozen features, then mean nothing.
@@ -56,6 +57,7 @@ class Kind:
     candidates: ClassVar[bool] = False
     trained: ClassVar[bool] = False
     labelled: ClassVar[str] = "example"
+    too_few_outputs: ClassVar[str] = "set num_labels, or number the classes from 0"
     full_batch: ClassVar[bool] = False
     pooled: ClassVar[bool] = True
     new_head: ClassVar[bool] = True

@@ -17,7 +17,7 @@ Row = dict[str, Any]
 """One example: {"inputs": [{input_ids, ...} for each candidate], "labels": what is right, and what its kind adds}."""
 
 IGNORED = -100
-"""A label that is none, at a token that is not answered at."""
+"""Label of a token that does not count, such as padding or a prompt: torch's and transformers' own."""
 
 
 class Encoding(NamedTuple):

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 from steadytune.errors import UserError
 from steadytune.kinds.base import Criterion, Kind
 from steadytune.kinds.classification import at_least_single
+from steadytune.kinds.encoding import IGNORED
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-IGNORED = -100
-"""Label of a token that does not count, such as padding or a prompt: torch's and transformers' own."""
 
 
 class PerToken(Kind):

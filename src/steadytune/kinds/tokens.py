@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from steadytune.kinds.per_token import IGNORED, PerToken
+from steadytune.kinds.per_token import PerToken
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,7 +77,7 @@ class Tokens(PerToken):
 
     def answering(self, batch: dict[str, Tensor]) -> Tensor | None:
         """Return where words begin."""
-        return batch["labels"] != IGNORED
+        return self.counted(batch["labels"])
 
 
 def _shown(words: Sequence[str], place: int) -> str:

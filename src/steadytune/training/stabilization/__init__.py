@@ -28,10 +28,12 @@ class Stabilization(Steps):
             before it is wrapped. A custom model supports every stabilizer that does not need a part that the
             model lacks.
         stabilizers: Stabilizers to combine.
-        kind: "classification", "regression" or "choice"; by default taken from the model's configuration.
+        kind: Name of the kind of task; by default taken from the model: a language model's is "generation", whose
+            labels and those of "tokens" are -100 where they do not count.
         seed: Seed of new weights.
         noise_seed: Seed of the stabilizers' noise in training; by default `seed`.
-        criterion: (logits, labels (b,)) -> mean loss of a batch; by default cross-entropy or squared error.
+        criterion: (logits, labels) -> mean loss of a batch, both as they are; by default cross-entropy or squared
+            error.
         label_smoothing: Label smoothing of the default criterion.
         pretraining: (model) -> input of a stabilizer that retrains the encoder.
         average: Mean of a tensor over the processes of a distributed training.

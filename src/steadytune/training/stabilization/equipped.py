@@ -39,8 +39,7 @@ class Equipped:
         self.model = model
         self.kind = kind or kind_of(model)
         self._of = KINDS[self.kind]
-        if not self._of.trained:
-            raise UserError(f"a {self.kind} task can be measured but not trained here")
+        self._of.criterion()  # A kind without a loss says so.
         self.measurements: dict[str, Any] = {}
         self.shared_seconds = 0.0
         self.equipped = True
