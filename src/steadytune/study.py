@@ -56,7 +56,7 @@ class TaskSpec(Config):
     Attributes:
         name: "glue/<task>", "super_glue/<task>", a folder of files, or "acceptability", the built-in generated task.
         path: For a hub name, a local copy of its repository, or a folder with its train and validation files.
-        kind: The kind of task of a folder, such as "generation"; inferred by default.
+        kind: The kind of task of a folder, such as "generation" or "tokens"; inferred by default.
         columns: One or two text columns; inferred by default.
         label: Label column.
         group: Column with equal values in examples that belong together, such as questions on one passage.

@@ -59,6 +59,10 @@ def _check_same_words(runs: Sequence[ExternalRun]) -> None:
             )
 
 
+_SHARED = (
+    *("kind", "label_names", "examples", "ids", "texts", "labels", "groups", "questions", "references"),
+    "token_counts",
+)
 _WHY = "the runs measured other examples"
 _OR_ORDER = ", or the same in a different order: then name the column that identifies them (--set id=NAME)"
 
@@ -82,6 +86,7 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
             "references",
             *OF_TOKENS,
             "groups",
+            "questions",
         ):
             if name == "predictions" and first.outputs is not None and run.outputs is not None:
                 continue
@@ -91,7 +96,7 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
                 raise UserError(f"{lacks.origin} has no {what}, but {has.origin} does: all runs need the same")
     check_same_shapes(runs)
     _check_same_words(runs)
-    for name in ("kind", "label_names", "examples", "ids", "texts", "labels", "groups", "references", "token_counts"):
+    for name in _SHARED:
         holders = [run for run in runs if getattr(run, name) is not None]
         for run in holders[1:]:
             if (difference := _difference(getattr(run, name), getattr(holders[0], name))) is not None:

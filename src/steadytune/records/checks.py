@@ -119,16 +119,16 @@ def read_exact(value: Any, name: str) -> int:
     return int(number.reshape(-1)[0])
 
 
-def read_groups(values: Any) -> NDArray[Any]:
+def read_groups(values: Any, name: str = "groups") -> NDArray[Any]:
     """Convert group numbers or names to an array of numbers; names are numbered in their order.
 
     Raises:
         UserError: As `read_array`.
     """
-    listed = read_list(values, "groups")
-    if listed and all(isinstance(name, str) for name in listed):
+    listed = read_list(values, name)
+    if listed and all(isinstance(one, str) for one in listed):
         return np.unique(np.array(listed, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
-    return read_array(values, "groups")
+    return read_array(values, name)
 
 
 def are_probabilities(logits: NDArray[Any]) -> bool:
@@ -203,8 +203,9 @@ def check_run(run: RunArrays, kind: str) -> None:
             check_agreement(run.logits, run.probabilities)
         if run.predictions is not None:
             _check_predictions(run, of)
-        if run.groups is not None:
-            _check_groups(run.groups)
+        _check_groups(run.groups, run.questions)
+        if run.credit is not None and (run.credit.ndim != 1 or not np.isfinite(run.credit).all()):
+            raise ValueError("credit must be finite numbers of shape (examples,)")
         states = run.representations
         if states is not None and (states.ndim != 3 or not states.size):
             raise ValueError(f"representations must have shape (layers, examples, width), not {states.shape}")
@@ -274,9 +275,19 @@ def _check_predictions(run: RunArrays, of: Kind) -> None:
         )
 
 
-def _check_groups(groups: NDArray[Any]) -> None:
-    if groups.ndim != 1 or not np.isfinite(groups).all() or (groups != np.floor(groups)).any():
-        raise ValueError("groups must be integers of shape (examples,), equal for examples that belong together")
+def _check_groups(groups: NDArray[Any] | None, questions: NDArray[Any] | None) -> None:
+    for name, found in (("questions", questions), ("groups", groups)):
+        if found is not None and (found.ndim != 1 or not np.isfinite(found).all() or (found != np.floor(found)).any()):
+            raise ValueError(f"{name} must be integers of shape (examples,), equal for examples that belong together")
+    if groups is None or questions is None or len(groups) != len(questions):
+        return
+    _, first, question = np.unique(questions, return_index=True, return_inverse=True)
+    if len(wrong := np.flatnonzero(groups != groups[first][question])):
+        row = wrong[0]
+        raise ValueError(
+            f"rows {first[question[row]]} and {row} belong to one question ({questions[row]:g}) but to two groups: "
+            "what is scored together must be resampled together"
+        )
 
 
 def _check_labels(labels: NDArray[Any]) -> None:
@@ -379,7 +390,9 @@ def _check_number_of_examples(run: RunArrays, of: Kind) -> None:
         "generations": run.generations,
         "references": run.references,
         "labels": run.labels,
+        "questions": run.questions,
         "groups": run.groups,
+        "credit": run.credit,
         "token_counts": run.token_counts,
         "ids": run.ids,
         "texts": run.texts,

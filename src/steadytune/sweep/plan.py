@@ -105,8 +105,7 @@ def prepare_store(store: RunStore, specs: Iterable[RunSpec]) -> None:
     for spec in {spec.task: spec for spec in reversed(first.values())}.values():
         task = load_task(spec.task)
         splits = split(task, spec.training, spec.seeds.data)
-        measured = splits.measure
-        texts = [" | ".join(text for segment in one for text in segment if text) for one in measured.candidates]
-        references = measured.labels.tolist() if KINDS[task.kind].has_texts else []
+        texts = KINDS[task.kind].texts(splits.measure)
+        references = splits.measure.labels.tolist() if KINDS[task.kind].has_texts else []
         data = data_facts(task, splits).lines()
         store.write_examples(spec, task.kind, texts, list(task.label_names), data, references)

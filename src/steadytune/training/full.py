@@ -85,8 +85,7 @@ def train_full(
         },
         told=data.notes(spec.training.max_length),
     )
-    measured = data.splits.measure
-    return record, {**arrays, **KINDS[data.task.kind].measured(measured.labels, measured.groups), **seen}
+    return record, {**arrays, **KINDS[data.task.kind].measured(data.splits.measure), **seen}
 
 
 def _position(spec: RunSpec, kind: str) -> str | None:
@@ -227,7 +226,8 @@ class RunTrainer(StableTrainer):
         task = self.data.task
         with self.stabilization.final_weights():
             arrays = observed(self.model, self.data.select, self.data.collate, self.asked)
-            score = evaluate([task.metric], task.kind, arrays, self.data.splits.select)[task.metric]
+            examples, names = self.data.splits.select, task.label_names
+            score = evaluate([task.metric], task.kind, arrays, examples, names)[task.metric]
             if not self.epoch_scores or score > max(self.epoch_scores):
                 self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         self.epoch_scores.append(score)
