@@ -12,6 +12,7 @@ from steadytune.sweep.job import TrainingJob
 from steadytune.tasks import load_task
 from steadytune.tasks.data_facts import data_facts
 from steadytune.tasks.splits import split
+from steadytune.training.adapters import check_adapter
 from steadytune.training.weights import half_precision, weights_fingerprint
 
 
@@ -50,6 +51,7 @@ def plan(study: Study) -> list[RunSpec]:
 
 
 def _check(spec: RunSpec) -> None:
+    check_adapter(spec)
     task = load_task(spec.task)
     split(task, spec.training, spec.seeds.data)
     for stabilizer in spec.stabilizers:
