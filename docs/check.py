@@ -17,6 +17,7 @@ import typer
 import yaml
 from pydantic import BaseModel
 
+from steadytune.adapter import Lora
 from steadytune.cli.main import app
 from steadytune.errors import UserError
 from steadytune.seeds import SeedGrid, Seeds
@@ -91,6 +92,7 @@ def check_reference() -> Iterator[str]:
         "Study": Study,
         "Task": TaskSpec,
         "Training": Training,
+        "Adapters": Lora,
         "Recipe": Recipe,
         "Seeds": Seeds,
         "Grid of seeds": SeedGrid,

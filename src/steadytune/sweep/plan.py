@@ -13,6 +13,7 @@ from steadytune.sweep.job import TrainingJob
 from steadytune.tasks import load_task
 from steadytune.tasks.data_facts import data_facts
 from steadytune.tasks.splits import split
+from steadytune.training.adapters import check_adapter
 from steadytune.training.weights import half_precision, weights_fingerprint
 
 
@@ -51,6 +52,7 @@ def plan(study: Study) -> list[RunSpec]:
 
 
 def _check(spec: RunSpec) -> None:
+    check_adapter(spec)
     task = load_task(spec.task)
     if not KINDS[task.kind].pooled and spec.training.mode == "head":
         raise UserError(

@@ -136,6 +136,7 @@ class StableTrainer(Trainer):
             criterion=self._given_loss if self.compute_loss_func is not None else self._own_loss,
             label_smoothing=self.args.label_smoothing_factor,
             pretraining=self.pretraining,
+            adapt=self.adapt,
             average=partial(self.accelerator.reduce, reduction="mean"),
             arguments_are_set=True,
             float32_masters=self.is_fsdp_enabled or self.is_deepspeed_enabled,
@@ -149,6 +150,9 @@ class StableTrainer(Trainer):
         outputs, count = SequenceClassifierOutput(logits=logits), torch.tensor(terms, device=labels.device)
         loss: Tensor = self.compute_loss_func(outputs, labels, num_items_in_batch=count)
         return loss
+
+    def adapt(self, model: nn.Module) -> None:
+        """Change a new model before it is equipped, in place: recorded runs put adapters on it."""
 
     def pretraining(self, model: nn.Module) -> Pretraining:
         """Return the input of the hook before training; in a script, from the training set and the output folder."""
