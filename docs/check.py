@@ -22,7 +22,7 @@ from steadytune.cli.main import app
 from steadytune.errors import UserError
 from steadytune.seeds import SeedGrid, Seeds
 from steadytune.stabilizers import STABILIZERS, parse_stabilizer
-from steadytune.study import Recipe, Study, TaskSpec, Training
+from steadytune.study import Decoding, Recipe, Study, TaskSpec, Training
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs/study.md"
@@ -92,6 +92,7 @@ def check_reference() -> Iterator[str]:
         "Study": Study,
         "Task": TaskSpec,
         "Training": Training,
+        "Decoding": Decoding,
         "Adapters": Lora,
         "Recipe": Recipe,
         "Seeds": Seeds,

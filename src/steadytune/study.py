@@ -55,7 +55,8 @@ class TaskSpec(Config):
     """A task, with what cannot be inferred about it.
 
     Attributes:
-        name: "glue/<task>", "super_glue/<task>", a folder of files, or "acceptability", the built-in generated task.
+        name: "glue/<task>", "super_glue/<task>", a folder of files, or a generated task: "acceptability", "correction",
+            "arithmetic".
         path: For a hub name, a local copy of its repository, or a folder with its train and validation files.
         kind: The kind of task of a folder, such as "generation" or "tokens"; inferred by default.
         columns: One or two text columns; inferred by default.
@@ -68,7 +69,7 @@ class TaskSpec(Config):
         positive: The positive class, of two, for F1, ROC AUC and average precision; it becomes class 1.
         train_examples: Size of the generated training set.
         validation_examples: Size of the generated validation set.
-        seed: Seed of the generated task.
+        seed: Seed of a generated task.
     """
 
     name: str

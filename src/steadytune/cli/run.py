@@ -24,7 +24,10 @@ def run(
     ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option(help="glue/rte, super_glue/cb, a folder, or 'acceptability'. Repeatable.", show_default=False),
+        typer.Option(
+            help="glue/rte, super_glue/cb, a folder, or a generated task such as 'acceptability'. Repeatable.",
+            show_default=False,
+        ),
     ] = None,
     recipe: Annotated[
         list[str] | None,

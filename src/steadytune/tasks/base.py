@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -42,6 +43,14 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.candidates)
+
+    @classmethod
+    def prompted(
+        cls, prompts: Sequence[str], references: Sequence[tuple[str, ...]], parts: tuple[Any, ...] | None = None
+    ) -> Examples:
+        """Return prompts with the texts that are accepted as their answers, the first of which is trained on."""
+        labels = np.fromiter(references, dtype=object, count=len(references))
+        return cls(tuple(((prompt, None),) for prompt in prompts), labels, parts=parts)
 
     def select(self, indices: NDArray[np.int64]) -> Examples:
         """Return the examples at `indices`, in that order."""

@@ -185,8 +185,7 @@ def examples_of(form: Form, table: Table) -> tuple[Examples, tuple[str, ...]]:
         references = [_references(table, form.completion, row) for row in range(len(table))]
     if (most := max(map(len, references))) > 1:
         notes.append(f"up to {most} accepted texts in '{form.completion}'; the first is trained on")
-    labels = np.fromiter(references, dtype=object, count=len(references))
-    return Examples(tuple(((text, None),) for text in texts), labels, parts=parts), tuple(notes)
+    return Examples.prompted(texts, references, parts), tuple(notes)
 
 
 def _prompts(form: Form, table: Table) -> tuple[list[str], list[str]]:

@@ -208,8 +208,8 @@ def _check_training(kind: Kind, logits: NDArray[Any], labels: NDArray[Any]) -> N
 def _prompts() -> Examples:
     """Return prompts of different lengths, each with two accepted texts."""
     words = ["a red house", "two blue birds", "no rain today", "one more time"]
-    references = np.fromiter(((text, text.upper()) for text in words), dtype=object, count=len(words))
-    return Examples(tuple(((f"{'Say: ' * number}{text}", None),) for number, text in enumerate(words)), references)
+    prompts = [f"{'Say: ' * number}{text}" for number, text in enumerate(words)]
+    return Examples.prompted(prompts, [(text, text.upper()) for text in words])
 
 
 def _check_rows(kind: Kind, examples: Examples, seq2seq: bool) -> None:
@@ -235,6 +235,26 @@ def _check_rows(kind: Kind, examples: Examples, seq2seq: bool) -> None:
         together = asked(rows)
         _need(kind, all(together) or limit == 8, "an example is not asked for anything")
         _need(kind, together == [asked([row])[0] for row in rows], "the labels of a row depend on its batch")
+        _check_criterion(kind, kind.collate(rows, tokenizer)["labels"])
+
+
+def _check_criterion(kind: Kind, labels: Any) -> None:
+    """Check the loss of labels (b, T) of tokens."""
+    import torch
+
+    highest = kind.check_batch_labels(labels)
+    _need(kind, highest == int(labels.max()), f"the largest label is {int(labels.max())}, not {highest}")
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn((*labels.shape, int(labels.max()) + 1), dtype=torch.float64, generator=generator)
+    outputs.requires_grad_()
+    counted = kind.counted(labels)
+    assert counted is not None
+    _need(kind, kind.fits_labels(outputs, labels), "fits_labels is false for labels of tokens")
+    loss = kind.criterion()(outputs, labels)
+    _need(kind, loss.dim() == 0 and bool(loss.isfinite()), f"the loss of a batch is {loss}, not one finite number")
+    (slope,) = torch.autograd.grad(loss, outputs)
+    moved = slope.abs().sum(-1) > 0
+    _need(kind, torch.equal(moved, counted), "the loss does not depend on exactly the tokens that count")
 
 
 def _check_training_at_tokens(kind: Kind, logits: NDArray[Any], labels: NDArray[Any]) -> None:
