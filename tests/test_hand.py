@@ -12,6 +12,7 @@ from made_runs import made_store
 from saying import names, says
 
 import steadytune as st
+from steadytune.analysis.comparison import verdict as verdict_module
 from steadytune.theory.loo.head import leave_one_out
 
 LABELS = np.arange(12) % 2
@@ -211,6 +212,15 @@ def test_the_folder_of_a_study_is_not_read_as_files_of_runs(tmp_path):
     store = made_store(tmp_path / "out")
     with pytest.raises(st.UserError, match=says("out", "study", "st.compare")):
         st.read_runs(store.path)
+
+
+def test_a_notebook_computes_the_verdict_of_a_comparison_once(monkeypatch):
+    computed = []
+    real = verdict_module.verdict
+    monkeypatch.setattr(verdict_module, "verdict", lambda comparison: computed.append(1) or real(comparison))
+    found = st.compare([COHORT])
+    assert COHORT.recipe in found._repr_html_()
+    assert computed == [1]
 
 
 def test_a_name_cannot_steer_a_terminal():

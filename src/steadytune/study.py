@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from steadytune.adapter import Adapter
 from steadytune.config import LARGEST, Config, first_problem, read_yaml
 from steadytune.errors import UserError
 from steadytune.files import canonical_json, sha256
@@ -43,7 +44,7 @@ _LONGEST_NAME = 1000
 _LONGEST_RECIPE = 200
 STANDARD = "standard"
 # Fields of `Training` that were added after the first runs were identified.
-_ADDED = {"split", "decoding"}
+_ADDED = {"split", "adapter", "decoding"}
 
 
 def _spelled_label(value: Any) -> Any:
@@ -57,7 +58,7 @@ class TaskSpec(Config):
         name: "glue/<task>", "super_glue/<task>", a folder of files, or a generated task: "acceptability", "correction",
             "arithmetic".
         path: For a hub name, a local copy of its repository, or a folder with its train and validation files.
-        kind: The kind of task of a folder, such as "generation"; inferred by default.
+        kind: The kind of task of a folder, such as "generation" or "tokens"; inferred by default.
         columns: One or two text columns; inferred by default.
         label: Label column.
         group: Column with equal values in examples that belong together, such as questions on one passage.
@@ -129,7 +130,8 @@ class Training(Config):
 
     Attributes:
         mode: "full" trains every weight; "head" trains a linear layer on frozen features.
-        learning_rate: Peak learning rate; by default 2e-5 in full and 1e-2 in head.
+        adapter: Adapter to train in the place of the pre-trained weights, in full; None for none.
+        learning_rate: Peak learning rate; by default 2e-5 in full, 2e-4 with an adapter and 1e-2 in head.
         epochs: Passes over the training set.
         batch_size: Examples per step.
         warmup: Share of the steps over which the learning rate rises; it then falls linearly to 0.
@@ -153,7 +155,10 @@ class Training(Config):
         threads: CPU threads per run. Part of the run's identity, because it changes the last bits.
     """
 
+    sections: ClassVar[Mapping[str, type[Config]]] = {"adapter": Adapter}
+
     mode: Literal["full", "head"] = "full"
+    adapter: Adapter | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 16
@@ -181,6 +186,8 @@ class Training(Config):
     def _check_head(self) -> Training:
         if self.mode == "head" and self.pooling == "native":
             raise ValueError("mode 'head' trains a linear layer on pooled features: pooling must be cls, mean or last")
+        if self.mode == "head" and self.adapter is not None:
+            raise ValueError("mode 'head' freezes the encoder, adapters included: use mode 'full', or adapter: null")
         return self
 
     def resolved(self, model: str) -> Training:
@@ -188,7 +195,8 @@ class Training(Config):
         pooling = self.pooling
         if pooling == "auto":
             pooling = _POOLING.get(model, "mean" if self.mode == "head" else "native")
-        rate = self.learning_rate or (2e-5 if self.mode == "full" else 1e-2)
+        usual = 1e-2 if self.mode == "head" else 2e-5 if self.adapter is None else 2e-4
+        rate = self.learning_rate or usual
         return self.model_copy(update={"pooling": pooling, "learning_rate": rate})
 
 

@@ -27,6 +27,7 @@ _WORDS = {
     "numbers": "predictions",
     "generations": "texts",
     "tokens": "logits of tokens",
+    "choices": "likeliest words at the tokens",
 }
 _HALF_PRECISION_LIMIT = 65504
 _FEW_GROUPS = 10

@@ -215,9 +215,10 @@ def profile_all(
 
 
 def _profile(cohort: Cohort, report: Callable[[float], None], settings: _Settings) -> Profile:
+    # Looks at every measure first: one of another package that cannot be imported is no fault of the cohort.
+    compared = settings.has(*(measure.name for measure in layer_measures()))
     outputs = outputs_of(cohort)
     tables = _measured(cohort, pair_tables, outputs) if len(cohort) > 1 else {}
-    compared = settings.has(*(measure.name for measure in layer_measures()))
     states = _representation_distances(cohort, report) if compared else _States({}, {}, {})
     resamples = resample(
         cohort, states.distances, states.deviations, outputs=outputs, resamples=settings.resamples, seed=settings.seed

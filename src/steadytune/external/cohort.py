@@ -23,6 +23,7 @@ from steadytune.external.understand import understand
 from steadytune.kinds import DEFAULT, KINDS
 from steadytune.metrics import METRICS, Answers, Metric, Scored, score
 from steadytune.records import Cohort, LostRun
+from steadytune.records.arrays import OF_TOKENS
 from steadytune.records.checks import inferred_kind
 
 EXAMPLES = "these examples"
@@ -129,6 +130,7 @@ def cohort_of(
         **outputs,
         labels=labels,
         groups=first.groups,
+        questions=first.questions,
         representations=each("representations"),
         seeds=seeds,
         failed=scored.failed,
@@ -140,7 +142,9 @@ def cohort_of(
         examples=EXAMPLES if texts_of(runs) else "",
         generations=each("generations"),
         references=first.references,
-        token_logits=each("token_logits"),
+        **{name: each(name) for name in OF_TOKENS},
+        token_weights=first.token_weights,
+        token_exact=first.token_exact,
         token_counts=first.token_counts,
         notes=tuple(dict.fromkeys((*notes, *scored.notes))),
         positive=scored.positive,
@@ -161,6 +165,7 @@ def _scored(
 ) -> Scored:
     """Score runs from their recorded scores and their outputs."""
     stacked = {name: None if value is None else np.stack(value) for name, value in outputs.items()}
+    targets = [run.target_log_probabilities for run in runs if run.target_log_probabilities is not None]
     answers = Answers(
         kind=kind,
         logits=stacked["logits"],
@@ -169,6 +174,10 @@ def _scored(
         labels=labels,
         texts=None if runs[0].generations is None else [run.generations or () for run in runs],
         references=runs[0].references,
+        target_log_probabilities=targets or None,
+        token_counts=runs[0].token_counts,
+        questions=runs[0].questions,
+        label_names=None if label_names is None else tuple(label_names),
     )
     shared = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
     held = {name: [run.scores[name] for run in runs] for name in shared}
@@ -228,7 +237,7 @@ def _kind(runs: Sequence[ExternalRun], metric: str | None) -> str:
     stated = [run.kind for run in runs if run.kind]
     if stated:
         return stated[0]
-    if told := {inferred_kind(run.generations, run.token_logits) for run in runs} - {DEFAULT}:
+    if told := {inferred_kind(run) for run in runs} - {DEFAULT}:
         return told.pop()
     for run in runs:
         if run.logits is None or run.logits.ndim > 2 or run.logits.shape[1:] not in ((), (1,)):

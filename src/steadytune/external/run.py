@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from steadytune.errors import UserError
-from steadytune.records.arrays import RunArrays, check_same_shapes
+from steadytune.records.arrays import OF_TOKENS, RunArrays, check_same_shapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,22 @@ class ExternalRun(RunArrays):
     notes: tuple[str, ...] = ()
 
 
+def _check_same_words(runs: Sequence[ExternalRun]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        if run.token_exact != first.token_exact or not np.array_equal(
+            np.asarray(run.token_weights), np.asarray(first.token_weights)
+        ):
+            raise UserError(
+                f"{run.origin}: token_weights or token_exact differ from those of {first.origin}: the candidate words "
+                "of all runs must be the same, drawn once"
+            )
+
+
+_SHARED = (
+    *("kind", "label_names", "examples", "ids", "texts", "labels", "groups", "questions", "references"),
+    "token_counts",
+)
 _WHY = "the runs measured other examples"
 _OR_ORDER = ", or the same in a different order: then name the column that identifies them (--set id=NAME)"
 
@@ -66,8 +84,9 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
             "representations",
             "generations",
             "references",
-            "token_logits",
+            *OF_TOKENS,
             "groups",
+            "questions",
         ):
             if name == "predictions" and first.outputs is not None and run.outputs is not None:
                 continue
@@ -76,7 +95,8 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
                 what = "logits or probabilities" if name == "outputs" else name
                 raise UserError(f"{lacks.origin} has no {what}, but {has.origin} does: all runs need the same")
     check_same_shapes(runs)
-    for name in ("kind", "label_names", "examples", "ids", "texts", "labels", "groups", "references", "token_counts"):
+    _check_same_words(runs)
+    for name in _SHARED:
         holders = [run for run in runs if getattr(run, name) is not None]
         for run in holders[1:]:
             if (difference := _difference(getattr(run, name), getattr(holders[0], name))) is not None:

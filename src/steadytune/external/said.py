@@ -11,9 +11,18 @@ import numpy as np
 from steadytune.external.run import ExternalRun
 from steadytune.kinds import DEFAULT, KINDS
 from steadytune.records import Cohort
+from steadytune.records.arrays import OF_TOKENS
 
 _MANY = 8
-_OUTPUTS = ("logits", "probabilities", "predictions", "generations", "references", "representations", "token_logits")
+_OUTPUTS = (
+    "logits",
+    "probabilities",
+    "predictions",
+    "generations",
+    "references",
+    "representations",
+    *OF_TOKENS,
+)
 
 
 def summary(runs: Sequence[ExternalRun], cohort: Cohort) -> dict[str, str]:

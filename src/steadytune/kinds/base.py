@@ -29,7 +29,10 @@ class Kind:
         answers: What an answer is, which decides how two answers are compared: classes agree or not, numbers lie
             apart, texts are compared as texts. "" if that is unknown.
         answer: What one answer is called, with its number: "class 3".
+        item: What is answered once, and is a row of outputs.
+        long_inputs: What happens to inputs of more tokens than the limit.
         shared_classes: A class means the same in every example, so it can be rare, or be renumbered.
+        several: An example of a task has several labels, so that a few examples may lack some of them.
         candidates: An example consists of several inputs, each with one score, and one of them is chosen.
         trained: Whether runs of this kind can be trained here.
         labelled: What has one label each: an example, or a token.
@@ -38,7 +41,6 @@ class Kind:
         pooled: A model gives one row of outputs for each of its inputs, from one feature. False if it answers at
             several tokens of an input: pooling, and linear heads on frozen features, then mean nothing.
         new_head: The model's last layer is new and drawn by a seed. False if it is pre-trained.
-        cut: What becomes of inputs that are too long, in words.
         metrics: Default metrics of runs, in order of preference. They support the kind, whatever
             kinds they name themselves.
         task_metrics: Default metrics of a user's own task, the main one first.
@@ -48,7 +50,10 @@ class Kind:
     name: ClassVar[str] = ""
     answers: ClassVar[Literal["classes", "numbers", "texts", ""]] = ""
     answer: ClassVar[str] = "class"
+    item: ClassVar[str] = "example"
+    long_inputs: ClassVar[str] = "truncated"
     shared_classes: ClassVar[bool] = False
+    several: ClassVar[bool] = False
     candidates: ClassVar[bool] = False
     trained: ClassVar[bool] = False
     labelled: ClassVar[str] = "example"
@@ -56,7 +61,6 @@ class Kind:
     full_batch: ClassVar[bool] = False
     pooled: ClassVar[bool] = True
     new_head: ClassVar[bool] = True
-    cut: ClassVar[str] = "are truncated"
     metrics: ClassVar[tuple[str, ...]] = ()
     task_metrics: ClassVar[tuple[str, ...]] = ()
     pair_measures: ClassVar[tuple[str, ...] | None] = None
@@ -85,7 +89,7 @@ class Kind:
         arrays = {
             "classes": ("predictions", "probabilities"),
             "numbers": ("numbers",),
-            "texts": ("generations", "tokens"),
+            "texts": ("generations", "tokens", "choices"),
         }
         return arrays.get(self.answers, ())
 
@@ -155,14 +159,21 @@ class Kind:
         """Return every class that occurs in the labels of a task's examples, as often as it does, in one dimension."""
         return np.asarray(labels, dtype=np.int64)
 
-    def measured(self, labels: NDArray[Any], groups: NDArray[np.int64] | None) -> dict[str, NDArray[Any]]:
+    def measured(self, examples: Any) -> dict[str, NDArray[Any]]:
         """Return what a run stores of a task's measured examples, besides what a model says about them.
 
         Args:
-            labels: (N,) labels of the task's examples.
-            groups: (N,) groups of the examples, or None.
+            examples: The examples, a `tasks.Examples`.
+
+        Returns:
+            "labels", and of "groups", "questions" and "credit" those that are known, one for each row of outputs.
         """
-        return {"labels": labels} if groups is None else {"labels": labels, "groups": groups}
+        held = {"groups": examples.groups, "questions": examples.questions, "credit": examples.credit}
+        return {"labels": examples.labels, **{name: array for name, array in held.items() if array is not None}}
+
+    def texts(self, examples: Any) -> list[str]:
+        """Return a text for each row of outputs of a task's examples, by which a reader recognises it."""
+        return [" | ".join(text for segment in one for text in segment if text) for one in examples.candidates]
 
     # Tensors: rows, batches, the model, the loss. These are used in training.
 

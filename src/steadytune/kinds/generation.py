@@ -23,14 +23,14 @@ class Generation(PerToken):
     answer: ClassVar[str] = "text"
     trained: ClassVar[bool] = True
     new_head: ClassVar[bool] = False
-    cut: ClassVar[str] = "are cut: prompts lose their beginning, texts to generate their end"
+    long_inputs: ClassVar[str] = "cut: prompts lose their beginning, texts to generate their end"
     metrics: ClassVar[tuple[str, ...]] = ("exact_match", "chrf")
     too_few_outputs: ClassVar[str] = "resize the model's embeddings to its tokenizer"
     task_metrics: ClassVar[tuple[str, ...]] = ("exact_match", "chrf")
 
-    def measured(self, labels: NDArray[Any], groups: NDArray[Any] | None) -> dict[str, NDArray[Any]]:
+    def measured(self, examples: Any) -> dict[str, NDArray[Any]]:
         """Return the groups alone: references are texts, and kept with the texts of the examples."""
-        return {} if groups is None else {"groups": groups}
+        return {} if examples.groups is None else {"groups": examples.groups}
 
     def auto_model(self, seq2seq: bool) -> str:
         """Return the name of the class of language models."""

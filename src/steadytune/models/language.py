@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -58,3 +58,17 @@ def inputs_of(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any]:
                 "model.config.decoder_start_token_id and pad_token_id, or put decoder_input_ids into the batches"
             ) from error
     return inputs
+
+
+def unanswered(model: nn.Module, row: Mapping[str, Any]) -> Sequence[int]:
+    """Return the tokens of a training example that are no labels: of a causal language model's those of the prompt.
+
+    Args:
+        model: Any model.
+        row: "input_ids" and, of a causal language model, "labels" of the same length: all tokens count without them.
+    """
+    tokens: Sequence[int] = row["input_ids"]
+    if not _is_causal(encoder_of(model)):
+        return tokens
+    labels, shown = row.get("labels", tokens), row.get("attention_mask", [1] * len(tokens))
+    return [one for one, label, seen in zip(tokens, labels, shown, strict=True) if label == IGNORED and seen]

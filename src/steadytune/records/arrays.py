@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from steadytune.errors import UserError
 
+OF_TOKENS = ("token_logits", "token_log_probabilities", "token_choices", "target_log_probabilities")
+"""Arrays of one run with a row for each token."""
+
 
 @dataclass(frozen=True, eq=False)
 class RunArrays:
@@ -27,9 +30,16 @@ class RunArrays:
         generations: N texts.
         references: N texts, or tuples of accepted texts.
         token_logits: (T, V), see `Cohort`.
+        token_log_probabilities: (T, C).
+        token_weights: (T, C).
+        token_exact: Number of words of the exact part.
+        token_choices: (T,).
+        target_log_probabilities: (T,).
         token_counts: (N,).
         label_names: Name of each class.
         groups: (N,) integers: examples with the same number belong together, such as questions on one passage.
+        questions: (N,) integers: examples with the same number are scored together, such as the words of a sentence.
+        credit: (N,) what choosing this example is worth in its question.
         ids: N names of the examples.
         texts: N example texts that a report may show.
     """
@@ -43,9 +53,16 @@ class RunArrays:
     generations: Sequence[str] | None = None
     references: Sequence[str | tuple[str, ...]] | None = None
     token_logits: NDArray[Any] | None = None
+    token_log_probabilities: NDArray[Any] | None = None
+    token_weights: NDArray[Any] | None = None
+    token_exact: int | None = None
+    token_choices: NDArray[Any] | None = None
+    target_log_probabilities: NDArray[Any] | None = None
     token_counts: NDArray[np.int64] | None = None
     label_names: Sequence[str] | None = None
     groups: NDArray[Any] | None = None
+    questions: NDArray[Any] | None = None
+    credit: NDArray[Any] | None = None
     ids: Sequence[str] | None = None
     texts: Sequence[str] | None = None
 
@@ -72,8 +89,9 @@ class RunArrays:
             sizes["rows of representations:"] = rows
         if self.generations is not None:
             sizes["number of generations:"] = len(self.generations)
-        if self.token_logits is not None:
-            sizes["token_logits of shape"] = self.token_logits.shape
+        for name in OF_TOKENS:
+            if (held := getattr(self, name)) is not None:
+                sizes[f"{name} of shape"] = held.shape
         return sizes
 
 

@@ -12,8 +12,9 @@ from scipy.special import softmax
 
 from steadytune.errors import UserError
 from steadytune.kinds import DEFAULT, KINDS, Kind
+from steadytune.measures.candidates import LOG_ROUNDING, check_candidates
 from steadytune.measures.inputs import to_array
-from steadytune.records.arrays import RunArrays
+from steadytune.records.arrays import OF_TOKENS, RunArrays
 
 # Probabilities stored as bfloat16 are off by up to 2^-8 = .0039 in their sum.
 _SUM_TOLERANCE = 0.005
@@ -23,9 +24,10 @@ EXACT = 1e-3
 _MOST_DECIMALS = 4
 
 
-def inferred_kind(generations: Any, token_logits: Any) -> str:
-    """Return the kind of runs that do not state it: "generation" if they have either of these."""
-    return DEFAULT if generations is None and token_logits is None else "generation"
+def inferred_kind(run: Any) -> str:
+    """Return the kind of a run or cohort that does not state it: "generation" with texts or arrays of tokens."""
+    of_texts = any(getattr(run, name) is not None for name in ("generations", *OF_TOKENS))
+    return "generation" if of_texts else DEFAULT
 
 
 def check_kind(origin: str, kind: str) -> None:
@@ -103,16 +105,30 @@ def read_flags(values: Any, name: str) -> NDArray[np.bool_]:
     return np.array([bool(value) for value in listed], dtype=bool)
 
 
-def read_groups(values: Any) -> NDArray[Any]:
+def read_exact(value: Any, name: str) -> int:
+    """Convert the number of words of the exact part.
+
+    Raises:
+        UserError: It is no whole number; the error calls it `name`.
+    """
+    number = read_array(value, name)
+    if number.size != 1 or float(number.reshape(-1)[0]) % 1:
+        raise UserError(
+            f"{name} must be a whole number, that of the words whose probability is exact, not {value!r:.60}"
+        )
+    return int(number.reshape(-1)[0])
+
+
+def read_groups(values: Any, name: str = "groups") -> NDArray[Any]:
     """Convert group numbers or names to an array of numbers; names are numbered in their order.
 
     Raises:
         UserError: As `read_array`.
     """
-    listed = read_list(values, "groups")
-    if listed and all(isinstance(name, str) for name in listed):
+    listed = read_list(values, name)
+    if listed and all(isinstance(one, str) for one in listed):
         return np.unique(np.array(listed, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
-    return read_array(values, "groups")
+    return read_array(values, name)
 
 
 def are_probabilities(logits: NDArray[Any]) -> bool:
@@ -167,8 +183,9 @@ def check_run(run: RunArrays, kind: str) -> None:
     check_kind(run.origin, kind)
     of = KINDS[kind]
     try:
-        if not of.has_texts and (run.generations is not None or run.token_logits is not None):
-            raise ValueError(f"generations and token_logits belong to kind 'generation', not '{kind}'")
+        of_texts = [name for name in ("generations", *OF_TOKENS) if getattr(run, name) is not None]
+        if of_texts and not of.has_texts:
+            raise ValueError(f"{' and '.join(of_texts)} belong to kind 'generation', not '{kind}'")
         if run.labels is not None:
             _check_labels(run.labels)
         for name, outputs in (("logits", run.logits), ("probabilities", run.probabilities)):
@@ -186,14 +203,15 @@ def check_run(run: RunArrays, kind: str) -> None:
             check_agreement(run.logits, run.probabilities)
         if run.predictions is not None:
             _check_predictions(run, of)
-        if run.groups is not None:
-            _check_groups(run.groups)
+        _check_groups(run.groups, run.questions)
+        if run.credit is not None and (run.credit.ndim != 1 or not np.isfinite(run.credit).all()):
+            raise ValueError("credit must be finite numbers of shape (examples,)")
         states = run.representations
         if states is not None and (states.ndim != 3 or not states.size):
             raise ValueError(f"representations must have shape (layers, examples, width), not {states.shape}")
         if run.generations is not None:
             _check_texts(run.generations, run.references)
-        _check_tokens(run.token_logits, run.token_counts)
+        _check_tokens(run)
         _check_number_of_examples(run, of)
         if run.ids is not None:
             _check_ids(run.ids)
@@ -257,9 +275,19 @@ def _check_predictions(run: RunArrays, of: Kind) -> None:
         )
 
 
-def _check_groups(groups: NDArray[Any]) -> None:
-    if groups.ndim != 1 or not np.isfinite(groups).all() or (groups != np.floor(groups)).any():
-        raise ValueError("groups must be integers of shape (examples,), equal for examples that belong together")
+def _check_groups(groups: NDArray[Any] | None, questions: NDArray[Any] | None) -> None:
+    for name, found in (("questions", questions), ("groups", groups)):
+        if found is not None and (found.ndim != 1 or not np.isfinite(found).all() or (found != np.floor(found)).any()):
+            raise ValueError(f"{name} must be integers of shape (examples,), equal for examples that belong together")
+    if groups is None or questions is None or len(groups) != len(questions):
+        return
+    _, first, question = np.unique(questions, return_index=True, return_inverse=True)
+    if len(wrong := np.flatnonzero(groups != groups[first][question])):
+        row = wrong[0]
+        raise ValueError(
+            f"rows {first[question[row]]} and {row} belong to one question ({questions[row]:g}) but to two groups: "
+            "what is scored together must be resampled together"
+        )
 
 
 def _check_labels(labels: NDArray[Any]) -> None:
@@ -310,23 +338,47 @@ def _is_text(text: Any, several: bool) -> bool:
     return isinstance(text, str)
 
 
-def _check_tokens(logits: NDArray[Any] | None, counts: NDArray[Any] | None) -> None:
+def _check_tokens(run: RunArrays) -> None:
+    counts = run.token_counts
     if counts is not None and (counts.ndim != 1 or ((counts < 0) | (counts != np.floor(counts))).any()):
         raise ValueError("token_counts must have shape (examples,), the number of tokens of each example")
-    if logits is None:
+    for name in OF_TOKENS:
+        if (held := getattr(run, name)) is None:
+            continue
+        if counts is None:
+            raise ValueError(f"{name} need token_counts of shape (examples,), the number of tokens of each example")
+        axes = ("tokens", "words") if name in ("token_logits", "token_log_probabilities") else ("tokens",)
+        if held.ndim != len(axes) or not held.size or counts.sum() != len(held):
+            raise ValueError(
+                f"{name} must have shape ({', '.join(axes)}{',' if len(axes) == 1 else ''}), all examples' tokens one "
+                f"after another, as many as token_counts sum to, not {held.shape}"
+            )
+    if run.token_logits is not None:
+        # NaN if any logit is NaN; minus infinity, a word of probability 0, is allowed unless all are.
+        _check_finite_tokens("token_logits", run.token_logits.max(axis=1))
+    if (targets := run.target_log_probabilities) is not None:
+        _check_finite_tokens("target_log_probabilities", targets)
+        if (wrong := np.flatnonzero(targets > LOG_ROUNDING)).size:
+            raise ValueError(
+                f"target_log_probabilities must be at most 0, but that of token {wrong[0]} is {targets[wrong[0]]:.4g}"
+            )
+    if (words := run.token_choices) is not None and words.dtype.kind not in "iu":
+        raise ValueError(f"token_choices must be integers, the number of a word for each token, not {words.dtype}")
+    weighed = {"token_weights": run.token_weights, "token_exact": run.token_exact}
+    if run.token_log_probabilities is None:
+        if extra := [name for name, value in weighed.items() if value is not None]:
+            raise ValueError(f"{extra[0]} belongs to token_log_probabilities, which are not given")
         return
-    if counts is None:
-        raise ValueError("token_logits need token_counts of shape (examples,), the number of tokens of each example")
-    if logits.ndim != 2 or not logits.size or counts.sum() != len(logits):
-        raise ValueError(
-            "token_logits must have shape (tokens, words), all examples' tokens one after another, as many as "
-            f"token_counts sum to, not {logits.shape}"
-        )
-    # NaN if any logit is NaN; minus infinity, a word of probability 0, is allowed unless all are.
-    highest = logits.max(axis=1)
-    if not np.isfinite(highest).all():
-        token = np.flatnonzero(~np.isfinite(highest))[0]
-        raise ValueError(f"token_logits contain NaN or infinity, first at token {token} (axis 0)")
+    if run.token_weights is None or run.token_exact is None:
+        lacking = [name for name, value in weighed.items() if value is None]
+        raise ValueError(f"token_log_probabilities need {' and '.join(lacking)}")
+    check_candidates(run.token_log_probabilities, run.token_weights, run.token_exact, "token_log_probabilities")
+
+
+def _check_finite_tokens(name: str, values: NDArray[Any]) -> None:
+    if not np.isfinite(values).all():
+        token = np.flatnonzero(~np.isfinite(values))[0]
+        raise ValueError(f"{name} contain NaN or infinity, first at token {token} (axis 0)")
 
 
 def _check_number_of_examples(run: RunArrays, of: Kind) -> None:
@@ -338,7 +390,9 @@ def _check_number_of_examples(run: RunArrays, of: Kind) -> None:
         "generations": run.generations,
         "references": run.references,
         "labels": run.labels,
+        "questions": run.questions,
         "groups": run.groups,
+        "credit": run.credit,
         "token_counts": run.token_counts,
         "ids": run.ids,
         "texts": run.texts,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from steadytune.errors import UserError, door
 from steadytune.kinds import KINDS
 from steadytune.metrics import Answers, Scale, recorded
-from steadytune.records.arrays import RunArrays, check_same_shapes
+from steadytune.records.arrays import OF_TOKENS, RunArrays, check_same_shapes
 from steadytune.records.checks import (
     are_probabilities,
     check_facts,
@@ -20,6 +20,7 @@ from steadytune.records.checks import (
     check_run,
     inferred_kind,
     read_array,
+    read_exact,
     read_flags,
     read_groups,
     read_list,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 _OUTPUTS = ("logits", "probabilities", "predictions")
 """In order of precedence: the first that is present counts, and the others follow from it."""
-_OF_RUN = (*_OUTPUTS, "generations", "representations", "token_logits")
+_OF_RUN = (*_OUTPUTS, "generations", "representations", *OF_TOKENS)
 
 
 @dataclass(frozen=True)
@@ -88,13 +89,24 @@ class Cohort(Shown):
             or None.
         token_logits: K arrays (T, V) over the next token, all reading the same T tokens of all examples in sequence
             (teacher forcing), or None.
-        token_counts: (N,) number of the T tokens of each example; required for token_logits.
+        token_log_probabilities: K arrays (T, C), instead of all logits: the log-probabilities of C candidate words at
+            each of the T tokens, those of the exact part first, or None. Divergences are then estimated, see
+            `measures.candidate_divergences`.
+        token_weights: (T, C), the same for all runs: 1 for words of the exact part, 1/(r pi) for each of r words that
+            were drawn from all others with probabilities pi; required for token_log_probabilities.
+        token_exact: Number of words of the exact part; required for token_log_probabilities.
+        token_choices: K arrays (T,) of the likeliest words, or None; by default those of token_logits.
+        target_log_probabilities: K arrays (T,), the log-probability of each target token, or None.
+        token_counts: (N,) number of the T tokens of each example; required for all arrays of tokens.
         notes: What a reader must know about the origin of arrays and scores, one sentence each; a profile's notes
             begin with them.
         read: What was read from files -> its description.
         positive: Number of the positive class of a metric such as F1, or its name if classes have names.
             None for a metric without one, or if it was not chosen.
         label_names: Name of each class, or None.
+        questions: (N,) integers, or names that are then numbered, or None: examples that a metric reads together, such
+            as the answers to a question or the words of a sentence. Without `groups` they are resampled together, too.
+        credit: (N,) what choosing an example is worth in its question, for metrics that score that; or None.
 
     Raises:
         UserError: Arrays are inconsistent, labels are out of range, probabilities do not sum to 1, logits are not
@@ -129,13 +141,20 @@ class Cohort(Shown):
     label_names: Sequence[str] | None = None
     read: Mapping[str, str] = field(default_factory=dict)
     losses: NDArray[np.float64] | None = None
+    token_log_probabilities: Sequence[NDArray[Any]] | None = None
+    token_weights: NDArray[Any] | None = None
+    token_exact: int | None = None
+    token_choices: Sequence[NDArray[Any]] | None = None
+    target_log_probabilities: Sequence[NDArray[Any]] | None = None
+    questions: NDArray[np.int64] | None = None
+    credit: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         check_facts(self)
         computed = self._computed()
         self._set(**dict.fromkeys(computed))
         if self.kind is None:
-            self._set(kind=inferred_kind(self.generations, self.token_logits))
+            self._set(kind=inferred_kind(self))
         check_kind("cohort", self.kind)
         if self.scores is not None:
             self._set(scores=_scores(self.scores))
@@ -164,8 +183,9 @@ class Cohort(Shown):
         self._set(seeds=seeds, **(shared | fields | stacked))
         if self.token_counts is not None:
             self._set(token_counts=self.token_counts.astype(np.int64))
-        if self.groups is not None:
-            self._set(groups=self.groups.astype(np.int64))
+        for name in ("groups", "questions"):
+            if (numbers := getattr(self, name)) is not None:
+                self._set(**{name: numbers.astype(np.int64)})
         if self.losses is not None:
             self._set(losses=_losses(self.losses, runs))
         if "scores" in computed and not can_be_scored(self):
@@ -196,12 +216,13 @@ class Cohort(Shown):
             **outputs,
             "generations": self.generations,
             "representations": self.representations,
-            "token_logits": self.token_logits,
+            **{name: getattr(self, name) for name in OF_TOKENS},
         }
         known = [name for name, value in given.items() if value is not None]
         if not known:
             raise UserError(
-                "a cohort needs its runs' scores, logits, probabilities, predictions, representations or generations"
+                "a cohort needs its runs' scores, logits, probabilities, predictions, representations, generations or "
+                "arrays of tokens"
             )
         others: dict[str, Any] = {
             "seeds": read_list(self.seeds, "seeds") or None,
@@ -221,11 +242,16 @@ class Cohort(Shown):
         """Return the arrays that all runs share."""
         shared: dict[str, Any] = {
             name: read_array(value, name)
-            for name, value in (("labels", self.labels), ("token_counts", self.token_counts))
-            if value is not None
+            for name in ("labels", "token_counts", "token_weights", "credit")
+            if (value := getattr(self, name)) is not None
         }
-        if self.groups is not None:
-            shared["groups"] = read_groups(self.groups)
+        for name in ("groups", "questions"):
+            if (value := getattr(self, name)) is not None:
+                shared[name] = read_groups(value, name)
+        if "questions" in shared:
+            shared.setdefault("groups", shared["questions"])
+        if self.token_exact is not None:
+            shared["token_exact"] = read_exact(self.token_exact, "token_exact")
         if self.references is not None:
             shared["references"] = tuple(read_list(self.references, "references"))
         if self.label_names is not None:
@@ -255,7 +281,7 @@ class Cohort(Shown):
         Without answers nothing is.
         """
         outputs = (self.logits, self.__dict__["given_probabilities"], self.__dict__["given_predictions"])
-        if all(held is None for held in (*outputs, self.generations)):
+        if all(held is None for held in (*outputs, self.generations, self.target_log_probabilities)):
             return {}
         held = {"scores": self.scores, "failed": self.failed, "majority_score": self.majority_score}
         return {name: value for name, value in held.items() if is_computed(value)}
@@ -271,6 +297,11 @@ class Cohort(Shown):
             labels=self.labels,
             texts=self.generations,
             references=self.references,
+            target_log_probabilities=self.target_log_probabilities,
+            token_counts=self.token_counts,
+            questions=self.questions,
+            credit=self.credit,
+            label_names=None if self.label_names is None else tuple(self.label_names),
             positive=self.positive if isinstance(self.positive, int) else None,
         )
 

@@ -10,7 +10,7 @@ import numpy as np
 from steadytune.files import Arrays, unpacked_texts
 
 _OF_RUNS = ("representations", "token_log_probabilities", "token_choices", "target_log_probabilities")
-_SHARED = ("labels", "groups", "questions", "token_counts", "token_weights")
+_SHARED = ("labels", "groups", "questions", "credit", "token_counts", "token_weights")
 
 
 def cohort_fields(arrays: Sequence[Arrays]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from steadytune.sweep.job import TrainingJob
 from steadytune.tasks import load_task
 from steadytune.tasks.data_facts import data_facts
 from steadytune.tasks.splits import split
+from steadytune.training.adapters import check_adapter
 from steadytune.training.weights import half_precision, weights_fingerprint
 
 
@@ -51,6 +52,7 @@ def plan(study: Study) -> list[RunSpec]:
 
 
 def _check(spec: RunSpec) -> None:
+    check_adapter(spec)
     task = load_task(spec.task)
     if not KINDS[task.kind].pooled and spec.training.mode == "head":
         raise UserError(
@@ -105,8 +107,7 @@ def prepare_store(store: RunStore, specs: Iterable[RunSpec]) -> None:
     for spec in {spec.task: spec for spec in reversed(first.values())}.values():
         task = load_task(spec.task)
         splits = split(task, spec.training, spec.seeds.data)
-        measured = splits.measure
-        texts = [" | ".join(text for segment in one for text in segment if text) for one in measured.candidates]
-        references = measured.labels.tolist() if KINDS[task.kind].has_texts else []
+        texts = KINDS[task.kind].texts(splits.measure)
+        references = splits.measure.labels.tolist() if KINDS[task.kind].has_texts else []
         data = data_facts(task, splits).lines()
         store.write_examples(spec, task.kind, texts, list(task.label_names), data, references)

@@ -121,6 +121,11 @@ def _check_options(spec: TaskSpec) -> None:
         raise UserError(f"task.kind: a {spec.kind} task can be measured but not trained here")
     if spec.metric is not None and spec.metric not in METRICS:
         raise METRICS.unknown(spec.metric)
+    if spec.kind is not None:
+        if not KINDS[spec.kind].trained:
+            raise UserError(f"task.kind is '{spec.kind}', which can be measured but not trained")
+        if spec.name in task_names():
+            raise UserError(f"task.kind is for folders of files: the kind of {spec.name} is known")
     given = [name for name in _SIZES if getattr(spec, name) != TaskSpec.model_fields[name].default]
     if given and spec.name not in TASKS:
         raise UserError(

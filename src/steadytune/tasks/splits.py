@@ -34,6 +34,11 @@ def split(task: Task, training: Training, data_seed: int = 0) -> Splits:
         UserError: The subset is larger than the training set, or lacks a class, or the whole set is used and cannot be
             redrawn.
     """
+    if training.split == "stratified" and KINDS[task.kind].several:
+        raise UserError(
+            f"training.split: stratified draws examples by their class, and those of task '{task.name}' have several: "
+            "use split: random"
+        )
     train = task.train if training.train_size is None else _drawn(task, training, training.train_size, data_seed)
     if training.split == "stratified" and training.train_size is None:
         raise UserError("training.split: stratified needs training.train_size, the number of examples to draw")
@@ -72,7 +77,8 @@ def _drawn(task: Task, training: Training, size: int, data_seed: int) -> Example
         return train.select(_stratified(task, size, rng))
     subset = train.select(rng.permutation(len(train))[:size])
     # Neither targets nor positions of a choice are classes: a model scores each candidate.
-    if not KINDS[task.kind].shared_classes:
+    # Of several labels per example some are rare; which of them training lacks is said with the data's other facts.
+    if not KINDS[task.kind].shared_classes or KINDS[task.kind].several:
         return subset
     classes_in = KINDS[task.kind].classes_in
     seen = set(classes_in(subset.labels).tolist())

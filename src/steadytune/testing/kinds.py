@@ -37,9 +37,10 @@ def check_kind(
     - Its runs form a cohort that is measured, and scored by the first metric that can be computed; files of runs state
       their kind. Outputs that are not finite, have one axis, or have no examples are rejected.
     - If it can be trained: batches have one label per example, the criterion has a gradient and is the mean of the
-      losses of linear heads, and invalid labels are rejected.
-    - If it is answered at tokens: every example becomes a row with labels, however long it is, and a batch has the
-      labels of its rows and none at padding.
+      losses of linear heads, and invalid labels are rejected. If it answers at tokens, those that it ignores do not
+      change the criterion.
+    - If it is asked for texts: every example becomes a row with labels, however long it is, and a batch has the labels
+      of its rows and none at padding.
 
     Args:
         kind: An instance; it need not belong to an installed package.
@@ -62,8 +63,10 @@ def check_kind(
             _check_files(kind, cohort)
         if kind.trained and kind.pooled:
             _check_training(kind, logits[0], labels)
+        elif kind.trained and kind.has_classes:
+            _check_training_at_tokens(kind, logits[0], labels)
         elif kind.trained:
-            for seq2seq in (False, True) if kind.has_texts else (False,):
+            for seq2seq in (False, True):
                 _check_rows(kind, examples or _prompts(), seq2seq)
 
 
@@ -245,9 +248,33 @@ def _check_criterion(kind: Kind, labels: Any) -> None:
     outputs = torch.randn((*labels.shape, int(labels.max()) + 1), dtype=torch.float64, generator=generator)
     outputs.requires_grad_()
     counted = kind.counted(labels)
-    _need(kind, counted is not None and kind.fits_labels(outputs, labels), "fits_labels is false for labels of tokens")
+    assert counted is not None
+    _need(kind, kind.fits_labels(outputs, labels), "fits_labels is false for labels of tokens")
     loss = kind.criterion()(outputs, labels)
     _need(kind, loss.dim() == 0 and bool(loss.isfinite()), f"the loss of a batch is {loss}, not one finite number")
     (slope,) = torch.autograd.grad(loss, outputs)
     moved = slope.abs().sum(-1) > 0
     _need(kind, torch.equal(moved, counted), "the loss does not depend on exactly the tokens that count")
+
+
+def _check_training_at_tokens(kind: Kind, logits: NDArray[Any], labels: NDArray[Any]) -> None:
+    import torch
+
+    from steadytune.kinds.encoding import IGNORED
+
+    targets = torch.tensor(labels)[None]
+    outputs = torch.tensor(logits, dtype=torch.float64)[None].requires_grad_()
+    highest = kind.check_batch_labels(targets)
+    _need(kind, highest is None or highest < logits.shape[1], f"the largest label of {logits.shape[1]} is {highest}")
+    _need(kind, kind.fits_labels(outputs, targets), "fits_labels is false for outputs and their own labels")
+    loss = kind.criterion()(outputs, targets)
+    _need(kind, loss.dim() == 0 and bool(loss.isfinite()), f"the loss of a batch is {loss}, not one finite number")
+    (slope,) = torch.autograd.grad(loss, outputs)
+    _need(kind, bool(slope.isfinite().all()) and bool(slope.abs().sum() > 0), "its criterion has no gradient")
+    padding = torch.full((1, 2), IGNORED)
+    padded = kind.criterion()(torch.cat([outputs, outputs[:, :2]], dim=1), torch.cat([targets, padding], dim=1))
+    _need(kind, bool(torch.isclose(padded, loss)), f"tokens with the label {IGNORED} change its criterion")
+    _need(kind, kind.check_batch_labels(padding) is not None, f"labels that are all {IGNORED} are rejected")
+    wrong = targets.clone()
+    wrong[0, 0] = -1
+    _refused(kind, "invalid labels", lambda: kind.check_batch_labels(wrong))

@@ -247,7 +247,9 @@ def _check_resumed(tried: _Tried) -> None:
 def _check_accumulation(tried: _Tried) -> None:
     # Plain gradient descent without a global clip: Adam and a clip would hide a gradient of the wrong size.
     replaced = tried.method.arguments()
-    optimizer = {} if "optim" in replaced or tried.method.has("optimizer") else {"optim": "sgd", "learning_rate": 0.05}
+    optimizer: dict[str, Any] = (
+        {} if "optim" in replaced or tried.method.has("optimizer") else {"optim": "sgd", "learning_rate": 0.05}
+    )
     trained: list[Tensor] = []
     for size, accumulation in ((8, 1), (2, 4)):
         arguments = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulation, **optimizer}
@@ -356,13 +358,16 @@ def _train(model: Any, methods: Sequence[Stabilizer], steps: int, examples: Rows
     return model
 
 
-def script(model: Any, methods: Sequence[Stabilizer], folder: str | Path, **changes: Any) -> StableTrainer:
-    """Return a training on 16 rows as run by a user's script.
+def script(
+    model: Any, methods: Sequence[Stabilizer], folder: str | Path, examples: Rows | None = None, **changes: Any
+) -> StableTrainer:
+    """Return a training as run by a user's script.
 
     Args:
         model: Model to train.
         methods: Stabilizers to apply.
         folder: Folder for checkpoints.
+        examples: Examples to train on, by default the 16 rows.
         changes: `TrainingArguments` that differ.
     """
     arguments = {
@@ -378,7 +383,8 @@ def script(model: Any, methods: Sequence[Stabilizer], folder: str | Path, **chan
         "use_cpu": True,
         **changes,
     }
-    return StableTrainer(model=model, args=TrainingArguments(**arguments), train_dataset=rows(16), stabilizers=methods)
+    data = rows(16) if examples is None else examples
+    return StableTrainer(model=model, args=TrainingArguments(**arguments), train_dataset=data, stabilizers=methods)
 
 
 @lru_cache

@@ -17,6 +17,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments, se
 
 from steadytune.files import Arrays
 from steadytune.kinds import KINDS
+from steadytune.models.merged import distance_between, weight_terms
 from steadytune.models.modules import encoder_of
 from steadytune.models.parts import find_parts
 from steadytune.models.random_state import spread
@@ -25,6 +26,7 @@ from steadytune.records import RunRecord
 from steadytune.stabilizers import Pretraining
 from steadytune.study import RunSpec
 from steadytune.tasks.metrics import evaluate
+from steadytune.training.adapters import put_adapter
 from steadytune.training.curves import geometry, gradient_norms
 from steadytune.training.data import RunData, run_data
 from steadytune.training.loading import build_model, is_decoder
@@ -85,8 +87,7 @@ def train_full(
         },
         told=data.notes(spec.training.max_length),
     )
-    measured = data.splits.measure
-    return record, {**arrays, **KINDS[data.task.kind].measured(measured.labels, measured.groups), **seen}
+    return record, {**arrays, **KINDS[data.task.kind].measured(data.splits.measure), **seen}
 
 
 def _position(spec: RunSpec, kind: str) -> str | None:
@@ -132,7 +133,7 @@ class RunTrainer(StableTrainer):
     """Trainer that records a run: loss, geometry, best epoch and distance travelled.
 
     Attributes:
-        start: Weights of the encoder when training begins, by name.
+        start: Weights of the encoder when training begins, as `weight_terms` has them.
         ready: When training was ready to begin, on the clock of `time.perf_counter`.
     """
 
@@ -163,12 +164,16 @@ class RunTrainer(StableTrainer):
         )
         self.remove_callback(PrinterCallback)
         self.levels = find_parts(model).levels
-        self.start = {name: weight.detach().cpu().clone() for name, weight in encoder_of(model).named_parameters()}
+        self.start = weight_terms(encoder_of(model))
         self.ready = time.perf_counter()
 
     def pretraining(self, model: nn.Module) -> Pretraining:
         """Return the input of the hook before training, cached for all runs of the study."""
         return pretraining_context(self.spec, self.data, self.cache, self.args.device.type, self.report)
+
+    def adapt(self, model: nn.Module) -> None:
+        """Put the run's adapter on the model."""
+        put_adapter(model, self.spec)
 
     @property
     def noise_seed(self) -> int:
@@ -227,7 +232,8 @@ class RunTrainer(StableTrainer):
         task = self.data.task
         with self.stabilization.final_weights():
             arrays = observed(self.model, self.data.select, self.data.collate, self.asked)
-            score = evaluate([task.metric], task.kind, arrays, self.data.splits.select)[task.metric]
+            examples, names = self.data.splits.select, task.label_names
+            score = evaluate([task.metric], task.kind, arrays, examples, names)[task.metric]
             if not self.epoch_scores or score > max(self.epoch_scores):
                 self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         self.epoch_scores.append(score)
@@ -240,12 +246,8 @@ class RunTrainer(StableTrainer):
         super().unequip()
 
     def distance(self) -> float:
-        """Return the Euclidean distance of the encoder's weights from the start of fine-tuning."""
-        squares = [
-            float(((weight.detach().cpu() - self.start[name]).double() ** 2).sum())
-            for name, weight in encoder_of(self.model).named_parameters()
-        ]
-        return math.sqrt(sum(squares))
+        """Return the Euclidean distance of the encoder's weights, adapters merged, from the start of fine-tuning."""
+        return distance_between(self.start, weight_terms(encoder_of(self.model)))
 
     @property
     def curves(self) -> dict[str, list[float | None]]:

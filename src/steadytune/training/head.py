@@ -88,7 +88,7 @@ def train_heads(
         except Diverged as error:
             results.append((lost(one, error, share["total"]), {}))
         else:
-            measured = KINDS[task.kind].measured(data.splits.measure.labels, data.splits.measure.groups)
+            measured = KINDS[task.kind].measured(data.splits.measure)
             results.append((record, {"logits": logits[k], **measured}))
     return results
 

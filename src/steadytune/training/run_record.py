@@ -55,14 +55,14 @@ def finished(
     for name in ("logits", "target_log_probabilities"):
         if name in outputs and not np.isfinite(outputs[name]).all():
             raise Diverged(f"the trained model's {name.replace('_', ' ')} are not finite")
-    scores = evaluate([task.metric, *task.extra_metrics], task.kind, outputs, measured)
+    scores = evaluate([task.metric, *task.extra_metrics], task.kind, outputs, measured, task.label_names)
     return RunRecord(
         spec=spec,
         status="done",
         metric=task.metric,
         score=_number(scores[task.metric]),
         scores={name: _number(value) for name, value in scores.items()},
-        majority_score=_number(majority_score(task.metric, task.kind, measured)),
+        majority_score=_number(majority_score(task.metric, task.kind, measured, task.label_names)),
         curves={name: [_number(value) for value in values] for name, values in curves.items()},
         measurements={name: _number(value) for name, value in measurements.items()},
         timings=dict(timings),

@@ -15,7 +15,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from steadytune.errors import UserError
 from steadytune.files import canonical_json, sha256
-from steadytune.models.language import criterion_of
+from steadytune.models.language import criterion_of, unanswered
 from steadytune.models.modules import encoder_of
 from steadytune.models.padding import say_padding, tokenizer_in
 from steadytune.models.random_state import preserved_random_state, spread
@@ -136,6 +136,7 @@ class StableTrainer(Trainer):
             criterion=self._given_loss if self.compute_loss_func is not None else self._own_loss,
             label_smoothing=self.args.label_smoothing_factor,
             pretraining=self.pretraining,
+            adapt=self.adapt,
             average=partial(self.accelerator.reduce, reduction="mean"),
             arguments_are_set=True,
             float32_masters=self.is_fsdp_enabled or self.is_deepspeed_enabled,
@@ -150,6 +151,9 @@ class StableTrainer(Trainer):
         loss: Tensor = self.compute_loss_func(outputs, labels, num_items_in_batch=count)
         return loss
 
+    def adapt(self, model: nn.Module) -> None:
+        """Change a new model before it is equipped, in place: recorded runs put adapters on it."""
+
     def pretraining(self, model: nn.Module) -> Pretraining:
         """Return the input of the hook before training; in a script, from the training set and the output folder."""
         rows, source = self.train_dataset, str(getattr(model.config, "_name_or_path", ""))
@@ -159,7 +163,7 @@ class StableTrainer(Trainer):
             )
         if rows is None or not hasattr(rows, "__len__") or any("input_ids" not in row for row in rows):
             raise UserError("surt reads the training texts: use a train_dataset with a length and 'input_ids'")
-        inputs = [row["input_ids"] for row in rows]
+        inputs = [ids for row in rows if len(ids := unanswered(model, row))]
         weights = encoder_of(model).state_dict().values()
         state = sha256(b"".join(weight.detach().float().cpu().numpy().tobytes() for weight in weights))
         return Pretraining(

@@ -118,6 +118,11 @@ def checkpoint_bytes(name: str) -> int:
     return sum(file.stat().st_size for file in model_folder(name).glob("*.safetensors"))
 
 
+def weight_names(name: str) -> set[str]:
+    """Return the names of a model's stored weights. Reads only the files' headers."""
+    return {tensor for file in model_folder(name).glob("*.safetensors") for tensor in _header(file)}
+
+
 def half_precision(name: str) -> str | None:
     """Return "float16" or "bfloat16" if any weight is stored so, otherwise None. Reads only the files' headers.
 
@@ -135,6 +140,10 @@ def half_precision(name: str) -> str | None:
 
 
 def _dtypes(file: Path) -> set[str]:
+    return {entry["dtype"] for entry in _header(file).values()}
+
+
+def _header(file: Path) -> dict[str, Any]:
     """Read the header of a safetensors file: its length in 8 bytes, then the dtype and offsets of each tensor."""
     size = file.stat().st_size
     with file.open("rb") as stream:
@@ -145,9 +154,9 @@ def _dtypes(file: Path) -> set[str]:
             raise ValueError("a Git LFS pointer: git lfs pull" if pointer else "its header is truncated")
         if length > _LARGEST_HEADER:
             raise ValueError(f"its header has {length:,} bytes: at most {_LARGEST_HEADER:,} can be read")
-        tensors = parse_json(stream.read(length))
+        tensors: dict[str, Any] = parse_json(stream.read(length))
     tensors.pop("__metadata__", None)
     promised = 8 + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
     if size != promised:
         raise ValueError(f"{size} bytes of {promised}")
-    return {entry["dtype"] for entry in tensors.values()}
+    return tensors

@@ -32,6 +32,7 @@ class Equipped:
         seed: int = 0,
         noise_seed: int | None = None,
         pretraining: Callable[[nn.Module], Pretraining] | None = None,
+        adapt: Callable[[nn.Module], None] | None = None,
         average: Callable[[Tensor], Tensor] = lambda tensor: tensor,
         arguments_are_set: bool = False,
         float32_masters: bool = False,
@@ -56,6 +57,8 @@ class Equipped:
         if not float32_masters:
             check_precision(model)
         self._retrain(pretraining)
+        if adapt is not None:
+            adapt(model)
         self._last = LastLayer(model)
         parts = find_parts(model)
         say_frozen_head(parts)
