@@ -187,6 +187,14 @@ def test_rows_that_belong_together_may_be_named(write_splits):
     assert task.reading.group == "page"
 
 
+def test_few_texts_are_classes_only_if_their_name_leaves_that_open(write_splits):
+    rows = [{"prompt": str(n), "completion": "yes"} for n in range(9)]
+    assert load(write_splits(rows)).train.labels.tolist() == [("yes",)] * 9
+
+    rows = [{"source": str(n), "target": "yes"} for n in range(9)]
+    assert load(write_splits(rows), kind="generation").train.labels.tolist() == [("yes",)] * 9
+
+
 def test_a_label_column_makes_a_pair_of_texts_a_classification(write_splits):
     rows = [{"question": "q", "answer": "a", "label": label} for label in (0, 1)]
 

@@ -27,6 +27,8 @@ PASSAGE = "context"
 """The column of what several questions may be about."""
 _MAY_BE_EMPTY = {PASSAGE, "input"}
 """Columns that some examples of a data set do without."""
+_MAY_BE_CLASSES = {"target", "answer", "output"}
+"""Columns by whose name it is open whether they hold texts to generate or classes."""
 _MISSING = "nan"
 
 
@@ -158,7 +160,7 @@ def _check_whole(spec: TaskSpec, form: Form, table: Table) -> None:
 def _check_texts(form: Form, table: Table) -> None:
     """Reject taking classes for texts to generate, when the user has not said which they are."""
     column = next((name for name in table.columns if name.lower() in LABEL_NAMES and name != form.completion), "")
-    if not column and form.completion:
+    if not column and form.completion in _MAY_BE_CLASSES:
         values = [repr(value) for value in table.columns[form.completion]]
         different = len(set(values))
         if different <= MOST_TELLING_VALUES and len(values) >= 5 * different:
