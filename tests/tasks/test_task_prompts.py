@@ -6,10 +6,10 @@ import pytest
 from saying import says
 
 from steadytune.errors import UserError
-from steadytune.study import TaskSpec
+from steadytune.study import TaskSpec, Training
 from steadytune.tasks import load_task
 from steadytune.tasks.data_facts import data_facts
-from steadytune.tasks.splits import Splits
+from steadytune.tasks.splits import Splits, split
 
 
 def load(folder, **options):
@@ -70,8 +70,22 @@ def test_a_question_is_read_with_its_context_and_all_its_answers(write_splits):
     assert prompts(task.train) == ["C1\nQ1", "C1\nQ2", "C2\nQ3"]
     assert task.train.labels.tolist() == [("A", "B"), ("C",), ("D",)]
     assert task.validation.groups.tolist() == [0, 0, 1]
+    assert task.reading.group == "context"
     assert task.reading.left_aside == ("id", "title")
     assert any("2 accepted" in note for note in task.reading.notes)
+
+
+def test_the_halves_of_a_validation_set_share_no_passage_and_rows_without_one_are_on_their_own(write_splits):
+    rows = [{"context": c, "question": f"{c}{n}", "answer": str(n)} for c in ("C", "D", "", None) for n in range(3)]
+    task = load(write_splits(rows), kind="generation")
+    groups = task.validation.groups.tolist()
+    assert groups[:6] == [0, 0, 0, 1, 1, 1]
+    assert len({*groups[6:], 0, 1}) == 8
+    assert prompts(task.train)[-1] == "None2"
+
+    halves = split(task, Training(select_checkpoint=True))
+    assert set(halves.select.groups).isdisjoint(halves.measure.groups)
+    assert len(halves.select) + len(halves.measure) == 12
 
 
 def test_an_instruction_is_read_with_its_input_where_it_has_one(write_splits):
@@ -276,7 +290,7 @@ def test_what_is_said_of_the_data_speaks_of_texts(write_splits):
         ": prompt (context, question); label 'answers': texts; 4 for training, 3 measured in 2 groups; "
         "score: exact_match"
     )
-    assert (facts.also_trained, facts.repeated, facts.two_labels) == (3, 1, 0)
+    assert (facts.also_trained, facts.repeated, facts.two_labels, facts.shared_groups) == (3, 1, 0, 2)
     assert facts.classes == ()
 
 

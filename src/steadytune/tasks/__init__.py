@@ -86,17 +86,13 @@ def _load(spec: TaskSpec, stamp: tuple[tuple[str, int, int], ...]) -> Task:
     from steadytune.tasks.files import load_folder
     from steadytune.tasks.hub import load_benchmark
 
-    task: Any
     if spec.name in _benchmarks():
-        task = load_benchmark(spec)
-    elif spec.name not in TASKS:
-        task = load_folder(spec)
-    else:
-        task = TASKS[spec.name].load(spec)
+        return load_benchmark(spec)
+    if spec.name not in TASKS:
+        return load_folder(spec)
+    task: Any = TASKS[spec.name].load(spec)
     if not isinstance(task, Task):
         raise UserError(f"task '{spec.name}': its source returned a {type(task).__name__}, not a Task")
-    if spec.kind not in (None, task.kind):
-        raise UserError(f"task.kind is {spec.kind}, but task '{spec.name}' is of the kind {task.kind}")
     return task
 
 
@@ -117,8 +113,6 @@ def _check_options(spec: TaskSpec) -> None:
             raise UserError(
                 "task.path is for glue/... and super_glue/... only; for any other task give the folder as the name"
             )
-    if spec.kind is not None and not KINDS[spec.kind].trained:
-        raise UserError(f"task.kind: a {spec.kind} task can be measured but not trained here")
     if spec.metric is not None and spec.metric not in METRICS:
         raise METRICS.unknown(spec.metric)
     if spec.kind is not None:

@@ -71,7 +71,8 @@ class Reading:
     Attributes:
         columns: The columns of the texts.
         label: The column of the labels.
-        group: The column named by the user that says which examples belong together, or "".
+        group: The column that says which examples belong together, named by the user or a passage that is asked about,
+            or "".
         left_aside: Columns that were not read.
         notes: How files were read, if that was inferred, and which rows were skipped.
         warnings: Probable mistakes.
@@ -125,7 +126,7 @@ class Task:
                 digest.update(b"-" if array is None else canonical_json(array.tolist()) if objects else array.tobytes())
             if split.parts is not None:
                 digest.update(canonical_json(split.parts))
-        # Only if given by the user: otherwise they are not a choice.
+        # A benchmark's are not a choice.
         if self.reading.group and self.validation.groups is not None:
             digest.update(self.validation.groups.tobytes())
         return digest.hexdigest()

@@ -18,7 +18,7 @@ from steadytune.tasks.labels import Encoded, infer_labels, labelled, likely_labe
 from steadytune.tasks.layouts import WIC, Layout
 from steadytune.tasks.metrics import answers_of, check_metric
 from steadytune.tasks.official import group_numbers, nested_benchmark, renamed, unnested
-from steadytune.tasks.prompts import GENERATION, Form, examples_of, find_form, passages, without_unanswered
+from steadytune.tasks.prompts import GENERATION, PASSAGE, Form, examples_of, find_form, passages, without_unanswered
 from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
 from steadytune.tasks.table import Table
 from steadytune.tasks.tables import Format
@@ -85,7 +85,9 @@ def _generated(spec: TaskSpec, form: Form, *splits: Table) -> Task:
         raise UserError(f"task.positive chooses between two classes, but {spec.name} asks for texts")
     tables = [without_unanswered(table, form, spec.no_label) for table in splits]
     named = spec.model_copy(update={"label": form.completion})
-    groups = passages(form, tables) if spec.group is None else groups_of(named, *tables)
+    groups = groups_of(named, *tables)
+    if spec.group is None and (groups := passages(form, tables))[0] is not None:
+        named = named.model_copy(update={"group": PASSAGE})
     examples = []
     for place, numbers in enumerate(groups):
         found, notes = examples_of(form, tables[place])

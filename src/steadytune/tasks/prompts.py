@@ -23,7 +23,9 @@ from steadytune.tasks.table import Table, is_missing, other_rows
 
 GENERATION = "generation"
 """The kind of these tasks."""
-_MAY_BE_EMPTY = {"context", "input"}
+PASSAGE = "context"
+"""The column of what several questions may be about."""
+_MAY_BE_EMPTY = {PASSAGE, "input"}
 """Columns that some examples of a data set do without."""
 _MISSING = "nan"
 
@@ -58,8 +60,8 @@ _FORMS = (
     Form(("document",), "summary"),
     Form(("dialogue",), "summary"),
     Form(("article",), "highlights"),
-    Form(("context", "question"), "answers", aside=("title",)),
-    Form(("context", "question"), "answer"),
+    Form((PASSAGE, "question"), "answers", aside=("title",)),
+    Form((PASSAGE, "question"), "answer"),
     # Alpaca repeats both and the answer in `text`.
     Form(("instruction", "input"), "output", aside=("text",)),
     Form(("messages",)),
@@ -306,13 +308,13 @@ def passages(form: Form, tables: Sequence[Table]) -> list[NDArray[np.int64] | No
 
     Questions about one passage are not independent of one another.
     """
-    if "context" not in form.prompt or len(form.prompt) == 1:
+    if PASSAGE not in form.prompt or len(form.prompt) == 1:
         return [None] * len(tables)
     number: dict[Any, int] = {}
     found = []
     for table in tables:
         # What has no passage is on its own.
-        keys = [value or (table.origin, row) for row, value in enumerate(table.columns["context"])]
+        keys = [value or (table.origin, row) for row, value in enumerate(table.columns[PASSAGE])]
         found.append(np.array([number.setdefault(key, len(number)) for key in keys], dtype=np.int64))
     shared = any(len(np.unique(numbers)) < len(numbers) for numbers in found)
     return [numbers if shared else None for numbers in found]
