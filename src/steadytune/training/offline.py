@@ -141,9 +141,12 @@ def _convert(source: Path, folder: Path) -> None:
 
     with quiet(), preserved_random_state():
         try:
-            read = {"gguf_file": source.name, "trust_remote_code": False}
-            tokenizer = transformers.AutoTokenizer.from_pretrained(source.parent, **read)
-            model = transformers.AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **read)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                source.parent, gguf_file=source.name, trust_remote_code=False
+            )
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                source.parent, gguf_file=source.name, dtype=torch.float32, trust_remote_code=False
+            )
         except Exception as error:  # the checksum is right: it is the library that does not know such a file
             reason = str(error).strip().partition("\n")[0][:160]
             raise UserError(
