@@ -1,13 +1,23 @@
 """Studies of tasks that ask for texts, from files to cohorts, on tiny models that read single letters."""
 
 import json
+import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from saying import says
 from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
 import steadytune as st
+from steadytune.errors import UserError
+from steadytune.study import TaskSpec, Training
+from steadytune.tasks import load_task
+from steadytune.tasks.data_facts import data_facts
+from steadytune.tasks.splits import Splits
 from steadytune.testing.models import CONFIGS, letter_tokenizer
+from steadytune.training.data import with_cut
+from steadytune.training.loading import build_model, load_tokenizer
 
 CHATML = (
     "{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}"
@@ -31,6 +41,16 @@ def folders(tmp_path_factory):
     return made
 
 
+def given(folder):
+    """Write a task of two examples to a folder; return the facts of its data, and its splits."""
+    for name in ("train", "validation"):
+        rows = [{"prompt": str(number), "completion": "x"} for number in range(2)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = load_task(TaskSpec(name=str(folder)))
+    splits = Splits(task.train, None, task.validation)
+    return data_facts(task, splits), splits
+
+
 def trained(model, folder, rows, out):
     for name in ("train", "validation"):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -45,6 +65,26 @@ def trained(model, folder, rows, out):
 
 def chat(content, answer):
     return {"messages": [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]}
+
+
+def test_a_model_that_would_read_what_it_is_to_write_is_refused(tiny_model, tmp_path):
+    facts, splits = given(tmp_path)
+    with pytest.raises(UserError, match=says("tiny-bert", "generation", "decoder")):
+        with_cut(facts, splits, str(tiny_model), 64)
+    with pytest.raises(UserError, match=says("tiny-bert", "generation", "decoder")):
+        st.run({"model": str(tiny_model), "task": str(tmp_path), "seeds": 1}, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_without_its_last_layer_or_with_less_is_refused(folders, name, tmp_path):
+    folder = shutil.copytree(folders[name], tmp_path / name)
+    weights = load_file(folder / "model.safetensors")
+    lost = "lm_head.weight" if name == "llama" else "decoder.block.0.layer.0.SelfAttention.q.weight"
+    save_file({key: weights[key] for key in weights if key != lost}, folder / "model.safetensors", {"format": "pt"})
+    given(tmp_path)
+    task = load_task(TaskSpec(name=str(tmp_path)))
+    with pytest.raises(UserError, match=says(lost, "belong together")):
+        build_model(str(folder), task, Training().resolved(str(folder)), load_tokenizer(str(folder)))
 
 
 @pytest.mark.parametrize("name", MODELS)
