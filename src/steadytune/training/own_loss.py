@@ -48,7 +48,8 @@ def _calls_on(function: FunctionType, cls: type, base: type) -> bool:
 
 
 def _is_own(name: str, cls: type, base: type) -> bool:
-    return callable(getattr(cls, name, None)) and getattr(cls, name) is not getattr(base, name, None)
+    above = cls.__mro__[: cls.__mro__.index(base)]
+    return any(callable(vars(one).get(name)) for one in above)
 
 
 class OwnLoss:
