@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from transformers import Trainer, TrainingArguments, set_seed
 
 import steadytune as st
 from steadytune.external import read_run
+
+SWA = st.SWA(start=0.0)
+CNGC = st.CNGC(limit=0.001)
 
 
 @dataclass
@@ -95,6 +98,8 @@ def check_plain(script: Script, folder: Path) -> None:
 
 def check_stabilized(script: Script, folder: Path, *methods: Any, effect: bool = True) -> Any:
     """With stabilizers it trains, they have an effect, and the model is a plain one again."""
+    # Evaluation draws from the random state in the plain trainer alone.
+    script = replace(script, settings={**script.settings, "eval_strategy": "no"})
     plain = script.make(script.trainer, folder)
     plain.train()
     before = {name: hooks(module) for name, module in plain.model.named_modules()}
