@@ -1,0 +1,456 @@
+"""Samples of lm-evaluation-harness, in the form in which version 0.4.13 writes them; all values by hand."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from saying import names, says
+from scipy.special import softmax
+from typer.testing import CliRunner
+
+import steadytune as st
+from steadytune.cli.main import app
+from steadytune.errors import UserError
+from steadytune.external import Choices, read_source, runs_of, tasks_of
+
+STAMPS = ["2026-01-05T10-00-00.111111", "2026-01-05T11-00-00.222222", "2026-01-05T12-00-00.333333"]
+
+
+def line(doc, requests, answers, target, scores, part="none", shots=""):
+    """Return one line of samples: of each request its arguments, and what the filter made of its answers."""
+    return {
+        "doc_id": doc,
+        "doc": {"number": doc},
+        "target": str(target),
+        "arguments": {f"gen_args_{at}": {"arg_0": shots + one[0], "arg_1": one[1]} for at, one in enumerate(requests)},
+        "resps": [[answer] for answer in answers],
+        "filtered_resps": answers,
+        "filter": part,
+        "metrics": list(scores),
+        "doc_hash": f"doc {doc}",
+        "prompt_hash": f"prompt {shots}{doc}",
+        "target_hash": f"target {target}",
+        **scores,
+    }
+
+
+def choice(doc, likelihoods, target, right, choices=None, **scores):
+    """Return a line of a multiple choice, whose accuracy is recorded as `right`."""
+    choices = choices or [f"answer {doc} {at}" for at in range(len(likelihoods))]
+    requests = [(f"question {doc}", f" {text}") for text in choices]
+    answers = [[str(value), "False"] for value in likelihoods]
+    return line(doc, requests, answers, target, {"acc": right, **scores})
+
+
+def written(doc, text, target, right, part="none", **scores):
+    """Return a line of a generation."""
+    requests = [(f"question {doc}", {"until": ["\n"], "do_sample": False})]
+    return line(doc, requests, [text], target, {"exact_match": right, **scores}, part)
+
+
+def save(folder, runs, task="quiz", stamps=STAMPS):
+    """Write a folder for every run, as `--output_path FOLDER/seedN` does for a model named model."""
+    files = []
+    for seed, rows in enumerate(runs):
+        place = folder / f"seed{seed}" / "model"
+        place.mkdir(parents=True, exist_ok=True)
+        files.append(place / f"samples_{task}_{stamps[seed]}.jsonl")
+        files[-1].write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return files
+
+
+# Likelihoods of 3 runs, 4 documents, 3 choices; right are 0, 2, 1, 1.
+LIKELIHOODS = np.log(
+    [
+        [[0.7, 0.2, 0.1], [0.1, 0.2, 0.7], [0.5, 0.3, 0.2], [0.1, 0.8, 0.1]],
+        [[0.6, 0.3, 0.1], [0.1, 0.2, 0.7], [0.2, 0.6, 0.2], [0.1, 0.8, 0.1]],
+        [[0.2, 0.7, 0.1], [0.1, 0.2, 0.7], [0.5, 0.3, 0.2], [0.3, 0.6, 0.1]],
+    ]
+)
+GOLDS = [0, 2, 1, 1]
+PREDICTED = LIKELIHOODS.argmax(axis=-1)
+RIGHT = (PREDICTED == GOLDS).astype(float)
+ACCURACIES = [3 / 4, 1, 2 / 4]
+
+
+def quiz(run, **changes):
+    return [choice(doc, LIKELIHOODS[run, doc], GOLDS[doc], RIGHT[run, doc], **changes) for doc in range(4)]
+
+
+def test_a_multiple_choice_has_its_accuracies_disagreement_and_probabilities(tmp_path):
+    save(tmp_path, [quiz(run) for run in range(3)])
+    cohort = st.read_runs(tmp_path)
+    assert (cohort.kind, cohort.task, cohort.metric, cohort.seeds) == (
+        "choice", "quiz", "accuracy", ("seed0", "seed1", "seed2"),
+    )  # fmt: skip
+    np.testing.assert_allclose(cohort.scores, ACCURACIES)
+    np.testing.assert_allclose(cohort.probabilities, np.exp(LIKELIHOODS))
+    assert cohort.labels.tolist() == GOLDS
+    # Document 0: one run of three apart, 2 pairs of 3 differ; so does document 2.
+    assert st.profile(cohort).last("disagreement").value == pytest.approx((2 / 3 + 0 + 2 / 3 + 0) / 4)
+
+
+def test_documents_are_matched_by_their_number(tmp_path):
+    in_order = st.read_runs([str(file) for file in save(tmp_path / "a", [quiz(run) for run in range(3)])])
+    orders = [[0, 1, 2, 3], [3, 1, 0, 2], [2, 3, 1, 0]]
+    shuffled = [[quiz(run)[doc] for doc in orders[run]] for run in range(3)]
+    save(tmp_path / "b", shuffled)
+    np.testing.assert_array_equal(st.read_runs(tmp_path / "b").logits, in_order.logits)
+
+
+def test_choices_that_all_documents_share_are_classes(tmp_path):
+    save(tmp_path, [quiz(run, choices=["no", "yes", "maybe"]) for run in range(3)])
+    cohort = st.read_runs(tmp_path)
+    assert (cohort.kind, cohort.label_names) == ("classification", ("no", "yes", "maybe"))
+    np.testing.assert_allclose(cohort.scores, ACCURACIES)
+    save(tmp_path / "letters", [quiz(run, choices=["A", "B", "C"]) for run in range(3)])
+    assert st.read_runs(tmp_path / "letters").kind == "choice"
+
+
+def test_targets_may_be_the_text_of_a_choice(tmp_path):
+    def rows(run):
+        texts = [[f"answer {doc} {at}" for at in range(3)] for doc in range(4)]
+        return [
+            choice(doc, LIKELIHOODS[run, doc], texts[doc][GOLDS[doc]], RIGHT[run, doc], texts[doc]) for doc in range(4)
+        ]
+
+    save(tmp_path, [rows(run) for run in range(3)])
+    assert st.read_runs(tmp_path).labels.tolist() == GOLDS
+
+
+def test_choices_that_are_numbers_are_read_as_the_accuracy_says(tmp_path):
+    """The target 1 is either the choice "1", the first, or the second choice."""
+    likelihoods = [[-1.0, -2.0], [-2.0, -1.0]]
+    for name, right in (("text", [1.0, 0.0]), ("number", [0.0, 1.0])):
+        rows = [[choice(0, own, "1", score, ["1", "2"])] for own, score in zip(likelihoods, right, strict=True)]
+        save(tmp_path / name, rows)
+        cohort = st.read_runs(tmp_path / name)
+        np.testing.assert_allclose(cohort.scores, right)
+        assert cohort.labels.tolist() == [0 if name == "text" else 1]
+
+
+def test_choices_in_the_context_have_a_label_by_their_score(tmp_path):
+    """WinoGrande: two contexts, one continuation, which is the target."""
+
+    def rows(likelihoods, right):
+        return [
+            line(
+                doc,
+                [(f"Ann {doc}", " left."), (f"Eve {doc}", " left.")],
+                [[str(one), "False"] for one in own],
+                "left.",
+                {"acc": score},
+            )
+            for doc, (own, score) in enumerate(zip(likelihoods, right, strict=True))
+        ]
+
+    save(tmp_path, [rows([(-1, -2), (-1, -2)], [1.0, 0.0]), rows([(-2, -1), (-2, -1)], [0.0, 1.0])])
+    cohort = st.read_runs(tmp_path)
+    assert cohort.labels.tolist() == [0, 1]
+    np.testing.assert_allclose(cohort.scores, [0.5, 0.5])
+
+
+def test_a_score_that_is_no_comparison_with_the_target_is_shown_as_recorded(tmp_path):
+    """TruthfulQA's second score is the probability of all true answers, while the target is always 0."""
+    rows = [[choice(doc, LIKELIHOODS[run, doc], 0, 0.25 + run / 4) for doc in range(4)] for run in range(3)]
+    save(tmp_path, rows)
+    cohort = st.read_runs(tmp_path, metric="acc")
+    np.testing.assert_allclose(cohort.scores, [0.25, 0.5, 0.75])
+    wrong = [[choice(doc, LIKELIHOODS[run, doc], 0, 1.0) for doc in range(4)] for run in range(3)]
+    save(tmp_path / "wrong", wrong)
+    cohort = st.read_runs(tmp_path / "wrong")
+    assert cohort.labels is None
+    np.testing.assert_allclose(cohort.scores, [1, 1, 1])
+    assert names(" ".join(cohort.notes), "labels", "acc")
+
+
+def test_documents_may_have_different_numbers_of_choices(tmp_path):
+    def rows(run):
+        return [choice(0, LIKELIHOODS[run, 0], 0, RIGHT[run, 0]), choice(1, [-1.0, -1.0 - run], 0, 1.0)]
+
+    save(tmp_path, [rows(run) for run in range(3)])
+    cohort = st.read_runs(tmp_path)
+    expected = [[*softmax([-1.0, -1.0 - run]), 0] for run in range(3)]
+    np.testing.assert_allclose(cohort.probabilities[:, 1], expected, atol=1e-9)
+    np.testing.assert_allclose(cohort.scores, [1, 1, 0.5])
+    assert names(" ".join(cohort.notes), "2 to 3 choices")
+
+
+def test_what_was_scored_by_length_is_named_beside_the_accuracy(tmp_path):
+    save(tmp_path, [quiz(run, acc_norm=0.0) for run in range(3)])
+    cohort = st.read_runs(tmp_path)
+    np.testing.assert_allclose(cohort.scores, ACCURACIES)
+    assert names(" ".join(cohort.notes), "acc_norm", "--metric")
+    np.testing.assert_allclose(st.read_runs(tmp_path, metric="acc_norm").scores, 0)
+
+
+def test_pairs_of_mutual_information_are_halved(tmp_path):
+    def rows(run):
+        plain = quiz(run)
+        for row in plain:
+            arguments = list(row["arguments"].values())
+            unconditional = [{"arg_0": "", "arg_1": one["arg_1"]} for one in arguments]
+            row["arguments"] = {f"gen_args_{at}": one for at, one in enumerate([*arguments, *unconditional])}
+            row["filtered_resps"] = [*row["filtered_resps"], *([["-1.0", "False"]] * 3)]
+            row["acc_mutual_info"] = 0.0
+            row["metrics"] = ["acc", "acc_mutual_info"]
+        return plain
+
+    save(tmp_path, [rows(run) for run in range(3)])
+    np.testing.assert_allclose(st.read_runs(tmp_path).logits, LIKELIHOODS)
+
+
+def test_numbers_and_lists_of_older_versions_are_read(tmp_path):
+    def older(row):
+        row = {name: value for name, value in row.items() if name not in ("filter", "metrics", "doc_hash")}
+        row["arguments"] = [list(one.values()) for one in row["arguments"].values()]
+        row["filtered_resps"] = [[float(value), False] for value, _ in row["filtered_resps"]]
+        return row
+
+    save(tmp_path, [list(map(older, quiz(run))) for run in range(3)])
+    cohort = st.read_runs(tmp_path)
+    np.testing.assert_allclose(cohort.scores, ACCURACIES)
+    np.testing.assert_allclose(cohort.logits, LIKELIHOODS)
+
+
+def test_generated_texts_are_right_where_the_harness_says_so(tmp_path):
+    """The target is a derivation that ends in the number; comparison with it alone would give 0."""
+    texts = [["4", "9", "7"], ["4", "8", "7"], ["5", "9", "7"]]
+    right = [[1.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    rows = [
+        [written(doc, text, f"2 + 2 = 4 #### {doc}", score) for doc, (text, score) in enumerate(zip(*own, strict=True))]
+        for own in zip(texts, right, strict=True)
+    ]
+    save(tmp_path, rows)
+    cohort = st.read_runs(tmp_path)
+    assert (cohort.kind, cohort.metric) == ("generation", "exact_match")
+    np.testing.assert_allclose(cohort.scores, [2 / 3, 1 / 3, 1 / 3])
+    assert cohort.generations == tuple(map(tuple, texts))
+    profile = st.profile(cohort)
+    assert profile.last("disagreement").value == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
+    # Known example by example: an interval over examples too.
+    assert np.isfinite(profile.last("disagreement").interval.low)
+    assert names(" ".join(cohort.notes), "lm-evaluation-harness", "exact_match")
+
+
+def test_plain_equality_needs_no_word(tmp_path):
+    save(tmp_path, [[written(0, "a", "a", 1.0), written(1, "b", "c", 0.0)] for _ in range(2)])
+    cohort = st.read_runs(tmp_path)
+    assert cohort.references == ("a", "c")
+    assert not any("counted" in note for note in cohort.notes)
+
+
+def test_a_text_that_was_counted_both_ways_leaves_the_score_as_recorded(tmp_path):
+    save(tmp_path, [[written(0, "same", "other", 1.0)], [written(0, "same", "other", 0.0)]])
+    cohort = st.read_runs(tmp_path)
+    np.testing.assert_allclose(cohort.scores, [1, 0])
+    assert cohort.references is None
+    assert names(" ".join(cohort.notes), "exact_match", "recorded")
+
+
+def test_of_several_filters_one_is_measured_and_named(tmp_path):
+    rows = [
+        [
+            *(written(doc, "[invalid]", str(doc), 0.0, "strict-match") for doc in range(2)),
+            *(written(doc, str(doc + run), str(doc), float(not run), "flexible-extract") for doc in range(2)),
+        ]
+        for run in range(2)
+    ]
+    save(tmp_path, rows)
+    cohort = st.read_runs(tmp_path)
+    np.testing.assert_allclose(cohort.scores, [0, 0])
+    assert names(" ".join(cohort.notes), "strict-match", "flexible-extract", "--set filter=")
+    chosen = st.read_runs(tmp_path, columns={"filter": "flexible-extract"})
+    np.testing.assert_allclose(chosen.scores, [1, 0])
+    with pytest.raises(UserError, match=says("'flexible'", "flexible-extract", "strict-match")):
+        st.read_runs(tmp_path, columns={"filter": "flexible"})
+    for own in rows:
+        for row in own:
+            del row["filter"]
+    save(tmp_path / "older", rows)
+    np.testing.assert_allclose(st.read_runs(tmp_path / "older").scores, [0, 0])
+    np.testing.assert_allclose(st.read_runs(tmp_path / "older", columns={"filter": "2"}).scores, [1, 0])
+
+
+def test_several_targets_and_several_texts_are_lists(tmp_path):
+    rows = [[written(0, "b", ["a", "b"], 1.0), written(1, "x", ["a", "b"], 0.0)] for _ in range(2)]
+    save(tmp_path, rows)
+    cohort = st.read_runs(tmp_path)
+    assert cohort.references == (("a", "b"), ("a", "b"))
+    np.testing.assert_allclose(cohort.scores, 1 / 2)
+    repeated = [[written(0, ["b", "c"], "b", 0.5), written(1, ["x", "y"], "b", 0.0)] for _ in range(2)]
+    save(tmp_path / "repeated", repeated)
+    cohort = st.read_runs(tmp_path / "repeated")
+    assert cohort.generations[0] == ("b", "x")
+    np.testing.assert_allclose(cohort.scores, 0.25)
+    assert names(" ".join(cohort.notes), "2 texts", "first")
+
+
+def test_log_likelihoods_alone_have_scores_and_nothing_else(tmp_path):
+    """LAMBADA: perplexity is the exponential of the negative mean; a rolling one is weighted by words."""
+    rows = [
+        [
+            line(
+                doc,
+                [(f"text {doc}", " word")],
+                [[str(-1.0 - run), "True"]],
+                "word",
+                {"perplexity": -1.0 - run, "acc": 1},
+            )
+            for doc in range(2)
+        ]
+        for run in range(2)
+    ]
+    save(tmp_path, rows)
+    cohort = st.read_runs(tmp_path, metric="perplexity")
+    np.testing.assert_allclose(cohort.scores, [math.e, math.e**2])
+    np.testing.assert_allclose(st.read_runs(tmp_path).scores, [1, 1])
+    rolling = [
+        [
+            {
+                **line(doc, [], [str(ll)], "long text", {"word_perplexity": [ll, words]}),
+                "arguments": {"gen_args_0": {"arg_0": "long text"}},
+            }
+            for doc, (ll, words) in enumerate([(-10.0 * (run + 1), 2), (-20.0, 8)])
+        ]
+        for run in range(2)
+    ]
+    save(tmp_path / "rolling", rolling)
+    np.testing.assert_allclose(st.read_runs(tmp_path / "rolling").scores, [math.exp(30 / 10), math.exp(40 / 10)])
+
+
+def test_documents_that_a_run_lacks_are_named_and_left_aside_by_all(tmp_path):
+    def rows(run):
+        return [
+            choice(doc, [-1.0, -2.0], 0, 1.0) if doc % 2 else choice(doc, [-2.0, -1.0], 0, 0.0) for doc in range(20)
+        ]
+
+    runs = [rows(0), rows(1)[:-1]]
+    save(tmp_path, runs)
+    cohort = st.read_runs(tmp_path)
+    # Of 19 documents 9 are odd.
+    np.testing.assert_allclose(cohort.scores, 9 / 19)
+    assert names(" ".join(cohort.notes), "seed1", "lacks 1 of 20", "(19)")
+    save(tmp_path, [rows(0), rows(1)[:15]])
+    with pytest.raises(UserError, match=says("seed1", "5 of 20", "15, 16, 17")):
+        st.read_runs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"doc_hash": "another"}, ["seed1", "1 of 4", "(2)", "version"]),
+        ({"doc_id": 3}, ["seed1", "line 4", "document 3", "twice"]),
+        ({"filtered_resps": "text"}, ["seed1", "line 3", "'filtered_resps'"]),
+        ({"filtered_resps": ["a text"], "arguments": {}}, ["seed0", "seed1", "chosen answers", "generated texts"]),
+    ],
+)
+def test_runs_that_do_not_fit_are_refused(tmp_path, change, said):
+    runs = [quiz(0), quiz(1)]
+    runs[1][2] |= change
+    save(tmp_path, runs)
+    with pytest.raises(UserError, match=says(*said)):
+        st.read_runs(tmp_path)
+
+
+def test_a_truncated_line_is_named(tmp_path):
+    files = save(tmp_path, [quiz(0), quiz(1)])
+    files[1].write_text(files[1].read_text()[:-40])
+    with pytest.raises(UserError, match=says("seed1", "line 4", "JSON")):
+        st.read_runs(tmp_path)
+
+
+def test_other_prompts_are_said_and_other_numbers_of_shots_refused(tmp_path):
+    runs = [quiz(0), quiz(1)]
+    for row in runs[1]:
+        row["prompt_hash"] = "shots: " + row["prompt_hash"]
+    files = save(tmp_path, runs)
+    assert names(" ".join(st.read_runs(tmp_path).notes), "prompts", "4 of 4", "few-shot")
+    for file, stamp, shots in zip(files, STAMPS, (0, 5), strict=False):
+        file.with_name(f"results_{stamp}.json").write_text(json.dumps({"n-shot": {"quiz": shots}}))
+    with pytest.raises(UserError, match=says("seed1", "few-shot examples: 5", "0 in", "seed0")):
+        st.read_runs(tmp_path)
+
+
+def test_of_one_folder_the_newest_is_measured(tmp_path):
+    for runs, stamps in (
+        ([quiz(0), quiz(0)], STAMPS),
+        ([quiz(1), quiz(2)], [f"2026-02-{day:02}T00-00-00" for day in (1, 2)]),
+    ):
+        save(tmp_path, runs, stamps=stamps)
+    cohort = st.read_runs(tmp_path)
+    np.testing.assert_allclose(cohort.scores, ACCURACIES[1:])
+    assert names(" ".join(cohort.notes), "newest", STAMPS[0])
+    # Given one by one they are runs.
+    files = sorted((tmp_path / "seed0" / "model").iterdir())
+    cohort = st.read_runs(files)
+    np.testing.assert_allclose(cohort.scores, ACCURACIES[:2])
+    assert not any("newest" in note for note in cohort.notes)
+    assert len(set(cohort.seeds)) == 2
+
+
+def test_a_run_without_samples_is_refused(tmp_path):
+    save(tmp_path, [quiz(0), quiz(1)])
+    (tmp_path / "seed2").mkdir()
+    (tmp_path / "seed2" / f"results_{STAMPS[2]}.json").write_text("{}")
+    with pytest.raises(UserError, match=says("seed2", "--log_samples")):
+        st.read_runs(tmp_path)
+    with pytest.raises(UserError, match=says("seed2", "--log_samples")):
+        st.read_runs([tmp_path / "seed2", tmp_path / "seed0"])
+
+
+def several_tasks(folder):
+    save(folder, [quiz(run) for run in range(3)], "quiz_one")
+    save(folder, [quiz(run) for run in (2, 1)], "quiz_two")
+    save(folder, [quiz(0)], "rare")
+    return folder
+
+
+def test_several_tasks_are_chosen_from_or_measured_one_by_one(tmp_path):
+    several_tasks(tmp_path)
+    with pytest.raises(UserError, match=says("quiz_one, quiz_two", "--set task=NAME")):
+        st.read_runs(tmp_path)
+    np.testing.assert_allclose(st.read_runs(tmp_path, columns={"task": "quiz_two"}).scores, [ACCURACIES[2], 1])
+    with pytest.raises(UserError, match=says("'quiz_to'", "quiz_two")):
+        st.read_runs(tmp_path, columns={"task": "quiz_to"})
+    with pytest.raises(UserError, match=says("single run")):
+        st.read_runs(tmp_path, columns={"task": "rare"})
+
+
+@pytest.mark.slow
+def test_the_command_measures_every_task_on_one_page(tmp_path):
+    several_tasks(tmp_path / "runs")
+    found = CliRunner().invoke(app, ["measure", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
+    assert found.exit_code == 0, found.output
+    assert names(found.output, "task: quiz_one", "task: quiz_two", "rare", "75.0", "runs on quiz_two")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert names(page, "quiz_one", "quiz_two", "question 0")
+    chosen = CliRunner().invoke(app, ["measure", str(tmp_path / "runs"), "--set", "task=quiz_two"])
+    assert chosen.exit_code == 0
+    assert "quiz_one" not in chosen.output
+
+
+def test_folders_of_logs_are_compared(tmp_path):
+    save(tmp_path / "old", [quiz(0), quiz(1)])
+    save(tmp_path / "new", [quiz(2), quiz(1)])
+    rows = st.compare([tmp_path / "old", tmp_path / "new"]).rows()
+    assert [row.profile.cohort.recipe for row in rows] == ["old", "new"]
+    assert [row.profile.cohort.scores.tolist() for row in rows] == [ACCURACIES[:2], [ACCURACIES[2], 1]]
+
+
+def test_logs_and_other_files_are_not_mixed(tmp_path):
+    files = save(tmp_path, [quiz(0), quiz(1)])
+    (tmp_path / "run.csv").write_text("label,prediction\n0,0\n1,1\n")
+    with pytest.raises(UserError, match=says("run.csv", "seed0", "apart")):
+        st.read_runs([*files, tmp_path / "run.csv"])
+    with pytest.raises(UserError, match=says("run.csv", "task")):
+        st.read_runs([tmp_path / "run.csv", tmp_path / "run.csv.gz"][:1], columns={"task": "quiz"})
+
+
+def test_the_sources_of_tasks_that_are_no_logs_are_one(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.csv").write_text("label,prediction\n0,0\n1,1\n")
+    sources = [read_source(tmp_path / f"{name}.csv") for name in "ab"]
+    assert tasks_of(sources, Choices()) == [("", sources)]
+    assert len(runs_of(sources)) == 2
