@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import steadytune as st
 from steadytune.cli.main import app
 from steadytune.errors import UserError
-from steadytune.external import Choices, read_source, runs_of, tasks_of
+from steadytune.external import Choices, read_run, read_source, runs_of, tasks_of
 
 STAMPS = ["2026-01-05T10-00-00.111111", "2026-01-05T11-00-00.222222", "2026-01-05T12-00-00.333333"]
 
@@ -177,12 +177,34 @@ def test_documents_may_have_different_numbers_of_choices(tmp_path):
     assert names(" ".join(cohort.notes), "2 to 3 choices")
 
 
-def test_what_was_scored_by_length_is_named_beside_the_accuracy(tmp_path):
+def test_what_is_chosen_by_length_can_be_measured_instead(tmp_path):
+    """Of "ab" and "abcd": -2 and -3 in all is -1 and -3/4 per character; -1 and -3 is -1/2 and -3/4."""
+
+    def rows(*likelihoods):
+        return [
+            choice(doc, own, 0, float(own[0] > own[1]), ["ab", "abcd"], acc_norm=float(own[0] / 2 > own[1] / 4))
+            for doc, own in enumerate(likelihoods)
+        ]
+
+    save(tmp_path, [rows((-2.0, -3.0), (-1.0, -3.0)), rows((-1.0, -3.0), (-1.0, -3.0))])
+    cohort = st.read_runs(tmp_path)
+    np.testing.assert_allclose(cohort.scores, [1, 1])
+    assert names(" ".join(cohort.notes), "'acc'", "'acc_norm'", "--set filter=NAME")
+    np.testing.assert_allclose(st.read_runs(tmp_path, metric="acc_norm").scores, [1 / 2, 1])
+    cohort = st.read_runs(tmp_path, columns={"filter": "acc_norm"})
+    assert (cohort.metric, cohort.predictions.tolist()) == ("accuracy", [[1, 0], [0, 0]])
+    np.testing.assert_allclose(cohort.scores, [1 / 2, 1])
+    assert st.profile(cohort).last("disagreement").value == pytest.approx(1 / 2)
+
+
+def test_a_score_by_length_that_is_not_reproduced_is_a_score_alone(tmp_path):
     save(tmp_path, [quiz(run, acc_norm=0.0) for run in range(3)])
     cohort = st.read_runs(tmp_path)
     np.testing.assert_allclose(cohort.scores, ACCURACIES)
     assert names(" ".join(cohort.notes), "acc_norm", "--metric")
     np.testing.assert_allclose(st.read_runs(tmp_path, metric="acc_norm").scores, 0)
+    with pytest.raises(UserError, match=says("'acc_norm'", "none")):
+        st.read_runs(tmp_path, columns={"filter": "acc_norm"})
 
 
 def test_pairs_of_mutual_information_are_halved(tmp_path):
@@ -388,6 +410,18 @@ def test_of_one_folder_the_newest_is_measured(tmp_path):
     np.testing.assert_allclose(cohort.scores, ACCURACIES[:2])
     assert not any("newest" in note for note in cohort.notes)
     assert len(set(cohort.seeds)) == 2
+
+
+def test_files_of_another_sort_in_the_folders_of_runs_come_first(tmp_path):
+    save(tmp_path, [quiz(run) for run in range(2)])
+    for seed in range(2):
+        (tmp_path / f"seed{seed}" / "predictions.csv").write_text(f"label,prediction\n0,{seed}\n1,1\n")
+    np.testing.assert_allclose(st.read_runs(tmp_path).scores, [1, 1 / 2])
+
+
+def test_one_log_is_a_run(tmp_path):
+    (file,) = save(tmp_path, [quiz(0)])
+    assert read_run(file).labels.tolist() == GOLDS
 
 
 def test_a_run_without_samples_is_refused(tmp_path):

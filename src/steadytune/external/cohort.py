@@ -41,7 +41,8 @@ def read_runs(
 
     Args:
         paths: Two or more files .npz, .safetensors, .csv, .tsv, .jsonl, .json or .parquet, or one folder of them; one
-            file of several runs, whose column `seed` names them.
+            file of several runs, whose column `seed` names them; logs of evaluations by lm-evaluation-harness,
+            lighteval or Inspect, or folders of them.
         metric: Score of the runs: one that every file contains, or a metric computed from predictions and
             labels. By default the preferred one of the scores that every file contains, never a loss if there is
             another, or otherwise accuracy (for a regression Pearson's correlation; for texts the share that equals the
@@ -50,7 +51,8 @@ def read_runs(
             "prediction", "logits", "probability" (of class 1), "id", "group", "seed", "text", "generation", "reference"
             and "states"; "ignore" for columns to skip, "kind" for a task kind, "axes" for "layers-first" or
             "examples-first" states, "encoding" of text that is not UTF-8, "class" of a single probability, "classes" in
-            the order of their numbers, and "no_label" for the meaning of a label of -1: "-1" (none) or "never".
+            the order of their numbers, and "no_label" for the meaning of a label of -1: "-1" (none) or "never"; of
+            logs of evaluations "task", if there are several, and "filter" or scorer, by which answers are taken.
         positive: Name or number of the positive class of a metric such as F1; by default the second of two classes,
             or if they have names the one chosen by `metrics.positive`.
 

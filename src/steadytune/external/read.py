@@ -18,7 +18,7 @@ import numpy as np
 from steadytune.errors import UserError
 from steadytune.external.building import is_score_field
 from steadytune.external.columns import Choices, is_known, spread
-from steadytune.external.logs import logs_in, natural
+from steadytune.external.logs import logs_in, natural, place_of, settled
 from steadytune.external.logs.reading import is_log, read_log, read_log_table
 from steadytune.external.run import ExternalRun
 from steadytune.external.source import Source
@@ -36,7 +36,9 @@ _LISTED = ", ".join((*ARRAY_SUFFIXES, *TABLE_SUFFIXES, *LOG_SUFFIXES))
 # Files that training leaves beside a run but that are not runs.
 _NO_RUN = re.compile(
     r"(.*config|.*results|.*metrics|.*state|.*args|.*arguments|.*tokenizer|special_tokens_map|added_tokens|vocab|"
-    r".*index|dataset_info|run|args|summary|metadata|results_.*)\.json"
+    r".*index|dataset_info|run|args|summary|metadata|"
+    # Results of an evaluation, beside its samples.
+    r".*_\d{4}-\d\d-\d\dt\d\d-\d\d-\d\d(\.\d+)?)\.json"
 )
 
 # Metadata of .safetensors that are JSON lists, and plain texts.
@@ -96,8 +98,12 @@ def folder_files(folder: Path) -> list[Path]:
 
 
 def _logs_of(folder: Path) -> list[Path]:
-    """Return the logs of evaluation harnesses in a folder, or in those below it if it has no run files itself."""
-    return logs_in(folder, deep=False) or ([] if _runs_in(folder) else logs_in(folder))
+    """Return the logs of evaluation harnesses in a folder, or in those below unless runs of another sort are there."""
+    if files := logs_in(folder, deep=False):
+        return files
+    near = [folder, *(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")]
+    others = any(place_of(file) is None for one in near for file in _runs_in(one))
+    return [] if others else logs_in(folder)
 
 
 def _file_of(folder: Path) -> Path:
@@ -154,7 +160,7 @@ def read_run(path: Path) -> ExternalRun:
     Raises:
         UserError: The file cannot be read, or its arrays are invalid; names the file and the axis.
     """
-    return understand([read_source(path)], Choices())[0]
+    return understand(settled([read_source(path)], Choices()), Choices())[0]
 
 
 def _figures(table: Table, name: str) -> list[Any]:

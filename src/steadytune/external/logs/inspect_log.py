@@ -114,6 +114,7 @@ def _example(sample: Any, scorer: str, epochs: int, chooses: bool, share: bool) 
     common: dict[str, Any] = {
         "name": name if epochs == 1 else f"{name} / {sample.epoch}",
         "content": sha256(json.dumps([asked, choices, targets]).encode()),
+        "prompt": _prompt(sample),
         "shown": "\n".join(asked)[-_SHOWN:],
         "scores": _scores(sample, scorer, share),
         "group": name,
@@ -124,6 +125,16 @@ def _example(sample: Any, scorer: str, epochs: int, chooses: bool, share: bool) 
         return Example(**common, choices=choices, chosen=chosen, golds=(_LETTERS.index(targets[0]),))
     answer = score.answer if score.answer is not None else sample.output.completion
     return Example(**common, text=str(answer), targets=tuple(one for one in targets if one))
+
+
+def _prompt(sample: Any) -> str:
+    """Return the digest of the messages before the first that the model wrote."""
+    read = []
+    for message in sample.messages or ():
+        if message.source == "generate":
+            break
+        read.append([message.role, message.text])
+    return sha256(json.dumps(read).encode()) if read else ""
 
 
 def _targets(sample: Any) -> list[str]:

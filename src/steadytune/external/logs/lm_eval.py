@@ -14,6 +14,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ _OWN = (
     "doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc_hash", "prompt_hash",
     "target_hash",
 )  # fmt: skip
+_BY_LENGTH = "acc_norm"
 _SHOWN = 400
 
 
@@ -57,10 +59,13 @@ def read_samples(path: Path, table: Table) -> Log:
             _example(row, table.where(at))
         )
     place_in_name = place_of(path)
+    found = {name: tuple(examples) for name, examples in parts.items()}
+    by_length = _by_length(next(iter(found.values()))) if len(found) == 1 else None
     return Log(
         maker=MAKER,
         task="" if place_in_name is None else place_in_name.task,
-        parts={name: tuple(examples) for name, examples in parts.items()},
+        parts=found if by_length is None else {"acc": next(iter(found.values())), _BY_LENGTH: by_length},
+        what="filter" if by_length is None else "way of choosing",
         facts=_facts(path),
         average=average,
     )
@@ -147,6 +152,34 @@ def _choice(row: Mapping[str, Any], common: dict[str, Any], requests: list[list[
         outputs=tuple(outputs),
         golds=_golds(row, texts, len(outputs), predicted),
     )
+
+
+def _by_length(examples: Sequence[Example]) -> tuple[Example, ...] | None:
+    """Return what was chosen by the log-likelihood per character, as acc_norm counts it.
+
+    Returns:
+        The same examples with that choice alone, or None unless it is counted and what it counts is reproduced.
+    """
+    if not all(one.outputs and one.choices and one.scores.get(_BY_LENGTH) in (0, 1) for one in examples):
+        return None
+    # The harness puts a space before a choice, which is no part of it.
+    for cut in (1, 0):
+        found = []
+        for one in examples:
+            lengths = [len(text) - (cut if text.startswith(" ") else 0) for text in one.choices]
+            if not all(lengths):
+                break
+            shares = [output / length for output, length in zip(one.outputs or (), lengths, strict=True)]
+            chosen = max(range(len(shares)), key=shares.__getitem__)
+            if not any((chosen == gold) == (one.scores[_BY_LENGTH] == 1) for gold in one.golds if gold is not None):
+                break
+            scores = {name: value for name, value in one.scores.items() if name not in ("acc", _BY_LENGTH)}
+            found.append(
+                replace(one, outputs=None, chosen=chosen, scores={"accuracy": one.scores[_BY_LENGTH], **scores})
+            )
+        else:
+            return tuple(found)
+    return None
 
 
 def _golds(row: Mapping[str, Any], texts: list[str], size: int, predicted: int) -> tuple[int | None, ...]:

@@ -20,7 +20,7 @@ _ONLY_STAMP = re.compile(_STAMP)
 _DEEPEST = 6
 _MOST_FOLDERS = 20_000
 
-RESULTS_ALONE = (
+_RESULTS_ALONE = (
     "holds results without samples: evaluate again with --log_samples (lm-evaluation-harness) or --save-details "
     "(lighteval)"
 )
@@ -95,7 +95,7 @@ def logs_in(folder: Path, deep: bool = True) -> list[Path]:
     # lighteval keeps results apart from details; lm-evaluation-harness beside the samples.
     samples = [place for place in newest.values() if _SAMPLES.fullmatch(place.path.name)]
     if results and (len(samples) == len(newest)):
-        raise UserError(f"{sorted(results, key=natural)[0]} {RESULTS_ALONE}")
+        raise UserError(f"{sorted(results, key=natural)[0]} {_RESULTS_ALONE}")
     return sorted((place.path for place in newest.values()), key=natural)
 
 

@@ -157,10 +157,10 @@ def _own_notes(runs: Sequence[_Run], choices: Choices, paths: Sequence[Any]) -> 
     notes = []
     log = runs[0].log
     if len(log.parts) > 1:
-        names = [name or "(no name)" for name in log.parts]
-        chosen = choices.part or names[0]
+        names = [f"'{name}'" for name in log.parts]
+        chosen = names[0] if choices.part is None else f"'{choices.part}'"
         notes.append(
-            f"Of {len(names)} {log.what}s ({_listed(names)}) {chosen} is measured (--set filter=NAME chooses another)."
+            f"The answers are those of the {log.what} {chosen}, of {_listed(names)} (--set filter=NAME chooses)."
         )
     read = {path.resolve() for path in paths}
     older = [(run, [one for one in siblings(run.source.path) if one.resolve() not in read]) for run in runs]
@@ -214,9 +214,11 @@ def _check_content(runs: Sequence[_Run]) -> None:
     first = runs[0]
     for run in runs[1:]:
         wrong = [
-            mine.name for mine, other in _paired(run, first) if mine.content and other.content != mine.content != ""
+            mine.name
+            for mine, other in _paired(run, first)
+            if mine.content and other.content and mine.content != other.content
         ]
-        if wrong and any(example.content for example in first.examples):
+        if wrong:
             raise UserError(
                 f"{run.origin}: {len(wrong)} of {len(run.examples)} examples are others than those of the same name in "
                 f"{first.origin} ({_listed(wrong)}): another version of the data, or of the task"
@@ -286,11 +288,6 @@ def _choices(runs: Sequence[_Run]) -> tuple[list[dict[str, Any]], list[str]]:
     labels, notes = _labels(runs)
     if labels is not None:
         shared["labels"] = np.array(labels)
-        if any(name.startswith("acc_") for name in runs[0].examples[0].scores):
-            notes.append(
-                "The answer of a run is the choice of the highest log-likelihood, as acc counts it; acc_norm and the "
-                "like divide by its length first, and count other answers."
-            )
     if any(example.outputs is None for example in examples):
         if any(example.chosen == len(example.choices) for example in examples):
             notes.append("No answer, or several, count as one answer of its own, which is wrong.")
