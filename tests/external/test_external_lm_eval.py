@@ -5,7 +5,10 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st_
 from saying import names, says
+from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
 from typer.testing import CliRunner
 
@@ -175,10 +178,39 @@ def test_documents_may_have_different_numbers_of_choices(tmp_path):
     np.testing.assert_allclose(cohort.probabilities[:, 1], expected, atol=1e-9)
     np.testing.assert_allclose(cohort.scores, [1, 1, 0.5])
     assert names(" ".join(cohort.notes), "2 to 3 choices")
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    apart = [
+        jensenshannon(cohort.probabilities[i, doc], cohort.probabilities[j, doc]) ** 2
+        for i, j in pairs
+        for doc in (0, 1)
+    ]
+    assert st.profile(cohort).last("jensen_shannon").value == pytest.approx(np.mean(apart))
+
+
+@given(st_.data())
+def test_any_choices_have_the_accuracy_and_disagreement_of_their_highest_outputs(tmp_path_factory, data):
+    """Up to four choices each, in another order in every run; log-likelihoods are distinct."""
+    sizes = data.draw(st_.lists(st_.integers(2, 4), min_size=1, max_size=5))
+    golds = [data.draw(st_.integers(0, size - 1)) for size in sizes]
+    outputs = [
+        [data.draw(st_.lists(st_.integers(-60, -1), min_size=size, max_size=size, unique=True)) for size in sizes]
+        for _ in range(2)
+    ]
+    chosen = [[own.index(max(own)) for own in run] for run in outputs]
+    right = [[float(one == gold) for one, gold in zip(run, golds, strict=True)] for run in chosen]
+    orders = [data.draw(st_.permutations(range(len(sizes)))) for _ in range(2)]
+    folder = tmp_path_factory.mktemp("runs")
+    save(
+        folder, [[choice(doc, outputs[run][doc], golds[doc], right[run][doc]) for doc in orders[run]] for run in (0, 1)]
+    )
+    cohort = st.read_runs(folder, metric="accuracy")
+    np.testing.assert_allclose(cohort.scores, np.mean(right, axis=1))
+    np.testing.assert_array_equal(cohort.predictions, np.array(chosen)[:, orders[0]])
+    assert cohort.labels.tolist() == [golds[doc] for doc in orders[0]]
 
 
 def test_what_is_chosen_by_length_can_be_measured_instead(tmp_path):
-    """Of "ab" and "abcd": -2 and -3 in all is -1 and -3/4 per character; -1 and -3 is -1/2 and -3/4."""
+    """Of "ab" and "abcd": -2 and -3.6 in all is -1 and -0.9 per character; -1 and -3 is -1/2 and -3/4."""
 
     def rows(*likelihoods):
         return [
@@ -186,7 +218,7 @@ def test_what_is_chosen_by_length_can_be_measured_instead(tmp_path):
             for doc, own in enumerate(likelihoods)
         ]
 
-    save(tmp_path, [rows((-2.0, -3.0), (-1.0, -3.0)), rows((-1.0, -3.0), (-1.0, -3.0))])
+    save(tmp_path, [rows((-2.0, -3.6), (-1.0, -3.0)), rows((-1.0, -3.0), (-1.0, -3.0))])
     cohort = st.read_runs(tmp_path)
     np.testing.assert_allclose(cohort.scores, [1, 1])
     assert names(" ".join(cohort.notes), "'acc'", "'acc_norm'", "--set filter=NAME")
@@ -307,6 +339,11 @@ def test_several_targets_and_several_texts_are_lists(tmp_path):
     assert cohort.generations[0] == ("b", "x")
     np.testing.assert_allclose(cohort.scores, 0.25)
     assert names(" ".join(cohort.notes), "2 texts", "first")
+    for own in rows:
+        for row in own:
+            row["resps"] = [["b", "x", "b"]]
+    save(tmp_path / "voted", rows)
+    assert names(" ".join(st.read_runs(tmp_path / "voted").notes), "3 times", "filter")
 
 
 def test_log_likelihoods_alone_have_scores_and_nothing_else(tmp_path):
@@ -409,6 +446,8 @@ def test_of_one_folder_the_newest_is_measured(tmp_path):
     cohort = st.read_runs(files)
     np.testing.assert_allclose(cohort.scores, ACCURACIES[:2])
     assert not any("newest" in note for note in cohort.notes)
+    with pytest.raises(UserError, match=says("single run", "newest", "give the files")):
+        st.read_runs(tmp_path / "seed0")
     assert len(set(cohort.seeds)) == 2
 
 

@@ -14,7 +14,7 @@ from scipy.special import softmax
 from steadytune.errors import UserError, check_path, door
 from steadytune.external.aligning import align, drop_unlabelled, orient_states, unify_classes
 from steadytune.external.columns import Choices
-from steadytune.external.logs import plain_stem, settled
+from steadytune.external.logs import of_one_folder, plain_stem, settled
 from steadytune.external.outputs import probabilities_called_logits
 from steadytune.external.read import check, read_source, run_files, run_name
 from steadytune.external.run import ExternalRun, check_same_examples
@@ -85,6 +85,7 @@ def runs_of(sources: Sequence[Source], choices: Choices | None = None, metric: s
     if len(runs) < 2:
         raise UserError(
             f"{runs[0].origin} is a single run: measuring instability needs at least two runs with different seeds"
+            f"{of_one_folder(sources)}"
         )
     return runs
 

@@ -67,8 +67,18 @@ def read_samples(path: Path, table: Table) -> Log:
         parts=found if by_length is None else {"acc": next(iter(found.values())), _BY_LENGTH: by_length},
         what="filter" if by_length is None else "way of choosing",
         facts=_facts(path),
+        notes=_repeats(table),
         average=average,
     )
+
+
+def _repeats(table: Table) -> tuple[str, ...]:
+    """Return a note if every request was answered several times, of which a filter makes what is measured."""
+    answers = [one for requests in table.columns.get("resps", ()) if isinstance(requests, list) for one in requests]
+    most = max((len(one) for one in answers if isinstance(one, list)), default=1)
+    if most < 2:
+        return ()
+    return (f"Every document was answered {most} times; what is measured is what the filter made of that.",)
 
 
 def average(name: str, values: Sequence[Any]) -> float | None:

@@ -60,13 +60,23 @@ def tasks_of(sources: Sequence[Source], choices: Choices) -> list[tuple[str, lis
     if not measured:
         raise UserError(
             f"{sources[0].origin} and {len(sources) - 1} more are each the only run of their task: measuring "
-            "instability needs at least two runs of one task with different seeds"
+            f"instability needs at least two runs of one task with different seeds{of_one_folder(sources)}"
         )
     if alone := [name or "no task" for name, held in parts if len(held) == 1]:
         note = f"Left aside, as only one run has it: {_listed(alone)}."
         name, (first, *others) = measured[0]
         measured[0] = name, [replace(first, notes=(*first.notes, note)), *others]
     return measured
+
+
+def of_one_folder(sources: Sequence[Source]) -> str:
+    """Return what to do, as the end of an error, if logs beside these may be the missing runs; otherwise ""."""
+    if not any(source.log is not None and siblings(source.path) for source in sources):
+        return ""
+    return (
+        ". Of several logs of one task in one folder only the newest was taken: if they are runs of their own, give "
+        "the files"
+    )
 
 
 def settled(sources: Sequence[Source], choices: Choices) -> list[Source]:
@@ -149,6 +159,10 @@ def _part(source: Source, choices: Choices) -> _Run:
     name = names[0] if choices.part is None else choices.part
     if name not in names:
         raise UserError(f"{source.origin}: {unknown_name(log.what, name, names)}")
+    held = [example.name for example in log.parts[name]]
+    if len(set(held)) < len(held):
+        twice = next(one for one in held if held.count(one) > 1)
+        raise UserError(f"{source.origin}: example {twice} occurs twice: one file must hold one run")
     return _Run(source, log, log.parts[name])
 
 
