@@ -151,10 +151,8 @@ def _choice(row: Mapping[str, Any], common: dict[str, Any], requests: list[list[
     if "acc_mutual_info" in common["scores"] and len(outputs) == 2 * half and len(requests) == len(outputs):
         outputs, requests = outputs[:half], requests[:half]
     texts = [str(request[1]) if len(request) > 1 else "" for request in requests]
-    if len(set(texts)) == 1 and len(requests) > 1:
-        # The choices stand in the context, as in WinoGrande.
-        texts = [str(request[0]) for request in requests]
-    texts = texts if len(texts) == len(outputs) else []
+    # Choices that stand in the context, as in WinoGrande, are not told from the rest of it.
+    texts = texts if len(texts) == len(outputs) and len(set(texts)) > 1 else []
     predicted = max(range(len(outputs)), key=outputs.__getitem__)
     return Example(
         **common,

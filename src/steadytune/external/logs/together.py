@@ -24,6 +24,8 @@ from steadytune.metrics import plain_name
 # Of all examples, the share that some run may lack.
 _FEW = 0.1
 _NAMED = 5
+# Names of scores that say whether an answer is right; others, such as of toxicity, may be 1 or 0 as well.
+_RIGHT = re.compile(r"acc|match|correct|right|pass|solved", re.IGNORECASE)
 # The reference of an example whose accepted texts are unknown: no run wrote one.
 _NO_TEXT = "(no accepted text is known)"
 _POSITION = re.compile(r"\W*([A-Z]|[a-z]|\d)\W*")
@@ -237,6 +239,16 @@ def _check_content(runs: Sequence[_Run]) -> None:
                 f"{run.origin}: {len(wrong)} of {len(run.examples)} examples are others than those of the same name in "
                 f"{first.origin} ({_listed(wrong)}): another version of the data, or of the task"
             )
+        other_choices = [
+            mine.name
+            for mine, other in _paired(run, first)
+            if mine.choices and other.choices and mine.choices != other.choices
+        ]
+        if other_choices:
+            raise UserError(
+                f"{run.origin}: the choices of {len(other_choices)} examples are others, or in another order, than in "
+                f"{first.origin} ({_listed(other_choices)})"
+            )
 
 
 def _prompts(runs: Sequence[_Run]) -> list[str]:
@@ -285,7 +297,8 @@ def _judged(runs: Sequence[_Run]) -> str:
     names = [
         name
         for name in runs[0].examples[0].scores
-        if all(example.scores.get(name) in (0, 1) for run in runs for example in run.examples)
+        if (name in RIGHT or _RIGHT.search(name))
+        and all(example.scores.get(name) in (0, 1) for run in runs for example in run.examples)
     ]
     return min(
         names, key=lambda name: (RIGHT.index(name) if name in RIGHT else len(RIGHT), names.index(name)), default=""
@@ -399,7 +412,7 @@ def _texts(runs: Sequence[_Run]) -> tuple[list[dict[str, Any]], list[str]]:
         counted: dict[bool, set[str]] = {True: set(), False: set()}
         for said, is_right in zip(texts, right, strict=True):
             counted[is_right[at]].add(said[at])
-        plain = plain and counted[True] <= set(own) and not counted[False] & set(own)
+        plain = plain and bool(own) and counted[True] <= set(own) and not counted[False] & set(own)
         kept = dict.fromkeys([*(one for one in own if one not in counted[False]), *sorted(counted[True])])
         if counted[True] & counted[False]:
             return columns, [
