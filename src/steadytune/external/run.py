@@ -24,6 +24,8 @@ class ExternalRun(RunArrays):
         status: "diverged" for a run without outputs, otherwise None.
         reason: Why.
         file: The file's path, which differs from `origin` if a file has several runs.
+        task: Name of the task, or "".
+        called: What the run is called, or "".
         numbered: Whether the file itself numbers its classes; False if they were named and we numbered them.
         columns: What was read -> its columns or arrays in the file.
         aside: Columns that were not read.
@@ -39,6 +41,8 @@ class ExternalRun(RunArrays):
     status: str | None = None
     reason: str = ""
     file: str = ""
+    task: str = ""
+    called: str = ""
     numbered: bool = True
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     aside: Sequence[str] = ()

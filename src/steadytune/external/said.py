@@ -28,7 +28,8 @@ _OUTPUTS = (
 def summary(runs: Sequence[ExternalRun], cohort: Cohort) -> dict[str, str]:
     """Return what was read -> its description, such as {"labels": "label: 0 (12), 1 (8)"}."""
     measured = [run for run in runs if run.status is None]
-    read = {"runs": _files(runs)}
+    read = {"task": runs[0].task} if runs[0].task else {}
+    read["runs"] = _files(runs)
     if not measured:
         return read
     first = measured[0]

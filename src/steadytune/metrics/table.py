@@ -67,13 +67,15 @@ _SAME = {
 _SHARES = (
     "precision", "recall", "sensitivity", "specificity", "jaccard", "iou", "hit_rate", "f1_binary", "f2", "map", "mrr",
     "ndcg", "precision_macro", "precision_micro", "precision_weighted", "recall_macro", "recall_micro",
-    "recall_weighted", "top1", "top5", "top_1_accuracy", "top_5_accuracy", "top5_accuracy", "combined_score",
+    "recall_weighted", "acc_norm", "acc_bytes", "acc_mutual_info", "extractive_match", "top1", "top5", "top_1_accuracy",
+    "top_5_accuracy", "top5_accuracy", "combined_score",
 )  # fmt: skip
 # Others record these as fractions and in per cent alike, and compute them in many variants.
 _EITHER = ("bleu", "rouge", "rouge1", "rouge2", "rougel", "rougelsum")
 _HIGHER = ("meteor", "gleu", "bertscore", "bleurt", "comet", "throughput")
 _LOWER: dict[str, tuple[float | None, float | None]] = {
-    "loss": (None, None), "nll": (None, None), "perplexity": (1.0, None), "wer": (0.0, None), "cer": (0.0, None),
+    "loss": (None, None), "nll": (None, None), "perplexity": (1.0, None),
+    "word_perplexity": (1.0, None), "byte_perplexity": (1.0, None), "wer": (0.0, None), "cer": (0.0, None),
     "ter": (0.0, None), "brier": (0.0, 2.0), "ece": (0.0, None), "mce": (0.0, None), "error": (0.0, None),
     "error_rate": (0.0, None), "mape": (0.0, None), "hamming_loss": (0.0, 1.0), "hinge_loss": (0.0, None),
     "msle": (0.0, None), "kl": (0.0, None), "eer": (0.0, None), "bits_per_byte": (0.0, None), "bpc": (0.0, None),
