@@ -17,11 +17,12 @@ import typer
 import yaml
 from pydantic import BaseModel
 
+from steadytune.adapter import Lora
 from steadytune.cli.main import app
 from steadytune.errors import UserError
 from steadytune.seeds import SeedGrid, Seeds
 from steadytune.stabilizers import STABILIZERS, parse_stabilizer
-from steadytune.study import Recipe, Study, TaskSpec, Training
+from steadytune.study import Decoding, Recipe, Study, TaskSpec, Training
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs/study.md"
@@ -91,6 +92,8 @@ def check_reference() -> Iterator[str]:
         "Study": Study,
         "Task": TaskSpec,
         "Training": Training,
+        "Decoding": Decoding,
+        "Adapters": Lora,
         "Recipe": Recipe,
         "Seeds": Seeds,
         "Grid of seeds": SeedGrid,

@@ -238,6 +238,19 @@ def test_one_run_makes_a_report(tmp_path: Path) -> None:
     assert page.data["distances"] == {"s1": []}
 
 
+def test_a_path_that_ends_in_html_is_the_page_alone(tmp_path: Path) -> None:
+    cohort = Cohort(scores=[0.5, 0.6, 0.8], metric="accuracy", recipe="standard")
+    out = tmp_path / "new" / "x.HTML"
+    for _ in range(2):  # it is replaced the second time
+        assert report(cohort, out) == out
+    assert [path.name for path in out.parent.iterdir()] == ["x.HTML"]
+    assert "measures.csv" not in out.read_text(encoding="utf-8")
+    folder = tmp_path / "folder.html"
+    folder.mkdir()
+    assert report(cohort, folder) == folder / "report.html"
+    assert "measures.csv" in (folder / "report.html").read_text(encoding="utf-8")
+
+
 def test_all_runs_lost_makes_a_report(tmp_path: Path) -> None:
     page = page_of(tmp_path, Sample({"standard": 1.0}, seeds=2, diverged={"standard": (0, 1)}))
     assert absent(page)

@@ -14,8 +14,8 @@ from torch import nn
 import steadytune as st
 from steadytune.errors import UserError
 from steadytune.stabilizers import STABILIZERS, Stabilizer, parse_stabilizer
-from steadytune.testing.models import ALL, batch, rows, tiny_classifier
-from steadytune.testing.stabilizers import check_stabilizer, check_training, outputs, script, state
+from steadytune.testing.models import ALL, PER_TOKEN, batch, rows, tiny_classifier
+from steadytune.testing.stabilizers import OF_KINDS, check_stabilizer, check_training, outputs, script, state
 from steadytune.training.checkpoint import STATE_FILE
 from steadytune.training.stabilization import Stabilization
 
@@ -28,9 +28,10 @@ class Case:
     """What a stabilizer is tested with.
 
     `settings` are strong enough to show in a few steps, with `off` it must change nothing. `refused` maps architectures
-    to what the error says. `needs_dropout` is for what acts on dropout. `by_batch` says what it does batch by batch, so
-    that small ones that accumulate cannot equal a large one; where `noise` is set, nothing but its noise hinders them.
-    `differentiable` are settings under which the gradient is that of the loss.
+    to what the error says; kinds of task that a method does not serve, its class names. `needs_dropout` is for what
+    acts on dropout. `by_batch` says what it does batch by batch, so that small ones that accumulate cannot equal a
+    large one; where `noise` is set, nothing but its noise hinders them. `differentiable` are settings under which the
+    gradient is that of the loss.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
@@ -137,16 +138,17 @@ def test_it_keeps_what_every_method_promises(case):
     )
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name != "bert"])
+@pytest.mark.parametrize("name", [name for name in [*ALL, *PER_TOKEN] if name not in ("bert", *OF_KINDS)])
 @pytest.mark.parametrize("case", CASES)
 def test_it_trains_changes_something_and_leaves_a_plain_model_or_says_that_it_cannot(case, name):
     facts = CASES[case]
-    if name in facts.refused:
-        with pytest.raises(UserError, match=facts.refused[name]):
-            check_training(make(case), name, needs_dropout=facts.needs_dropout)
+    off = None if facts.off is None else make(case, facts.off)
+    if message := facts.refused.get(name.partition(":")[0]):
+        with pytest.raises(UserError, match=message):
+            check_training(make(case), name, off=off, needs_dropout=facts.needs_dropout)
         return
 
-    check_training(make(case), name, needs_dropout=facts.needs_dropout)
+    check_training(make(case), name, off=off, needs_dropout=facts.needs_dropout)
 
 
 @pytest.mark.parametrize(

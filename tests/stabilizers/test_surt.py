@@ -5,9 +5,13 @@ import pytest
 import torch
 from saying import says
 from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
+    BertForTokenClassification,
     GPT2Config,
     GPT2LMHeadModel,
     GPT2Model,
@@ -17,10 +21,12 @@ from transformers import (
 )
 
 from steadytune.errors import UserError
+from steadytune.models.modules import encoder_of
 from steadytune.models.random_state import preserved_random_state
 from steadytune.stabilizers import Pretraining, language_model
 from steadytune.stabilizers.language_model import Phase, retrain
 from steadytune.stabilizers.surt import SURT
+from steadytune.testing.models import CONFIGS
 from steadytune.training.loading import load_encoder
 
 
@@ -147,6 +153,42 @@ def test_a_decoder_predicts_the_next_token(tiny_model, context, tmp_path):
 
     assert measured["surt_loss_last"] < measured["surt_loss_first"]
     assert set(state) == set(encoder.state_dict())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bart", "qwen2", "llama"])
+def test_all_of_a_language_model_is_trained_and_a_weight_with_two_uses_moves_once(tiny_model, context, tmp_path, name):
+    options = {**CONFIGS[name], "vocab_size": BertConfig.from_pretrained(tiny_model).vocab_size}
+    config = AutoConfig.for_model(name, **options)
+    auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    auto.from_config(config).save_pretrained(tmp_path / name)
+    model = auto.from_pretrained(tmp_path / name)
+    start = {key: weight.detach().clone() for key, weight in model.named_parameters()}
+
+    measured = SURT(epochs=3, learning_rate=3e-3).before_training(encoder_of(model), context(tmp_path / name))
+
+    assert measured["surt_loss_last"] < measured["surt_loss_first"]
+    squares = [(weight - start[key]).double().square().sum().item() for key, weight in model.named_parameters()]
+    assert sum(square > 0 for square in squares) > len(squares) / 2
+    assert measured["surt_distance"] == pytest.approx(sum(squares) ** 0.5, rel=1e-6)
+    tied = model.lm_head.weight is model.get_input_embeddings().weight
+    assert tied == (name != "llama")
+
+
+def test_the_encoder_of_a_token_classifier_is_trained_as_any_other(tiny_model, context):
+    model = BertForTokenClassification.from_pretrained(tiny_model, num_labels=3)
+    start = _state(model)
+
+    SURT(epochs=1, learning_rate=1e-3).before_training(encoder_of(model), context())
+
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, start[name])}
+    assert changed
+    assert all(name.startswith("bert.") for name in changed)
+
+
+def test_where_there_is_nothing_but_labels_there_is_no_text(tiny_model, context):
+    with pytest.raises(UserError, match=says("surt", "labels", "prompt", "-100")):
+        SURT().before_training(load_encoder(str(tiny_model)), context(inputs=[]))
 
 
 def test_an_architecture_without_a_language_model_of_its_own_is_refused(context):

@@ -49,7 +49,11 @@ def measure(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for report.html, measures.csv and flips.csv.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Folder for report.html, measures.csv and flips.csv; or page.html.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Measure the instability of runs that differ only in their seed, with 95 % intervals.
@@ -86,8 +90,7 @@ def measure(
             comparison = compare(RunStore(paths[0]), progress=progress)
         show(console, comparison)
         return
-    if out and out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: --out must name a folder")
+    check_out(out)
     runs, comparison = _measure_files(console, paths, metric, positive, key_values(assignments or []))
     show_read(console, comparison)
     show(console, comparison, write_page(out, comparison, runs) if out else None)
@@ -133,11 +136,19 @@ def show_read(console: Console, comparison: Comparison) -> None:
         console.print(line, markup=False, highlight=False)
 
 
+def check_out(out: Path | None) -> None:
+    """Refuse a file that is no page before anything is measured."""
+    from steadytune.reporting import names_a_page
+
+    if out and out.exists() and not out.is_dir() and not names_a_page(out):
+        raise UserError(f"{out} is a file: --out must name a folder, or a page such as report.html")
+
+
 def write_page(out: Path, comparison: Comparison, runs: Sequence[ExternalRun], words: list[str] | None = None) -> Path:
     """Write report.html and its tables into a folder, and return the path of the page.
 
     Args:
-        out: The folder.
+        out: The folder, or a path ending in .html for the page alone.
         comparison: Of the runs.
         runs: The runs as read.
         words: The opening statements of the page; by default the verdict on the comparison.

@@ -35,6 +35,7 @@ class Setup:
         where: Display name: a recipe, with task and model if a study has several, or a file.
         stock: Whether these are the arguments of a user's script, which trains with the stock Trainer.
         full: Whether the encoder is trained.
+        adapter: Whether by an adapter, with its own weights frozen.
         learning_rate: Peak learning rate.
         warmup: Share of the steps in which the rate rises; None if only their number is known.
         warmup_steps: That number, if given.
@@ -61,6 +62,7 @@ class Setup:
     stock: bool
     learning_rate: float
     full: bool = True
+    adapter: bool = False
     warmup: float | None = None
     warmup_steps: int | None = None
     epochs: float | None = None
@@ -130,6 +132,7 @@ def study_setups(
             stock=False,
             learning_rate=training.learning_rate,
             full=training.mode == "full",
+            adapter=training.adapter is not None,
             warmup=0.0 if "no_warmup" in stabilizers else training.warmup,
             epochs=training.epochs,
             batch_size=training.batch_size,

@@ -13,7 +13,7 @@ from steadytune.errors import UserError
 from steadytune.external.run import ExternalRun
 from steadytune.records.arrays import OF_TOKENS
 
-_BY_EXAMPLE = ("logits", "probabilities", "predictions", "labels", "groups", "token_counts")
+_BY_EXAMPLE = ("logits", "probabilities", "predictions", "labels", "groups", "questions", "token_counts")
 _TEXTS_BY_EXAMPLE = ("ids", "texts", "generations", "references")
 
 

@@ -88,7 +88,7 @@ def _more_arrays(found: Draft) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     if source.table is not None:
         return arrays
-    for name in ("representations", *OF_TOKENS, "token_weights", "token_counts"):
+    for name in ("representations", *OF_TOKENS, "token_weights", "token_counts", "questions"):
         if name in fields:
             arrays[name] = read_array(source.columns[fields[name]], f"{source.origin}: {name}")
             found.use(name, fields[name])

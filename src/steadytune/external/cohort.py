@@ -130,6 +130,7 @@ def cohort_of(
         **outputs,
         labels=labels,
         groups=first.groups,
+        questions=first.questions,
         representations=each("representations"),
         seeds=seeds,
         failed=scored.failed,
@@ -175,6 +176,8 @@ def _scored(
         references=runs[0].references,
         target_log_probabilities=targets or None,
         token_counts=runs[0].token_counts,
+        questions=runs[0].questions,
+        label_names=None if label_names is None else tuple(label_names),
     )
     shared = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
     held = {name: [run.scores[name] for run in runs] for name in shared}

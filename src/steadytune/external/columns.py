@@ -22,6 +22,7 @@ _ALIASES: dict[str, str] = {
     "truth groundtruth groundtruthlabel target targets actual actuallabel correctlabel answer",
     "label_names": "labelnames classnames classes labellist targetnames labelsnames",
     "groups": "groups group groupid groupids cluster clusters clusterid clusterids passageid paragraphid",
+    "questions": "questions",
     "ids": "id ids idx exampleid exampleids guid uid uuid qid docid questionid sampleid instanceid itemid rowid "
     "queryid pairid sentenceid index unnamed0 level0",
     "seed": "seed seeds run runid runname trial replicate randomseed modelseed trainseed trainingseed seedid",

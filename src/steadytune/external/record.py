@@ -28,6 +28,7 @@ def record_run(
     predictions: Any = None,
     labels: Any = None,
     groups: Any = None,
+    questions: Any = None,
     representations: Any = None,
     scores: float | Mapping[str, float] | None = None,
     kind: str | None = None,
@@ -62,6 +63,7 @@ def record_run(
         predictions: (N,) predicted classes, if neither logits nor probabilities are known.
         labels: (N,) class numbers; for a regression targets.
         groups: (N,) integers: examples with the same number belong together, such as questions on one passage.
+        questions: (N,) integers: examples with the same number are scored together, such as the words of a sentence.
         representations: (L, N, D), or (N, D) for one layer.
         scores: The run's score, or several by name.
         kind: Name of the kind of task, such as "regression"; needed if the arrays do not determine it.
@@ -101,6 +103,7 @@ def record_run(
         "predictions": predictions,
         "labels": labels,
         "groups": groups,
+        "questions": questions,
         "representations": representations,
     }
     arrays: dict[str, Any] = {

@@ -45,6 +45,10 @@ class ExternalRun(RunArrays):
     notes: tuple[str, ...] = ()
 
 
+_SHARED = (
+    *("kind", "label_names", "examples", "ids", "texts", "labels", "groups", "questions", "references"),
+    "token_counts",
+)
 _WHY = "the runs measured other examples"
 _OR_ORDER = ", or the same in a different order: then name the column that identifies them (--set id=NAME)"
 
@@ -68,6 +72,7 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
             "references",
             *OF_TOKENS,
             "groups",
+            "questions",
         ):
             if name == "predictions" and first.outputs is not None and run.outputs is not None:
                 continue
@@ -77,7 +82,7 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
                 raise UserError(f"{lacks.origin} has no {what}, but {has.origin} does: all runs need the same")
     check_same_shapes(runs)
     check_same_words([run.origin for run in runs], [(run.token_exact, run.token_weights) for run in runs])
-    for name in ("kind", "label_names", "examples", "ids", "texts", "labels", "groups", "references", "token_counts"):
+    for name in _SHARED:
         holders = [run for run in runs if getattr(run, name) is not None]
         for run in holders[1:]:
             if (difference := _difference(getattr(run, name), getattr(holders[0], name))) is not None:

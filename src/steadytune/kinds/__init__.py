@@ -23,6 +23,7 @@ KINDS: Registry[Kind] = Registry(
         "regression": "kinds.regression:REGRESSION",
         "choice": "kinds.choice:CHOICE",
         "generation": "kinds.generation:GENERATION",
+        "tokens": "kinds.tokens:TOKENS",
     },
     _check,
 )

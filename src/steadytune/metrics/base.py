@@ -37,6 +37,7 @@ class Answers:
         token_counts: (N,) number of the T tokens of each example.
         questions: (N,) integers: grouped metrics score examples with the same number together.
         credit: (N,) credit for choosing this example in its question.
+        label_names: Name of each class.
         positive: The positive class of F1, ROC AUC and average precision, or None if not chosen.
     """
 
@@ -51,6 +52,7 @@ class Answers:
     token_counts: NDArray[Any] | None = None
     questions: NDArray[Any] | None = None
     credit: NDArray[Any] | None = None
+    label_names: tuple[str, ...] | None = None
     positive: int | None = None
 
     @property
@@ -117,6 +119,13 @@ class Answers:
             return int(self.outputs.shape[-1])
         found = [np.max(array) for array in (self.given_predictions, self.labels) if array is not None and array.size]
         return max(2, int(max(found)) + 1) if found else 0
+
+    @property
+    def entity_tags(self) -> tuple[str, ...] | None:
+        """Names of classes that mark entities, such as B-PER; None if they do not, or are unknown."""
+        from steadytune.metrics.entities import entity_tags
+
+        return entity_tags(self.label_names)
 
     @property
     def positive_class(self) -> int:

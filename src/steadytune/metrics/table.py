@@ -35,6 +35,7 @@ METRICS: Registry[Metric] = Registry(
         "mae": "metrics.targets:MAE",
         "r2": "metrics.targets:R2",
         "f1a": "metrics.classes:F1A",
+        "entity_f1": "metrics.entities:ENTITY_F1",
         "exact_match": "metrics.texts:EXACT_MATCH",
         "record_f1": "metrics.questions:RECORD_F1",
         "record_em": "metrics.questions:RECORD_EM",

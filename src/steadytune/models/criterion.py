@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from steadytune.errors import UserError
-from steadytune.kinds import KINDS
-from steadytune.models.modules import evaluating, plain_model
+from steadytune.kinds import KINDS, Kind
+from steadytune.models.language import criterion_of, inputs_of
+from steadytune.models.modules import evaluating, plain_model, writes
 from steadytune.models.random_state import preserved_random_state
 
 
@@ -22,13 +23,18 @@ def kind_of(model: nn.Module) -> str:
     Raises:
         UserError: It is for several labels per example.
     """
+    plain = plain_model(model)
+    if writes(plain):
+        return "generation"
+    if any(cls.__name__.endswith("ForTokenClassification") for cls in type(plain).__mro__):
+        return "tokens"
     config: Any = getattr(model, "config", None)
     problem, outputs = getattr(config, "problem_type", None), getattr(config, "num_labels", 2)
     if problem == "multi_label_classification" or (problem == "regression" and outputs > 1):
         raise UserError(
             "stabilizers need one class or one number per example: this model is configured for several labels"
         )
-    if type(plain_model(model)).__name__.endswith("ForMultipleChoice"):
+    if type(plain).__name__.endswith("ForMultipleChoice"):
         return "choice"
     return "regression" if outputs == 1 else "classification"
 
@@ -49,13 +55,14 @@ def check_outputs(kind: str, logits: Tensor, labels: Tensor, highest: int | None
         return
     if not KINDS[kind].fits_labels(logits, labels):
         raise UserError(
-            f"stabilizers need one label per example: for a {kind} the labels have shape {tuple(labels.shape)} "
-            f"and the model's output {tuple(logits.shape)}"
+            f"stabilizers need one label per {KINDS[kind].labelled}: for {kind} the labels have shape "
+            f"{tuple(labels.shape)} and the model's output {tuple(logits.shape)}"
         )
-    check_highest(highest, logits.numel() // len(labels))
+    outputs = logits.shape[-1] if labels.dim() > 1 else logits.numel() // len(labels)
+    check_highest(highest, outputs, KINDS[kind].too_few_outputs)
 
 
-def check_highest(highest: int | None, outputs: int) -> None:
+def check_highest(highest: int | None, outputs: int, way_out: str = Kind.too_few_outputs) -> None:
     """Check that a model has an output for each class, or that each choice is one.
 
     Raises:
@@ -63,8 +70,7 @@ def check_highest(highest: int | None, outputs: int) -> None:
     """
     if highest is not None and highest >= outputs:
         raise UserError(
-            f"a label is {highest}, but the model has {outputs} outputs, for the labels 0 to {outputs - 1}: "
-            "set num_labels, or number the classes from 0"
+            f"a label is {highest}, but the model has {outputs} outputs, for the labels 0 to {outputs - 1}: {way_out}"
         )
 
 
@@ -113,11 +119,11 @@ def check_own_loss(model: nn.Module, inputs: Mapping[str, Any], kind: str) -> No
     labels = inputs["labels"]
     with torch.no_grad(), preserved_random_state(), evaluating(model):
         # First without labels: with labels that do not fit, a model's own error says little.
-        logits = logits_in(model(**{name: value for name, value in inputs.items() if name != "labels"}))
+        logits = logits_in(model(**inputs_of(model, inputs)))
         check_outputs(kind, logits, labels, KINDS[kind].check_batch_labels(labels))
         outputs = model(**inputs)
     own = outputs.get("loss") if isinstance(outputs, Mapping) else outputs[0] if isinstance(outputs, tuple) else None
-    ours = float(KINDS[kind].criterion()(logits, labels))
+    ours = float(criterion_of(model, kind)(logits, labels))
     rounding = 0.02 if logits.element_size() < 4 else 1e-4
     if isinstance(own, Tensor) and own.numel() == 1 and abs(float(own) - ours) > rounding * (abs(ours) + 0.1):
         raise UserError(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from steadytune.errors import UserError
-from steadytune.models.modules import NoHead, find_head
+from steadytune.models.modules import NoHead, encoder_of, find_head, output_layer
 from steadytune.models.padding import read_token
 
 _ROUNDING, _HALF_ROUNDING = 5e-3, 3e-2
@@ -26,20 +26,21 @@ class LastLayer:
         model: As for `find_head`.
 
     Attributes:
-        module: The layer, or its replacement by stabilizers; None if there is none.
-        why: Why there is none, or none that outputs the logits.
+        module: The layer, or its replacement by stabilizers; None if there is none to replace, as in a language model.
+        why: Why no layer is known to output the logits.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.why = ""
+        self.why = self._missing = ""
         self.module: nn.Module | None = None
         self._features: Tensor | None = None
         self._checked = False
         try:
             self._parent, self._name, self.found = find_head(model)
         except NoHead as error:
-            self.why = str(error)
+            self._missing = str(error)
+            self.why = "" if output_layer(encoder_of(model)) is not None else self._missing
         else:
             self.module = self.found
 
@@ -54,7 +55,7 @@ class LastLayer:
             UserError: There is none.
         """
         if self.module is None:
-            raise UserError(f"{method} acts on the last layer: {self.why}")
+            raise UserError(f"{method} acts on the last layer: {self._missing}")
         return self.module
 
     def put(self, module: nn.Module) -> None:
@@ -63,26 +64,27 @@ class LastLayer:
         setattr(self._parent, self._name, module)
 
     def watch(self) -> None:
-        """Start observing the layer's input."""
-        if self.module is not None:
-            self._watch = self.module.register_forward_pre_hook(self._keep)
+        """Start observing the layer's input; that of a language model's own last layer, if it has no other."""
+        self._watched = self.module if self.module is not None else output_layer(encoder_of(self.model))
+        if self._watched is not None:
+            self._watch = self._watched.register_forward_pre_hook(self._keep)
 
     def unwatch(self) -> None:
         """Stop observing."""
         self._features = None
-        if self.module is not None:
+        if self._watched is not None:
             self._watch.remove()
 
     def _keep(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if module is self.module and inputs:
+        if module is self._watched and inputs:
             self._features = inputs[0]
 
     def take(self, inputs: Mapping[str, Any], logits: Tensor) -> Tensor | None:
-        """Return the layer's input (rows, d), in the graph, in the pass that computed these logits.
+        """Return the layer's input, (rows, d) or (b, T, d) of tokens, in the graph, in the pass that computed logits.
 
         Args:
             inputs: The batch.
-            logits: Logits of the model.
+            logits: Logits of the model, (b, T, outputs) if every token has some.
 
         Returns:
             None if the logits are not the layer's; `why` says so from then on.
@@ -91,11 +93,11 @@ class LastLayer:
             UserError: A decoder reads the layer at a padding token.
         """
         features, self._features = self._features, None
-        if features is not None and features.dim() == 3:
+        if features is not None and features.dim() == 3 and logits.dim() < 3:
             features = read_token(self.model, features, inputs.get("input_ids"), inputs.get("attention_mask"))
-        if not self._checked and self.module is not None:
+        if not self._checked and self._watched is not None:
             self._checked = True
-            if features is None or not _gives(self.module, features, logits):
+            if features is None or not _gives(self._watched, features, logits):
                 self.why = f"the logits of {type(self.model).__name__} are not the output of its last linear layer"
         return None if self.why else features
 

@@ -65,14 +65,29 @@ def configs_of(model: nn.Module) -> list[Any]:
     return [config, config.get_text_config()] if isinstance(config, PreTrainedConfig) else []
 
 
+def writes(model: nn.Module) -> bool:
+    """Return whether a model is a language model of transformers, causal or encoder-decoder."""
+    return isinstance(model, PreTrainedModel) and bool(model.can_generate())
+
+
+def output_layer(encoder: nn.Module) -> nn.Module | None:
+    """Return the layer of a language model that gives its logits, or None."""
+    language: Any = encoder
+    layer: nn.Module | None = language.get_output_embeddings() if writes(encoder) else None
+    return layer
+
+
 def encoder_of(model: nn.Module) -> nn.Module:
     """Return the pre-trained part of a model made by `build_model`, transformers or PEFT.
 
-    For a custom model this is the single transformers model within it, or the whole model if there is none.
+    A language model is pre-trained as a whole: its last layer is often its embeddings'. For a custom model this is the
+    single transformers model within it, or the whole model if there is none.
     """
     model = plain_model(model)
     if isinstance(model, ChoiceModel):
         return encoder_of(model.scorer)
+    if writes(model):
+        return model
     encoder: nn.Module | None = getattr(model, "encoder" if isinstance(model, PooledClassifier) else "base_model", None)
     if encoder is not None:
         return encoder
@@ -119,7 +134,8 @@ def find_head(model: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
         NoHead: There is none.
         UserError: PEFT has put an adapter beside it.
     """
-    inside = set(encoder_of(model).modules())
+    encoder = encoder_of(model)
+    inside = set(encoder.modules())
     inside.update(_resting(model))
     beside = [(layer, added) for layer, added in adapters_in(model) if hasattr(layer, "base_layer")]
     inside.update(module for _, added in beside for module in added.modules())
@@ -129,6 +145,8 @@ def find_head(model: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear) and module not in inside
     ]
+    if not heads and writes(encoder):
+        raise NoHead(f"that of {type(encoder).__name__} is pre-trained, and may be its embeddings' as well")
     if not heads:
         raise NoHead(f"{type(model).__name__} has no linear layer outside its transformers encoder")
     name, head = heads[-1]

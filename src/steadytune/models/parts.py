@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from steadytune.models.modules import adapters_in, encoder_of, plain_model
+from steadytune.models.modules import adapters_in, encoder_of, output_layer, plain_model, writes
 from steadytune.stabilizers import Parts
 
 
@@ -20,12 +20,15 @@ def find_parts(model: nn.Module) -> Parts:
     blocks = tuple(block for stack in _stacks(encoder) for block in stack)
     adapters = {id(weight) for _, added in adapters_in(encoder) for weight in added.parameters()}
     inside = {id(weight) for weight in encoder.parameters()} - adapters
-    pooler = getattr(encoder, "pooler", None)
+    pooler, reader, decoder = getattr(encoder, "pooler", None), encoder, None
+    if _is_encoder_decoder(encoder):
+        # The embeddings are the encoder's: `shared` only shares its weight with them.
+        reader, decoder = encoder.get_encoder(), encoder.get_decoder()
     layers = getattr(getattr(encoder, "config", None), "num_hidden_layers", None) or 0
     return Parts(
         model=model,
         encoder=encoder,
-        embeddings=_embeddings(encoder),
+        embeddings=_embeddings(reader),
         blocks=blocks,
         shared=0 < len(blocks) < layers,
         layers=max(layers, len(blocks)) if blocks else 0,
@@ -33,6 +36,8 @@ def find_parts(model: nn.Module) -> Parts:
         head=tuple(_outside(model, encoder)),
         pretrained={name: weight for name, weight in model.named_parameters() if id(weight) in inside},
         levels=_levels(model, encoder, blocks),
+        decoder=decoder,
+        output=output_layer(encoder),
     )
 
 
@@ -45,9 +50,7 @@ def _stacks(module: nn.Module) -> Iterator[nn.ModuleList]:
             yield child
 
 
-def _embeddings(encoder: Any) -> nn.Module | None:
-    # In an encoder-decoder those of the encoder: `shared` only shares its weight with them.
-    reader = encoder.get_encoder() if _is_encoder_decoder(encoder) else encoder
+def _embeddings(reader: Any) -> nn.Module | None:
     try:
         found = reader.get_input_embeddings()
     except (AttributeError, NotImplementedError):
@@ -56,7 +59,9 @@ def _embeddings(encoder: Any) -> nn.Module | None:
 
 
 def _is_encoder_decoder(encoder: Any) -> bool:
-    return bool(getattr(getattr(encoder, "config", None), "is_encoder_decoder", False)) and hasattr(encoder, "decoder")
+    if not getattr(getattr(encoder, "config", None), "is_encoder_decoder", False):
+        return False
+    return writes(encoder) or hasattr(encoder, "decoder")
 
 
 def _outside(model: nn.Module, encoder: nn.Module) -> Iterator[nn.Module]:

@@ -38,6 +38,8 @@ class RunArrays:
         token_counts: (N,).
         label_names: Name of each class.
         groups: (N,) integers: examples with the same number belong together, such as questions on one passage.
+        questions: (N,) integers: examples with the same number are scored together, such as the words of a sentence.
+        credit: (N,) what choosing this example is worth in its question.
         ids: N names of the examples.
         texts: N example texts that a report may show.
     """
@@ -59,6 +61,8 @@ class RunArrays:
     token_counts: NDArray[np.int64] | None = None
     label_names: Sequence[str] | None = None
     groups: NDArray[Any] | None = None
+    questions: NDArray[Any] | None = None
+    credit: NDArray[Any] | None = None
     ids: Sequence[str] | None = None
     texts: Sequence[str] | None = None
 

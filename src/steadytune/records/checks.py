@@ -52,6 +52,8 @@ def check_facts(cohort: Any) -> None:
     for name in ("notes", "lost", "label_names"):
         if getattr(cohort, name) is not None:
             read_list(getattr(cohort, name), name)
+    if not isinstance(cohort.frozen_encoder, (bool, np.bool_)):
+        raise UserError(f"frozen_encoder must be True or False, not {cohort.frozen_encoder!r:.60}")
     if not isinstance(cohort.read, Mapping):
         raise UserError(f"read must be a mapping, not {cohort.read!r:.60}")
     if cohort.majority_score is not None and not isinstance(cohort.majority_score, Real):
@@ -87,6 +89,22 @@ def read_array(values: Any, name: str) -> NDArray[Any]:
     return array.astype(np.int8) if array.dtype == bool else array
 
 
+def read_flags(values: Any, name: str) -> NDArray[np.bool_]:
+    """Convert one truth value per run to an array; one of them is returned as it is.
+
+    Raises:
+        UserError: They are no list of True and False; the error calls it `name`.
+    """
+    if isinstance(values, np.ndarray) and values.dtype == bool and values.ndim == 1:
+        return values
+    listed = read_list(values, name)
+    # Equality holds for 0, 1, NumPy's and torch's scalars, and for no text.
+    wrong = [value for value in listed if isinstance(value, str) or np.ndim(value) or value not in (False, True)]
+    if wrong:
+        raise UserError(f"{name} must be True or False for each run, not {wrong[0]!r:.60}")
+    return np.array([bool(value) for value in listed], dtype=bool)
+
+
 def read_exact(value: Any, name: str) -> int:
     """Convert the number of words of the exact part.
 
@@ -101,16 +119,16 @@ def read_exact(value: Any, name: str) -> int:
     return int(number.reshape(-1)[0])
 
 
-def read_groups(values: Any) -> NDArray[Any]:
+def read_groups(values: Any, name: str = "groups") -> NDArray[Any]:
     """Convert group numbers or names to an array of numbers; names are numbered in their order.
 
     Raises:
         UserError: As `read_array`.
     """
-    listed = read_list(values, "groups")
-    if listed and all(isinstance(name, str) for name in listed):
+    listed = read_list(values, name)
+    if listed and all(isinstance(one, str) for one in listed):
         return np.unique(np.array(listed, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
-    return read_array(values, "groups")
+    return read_array(values, name)
 
 
 def are_probabilities(logits: NDArray[Any]) -> bool:
@@ -185,8 +203,9 @@ def check_run(run: RunArrays, kind: str) -> None:
             check_agreement(run.logits, run.probabilities)
         if run.predictions is not None:
             _check_predictions(run, of)
-        if run.groups is not None:
-            _check_groups(run.groups)
+        _check_groups(run.groups, run.questions)
+        if run.credit is not None and (run.credit.ndim != 1 or not np.isfinite(run.credit).all()):
+            raise ValueError("credit must be finite numbers of shape (examples,)")
         states = run.representations
         if states is not None and (states.ndim != 3 or not states.size):
             raise ValueError(f"representations must have shape (layers, examples, width), not {states.shape}")
@@ -237,6 +256,11 @@ def _check_predictions(run: RunArrays, of: Kind) -> None:
         labels = run.labels
         if labels is not None and len(wrong := np.flatnonzero((labels < 0) | (labels != np.floor(labels)))):
             raise ValueError(f"labels must be class numbers from 0, but row {wrong[0]} has {labels[wrong[0]]:g}")
+        largest = max(predictions.max(), -1 if labels is None else labels.max(initial=-1))
+        if run.label_names is not None and largest >= len(run.label_names):
+            raise ValueError(
+                f"{len(run.label_names)} label_names, but there is a class {largest:g}: give one per class"
+            )
         return
     if len(predictions) != len(outputs):
         raise ValueError(f"{len(outputs)} rows of outputs but {len(predictions)} predictions: give one per example")
@@ -251,9 +275,19 @@ def _check_predictions(run: RunArrays, of: Kind) -> None:
         )
 
 
-def _check_groups(groups: NDArray[Any]) -> None:
-    if groups.ndim != 1 or not np.isfinite(groups).all() or (groups != np.floor(groups)).any():
-        raise ValueError("groups must be integers of shape (examples,), equal for examples that belong together")
+def _check_groups(groups: NDArray[Any] | None, questions: NDArray[Any] | None) -> None:
+    for name, found in (("questions", questions), ("groups", groups)):
+        if found is not None and (found.ndim != 1 or not np.isfinite(found).all() or (found != np.floor(found)).any()):
+            raise ValueError(f"{name} must be integers of shape (examples,), equal for examples that belong together")
+    if groups is None or questions is None or len(groups) != len(questions):
+        return
+    _, first, question = np.unique(questions, return_index=True, return_inverse=True)
+    if len(wrong := np.flatnonzero(groups != groups[first][question])):
+        row = wrong[0]
+        raise ValueError(
+            f"rows {first[question[row]]} and {row} belong to one question ({questions[row]:g}) but to two groups: "
+            "what is scored together must be resampled together"
+        )
 
 
 def _check_labels(labels: NDArray[Any]) -> None:
@@ -356,7 +390,9 @@ def _check_number_of_examples(run: RunArrays, of: Kind) -> None:
         "generations": run.generations,
         "references": run.references,
         "labels": run.labels,
+        "questions": run.questions,
         "groups": run.groups,
+        "credit": run.credit,
         "token_counts": run.token_counts,
         "ids": run.ids,
         "texts": run.texts,

@@ -21,6 +21,7 @@ from steadytune.records.checks import (
     inferred_kind,
     read_array,
     read_exact,
+    read_flags,
     read_groups,
     read_list,
 )
@@ -103,6 +104,9 @@ class Cohort(Shown):
         positive: Number of the positive class of a metric such as F1, or its name if classes have names.
             None for a metric without one, or if it was not chosen.
         label_names: Name of each class, or None.
+        questions: (N,) integers, or names that are then numbered, or None: examples that a metric reads together, such
+            as the answers to a question or the words of a sentence. Without `groups` they are resampled together, too.
+        credit: (N,) what choosing an example is worth in its question, for metrics that score that; or None.
 
     Raises:
         UserError: Arrays are inconsistent, labels are out of range, probabilities do not sum to 1, logits are not
@@ -142,6 +146,8 @@ class Cohort(Shown):
     token_exact: int | None = None
     token_choices: Sequence[NDArray[Any]] | None = None
     target_log_probabilities: Sequence[NDArray[Any]] | None = None
+    questions: NDArray[np.int64] | None = None
+    credit: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         check_facts(self)
@@ -152,6 +158,8 @@ class Cohort(Shown):
         check_kind("cohort", self.kind)
         if self.scores is not None:
             self._set(scores=_scores(self.scores))
+        if self.failed is not None:
+            self._set(failed=read_flags(self.failed, "failed"))
         lists = self._lists()
         runs = len(next(iter(lists.values())))
         seeds = tuple(map(str, lists.pop("seeds", range(runs))))
@@ -175,12 +183,11 @@ class Cohort(Shown):
         self._set(seeds=seeds, **(shared | fields | stacked))
         if self.token_counts is not None:
             self._set(token_counts=self.token_counts.astype(np.int64))
-        if self.groups is not None:
-            self._set(groups=self.groups.astype(np.int64))
+        for name in ("groups", "questions"):
+            if (numbers := getattr(self, name)) is not None:
+                self._set(**{name: numbers.astype(np.int64)})
         if self.losses is not None:
             self._set(losses=_losses(self.losses, runs))
-        if self.label_names is not None:
-            self._set(label_names=tuple(map(str, self.label_names)))
         if "scores" in computed and not can_be_scored(self):
             self._set(**{name: value for name, value in computed.items() if np.size(value) in (1, runs)})
         found = settled_scores(self)
@@ -235,15 +242,20 @@ class Cohort(Shown):
         """Return the arrays that all runs share."""
         shared: dict[str, Any] = {
             name: read_array(value, name)
-            for name in ("labels", "token_counts", "token_weights")
+            for name in ("labels", "token_counts", "token_weights", "credit")
             if (value := getattr(self, name)) is not None
         }
+        for name in ("groups", "questions"):
+            if (value := getattr(self, name)) is not None:
+                shared[name] = read_groups(value, name)
+        if "questions" in shared:
+            shared.setdefault("groups", shared["questions"])
         if self.token_exact is not None:
             shared["token_exact"] = read_exact(self.token_exact, "token_exact")
-        if self.groups is not None:
-            shared["groups"] = read_groups(self.groups)
         if self.references is not None:
             shared["references"] = tuple(read_list(self.references, "references"))
+        if self.label_names is not None:
+            shared["label_names"] = tuple(map(str, self.label_names))
         return shared
 
     def _take_probabilities(self, fields: dict[str, Any]) -> None:
@@ -287,6 +299,9 @@ class Cohort(Shown):
             references=self.references,
             target_log_probabilities=self.target_log_probabilities,
             token_counts=self.token_counts,
+            questions=self.questions,
+            credit=self.credit,
+            label_names=None if self.label_names is None else tuple(self.label_names),
             positive=self.positive if isinstance(self.positive, int) else None,
         )
 

@@ -93,8 +93,7 @@ def settled_scores(cohort: Cohort) -> Scored:
         UserError: As `metrics.score`.
     """
     runs = [f"run {seed}" for seed in cohort.seeds]
-    found = _scored(cohort, runs) if cohort.scores is None else _checked(cohort, runs)
-    return found if found.failed is None else replace(found, failed=np.asarray(found.failed, bool))
+    return _scored(cohort, runs) if cohort.scores is None else _checked(cohort, runs)
 
 
 def _scored(cohort: Cohort, runs: list[str]) -> Scored:

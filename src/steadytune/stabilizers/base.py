@@ -17,7 +17,13 @@ Batches = Callable[[], Iterable[Mapping[str, "Tensor"]]]
 Loss = Callable[[Mapping[str, "Tensor"]], "Tensor"]
 
 OF_CLASSES = frozenset({"classification", "choice"})
-"""Kinds of task whose labels are classes."""
+"""Kinds of task with one class per example."""
+
+OF_DISTRIBUTIONS = OF_CLASSES | {"generation", "tokens"}
+"""Kinds of task whose outputs are distributions over classes, or over the words that a token may be."""
+
+WITH_NEW_HEAD = OF_CLASSES | {"regression", "tokens"}
+"""Kinds of task whose models have a last layer of their own, drawn anew and shared with no other part."""
 
 EXCLUSIVE = {
     "wrap_head": "the last layer",
@@ -66,7 +72,7 @@ class Stabilizer(Config):
     def check_kind(cls, kind: str) -> None:
         """Raise ValueError if the stabilizer does not support this kind of task."""
         if cls.kinds and kind not in cls.kinds:
-            raise ValueError(f"{cls.name} {cls.wrong_kind}, but this task is a {kind}")
+            raise ValueError(f"{cls.name} {cls.wrong_kind}, but this task is of the kind '{kind}'")
 
     def arguments(self) -> Mapping[str, Any]:
         """Return the `TrainingArguments` that this stabilizer sets, by name."""

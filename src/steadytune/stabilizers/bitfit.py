@@ -21,6 +21,8 @@ class BitFit(Stabilizer):
 
     Source: Ben Zaken, Ravfogel & Goldberg, arXiv 2106.10199; the variant with all biases.
 
+    The last layer of a language model is pre-trained, so it is frozen but for its bias.
+
     Architectures without biases, such as Llama, T5 and ModernBERT, and models with LoRA are rejected.
 
     Cost: slightly less than full fine-tuning, because most weights need no gradient.

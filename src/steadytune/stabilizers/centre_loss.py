@@ -43,7 +43,7 @@ class CentreLoss(Stabilizer):
     name: ClassVar[str] = "centre_loss"
     wrong_mode: ClassVar[str] = "centre_loss changes the encoder's features, which mode 'head' freezes: use mode 'full'"
     kinds: ClassVar[frozenset[str]] = OF_CLASSES
-    wrong_kind: ClassVar[str] = "needs classes"
+    wrong_kind: ClassVar[str] = "needs classes, one per example"
 
     weight: Annotated[float, Field(ge=0)] = 0.003
     rate: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -26,9 +26,10 @@ class ChildTuning(Stabilizer):
     Source: Xu et al., arXiv 2109.05687, algorithm 1 and equation 7 (numbers recalled). p = 0.3, and F from gradients of
     whole batches, follow the authors' public code, as does not rescaling in "D".
 
-    Differs from public code: the mask is applied before clipping, so that the clip bounds what is actually
-    applied; the head is never masked; F is computed without dropout and from every entry, and the share is exact:
-    entries not reached by any example, such as the vectors of unseen tokens, have F = 0 and come last.
+    Differs from public code: the mask is applied before clipping, so that the clip bounds what is actually applied; the
+    head is never masked (a language model's last layer is pre-trained, so it is); F is computed without dropout and
+    from every entry, and the share is exact: entries not reached by any example, such as the vectors of unseen tokens,
+    have F = 0 and come last.
 
     With LoRA "F" masks the adapters. "D" is rejected there: one of an adapter's two matrices starts at 0, so the
     other has no gradient at first, and its mask would freeze it for the whole training.

@@ -27,7 +27,7 @@ class Parts:
 
     Attributes:
         model: The whole model, without a Trainer's wrappers.
-        encoder: The pre-trained part.
+        encoder: The pre-trained part; of a language model all of it, with its last layer.
         embeddings: Module that turns token ids into vectors, or None.
         blocks: Transformer blocks in the order in which the input passes them; for an encoder-decoder those of the
             encoder first. Empty if none were found.
@@ -37,6 +37,9 @@ class Parts:
         head: All modules outside the pre-trained part that have weights.
         pretrained: Name in `model` -> weight that came from the checkpoint. Excludes adapters such as LoRA matrices.
         levels: All weights by depth: embeddings, each block, and what is above the last one (final norm, pooler, head).
+            A last layer that shares the embeddings' weight stands with them.
+        decoder: Of an encoder-decoder the module that holds the decoder's blocks, or None.
+        output: The pre-trained last layer of a language model, or None.
     """
 
     model: nn.Module
@@ -49,16 +52,23 @@ class Parts:
     head: tuple[nn.Module, ...]
     pretrained: Mapping[str, nn.Parameter]
     levels: tuple[tuple[nn.Parameter, ...], ...]
+    decoder: nn.Module | None = None
+    output: nn.Module | None = None
 
     def need_embeddings(self, method: str) -> nn.Module:
         """Return the embeddings.
 
         Raises:
-            UserError: None were found.
+            UserError: None were found, or the decoder of an encoder-decoder uses the same module.
         """
         if self.embeddings is None:
             raise UserError(
                 f"{method} needs the input embeddings, but {type(self.encoder).__name__} does not expose any"
+            )
+        if self.decoder is not None and any(module is self.embeddings for module in self.decoder.modules()):
+            raise UserError(
+                f"{method} changes what the encoder reads, but here the decoder reads through the same embeddings, as "
+                "after resize_token_embeddings: save the model, and load it again"
             )
         return self.embeddings
 
@@ -163,18 +173,22 @@ class Backward(Protocol):
 class Step:
     """Argument of a loss hook: one training batch of b examples with c candidates each (c = 1 except for choice tasks).
 
+    Where each of T tokens has a label (generation, token classification), losses are means over those that count.
+
     Attributes:
         encoded: `features`, or None if the model has no last linear layer that outputs its logits.
-        labels: (b,) class or choice index, or regression target.
+        labels: (b,) class or choice index, or regression target; (b, T) of tokens, as in the batch.
         classes: (b * c,) class of each row of `features`; for a choice task whether the row is the right choice; None
-            for a regression.
+            for a regression, and for tokens.
         head: The last layer as changed by the stabilizers, or None.
-        criterion: (logits (b * c, outputs), labels) -> mean task loss of the batch.
-        logits: (b, outputs) of the model; (b, c) for a choice task, (b, 1) for a regression. In the graph.
+        criterion: (logits (b * c, outputs), or (b, T, outputs), labels) -> mean task loss of the batch.
+        logits: (b, outputs) of the model; (b, c) for a choice task, (b, 1) for a regression, (b, T, outputs) of tokens.
+            In the graph.
         forward: Runs the model on the batch again.
         inputs: The batch without labels, as passed to the model.
         run: The training, and this stabilizer's state for it.
         why: Why there are no features.
+        counted: (b, T) whether the output for a token has a label that counts; None if each example has one label.
     """
 
     encoded: Tensor | None
@@ -187,10 +201,29 @@ class Step:
     inputs: Mapping[str, Any]
     run: Run
     why: str = ""
+    counted: Tensor | None = None
+
+    def predictions(self, logits: Tensor) -> Tensor:
+        """Return one row of outputs (n, outputs) for each prediction that the task loss is a mean of.
+
+        Args:
+            logits: Of the model, like `logits`; of tokens only those that count are kept.
+
+        Raises:
+            UserError: The model does not have outputs for every token.
+        """
+        if self.counted is None:
+            return logits
+        if logits.shape[:-1] != self.counted.shape:
+            raise UserError(
+                f"{self.run.name} compares outputs for tokens, but the labels have shape {tuple(self.counted.shape)} "
+                f"and the model's output {tuple(logits.shape)}"
+            )
+        return logits[self.counted]
 
     @property
     def features(self) -> Tensor:
-        """(b * c, d) input of the last linear layer, in the graph.
+        """(b * c, d) input of the last linear layer, in the graph; (n, d) of the n tokens that count.
 
         Raises:
             UserError: The model has no such layer, or it does not output the logits.

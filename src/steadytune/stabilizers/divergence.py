@@ -9,17 +9,18 @@ if TYPE_CHECKING:
 
 
 def symmetric_divergence(first: Tensor, second: Tensor) -> Tensor:
-    """Return KL(p || q) + KL(q || p) in nats, summed over classes and averaged over examples.
+    """Return KL(p || q) + KL(q || p) in nats, summed over classes and averaged over predictions; 0 if there are none.
 
     Args:
-        first: (b, c) logits of p.
-        second: (b, c) logits of q.
+        first: (n, c) logits of p, one row for each example, or for each token that counts.
+        second: (n, c) logits of q.
     """
     import torch
 
     p, q = torch.log_softmax(at_least_float(first), -1), torch.log_softmax(at_least_float(second), -1)
     # KL(p || q) + KL(q || p) = sum (p - q) (log p - log q)
-    return ((p.exp() - q.exp()) * (p - q)).sum(-1).mean()
+    each = ((p.exp() - q.exp()) * (p - q)).sum(-1)
+    return each.mean() if each.numel() else each.sum()
 
 
 def at_least_float(tensor: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ class Freeze(Stabilizer):
 
     Source: Lee, Tang & Lin, arXiv 1911.03090, who found that a quarter of the blocks is enough for nine tenths of the
     quality (recalled). Half of the blocks is the toolkit's choice. Position tables and norms of the embeddings are
-    frozen with them; with LoRA so are the adapters of a frozen block.
+    frozen with them, as is a language model's last layer that shares their weight; with LoRA so are the adapters of a
+    frozen block. The lowest blocks of an encoder-decoder are those of the encoder.
 
     Cost: negative, because no gradient flows below the lowest trained block.
 

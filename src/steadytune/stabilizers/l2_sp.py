@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class L2SP(Stabilizer):
     """Add alpha/2 * ||w - w_0||^2 + beta/2 * ||w_head||^2 to the loss; w are all weights of the pre-trained part.
 
+    All of a language model is pre-trained, so that there is no second term; a weight with two uses counts once.
+
     Unlike `wd_pre` it goes through the optimizer, so Adam rescales it like the rest of the gradient.
 
     Source: Li, Grandvalet & Davoine, arXiv 1802.01483, equation 2 (number recalled). Formula and beta = 0.01 are

@@ -62,11 +62,15 @@ def retrain(
         context.source, dtype=torch.float32, trust_remote_code=False, use_safetensors=True, output_loading_info=True
     )
     base = model.base_model
-    if getattr(config, "is_encoder_decoder", False) and not set(encoder.state_dict()) <= set(base.state_dict()):
-        base = base.get_encoder()
+    if not set(encoder.state_dict()) <= set(base.state_dict()):
+        if set(encoder.state_dict()) <= set(model.state_dict()):  # all of a language model
+            base = model
+        elif getattr(config, "is_encoder_decoder", False):
+            base = base.get_encoder()
     prefix = model.base_model_prefix
     new = set(loading["missing_keys"]) - {f"{prefix}.{name}" for name in model.base_model.state_dict()}
-    before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+    # Of a weight with two names, like embeddings that are the last layer as well, only the first: it moves once.
+    before = {name: weight.detach().cpu().clone() for name, weight in base.named_parameters()}
     phases = [(new_head, True)] if new and new_head.epochs else []
     phases.append((everything, False))
     losses: list[float] = []
@@ -90,7 +94,7 @@ def retrain(
         )
         done += phase.epochs
     after = {name: tensor.detach().cpu() for name, tensor in base.state_dict().items()}
-    moved = sum(float(((after[name] - before[name].cpu()).double() ** 2).sum()) for name in after)
+    moved = sum(float(((after[name] - start).double() ** 2).sum()) for name, start in before.items())
     kept = encoder.state_dict()
     strangers = [name for name in kept if name not in after and "pooler" not in name]
     if strangers:

@@ -46,7 +46,7 @@ class LargeMargin(Stabilizer):
         "large_margin changes the encoder's features, which mode 'head' freezes: use mode 'full'"
     )
     kinds: ClassVar[frozenset[str]] = OF_CLASSES
-    wrong_kind: ClassVar[str] = "needs classes"
+    wrong_kind: ClassVar[str] = "needs classes, one per example"
 
     margin: Annotated[float, Field(ge=0)] = 0.5
     form: Literal["angle", "logit"] = "angle"

@@ -24,9 +24,10 @@ class LLRD(Stabilizer):
     al., arXiv 2006.05987, in whose public code the decay of 0.95 and these exponents were read. Pooler and final norm
     go with the head, as there.
 
-    Differs from public code: depth is determined by the model's structure, not by names, so it works inside
-    PEFT's wrappers, where adapters have the rate of their block. Blocks of an encoder-decoder are counted from the
-    decoder's top down to the encoder's bottom. ALBERT's layers share one block, whose rate is eta * decay.
+    Differs from public code: depth is determined by the model's structure, not by names, so it works inside PEFT's
+    wrappers, where adapters have the rate of their block. Blocks of an encoder-decoder are counted from the decoder's
+    top down to the encoder's bottom. A language model's last layer has the rate eta of a head, unless it shares the
+    embeddings' weight, which has theirs. ALBERT's layers share one block, whose rate is eta * decay.
 
     Cost: nothing per step except smaller parameter groups.
 

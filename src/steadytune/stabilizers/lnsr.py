@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 class LNSR(Stabilizer):
     """Add weight * sum over blocks r >= b of ||f_r(h_b + e) - f_r(h_b)||^2 to the loss.
 
-    h_b are the hidden states that enter block b, f_r(h_b) those that leave block r. For each token
-    e = noise * ||h_b|| / sqrt(d) * z, z ~ N(0, I): the noise has that share of the token's norm. The square is summed
-    over the d entries of a token and averaged over the tokens that are not padding. Both passes use the same dropout
-    masks, so that they differ only by the noise, and both carry gradient.
+    h_b are the hidden states that enter block b, f_r(h_b) those that leave block r. For each token e = noise * ||h_b||
+    / sqrt(d) * z, z ~ N(0, I): the noise has that share of the token's norm. The square is summed over the d entries of
+    a token and averaged over the tokens that are not padding, in the decoder of an encoder-decoder that writes over
+    those whose labels count. Both passes use the same dropout masks, so that they differ only by the noise, and both
+    carry gradient.
 
     Source: Hua et al., "Noise Stability Regularization for Improving BERT Fine-tuning", arXiv 2107.04835. The formula
     is cited from memory, as are its weights for each block, which are one number here. Noise of 5 percent is that
@@ -83,9 +84,8 @@ class LNSR(Stabilizer):
         kept.clear()
         # Drawn before the pass: inside it the noise would shift the dropout masks.
         noisy = self._noisy(step, int(torch.randint(2**31, ())))
-        pairs = zip(clean[self.block - 1 :], noisy[self.block - 1 :], strict=True)
-        mask = step.inputs.get("attention_mask")
-        return self.weight * torch.stack([squared_change(*pair, mask) for pair in pairs]).sum()
+        states = list(zip(clean, noisy, tokens_of(step, len(clean)), strict=True))
+        return self.weight * torch.stack([squared_change(*one) for one in states[self.block - 1 :]]).sum()
 
     def _noisy(self, step: Step, seed: int) -> list[Tensor]:
         from steadytune.stabilizers.surgery import change_input
@@ -105,6 +105,20 @@ class LNSR(Stabilizer):
                 stack.callback(change_input(block, enter).remove)
             step.forward(dict.fromkeys(blocks, keep), same_dropout=True)
         return states
+
+
+def tokens_of(step: Step, states: int) -> list[Tensor | None]:
+    """Return for the states after each block which tokens count, (b, T) each, or None for all.
+
+    Args:
+        step: The batch.
+        states: How many there are.
+    """
+    shown, parts = step.inputs.get("attention_mask"), step.run.parts
+    if parts.decoder is None or step.counted is None:
+        return [shown] * states
+    written = set(parts.decoder.modules())
+    return [step.counted if block in written else shown for block in parts.blocks]
 
 
 def add_noise(states: Tensor, share: float, seed: int) -> Tensor:
@@ -134,4 +148,4 @@ def squared_change(clean: Tensor, noisy: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None or squares.dim() == 1:
         return squares.mean()
     shown = mask.flatten(0, -2).to(squares.dtype)
-    return (squares * shown).sum() / shown.sum()
+    return (squares * shown).sum() / shown.sum().clamp(min=1)

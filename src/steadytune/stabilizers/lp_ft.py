@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from steadytune.errors import UserError
-from steadytune.stabilizers.base import Batches, Loss, Stabilizer
+from steadytune.stabilizers.base import WITH_NEW_HEAD, Batches, Loss, Stabilizer
 from steadytune.stabilizers.context import Run
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class LPFT(Stabilizer):
     (recalled); three passes of AdamW at 1e-3, at a constant rate and without decay, are the toolkit's choice.
 
     All modules outside the pre-trained part are trained, of RoBERTa for example both layers of the head. The state of
-    the optimizer is not carried over.
+    the optimizer is not carried over. Generation is rejected: a language model's last layer is not new.
 
     Cost: `epochs` forward passes over the training set before training; nothing per step.
 
@@ -36,6 +36,8 @@ class LPFT(Stabilizer):
 
     name: ClassVar[str] = "lp_ft"
     wrong_mode: ClassVar[str] = "lp_ft trains the whole model after the head: in mode 'head' leave it out"
+    kinds: ClassVar[frozenset[str]] = WITH_NEW_HEAD
+    wrong_kind: ClassVar[str] = "trains a new last layer first"
 
     epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 3
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from steadytune.stabilizers.base import Stabilizer
+from steadytune.stabilizers.base import OF_CLASSES, Stabilizer
 from steadytune.stabilizers.context import Step
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class MHLoss(Stabilizer):
 
     name: ClassVar[str] = "mhloss"
     modes: ClassVar[frozenset[str]] = frozenset({"full", "head"})
+    kinds: ClassVar[frozenset[str]] = OF_CLASSES | {"regression"}
+    wrong_kind: ClassVar[str] = "trains many last layers on one feature of each example"
 
     heads: Annotated[int, Field(ge=1, le=10_000)] = 50
     reduction: Literal["sum", "mean"] = "sum"

@@ -20,7 +20,8 @@ class Mixout(Stabilizer):
 
     M has one number per input column of a linear layer; E W~ = W, and the gradient is M / (1 - p) times that of W~. In
     expectation it is a penalty on the distance from the pre-trained weights, whose strength follows the loss's own
-    curvature. Linear layers of the pre-trained part are mixed, the head is not, and biases are not.
+    curvature. Linear layers of the pre-trained part are mixed; the head, embeddings and biases are not, and neither is
+    the last layer of a language model, whose weight is often that of the embeddings.
 
     Source: Lee, Cho & Kang, arXiv 1909.11299, equation 5 (number recalled). p = 0.1 is the default of public code; the
     paper uses 0.7 to 0.9 (recalled). As in public code, mixout replaces all dropout, which is switched off.
@@ -53,7 +54,7 @@ class Mixout(Stabilizer):
         names = {id(weight): name for name, weight in weights.items()}
         mixed: dict[nn.Module, nn.Module] = {}
         for module in run.parts.encoder.modules():
-            if type(module) is nn.Linear and id(module.weight) in names:
+            if type(module) is nn.Linear and id(module.weight) in names and module is not run.parts.output:
                 name = names[id(module.weight)]
                 run.state[name] = module.weight.detach().clone()
                 mixed[module] = MixLinear(module, partial(run.state.__getitem__, name), self.p)

@@ -34,7 +34,7 @@ class MMR(Stabilizer):
     name: ClassVar[str] = "mmr"
     wrong_mode: ClassVar[str] = "mmr changes the encoder's features, which mode 'head' freezes: use mode 'full'"
     kinds: ClassVar[frozenset[str]] = OF_CLASSES
-    wrong_kind: ClassVar[str] = "needs classes"
+    wrong_kind: ClassVar[str] = "needs classes, one per example"
 
     alpha: Annotated[float, Field(ge=0)] = 0.1
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class NEFTune(Stabilizer):
     """Add noise from U(-1, 1) * alpha / sqrt(L * d) to the output of the token embeddings while training.
 
-    L is the number of tokens of the padded batch, d the width of the embeddings.
+    L is the number of tokens of the padded batch, d the width of the embeddings. In an encoder-decoder noise is added
+    to the encoder's input.
 
     Source: Jain et al., arXiv 2310.05914; alpha = 5 is the smallest value that they tried (recalled). The formula is
     that of transformers' own `neftune_noise_alpha`, which supports only `PreTrainedModel`s; this works wherever

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from steadytune.stabilizers.base import OF_DISTRIBUTIONS, WITH_NEW_HEAD
 from steadytune.stabilizers.r3f import R3F
 
 if TYPE_CHECKING:
@@ -20,12 +21,15 @@ class R4F(R3F):
     of R3F.
 
     Differs from public code: the singular value is computed exactly, not by power iteration, which for a matrix of a
-    few rows costs nothing; and the trained layer becomes a plain one with the divided weight.
+    few rows costs nothing; and the trained layer becomes a plain one with the divided weight. Generation is rejected:
+    the last layer of a language model is pre-trained at its scale, and often shared with the embeddings.
 
     Cost per step: that of R3F.
     """
 
     name: ClassVar[str] = "r4f"
+    kinds: ClassVar[frozenset[str]] = OF_DISTRIBUTIONS & WITH_NEW_HEAD
+    wrong_kind: ClassVar[str] = "needs classes, and a last layer that is not pre-trained"
 
     def wrap_head(self, head: nn.Linear) -> nn.Module:
         """Return a layer with the same weights that divides them in every pass."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from steadytune.errors import UserError
-from steadytune.stabilizers.base import OF_CLASSES, Stabilizer
+from steadytune.stabilizers.base import OF_DISTRIBUTIONS, Stabilizer
 from steadytune.stabilizers.context import Run, Step
 from steadytune.stabilizers.divergence import symmetric_divergence
 
@@ -19,8 +19,9 @@ class RDrop(Stabilizer):
     """Replace the task loss by (L_1 + L_2) / 2 + alpha * [KL(p_1 || p_2) + KL(p_2 || p_1)] / 2.
 
     p_1 and p_2 are the predictions of two passes with different dropout masks, L_1 and L_2 their task losses. All
-    terms are means over examples, the divergence is summed over classes. Read alpha with that reduction: code that sums
-    the divergence over the batch has a different strength for the same number.
+    terms are means over examples, the divergence is summed over classes; in generation they are means over the tokens
+    whose labels count, as for classes of tokens, and the divergence is summed over words. Read alpha with that
+    reduction: code that sums the divergence over the batch has a different strength for the same number.
 
     Source: Liang et al., arXiv 2106.14448, equation 4 (number recalled); alpha = 1 and the reduction of the
     classification example in the authors' public code. In the paper L_1 + L_2 is not halved, so that its alpha is twice
@@ -37,8 +38,8 @@ class RDrop(Stabilizer):
 
     name: ClassVar[str] = "rdrop"
     wrong_mode: ClassVar[str] = "rdrop compares dropout masks, but mode 'head' has no dropout: use mode 'full'"
-    kinds: ClassVar[frozenset[str]] = OF_CLASSES
-    wrong_kind: ClassVar[str] = "needs classes"
+    kinds: ClassVar[frozenset[str]] = OF_DISTRIBUTIONS
+    wrong_kind: ClassVar[str] = "compares distributions over classes or words"
 
     alpha: Annotated[float, Field(ge=0)] = 1.0
 
@@ -61,4 +62,5 @@ class RDrop(Stabilizer):
             return None
         again = step.forward()
         task = (step.criterion(step.logits, step.labels) + step.criterion(again, step.labels)) / 2
-        return task + self.alpha / 2 * symmetric_divergence(step.logits, again)
+        divergence = symmetric_divergence(step.predictions(step.logits), step.predictions(again))
+        return task + self.alpha / 2 * divergence

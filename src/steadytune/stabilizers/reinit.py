@@ -28,6 +28,9 @@ class Reinit(Stabilizer):
     is redrawn, and k = 5 of 24 blocks, were read in their public code; k for other depths is our scaling of that. They
     found that the best k differs by task (recalled).
 
+    The topmost blocks of an encoder-decoder are those of the decoder. The last layer of a language model is kept: it is
+    pre-trained, and often the embeddings as well.
+
     Differs from code that calls `_init_weights` on a loaded model: transformers 5 flags loaded weights, and redrawing
     them silently does nothing. The flags are removed here. A model with LoRA is rejected, because its
     frozen blocks could not relearn.

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from steadytune.kinds import KINDS
 from steadytune.stabilizers.averaging import move_towards
-from steadytune.stabilizers.base import Stabilizer
+from steadytune.stabilizers.base import OF_DISTRIBUTIONS, Stabilizer
 from steadytune.stabilizers.context import Run, Step
 from steadytune.stabilizers.divergence import at_least_float, symmetric_divergence
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 class SMART(Stabilizer):
     """Add weight * max over |delta| <= radius of l(f(x + delta), f(x)), and mu * l(f(x), f~(x)), to the loss.
 
-    l is KL(p || q) + KL(q || p), for a regression the squared difference; averaged over examples. delta is added to the
-    token embeddings; |delta| is its largest entry. The maximum is sought by one step: delta = radius * sign(g), g being
-    the gradient of l by delta at a draw from N(0, start^2), as at 0 it vanishes. f~ has the weights
-    theta~ <- beta * theta~ + (1 - beta) * theta, which start at theta_0 and follow after each step: the Bregman
-    proximal point method with momentum.
+    l is KL(p || q) + KL(q || p), for a regression the squared difference; averaged over examples, or in generation, as
+    for classes of tokens, over the tokens whose labels count. delta is added to the token embeddings; |delta| is its
+    largest entry. The maximum is sought by one step: delta = radius * sign(g), g being the gradient of l by delta at a
+    draw from N(0, start^2), as at 0 it vanishes. f~ has the weights theta~ <- beta * theta~ + (1 - beta) * theta, which
+    start at theta_0 and follow after each step: the Bregman proximal point method with momentum.
 
     Source: Jiang et al., arXiv 1911.03437, algorithm 1 (number recalled). The form of both terms was read in accounts
     of the paper. One step and start = 1e-5 are those of the authors' public code. mu = 1 and beta = 0.99 are recalled;
@@ -59,6 +59,8 @@ class SMART(Stabilizer):
 
     name: ClassVar[str] = "smart"
     wrong_mode: ClassVar[str] = "smart perturbs the encoder, which mode 'head' freezes: use mode 'full'"
+    kinds: ClassVar[frozenset[str]] = OF_DISTRIBUTIONS | {"regression"}
+    wrong_kind: ClassVar[str] = "compares numbers, or distributions over classes or words"
 
     weight: Annotated[float, Field(ge=0)] = 1.0
     radius: Annotated[float, Field(ge=0)] = 3e-3
@@ -95,9 +97,11 @@ class SMART(Stabilizer):
         # Also if the gradient of the loss itself is not needed.
         with torch.enable_grad():
             shifted = step.forward({embeddings: shift}, same_dropout=True)
-            away = difference(shifted, shift.origin(step.logits.detach()), step.run.kind)
+            clean = step.predictions(step.logits)
+            away = difference(step.predictions(shifted), shift.origin(clean.detach()), step.run.kind)
             shift.climb(away, self.radius)
-        return difference(step.forward({embeddings: shift}, same_dropout=True), step.logits, step.run.kind)
+        shifted = step.forward({embeddings: shift}, same_dropout=True)
+        return difference(step.predictions(shifted), clean, step.run.kind)
 
     def _change(self, step: Step) -> Tensor:
         import torch
@@ -108,7 +112,7 @@ class SMART(Stabilizer):
         moving = {weight: run.state[name] for name, weight in run.parts.trained().items()}
         with torch.no_grad(), replaced_weights(run.parts.model, moving):
             before = step.forward(same_dropout=True)
-        return difference(step.logits, before, run.kind)
+        return difference(step.predictions(step.logits), step.predictions(before), run.kind)
 
 
 def difference(first: Tensor, second: Tensor, kind: str) -> Tensor:

@@ -41,7 +41,7 @@ class SupCon(Stabilizer):
     name: ClassVar[str] = "supcon"
     wrong_mode: ClassVar[str] = "supcon changes the encoder's features, which mode 'head' freezes: use mode 'full'"
     kinds: ClassVar[frozenset[str]] = OF_CLASSES
-    wrong_kind: ClassVar[str] = "needs classes"
+    wrong_kind: ClassVar[str] = "needs classes, one per example"
 
     weight: Annotated[float, Field(ge=0, lt=1)] = 0.9
     temperature: Annotated[float, Field(gt=0)] = 0.3

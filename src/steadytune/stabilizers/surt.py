@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 class SURT(Stabilizer):
     """Continue the model's own pre-training objective on the training inputs, once for all seeds.
 
-    Encoders predict masked tokens (15 % of them, 80/10/10), decoders the next token. The aim is a w_0 closer to the
-    solution, so runs record ||w_0 - w_final||. A checkpoint without a trained masked-language head gets a new one; it
-    is first trained alone with the encoder frozen, because its noise would damage the encoder.
+    Of what a decoder learns to write, the inputs are the prompts. Encoders predict masked tokens (15 % of them,
+    80/10/10), decoders the next token. The aim is a w_0 closer to the solution, so runs record ||w_0 - w_final||. A
+    checkpoint without a trained masked-language head gets a new one; it is first trained alone with the encoder frozen,
+    because its noise would damage the encoder.
 
     Source: Fu, So & Collier, arXiv 2301.09820. Its epochs and learning rate are unknown; ours are the toolkit's choice;
     so is the separate training of the head. Re-training can hurt: compare.
@@ -81,6 +82,12 @@ class SURT(Stabilizer):
         import torch
 
         from steadytune.stabilizers.language_model import Phase, retrain
+
+        if not context.inputs:
+            raise UserError(
+                "surt continues pre-training on the inputs, but this training set has only labels: those of a prompt "
+                "must be -100"
+            )
 
         def train() -> tuple[Arrays, dict[str, Any]]:
             trained, measured = retrain(

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class WDPre(Stabilizer):
     """After each step move theta by -eta * lambda * (theta - theta_0), eta being the rate of that step and weight.
 
-    Weights of the head decay to 0. Biases and norms are not decayed. It replaces
-    the optimizer's own decoupled weight decay, which would pull to 0 what this pulls to theta_0.
+    Weights of the head decay to 0; all of a language model is pre-trained, and a weight with two uses decays once.
+    Biases and norms are not decayed. It replaces the optimizer's own decoupled weight decay, which would pull to 0 what
+    this pulls to theta_0.
 
     Source: the decay of Zhang et al., arXiv 2006.05987, one of the methods that they compare; they trace it to Wiese et
     al. 2017 (recalled). The formula, what is not decayed and lambda = 0.01 were read in their public code.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from steadytune.errors import UserError, unknown_name
+from steadytune.kinds import KINDS
 from steadytune.registry import Registry
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Segment, Task, TaskSource
@@ -16,7 +17,7 @@ from steadytune.tasks.metrics import METRICS, evaluate, majority_score
 from steadytune.tasks.split_files import file_stamp
 
 __all__ = [
-    "BUILT_IN",
+    "GENERATED",
     "METRICS",
     "TASKS",
     "Examples",
@@ -29,7 +30,8 @@ __all__ = [
     "task_names",
 ]
 
-BUILT_IN = "acceptability"
+GENERATED = ("acceptability", "correction", "arithmetic")
+"""Tasks of this package that need no file."""
 _SIZES = ("train_examples", "validation_examples")
 
 
@@ -43,7 +45,15 @@ def _check(name: str, source: Any) -> str:
     return f"is not a task source: it needs name = {name!r} and load(spec)"
 
 
-TASKS: Registry[TaskSource] = Registry("task", {BUILT_IN: "tasks.builtin:ACCEPTABILITY"}, _check)
+TASKS: Registry[TaskSource] = Registry(
+    "task",
+    {
+        "acceptability": "tasks.builtin:ACCEPTABILITY",
+        "correction": "tasks.correction:CORRECTION",
+        "arithmetic": "tasks.arithmetic:ARITHMETIC",
+    },
+    _check,
+)
 """Name of a task -> its source. Hub benchmarks have their own table."""
 
 
@@ -76,13 +86,17 @@ def _load(spec: TaskSpec, stamp: tuple[tuple[str, int, int], ...]) -> Task:
     from steadytune.tasks.files import load_folder
     from steadytune.tasks.hub import load_benchmark
 
+    task: Any
     if spec.name in _benchmarks():
-        return load_benchmark(spec)
-    if spec.name not in TASKS:
-        return load_folder(spec)
-    task: Any = TASKS[spec.name].load(spec)
+        task = load_benchmark(spec)
+    elif spec.name not in TASKS:
+        task = load_folder(spec)
+    else:
+        task = TASKS[spec.name].load(spec)
     if not isinstance(task, Task):
         raise UserError(f"task '{spec.name}': its source returned a {type(task).__name__}, not a Task")
+    if spec.kind not in (None, task.kind):
+        raise UserError(f"task.kind is {spec.kind}, but task '{spec.name}' is of the kind {task.kind}")
     return task
 
 
@@ -103,11 +117,18 @@ def _check_options(spec: TaskSpec) -> None:
             raise UserError(
                 "task.path is for glue/... and super_glue/... only; for any other task give the folder as the name"
             )
+    if spec.kind is not None and not KINDS[spec.kind].trained:
+        raise UserError(f"task.kind: a {spec.kind} task can be measured but not trained here")
     if spec.metric is not None and spec.metric not in METRICS:
         raise METRICS.unknown(spec.metric)
+    if spec.kind is not None:
+        if not KINDS[spec.kind].trained:
+            raise UserError(f"task.kind is '{spec.kind}', which can be measured but not trained")
+        if spec.name in task_names():
+            raise UserError(f"task.kind is for folders of files: the kind of {spec.name} is known")
     given = [name for name in _SIZES if getattr(spec, name) != TaskSpec.model_fields[name].default]
     if given and spec.name not in TASKS:
         raise UserError(
-            f"task.{given[0]} is for the generated task '{BUILT_IN}' only; to train '{spec.name}' on fewer examples, "
-            "set training.train_size"
+            f"task.{given[0]} is for the generated tasks {', '.join(GENERATED)} only; to train '{spec.name}' on fewer "
+            "examples, set training.train_size"
         )

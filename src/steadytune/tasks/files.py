@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError, unknown_name
-from steadytune.kinds import KINDS
+from steadytune.kinds import KINDS, find_kind
 from steadytune.metrics import METRICS
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Reading, Task
 from steadytune.tasks.inputs import infer_layout, named_layout, pair_fields, telling
 from steadytune.tasks.labels import Encoded, infer_labels, labelled, likely_label, match_labels
 from steadytune.tasks.layouts import WIC, Layout
-from steadytune.tasks.metrics import check_metric
+from steadytune.tasks.metrics import answers_of, check_metric
 from steadytune.tasks.official import group_numbers, nested_benchmark, renamed, unnested
+from steadytune.tasks.prompts import GENERATION, Form, examples_of, find_form, passages, without_unanswered
 from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
 from steadytune.tasks.table import Table
 from steadytune.tasks.tables import Format
+from steadytune.tasks.tagged import KIND as TAGGED
+from steadytune.tasks.tagged import is_tagged, read_tagged
 
 
 def load_folder(spec: TaskSpec) -> Task:
@@ -38,7 +42,64 @@ def load_folder(spec: TaskSpec) -> Task:
             f"{train.origin} nests questions in passages, as {benchmark} is distributed: "
             f"use --task {benchmark} --set task.path={spec.name}"
         )
-    return task_from_tables(spec, train, validation)
+    if (found := find_form(spec, train, validation)) is not None:
+        return _generated(spec, *found)
+    task = tagged_task(spec, train, validation) if is_tagged(spec, train) else task_from_tables(spec, train, validation)
+    if spec.kind not in (None, task.kind):
+        raise UserError(f"{train.origin}: task.kind is '{spec.kind}', but its columns are those of a {task.kind}")
+    return task
+
+
+def tagged_task(spec: TaskSpec, train: Table, validation: Table) -> Task:
+    """Make a task of sentences of tagged words; entities are scored if the tags mark any.
+
+    Raises:
+        UserError: As `read_tagged`.
+    """
+    _check_no_classes(spec)
+    (words, tags), names, tables, examples = read_tagged(spec, train, validation)
+    groups = groups_of(spec, tables[0], tables[1])
+    splits = [replace(one, groups=group) for one, group in zip(examples, groups, strict=True)]
+    shape = answers_of(TAGGED, None, splits[1], len(names), names)
+    return make_task(
+        spec,
+        names,
+        tuple(name for name in KINDS[TAGGED].task_metrics if METRICS[name].missing(shape) is None),
+        kind=TAGGED,
+        train=splits[0],
+        validation=splits[1],
+        reading=reading_of(spec, (words,), tables[0], tables[1], tags),
+    )
+
+
+def _check_no_classes(spec: TaskSpec) -> None:
+    """Reject settings that are about one class per example."""
+    for name in ("positive", "no_label"):
+        if getattr(spec, name) is not None:
+            raise UserError(f"task.{name} is for tasks with one class per example, which '{spec.name}' is not")
+
+
+def _generated(spec: TaskSpec, form: Form, *splits: Table) -> Task:
+    """Turn the rows of two splits into a task whose answers are texts."""
+    if spec.positive is not None:
+        raise UserError(f"task.positive chooses between two classes, but {spec.name} asks for texts")
+    tables = [without_unanswered(table, form, spec.no_label) for table in splits]
+    named = spec.model_copy(update={"label": form.completion})
+    groups = passages(form, tables) if spec.group is None else groups_of(named, *tables)
+    examples = []
+    for place, numbers in enumerate(groups):
+        found, notes = examples_of(form, tables[place])
+        tables[place] = replace(tables[place], notes=(*tables[place].notes, *notes))
+        examples.append(replace(found, groups=numbers))
+    return make_task(
+        spec,
+        (),
+        KINDS[GENERATION].task_metrics,
+        kind=GENERATION,
+        train=examples[0],
+        validation=examples[1],
+        reading=reading_of(named, form.prompt, tables[0], tables[1]),
+    )
 
 
 def known_format(spec: TaskSpec) -> Format:
@@ -75,6 +136,7 @@ def task_from_tables(
     known = layout.choices or names
     metric = METRICS[spec.metric] if spec.metric is not None else None
     wanted = metric is not None and any(KINDS[one].has_numbers for one in metric.kinds)
+    wanted = wanted or find_kind(spec.kind).has_numbers
     train, validation = labelled(
         train, validation, spec.label, spec.no_label, () if known is None and wanted else known
     )
@@ -142,15 +204,18 @@ def groups_of(spec: TaskSpec, train: Table, validation: Table) -> list[NDArray[n
     return [np.array(numbers, dtype=np.int64) for numbers in group_numbers(train, validation, spec.group)]
 
 
-def reading_of(spec: TaskSpec, fields: tuple[str, ...], train: Table, validation: Table) -> Reading:
-    """Describe what was read from two tables."""
-    used = {*fields, spec.label, spec.group, ""}
+def reading_of(
+    spec: TaskSpec, fields: tuple[str, ...], train: Table, validation: Table, label: str | None = None
+) -> Reading:
+    """Describe what was read from two tables; `label` is the column of the labels if it was found."""
+    label = spec.label if label is None else label
+    used = {*fields, label, spec.group, ""}
     notes = [f"{Path(table.origin).name}: {note}" for table in (train, validation) for note in table.notes]
-    told = telling(train, [field for field in fields if field in train.columns], spec.label)
+    told = telling(train, [field for field in fields if field in train.columns], label)
     warnings = [f"input column '{field}' reveals the label: a model needs nothing else to be right" for field in told]
     return Reading(
         columns=fields,
-        label=spec.label,
+        label=label,
         group=spec.group or "",
         left_aside=tuple(name for name in train.columns if name not in used),
         notes=tuple(dict.fromkeys(notes)),
@@ -174,7 +239,7 @@ def make_task(
         UserError: The chosen metric is unknown or not defined for the task.
     """
     if spec.metric is not None:
-        check_metric(spec.metric, kind, len(names), validation)
+        check_metric(spec.metric, kind, len(names), validation, names)
     chosen = spec.metric or metrics[0]
     return Task(
         name=spec.name,

@@ -69,7 +69,9 @@ def made(kind: str, runs: int = _RUNS, examples: int = _EXAMPLES, seed: int = 0)
         return Answers(kind, generator.normal(size=(runs, examples, 1)), labels=generator.normal(size=examples))
     labels = np.arange(examples) % 2
     logits = generator.normal(size=(runs, examples, 2))
-    return Answers(kind, logits, labels=labels, questions=np.arange(examples) // 2, credit=labels.astype(np.float64))
+    questions, credit = np.arange(examples) // 2, labels.astype(np.float64)
+    # Tags by which every word is an entity or none, so that their order in a sentence does not matter.
+    return Answers(kind, logits, labels=labels, questions=questions, credit=credit, label_names=("O", "B-X"))
 
 
 def right(answers: Answers) -> Answers:

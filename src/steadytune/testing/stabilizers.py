@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, TrainingArguments
 
+from steadytune.errors import UserError
 from steadytune.stabilizers import Stabilizer
-from steadytune.testing.models import batch, rows, tiny_classifier
+from steadytune.testing.models import batch, rows, rows_for, tiny_classifier, tiny_model
 from steadytune.training.stabilization import Stabilization
 from steadytune.training.trainer import StableTrainer
 
 State = dict[str, Tensor]
+Rows = Sequence[Mapping[str, Any]]
 
 
 def check_stabilizer(
@@ -35,6 +37,9 @@ def check_stabilizer(
     architecture: str = "bert",
 ) -> None:
     """Check that a stabilizer meets all requirements, in trainings of a few steps on a classification with two classes.
+
+    If it serves generation or token classification, it also learns these, and changes no bit at strength 0; of what it
+    does not serve it says so.
 
     - Its facts are complete: a name, a docstring with source and cost, parameters that survive being written to a
       recipe, and a reason if it does not support mode "head".
@@ -74,35 +79,83 @@ def check_stabilizer(
     _check_bfloat16(tried)
     if differentiable is not None:
         _check_gradient(_Tried(differentiable, architecture, needs_dropout))
+    for other in OF_KINDS:
+        check_training(method, other, off=off, needs_dropout=needs_dropout)
     kept = [name for name, value in vars(method).items() if isinstance(value, Tensor)]
     tried.need(not kept, f"stores training tensors in {', '.join(kept)}: keep them in its Run")
 
 
-def check_training(method: Stabilizer, architecture: str, *, needs_dropout: bool = False) -> None:
+OF_KINDS = ("bart:generation", "bert:tokens")
+"""One model of each further kind of task that a stabilizer may serve; with dropout, and biases."""
+
+
+def check_training(
+    method: Stabilizer, architecture: str, *, off: Stabilizer | None = None, needs_dropout: bool = False
+) -> None:
     """Check on one architecture that a stabilizer trains in a few steps, has an effect, and leaves a plain model.
+
+    On a model for another kind of task than classification it must learn a few examples, or reject the kind of task,
+    and at strength 0 change no bit.
 
     Args:
         method: As in `check_stabilizer`.
-        architecture: A name in `testing.models.ALL`.
+        architecture: A name in `testing.models.ALL` or `PER_TOKEN`.
+        off: As in `check_stabilizer`.
         needs_dropout: As in `check_stabilizer`.
 
     Raises:
         AssertionError: It does not.
         UserError: It rejects the architecture.
     """
-    _trained_apart(_Tried(method, architecture, needs_dropout), steps=4)
+    tried = _Tried(method, architecture, needs_dropout)
+    kind = architecture.partition(":")[2]
+    if not kind:
+        _trained_apart(tried, steps=4)
+    elif method.kinds and kind not in method.kinds:
+        _check_refused(tried)
+    else:
+        before = _task_loss(tried.model(), tried.examples)
+        model = _trained_apart(tried, steps=12)
+        tried.need(_task_loss(model, tried.examples) < 0.9 * before, "the model does not learn 16 examples")
+        if off is not None:
+            _check_off(tried, off)
+
+
+def _check_refused(tried: _Tried) -> None:
+    try:
+        Stabilization(tried.model(), [tried.method])
+    except UserError as error:
+        tried.need(tried.method.name in str(error), f"does not serve this kind of task, but only says: {error}")
+    else:
+        tried.need(False, "does not serve this kind of task, but accepts it")
 
 
 def _trained_apart(tried: _Tried, steps: int) -> Any:
-    """Return a model trained with a stabilizer, checking that its weights differ but their names do not."""
+    """Return a model trained with a stabilizer, checking that its weights differ but that it is as plain as before."""
     model = tried.model()
-    names = set(model.state_dict())
-    _train(model, [tried.method], steps)
-    tried.need(outputs(model).isfinite().all(), "training ends with outputs that are not finite")
-    tried.need(set(model.state_dict()) == names, "the state dict's names differ from those of the plain model")
+    before = _structure(model)
+    _train(model, [tried.method], steps, tried.examples)
+    tried.need(outputs(model, tried.examples).isfinite().all(), "training ends with outputs that are not finite")
+    tried.need(_structure(model) == before, "it leaves other modules, hooks, frozen or shared weights than it found")
     plain = _plainly_trained(tried.architecture, tried.needs_dropout, steps)
     tried.need(not _same(state(model), plain), "training with it ends with the same weights as training without it")
     return model
+
+
+def _structure(model: nn.Module) -> dict[str, Any]:
+    """Return what a plain model is made of: modules, hooks, weights, and which of them are one."""
+    first: dict[int, str] = {}
+    return {
+        "modules": [(name, type(module)) for name, module in model.named_modules()],
+        "hooks": [
+            (name, len(module._forward_hooks), len(module._forward_pre_hooks)) for name, module in model.named_modules()
+        ],
+        "weights": [
+            (name, first.setdefault(id(weight), name), weight.requires_grad)
+            for name, weight in model.named_parameters(remove_duplicate=False)
+        ],
+        "names": list(model.state_dict()),
+    }
 
 
 @dataclass(frozen=True)
@@ -114,7 +167,11 @@ class _Tried:
     needs_dropout: bool
 
     def model(self, dropout: bool | None = None) -> Any:
-        return tiny_classifier(self.architecture, dropout=self.needs_dropout if dropout is None else dropout)
+        return tiny_model(self.architecture, dropout=self.needs_dropout if dropout is None else dropout)
+
+    @property
+    def examples(self) -> Rows:
+        return rows_for(self.architecture)
 
     def need(self, holds: object, what: str) -> None:
         if not holds:
@@ -147,10 +204,11 @@ def _check_facts(method: Stabilizer) -> None:
 
 
 def _check_learning(tried: _Tried) -> None:
-    before = _task_loss(tried.model())
+    before = _task_loss(tried.model(), tried.examples)
     model = _trained_apart(tried, steps=12)
     tried.need(
-        _task_loss(model) < 0.9 * before, "the model does not learn a label that two words of each example reveal"
+        _task_loss(model, tried.examples) < 0.9 * before,
+        "the model does not learn a label that two words of each example reveal",
     )
     with TemporaryDirectory() as folder:
         model.save_pretrained(folder)
@@ -161,7 +219,7 @@ def _check_learning(tried: _Tried) -> None:
 
 
 def _check_off(tried: _Tried, off: Stabilizer) -> None:
-    model = _train(tried.model(dropout=True), [off], steps=6)
+    model = _train(tried.model(dropout=True), [off], 6, tried.examples)
     same = _same(state(model), _plainly_trained(tried.architecture, True, 6))
     tried.need(
         same, f"{off!r} changes bits: at strength 0 its hooks must return at once, with a penalty of None, not 0"
@@ -169,7 +227,8 @@ def _check_off(tried: _Tried, off: Stabilizer) -> None:
 
 
 def _check_seeds(tried: _Tried) -> None:
-    first, second = (state(_train(tried.model(dropout=True), [tried.method], steps=6)) for _ in range(2))
+    models = (_train(tried.model(dropout=True), [tried.method], 6, tried.examples) for _ in range(2))
+    first, second = map(state, models)
     tried.need(_same(first, second), "two trainings with the same seeds end with different bits")
 
 
@@ -188,7 +247,9 @@ def _check_resumed(tried: _Tried) -> None:
 def _check_accumulation(tried: _Tried) -> None:
     # Plain gradient descent without a global clip: Adam and a clip would hide a gradient of the wrong size.
     replaced = tried.method.arguments()
-    optimizer = {} if "optim" in replaced or tried.method.has("optimizer") else {"optim": "sgd", "learning_rate": 0.05}
+    optimizer: dict[str, Any] = (
+        {} if "optim" in replaced or tried.method.has("optimizer") else {"optim": "sgd", "learning_rate": 0.05}
+    )
     trained: list[Tensor] = []
     for size, accumulation in ((8, 1), (2, 4)):
         arguments = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulation, **optimizer}
@@ -239,10 +300,10 @@ def _same_noise_in_every_row() -> Iterator[None]:
 
 def _check_bfloat16(tried: _Tried) -> None:
     model = tried.model()
-    before, start = _task_loss(model), state(model)
+    before, start = _task_loss(model, tried.examples), state(model)
     with TemporaryDirectory() as folder:
         script(model, [tried.method], folder, bf16=True).train()
-    tried.need(_task_loss(model) < 0.9 * before, "under bfloat16 autocast the model does not learn")
+    tried.need(_task_loss(model, tried.examples) < 0.9 * before, "under bfloat16 autocast the model does not learn")
     single = all(weight.dtype == torch.float32 for weight in model.parameters())
     tried.need(single, "under bfloat16 autocast the weights are no longer float32")
     plain = _plainly_trained_in_bfloat16(tried.architecture, tried.needs_dropout)
@@ -278,10 +339,10 @@ def _check_gradient(tried: _Tried) -> None:
     tried.need(same, f"the slope of its loss is {measured:.6g} by a finite difference and {slope:.6g} by its gradient")
 
 
-def _train(model: Any, methods: Sequence[Stabilizer], steps: int) -> Any:
+def _train(model: Any, methods: Sequence[Stabilizer], steps: int, examples: Rows) -> Any:
     """Train on 16 rows in a plain loop."""
     torch.manual_seed(5)
-    data = [batch(rows(16)[:8]), batch(rows(16)[8:])]
+    data = [batch(examples[:8]), batch(examples[8:])]
     kit = Stabilization(model, methods, seed=1)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = kit.prepare_optimizer(torch.optim.AdamW(weights, lr=1e-2))
@@ -297,13 +358,16 @@ def _train(model: Any, methods: Sequence[Stabilizer], steps: int) -> Any:
     return model
 
 
-def script(model: Any, methods: Sequence[Stabilizer], folder: str | Path, **changes: Any) -> StableTrainer:
-    """Return a training on 16 rows as run by a user's script.
+def script(
+    model: Any, methods: Sequence[Stabilizer], folder: str | Path, examples: Rows | None = None, **changes: Any
+) -> StableTrainer:
+    """Return a training as run by a user's script.
 
     Args:
         model: Model to train.
         methods: Stabilizers to apply.
         folder: Folder for checkpoints.
+        examples: Examples to train on, by default the 16 rows.
         changes: `TrainingArguments` that differ.
     """
     arguments = {
@@ -319,13 +383,14 @@ def script(model: Any, methods: Sequence[Stabilizer], folder: str | Path, **chan
         "use_cpu": True,
         **changes,
     }
-    return StableTrainer(model=model, args=TrainingArguments(**arguments), train_dataset=rows(16), stabilizers=methods)
+    data = rows(16) if examples is None else examples
+    return StableTrainer(model=model, args=TrainingArguments(**arguments), train_dataset=data, stabilizers=methods)
 
 
 @lru_cache
 def _plainly_trained(architecture: str, dropout: bool, steps: int) -> State:
     """Return the weights after the same training without stabilizers."""
-    return state(_train(tiny_classifier(architecture, dropout=dropout), [], steps))
+    return state(_train(tiny_model(architecture, dropout=dropout), [], steps, rows_for(architecture)))
 
 
 @lru_cache
@@ -348,16 +413,15 @@ def _loaded(architecture: str, folder: str) -> Any:
 
 
 @torch.no_grad()
-def outputs(model: Any) -> Tensor:
-    """Return a model's logits of the 16 rows, in evaluation mode."""
-    inputs = batch(rows(16))
-    del inputs["labels"]
-    logits: Tensor = model.eval()(**inputs).logits
+def outputs(model: Any, examples: Rows | None = None) -> Tensor:
+    """Return a model's logits of the examples, by default 16 rows, in evaluation mode."""
+    logits: Tensor = model.eval()(**batch(rows(16) if examples is None else examples)).logits
     return logits
 
 
-def _task_loss(model: Any) -> float:
-    return nn.functional.cross_entropy(outputs(model), batch(rows(16))["labels"]).item()
+@torch.no_grad()
+def _task_loss(model: Any, examples: Rows) -> float:
+    return float(model.eval()(**batch(examples)).loss)
 
 
 def state(model: Any) -> State:

@@ -80,16 +80,14 @@ def build_model(name: str, task: Task, training: Training, tokenizer: Any) -> nn
     """
     kind = KINDS[task.kind]
     model: Any
-    if training.pooling == "native":
-        model = _load(
-            getattr(transformers, kind.auto_model),
-            model_folder(name),
-            num_labels=task.num_outputs,
-        )
-        _, _, head = find_head(model)
-        nn.init.normal_(head.weight, std=initial_scale(model.config))
-        if head.bias is not None:
-            nn.init.zeros_(head.bias)
+    if training.pooling == "native" or not kind.pooled:
+        auto_class = getattr(transformers, kind.auto_model(is_seq2seq(name)))
+        model = _load(auto_class, model_folder(name), **({"num_labels": task.num_outputs} if kind.new_head else {}))
+        if kind.new_head:
+            _, _, head = find_head(model)
+            nn.init.normal_(head.weight, std=initial_scale(model.config))
+            if head.bias is not None:
+                nn.init.zeros_(head.bias)
     else:
         model = PooledClassifier(load_encoder(name), task.num_outputs, training.pooling)
     align_padding(model, tokenizer)
@@ -142,6 +140,12 @@ def _beyond_config(unexpected: Iterable[str], model: nn.Module) -> list[str]:
 
 def _unnumbered(name: str) -> str:
     return _NUMBER.sub("#", name)
+
+
+def is_seq2seq(name: str) -> bool:
+    """Whether the model is an encoder-decoder."""
+    config = AutoConfig.from_pretrained(model_folder(name), trust_remote_code=False)
+    return bool(config.is_encoder_decoder)
 
 
 def is_decoder(name: str) -> bool:

@@ -15,7 +15,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from steadytune.errors import UserError
 from steadytune.files import canonical_json, sha256
-from steadytune.kinds import KINDS
+from steadytune.models.language import criterion_of, unanswered
 from steadytune.models.modules import encoder_of
 from steadytune.models.padding import say_padding, tokenizer_in
 from steadytune.models.random_state import preserved_random_state, spread
@@ -39,6 +39,9 @@ class StableTrainer(Trainer):
     else, like class weights with reduction="mean", does so pass by pass; a sum divided by `num_items_in_batch`
     accumulates exactly. A subclass that overrides `compute_loss` may call `super().compute_loss`; any other override is
     called for the loss of logits and labels, and is rejected if it needs more.
+
+    In generation and token classification, where each token has a label, the tokens that count (whose labels are not
+    -100) take the place of the examples in all of this.
 
     Args:
         stabilizers: Stabilizers to combine, or their names.
@@ -111,7 +114,8 @@ class StableTrainer(Trainer):
         return OwnLoss(own, self._default_loss, lambda: self.stabilization.kind)
 
     def _default_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return KINDS[self.stabilization.kind].criterion(self.args.label_smoothing_factor)(logits, labels)
+        kit = self.stabilization
+        return criterion_of(kit.model, kit.kind, self.args.label_smoothing_factor)(logits, labels)
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """Create a model as `Trainer` does, and equip it."""
@@ -132,6 +136,7 @@ class StableTrainer(Trainer):
             criterion=self._given_loss if self.compute_loss_func is not None else self._own_loss,
             label_smoothing=self.args.label_smoothing_factor,
             pretraining=self.pretraining,
+            adapt=self.adapt,
             average=partial(self.accelerator.reduce, reduction="mean"),
             arguments_are_set=True,
             float32_masters=self.is_fsdp_enabled or self.is_deepspeed_enabled,
@@ -141,9 +146,13 @@ class StableTrainer(Trainer):
 
     def _given_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         # A sum divided by this number is a mean, and with class weights one that accumulates over passes.
-        outputs, count = SequenceClassifierOutput(logits=logits), torch.tensor(len(labels), device=labels.device)
+        terms = self.stabilization.terms(labels)
+        outputs, count = SequenceClassifierOutput(logits=logits), torch.tensor(terms, device=labels.device)
         loss: Tensor = self.compute_loss_func(outputs, labels, num_items_in_batch=count)
         return loss
+
+    def adapt(self, model: nn.Module) -> None:
+        """Change a new model before it is equipped, in place: recorded runs put adapters on it."""
 
     def pretraining(self, model: nn.Module) -> Pretraining:
         """Return the input of the hook before training; in a script, from the training set and the output folder."""
@@ -154,7 +163,7 @@ class StableTrainer(Trainer):
             )
         if rows is None or not hasattr(rows, "__len__") or any("input_ids" not in row for row in rows):
             raise UserError("surt reads the training texts: use a train_dataset with a length and 'input_ids'")
-        inputs = [row["input_ids"] for row in rows]
+        inputs = [ids for row in rows if len(ids := unanswered(model, row))]
         weights = encoder_of(model).state_dict().values()
         state = sha256(b"".join(weight.detach().float().cpu().numpy().tobytes() for weight in weights))
         return Pretraining(
@@ -248,7 +257,7 @@ class StableTrainer(Trainer):
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """Return the batches of a step as `Trainer` does, and record their number of examples."""
         batches, items = super().get_batch_samples(*args, **kwargs)
-        self._step_sizes = [len(batch["labels"]) for batch in batches if "labels" in batch]
+        self._step_sizes = [self.stabilization.terms(batch["labels"]) for batch in batches if "labels" in batch]
         return batches, items
 
     def _weight_of(self, inputs: Mapping[str, Any]) -> float:
@@ -259,7 +268,7 @@ class StableTrainer(Trainer):
         sizes = self._step_sizes
         if len(set(sizes)) < 2 or "labels" not in inputs:
             return 1.0
-        return len(inputs["labels"]) * len(sizes) / sum(sizes)
+        return self.stabilization.terms(inputs["labels"]) * len(sizes) / sum(sizes)
 
     def _clip_grad_norm(self, model: nn.Module) -> Any:
         if not self.stabilization.clips:

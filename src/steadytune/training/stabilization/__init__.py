@@ -28,12 +28,15 @@ class Stabilization(Steps):
             before it is wrapped. A custom model supports every stabilizer that does not need a part that the
             model lacks.
         stabilizers: Stabilizers to combine.
-        kind: "classification", "regression" or "choice"; by default taken from the model's configuration.
+        kind: Name of the kind of task; by default taken from the model: a language model's is "generation", whose
+            labels and those of "tokens" are -100 where they do not count.
         seed: Seed of new weights.
         noise_seed: Seed of the stabilizers' noise in training; by default `seed`.
-        criterion: (logits, labels (b,)) -> mean loss of a batch; by default cross-entropy or squared error.
+        criterion: (logits, labels) -> mean loss of a batch, both as they are; by default cross-entropy or squared
+            error.
         label_smoothing: Label smoothing of the default criterion.
         pretraining: (model) -> input of a stabilizer that retrains the encoder.
+        adapt: Changes the model in place once its encoder is retrained, such as by adapters.
         average: Mean of a tensor over the processes of a distributed training.
         arguments_are_set: Whether a Trainer has applied the `TrainingArguments` that stabilizers set.
         float32_masters: Whether the optimizer steps on copies of half-precision weights in float32.
@@ -59,6 +62,7 @@ class Stabilization(Steps):
         criterion: Criterion | None = None,
         label_smoothing: float = 0.0,
         pretraining: Callable[[nn.Module], Pretraining] | None = None,
+        adapt: Callable[[nn.Module], None] | None = None,
         average: Callable[[Tensor], Tensor] = lambda tensor: tensor,
         arguments_are_set: bool = False,
         float32_masters: bool = False,
@@ -72,6 +76,7 @@ class Stabilization(Steps):
             criterion=criterion,
             label_smoothing=label_smoothing,
             pretraining=pretraining,
+            adapt=adapt,
             average=average,
             arguments_are_set=arguments_are_set,
             float32_masters=float32_masters,

@@ -32,6 +32,7 @@ class Equipped:
         seed: int = 0,
         noise_seed: int | None = None,
         pretraining: Callable[[nn.Module], Pretraining] | None = None,
+        adapt: Callable[[nn.Module], None] | None = None,
         average: Callable[[Tensor], Tensor] = lambda tensor: tensor,
         arguments_are_set: bool = False,
         float32_masters: bool = False,
@@ -39,8 +40,7 @@ class Equipped:
         self.model = model
         self.kind = kind or kind_of(model)
         self._of = KINDS[self.kind]
-        if not self._of.trained:
-            raise UserError(f"a {self.kind} task can be measured but not trained here")
+        self._of.criterion()  # A kind without a loss says so.
         self.measurements: dict[str, Any] = {}
         self.shared_seconds = 0.0
         self.equipped = True
@@ -57,6 +57,8 @@ class Equipped:
         if not float32_masters:
             check_precision(model)
         self._retrain(pretraining)
+        if adapt is not None:
+            adapt(model)
         self._last = LastLayer(model)
         parts = find_parts(model)
         say_frozen_head(parts)

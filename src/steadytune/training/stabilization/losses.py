@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from steadytune.errors import UserError
 from steadytune.kinds.base import Criterion
 from steadytune.models.criterion import check_outputs, check_own_loss, explain_labels, logits_in
+from steadytune.models.language import criterion_of, inputs_of, targets_of
 from steadytune.models.random_state import RandomState
 from steadytune.stabilizers import Changes, Forward, Stabilizer, Step
 from steadytune.stabilizers.surgery import changed_outputs
@@ -31,7 +32,7 @@ class Losses(Equipped):
         **options: Any,
     ) -> None:
         super().__init__(model, stabilizers, **options)
-        self.criterion = criterion or self._of.criterion(label_smoothing)
+        self.criterion = criterion or criterion_of(model, self.kind, label_smoothing)
         self._unchecked, self._own_criterion = True, criterion is not None
         self._seen: tuple[Tensor | None, Tensor | None] | None = None
         self.task_loss: Tensor | None = None
@@ -41,7 +42,7 @@ class Losses(Equipped):
 
     def _plain_loss(self, inputs: Mapping[str, Tensor]) -> Tensor:
         highest = self._check(inputs, "training set")
-        return self._task_loss(logits_in(self.model(**_without_labels(inputs))), inputs["labels"], highest)
+        return self._task_loss(logits_in(self.model(**inputs_of(self.model, inputs))), inputs["labels"], highest)
 
     def _task_loss(self, logits: Tensor, labels: Tensor, highest: int | None) -> Tensor:
         if not self._own_criterion:
@@ -60,7 +61,7 @@ class Losses(Equipped):
             inputs: The batch, with labels.
         """
         highest = self._check(inputs, "training set" if model.training else "evaluation set")
-        labels, rest = inputs["labels"], _without_labels(inputs)
+        labels, rest = inputs["labels"], inputs_of(self.model, inputs)
         if not (model.training and self.equipped):
             outputs = model(**rest)
             return self._task_loss(logits_in(outputs), labels, highest), outputs
@@ -70,10 +71,11 @@ class Losses(Equipped):
                 outputs = model(**rest)
             logits = logits_in(outputs)
             plain = self._task_loss(logits, labels, highest)
-            self._seen = self._last.take(rest, logits), self._of.row_classes(logits, labels)
+            counted = self._of.counted(targets_of(self.model, labels))
+            self._seen = _only(counted, self._last.take(rest, logits)), self._of.row_classes(logits, labels)
             if self._last.why and (owner := self._owner("wrap_head")):
                 raise UserError(f"{owner[0].name} acts on the last layer: {self._last.why}")
-            loss = self._stabilized(plain, labels, rest, logits, partial(self._again, model, rest, state))
+            loss = self._stabilized(plain, labels, counted, rest, logits, partial(self._again, model, rest, state))
         return loss if self._share == 1 else loss * self._share, outputs
 
     def _check(self, inputs: Mapping[str, Any], examples: str) -> int | None:
@@ -99,14 +101,18 @@ class Losses(Equipped):
                 run.main_pass = False
 
     def _stabilized(
-        self, plain: Tensor, labels: Tensor, inputs: Mapping[str, Any], logits: Tensor, forward: Forward
+        self,
+        plain: Tensor,
+        labels: Tensor,
+        counted: Tensor | None,
+        inputs: Mapping[str, Any],
+        logits: Tensor,
+        forward: Forward,
     ) -> Tensor:
         (features, classes), last = self.encoded_batch(), self._last
         self.task_loss, loss = plain.detach(), plain
-        steps = {
-            name: Step(features, labels, classes, last.module, self.criterion, logits, forward, inputs, run, last.why)
-            for name, run in self.runs.items()
-        }
+        seen = (features, labels, classes, last.module, self.criterion, logits, forward, inputs)
+        steps = {name: Step(*seen, run, last.why, counted) for name, run in self.runs.items()}
         if owner := self._owner("task_loss"):
             replaced = owner[0].task_loss(steps[owner[0].name])
             loss = plain if replaced is None else replaced
@@ -135,11 +141,16 @@ class Losses(Equipped):
     def encoded_batch(self) -> tuple[Tensor | None, Tensor | None]:
         """Return the last layer's input (rows, d) for the last training batch, and each row's class.
 
-        The former is None for a model whose last layer is unknown. Classes are None for a regression; for a choice
-        task they say whether the row is the right choice.
+        The former is None for a model whose last layer is unknown or, in a language model, pre-trained. Classes are
+        None for a regression and for tokens; for a choice task they say whether the row is the right choice.
         """
         assert self._seen is not None
         return self._seen
+
+    def terms(self, labels: Tensor) -> int:
+        """Return the number of terms of a batch's mean loss: of its examples, or of its tokens that count."""
+        counted = self._of.counted(targets_of(self.model, labels))
+        return len(labels) if counted is None else int(counted.sum())
 
     def unequip(self) -> None:
         """Restore the plain model, and release the last batch."""
@@ -147,5 +158,7 @@ class Losses(Equipped):
         self._seen = None
 
 
-def _without_labels(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in inputs.items() if name != "labels"}
+def _only(counted: Tensor | None, features: Tensor | None) -> Tensor | None:
+    if counted is None or features is None:
+        return features
+    return features[counted] if features.shape[:-1] == counted.shape else None

@@ -22,7 +22,8 @@ class Passes(Losses):
         Args:
             model: This model, or its wrapper by Accelerate.
             inputs: The batch, with labels.
-            share: Share of the step's examples, if the gradients of several batches are accumulated.
+            share: Share of the step's `terms` (examples, or tokens that count), if the gradients of several batches are
+                accumulated.
         """
 
         def once() -> Tensor:
