@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from steadytune.errors import UserError
-from steadytune.records.arrays import OF_TOKENS, RunArrays, check_same_shapes
+from steadytune.records.arrays import OF_TOKENS, RunArrays, check_same_shapes, check_same_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,18 +49,6 @@ class ExternalRun(RunArrays):
     notes: tuple[str, ...] = ()
 
 
-def _check_same_words(runs: Sequence[ExternalRun]) -> None:
-    first = runs[0]
-    for run in runs[1:]:
-        if run.token_exact != first.token_exact or not np.array_equal(
-            np.asarray(run.token_weights), np.asarray(first.token_weights)
-        ):
-            raise UserError(
-                f"{run.origin}: token_weights or token_exact differ from those of {first.origin}: the candidate words "
-                "of all runs must be the same, drawn once"
-            )
-
-
 _SHARED = (
     *("kind", "label_names", "examples", "ids", "texts", "labels", "groups", "questions", "references"),
     "token_counts",
@@ -99,7 +85,7 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
                 what = "logits or probabilities" if name == "outputs" else name
                 raise UserError(f"{lacks.origin} has no {what}, but {has.origin} does: all runs need the same")
     check_same_shapes(runs)
-    _check_same_words(runs)
+    check_same_words([run.origin for run in runs], [(run.token_exact, run.token_weights) for run in runs])
     for name in _SHARED:
         holders = [run for run in runs if getattr(run, name) is not None]
         for run in holders[1:]:

@@ -95,7 +95,7 @@ def _files(runs: Sequence[ExternalRun]) -> str:
 def _examples(run: ExternalRun) -> str:
     sizes = [
         len(values)
-        for name in ("predictions", "generations", "labels", "ids")
+        for name in ("predictions", "generations", "labels", "ids", "token_counts")
         if (values := getattr(run, name)) is not None
     ]
     if run.outputs is not None:

@@ -334,11 +334,12 @@ class Cohort(Shown):
             lines.append(f"  {self.metric_name}: {shown}{' points' if scale.unit else ''}")
         if self.failed is not None:
             lines.append(f"  no better than a constant answer: {int(np.count_nonzero(self.failed))}")
+        lists = ("representations", "generations", *OF_TOKENS)
         lines += [f"  seed {lost.seed} {lost.status}: {lost.reason}" for lost in self.lost]
-        for name in ("logits", "probabilities", "predictions", "labels", "groups", "representations", "generations"):
+        for name in ("logits", "probabilities", "predictions", "labels", "groups", *lists):
             held = self.__dict__.get(name, self.__dict__.get(f"given_{name}"))
             if held is not None:
-                first = held[0] if len(held) and name in ("representations", "generations") else held
+                first = held[0] if len(held) and name in lists else held
                 each = "each " if first is not held else ""
                 shape = f"{len(first)} texts" if name == "generations" else f"{np.shape(first)}"
                 lines.append(f"  {name}: {each}{shape}")
