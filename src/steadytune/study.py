@@ -55,7 +55,8 @@ class TaskSpec(Config):
         path: For a hub name, a local copy of its repository, or a folder with its train and validation files.
         columns: One or two text columns; inferred by default.
         label: Label column.
-        kind: Kind of the task, where its columns leave that open: tokens.
+        labels: Columns of 0 and 1, one for each label of a task whose examples have any number of labels.
+        kind: Kind of the task, where its columns leave that open: tokens or multilabel.
         group: Column with equal values in examples that belong together, such as questions on one passage.
         no_label: A label that means "none", such as -1 or nan: rows with it are skipped. "never" if every
             label is a real one.
@@ -71,6 +72,7 @@ class TaskSpec(Config):
     path: str | None = None
     columns: tuple[str, ...] | None = None
     label: str = "label"
+    labels: tuple[str, ...] | None = None
     kind: str | None = None
     group: str | None = None
     no_label: Annotated[str | None, BeforeValidator(_spelled_label)] = None
@@ -81,11 +83,11 @@ class TaskSpec(Config):
     validation_examples: Annotated[int, Field(ge=2, le=1_000_000)] = 400
     seed: int = 0
 
-    @field_validator("columns")
+    @field_validator("columns", "labels")
     @classmethod
     def _check_columns(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is not None and len(set(value)) < len(value):
-            raise ValueError(f"duplicate column in {', '.join(value)}: each text of an example is read once")
+            raise ValueError(f"duplicate column in {', '.join(value)}: each of an example is read once")
         return value
 
 

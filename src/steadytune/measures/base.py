@@ -52,6 +52,8 @@ class Outputs:
         numbers: (K, N) predictions of a regression.
         generations: K sequences of N texts.
         tokens: Next-token distributions.
+        sets: (K, N, L) whether an answer has each label.
+        label_probabilities: (K, N, L) of each label by itself.
     """
 
     predictions: NDArray[np.int64] | None = None
@@ -59,12 +61,14 @@ class Outputs:
     numbers: Float64Array | None = None
     generations: Sequence[Sequence[str]] | None = None
     tokens: Tokens | None = None
+    sets: NDArray[np.bool_] | None = None
+    label_probabilities: Float64Array | None = None
     _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:
         """(K, N)."""
-        for found in (self.predictions, self.probabilities, self.numbers):
+        for found in (self.predictions, self.probabilities, self.numbers, self.sets, self.label_probabilities):
             if found is not None:
                 return found.shape[0], found.shape[1]
         if self.generations is not None:
@@ -96,6 +100,8 @@ class Outputs:
             numbers=part(self.numbers),
             generations=None if texts is None else [[run[n] for n in examples] for run in texts],
             tokens=tokens,
+            sets=part(self.sets),
+            label_probabilities=part(self.label_probabilities),
         )
 
 

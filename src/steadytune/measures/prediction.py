@@ -17,6 +17,7 @@ from scipy.special import entr
 from .base import CombinedMeasure, Draw, PairMeasure, PairTable, Seen, Tokens
 from .inputs import Definition, Float64Array, check_definition, check_shape, to_array, to_float64
 from .pairs import square
+from .sets import pair_label_divergences, pair_set_disagreements
 from .text import pair_text_disagreements
 from .tokens import pair_token_divergences
 
@@ -268,7 +269,11 @@ DISAGREEMENT = PairMeasure(
     largest=1.0,
     preference=1,
     claimed=True,
-    of={"predictions": pair_disagreements, "generations": pair_text_disagreements},
+    of={
+        "predictions": pair_disagreements,
+        "generations": pair_text_disagreements,
+        "sets": pair_set_disagreements,
+    },
 )
 
 KAPPA = CombinedMeasure(
@@ -298,5 +303,9 @@ JENSEN_SHANNON = PairMeasure(
     "identical probabilities; ln 2 ≈ 0.693: both certain, of different classes.",
     largest=math.log(2),
     preference=2,
-    of={"probabilities": pair_divergences, "tokens": _token_table},
+    of={
+        "probabilities": pair_divergences,
+        "tokens": _token_table,
+        "label_probabilities": pair_label_divergences,
+    },
 )
