@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from steadytune.errors import UserError, check_path, door
 from steadytune.external.aligning import align, drop_unlabelled, orient_states, unify_classes
@@ -125,7 +124,7 @@ def cohort_of(
     as_logits = all(run.logits is not None for run in runs)
     outputs: dict[str, Any] = {
         "logits": each("logits") if as_logits else None,
-        "probabilities": None if as_logits or first.outputs is None else [_probabilities(run) for run in runs],
+        "probabilities": None if as_logits or first.outputs is None else [_probabilities(run, kind) for run in runs],
         "predictions": each("predictions") if all(run.predictions is not None for run in runs) else None,
     }
     label_names = texts_of(runs).get("labels")
@@ -270,7 +269,5 @@ def _of_numbers(metric: Metric) -> bool:
     return all(KINDS[kind].has_numbers for kind in metric.kinds)
 
 
-def _probabilities(run: ExternalRun) -> NDArray[np.float64]:
-    if run.probabilities is not None:
-        return run.probabilities
-    return np.asarray(softmax(np.asarray(run.logits, dtype=np.float64), axis=-1))
+def _probabilities(run: ExternalRun, kind: str) -> NDArray[np.float64] | None:
+    return KINDS[kind].probabilities(np.asarray(run.logits)) if run.probabilities is None else run.probabilities

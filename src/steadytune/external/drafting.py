@@ -229,7 +229,8 @@ def _answers(found: Draft) -> None:
     annotated(found)
     cells = {name: source.cells(column) for name, column in (("labels", label), ("predictions", prediction)) if column}
     if label is not None and source.is_matrix(label):
-        found.arrays["labels"] = one_hot(source.array(label))
+        labels = source.array(label)
+        found.arrays["labels"] = labels if found.of.has_sets else one_hot(labels)
         found.use("labels", label)
         cells.pop("labels")
     outputs = found.arrays.get("logits", found.arrays.get("probabilities"))

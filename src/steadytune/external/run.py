@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from steadytune.errors import UserError
 from steadytune.records.arrays import OF_TOKENS, RunArrays, check_same_shapes, check_same_words
 
@@ -100,7 +102,7 @@ def _difference(mine: Any, others: Any) -> str | None:
         return None if mine == others else f": {_WHY}"
     if len(mine) != len(others):
         return f": there are {len(mine)}, not {len(others)}"
-    wrong = [row for row, (one, other) in enumerate(zip(mine, others, strict=True)) if one != other]
+    wrong = [row for row, (one, other) in enumerate(zip(mine, others, strict=True)) if np.any(one != other)]
     if not wrong:
         return None
     row = wrong[0]

@@ -123,6 +123,9 @@ def _class_count(cohort: Cohort) -> int:
 
 def _label_counts(cohort: Cohort, names: Sequence[str] | None) -> str:
     labels = np.asarray(cohort.labels)
+    if KINDS[cohort.kind].has_sets:
+        counts = labels.sum(axis=0).astype(np.int64)
+        return _some([f"{one} ({count})" for one, count in zip(names or range(len(counts)), counts, strict=True)])
     if not KINDS[cohort.kind].has_classes:
         return f"{labels.min():g} to {labels.max():g}"
     values, counts = np.unique(labels.astype(np.int64), return_counts=True)
