@@ -17,7 +17,7 @@ from steadytune.models.merged import distance_between, weight_terms
 from steadytune.models.modules import adapters_in, encoder_of, find_head
 from steadytune.models.parts import find_parts
 from steadytune.models.random_state import spread
-from steadytune.study import Study
+from steadytune.study import Study, Training
 from steadytune.sweep.plan import plan
 from steadytune.testing.models import CONFIGS, tiny_classifier
 from steadytune.testing.stabilizers import outputs
@@ -254,6 +254,9 @@ def test_a_study_with_and_without_it_keeps_both_apart(tiny_model, tiny_task, tmp
     assert [record.status for record in records] == ["done"] * 6
     rates = {record.spec.recipe: record.spec.training.learning_rate for record in records}
     assert rates == {"standard": 2e-4, "pissa": 2e-4, "full": 2e-5}
+    other = study.model_copy(update={"training": Training.model_validate({"adapter": {"lora": {"r": 2}}})})
+    with pytest.raises(UserError, match=says("training.adapter", "LoRA (r 8,", "LoRA (r 2,")):
+        st.run(other, tmp_path / "runs")
     page = st.report(store, tmp_path / "page").read_text(encoding="utf-8")
     assert names(page, "LoRA (r 2, alpha 16, dropout 0, init pissa, target_modules default)", "adapter none")
 
@@ -273,6 +276,24 @@ def test_an_adapter_that_does_not_suit_the_model_is_refused_before_anything_is_t
         check_methods(specs(lora))
     assert names(str(caught.value), "recipe 'standard'", *said)
     assert "\n" not in str(caught.value)
+
+
+def test_a_sweep_whose_second_recipe_cannot_be_adapted_trains_nothing(tiny_model, tiny_task, tmp_path):
+    study = Study.parse(
+        {
+            "model": str(tiny_model),
+            "task": str(tiny_task),
+            "seeds": 1,
+            "recipes": {
+                "standard": {},
+                "tuned": {"training": {"adapter": {"lora": {"target_modules": ["q_proj"]}}}},
+            },
+        }
+    )
+
+    with pytest.raises(UserError, match=says("recipe 'tuned'", "'q_proj'")):
+        st.run(study, tmp_path / "runs")
+    assert not list((tmp_path / "runs" / "runs").glob("*"))
 
 
 def test_an_architecture_that_peft_does_not_know_is_told_what_to_set(specs, monkeypatch):
