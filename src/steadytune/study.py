@@ -58,9 +58,10 @@ class TaskSpec(Config):
         name: "glue/<task>", "super_glue/<task>", a folder of files, or a generated task: "acceptability", "correction",
             "arithmetic".
         path: For a hub name, a local copy of its repository, or a folder with its train and validation files.
-        kind: The kind of task of a folder, such as "generation" or "tokens"; inferred by default.
+        kind: The kind of task of a folder, such as "generation", "tokens" or "multilabel"; inferred by default.
         columns: One or two text columns; inferred by default.
         label: Label column.
+        labels: Columns of 0 and 1, one for each label of a task whose examples have any number of labels.
         group: Column with equal values in examples that belong together, such as questions on one passage.
         no_label: A label that means "none", such as -1 or nan: rows with it are skipped. "never" if every
             label is a real one.
@@ -77,6 +78,7 @@ class TaskSpec(Config):
     kind: str | None = None
     columns: tuple[str, ...] | None = None
     label: str = "label"
+    labels: tuple[str, ...] | None = None
     group: str | None = None
     no_label: Annotated[str | None, BeforeValidator(_spelled_label)] = None
     encoding: str | None = None
@@ -86,11 +88,11 @@ class TaskSpec(Config):
     validation_examples: Annotated[int, Field(ge=2, le=1_000_000)] = 400
     seed: int = 0
 
-    @field_validator("columns")
+    @field_validator("columns", "labels")
     @classmethod
     def _check_columns(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is not None and len(set(value)) < len(value):
-            raise ValueError(f"duplicate column in {', '.join(value)}: each text of an example is read once")
+            raise ValueError(f"duplicate column in {', '.join(value)}: each of an example is read once")
         return value
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from saying import says
+from saying import names, says
 
 import steadytune as st
 from steadytune.errors import UserError
@@ -44,6 +44,8 @@ def test_what_is_recorded_is_measured_as_from_arrays(tmp_path):
     cohort = st.read_runs([tmp_path], "target_loss")
     assert (cohort.kind, cohort.token_exact, cohort.token_counts.tolist()) == ("generation", 3, [3, 1])
     assert cohort.scores == pytest.approx([-run["target_log_probabilities"][MASK].mean() for run in runs])
+    assert cohort.read["examples"].startswith("2,")
+    assert names(cohort.summary(), "token_log_probabilities: each (4, 4)", "token_choices: each (4,)")
     given = st.Cohort(
         token_log_probabilities=[run["token_log_probabilities"][MASK] for run in runs],
         token_weights=weights()[MASK],

@@ -57,7 +57,7 @@ def test_nobody_but_the_kinds_asks_for_the_name_of_one():
 
 
 def test_the_registry_has_the_kinds_in_their_order():
-    assert list(KINDS) == ["classification", "regression", "choice", "generation", "tokens"]
+    assert list(KINDS) == ["classification", "regression", "choice", "generation", "tokens", "multilabel"]
     assert [kind.name for kind in KINDS.values()] == list(KINDS)
 
 
@@ -175,7 +175,9 @@ def test_what_is_no_kind_is_refused_and_one_that_is_not_installed_is_named(insta
     with pytest.raises(UserError, match=says("'ordinal'", "test_kinds:NO_KIND", "Kind")):
         KINDS["ordinal"]
     installed()
-    with pytest.raises(UserError, match=says("kind 'ordinal'", "choice, classification, generation, regression")):
+    with pytest.raises(
+        UserError, match=says("kind 'ordinal'", "choice, classification, generation, multilabel, regression")
+    ):
         st.Cohort(scores=[0.5, 0.6], kind="ordinal")
 
 

@@ -14,10 +14,13 @@ from transformers import set_seed
 import steadytune as st
 from steadytune.errors import UserError
 from steadytune.models.merged import distance_between, weight_terms
-from steadytune.models.modules import adapters_in, encoder_of
+from steadytune.models.modules import adapters_in, encoder_of, find_head
+from steadytune.models.parts import find_parts
 from steadytune.models.random_state import spread
-from steadytune.study import Study
+from steadytune.study import Study, Training
 from steadytune.sweep.plan import plan
+from steadytune.testing.models import CONFIGS, tiny_classifier
+from steadytune.testing.stabilizers import outputs
 from steadytune.training import adapters
 from steadytune.training.adapters import put_adapter
 from steadytune.training.data import run_data
@@ -251,6 +254,9 @@ def test_a_study_with_and_without_it_keeps_both_apart(tiny_model, tiny_task, tmp
     assert [record.status for record in records] == ["done"] * 6
     rates = {record.spec.recipe: record.spec.training.learning_rate for record in records}
     assert rates == {"standard": 2e-4, "pissa": 2e-4, "full": 2e-5}
+    other = study.model_copy(update={"training": Training.model_validate({"adapter": {"lora": {"r": 2}}})})
+    with pytest.raises(UserError, match=says("training.adapter", "LoRA (r 8,", "LoRA (r 2,")):
+        st.run(other, tmp_path / "runs")
     page = st.report(store, tmp_path / "page").read_text(encoding="utf-8")
     assert names(page, "LoRA (r 2, alpha 16, dropout 0, init pissa, target_modules default)", "adapter none")
 
@@ -270,6 +276,24 @@ def test_an_adapter_that_does_not_suit_the_model_is_refused_before_anything_is_t
         check_methods(specs(lora))
     assert names(str(caught.value), "recipe 'standard'", *said)
     assert "\n" not in str(caught.value)
+
+
+def test_a_sweep_whose_second_recipe_cannot_be_adapted_trains_nothing(tiny_model, tiny_task, tmp_path):
+    study = Study.parse(
+        {
+            "model": str(tiny_model),
+            "task": str(tiny_task),
+            "seeds": 1,
+            "recipes": {
+                "standard": {},
+                "tuned": {"training": {"adapter": {"lora": {"target_modules": ["q_proj"]}}}},
+            },
+        }
+    )
+
+    with pytest.raises(UserError, match=says("recipe 'tuned'", "'q_proj'")):
+        st.run(study, tmp_path / "runs")
+    assert not list((tmp_path / "runs" / "runs").glob("*"))
 
 
 def test_an_architecture_that_peft_does_not_know_is_told_what_to_set(specs, monkeypatch):
@@ -345,6 +369,36 @@ def test_weights_that_are_stored_transposed_are_adapted_too(specs, tiny_gpt2, in
     assert logits(model, data) == pytest.approx(logits(plain, data), abs=1e-5)
     assert {layer.lora_A.default.weight.shape for layer, _ in adapters_in(model)} == {(4, 16)}
     assert {layer.lora_B.default.weight.shape for layer, _ in adapters_in(model)} == {(48, 4)}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_architecture_is_adapted_and_its_new_layers_stay_trained(specs, name):
+    model = tiny_classifier(name, dropout=False)
+    before = outputs(model)
+    modules = "all-linear" if name in {"distilbert", "albert", "modernbert"} else "default"
+    (spec,) = specs({"init": "orthogonal", "target_modules": modules})
+    if modules != "default":
+        (default,) = specs()
+        with pytest.raises(UserError, match=says("target_modules", "all-linear")):
+            put_adapter(tiny_classifier(name), default)
+
+    put_adapter(model, spec)
+
+    parts = find_parts(model)
+    assert torch.allclose(outputs(model), before, atol=1e-4)
+    assert not any(weight.requires_grad for weight in parts.pretrained.values())
+    assert all(weight.requires_grad for module in parts.head for weight in module.parameters())
+    assert find_head(model)[2].weight.requires_grad
+    assert any("lora_" in weight for weight in parts.trained())
+
+
+def test_it_is_trained_under_bfloat16_autocast(specs, tmp_path):
+    (spec,) = specs({"init": "pissa", "dropout": 0.1}, precision="bf16")
+
+    record, arrays = train_full(spec, tmp_path, _quiet)
+
+    assert np.isfinite(arrays["logits"]).all()
+    assert record.curves["loss"][-1] < record.curves["loss"][0]
 
 
 def test_olora_on_them_is_refused(specs, tiny_gpt2):

@@ -11,7 +11,7 @@ from saying import names
 
 from steadytune.errors import UserError
 from steadytune.files import sha256_file
-from steadytune.study import RunSpec, Study, Training
+from steadytune.study import Study, Training
 from steadytune.training import offline
 from steadytune.training.weights import checkpoint_bytes, half_precision, model_folder, weights_fingerprint
 
@@ -262,13 +262,15 @@ def test_the_real_one_is_trained_as_a_classifier(tiny_task, tmp_path):
         model="smollm2",
         task=str(tiny_task),
         seeds=1,
-        training={"epochs": 1, "batch_size": 4, "train_size": 8, "max_length": 16, "representations": "none"},
+        training={"epochs": 1, "batch_size": 4, "train_size": 8, "max_length": 16},
+        recipes={"full": {}, "lora": {"training": {"adapter": {"lora": {"init": "pissa"}}}}},
     )
 
     store = st.run(study, tmp_path / "runs")
 
-    (record,) = store.records()
-    spec: RunSpec = record.spec
-    assert record.status == "done"
-    assert spec.training.pooling == "last"
-    assert record.measurements["distance_from_start"] > 0
+    for record in store.records():
+        assert record.status == "done"
+        assert record.spec.training.pooling == "last"
+        assert record.measurements["distance_from_start"] > 0
+        # After each of 30 blocks, at the last token.
+        assert store.cohort(recipe=record.spec.recipe).representations[0].shape == (30, 24, 576)

@@ -88,7 +88,7 @@ def _telling(cohort: Cohort, run: int) -> bool:
         return len(set(cohort.generations[run])) > _FEW_WRONG
     if cohort.predictions is not None:
         answers = cohort.predictions[run]
-        wrong = 0 if cohort.labels is None else np.count_nonzero(answers != cohort.labels)
+        wrong = 0 if cohort.labels is None else np.count_nonzero(answers != KINDS[cohort.kind].coded(cohort.labels))
         return bool(wrong >= _FEW_WRONG and np.ptp(answers) > 0)
     return cohort.representations is not None and not cohort.frozen_encoder
 

@@ -33,6 +33,8 @@ def outputs_of(cohort: Cohort) -> Outputs:
         return Outputs(generations=cohort.generations, tokens=_tokens(cohort), choices=_choices(cohort))
     if of.has_numbers:
         return Outputs(numbers=None if cohort.logits is None else of.numbers(cohort.logits))
+    if of.has_sets:
+        return Outputs(sets=cohort.answers.sets, label_probabilities=cohort.probabilities)
     return Outputs(cohort.predictions, cohort.probabilities)
 
 

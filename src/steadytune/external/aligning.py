@@ -242,7 +242,9 @@ def _renumbered(
         if values is not None and values.ndim == 2 and values.shape[1] == len(new):
             changes[name] = values[:, np.argsort(new)]
     for name in ("labels", "predictions"):
-        if (values := getattr(run, name)) is not None:
+        if (values := getattr(run, name)) is not None and values.ndim == 2:
+            changes[name] = values[:, np.argsort(new)]
+        elif values is not None:
             known = np.isfinite(values)
             moved = np.asarray(values, dtype=np.float64).copy()
             moved[known] = new[moved[known].astype(np.int64)]

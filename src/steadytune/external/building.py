@@ -58,6 +58,8 @@ def build(found: Draft) -> ExternalRun:
         status=found.word("status"),
         reason=found.word("reason") or "",
         file=str(source.path),
+        task=source.task,
+        called=source.called,
         numbered=found.numbered,
         columns=found.columns,
         **arrays,

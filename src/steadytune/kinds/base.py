@@ -27,7 +27,7 @@ class Kind:
     Attributes:
         name: Name in data, studies and files.
         answers: What an answer is, which decides how two answers are compared: classes agree or not, numbers lie
-            apart, texts are compared as texts. "" if that is unknown.
+            apart, texts are compared as texts, sets of labels as wholes and by label. "" if that is unknown.
         answer: What one answer is called, with its number: "class 3".
         item: What is answered once, and is a row of outputs.
         long_inputs: What happens to inputs of more tokens than the limit.
@@ -48,7 +48,7 @@ class Kind:
     """
 
     name: ClassVar[str] = ""
-    answers: ClassVar[Literal["classes", "numbers", "texts", ""]] = ""
+    answers: ClassVar[Literal["classes", "numbers", "texts", "sets", ""]] = ""
     answer: ClassVar[str] = "class"
     item: ClassVar[str] = "example"
     long_inputs: ClassVar[str] = "truncated"
@@ -84,12 +84,18 @@ class Kind:
         return self.answers == "texts"
 
     @property
+    def has_sets(self) -> bool:
+        """Whether answers are sets of labels."""
+        return self.answers == "sets"
+
+    @property
     def gives(self) -> tuple[str, ...]:
         """Return the names of the arrays that its runs can have (fields of `measures.Outputs`)."""
         arrays = {
             "classes": ("predictions", "probabilities"),
             "numbers": ("numbers",),
             "texts": ("generations", "tokens", "choices"),
+            "sets": ("sets", "label_probabilities"),
         }
         return arrays.get(self.answers, ())
 
@@ -142,6 +148,23 @@ class Kind:
     def predictions(self, outputs: NDArray[Any]) -> NDArray[np.int64] | None:
         """Return the classes (..., N) predicted by outputs (..., N, C); None for a kind without classes."""
         return np.asarray(outputs.argmax(axis=-1), dtype=np.int64) if self.has_classes else None
+
+    def sets(self, outputs: NDArray[Any], likely: bool = False) -> NDArray[np.bool_] | None:
+        """Return which labels are in the answers; None for a kind without sets.
+
+        Args:
+            outputs: (..., N, L).
+            likely: Whether they are probabilities, not logits.
+        """
+        return None
+
+    def coded(self, labels: NDArray[Any]) -> NDArray[np.int64]:
+        """Return labels of N examples as one number (N,) each, as `predictions` has the answers."""
+        return np.asarray(labels, dtype=np.int64)
+
+    def shares(self, outputs: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Return which rows of outputs (N, C) can be probabilities; None if that is decided by their sum."""
+        return None
 
     def probabilities(self, logits: NDArray[Any]) -> NDArray[np.float64] | None:
         """Return the class probabilities (..., N, C); None for a kind without classes."""

@@ -110,6 +110,8 @@ class Outputs:
         generations: K sequences of N texts.
         tokens: Next-token distributions.
         choices: The likeliest next words.
+        sets: (K, N, L) whether an answer has each label.
+        label_probabilities: (K, N, L) of each label by itself.
     """
 
     predictions: NDArray[np.int64] | None = None
@@ -118,12 +120,14 @@ class Outputs:
     generations: Sequence[Sequence[str]] | None = None
     tokens: Tokens | None = None
     choices: Choices | None = None
+    sets: NDArray[np.bool_] | None = None
+    label_probabilities: Float64Array | None = None
     _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:
         """(K, N)."""
-        for found in (self.predictions, self.probabilities, self.numbers):
+        for found in (self.predictions, self.probabilities, self.numbers, self.sets, self.label_probabilities):
             if found is not None:
                 return found.shape[0], found.shape[1]
         if self.generations is not None:
@@ -156,6 +160,8 @@ class Outputs:
             generations=None if texts is None else [[run[n] for n in examples] for run in texts],
             tokens=None if self.tokens is None else self.tokens.take(examples),
             choices=None if self.choices is None else self.choices.take(examples),
+            sets=part(self.sets),
+            label_probabilities=part(self.label_probabilities),
         )
 
 

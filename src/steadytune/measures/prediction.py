@@ -17,6 +17,7 @@ from scipy.special import entr
 from .base import CombinedMeasure, Draw, PairMeasure, Seen
 from .inputs import Definition, Float64Array, check_definition, check_shape, to_array, to_float64
 from .pairs import square
+from .sets import pair_label_divergences, pair_set_disagreements
 from .text import pair_text_disagreements
 from .tokens import TokenTable, estimation
 
@@ -260,7 +261,11 @@ DISAGREEMENT = PairMeasure(
     largest=1.0,
     preference=1,
     claimed=True,
-    of={"predictions": pair_disagreements, "generations": pair_text_disagreements},
+    of={
+        "predictions": pair_disagreements,
+        "generations": pair_text_disagreements,
+        "sets": pair_set_disagreements,
+    },
 )
 
 KAPPA = CombinedMeasure(
@@ -291,5 +296,9 @@ JENSEN_SHANNON = PairMeasure(
     largest=math.log(2),
     preference=2,
     doubt=estimation,
-    of={"probabilities": pair_divergences, "tokens": TokenTable},
+    of={
+        "probabilities": pair_divergences,
+        "tokens": TokenTable,
+        "label_probabilities": pair_label_divergences,
+    },
 )

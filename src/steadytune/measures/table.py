@@ -25,6 +25,7 @@ MEASURES: Registry[Measure] = Registry(
         "sd": "measures.score:SD",
         "disagreement": "measures.prediction:DISAGREEMENT",
         "kappa": "measures.prediction:KAPPA",
+        "label_disagreement": "measures.sets:LABEL_DISAGREEMENT",
         "jensen_shannon": "measures.prediction:JENSEN_SHANNON",
         "chrf": "measures.text:CHRF",
         "rouge_l": "measures.text:ROUGE_L",

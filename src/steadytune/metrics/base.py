@@ -80,10 +80,16 @@ class Answers:
 
     @cached_property
     def predictions(self) -> NDArray[np.int64] | None:
-        """(K, N) classes with the highest output."""
+        """(K, N) classes with the highest output; of sets of labels one number for each."""
         if self.outputs is not None:
-            return KINDS[self.kind].predictions(self.outputs)
+            of = KINDS[self.kind]
+            return of.predictions(self.outputs) if self.sets is None else of.coded(self.sets)
         return None if self.given_predictions is None else np.asarray(self.given_predictions, dtype=np.int64)
+
+    @cached_property
+    def sets(self) -> NDArray[np.bool_] | None:
+        """(K, N, L) which labels are in the answer; None for a kind without sets."""
+        return None if self.outputs is None else KINDS[self.kind].sets(self.outputs, self.logits is None)
 
     @cached_property
     def probabilities(self) -> Float64Array | None:

@@ -73,11 +73,10 @@ def _bleu(counts: Float64Array) -> Float64Array:
     # An order without a match counts as half a match, the next one as a quarter, and so on.
     missing = np.cumsum((matches == 0) & (totals > 0), axis=-1)
     precisions = ratio(np.where(matches == 0, 0.5**missing, matches), totals)
-    geometric = np.exp(np.log(np.maximum(precisions, np.finfo(np.float64).tiny)).mean(axis=-1))
+    geometric = precisions.prod(axis=-1) ** (1 / _ORDERS)
     penalty = np.exp(np.minimum(0.0, 1 - expected / np.maximum(length, 1)))
-    # Without any match, or texts of four words, it is 0.
-    defined = (matches > 0).any(axis=-1) & (totals > 0).all(axis=-1)
-    return np.asarray(np.where(defined, np.minimum(penalty * geometric, 1.0), 0.0))
+    # Without any match it is 0, and so it is without a text of four words.
+    return np.asarray(np.where((matches > 0).any(axis=-1), np.minimum(penalty * geometric, 1.0), 0.0))
 
 
 def rouge(kind: str, answers: Answers) -> Scores:

@@ -12,6 +12,7 @@ from steadytune.errors import UserError, unknown_name
 from steadytune.kinds import KINDS
 from steadytune.metrics.base import Answers, Float64Array, Metric, Scale
 from steadytune.metrics.positive import default_positive, find_positive
+from steadytune.metrics.sets import constant_sets
 from steadytune.metrics.table import (
     METRICS,
     is_score,
@@ -106,8 +107,9 @@ def constant_score(metric: Metric, answers: Answers) -> float | None:
     """Return the score of the best predictor that always gives the same answer.
 
     The answer is the most frequent class, or position of a choice, among the labels themselves, for a log loss their
-    frequencies; for a regression the mean, for absolute errors the median, and 0 for correlations by definition. A
-    grouped metric that chooses one example per question chooses the first, because all are equal. None for texts.
+    frequencies; of sets of labels the one that scores best; for a regression the mean, for absolute errors the median,
+    and 0 for correlations by definition. A grouped metric that chooses one example per question chooses the first,
+    because all are equal. None for texts.
     """
     if KINDS[answers.kind].has_texts or answers.labels is None:
         return None
@@ -116,6 +118,10 @@ def constant_score(metric: Metric, answers: Answers) -> float | None:
         value = np.median(labels) if metric.constant == "median" else np.mean(labels)
         one = replace(answers, logits=np.full((1, len(labels), 1), float(value)))
         return 0.0 if metric.lowest == -1 else float(metric.plain(one, len(labels))[0])
+    if KINDS[answers.kind].has_sets:
+        sets = np.broadcast_to(constant_sets(labels)[:, None], (labels.shape[1] + 2, *labels.shape))
+        tried = replace(answers, logits=None, given_predictions=None, given_probabilities=sets.astype(np.int8))
+        return float(metric.best(metric.plain(tried, len(labels))))
     counts = np.bincount(labels.astype(np.int64), minlength=max(2, answers.classes))
     row = counts / counts.sum() if metric.constant == "shares" else np.eye(len(counts))[counts.argmax()]
     one = replace(answers, logits=None, given_predictions=None, given_probabilities=np.tile(row, (1, len(labels), 1)))

@@ -36,6 +36,8 @@ METRICS: Registry[Metric] = Registry(
         "r2": "metrics.targets:R2",
         "f1a": "metrics.classes:F1A",
         "entity_f1": "metrics.entities:ENTITY_F1",
+        "subset_accuracy": "metrics.sets:SUBSET_ACCURACY",
+        "hamming_loss": "metrics.sets:HAMMING_LOSS",
         "exact_match": "metrics.texts:EXACT_MATCH",
         "record_f1": "metrics.questions:RECORD_F1",
         "record_em": "metrics.questions:RECORD_EM",
@@ -61,21 +63,23 @@ _SAME = {
     "spearman_correlation": "spearman", "mean_squared_error": "mse", "root_mean_squared_error": "rmse",
     "mean_absolute_error": "mae", "r2_score": "r2", "r_squared": "r2", "em": "exact_match", "chrf_score": "chrf",
     "balanced_acc": "balanced_accuracy", "crossentropy": "loss", "cross_entropy": "loss", "ppl": "perplexity",
-    "brier_score": "brier", "macro_f": "f1_macro", "sacrebleu": "bleu",
+    "brier_score": "brier", "macro_f": "f1_macro", "exact_match_ratio": "subset_accuracy", "sacrebleu": "bleu",
     "rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougel",
 }  # fmt: skip
 _SHARES = (
     "precision", "recall", "sensitivity", "specificity", "jaccard", "iou", "hit_rate", "f1_binary", "f2", "map", "mrr",
     "ndcg", "precision_macro", "precision_micro", "precision_weighted", "recall_macro", "recall_micro",
-    "recall_weighted", "top1", "top5", "top_1_accuracy", "top_5_accuracy", "top5_accuracy", "combined_score",
+    "recall_weighted", "acc_norm", "acc_bytes", "acc_mutual_info", "extractive_match", "top1", "top5", "top_1_accuracy",
+    "top_5_accuracy", "top5_accuracy", "combined_score",
 )  # fmt: skip
 # Others record these as fractions and in per cent alike, and compute them in many variants.
 _EITHER = ("bleu", "rouge", "rouge1", "rouge2", "rougel", "rougelsum")
 _HIGHER = ("meteor", "gleu", "bertscore", "bleurt", "comet", "throughput")
 _LOWER: dict[str, tuple[float | None, float | None]] = {
-    "loss": (None, None), "nll": (None, None), "perplexity": (1.0, None), "wer": (0.0, None), "cer": (0.0, None),
+    "loss": (None, None), "nll": (None, None), "perplexity": (1.0, None),
+    "word_perplexity": (1.0, None), "byte_perplexity": (1.0, None), "wer": (0.0, None), "cer": (0.0, None),
     "ter": (0.0, None), "brier": (0.0, 2.0), "ece": (0.0, None), "mce": (0.0, None), "error": (0.0, None),
-    "error_rate": (0.0, None), "mape": (0.0, None), "hamming_loss": (0.0, 1.0), "hinge_loss": (0.0, None),
+    "error_rate": (0.0, None), "mape": (0.0, None), "hinge_loss": (0.0, None),
     "msle": (0.0, None), "kl": (0.0, None), "eer": (0.0, None), "bits_per_byte": (0.0, None), "bpc": (0.0, None),
 }  # fmt: skip
 _PREFIX = re.compile(r"^(eval|test|val|validation|valid|predict|dev|best)[_/ -]")

@@ -106,3 +106,25 @@ def check_same_shapes(runs: Sequence[RunArrays]) -> None:
             mine = run.shapes[what]
             if mine != others:
                 raise UserError(f"{run.origin}: {what} {mine}, but {runs[0].origin} has {others}")
+
+
+def check_same_words(origins: Sequence[str], words: Sequence[tuple[int | None, NDArray[Any] | None]]) -> None:
+    """Reject runs that know next-token distributions at different candidate words.
+
+    Their numbers are not stored: words that were drawn anew have other weights, with near certainty.
+
+    Args:
+        origins: The runs, for error messages.
+        words: Of each run `token_exact` and `token_weights`.
+
+    Raises:
+        UserError: They differ; names both runs.
+    """
+    exact, weights = words[0]
+    for origin, (other_exact, others) in zip(origins[1:], words[1:], strict=True):
+        # A cohort's runs share one array.
+        if other_exact != exact or (others is not weights and not np.array_equal(others, weights)):  # type: ignore[arg-type]
+            raise UserError(
+                f"{origin}: token_weights or token_exact differ from those of {origins[0]}: the candidate words of all "
+                "runs must be the same, drawn once"
+            )

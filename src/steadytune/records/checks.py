@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from steadytune.errors import UserError
 from steadytune.kinds import DEFAULT, KINDS, Kind
@@ -131,11 +130,16 @@ def read_groups(values: Any, name: str = "groups") -> NDArray[Any]:
     return read_array(values, name)
 
 
-def are_probabilities(logits: NDArray[Any]) -> bool:
-    """Return whether the logits of a run are actually probabilities: in [0, 1] and summing to 1 in every row."""
+def are_probabilities(logits: NDArray[Any], of: Kind) -> bool:
+    """Return whether the logits of a run are actually probabilities: in [0, 1] and summing to 1 in every row.
+
+    Those of sets of labels need not sum to 1; logits, which are negative where a label is absent, never lie there.
+    """
     values = np.asarray(logits, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] < 2 or not values.size or not np.isfinite(values).all():
         return False
+    if (within := of.shares(values)) is not None:
+        return bool(within.all())
     sums = np.abs(values.sum(axis=1) - 1)
     return bool(((values >= 0) & (values <= 1)).all() and (sums <= max(EXACT, rounding(values))).all())
 
@@ -148,8 +152,8 @@ def rounding(values: NDArray[np.float64]) -> float:
     return 0.0
 
 
-def check_agreement(logits: NDArray[Any] | None, probabilities: NDArray[Any]) -> None:
-    """Reject probabilities that are not the softmax of the accompanying logits (N, C).
+def check_agreement(logits: NDArray[Any] | None, probabilities: NDArray[Any], of: Kind) -> None:
+    """Reject probabilities that do not follow from the accompanying logits (N, C).
 
     Raises:
         ValueError: They are not; names the first row.
@@ -158,11 +162,13 @@ def check_agreement(logits: NDArray[Any] | None, probabilities: NDArray[Any]) ->
         return
     if logits.shape != probabilities.shape:
         raise ValueError(f"logits have shape {logits.shape}, but probabilities have shape {probabilities.shape}")
-    followed = softmax(logits.astype(np.float64), axis=1)
+    followed = of.probabilities(logits)
+    if followed is None:
+        return
     if (wrong := np.flatnonzero(np.abs(followed - probabilities).max(axis=1) > SAME)).size:
         row = wrong[0]
         raise ValueError(
-            f"logits and probabilities contradict each other, first in row {row}: the softmax of the logits is "
+            f"logits and probabilities contradict each other, first in row {row}: the logits give "
             f"{_row(followed[row])}, not {_row(probabilities[row])}. Leave one of them out"
         )
 
@@ -187,7 +193,7 @@ def check_run(run: RunArrays, kind: str) -> None:
         if of_texts and not of.has_texts:
             raise ValueError(f"{' and '.join(of_texts)} belong to kind 'generation', not '{kind}'")
         if run.labels is not None:
-            _check_labels(run.labels)
+            _check_labels(run.labels, of)
         for name, outputs in (("logits", run.logits), ("probabilities", run.probabilities)):
             if outputs is not None:
                 of.check_outputs(name, outputs)
@@ -199,8 +205,8 @@ def check_run(run: RunArrays, kind: str) -> None:
                 of.check_labels(run.labels, run.label_names, name, outputs)
                 _check_rows(name, outputs, run.representations, of)
         if run.probabilities is not None:
-            _check_probabilities(run.probabilities)
-            check_agreement(run.logits, run.probabilities)
+            _check_probabilities(run.probabilities, of)
+            check_agreement(run.logits, run.probabilities, of)
         if run.predictions is not None:
             _check_predictions(run, of)
         _check_groups(run.groups, run.questions)
@@ -242,6 +248,11 @@ def _check_finite_outputs(name: str, outputs: NDArray[Any]) -> None:
 def _check_predictions(run: RunArrays, of: Kind) -> None:
     """Reject predictions that are not classes, or that contradict logits or probabilities."""
     predictions, outputs = np.asarray(run.predictions), run.outputs
+    if of.has_sets:
+        raise ValueError(
+            f"predictions of kind '{of.name}' say nothing of how sure a run is: give logits or probabilities of shape "
+            "(examples, labels)"
+        )
     if not of.has_classes:
         raise ValueError(
             f"predictions must be classes, and kind '{of.name}' has none: give its outputs as logits of shape "
@@ -290,11 +301,12 @@ def _check_groups(groups: NDArray[Any] | None, questions: NDArray[Any] | None) -
         )
 
 
-def _check_labels(labels: NDArray[Any]) -> None:
-    if labels.ndim != 1:
-        raise ValueError(f"labels must have shape (examples,), not {labels.shape}")
+def _check_labels(labels: NDArray[Any], of: Kind) -> None:
+    if labels.ndim != 1 + of.has_sets:
+        shape = "(examples, labels), 0 or 1" if of.has_sets else "(examples,)"
+        raise ValueError(f"labels must have shape {shape}, not {labels.shape}")
     if not np.isfinite(labels).all():
-        raise ValueError(f"labels contain NaN or infinity, first in row {np.flatnonzero(~np.isfinite(labels))[0]}")
+        raise ValueError(f"labels contain NaN or infinity, first in row {np.argwhere(~np.isfinite(labels))[0][0]}")
 
 
 def _check_rows(name: str, outputs: NDArray[Any], representations: NDArray[Any] | None, of: Kind) -> None:
@@ -308,7 +320,12 @@ def _check_rows(name: str, outputs: NDArray[Any], representations: NDArray[Any] 
         )
 
 
-def _check_probabilities(probabilities: NDArray[Any]) -> None:
+def _check_probabilities(probabilities: NDArray[Any], of: Kind) -> None:
+    if (within := of.shares(probabilities)) is not None:
+        if not within.all():
+            row = np.flatnonzero(~within)[0]
+            raise ValueError(f"probabilities must lie within [0, 1], but those of row {row} do not: are they logits?")
+        return
     if (negative := np.argwhere(probabilities < 0)).size:
         row, column = negative[0]
         raise ValueError(

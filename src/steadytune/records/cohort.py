@@ -59,7 +59,7 @@ class Cohort(Shown):
             with the predictions up to rounding are made exact, and contradictions are reported in `notes`.
         logits: (K, N, C), or None. If they all lie in [0, 1] and sum to 1, they become `probabilities`, and a note
             says so.
-        labels: (N,), or None.
+        labels: (N,), of sets of labels (N, L) 0 or 1, or None.
         representations: K arrays (L, rows, D) of hidden states after each block, or None; a row is an example, or in a
             multiple-choice task a candidate. (rows, D) becomes one layer.
         seeds: K distinct names of the runs.
@@ -261,15 +261,18 @@ class Cohort(Shown):
     def _take_probabilities(self, fields: dict[str, Any]) -> None:
         """Treat logits as probabilities if those of all runs are; a softmax would be applied twice."""
         logits = fields.get("logits", ())
-        if not KINDS[self.kind].has_classes or "probabilities" in fields or not len(logits):
+        of = KINDS[self.kind]
+        if not (of.has_classes or of.has_sets) or "probabilities" in fields or not len(logits):
             return
-        if all(map(are_probabilities, logits)):
+        if all(are_probabilities(run, of) for run in logits):
             shares = [np.asarray(run, dtype=np.float64) for run in logits]
-            fields["probabilities"] = tuple(run / run.sum(axis=1, keepdims=True) for run in shares)
+            sums = [1 if of.has_sets else run.sum(axis=1, keepdims=True) for run in shares]
+            fields["probabilities"] = tuple(run / total for run, total in zip(shares, sums, strict=True))
             del fields["logits"]
+            why = "" if of.has_sets else " and sum to 1 in every row"
             self._note(
-                "The logits of every run lie between 0 and 1 and sum to 1 in every row, so they are taken as "
-                "probabilities, without another softmax."
+                f"The logits of every run lie between 0 and 1{why}, so they are taken as probabilities, without "
+                f"another {'sigmoid' if of.has_sets else 'softmax'}."
             )
 
     def _note(self, *notes: str) -> None:
@@ -334,11 +337,12 @@ class Cohort(Shown):
             lines.append(f"  {self.metric_name}: {shown}{' points' if scale.unit else ''}")
         if self.failed is not None:
             lines.append(f"  no better than a constant answer: {int(np.count_nonzero(self.failed))}")
+        lists = ("representations", "generations", *OF_TOKENS)
         lines += [f"  seed {lost.seed} {lost.status}: {lost.reason}" for lost in self.lost]
-        for name in ("logits", "probabilities", "predictions", "labels", "groups", "representations", "generations"):
+        for name in ("logits", "probabilities", "predictions", "labels", "groups", *lists):
             held = self.__dict__.get(name, self.__dict__.get(f"given_{name}"))
             if held is not None:
-                first = held[0] if len(held) and name in ("representations", "generations") else held
+                first = held[0] if len(held) and name in lists else held
                 each = "each " if first is not held else ""
                 shape = f"{len(first)} texts" if name == "generations" else f"{np.shape(first)}"
                 lines.append(f"  {name}: {each}{shape}")

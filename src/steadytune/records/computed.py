@@ -55,7 +55,7 @@ class Probabilities:
         cohort.__dict__["given_probabilities"] = given
 
     def __get__(self, cohort: Cohort | None, owner: type[Cohort]) -> NDArray[np.float64] | None:
-        if cohort is None or not KINDS[cohort.kind].has_classes:
+        if cohort is None or not (KINDS[cohort.kind].has_classes or KINDS[cohort.kind].has_sets):
             return None
         found = cohort.answers.probabilities
         return None if found is None else _marked(found)
@@ -68,7 +68,7 @@ class Predictions:
         cohort.__dict__["given_predictions"] = given
 
     def __get__(self, cohort: Cohort | None, owner: type[Cohort]) -> NDArray[np.int64] | None:
-        if cohort is None or not KINDS[cohort.kind].has_classes:
+        if cohort is None or not (KINDS[cohort.kind].has_classes or KINDS[cohort.kind].has_sets):
             return None
         found = cohort.answers.predictions
         return None if found is None else _marked(found)

@@ -8,14 +8,22 @@ from typing import Any
 import numpy as np
 
 from steadytune.files import Arrays, unpacked_texts
+from steadytune.records.arrays import check_same_words
 
 _OF_RUNS = ("representations", "token_log_probabilities", "token_choices", "target_log_probabilities")
 _SHARED = ("labels", "groups", "questions", "credit", "token_counts", "token_weights")
 
 
 def cohort_fields(arrays: Sequence[Arrays]) -> dict[str, Any]:
-    """Return the fields of a cohort that the arrays of its finished runs, one or more, determine."""
+    """Return the fields of a cohort that the arrays of its finished runs, one or more, determine.
+
+    Raises:
+        UserError: The runs know next-token distributions at different candidate words.
+    """
     first = arrays[0]
+    words = [(int(run["token_exact"]), run["token_weights"]) for run in arrays if "token_exact" in run]
+    if words:
+        check_same_words([f"run {number} of the cohort" for number in range(1, len(words) + 1)], words)
     fields: dict[str, Any] = {name: [run[name] for run in arrays if name in run] or None for name in _OF_RUNS}
     fields |= {name: next((run[name] for run in arrays if name in run), None) for name in _SHARED}
     if "logits" in first:

@@ -69,6 +69,14 @@ class Stabilizer(Config):
         return getattr(cls, hook) is not getattr(Stabilizer, hook)
 
     @classmethod
+    def reads_outputs(cls) -> bool:
+        """Return whether it acts on logits or the last layer, so that the loss must be one of logits and labels.
+
+        A method whose penalty needs neither says so by overriding this: it then serves any trainer, whatever its loss.
+        """
+        return any(map(cls.has, ("wrap_head", "task_loss", "penalty")))
+
+    @classmethod
     def check_kind(cls, kind: str) -> None:
         """Raise ValueError if the stabilizer does not support this kind of task."""
         if cls.kinds and kind not in cls.kinds:

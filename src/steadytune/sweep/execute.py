@@ -54,7 +54,7 @@ def run(
         store.forget_failed(spec.id for spec in specs)
     prepare_store(store, specs)
     missing = [spec for spec in specs if spec.id not in store]
-    if any(spec.stabilizers for spec in missing):
+    if any(spec.stabilizers or spec.training.adapter for spec in missing):
         from steadytune.training.method_check import check_methods
 
         check_methods(missing)

@@ -54,10 +54,12 @@ def plan(study: Study) -> list[RunSpec]:
 def _check(spec: RunSpec) -> None:
     check_adapter(spec)
     task = load_task(spec.task)
-    if not KINDS[task.kind].pooled and spec.training.mode == "head":
+    of = KINDS[task.kind]
+    if spec.training.mode == "head" and (of.several or not of.pooled):
+        how = "has several labels for each text" if of.pooled else "is answered at every token"
         raise UserError(
-            f"recipe '{spec.recipe}' trains a head on one feature of each text, but task '{task.name}', of the kind "
-            f"{task.kind}, is answered at every token: use training.mode full"
+            f"recipe '{spec.recipe}' trains a head that gives each text one answer, but task '{task.name}', of the "
+            f"kind {task.kind}, {how}: use training.mode full"
         )
     decoding = spec.training.decoding
     if decoding != Decoding() and not KINDS[task.kind].has_texts:

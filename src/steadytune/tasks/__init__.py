@@ -120,6 +120,8 @@ def _check_options(spec: TaskSpec) -> None:
             raise UserError(f"task.kind is '{spec.kind}', which can be measured but not trained")
         if spec.name in task_names():
             raise UserError(f"task.kind is for folders of files: the kind of {spec.name} is known")
+    if spec.labels is not None and spec.name in task_names():
+        raise UserError(f"task.labels is for folders of files: the labels of {spec.name} are known")
     given = [name for name in _SIZES if getattr(spec, name) != TaskSpec.model_fields[name].default]
     if given and spec.name not in TASKS:
         raise UserError(

@@ -144,7 +144,7 @@ class DataFacts:
             severity = "low" if self.metric in _BALANCED_METRICS else "medium"
             found.append(("imbalance", severity, "the classes are imbalanced", words))
         absent = [name for name, seen in zip(self.classes, self.trained, strict=False) if not seen]
-        if KINDS[self.kind].shared_classes and absent:
+        if (KINDS[self.kind].shared_classes or KINDS[self.kind].several) and absent:
             found.append(
                 ("untrained-class", "medium", "a class has no training examples", f"no example of {_some(absent)}")
             )
@@ -226,7 +226,7 @@ def _keys(examples: Examples) -> list[tuple[tuple[str | None, ...], ...]]:
 
 
 def _counts(task: Task, examples: Examples) -> tuple[int, ...]:
-    if not KINDS[task.kind].has_classes:
+    if not (KINDS[task.kind].has_classes or KINDS[task.kind].has_sets):
         return (len(examples),)
     classes = KINDS[task.kind].classes_in(examples.labels)
     return tuple(np.bincount(classes, minlength=len(task.label_names)).tolist())

@@ -14,6 +14,8 @@ from steadytune.metrics import METRICS
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Reading, Task
 from steadytune.tasks.inputs import infer_layout, named_layout, pair_fields, telling
+from steadytune.tasks.label_sets import KIND as LABEL_SETS
+from steadytune.tasks.label_sets import is_label_sets, read_label_sets, switches_in
 from steadytune.tasks.labels import Encoded, infer_labels, labelled, likely_label, match_labels
 from steadytune.tasks.layouts import WIC, Layout
 from steadytune.tasks.metrics import answers_of, check_metric
@@ -44,7 +46,12 @@ def load_folder(spec: TaskSpec) -> Task:
         )
     if (found := find_form(spec, train, validation)) is not None:
         return _generated(spec, *found)
-    task = tagged_task(spec, train, validation) if is_tagged(spec, train) else task_from_tables(spec, train, validation)
+    if is_tagged(spec, train):
+        task = tagged_task(spec, train, validation)
+    elif is_label_sets(spec, train):
+        task = label_set_task(spec, train, validation)
+    else:
+        task = task_from_tables(spec, train, validation)
     if spec.kind not in (None, task.kind):
         raise UserError(f"{train.origin}: task.kind is '{spec.kind}', but its columns are those of a {task.kind}")
     return task
@@ -68,7 +75,35 @@ def tagged_task(spec: TaskSpec, train: Table, validation: Table) -> Task:
         kind=TAGGED,
         train=splits[0],
         validation=splits[1],
-        reading=reading_of(spec, (words,), tables[0], tables[1], tags),
+        reading=reading_of(spec, (words,), tables[0], tables[1], (tags,)),
+    )
+
+
+def label_set_task(spec: TaskSpec, train: Table, validation: Table) -> Task:
+    """Make a task of texts with sets of labels.
+
+    Raises:
+        UserError: As `read_label_sets`, or the texts cannot be found.
+    """
+    _check_no_classes(spec)
+    found = read_label_sets(spec, train, validation)
+    texts = replace(train, columns={name: one for name, one in train.columns.items() if name not in found.columns})
+    layout = infer_layout(texts, "") if spec.columns is None else named_layout(spec.columns, spec.label)
+    if told := [name for name in layout.fields if name in found.columns]:
+        raise UserError(f"task.columns: '{told[0]}' is a label, not a text")
+    groups = groups_of(spec, train, validation)
+    splits = [
+        Examples(layout.candidates(table), labels, groups=group)
+        for table, labels, group in zip((train, validation), found.splits, groups, strict=True)
+    ]
+    return make_task(
+        spec,
+        found.names,
+        KINDS[LABEL_SETS].task_metrics,
+        kind=LABEL_SETS,
+        train=splits[0],
+        validation=splits[1],
+        reading=reading_of(spec, layout.fields, train, validation, found.columns),
     )
 
 
@@ -131,6 +166,11 @@ def task_from_tables(
         UserError: As `load_folder`.
     """
     train, validation = (_recased(unnested(table), spec) for table in (train, validation))
+    if spec.label not in train.columns and len(switches := switches_in(train)) > 1:
+        raise UserError(
+            f"{train.origin} has no column '{spec.label}', but {', '.join(switches)} hold 0 and 1: if an example has "
+            f"any number of these labels, use --set task.labels='[{', '.join(switches)}]', or name one with task.label"
+        )
     train.column(spec.label, f"task.label={likely_label(train)}")
     layout = infer_layout(train, spec.label) if spec.columns is None else named_layout(spec.columns, spec.label)
     if spec.columns is None and fields is not None:
@@ -207,17 +247,17 @@ def groups_of(spec: TaskSpec, train: Table, validation: Table) -> list[NDArray[n
 
 
 def reading_of(
-    spec: TaskSpec, fields: tuple[str, ...], train: Table, validation: Table, label: str | None = None
+    spec: TaskSpec, fields: tuple[str, ...], train: Table, validation: Table, labels: tuple[str, ...] = ()
 ) -> Reading:
-    """Describe what was read from two tables; `label` is the column of the labels if it was found."""
-    label = spec.label if label is None else label
-    used = {*fields, label, spec.group, ""}
+    """Describe what was read from two tables; `labels` are the columns of the labels if they were found."""
+    labels = labels or (spec.label,)
+    used = {*fields, *labels, spec.group, ""}
     notes = [f"{Path(table.origin).name}: {note}" for table in (train, validation) for note in table.notes]
-    told = telling(train, [field for field in fields if field in train.columns], label)
+    told = telling(train, [field for field in fields if field in train.columns], labels[0])
     warnings = [f"input column '{field}' reveals the label: a model needs nothing else to be right" for field in told]
     return Reading(
         columns=fields,
-        label=label,
+        label=", ".join(labels),
         group=spec.group or "",
         left_aside=tuple(name for name in train.columns if name not in used),
         notes=tuple(dict.fromkeys(notes)),

@@ -33,6 +33,7 @@ def answers_of(
         return Answers(kind, texts=[texts], references=list(examples.labels))
     measured = of.measured(examples)
     width = 1 if of.has_numbers else max(2, classes)
+    width = measured["labels"].shape[1] if of.has_sets else width
     given = np.zeros((len(measured["labels"]), width)) if outputs is None else outputs["logits"]
     return Answers(
         kind,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from ast import literal_eval
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +12,7 @@ from steadytune.errors import UserError
 from steadytune.metrics.entities import entity_tags
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples
+from steadytune.tasks.lists import has_lists, listed
 from steadytune.tasks.table import Table, count_rows
 
 KIND = "tokens"
@@ -46,8 +45,8 @@ def is_tagged(spec: TaskSpec, table: Table) -> bool:
     """Return whether rows are sentences of tagged words: by `task.kind`, or because they can be nothing else."""
     if spec.kind is not None:
         return spec.kind == KIND
-    if any(_has_lists(table, name) for name in _WORDS if spec.columns in (None, (name,))):
-        return spec.label not in table.columns or _has_lists(table, spec.label)
+    if any(has_lists(table, name) for name in _WORDS if spec.columns in (None, (name,))):
+        return spec.label not in table.columns or has_lists(table, spec.label)
     return any(_has_spans(table, name) for name in _span_names(spec))
 
 
@@ -70,9 +69,7 @@ def read_tagged(
             names file and line.
     """
     columns = _columns(spec, train)
-    if columns.words in validation.columns and _has_lists(train, columns.words) != _has_lists(
-        validation, columns.words
-    ):
+    if columns.words in validation.columns and has_lists(train, columns.words) != has_lists(validation, columns.words):
         raise UserError(
             f"{train.origin} and {validation.origin} differ: in one of them column '{columns.words}' holds "
             "lists of words, in the other one texts"
@@ -136,29 +133,9 @@ def _span_names(spec: TaskSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys((spec.label, *(_SPANS if spec.label == "label" else ()))))
 
 
-def _listed(cell: Any) -> list[Any] | None:
-    """Return a list, or one that a text spells; None for anything else."""
-    if isinstance(cell, (list, tuple, np.ndarray)):
-        return list(cell)
-    if not isinstance(cell, str) or not (cell.startswith("[") and cell.endswith("]")):
-        return None
-    for parse in (json.loads, literal_eval):
-        try:
-            found = parse(cell)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        return found if isinstance(found, list) else None
-    return None
-
-
-def _has_lists(table: Table, name: str) -> bool:
-    values = table.columns.get(name, [])
-    return bool(values) and all(_listed(value) is not None for value in values)
-
-
 def _is_text(table: Table, name: str) -> bool:
     """Return whether a column holds texts with characters to count, not words."""
-    return name not in _WORDS and not _has_lists(table, name)
+    return name not in _WORDS and not has_lists(table, name)
 
 
 def _has_spans(table: Table, name: str) -> bool:
@@ -179,7 +156,7 @@ def _spans(cell: Any) -> list[tuple[int, int, str]]:
     if isinstance(cell, dict):
         # A list of objects, turned into an object of lists by Hugging Face datasets.
         cell = [dict(zip(cell, values, strict=True)) for values in zip(*cell.values(), strict=True)]
-    found = _listed(cell)
+    found = listed(cell)
     if found is None:
         raise ValueError(f"{cell!r:.60} is no list of spans")
     return [_span(one) for one in found]
@@ -199,10 +176,10 @@ def _span(one: Any) -> tuple[int, int, str]:
 
 def _of_lists(words: Any, tags: Any) -> Sentence:
     """Return words and tags that are lists, or texts with spaces between them."""
-    listed = [_listed(cell) for cell in (words, tags)]
+    lists = [listed(cell) for cell in (words, tags)]
     split = [
         cell.split() if found is None and isinstance(cell, str) else found
-        for cell, found in zip((words, tags), listed, strict=True)
+        for cell, found in zip((words, tags), lists, strict=True)
     ]
     if split[0] is None or split[1] is None:
         raise ValueError(f"{(words if split[0] is None else tags)!r:.60} is no list")

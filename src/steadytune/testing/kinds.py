@@ -61,7 +61,9 @@ def check_kind(
         if not kind.has_texts:
             _check_refusals(kind, logits, labels)
             _check_files(kind, cohort)
-        if kind.trained and kind.pooled:
+        if kind.trained and kind.has_sets:
+            _check_training_of_sets(kind, logits[0], labels)
+        elif kind.trained and kind.pooled:
             _check_training(kind, logits[0], labels)
         elif kind.trained and kind.has_classes:
             _check_training_at_tokens(kind, logits[0], labels)
@@ -82,8 +84,8 @@ def _check_facts(kind: Kind) -> None:
     )
     _need(
         kind,
-        kind.answers in ("classes", "numbers", "texts"),
-        f"answers are {kind.answers!r}, not classes, numbers or texts",
+        kind.answers in ("classes", "numbers", "texts", "sets"),
+        f"answers are {kind.answers!r}, not classes, numbers, texts or sets",
     )
     _need(kind, type(kind).__doc__, "has no docstring")
     _need(kind, kind.metrics, "names no metric, so runs have no default score")
@@ -97,20 +99,31 @@ def _made(kind: Kind) -> tuple[NDArray[Any], NDArray[Any]]:
         labels = rng.normal(size=_EXAMPLES)
         return (labels + 0.3 * rng.normal(size=(_RUNS, _EXAMPLES)))[..., None], labels
     classes = np.arange(_EXAMPLES) % _CLASSES
+    if kind.has_sets:
+        sets = (np.arange(_EXAMPLES)[:, None] >> np.arange(_CLASSES)) & 1
+        return 3.0 * (2 * sets - 1) + rng.normal(size=(_RUNS, _EXAMPLES, _CLASSES)), sets
     return 2 * np.eye(_CLASSES)[classes] + rng.normal(size=(_RUNS, _EXAMPLES, _CLASSES)), classes
 
 
 def _check_arrays(kind: Kind, logits: NDArray[Any]) -> None:
     predictions, probabilities, numbers = kind.predictions(logits), kind.probabilities(logits), kind.numbers(logits)
+    sets = kind.sets(logits)
     for name, found, wanted in (
-        ("predictions", predictions, kind.has_classes),
-        ("probabilities", probabilities, kind.has_classes),
+        ("predictions", predictions, kind.has_classes or kind.has_sets),
+        ("probabilities", probabilities, kind.has_classes or kind.has_sets),
+        ("sets", sets, kind.has_sets),
         ("numbers", numbers, kind.has_numbers),
     ):
         _need(kind, (found is not None) == wanted, f"{name} are {type(found).__name__}, but answers are {kind.answers}")
     for name, one in (("predictions", predictions), ("numbers", numbers)):
         _need(kind, one is None or one.shape == logits.shape[:-1], f"{name} must be one per run and example")
-    if predictions is not None and probabilities is not None:
+    if sets is not None and predictions is not None and probabilities is not None:
+        _need(kind, sets.shape == logits.shape, "sets must have a value for each run, example and label")
+        _need(kind, np.array_equal(sets, kind.sets(probabilities, True)), "sets differ by logits and by probabilities")
+        same = (sets[0] == sets[1]).all(axis=-1)
+        _need(kind, np.array_equal(same, predictions[0] == predictions[1]), "predictions must be equal for equal sets")
+        _need(kind, np.array_equal(kind.coded(sets), predictions), "coded and predictions have different numbers")
+    elif predictions is not None and probabilities is not None:
         _need(kind, np.allclose(probabilities.sum(axis=-1), 1), "probabilities do not sum to 1")
         agree = np.array_equal(probabilities.argmax(axis=-1), predictions)
         _need(kind, agree, "the predictions are not the most probable classes")
@@ -278,3 +291,19 @@ def _check_training_at_tokens(kind: Kind, logits: NDArray[Any], labels: NDArray[
     wrong = targets.clone()
     wrong[0, 0] = -1
     _refused(kind, "invalid labels", lambda: kind.check_batch_labels(wrong))
+
+
+def _check_training_of_sets(kind: Kind, logits: NDArray[Any], labels: NDArray[Any]) -> None:
+    import torch
+
+    targets = kind.batch({}, labels.tolist())["labels"]
+    outputs = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
+    _need(kind, kind.check_batch_labels(targets) is None, "labels of sets have no largest class")
+    _need(kind, kind.fits_labels(outputs, targets), "fits_labels is false for outputs and their own labels")
+    loss = kind.criterion()(outputs, targets)
+    _need(kind, loss.dim() == 0 and bool(loss.isfinite()), f"the loss of a batch is {loss}, not one finite number")
+    (slope,) = torch.autograd.grad(loss, outputs)
+    _need(kind, bool((slope.sign() == torch.where(targets > 0, -1, 1)).all()), "its criterion does not ask for labels")
+    wrong = targets.clone()
+    wrong[0, 0] = 0.5
+    _refused(kind, "labels that are neither 0 nor 1", lambda: kind.check_batch_labels(wrong))

@@ -93,6 +93,8 @@ def made(need: str, runs: int = _RUNS, examples: int = _EXAMPLES, seed: int = 0)
         "tokens": Tokens(list(generator.normal(size=(runs, int(counts.sum()), 5))), counts),
         "choices": Choices(list(generator.integers(0, 4, (runs, int(counts.sum())))), counts),
     }
+    arrays["label_probabilities"] = generator.uniform(size=(runs, examples, _CLASSES))
+    arrays["sets"] = arrays["label_probabilities"] > 0.5
     return Outputs(**{need: arrays[need]})
 
 
@@ -165,7 +167,7 @@ def _check_outputs(measure: PairMeasure | CombinedMeasure, need: str) -> None:
         assert not math.isinf(least), f"{where}: {runs} runs on {examples} examples give {least}"
     constant = _value(measure, outputs.take(np.zeros(_EXAMPLES, dtype=np.int64)))
     assert not math.isinf(constant), f"{where}: runs with constant predictions give {constant}"
-    if need in ("probabilities", "numbers"):
+    if need in ("probabilities", "numbers", "label_probabilities"):
         broken = getattr(outputs, need).copy()
         broken[0, 0] = math.nan
         _refuses(lambda: _value(measure, Outputs(**{need: broken})), f"{where}: NaN is not refused with a ValueError")

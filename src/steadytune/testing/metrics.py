@@ -67,6 +67,9 @@ def made(kind: str, runs: int = _RUNS, examples: int = _EXAMPLES, seed: int = 0)
         )
     if of.has_numbers:
         return Answers(kind, generator.normal(size=(runs, examples, 1)), labels=generator.normal(size=examples))
+    if of.has_sets:
+        sets = (np.arange(examples)[:, None] >> np.arange(3)) & 1
+        return Answers(kind, generator.normal(size=(runs, examples, 3)), labels=sets)
     labels = np.arange(examples) % 2
     logits = generator.normal(size=(runs, examples, 2))
     questions, credit = np.arange(examples) // 2, labels.astype(np.float64)
@@ -83,7 +86,9 @@ def right(answers: Answers) -> Answers:
         certain = list(np.zeros_like(np.asarray(answers.target_log_probabilities)))
         return replace(answers, texts=[list(references)] * runs, target_log_probabilities=certain)
     labels = np.asarray(answers.labels)
-    logits = labels[:, None].astype(np.float64) if of.has_numbers else 20 * np.eye(2)[labels]
+    logits = labels[:, None].astype(np.float64) if of.has_numbers else 20.0 * labels - 10
+    if of.has_classes:
+        logits = 20 * np.eye(2)[labels]
     return replace(answers, logits=np.stack([logits] * runs))
 
 

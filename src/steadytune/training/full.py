@@ -137,6 +137,9 @@ class RunTrainer(StableTrainer):
         ready: When training was ready to begin, on the clock of `time.perf_counter`.
     """
 
+    # Curves and leaving examples out need the loss of logits in every recipe.
+    always_equips = True
+
     def __init__(
         self,
         spec: RunSpec,
