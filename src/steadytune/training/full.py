@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from steadytune.models.states import stored
 from steadytune.records import RunRecord
 from steadytune.stabilizers import Pretraining
 from steadytune.study import RunSpec
-from steadytune.tasks.metrics import evaluate
+from steadytune.tasks.metrics import METRICS, evaluate
 from steadytune.training.adapters import put_adapter
 from steadytune.training.curves import geometry, gradient_norms
 from steadytune.training.data import RunData, run_data
@@ -127,6 +127,12 @@ def arguments(spec: RunSpec, examples: int, folder: str) -> TrainingArguments:
     # One run uses one device: with several GPUs the Trainer would multiply the batch size.
     made._n_gpu = min(1, made.n_gpu)
     return made
+
+
+def best_epoch(metric: str, scores: Sequence[float]) -> int:
+    """Return the index of the best score by a metric, of which lower may be better: the first of equals."""
+    values = np.asarray(scores) * (1 if METRICS[metric].higher_is_better else -1)
+    return int(np.argmax(np.where(np.isnan(values), -np.inf, values)))
 
 
 class RunTrainer(StableTrainer):
@@ -237,15 +243,15 @@ class RunTrainer(StableTrainer):
             arrays = observed(self.model, self.data.select, self.data.collate, self.asked)
             examples, names = self.data.splits.select, task.label_names
             score = evaluate([task.metric], task.kind, arrays, examples, names)[task.metric]
-            if not self.epoch_scores or score > max(self.epoch_scores):
+            self.epoch_scores.append(score)
+            if best_epoch(task.metric, self.epoch_scores) == len(self.epoch_scores) - 1:
                 self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
-        self.epoch_scores.append(score)
 
     def unequip(self) -> None:
         """Restore the best epoch if one is selected, then the plain layers."""
         if self.best is not None:
             self.model.load_state_dict(self.best)
-            self.measurements["selected_epoch"] = float(np.argmax(self.epoch_scores) + 1)
+            self.measurements["selected_epoch"] = float(best_epoch(self.data.task.metric, self.epoch_scores) + 1)
         super().unequip()
 
     def distance(self) -> float:
