@@ -65,7 +65,7 @@ def read_samples(path: Path, table: Table) -> Log:
         maker=MAKER,
         task="" if place_in_name is None else place_in_name.task,
         parts=found if by_length is None else {"acc": next(iter(found.values())), _BY_LENGTH: by_length},
-        what="filter" if by_length is None else "way of choosing",
+        what="filter" if by_length is None else "score",
         facts=_facts(path),
         notes=_repeats(table),
         average=average,

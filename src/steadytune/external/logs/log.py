@@ -74,7 +74,7 @@ class Log:
         maker: The harness.
         task: Name of the task; "" if unknown.
         parts: Filter, scorer or way of asking -> the examples as it leaves them, the first being the default.
-        what: What a part is: "filter", "scorer".
+        what: What a part is, such as "filter" or "scorer".
         model: Name of the model, or "".
         facts: What must be the same in all runs, such as the number of few-shot examples.
         notes: What a reader should know.
