@@ -63,7 +63,10 @@ def mean(name: str, values: Sequence[Any]) -> float | None:
     """Return the mean of the scores of examples, or None if they are no numbers."""
     if not values or not all(isinstance(value, (bool, int, float)) for value in values):
         return None
-    return sum(map(float, values)) / len(values)
+    try:
+        return sum(map(float, values)) / len(values)
+    except OverflowError:
+        return None
 
 
 @dataclass(frozen=True, eq=False)
