@@ -40,6 +40,8 @@ def test_documents_that_a_run_lacks_are_named_and_left_aside_by_all(tmp_path):
             {"arguments": {f"gen_args_{at}": {"arg_0": "question 2", "arg_1": f" {at}"} for at in range(3)}},
             ["seed1", "choices", "(2)"],
         ),
+        ({"doc_id": None}, ["seed1", "line 3", "'doc_id'", "None"]),
+        ({"filter": ["strict"]}, ["seed1", "line 3", "'filter'"]),
         ({"filtered_resps": "text"}, ["seed1", "line 3", "'filtered_resps'"]),
         ({"filtered_resps": ["a text"], "arguments": {}}, ["seed0", "seed1", "chosen answers", "generated texts"]),
     ],

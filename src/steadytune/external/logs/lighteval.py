@@ -52,9 +52,9 @@ def read_details(path: Path, table: Table) -> Log:
         zip(*(table.columns[name] for name in ("doc", "metric", "model_response")), strict=True)
     ):
         doc, scores, response = cells
-        if not isinstance(doc, dict) or not isinstance(response, dict):
-            raise UserError(f"{table.where(at)}: 'doc' and 'model_response' must be records")
-        example = _example(doc, scores or {}, response, at)
+        if not all(isinstance(cell, dict) for cell in (doc, scores, response)):
+            raise UserError(f"{table.where(at)}: 'doc', 'metric' and 'model_response' must be records")
+        example = _example(doc, scores, response, at)
         seen[example.form, example.name] += 1
         if seen[example.form, example.name] > 1:
             raise UserError(f"{table.where(at)}: document {example.name} occurs twice: one file must hold one run")
@@ -79,8 +79,12 @@ def _average(name: str, values: Sequence[Any]) -> float | None:
     return found if found is not None and all(0 <= float(value) <= 1 for value in values) else None
 
 
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _example(doc: Mapping[str, Any], scores: Mapping[str, Any], response: Mapping[str, Any], at: int) -> Example:
-    choices = [str(choice) for choice in doc.get("choices") or []]
+    choices = [str(choice) for choice in _list(doc.get("choices"))]
     query, gold = str(doc.get("query") or ""), doc.get("gold_index")
     golds = [one for one in (gold if isinstance(gold, list) else [gold]) if isinstance(one, int)]
     prompt = response.get("input")
@@ -91,8 +95,8 @@ def _example(doc: Mapping[str, Any], scores: Mapping[str, Any], response: Mappin
         "shown": query[-_SHOWN:],
         "scores": {name: value for name, value in scores.items() if value is not None},
     }
-    texts = response.get("text_post_processed") or response.get("text") or []
-    outputs = response.get("logprobs") or []
+    texts = _list(response.get("text_post_processed")) or _list(response.get("text"))
+    outputs = [one for one in _list(response.get("logprobs")) if isinstance(one, (int, float))]
     if texts:
         targets = [choices[one] for one in golds if 0 <= one < len(choices)]
         return Example(**common, text=str(texts[0] or ""), targets=tuple(targets), several=len(texts))

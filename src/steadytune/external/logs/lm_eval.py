@@ -50,6 +50,9 @@ def read_samples(path: Path, table: Table) -> Log:
     parts: dict[str, list[Example]] = {}
     for at, row in enumerate(rows):
         part = row.get("filter")
+        for name, allowed in (("doc_id", (int, str)), ("filter", (str, type(None)))):
+            if not isinstance(row.get(name), allowed):
+                raise UserError(f"{table.where(at)}: '{name}' is {row.get(name)!r:.60}, which is no name")
         seen[part or "", row["doc_id"]] += 1
         place = seen[part or "", row["doc_id"]]
         if part is not None and place > 1:
@@ -65,7 +68,7 @@ def read_samples(path: Path, table: Table) -> Log:
         maker=MAKER,
         task="" if place_in_name is None else place_in_name.task,
         parts=found if by_length is None else {"acc": next(iter(found.values())), _BY_LENGTH: by_length},
-        what="filter" if by_length is None else "way of choosing",
+        what="filter" if by_length is None else "score",
         facts=_facts(path),
         notes=_repeats(table),
         average=average,
@@ -113,7 +116,7 @@ def _example(row: Mapping[str, Any], where: str) -> Example:
         raise UserError(f"{where}: 'filtered_resps' must be a list of answers, not {answers!r:.60}")
     names = row.get("metrics")
     names = names if isinstance(names, list) else [name for name in row if name not in _OWN]
-    scores = {name: row[name] for name in names if row.get(name) is not None}
+    scores = {name: row[name] for name in names if isinstance(name, str) and row.get(name) is not None}
     prompt = str(requests[0][0]) if requests and requests[0] else ""
     common: dict[str, Any] = {
         "name": str(row["doc_id"]),

@@ -63,7 +63,10 @@ def mean(name: str, values: Sequence[Any]) -> float | None:
     """Return the mean of the scores of examples, or None if they are no numbers."""
     if not values or not all(isinstance(value, (bool, int, float)) for value in values):
         return None
-    return sum(map(float, values)) / len(values)
+    try:
+        return sum(map(float, values)) / len(values)
+    except OverflowError:
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +77,7 @@ class Log:
         maker: The harness.
         task: Name of the task; "" if unknown.
         parts: Filter, scorer or way of asking -> the examples as it leaves them, the first being the default.
-        what: What a part is: "filter", "scorer".
+        what: What a part is, such as "filter" or "scorer".
         model: Name of the model, or "".
         facts: What must be the same in all runs, such as the number of few-shot examples.
         notes: What a reader should know.

@@ -173,14 +173,14 @@ def _own_notes(runs: Sequence[_Run], choices: Choices, paths: Sequence[Any]) -> 
     notes = []
     log = runs[0].log
     if len(log.parts) > 1:
-        names = [f"'{name}'" for name in log.parts]
-        chosen = names[0] if choices.part is None else f"'{choices.part}'"
+        chosen = next(iter(log.parts)) if choices.part is None else choices.part
+        others = [f"'{name}'" for name in log.parts if name != chosen]
         notes.append(
-            f"The answers are those of the {log.what} {chosen}, of {_listed(names)} (--set filter=NAME chooses)."
+            f"The answers are taken by the {log.what} '{chosen}'; there {'is' if len(others) == 1 else 'are'} also "
+            f"{_listed(others)} (--set filter=NAME)."
         )
     read = {path.resolve() for path in paths}
-    older = [(run, [one for one in siblings(run.source.path) if one.resolve() not in read]) for run in runs]
-    if left := [one.name for _, others in older for one in others]:
+    if left := [one.name for run in runs for one in siblings(run.source.path) if one.resolve() not in read]:
         notes.append(
             f"Of several logs of one task in one folder the newest is measured; left aside: {_listed(left)}. If they "
             "are runs of their own, give the files."
