@@ -434,6 +434,27 @@ def test_passes_are_weighed_by_the_tokens_that_count(name, tmp_path):
     assert any(not torch.allclose(start[weight], first, atol=1e-3) for weight, first in trained[0].items())
 
 
+class Summed(st.StableTrainer):
+    """A loss of one's own, of the logits of an encoder-decoder whose decoder reads what the labels say."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        labels = inputs["labels"]
+        logits = model(**inputs).logits
+        return 3 * torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+
+def test_a_loss_of_ones_own_is_one_of_the_same_logits(tmp_path):
+    name = "t5:generation"
+    model, inputs = tiny_model(name, dropout=False), batch(rows_for(name, 8))
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none")
+    trainer = Summed(model=model, args=arguments, train_dataset=rows_for(name), stabilizers=[st.R3F(eps=0.0)])
+
+    loss = trainer.compute_loss(model.train(), inputs)
+
+    assert loss.item() == pytest.approx(3 * model(**inputs).loss.item(), rel=1e-5)
+    assert loss.requires_grad
+
+
 def test_what_a_causal_model_is_to_write_is_no_text_to_train_on_before():
     row = {"input_ids": [5, 6, 7, 8, 0], "labels": [-100, -100, 7, 8, -100], "attention_mask": [1, 1, 1, 1, 0]}
 
@@ -441,6 +462,33 @@ def test_what_a_causal_model_is_to_write_is_no_text_to_train_on_before():
     assert unanswered(tiny_model("t5:generation"), row) == row["input_ids"]
     assert unanswered(tiny_classifier("llama"), {**row, "labels": 1}) == row["input_ids"]
     assert unanswered(tiny_model("llama:generation"), {"input_ids": [5, 6]}) == []
+
+
+@pytest.mark.parametrize(
+    "method", [st.ChildTuning(variant="F"), st.EMA(decay=0.5), st.R3F(eps=0.3), st.LNSR(), st.HyPe()]
+)
+def test_adapters_of_a_language_model_are_trained_as_any_weights(method):
+    from peft import LoraConfig, get_peft_model
+
+    name = "llama:generation"
+    model = get_peft_model(
+        tiny_model(name), LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj", "v_proj"])
+    )
+    inputs = batch(rows_for(name))
+    kit = Stabilization(model, [method])
+    optimizer = kit.prepare_optimizer(torch.optim.AdamW(model.parameters(), lr=0.02))
+    kit.begin(lambda: [inputs], 8)
+    before = model.eval()(**inputs).loss.item()
+    for _ in range(8):
+        kit.backward(model.train(), inputs)
+        kit.before_step()
+        optimizer.step()
+        kit.after_step(optimizer)
+        optimizer.zero_grad()
+    kit.finish()
+
+    assert kit.kind == "generation"
+    assert model.eval()(**inputs).loss.item() < 0.98 * before
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 import pytest
 from saying import says
@@ -27,6 +29,17 @@ def test_every_name_gives_its_stabilizer_and_survives_a_round_trip(name):
     assert stabilizer.name == name
     assert parse_stabilizer(stabilizer.entry()) == stabilizer
     assert type(stabilizer).__doc__
+
+
+def test_the_page_says_which_kinds_a_method_serves():
+    text = (Path(__file__).parents[2] / "docs" / "study.md").read_text(encoding="utf-8")
+    table = text.partition("| methods | kinds |")[2].partition("\n\n")[0]
+    said = {}
+    for row in table.splitlines()[2:]:
+        methods, kinds = (re.findall(r"`(\w+)`", cell) for cell in row.strip("|").split("|"))
+        said |= {name: set(kinds) for name in methods}
+
+    assert said == {name: set(cls.kinds) for name, cls in STABILIZERS.items()}
 
 
 def test_two_methods_that_replace_the_last_layer_are_refused():

@@ -250,7 +250,8 @@ def _check_accumulation(tried: _Tried) -> None:
     optimizer = {} if "optim" in replaced or tried.method.has("optimizer") else {"optim": "sgd", "learning_rate": 0.05}
     trained: list[Tensor] = []
     for size, accumulation in ((8, 1), (2, 4)):
-        arguments = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulation, **optimizer}
+        arguments: dict[str, Any] = {"per_device_train_batch_size": size, **optimizer}
+        arguments["gradient_accumulation_steps"] = accumulation
         with TemporaryDirectory() as folder:
             trainer = script(
                 tried.model(dropout=False), [tried.method], folder, max_grad_norm=0.0, num_train_epochs=2, **arguments

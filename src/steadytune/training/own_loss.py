@@ -12,6 +12,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from steadytune.errors import UserError
 from steadytune.models.criterion import explain_labels, logits_in
+from steadytune.models.language import inputs_of
 from steadytune.models.modules import evaluating
 from steadytune.models.random_state import preserved_random_state
 
@@ -104,7 +105,7 @@ class OwnLoss:
         return inputs
 
     def _check(self, model: nn.Module, inputs: Mapping[str, Any]) -> None:
-        rest = {name: value for name, value in inputs.items() if name != "labels"}
+        rest = inputs_of(model, inputs)
         with torch.no_grad(), preserved_random_state(), evaluating(model):
             # The logits first: with labels that do not fit, an override's own error says little.
             ours = float(self(logits_in(model(**rest)), inputs["labels"]))
