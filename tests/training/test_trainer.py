@@ -197,12 +197,10 @@ def test_an_optimizer_of_the_script_is_refused_where_a_method_regroups_its_weigh
             make(method)
 
 
-def test_a_model_for_many_labels_per_example_is_refused_by_what_reads_its_outputs(tiny_model, tmp_path):
-    model = AutoModelForSequenceClassification.from_pretrained(
-        tiny_model, num_labels=3, problem_type="multi_label_classification"
-    )
+def test_a_model_for_many_numbers_per_example_is_refused_by_what_reads_its_outputs(tiny_model, tmp_path):
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=3, problem_type="regression")
 
-    with pytest.raises(UserError, match=says("one class", "per example")):
+    with pytest.raises(UserError, match=says("one number", "per example")):
         st.StableTrainer(model, TrainingArguments(str(tmp_path), report_to="none"), stabilizers=["smart"])
 
 
