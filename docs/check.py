@@ -19,10 +19,11 @@ from pydantic import BaseModel
 
 from steadytune.adapter import Lora
 from steadytune.cli.main import app
+from steadytune.decoding import Decoding
 from steadytune.errors import UserError
 from steadytune.seeds import SeedGrid, Seeds
 from steadytune.stabilizers import STABILIZERS, parse_stabilizer
-from steadytune.study import Decoding, Recipe, Study, TaskSpec, Training
+from steadytune.study import Recipe, Study, TaskSpec, Training
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs/study.md"

@@ -13,12 +13,13 @@ from saying import names, says
 
 from steadytune.adapter import Adapter, Lora
 from steadytune.config import read_yaml
+from steadytune.decoding import Decoding
 from steadytune.errors import UserError
 from steadytune.seeds import FACTORS
 from steadytune.stabilizers.mhloss import MHLoss
 from steadytune.stabilizers.mmr import MMR
 from steadytune.stabilizers.surt import SURT
-from steadytune.study import Decoding, Recipe, RunSpec, Seeds, Study, TaskSpec, Training
+from steadytune.study import Recipe, RunSpec, Seeds, Study, TaskSpec, Training
 
 YAML = """
 model: [minilm, some/folder]

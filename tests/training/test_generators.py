@@ -14,10 +14,10 @@ from transformers import (
     T5Config,
 )
 
+from steadytune.decoding import Decoding
 from steadytune.kinds.encoding import IGNORED
 from steadytune.models.candidates import EXACT, SAMPLED, Candidates, draw_candidates
 from steadytune.models.texts import forced, generate
-from steadytune.study import Decoding
 from steadytune.testing.models import CONFIGS, END, PAD, START, VOCABULARY
 
 CPU = torch.device("cpu")

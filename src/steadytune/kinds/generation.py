@@ -26,7 +26,7 @@ class Generation(PerToken):
     long_inputs: ClassVar[str] = "cut: prompts lose their beginning, texts to generate their end"
     metrics: ClassVar[tuple[str, ...]] = ("exact_match", "chrf")
     too_few_outputs: ClassVar[str] = "resize the model's embeddings to its tokenizer"
-    task_metrics: ClassVar[tuple[str, ...]] = ("exact_match", "chrf")
+    task_metrics: ClassVar[tuple[str, ...]] = ("exact_match", "chrf", "target_loss")
 
     def measured(self, examples: Any) -> dict[str, NDArray[Any]]:
         """Return the groups alone: references are texts, and kept with the texts of the examples."""

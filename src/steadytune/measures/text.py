@@ -285,7 +285,7 @@ CHRF = PairMeasure(
     meaning="One minus the overlap of the character n-grams of two runs’ texts (chrF), averaged over examples and "
     "pairs. 0: identical texts; 1: no n-gram in common. Generated texts only.",
     largest=1.0,
-    preference=None,
+    preference=5,
     of={"generations": pair_chrf_distances},
 )
 
@@ -296,6 +296,6 @@ ROUGE_L = PairMeasure(
     meaning="One minus the share of words that two runs’ texts have in common in the same order (ROUGE-L), averaged "
     "over examples and pairs. 0: the same words; 1: no word in common. Generated texts only.",
     largest=1.0,
-    preference=None,
+    preference=6,
     of={"generations": pair_rouge_l_distances},
 )

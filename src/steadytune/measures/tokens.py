@@ -203,6 +203,6 @@ TOKEN_DISAGREEMENT = PairMeasure(
     meaning="Share of the target tokens at which two runs expect another word, after the same words of the reference, "
     "averaged over pairs. 0: the same likeliest word at every token. Generated texts only.",
     largest=1.0,
-    preference=None,
+    preference=7,
     of={"choices": pair_token_disagreements},
 )

@@ -38,7 +38,7 @@ from steadytune.grouped import grouped
 from steadytune.records.cohort import Cohort, LostRun
 from steadytune.records.examples import read_examples
 from steadytune.records.record import NotUnderstood, RunRecord
-from steadytune.records.stored import cohort_fields, rows_of
+from steadytune.records.stored import cohort_fields, one_encoder, rows_of
 from steadytune.records.trained import as_trained, difference
 from steadytune.records.union import union
 from steadytune.shown import Shown, plural
@@ -426,7 +426,7 @@ class RunStore(Shown):
             recipe=recipe,
             metric=done[0].metric if done else "score",
             kind=examples["kind"],
-            frozen_encoder=_one_encoder([record.spec for record in records]),
+            frozen_encoder=one_encoder([record.spec for record in records]),
             lost=tuple(
                 LostRun(record.spec.seeds.label, record.status, record.reason or "")
                 for record in records
@@ -494,13 +494,6 @@ def _examples_name(spec: RunSpec) -> str:
     """Return the name of the measured examples, which runs share if they share the data and the split."""
     halves = f"-half-{spec.training.split_seed}" if spec.training.select_checkpoint else ""
     return f"{spec.data[:16]}{halves}"
-
-
-def _one_encoder(specs: list[RunSpec]) -> bool:
-    """Return whether runs share one frozen encoder; a retrained one depends on the training subset."""
-    retrained = any(stabilizer.has("before_training") for stabilizer in specs[0].stabilizers)
-    subsets = {spec.seeds.data for spec in specs}
-    return specs[0].training.mode == "head" and not (retrained and len(subsets) > 1)
 
 
 __all__ = ["ARRAYS", "RunStore"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from steadytune.files import Arrays, unpacked_texts
 from steadytune.records.arrays import check_same_words
+from steadytune.study import RunSpec
 
 _OF_RUNS = ("representations", "token_log_probabilities", "token_choices", "target_log_probabilities")
 _SHARED = ("labels", "groups", "questions", "credit", "token_counts", "token_weights")
@@ -38,3 +39,10 @@ def cohort_fields(arrays: Sequence[Arrays]) -> dict[str, Any]:
 def rows_of(arrays: Arrays) -> int:
     """Return the number of examples that a run answers."""
     return len(arrays["labels"] if "labels" in arrays else arrays["token_counts"])
+
+
+def one_encoder(specs: Sequence[RunSpec]) -> bool:
+    """Return whether runs share one frozen encoder; a retrained one depends on the training subset."""
+    retrained = any(stabilizer.has("before_training") for stabilizer in specs[0].stabilizers)
+    subsets = {spec.seeds.data for spec in specs}
+    return specs[0].training.mode == "head" and not (retrained and len(subsets) > 1)

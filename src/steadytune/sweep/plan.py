@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from steadytune.decoding import Decoding
 from steadytune.errors import UserError
 from steadytune.kinds import KINDS
 from steadytune.records import RunStore
 from steadytune.records.trained import difference
-from steadytune.study import Decoding, RunSpec, Study
+from steadytune.study import RunSpec, Study
 from steadytune.sweep.job import TrainingJob
 from steadytune.tasks import load_task
 from steadytune.tasks.data_facts import data_facts

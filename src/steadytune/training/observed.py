@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from steadytune.decoding import Decoding
 from steadytune.files import Arrays, packed_texts
 from steadytune.kinds import KINDS
 from steadytune.kinds.encoding import IGNORED
 from steadytune.models.candidates import Candidates, draw_candidates
 from steadytune.models.states import logits_of
 from steadytune.models.texts import forced, generate
-from steadytune.study import Decoding
 from steadytune.training.data import Collator, Encoded, batches
 
 _BATCH = 64
