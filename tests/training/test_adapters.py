@@ -7,9 +7,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from saying import names, says
-from transformers import set_seed
+from transformers import AutoConfig, set_seed
 
 import steadytune as st
 from steadytune.errors import UserError
@@ -19,7 +20,7 @@ from steadytune.models.parts import find_parts
 from steadytune.models.random_state import spread
 from steadytune.study import Study, Training
 from steadytune.sweep.plan import plan
-from steadytune.testing.models import CONFIGS, tiny_classifier
+from steadytune.testing.models import CONFIGS, VOCABULARY, tiny_classifier
 from steadytune.testing.stabilizers import outputs
 from steadytune.training import adapters
 from steadytune.training.adapters import put_adapter
@@ -406,16 +407,18 @@ def test_olora_on_them_is_refused(specs, tiny_gpt2):
         check_methods(specs({"init": "olora"}, model=tiny_gpt2, pooling="last"))
 
 
-def test_the_head_of_a_language_model_is_frozen_with_it(specs, tmp_path):
-    from transformers import AutoModelForCausalLM, LlamaConfig
-
-    (spec,) = specs()
-    config = LlamaConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
-    model = AutoModelForCausalLM.from_config(config)
-    assert not config.tie_word_embeddings
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(("name", "auto"), [("llama", "CausalLM"), ("t5", "Seq2SeqLM"), ("bart", "Seq2SeqLM")])
+def test_the_head_of_a_language_model_is_frozen_and_not_adapted(specs, name, auto, tied):
+    (spec,) = specs({"target_modules": "all-linear"})
+    config = AutoConfig.for_model(name, vocab_size=VOCABULARY, tie_word_embeddings=tied, **CONFIGS[name])
+    model = getattr(transformers, f"AutoModelFor{auto}").from_config(config)
+    head = model.get_output_embeddings()
 
     put_adapter(model, spec)
 
+    assert model.get_output_embeddings() is head
+    assert type(head) is torch.nn.Linear
     assert all(weight.requires_grad == ("lora_" in name) for name, weight in model.named_parameters())
     assert any(weight.requires_grad for weight in model.parameters())
 

@@ -99,7 +99,13 @@ def _linear_layers(encoder: nn.Module) -> dict[str, nn.Module]:
     import torch
     from transformers.pytorch_utils import Conv1D
 
-    return {name: module for name, module in encoder.named_modules() if isinstance(module, (torch.nn.Linear, Conv1D))}
+    # The head of a language model is none of them, wherever it stands: its weights may be those of the embeddings.
+    head = getattr(encoder, "get_output_embeddings", lambda: None)()
+    return {
+        name: module
+        for name, module in encoder.named_modules()
+        if isinstance(module, (torch.nn.Linear, Conv1D)) and module is not head
+    }
 
 
 def _chosen(encoder: Any, lora: Lora, layers: dict[str, nn.Module]) -> list[str]:
