@@ -152,7 +152,6 @@ def test_embeddings_that_the_decoder_reads_through_as_well_are_refused(name, met
 
 
 def _part(which):
-
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     small["vocab_size"] = 40
     if which == "encoder":
