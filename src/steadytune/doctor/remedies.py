@@ -28,8 +28,9 @@ class _Row:
     def suits(self, setup: Setup) -> bool:
         if setup.adapter and self.remedy.stabilizer in _REFUSE_ADAPTERS:
             return False
-        mode = "full" if setup.full else "head"
-        return mode in STABILIZERS[self.remedy.stabilizer].modes and (setup.layers or 0) >= self.layers
+        mode, method = "full" if setup.full else "head", STABILIZERS[self.remedy.stabilizer]
+        serves = setup.kind is None or method.serves(setup.kind)
+        return serves and mode in method.modes and (setup.layers or 0) >= self.layers
 
     def answers(self, rule: str, broken_by: Sequence[Setup]) -> bool:
         """Whether it addresses a rule that these ways of training break and none of them has tried it."""

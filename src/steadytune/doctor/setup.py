@@ -50,6 +50,7 @@ class Setup:
         stabilizers: Names.
         layers: Transformer blocks of the model.
         half: "float16" or "bfloat16" if the checkpoint is stored so.
+        kind: Name of the kind of task.
         train_examples: Size of the training set.
         measured_examples: Size of the measured set; None for a regression, which has no accuracy.
         measured_groups: Number of groups these examples form; None if they are ungrouped or the groups are unknown.
@@ -76,6 +77,7 @@ class Setup:
     stabilizers: tuple[str, ...] = ()
     layers: int | None = None
     half: str | None = None
+    kind: str | None = None
     train_examples: int | None = None
     measured_examples: int | None = None
     measured_groups: int | None = None
@@ -162,6 +164,7 @@ def _data(model: str, spec: TaskSpec, training: Training, data_seed: int) -> dic
     measured = None if KINDS[task.kind].has_numbers else len(splits.measure)
     groups = None if splits.measure.groups is None else len(np.unique(splits.measure.groups))
     return {
+        "kind": task.kind,
         "train_examples": len(splits.train),
         "measured_examples": measured,
         "measured_groups": groups,

@@ -77,9 +77,14 @@ class Stabilizer(Config):
         return any(map(cls.has, ("wrap_head", "task_loss", "penalty")))
 
     @classmethod
+    def serves(cls, kind: str) -> bool:
+        """Return whether the stabilizer supports this kind of task."""
+        return not cls.kinds or kind in cls.kinds
+
+    @classmethod
     def check_kind(cls, kind: str) -> None:
         """Raise ValueError if the stabilizer does not support this kind of task."""
-        if cls.kinds and kind not in cls.kinds:
+        if not cls.serves(kind):
             raise ValueError(f"{cls.name} {cls.wrong_kind}, but this task is of the kind '{kind}'")
 
     def arguments(self) -> Mapping[str, Any]:

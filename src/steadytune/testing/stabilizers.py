@@ -111,7 +111,7 @@ def check_training(
     kind = architecture.partition(":")[2]
     if not kind:
         _trained_apart(tried, steps=4)
-    elif method.kinds and kind not in method.kinds:
+    elif not method.serves(kind):
         _check_refused(tried)
     else:
         before = _task_loss(tried.model(), tried.examples)
