@@ -15,6 +15,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from steadytune.errors import UserError
 from steadytune.kinds import KINDS
+from steadytune.models.compiling import hooks_noticed
 from steadytune.models.padding import say_padding, tokenizer_in
 from steadytune.models.random_state import preserved_random_state, spread
 from steadytune.stabilizers import Pretraining, Stabilizer, as_stabilizers
@@ -404,7 +405,8 @@ class StableTrainer(Trainer):
             raise UserError(
                 f"this {type(self).__name__} has already trained its model: make a new one, or pass model_init"
             )
-        return super().train(*args, **kwargs)
+        with hooks_noticed(self.args.torch_compile):
+            return super().train(*args, **kwargs)
 
     def unequip(self) -> None:
         """Restore the plain model, in place."""
