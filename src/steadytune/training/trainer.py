@@ -14,6 +14,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from steadytune.errors import UserError
+from steadytune.models.compiling import hooks_noticed
 from steadytune.models.language import criterion_of
 from steadytune.models.padding import say_padding, tokenizer_in
 from steadytune.models.random_state import preserved_random_state, spread
@@ -413,7 +414,8 @@ class StableTrainer(Trainer):
             raise UserError(
                 f"this {type(self).__name__} has already trained its model: make a new one, or pass model_init"
             )
-        return super().train(*args, **kwargs)
+        with hooks_noticed(self.args.torch_compile):
+            return super().train(*args, **kwargs)
 
     def unequip(self) -> None:
         """Restore the plain model, in place."""
