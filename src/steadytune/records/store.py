@@ -402,11 +402,14 @@ class RunStore(Shown):
             )
         representations = [run["representations"] for run in arrays if "representations" in run]
         model, task, recipe = first.cohort
+        shared = {name: next((run[name] for run in arrays if name in run), None) for name in _SHARED}
         return Cohort(
             scores=np.array([record.score for record in done], dtype=np.float64),
             logits=np.stack([run["logits"] for run in arrays]) if arrays else None,
             labels=arrays[0]["labels"] if arrays else None,
-            **{name: next((run[name] for run in arrays if name in run), None) for name in _SHARED},
+            groups=shared["groups"],
+            questions=shared["questions"],
+            credit=shared["credit"],
             representations=representations or None,
             seeds=tuple(record.spec.seeds.label for record in done),
             failed=np.array([record.failed for record in done], dtype=bool),
