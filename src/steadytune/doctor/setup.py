@@ -161,7 +161,9 @@ def _data(model: str, spec: TaskSpec, training: Training, data_seed: int) -> dic
     # If the model is not available, the depth is already reported as unknown.
     with suppress(UserError, OSError):
         facts = with_cut(facts, splits, model, training.max_length)
-    measured = None if KINDS[task.kind].has_numbers else len(splits.measure)
+    # An error of this size is known of answers that are right or wrong, one for each example.
+    unknown = KINDS[task.kind].has_numbers or KINDS[task.kind].several
+    measured = None if unknown else len(splits.measure)
     groups = None if splits.measure.groups is None else len(np.unique(splits.measure.groups))
     return {
         "kind": task.kind,

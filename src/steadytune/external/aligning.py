@@ -237,14 +237,12 @@ def _renumbered(
 ) -> ExternalRun:
     """Renumber class c of a run as new[c]."""
     changes: dict[str, Any] = {"label_names": tuple(names)}
-    for name in ("logits", "probabilities"):
+    for name in ("logits", "probabilities", "labels"):
         values = getattr(run, name)
         if values is not None and values.ndim == 2 and values.shape[1] == len(new):
             changes[name] = values[:, np.argsort(new)]
     for name in ("labels", "predictions"):
-        if (values := getattr(run, name)) is not None and values.ndim == 2:
-            changes[name] = values[:, np.argsort(new)]
-        elif values is not None:
+        if (values := getattr(run, name)) is not None and name not in changes:
             known = np.isfinite(values)
             moved = np.asarray(values, dtype=np.float64).copy()
             moved[known] = new[moved[known].astype(np.int64)]

@@ -89,6 +89,11 @@ class Kind:
         return self.answers == "sets"
 
     @property
+    def one_class(self) -> bool:
+        """Whether each example has one class, which means the same in every example."""
+        return self.shared_classes and not self.several
+
+    @property
     def gives(self) -> tuple[str, ...]:
         """Return the names of the arrays that its runs can have (fields of `measures.Outputs`)."""
         arrays = {

@@ -58,7 +58,8 @@ class Multilabel(Kind):
         """Return a number (...) for each set (..., L), the same for equal sets: its bits, or of many labels a hash."""
         bits = np.asarray(labels) != 0
         if bits.shape[-1] <= _BITS:
-            return bits.astype(np.int64) @ (np.int64(1) << np.arange(bits.shape[-1], dtype=np.int64))
+            numbers: NDArray[np.int64] = bits.astype(np.int64) @ (1 << np.arange(bits.shape[-1], dtype=np.int64))
+            return numbers
         packed = np.packbits(bits, axis=-1)
         found, places = np.unique(packed.reshape(-1, packed.shape[-1]), axis=0, return_inverse=True)
         # Positive, like the numbers of classes.
@@ -77,8 +78,7 @@ class Multilabel(Kind):
 
     def shares(self, outputs: NDArray[Any]) -> NDArray[np.bool_]:
         """Return which rows (N,) of outputs (N, L) can be probabilities: those within [0, 1]."""
-        within: NDArray[np.bool_] = ((outputs >= 0) & (outputs <= 1)).all(axis=-1)
-        return within
+        return np.asarray(((outputs >= 0) & (outputs <= 1)).all(axis=-1))
 
     def classes_in(self, labels: NDArray[Any]) -> NDArray[np.int64]:
         """Return every label of every example."""

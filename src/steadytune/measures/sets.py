@@ -105,7 +105,7 @@ LABEL_DISAGREEMENT = PairMeasure(
     meaning="Share of the labels that one of two runs gives to an example and the other does not, averaged over "
     "examples, labels and pairs. 0: the same sets; with many rare labels it is small whatever the runs answer.",
     largest=1.0,
-    # Disagreement of whole sets is recommended first.
-    preference=4,
+    # The validity analyses have the measures that most kinds share.
+    preference=None,
     of={"sets": pair_label_disagreements},
 )

@@ -59,10 +59,10 @@ def read_label_sets(spec: TaskSpec, train: Table, validation: Table) -> LabelSet
         raise UserError(
             f"{train.origin}: there is only the label {', '.join(found.names)}; sets of labels need at least two"
         )
-    for name, trained, measured in zip(found.names, *(split.any(axis=0) for split in found.splits), strict=True):
-        if measured and not trained:
-            row = int(np.flatnonzero(found.splits[1][:, found.names.index(name)])[0])
-            raise UserError(f"{validation.where(row)}: label '{name}' does not occur in {train.origin}")
+    trained, measured = (split.any(axis=0) for split in found.splits)
+    if len(missing := np.flatnonzero(measured & ~trained)):
+        row = int(np.flatnonzero(found.splits[1][:, missing[0]])[0])
+        raise UserError(f"{validation.where(row)}: label '{found.names[missing[0]]}' does not occur in {train.origin}")
     if not found.splits[0].any():
         raise UserError(f"{train.origin}: no row has a label in {', '.join(found.columns)}")
     return found
@@ -89,8 +89,8 @@ def _is_label(value: Any) -> bool:
 def _of_lists(spec: TaskSpec, train: Table, validation: Table) -> LabelSets:
     column = _list_column(spec, train)
     if column is None:
-        names = [name for name in switches_in(train) if name not in (spec.columns or ())]
-        way = f"name its columns of 0 and 1 with --set task.labels='[{', '.join(names or ['a', 'b'])}]'"
+        possible = [name for name in switches_in(train) if name not in (spec.columns or ())] or ["a", "b"]
+        way = f"name its columns of 0 and 1 with --set task.labels='[{', '.join(possible)}]'"
         raise UserError(f"{train.origin} has no column '{spec.label}' with a list of labels in each row: {way}")
     rows = [[_row(table, row, column) for row in range(len(table))] for table in (train, validation)]
     both = [one for split in rows for one in split]

@@ -78,7 +78,7 @@ def _drawn(task: Task, training: Training, size: int, data_seed: int) -> Example
     subset = train.select(rng.permutation(len(train))[:size])
     # Neither targets nor positions of a choice are classes: a model scores each candidate.
     # Of several labels per example some are rare; which of them training lacks is said with the data's other facts.
-    if not KINDS[task.kind].shared_classes or KINDS[task.kind].several:
+    if not KINDS[task.kind].one_class:
         return subset
     classes_in = KINDS[task.kind].classes_in
     seen = set(classes_in(subset.labels).tolist())

@@ -119,7 +119,11 @@ def _check_arrays(kind: Kind, logits: NDArray[Any]) -> None:
         _need(kind, one is None or one.shape == logits.shape[:-1], f"{name} must be one per run and example")
     if sets is not None and predictions is not None and probabilities is not None:
         _need(kind, sets.shape == logits.shape, "sets must have a value for each run, example and label")
-        _need(kind, np.array_equal(sets, kind.sets(probabilities, True)), "sets differ by logits and by probabilities")
+        _need(
+            kind,
+            np.array_equal(sets, np.asarray(kind.sets(probabilities, True))),
+            "sets differ by logits and by probabilities",
+        )
         same = (sets[0] == sets[1]).all(axis=-1)
         _need(kind, np.array_equal(same, predictions[0] == predictions[1]), "predictions must be equal for equal sets")
         _need(kind, np.array_equal(kind.coded(sets), predictions), "coded and predictions have different numbers")
