@@ -138,7 +138,7 @@ def test_what_acts_on_pretrained_weights_is_refused_at_once_where_they_are_froze
 
 def test_a_method_that_reads_outputs_is_refused_for_a_loss_that_sft_computes_without_any(tokenizer, tmp_path):
     with pytest.raises(UserError, match=says("logits", "l2_sp")):
-        check_stabilized(sft(tokenizer), tmp_path, "mmr")
+        check_stabilized(sft(tokenizer), tmp_path, "smart")
 
 
 @pytest.mark.parametrize("adapter", [None, LORA])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from torch import Tensor, nn
 
 from steadytune.errors import UserError
 from steadytune.kinds import Kind, find_kind
+from steadytune.models.criterion import kind_of
 from steadytune.stabilizers import Stabilizer, Step
 from steadytune.stabilizers.surgery import changed_outputs
 from steadytune.training.stabilization import Stabilization
@@ -35,6 +37,8 @@ class WholeLoss(Stabilization):
         self._last.unwatch()
 
     def _kind(self, name: str | None) -> Kind:
+        with suppress(UserError):  # one that is unknown here may well be trained elsewhere
+            name = name or kind_of(self.model)
         return find_kind(name)
 
     def _plain_loss(self, inputs: Mapping[str, Tensor]) -> Tensor:
