@@ -21,6 +21,7 @@ from steadytune.analysis.validity.consistency import Agreement
 from steadytune.analysis.validity.groups import KnownGroups
 from steadytune.analysis.validity.subsampling import SHARES, Subsample
 from steadytune.analysis.value import Value
+from steadytune.kinds import DEFAULT
 from steadytune.measures import LEVELS, MEASURES, LayerMeasure, Measure, declared, judged
 
 _REDUNDANT = 0.95
@@ -78,10 +79,11 @@ def recommend(evidence: Evidence) -> Recommendation:
             reason = "" if _known(measure, evidence) else _absence(measure, evidence.profiles)
         else:
             reason = _fault(measure, evidence) or _redundancy(measure, kept, evidence)
-        if reason:
-            left_out[measure.name] = reason
-        else:
+        if not reason:
             kept.append(measure)
+        # Nobody looks for measures of texts where there are none, but for those of classes.
+        elif _known(measure, evidence) or measure.applies_to(DEFAULT) or _applies(measure, evidence.profiles):
+            left_out[measure.name] = reason
     report = tuple(measure.name for measure in judged() if measure in kept)
     return Recommendation(report, left_out, tuple(_sentences(report, left_out, evidence)))
 
@@ -110,10 +112,13 @@ def _absence(measure: Measure, profiles: Sequence[Profile]) -> str:
     """Return why a measure is unknown."""
     if measure.level == "representation" and all(profile.cohort.frozen_encoder for profile in profiles):
         return "the runs share one frozen encoder, so it does not apply"
-    kinds = {profile.cohort.kind for profile in profiles}
-    if not any(map(measure.applies_to, kinds)):
-        return f"it does not apply to {listed(sorted(kinds))}"
+    if not _applies(measure, profiles):
+        return f"it does not apply to {listed(sorted({profile.cohort.kind for profile in profiles}))}"
     return "it was not measured"
+
+
+def _applies(measure: Measure, profiles: Sequence[Profile]) -> bool:
+    return any(measure.applies_to(profile.cohort.kind) for profile in profiles)
 
 
 def _redundancy(measure: Measure, kept: Iterable[Measure], evidence: Evidence) -> str:
