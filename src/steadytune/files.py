@@ -12,7 +12,7 @@ import re
 import stat
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -265,6 +265,17 @@ def sha256_file(path: Path) -> str:
         while piece := stream.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def packed_texts(texts: Sequence[str]) -> NDArray[np.uint8]:
+    """Return texts as an array of bytes that `write_arrays` can store: their JSON, in UTF-8."""
+    return np.frombuffer(json.dumps(list(texts), ensure_ascii=False).encode("utf-8", "surrogatepass"), np.uint8)
+
+
+def unpacked_texts(array: NDArray[np.uint8]) -> list[str]:
+    """Return the texts of `packed_texts`."""
+    found: list[str] = json.loads(array.tobytes().decode("utf-8", "surrogatepass"))
+    return found
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: dict[str, str] | None = None) -> str:

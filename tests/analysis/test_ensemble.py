@@ -102,5 +102,5 @@ def test_what_has_no_ensemble_is_refused(make_cohort, wrong_at):
         ensemble(make_cohort(scores=[0.5, 0.6]))
     with pytest.raises(UserError, match=says("cohort", "logits", "labels", "classes")):
         ensemble(Cohort([0.5], logits=np.zeros((1, 3, 1)), labels=np.arange(3.0), kind="regression", metric="pearson"))
-    with pytest.raises(UserError, match=says("f1a", "groups")):
+    with pytest.raises(UserError, match=says("f1a", "questions")):
         ensemble(make_cohort([wrong_at(0)], metric="f1a"))

@@ -27,7 +27,7 @@ def examples_of(labels):
 
 
 def score(metric, kind, logits, labels):
-    return np.array([evaluate([metric], kind, run, examples_of(labels))[metric] for run in logits])
+    return np.array([evaluate([metric], kind, {"logits": run}, examples_of(labels))[metric] for run in logits])
 
 
 def make_cohort(kind, metric, outputs, seed, examples=12):

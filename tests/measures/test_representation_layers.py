@@ -179,17 +179,21 @@ def test_a_tolerance_is_kept_and_the_bound_is_never_exceeded(seed, shape, decay,
 @pytest.mark.parametrize("hidden", ["first", "second"])
 def test_what_a_cut_leaves_out_of_either_run_is_in_the_bound(hidden):
     # One run lies wholly in directions that hold a thousandth of the other's energy: the other is cut down to its
-    # strong directions, in which the first has no part at all. The nuclear norm is then sqrt(1e-3).
+    # strong directions, in which the first has no part at all. The nuclear norm is then sqrt(1e-3), and the squared
+    # Frobenius norm, the sum of 20 products 1e-3/20 * 1/20, is all of its bound: the middle is half of it off.
     generator = np.random.default_rng(0)
     columns = generator.standard_normal((80, 25))
     strong, weak = np.split(np.linalg.qr(columns - columns.mean(axis=0))[0], [5], axis=1)
     inside = weak / np.sqrt(20)
     mixed = np.hstack([strong * np.sqrt((1 - 1e-3) / 5), weak * np.sqrt(1e-3 / 20)])
     pair = (mixed, inside) if hidden == "first" else (inside, mixed)
-    (found,) = measure_pair(*map(factor, pair), [PROCRUSTES], 0.02)
+    found, squared = measure_pair(*map(factor, pair), [PROCRUSTES, BIASED_CKA], 0.02)
     exact = 1 - np.linalg.norm(mixed.T @ inside, "nuc")
     assert exact == pytest.approx(1 - np.sqrt(1e-3), abs=1e-9)
     assert 0 < abs(found.value - exact) <= found.bound <= 0.02
+    scale = np.sqrt(((1 - 1e-3) ** 2 / 5 + 1e-3**2 / 20) / 20)
+    assert squared.bound == pytest.approx(1e-3 / 20 / 2 / scale, rel=1e-6)
+    assert squared.value - (1 - 1e-3 / 20 / scale) == pytest.approx(squared.bound, rel=1e-6)
 
 
 def test_two_equal_runs_are_exactly_as_far_off_as_the_bound_allows():

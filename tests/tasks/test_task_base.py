@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from steadytune.tasks.base import Examples, Task
+from steadytune.tasks.base import Examples, Reading, Task
 
 EXAMPLES = Examples(((("a", None),), (("b", None),), (("c", None),)), np.array([0, 1, 1]), np.array([0, 0, 1]))
 TASK = Task("name", "classification", ("no", "yes"), "accuracy", EXAMPLES, EXAMPLES)
@@ -36,6 +36,16 @@ def test_a_fingerprint_depends_on_the_content_and_not_on_the_name():
 )
 def test_any_change_of_content_changes_the_fingerprint(change):
     assert replace(TASK, **change).fingerprint != TASK.fingerprint
+
+
+def test_groups_change_the_fingerprint_if_a_user_named_them():
+    grouped = replace(TASK, validation=replace(EXAMPLES, groups=np.array([0, 0, 1])))
+    assert grouped.fingerprint == TASK.fingerprint
+    named, other = (
+        replace(task, reading=Reading(group="passage"))
+        for task in (grouped, replace(TASK, validation=replace(EXAMPLES, groups=np.array([0, 1, 1]))))
+    )
+    assert len({TASK.fingerprint, named.fingerprint, other.fingerprint}) == 3
 
 
 def test_an_output_per_class_or_one():

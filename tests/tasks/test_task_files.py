@@ -160,7 +160,7 @@ def test_of_two_classes_the_positive_one_is_chosen_and_becomes_class_1(tmp_path)
     chosen = load_task(TaskSpec(name=str(tmp_path), metric="f1", positive="hate"))
     assert (plain.label_names, chosen.label_names) == (("hate", "none"), ("none", "hate"))
     # Everybody is said to be class 1: of 4 hateful texts of 12 the F1 is 2 * 4 / (12 + 4).
-    logits = np.tile([0.0, 1.0], (12, 1))
+    logits = {"logits": np.tile([0.0, 1.0], (12, 1))}
     assert evaluate(["f1"], "classification", logits, chosen.validation)["f1"] == pytest.approx(0.5)
     assert evaluate(["f1"], "classification", logits, plain.validation)["f1"] == pytest.approx(2 * 8 / (12 + 8))
     assert chosen.fingerprint != plain.fingerprint

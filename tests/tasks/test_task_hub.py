@@ -154,7 +154,7 @@ def check(name, task):
         if task.kind == "regression"
         else np.eye(max(2, len(classes)))[task.validation.labels]
     )
-    scores = evaluate(metrics, task.kind, perfect, task.validation)
+    scores = evaluate(metrics, task.kind, {"logits": perfect}, task.validation)
     assert scores == pytest.approx(dict.fromkeys(metrics, 1.0))
 
 

@@ -26,7 +26,7 @@ def logits_for(predictions, classes):
 
 
 def score(name, predictions, labels, classes=2, kind="classification", **more):
-    return evaluate([name], kind, logits_for(predictions, classes), examples(labels, **more))[name]
+    return evaluate([name], kind, {"logits": logits_for(predictions, classes)}, examples(labels, **more))[name]
 
 
 def test_accuracy_is_the_share_of_correct_predictions():
@@ -35,7 +35,9 @@ def test_accuracy_is_the_share_of_correct_predictions():
 
 def test_accuracy_of_a_choice_task_compares_positions():
     logits = np.array([[0.1, 0.9], [3.0, -1.0], [0.0, 0.5]])
-    assert evaluate(["accuracy"], "choice", logits, examples([1, 0, 0])) == {"accuracy": pytest.approx(2 / 3)}
+    assert evaluate(["accuracy"], "choice", {"logits": logits}, examples([1, 0, 0])) == {
+        "accuracy": pytest.approx(2 / 3)
+    }
 
 
 def test_f1_is_that_of_class_one():
@@ -70,7 +72,9 @@ def test_matthews_of_a_constant_prediction_is_zero(labels):
 def test_pearson_and_spearman_by_hand():
     labels = [1.0, 2.0, 3.0]
     # Deviations (-1, 0, 1) and (-2, -1, 3): 5 / sqrt(2 * 14); the ranks agree.
-    result = evaluate(["pearson", "spearman"], "regression", np.array([[1.0], [2.0], [6.0]]), examples(labels))
+    result = evaluate(
+        ["pearson", "spearman"], "regression", {"logits": np.array([[1.0], [2.0], [6.0]])}, examples(labels)
+    )
     assert result == {"pearson": pytest.approx(5 / math.sqrt(28)), "spearman": pytest.approx(1.0)}
 
 
@@ -80,7 +84,7 @@ def test_pearson_and_spearman_by_hand():
     [([2.0, 2.0, 2.0], [1.0, 2.0, 3.0]), ([1.0, 2.0, 3.0], [2.0, 2.0, 2.0]), ([1.0], [2.0])],
 )
 def test_a_correlation_with_a_constant_is_zero(name, predictions, labels):
-    assert evaluate([name], "regression", np.array(predictions)[:, None], examples(labels))[name] == 0.0
+    assert evaluate([name], "regression", {"logits": np.array(predictions)[:, None]}, examples(labels))[name] == 0.0
 
 
 def test_exact_match_counts_questions_whose_answers_are_all_right():
@@ -98,38 +102,41 @@ def test_record_scores_the_entity_with_the_highest_positive_probability():
     # By probability, not by the logit of class 1 alone: the first row of query 0 has the larger logit and loses.
     logits = np.array([[5.0, 4.0], [0.0, 1.0], [0.0, -2.0], [3.0, 3.0]])
     rows = examples([1, 0, 0, 1], groups=[0, 0, 1, 1], credit=[1.0, 0.5, 0.0, 1.0])
-    assert evaluate(["record_em", "record_f1"], "classification", logits, rows) == {"record_em": 0.5, "record_f1": 0.75}
+    assert evaluate(["record_em", "record_f1"], "classification", {"logits": logits}, rows) == {
+        "record_em": 0.5,
+        "record_f1": 0.75,
+    }
 
 
 def test_record_takes_the_first_entity_among_equals_even_when_groups_are_interleaved():
     rows = examples([0, 1, 1, 0], groups=[1, 0, 1, 0], credit=[0.25, 1.0, 1.0, 0.0])
-    assert evaluate(["record_f1"], "classification", np.zeros((4, 2)), rows)["record_f1"] == 0.625
+    assert evaluate(["record_f1"], "classification", {"logits": np.zeros((4, 2))}, rows)["record_f1"] == 0.625
 
 
 def test_logits_that_are_not_finite_make_every_metric_nan():
     logits = np.array([[0.0, np.nan], [1.0, 0.0]])
-    result = evaluate(["accuracy", "matthews"], "classification", logits, examples([0, 0]))
+    result = evaluate(["accuracy", "matthews"], "classification", {"logits": logits}, examples([0, 0]))
     assert all(math.isnan(value) for value in result.values())
 
 
 def test_logits_of_another_number_of_examples_are_refused():
     with pytest.raises(ValueError, match=says("(3, 2)", "2 examples")):
-        evaluate(["accuracy"], "classification", np.zeros((3, 2)), examples([0, 1]))
+        evaluate(["accuracy"], "classification", {"logits": np.zeros((3, 2))}, examples([0, 1]))
 
 
 def test_no_examples_are_refused():
     with pytest.raises(ValueError, match="0 examples"):
-        evaluate(["accuracy"], "classification", np.zeros((0, 2)), examples([]))
+        evaluate(["accuracy"], "classification", {"logits": np.zeros((0, 2))}, examples([]))
 
 
 def test_a_metric_of_another_kind_is_refused():
     with pytest.raises(ValueError, match=says("accuracy", "classification", "choice", "regression")):
-        evaluate(["accuracy"], "regression", np.zeros((2, 1)), examples([0.5, 1.0]))
+        evaluate(["accuracy"], "regression", {"logits": np.zeros((2, 1))}, examples([0.5, 1.0]))
 
 
 def test_an_unknown_metric_names_the_closest():
     with pytest.raises(UserError, match=says("'acuracy'", "'accuracy'")):
-        evaluate(["acuracy"], "classification", np.zeros((2, 2)), examples([0, 1]))
+        evaluate(["acuracy"], "classification", {"logits": np.zeros((2, 2))}, examples([0, 1]))
 
 
 OF_CLASSES = ["accuracy", "f1_macro", "f1_weighted", "f1_micro", "balanced_accuracy", "matthews", "roc_auc"]
@@ -187,8 +194,8 @@ def test_every_classification_metric_stays_in_its_range_and_is_best_for_the_trut
     groups = np.array(data.draw(st.lists(st.integers(0, 3), min_size=count, max_size=count)))
     rows = examples(labels, groups=groups, credit=labels)
     names = [name for name, metric in METRICS.items() if "classification" in metric.kinds]
-    given_scores = evaluate(names, "classification", logits_for(predictions, 2), rows)
-    true_scores = evaluate(names, "classification", logits_for(labels, 2), rows)
+    given_scores = evaluate(names, "classification", {"logits": logits_for(predictions, 2)}, rows)
+    true_scores = evaluate(names, "classification", {"logits": logits_for(labels, 2)}, rows)
     for name in names:
         if len(set(labels)) < 2 and name in ("roc_auc", "average_precision"):
             continue
@@ -206,7 +213,9 @@ def test_every_classification_metric_stays_in_its_range_and_is_best_for_the_trut
 )
 def test_correlations_ignore_a_change_of_scale(points, factor, shift):
     predictions, labels = np.array(points, dtype=np.float64).T
-    before = evaluate(["pearson", "spearman"], "regression", predictions[:, None], examples(labels))
-    after = evaluate(["pearson", "spearman"], "regression", factor * predictions[:, None] + shift, examples(labels))
+    before = evaluate(["pearson", "spearman"], "regression", {"logits": predictions[:, None]}, examples(labels))
+    after = evaluate(
+        ["pearson", "spearman"], "regression", {"logits": factor * predictions[:, None] + shift}, examples(labels)
+    )
     assert after == pytest.approx(before, abs=1e-9)
     assert all(-1 - 1e-12 <= value <= 1 + 1e-12 for value in before.values())

@@ -237,7 +237,7 @@ def test_a_group_may_be_named_and_is_part_of_what_a_run_is(tmp_path):
     assert grouped.reading.group == "doc"
     assert "doc" not in grouped.reading.left_aside
     assert grouped.fingerprint != plain.fingerprint
-    assert grouped.validation.select(np.array([5, 0])).answers()["groups"].tolist() == [2, 0]
+    assert grouped.validation.select(np.array([5, 0])).groups.tolist() == [2, 0]
     with pytest.raises(UserError, match=says("'document'", "task.group=NAME")):
         load_task(TaskSpec(name=str(folder), group="document"))
 

@@ -10,7 +10,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from steadytune.errors import UserError, door
+from steadytune.errors import UserError, door, type_of
 from steadytune.kinds import KINDS
 from steadytune.metrics import METRICS, plain_name
 from steadytune.records import Cohort
@@ -79,8 +79,8 @@ def ensemble(cohort: Cohort, draws: int = 200, seed: int = 0) -> Ensemble:
         The ensemble. With fewer than two runs it has no pairs.
 
     Raises:
-        UserError: The cohort has no logits, labels or classes, or its metric reads groups of examples, which a cohort
-            does not keep.
+        UserError: The cohort has no logits, labels or classes, or its metric reads questions of several examples,
+            which the cohort does not have.
     """
     probabilities = _probabilities(cohort)
     return Ensemble(
@@ -109,12 +109,12 @@ def ensemble_score(cohort: Cohort) -> float:
 
 def _probabilities(cohort: Cohort) -> NDArray[np.float64]:
     if not isinstance(cohort, Cohort):
-        raise UserError(f"an ensemble is made of one cohort, not of type {type(cohort).__name__}")
+        raise UserError(f"an ensemble is made of one cohort, not {type_of(cohort)}")
     name, probabilities = cohort.name or "cohort", cohort.probabilities
     if not KINDS[cohort.kind].has_classes or probabilities is None or cohort.labels is None:
         raise UserError(f"{name}: an ensemble needs the logits and labels of a task with classes")
-    if METRICS[plain_name(cohort.metric)].grouped(cohort.kind):
-        raise UserError(f"{name}: {cohort.metric} scores groups of examples, which are not recorded with the logits")
+    if METRICS[plain_name(cohort.metric)].grouped(cohort.kind) and cohort.questions is None:
+        raise UserError(f"{name}: {cohort.metric} scores questions of several examples, which are not recorded here")
     return probabilities
 
 

@@ -110,9 +110,12 @@ def _favourite_answers(cohort: Cohort) -> tuple[NDArray[np.int64], NDArray[np.fl
     """Return each run's most frequent prediction (-1 without classes) and the share of examples that get it."""
     if cohort.predictions is None:
         return np.full(len(cohort), -1), _constant_shares(cohort)
-    counts = np.stack([np.bincount(run, minlength=int(cohort.predictions.max()) + 1) for run in cohort.predictions])
+    # Sets of labels have numbers too large to count up to.
+    answers, places = np.unique(cohort.predictions, return_inverse=True)
+    places = places.reshape(cohort.predictions.shape)
+    counts = np.stack([np.bincount(run, minlength=len(answers)) for run in places])
     shares: NDArray[np.float64] = counts.max(axis=1) / counts.sum(axis=1)
-    return counts.argmax(axis=1), shares
+    return answers[counts.argmax(axis=1)], shares
 
 
 def _constant_shares(cohort: Cohort) -> NDArray[np.float64]:
@@ -129,6 +132,7 @@ def _constant_shares(cohort: Cohort) -> NDArray[np.float64]:
 
 
 def _majority_class(cohort: Cohort) -> int | None:
-    if cohort.labels is None or not KINDS[cohort.kind].has_classes:
+    if cohort.predictions is None or cohort.labels is None:
         return None
-    return int(np.bincount(cohort.labels.astype(np.int64)).argmax())
+    classes, counts = np.unique(KINDS[cohort.kind].coded(cohort.labels), return_counts=True)
+    return int(classes[counts.argmax()])

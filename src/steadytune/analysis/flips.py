@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -74,6 +75,10 @@ class Votes:
         return np.bincount(self.example, values).astype(np.float64)
 
 
+_SETS: WeakKeyDictionary[Cohort, dict[int, NDArray[np.bool_]]] = WeakKeyDictionary()
+"""Cohort -> the number of each set of labels in it -> which labels it has."""
+
+
 class FlipRow(NamedTuple):
     """One line of flips.csv, whose columns are these fields: how the runs of one cohort answer one example.
 
@@ -89,7 +94,8 @@ class FlipRow(NamedTuple):
         flip_rate: Share of the runs that do not give it.
         entropy: Entropy of the votes, nats.
         votes: Answers with the number of runs that give them, most frequent first, such as "no: 4, yes: 1".
-        margin: Mean over runs of the probability of a run's answer minus its second best; NaN for texts.
+        margin: Mean over runs of the probability of a run's answer minus its second best, of a set that of its least
+            certain label; NaN for texts.
     """
 
     model: str
@@ -210,15 +216,29 @@ def _rows(cohort: Cohort, votes: Votes, stored: Mapping[str, Any]) -> list[FlipR
 
 
 def answer_name(cohort: Cohort, answer: Any, stored: Mapping[str, Any]) -> str:
-    """Return a text unchanged, or the name of a class or choice, or its number if unnamed."""
+    """Return a text unchanged, or the name of a class or choice, or its number if unnamed, or the names in a set."""
     if isinstance(answer, str):
         return str(answer)
     if isinstance(answer, tuple):
         return " or ".join(answer)
     names = stored.get("labels", ())
+    if KINDS[cohort.kind].has_sets:
+        held = _label_numbers(cohort, int(answer))
+        return " + ".join(str(names[at]) if at < len(names) else str(at) for at in held) or "none"
     if 0 <= answer < len(names):
         return str(names[answer])
     return f"{KINDS[cohort.kind].answer} {answer}"
+
+
+def _label_numbers(cohort: Cohort, answer: int) -> list[int]:
+    """Return the labels in a set that a run answers, or that is right, by the set's number."""
+    if cohort not in _SETS:
+        sets = cohort.answers.sets
+        assert sets is not None
+        every = [sets.reshape(-1, sets.shape[-1]), *([] if cohort.labels is None else [cohort.labels != 0])]
+        distinct = np.unique(np.concatenate(every), axis=0)
+        _SETS[cohort] = dict(zip(KINDS[cohort.kind].coded(distinct).tolist(), distinct, strict=True))
+    return np.flatnonzero(_SETS[cohort][answer]).tolist()
 
 
 def is_right(answer: Any, right: Any) -> bool:
@@ -233,7 +253,7 @@ def right_answers(cohort: Cohort) -> list[Any] | None:
             return None
         every = [tuple(text.strip() for text in several(reference)) for reference in cohort.references]
         return [texts if len(texts) > 1 else texts[0] for texts in every]
-    return None if cohort.labels is None else cohort.labels.astype(np.int64).tolist()
+    return None if cohort.labels is None else KINDS[cohort.kind].coded(cohort.labels).tolist()
 
 
 def _margins(cohort: Cohort) -> NDArray[np.float64]:
@@ -241,6 +261,8 @@ def _margins(cohort: Cohort) -> NDArray[np.float64]:
     probabilities = cohort.probabilities
     if probabilities is None:
         return np.full(count_examples(cohort), np.nan)
+    if KINDS[cohort.kind].has_sets:
+        return np.asarray(np.abs(2 * probabilities - 1).min(axis=-1).mean(axis=0))
     best = np.sort(probabilities, axis=-1)[..., -2:]
     margins: NDArray[np.float64] = (best[..., 1] - best[..., 0]).mean(axis=0)
     return margins

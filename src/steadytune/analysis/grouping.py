@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.analysis.scores import count_examples
+from steadytune.kinds import KINDS
 from steadytune.records import Cohort
 
 
@@ -40,7 +41,7 @@ def one_group(cohort: Cohort) -> bool:
 def size_words(cohort: Cohort, examples: int | None = None) -> str:
     """Return "480 examples", or "480 examples in 60 groups"."""
     size = count_examples(cohort) if examples is None else examples
-    words = f"{size} example{'' if size == 1 else 's'}"
+    words = f"{size} {KINDS[cohort.kind].item}{'' if size == 1 else 's'}"
     if cohort.groups is None:
         return words
     groups = count_groups(cohort)

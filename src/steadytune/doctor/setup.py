@@ -35,6 +35,7 @@ class Setup:
         where: Display name: a recipe, with task and model if a study has several, or a file.
         stock: Whether these are the arguments of a user's script, which trains with the stock Trainer.
         full: Whether the encoder is trained.
+        adapter: Whether by an adapter, with its own weights frozen.
         learning_rate: Peak learning rate.
         warmup: Share of the steps in which the rate rises; None if only their number is known.
         warmup_steps: That number, if given.
@@ -62,6 +63,7 @@ class Setup:
     stock: bool
     learning_rate: float
     full: bool = True
+    adapter: bool = False
     warmup: float | None = None
     warmup_steps: int | None = None
     epochs: float | None = None
@@ -132,6 +134,7 @@ def study_setups(
             stock=False,
             learning_rate=training.learning_rate,
             full=training.mode == "full",
+            adapter=training.adapter is not None,
             warmup=0.0 if "no_warmup" in stabilizers else training.warmup,
             epochs=training.epochs,
             batch_size=training.batch_size,
@@ -158,7 +161,9 @@ def _data(model: str, spec: TaskSpec, training: Training, data_seed: int) -> dic
     # If the model is not available, the depth is already reported as unknown.
     with suppress(UserError, OSError):
         facts = with_cut(facts, splits, model, training.max_length)
-    measured = None if KINDS[task.kind].has_numbers else len(splits.measure)
+    # An error of this size is known of answers that are right or wrong, one for each example.
+    unknown = KINDS[task.kind].has_numbers or KINDS[task.kind].several
+    measured = None if unknown else len(splits.measure)
     groups = None if splits.measure.groups is None else len(np.unique(splits.measure.groups))
     return {
         "kind": task.kind,

@@ -36,6 +36,7 @@ def draft(source: Source, choices: Choices, regression: bool) -> Draft:
         UserError: A cell does not fit its column, or a column is ambiguous; names the option that settles it.
     """
     found = Draft(source, take(source.columns, choices, source.origin), choices, regression, kind=choices.kind)
+    found.notes += source.notes
     if source.table is not None:
         found.notes += [f"A table: {note}." for note in source.table.notes]
     if (stated := found.word("kind")) is not None and found.kind is None:
@@ -228,7 +229,8 @@ def _answers(found: Draft) -> None:
     annotated(found)
     cells = {name: source.cells(column) for name, column in (("labels", label), ("predictions", prediction)) if column}
     if label is not None and source.is_matrix(label):
-        found.arrays["labels"] = one_hot(source.array(label))
+        labels = source.array(label)
+        found.arrays["labels"] = labels if found.of.has_sets else one_hot(labels)
         found.use("labels", label)
         cells.pop("labels")
     outputs = found.arrays.get("logits", found.arrays.get("probabilities"))

@@ -11,7 +11,7 @@ from steadytune.errors import UserError
 from steadytune.external.columns import squashed
 from steadytune.external.draft import Draft
 from steadytune.external.run import ExternalRun
-from steadytune.kinds import find_kind
+from steadytune.kinds import DEFAULT, find_kind
 from steadytune.records.checks import EXACT, SAME, are_probabilities, check_agreement, rounding
 
 _SURE_ROWS = 5
@@ -118,7 +118,11 @@ def probabilities_called_logits(runs: Sequence[ExternalRun]) -> tuple[list[Exter
     having = [
         run for run in runs if run.logits is not None and run.status is None and not find_kind(run.kind).has_numbers
     ]
-    found = [run for run in having if run.probabilities is None and are_probabilities(np.asarray(run.logits))]
+    found = [
+        run
+        for run in having
+        if run.probabilities is None and are_probabilities(np.asarray(run.logits), find_kind(run.kind))
+    ]
     if not found:
         return list(runs), []
     whose = "every run" if len(found) == len(having) else ", ".join(run.origin for run in found)
@@ -126,9 +130,10 @@ def probabilities_called_logits(runs: Sequence[ExternalRun]) -> tuple[list[Exter
         raise UserError(
             f"{whose}: the logits look like probabilities, unlike those of the other runs: use the same kind in all"
         )
+    sets = find_kind(found[0].kind).has_sets
     note = (
-        f"The logits of {whose} lie between 0 and 1 and sum to 1 in every row: they were taken as probabilities, "
-        "without another softmax."
+        f"The logits of {whose} lie between 0 and 1{'' if sets else ' and sum to 1 in every row'}: they were taken as "
+        f"probabilities, without another {'sigmoid' if sets else 'softmax'}."
     )
     return [
         replace(run, logits=None, probabilities=np.asarray(run.logits, dtype=np.float64))
@@ -148,6 +153,8 @@ def settle_probabilities(run: ExternalRun) -> tuple[ExternalRun, list[str]]:
     if values is None or values.ndim != 2 or run.status is not None or not np.isfinite(values).all():
         return run, []
     values = np.asarray(values, dtype=np.float64)
+    if find_kind(run.kind).has_sets:
+        return run, []
     sums = values.sum(axis=1)
     if (values >= 0).all() and len(values) and (np.abs(sums - 100) <= max(0.5, 100 * rounding(values / 100))).all():
         values, sums = values / 100, sums / 100
@@ -164,7 +171,7 @@ def settle_probabilities(run: ExternalRun) -> tuple[ExternalRun, list[str]]:
     # Values that are not probabilities are rejected as such.
     if run.logits is not None and (values >= 0).all() and (np.abs(values.sum(axis=1) - 1) <= SAME).all():
         try:
-            check_agreement(run.logits, values)
+            check_agreement(run.logits, values, find_kind(run.kind or DEFAULT))
         except ValueError as error:
             raise UserError(f"{run.origin}: {error} (--set ignore=NAME,NAME)") from None
     return run, notes

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from steadytune.errors import UserError
-from steadytune.records.arrays import RunArrays, check_same_shapes
+from steadytune.records.arrays import OF_TOKENS, RunArrays, check_same_shapes, check_same_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +24,8 @@ class ExternalRun(RunArrays):
         status: "diverged" for a run without outputs, otherwise None.
         reason: Why.
         file: The file's path, which differs from `origin` if a file has several runs.
+        task: Name of the task, or "".
+        called: What the run is called, or "".
         numbered: Whether the file itself numbers its classes; False if they were named and we numbered them.
         columns: What was read -> its columns or arrays in the file.
         aside: Columns that were not read.
@@ -37,6 +41,8 @@ class ExternalRun(RunArrays):
     status: str | None = None
     reason: str = ""
     file: str = ""
+    task: str = ""
+    called: str = ""
     numbered: bool = True
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     aside: Sequence[str] = ()
@@ -45,6 +51,10 @@ class ExternalRun(RunArrays):
     notes: tuple[str, ...] = ()
 
 
+_SHARED = (
+    *("kind", "label_names", "examples", "ids", "texts", "labels", "groups", "questions", "references"),
+    "token_counts",
+)
 _WHY = "the runs measured other examples"
 _OR_ORDER = ", or the same in a different order: then name the column that identifies them (--set id=NAME)"
 
@@ -66,8 +76,9 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
             "representations",
             "generations",
             "references",
-            "token_logits",
+            *OF_TOKENS,
             "groups",
+            "questions",
         ):
             if name == "predictions" and first.outputs is not None and run.outputs is not None:
                 continue
@@ -76,7 +87,8 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
                 what = "logits or probabilities" if name == "outputs" else name
                 raise UserError(f"{lacks.origin} has no {what}, but {has.origin} does: all runs need the same")
     check_same_shapes(runs)
-    for name in ("kind", "label_names", "examples", "ids", "texts", "labels", "groups", "references", "token_counts"):
+    check_same_words([run.origin for run in runs], [(run.token_exact, run.token_weights) for run in runs])
+    for name in _SHARED:
         holders = [run for run in runs if getattr(run, name) is not None]
         for run in holders[1:]:
             if (difference := _difference(getattr(run, name), getattr(holders[0], name))) is not None:
@@ -90,7 +102,7 @@ def _difference(mine: Any, others: Any) -> str | None:
         return None if mine == others else f": {_WHY}"
     if len(mine) != len(others):
         return f": there are {len(mine)}, not {len(others)}"
-    wrong = [row for row, (one, other) in enumerate(zip(mine, others, strict=True)) if one != other]
+    wrong = [row for row, (one, other) in enumerate(zip(mine, others, strict=True)) if np.any(one != other)]
     if not wrong:
         return None
     row = wrong[0]

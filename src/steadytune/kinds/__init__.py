@@ -24,6 +24,7 @@ KINDS: Registry[Kind] = Registry(
         "choice": "kinds.choice:CHOICE",
         "generation": "kinds.generation:GENERATION",
         "tokens": "kinds.tokens:TOKENS",
+        "multilabel": "kinds.multilabel:MULTILABEL",
     },
     _check,
 )

@@ -13,6 +13,8 @@ from steadytune.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from steadytune.kinds.encoding import Encoding, Row
+
 Criterion = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
@@ -25,15 +27,20 @@ class Kind:
     Attributes:
         name: Name in data, studies and files.
         answers: What an answer is, which decides how two answers are compared: classes agree or not, numbers lie
-            apart, texts are compared as texts. "" if that is unknown.
+            apart, texts are compared as texts, sets of labels as wholes and by label. "" if that is unknown.
         answer: What one answer is called, with its number: "class 3".
+        item: What is answered once, and is a row of outputs.
+        long_inputs: What happens to inputs of more tokens than the limit.
         shared_classes: A class means the same in every example, so it can be rare, or be renumbered.
+        several: An example of a task has several labels, so that a few examples may lack some of them.
         candidates: An example consists of several inputs, each with one score, and one of them is chosen.
         trained: Whether runs of this kind can be trained here.
         labelled: What has one label each: an example, or a token.
         too_few_outputs: What to do if a label has no output.
         full_batch: Whether linear heads can be trained on it by full-batch gradient descent.
-        auto_model: The transformers class whose last layer fits.
+        pooled: A model gives one row of outputs for each of its inputs, from one feature. False if it answers at
+            several tokens of an input: pooling, and linear heads on frozen features, then mean nothing.
+        new_head: The model's last layer is new and drawn by a seed. False if it is pre-trained.
         metrics: Default metrics of runs, in order of preference. They support the kind, whatever
             kinds they name themselves.
         task_metrics: Default metrics of a user's own task, the main one first.
@@ -41,15 +48,19 @@ class Kind:
     """
 
     name: ClassVar[str] = ""
-    answers: ClassVar[Literal["classes", "numbers", "texts", ""]] = ""
+    answers: ClassVar[Literal["classes", "numbers", "texts", "sets", ""]] = ""
     answer: ClassVar[str] = "class"
+    item: ClassVar[str] = "example"
+    long_inputs: ClassVar[str] = "truncated"
     shared_classes: ClassVar[bool] = False
+    several: ClassVar[bool] = False
     candidates: ClassVar[bool] = False
     trained: ClassVar[bool] = False
     labelled: ClassVar[str] = "example"
     too_few_outputs: ClassVar[str] = "set num_labels, or number the classes from 0"
     full_batch: ClassVar[bool] = False
-    auto_model: ClassVar[str] = "AutoModelForSequenceClassification"
+    pooled: ClassVar[bool] = True
+    new_head: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ()
     task_metrics: ClassVar[tuple[str, ...]] = ()
     pair_measures: ClassVar[tuple[str, ...] | None] = None
@@ -73,12 +84,23 @@ class Kind:
         return self.answers == "texts"
 
     @property
+    def has_sets(self) -> bool:
+        """Whether answers are sets of labels."""
+        return self.answers == "sets"
+
+    @property
+    def one_class(self) -> bool:
+        """Whether each example has one class, which means the same in every example."""
+        return self.shared_classes and not self.several
+
+    @property
     def gives(self) -> tuple[str, ...]:
         """Return the names of the arrays that its runs can have (fields of `measures.Outputs`)."""
         arrays = {
             "classes": ("predictions", "probabilities"),
             "numbers": ("numbers",),
-            "texts": ("generations", "tokens"),
+            "texts": ("generations", "tokens", "choices"),
+            "sets": ("sets", "label_probabilities"),
         }
         return arrays.get(self.answers, ())
 
@@ -132,6 +154,23 @@ class Kind:
         """Return the classes (..., N) predicted by outputs (..., N, C); None for a kind without classes."""
         return np.asarray(outputs.argmax(axis=-1), dtype=np.int64) if self.has_classes else None
 
+    def sets(self, outputs: NDArray[Any], likely: bool = False) -> NDArray[np.bool_] | None:
+        """Return which labels are in the answers; None for a kind without sets.
+
+        Args:
+            outputs: (..., N, L).
+            likely: Whether they are probabilities, not logits.
+        """
+        return None
+
+    def coded(self, labels: NDArray[Any]) -> NDArray[np.int64]:
+        """Return labels of N examples as one number (N,) each, as `predictions` has the answers."""
+        return np.asarray(labels, dtype=np.int64)
+
+    def shares(self, outputs: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Return which rows of outputs (N, C) can be probabilities; None if that is decided by their sum."""
+        return None
+
     def probabilities(self, logits: NDArray[Any]) -> NDArray[np.float64] | None:
         """Return the class probabilities (..., N, C); None for a kind without classes."""
         if not self.has_classes:
@@ -144,7 +183,53 @@ class Kind:
         """Return the numbers (..., N) predicted by logits (..., N, 1); None for a kind without numbers."""
         return np.asarray(logits, dtype=np.float64)[..., 0] if self.has_numbers else None
 
-    # Tensors: batches, the model, the loss. These are used in training.
+    def classes_in(self, labels: NDArray[Any]) -> NDArray[np.int64]:
+        """Return every class that occurs in the labels of a task's examples, as often as it does, in one dimension."""
+        return np.asarray(labels, dtype=np.int64)
+
+    def measured(self, examples: Any) -> dict[str, NDArray[Any]]:
+        """Return what a run stores of a task's measured examples, besides what a model says about them.
+
+        Args:
+            examples: The examples, a `tasks.Examples`.
+
+        Returns:
+            "labels", and of "groups", "questions" and "credit" those that are known, one for each row of outputs.
+        """
+        held = {"groups": examples.groups, "questions": examples.questions, "credit": examples.credit}
+        return {"labels": examples.labels, **{name: array for name, array in held.items() if array is not None}}
+
+    def texts(self, examples: Any) -> list[str]:
+        """Return a text for each row of outputs of a task's examples, by which a reader recognises it."""
+        return [" | ".join(text for segment in one for text in segment if text) for one in examples.candidates]
+
+    # Tensors: rows, batches, the model, the loss. These are used in training.
+
+    def auto_model(self, seq2seq: bool) -> str:
+        """Return the name of the transformers class whose last layer fits; an encoder-decoder may need another."""
+        return "AutoModelForSequenceClassification"
+
+    def encode(self, examples: Any, tokenizer: Any, max_length: int, seq2seq: bool) -> Encoding:
+        """Tokenize a task's examples.
+
+        Args:
+            examples: The examples, a `tasks.Examples`.
+            tokenizer: Of the model.
+            max_length: Most tokens per input.
+            seq2seq: Whether the model is an encoder-decoder.
+
+        Raises:
+            UserError: A text cannot be tokenized.
+        """
+        from steadytune.kinds.encoding import encode_texts
+
+        return encode_texts(examples, tokenizer, max_length)
+
+    def collate(self, rows: Sequence[Row], tokenizer: Any) -> dict[str, Tensor]:
+        """Return the batch of some rows of `encode`: padded inputs, and "labels"."""
+        from steadytune.kinds.encoding import padded
+
+        return self.batch(padded(rows, tokenizer), [row["labels"] for row in rows])
 
     def outputs(self, classes: int) -> int:
         """Return the width of a model's last layer for a task with this many classes."""

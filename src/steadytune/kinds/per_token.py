@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, ClassVar
 from steadytune.errors import UserError
 from steadytune.kinds.base import Criterion, Kind
 from steadytune.kinds.classification import at_least_single
+from steadytune.kinds.encoding import IGNORED
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-IGNORED = -100
-"""Label of a token that does not count, such as padding or a prompt: torch's and transformers' own."""
 
 
 class PerToken(Kind):
     """Labels (b, T), one for each of the model's outputs (b, T, C), of which those that are -100 do not count."""
 
     labelled: ClassVar[str] = "token"
+    pooled: ClassVar[bool] = False
 
     def criterion(self, label_smoothing: float = 0.0) -> Criterion:
         """Return the mean cross-entropy of the labels that count; 0 for a batch without any."""

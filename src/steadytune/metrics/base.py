@@ -33,8 +33,11 @@ class Answers:
         labels: (N,) classes; for a regression targets.
         texts: K sequences of N texts.
         references: N texts, or tuples of equally valid texts.
+        target_log_probabilities: K arrays (T,), what each run gives the target tokens of all examples in sequence.
+        token_counts: (N,) number of the T tokens of each example.
         questions: (N,) integers: grouped metrics score examples with the same number together.
         credit: (N,) credit for choosing this example in its question.
+        label_names: Name of each class.
         positive: The positive class of F1, ROC AUC and average precision, or None if not chosen.
     """
 
@@ -45,8 +48,11 @@ class Answers:
     labels: NDArray[Any] | None = None
     texts: Sequence[Sequence[str]] | None = None
     references: Sequence[str | tuple[str, ...]] | None = None
+    target_log_probabilities: Sequence[NDArray[Any]] | None = None
+    token_counts: NDArray[Any] | None = None
     questions: NDArray[Any] | None = None
     credit: NDArray[Any] | None = None
+    label_names: tuple[str, ...] | None = None
     positive: int | None = None
 
     @property
@@ -57,15 +63,33 @@ class Answers:
     @property
     def runs(self) -> int:
         """K."""
-        given = (self.logits, self.given_probabilities, self.given_predictions, self.texts)
+        given = (
+            self.logits,
+            self.given_probabilities,
+            self.given_predictions,
+            self.texts,
+            self.target_log_probabilities,
+        )
+        return next((len(found) for found in given if found is not None), 0)
+
+    @property
+    def examples(self) -> int:
+        """N, by what is right of them."""
+        given = (self.labels, self.references, self.token_counts)
         return next((len(found) for found in given if found is not None), 0)
 
     @cached_property
     def predictions(self) -> NDArray[np.int64] | None:
-        """(K, N) classes with the highest output."""
+        """(K, N) classes with the highest output; of sets of labels one number for each."""
         if self.outputs is not None:
-            return KINDS[self.kind].predictions(self.outputs)
+            of = KINDS[self.kind]
+            return of.predictions(self.outputs) if self.sets is None else of.coded(self.sets)
         return None if self.given_predictions is None else np.asarray(self.given_predictions, dtype=np.int64)
+
+    @cached_property
+    def sets(self) -> NDArray[np.bool_] | None:
+        """(K, N, L) which labels are in the answer; None for a kind without sets."""
+        return None if self.outputs is None else KINDS[self.kind].sets(self.outputs, self.logits is None)
 
     @cached_property
     def probabilities(self) -> Float64Array | None:
@@ -101,6 +125,13 @@ class Answers:
             return int(self.outputs.shape[-1])
         found = [np.max(array) for array in (self.given_predictions, self.labels) if array is not None and array.size]
         return max(2, int(max(found)) + 1) if found else 0
+
+    @property
+    def entity_tags(self) -> tuple[str, ...] | None:
+        """Names of classes that mark entities, such as B-PER; None if they do not, or are unknown."""
+        from steadytune.metrics.entities import entity_tags
+
+        return entity_tags(self.label_names)
 
     @property
     def positive_class(self) -> int:
@@ -167,6 +198,7 @@ class Metric(Scale):
         needs: Attributes of `Answers` that it reads, or a mapping from `Kind.answers` to these.
         binary: Whether it scores one class against the others: there must be two, or one must be chosen.
         title: Name in tables.
+        lacks: Answers with all that it needs -> what it needs beside that, such as a package; "" if nothing.
         constant: The best constant answer: "mode" is the most frequent class, or for a regression the mean of the
             targets; "shares" the class frequencies; "median" the median of the targets.
     """
@@ -176,6 +208,7 @@ class Metric(Scale):
     needs: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
     binary: bool = False
     title: str = ""
+    lacks: Callable[[Answers], str] = lambda answers: ""
     constant: Literal["mode", "shares", "median"] = "mode"
 
     def needs_of(self, kind: str) -> tuple[str, ...]:
@@ -200,27 +233,27 @@ class Metric(Scale):
                 return name
         if self.binary and answers.classes != 2 and answers.positive is None:
             return f"two classes, not {answers.classes}, or a named positive class"
-        return None
+        return self.lacks(answers) or None
 
     def scores(self, answers: Answers) -> Scores:
         """Return weights (R, N) -> scores (R, K).
 
         Raises:
-            ValueError: The answers lack something that it needs.
+            UserError: The answers lack something that it needs.
         """
         if (missing := self.missing(answers)) is not None:
-            raise ValueError(f"metric '{self.name}' needs {missing}")
+            raise UserError(f"metric '{self.name}' needs {missing}")
         return self.function(answers)
 
     def plain(self, answers: Answers, examples: int) -> Float64Array:
         """Return the scores (K,) on N examples of weight 1; NaN for runs with outputs that are not finite.
 
         Raises:
-            ValueError: The answers lack something that it needs.
-            UserError: Its function fails, or gives something else than K scores in its range.
+            UserError: The answers lack something that it needs, or its function fails, or gives something else than K
+                scores in its range.
         """
         if (missing := self.missing(answers)) is not None:
-            raise ValueError(f"metric '{self.name}' needs {missing}")
+            raise UserError(f"metric '{self.name}' needs {missing}")
         try:
             values = np.array(self.function(answers)(np.ones((1, examples)))[0], dtype=np.float64)
         except UserError:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from steadytune.metrics import sets
 from steadytune.metrics.base import (
     CLASSES,
     CORRELATION,
@@ -36,7 +37,9 @@ def f1(answers: Answers) -> Scores:
 
 
 def f1_macro(answers: Answers) -> Scores:
-    """Mean F1 of the classes that are predicted or present, as in the official script of CB."""
+    """Mean F1 of the classes that are predicted or present, as in the official script of CB; of sets of all labels."""
+    if answers.sets is not None:
+        return sets.f1_macro(answers)
 
     def scores(weights: Float64Array) -> Float64Array:
         total = present = np.zeros((1, 1))
@@ -46,6 +49,11 @@ def f1_macro(answers: Answers) -> Scores:
         return ratio(total, present)
 
     return scores
+
+
+def f1_micro(answers: Answers) -> Scores:
+    """Accuracy: with one label per example each false positive is another class's false negative. Of sets their F1."""
+    return accuracy(answers) if answers.sets is None else sets.f1_micro(answers)
 
 
 def f1_weighted(answers: Answers) -> Scores:
@@ -111,10 +119,10 @@ def _counts(answers: Answers, label: int, weights: Float64Array) -> tuple[Float6
 _POSITIVE = (*PREDICTED, "positive_class")
 ACCURACY = share("accuracy", accuracy, DISCRETE, *PREDICTED)
 F1 = share("f1", f1, CLASSES, *_POSITIVE, binary=True, title="F1")
-F1_MACRO = share("f1_macro", f1_macro, CLASSES, *PREDICTED, title="macro F1")
+_EACH = {"needs": {"classes": PREDICTED, "sets": sets.SETS}}
+F1_MACRO = share("f1_macro", f1_macro, (*CLASSES, "multilabel"), **_EACH, title="macro F1")
 F1_WEIGHTED = share("f1_weighted", f1_weighted, CLASSES, *PREDICTED, title="weighted F1")
-# With one label per example every false positive is another class's false negative, so it is the accuracy.
-F1_MICRO = share("f1_micro", accuracy, CLASSES, *PREDICTED, title="micro F1")
+F1_MICRO = share("f1_micro", f1_micro, (*CLASSES, "multilabel"), **_EACH, title="micro F1")
 BALANCED_ACCURACY = share("balanced_accuracy", balanced_accuracy, CLASSES, *PREDICTED)
 MATTHEWS = share("matthews", matthews, CLASSES, *PREDICTED, **CORRELATION, title="Matthews' correlation")
 # MultiRC's F1 over all answers is the binary F1; the name is the one used in its papers.

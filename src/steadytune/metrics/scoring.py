@@ -12,6 +12,7 @@ from steadytune.errors import UserError, unknown_name
 from steadytune.kinds import KINDS
 from steadytune.metrics.base import Answers, Float64Array, Metric, Scale
 from steadytune.metrics.positive import default_positive, find_positive
+from steadytune.metrics.sets import constant_sets
 from steadytune.metrics.table import (
     METRICS,
     is_score,
@@ -19,6 +20,7 @@ from steadytune.metrics.table import (
     plain_name,
     preferred,
     recorded,
+    varies_by_tool,
 )
 
 UNNAMED = "score"
@@ -105,8 +107,9 @@ def constant_score(metric: Metric, answers: Answers) -> float | None:
     """Return the score of the best predictor that always gives the same answer.
 
     The answer is the most frequent class, or position of a choice, among the labels themselves, for a log loss their
-    frequencies; for a regression the mean, for absolute errors the median, and 0 for correlations by definition. A
-    grouped metric that chooses one example per question chooses the first, because all are equal. None for texts.
+    frequencies; of sets of labels the one that scores best; for a regression the mean, for absolute errors the median,
+    and 0 for correlations by definition. A grouped metric that chooses one example per question chooses the first,
+    because all are equal. None for texts.
     """
     if KINDS[answers.kind].has_texts or answers.labels is None:
         return None
@@ -115,6 +118,10 @@ def constant_score(metric: Metric, answers: Answers) -> float | None:
         value = np.median(labels) if metric.constant == "median" else np.mean(labels)
         one = replace(answers, logits=np.full((1, len(labels), 1), float(value)))
         return 0.0 if metric.lowest == -1 else float(metric.plain(one, len(labels))[0])
+    if KINDS[answers.kind].has_sets:
+        sets = np.broadcast_to(constant_sets(labels)[:, None], (labels.shape[1] + 2, *labels.shape))
+        tried = replace(answers, logits=None, given_predictions=None, given_probabilities=sets.astype(np.int8))
+        return float(metric.best(metric.plain(tried, len(labels))))
     counts = np.bincount(labels.astype(np.int64), minlength=max(2, answers.classes))
     row = counts / counts.sum() if metric.constant == "shares" else np.eye(len(counts))[counts.argmax()]
     one = replace(answers, logits=None, given_predictions=None, given_probabilities=np.tile(row, (1, len(labels), 1)))
@@ -172,8 +179,7 @@ def _with_positive(name: str, answers: Answers, names: Sequence[str] | None) -> 
 
 
 def _computed(metric: Metric, answers: Answers) -> Scored:
-    labels: Any = answers.labels if answers.references is None or answers.labels is not None else answers.references
-    values = metric.plain(answers, len(labels))
+    values = metric.plain(answers, answers.examples)
     constant = constant_score(metric, answers)
     if constant is not None and np.isnan(constant):
         constant = None
@@ -209,6 +215,8 @@ def _agreed(
                 notes.append(f"The recorded {name} equals the {metric.name} of predictions and labels.")
             return _with_notes(found, notes)
     values, notes = in_fractions(recorded(name), values, runs)
+    if not notes and varies_by_tool(name):
+        notes = [f"The recorded {name} ({_listed(values)}) was read as a fraction of 1, not in per cent."]
     # A class tried only to reproduce the recorded scores is not reported if it does not.
     chosen = [candidate for candidate in candidates if candidate[2] != _FITS]
     if plain_name(name) == UNNAMED or not chosen:
@@ -231,9 +239,12 @@ def contradiction(name: str, values: Float64Array, metric: Metric, computed: Flo
     """
     short = plain_name(name)
     other = "" if short == metric.name else f", and no other {short} reproduces the recorded one"
+    told = shown or "the latter is shown"
+    if varies_by_tool(name):
+        told += f". Tools differ in the variant of {short} (words, case, stemming, smoothing)"
     return (
         f"The recorded {name} ({_listed(values)}) contradicts the predictions and labels of the same runs, whose "
-        f"{metric.name} is {_listed(computed)}{other}: {shown or 'the latter is shown'}. Give a score on other "
+        f"{metric.name} is {_listed(computed)}{other}: {told}. Give a score on other "
         "examples a different name."
     )
 
@@ -245,15 +256,17 @@ def _candidates(name: str, answers: Answers, names: Sequence[str] | None) -> lis
     if short == "f1":
         others = range(answers.classes) if answers.positive is None else ()
         tries += [("f1", number) for number in others]
-        tries += [("f1_macro", None), ("f1_weighted", None), ("f1_micro", None)]
+        tries += [("f1_macro", None), ("f1_weighted", None), ("f1_micro", None), ("token_f1", None)]
     if short == UNNAMED:
         tries = [(natural, None) for natural in KINDS[answers.kind].metrics[:1]]
     found = []
     for metric_name, positive in tries:
         given = replace(answers, positive=positive)
-        why = _FITS if positive is not None and answers.positive is None else ""
+        # What an F1 of texts is, only its values can tell.
+        guessed = (positive is not None and answers.positive is None) or metric_name == "token_f1" != short
+        why = _FITS if guessed else ""
         metric = known_metric(metric_name)
-        if metric is not None and positive is None:
+        if metric is not None and positive is None and not guessed:
             given, why = _with_positive(metric_name, given, names)
         if metric is not None and metric.missing(given) is None:
             found.append((metric, given, why))
@@ -287,13 +300,18 @@ def in_fractions(scale: Scale, values: Float64Array, runs: Sequence[str]) -> tup
         lowest = -100.0 if scale.lowest is None or scale.lowest < 0 else 0.0
         _check_range(Scale(scale.name, "", lowest, 100.0), values, runs, " as a fraction [0, 1] or in per cent")
         small = known & (np.abs(values) <= 1) & (values != 0)
+        said = f"The recorded {scale.name} is in per cent ({_listed(values)}) and was read as such"
+        if small.any() and varies_by_tool(scale.name):
+            # A run that collapsed may have a BLEU of less than one per cent.
+            listed = ", ".join(run for run, few in zip(runs, small, strict=True) if few)
+            return values / 100, [f"{said}, also where it is at most 1 per cent ({listed})."]
         if small.any():
             one, other = int(np.flatnonzero(small)[0]), int(np.nanargmax(np.abs(values)))
             raise UserError(
                 f"{scale.name} is {values[one]:g} in {runs[one]} but {values[other]:g} in {runs[other]}: "
                 "record fractions in all runs, or percentages in all"
             )
-        return values / 100, [f"The recorded {scale.name} is in per cent ({_listed(values)}) and was read as such."]
+        return values / 100, [f"{said}."]
     _check_range(scale, values, runs, "")
     if scale.unit == "points":
         values = np.clip(values, scale.lowest, scale.highest)

@@ -21,7 +21,7 @@ def kind_of(model: nn.Module) -> str:
     """Return the kind of task of a transformers model's configuration.
 
     Raises:
-        UserError: It is for several labels per example.
+        UserError: It is for several numbers per example.
     """
     plain = plain_model(model)
     if writes(plain):
@@ -30,9 +30,11 @@ def kind_of(model: nn.Module) -> str:
         return "tokens"
     config: Any = getattr(model, "config", None)
     problem, outputs = getattr(config, "problem_type", None), getattr(config, "num_labels", 2)
-    if problem == "multi_label_classification" or (problem == "regression" and outputs > 1):
+    if problem == "multi_label_classification":
+        return "multilabel"
+    if problem == "regression" and outputs > 1:
         raise UserError(
-            "stabilizers need one class or one number per example: this model is configured for several labels"
+            f"stabilizers need one number per example: this model is configured for a regression of {outputs} numbers"
         )
     if type(plain).__name__.endswith("ForMultipleChoice"):
         return "choice"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any
 
@@ -24,15 +24,17 @@ def logits_of(
     device: torch.device,
     bf16: bool,
     position: str | None = None,
+    counted: Callable[[Tensor], Tensor | None] = lambda labels: None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Run a model over batches, without dropout.
 
     Args:
         model: Returns `logits`; left in evaluation mode.
-        batches: Padded inputs with labels, which are ignored.
+        batches: Padded inputs with labels, which the model does not see.
         device: Device of the model.
         bf16: Whether to compute under bfloat16 autocast.
         position: "cls", "last" or "mean" to return hidden states reduced in this way; None for none.
+        counted: `Kind.counted`. Where it gives tokens, each is a row of logits, and of states as they are there.
 
     Returns:
         Logits (N, C), and states (L, rows, D) after each of L blocks (the embedding output is not counted; rows are
@@ -45,11 +47,14 @@ def logits_of(
         inputs = {name: tensor.to(device) for name, tensor in batch.items() if name != "labels"}
         with torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext():
             outputs = model(**inputs, output_hidden_states=position is not None)
-        logits.append(outputs.logits.float().cpu())
+        asked = counted(batch["labels"]) if "labels" in batch else None
+        at = None if asked is None else asked.to(device)
+        logits.append((outputs.logits if at is None else outputs.logits[at]).float().cpu())
         if position is not None:
             mask = inputs["attention_mask"].flatten(0, -2)
             layers = hidden_states(outputs)[1:]
-            states.append(torch.stack([pool(layer, mask, position).float().cpu() for layer in layers]))
+            rows = [pool(layer, mask, position) if at is None else layer[at] for layer in layers]
+            states.append(torch.stack([row.float().cpu() for row in rows]))
     return torch.cat(logits).numpy(), torch.cat(states, dim=1).numpy() if states else None
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from steadytune.errors import UserError
 from steadytune.kinds import DEFAULT, KINDS, Kind
+from steadytune.measures.candidates import LOG_ROUNDING, check_candidates
 from steadytune.measures.inputs import to_array
-from steadytune.records.arrays import RunArrays
+from steadytune.records.arrays import OF_TOKENS, RunArrays
 
 # Probabilities stored as bfloat16 are off by up to 2^-8 = .0039 in their sum.
 _SUM_TOLERANCE = 0.005
@@ -23,9 +23,10 @@ EXACT = 1e-3
 _MOST_DECIMALS = 4
 
 
-def inferred_kind(generations: Any, token_logits: Any) -> str:
-    """Return the kind of runs that do not state it: "generation" if they have either of these."""
-    return DEFAULT if generations is None and token_logits is None else "generation"
+def inferred_kind(run: Any) -> str:
+    """Return the kind of a run or cohort that does not state it: "generation" with texts or arrays of tokens."""
+    of_texts = any(getattr(run, name) is not None for name in ("generations", *OF_TOKENS))
+    return "generation" if of_texts else DEFAULT
 
 
 def check_kind(origin: str, kind: str) -> None:
@@ -50,6 +51,8 @@ def check_facts(cohort: Any) -> None:
     for name in ("notes", "lost", "label_names"):
         if getattr(cohort, name) is not None:
             read_list(getattr(cohort, name), name)
+    if not isinstance(cohort.frozen_encoder, (bool, np.bool_)):
+        raise UserError(f"frozen_encoder must be True or False, not {cohort.frozen_encoder!r:.60}")
     if not isinstance(cohort.read, Mapping):
         raise UserError(f"read must be a mapping, not {cohort.read!r:.60}")
     if cohort.majority_score is not None and not isinstance(cohort.majority_score, Real):
@@ -85,23 +88,58 @@ def read_array(values: Any, name: str) -> NDArray[Any]:
     return array.astype(np.int8) if array.dtype == bool else array
 
 
-def read_groups(values: Any) -> NDArray[Any]:
+def read_flags(values: Any, name: str) -> NDArray[np.bool_]:
+    """Convert one truth value per run to an array; one of them is returned as it is.
+
+    Raises:
+        UserError: They are no list of True and False; the error calls it `name`.
+    """
+    if isinstance(values, np.ndarray) and values.dtype == bool and values.ndim == 1:
+        return values
+    listed = read_list(values, name)
+    # Equality holds for 0, 1, NumPy's and torch's scalars, and for no text.
+    wrong = [value for value in listed if isinstance(value, str) or np.ndim(value) or value not in (False, True)]
+    if wrong:
+        raise UserError(f"{name} must be True or False for each run, not {wrong[0]!r:.60}")
+    return np.array([bool(value) for value in listed], dtype=bool)
+
+
+def read_exact(value: Any, name: str) -> int:
+    """Convert the number of words of the exact part.
+
+    Raises:
+        UserError: It is no whole number; the error calls it `name`.
+    """
+    number = read_array(value, name)
+    if number.size != 1 or float(number.reshape(-1)[0]) % 1:
+        raise UserError(
+            f"{name} must be a whole number, that of the words whose probability is exact, not {value!r:.60}"
+        )
+    return int(number.reshape(-1)[0])
+
+
+def read_groups(values: Any, name: str = "groups") -> NDArray[Any]:
     """Convert group numbers or names to an array of numbers; names are numbered in their order.
 
     Raises:
         UserError: As `read_array`.
     """
-    listed = read_list(values, "groups")
-    if listed and all(isinstance(name, str) for name in listed):
+    listed = read_list(values, name)
+    if listed and all(isinstance(one, str) for one in listed):
         return np.unique(np.array(listed, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
-    return read_array(values, "groups")
+    return read_array(values, name)
 
 
-def are_probabilities(logits: NDArray[Any]) -> bool:
-    """Return whether the logits of a run are actually probabilities: in [0, 1] and summing to 1 in every row."""
+def are_probabilities(logits: NDArray[Any], of: Kind) -> bool:
+    """Return whether the logits of a run are actually probabilities: in [0, 1] and summing to 1 in every row.
+
+    Those of sets of labels need not sum to 1; logits, which are negative where a label is absent, never lie there.
+    """
     values = np.asarray(logits, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] < 2 or not values.size or not np.isfinite(values).all():
         return False
+    if (within := of.shares(values)) is not None:
+        return bool(within.all())
     sums = np.abs(values.sum(axis=1) - 1)
     return bool(((values >= 0) & (values <= 1)).all() and (sums <= max(EXACT, rounding(values))).all())
 
@@ -114,8 +152,8 @@ def rounding(values: NDArray[np.float64]) -> float:
     return 0.0
 
 
-def check_agreement(logits: NDArray[Any] | None, probabilities: NDArray[Any]) -> None:
-    """Reject probabilities that are not the softmax of the accompanying logits (N, C).
+def check_agreement(logits: NDArray[Any] | None, probabilities: NDArray[Any], of: Kind) -> None:
+    """Reject probabilities that do not follow from the accompanying logits (N, C).
 
     Raises:
         ValueError: They are not; names the first row.
@@ -124,11 +162,13 @@ def check_agreement(logits: NDArray[Any] | None, probabilities: NDArray[Any]) ->
         return
     if logits.shape != probabilities.shape:
         raise ValueError(f"logits have shape {logits.shape}, but probabilities have shape {probabilities.shape}")
-    followed = softmax(logits.astype(np.float64), axis=1)
+    followed = of.probabilities(logits)
+    if followed is None:
+        return
     if (wrong := np.flatnonzero(np.abs(followed - probabilities).max(axis=1) > SAME)).size:
         row = wrong[0]
         raise ValueError(
-            f"logits and probabilities contradict each other, first in row {row}: the softmax of the logits is "
+            f"logits and probabilities contradict each other, first in row {row}: the logits give "
             f"{_row(followed[row])}, not {_row(probabilities[row])}. Leave one of them out"
         )
 
@@ -149,10 +189,11 @@ def check_run(run: RunArrays, kind: str) -> None:
     check_kind(run.origin, kind)
     of = KINDS[kind]
     try:
-        if not of.has_texts and (run.generations is not None or run.token_logits is not None):
-            raise ValueError(f"generations and token_logits belong to kind 'generation', not '{kind}'")
+        of_texts = [name for name in ("generations", *OF_TOKENS) if getattr(run, name) is not None]
+        if of_texts and not of.has_texts:
+            raise ValueError(f"{' and '.join(of_texts)} belong to kind 'generation', not '{kind}'")
         if run.labels is not None:
-            _check_labels(run.labels)
+            _check_labels(run.labels, of)
         for name, outputs in (("logits", run.logits), ("probabilities", run.probabilities)):
             if outputs is not None:
                 of.check_outputs(name, outputs)
@@ -164,18 +205,19 @@ def check_run(run: RunArrays, kind: str) -> None:
                 of.check_labels(run.labels, run.label_names, name, outputs)
                 _check_rows(name, outputs, run.representations, of)
         if run.probabilities is not None:
-            _check_probabilities(run.probabilities)
-            check_agreement(run.logits, run.probabilities)
+            _check_probabilities(run.probabilities, of)
+            check_agreement(run.logits, run.probabilities, of)
         if run.predictions is not None:
             _check_predictions(run, of)
-        if run.groups is not None:
-            _check_groups(run.groups)
+        _check_groups(run.groups, run.questions)
+        if run.credit is not None and (run.credit.ndim != 1 or not np.isfinite(run.credit).all()):
+            raise ValueError("credit must be finite numbers of shape (examples,)")
         states = run.representations
         if states is not None and (states.ndim != 3 or not states.size):
             raise ValueError(f"representations must have shape (layers, examples, width), not {states.shape}")
         if run.generations is not None:
             _check_texts(run.generations, run.references)
-        _check_tokens(run.token_logits, run.token_counts)
+        _check_tokens(run)
         _check_number_of_examples(run, of)
         if run.ids is not None:
             _check_ids(run.ids)
@@ -206,6 +248,11 @@ def _check_finite_outputs(name: str, outputs: NDArray[Any]) -> None:
 def _check_predictions(run: RunArrays, of: Kind) -> None:
     """Reject predictions that are not classes, or that contradict logits or probabilities."""
     predictions, outputs = np.asarray(run.predictions), run.outputs
+    if of.has_sets:
+        raise ValueError(
+            f"predictions of kind '{of.name}' say nothing of how sure a run is: give logits or probabilities of shape "
+            "(examples, labels)"
+        )
     if not of.has_classes:
         raise ValueError(
             f"predictions must be classes, and kind '{of.name}' has none: give its outputs as logits of shape "
@@ -220,6 +267,11 @@ def _check_predictions(run: RunArrays, of: Kind) -> None:
         labels = run.labels
         if labels is not None and len(wrong := np.flatnonzero((labels < 0) | (labels != np.floor(labels)))):
             raise ValueError(f"labels must be class numbers from 0, but row {wrong[0]} has {labels[wrong[0]]:g}")
+        largest = max(predictions.max(), -1 if labels is None else labels.max(initial=-1))
+        if run.label_names is not None and largest >= len(run.label_names):
+            raise ValueError(
+                f"{len(run.label_names)} label_names, but there is a class {largest:g}: give one per class"
+            )
         return
     if len(predictions) != len(outputs):
         raise ValueError(f"{len(outputs)} rows of outputs but {len(predictions)} predictions: give one per example")
@@ -234,16 +286,27 @@ def _check_predictions(run: RunArrays, of: Kind) -> None:
         )
 
 
-def _check_groups(groups: NDArray[Any]) -> None:
-    if groups.ndim != 1 or not np.isfinite(groups).all() or (groups != np.floor(groups)).any():
-        raise ValueError("groups must be integers of shape (examples,), equal for examples that belong together")
+def _check_groups(groups: NDArray[Any] | None, questions: NDArray[Any] | None) -> None:
+    for name, found in (("questions", questions), ("groups", groups)):
+        if found is not None and (found.ndim != 1 or not np.isfinite(found).all() or (found != np.floor(found)).any()):
+            raise ValueError(f"{name} must be integers of shape (examples,), equal for examples that belong together")
+    if groups is None or questions is None or len(groups) != len(questions):
+        return
+    _, first, question = np.unique(questions, return_index=True, return_inverse=True)
+    if len(wrong := np.flatnonzero(groups != groups[first][question])):
+        row = wrong[0]
+        raise ValueError(
+            f"rows {first[question[row]]} and {row} belong to one question ({questions[row]:g}) but to two groups: "
+            "what is scored together must be resampled together"
+        )
 
 
-def _check_labels(labels: NDArray[Any]) -> None:
-    if labels.ndim != 1:
-        raise ValueError(f"labels must have shape (examples,), not {labels.shape}")
+def _check_labels(labels: NDArray[Any], of: Kind) -> None:
+    if labels.ndim != 1 + of.has_sets:
+        shape = "(examples, labels), 0 or 1" if of.has_sets else "(examples,)"
+        raise ValueError(f"labels must have shape {shape}, not {labels.shape}")
     if not np.isfinite(labels).all():
-        raise ValueError(f"labels contain NaN or infinity, first in row {np.flatnonzero(~np.isfinite(labels))[0]}")
+        raise ValueError(f"labels contain NaN or infinity, first in row {np.argwhere(~np.isfinite(labels))[0][0]}")
 
 
 def _check_rows(name: str, outputs: NDArray[Any], representations: NDArray[Any] | None, of: Kind) -> None:
@@ -257,7 +320,12 @@ def _check_rows(name: str, outputs: NDArray[Any], representations: NDArray[Any] 
         )
 
 
-def _check_probabilities(probabilities: NDArray[Any]) -> None:
+def _check_probabilities(probabilities: NDArray[Any], of: Kind) -> None:
+    if (within := of.shares(probabilities)) is not None:
+        if not within.all():
+            row = np.flatnonzero(~within)[0]
+            raise ValueError(f"probabilities must lie within [0, 1], but those of row {row} do not: are they logits?")
+        return
     if (negative := np.argwhere(probabilities < 0)).size:
         row, column = negative[0]
         raise ValueError(
@@ -287,23 +355,47 @@ def _is_text(text: Any, several: bool) -> bool:
     return isinstance(text, str)
 
 
-def _check_tokens(logits: NDArray[Any] | None, counts: NDArray[Any] | None) -> None:
+def _check_tokens(run: RunArrays) -> None:
+    counts = run.token_counts
     if counts is not None and (counts.ndim != 1 or ((counts < 0) | (counts != np.floor(counts))).any()):
         raise ValueError("token_counts must have shape (examples,), the number of tokens of each example")
-    if logits is None:
+    for name in OF_TOKENS:
+        if (held := getattr(run, name)) is None:
+            continue
+        if counts is None:
+            raise ValueError(f"{name} need token_counts of shape (examples,), the number of tokens of each example")
+        axes = ("tokens", "words") if name in ("token_logits", "token_log_probabilities") else ("tokens",)
+        if held.ndim != len(axes) or not held.size or counts.sum() != len(held):
+            raise ValueError(
+                f"{name} must have shape ({', '.join(axes)}{',' if len(axes) == 1 else ''}), all examples' tokens one "
+                f"after another, as many as token_counts sum to, not {held.shape}"
+            )
+    if run.token_logits is not None:
+        # NaN if any logit is NaN; minus infinity, a word of probability 0, is allowed unless all are.
+        _check_finite_tokens("token_logits", run.token_logits.max(axis=1))
+    if (targets := run.target_log_probabilities) is not None:
+        _check_finite_tokens("target_log_probabilities", targets)
+        if (wrong := np.flatnonzero(targets > LOG_ROUNDING)).size:
+            raise ValueError(
+                f"target_log_probabilities must be at most 0, but that of token {wrong[0]} is {targets[wrong[0]]:.4g}"
+            )
+    if (words := run.token_choices) is not None and words.dtype.kind not in "iu":
+        raise ValueError(f"token_choices must be integers, the number of a word for each token, not {words.dtype}")
+    weighed = {"token_weights": run.token_weights, "token_exact": run.token_exact}
+    if run.token_log_probabilities is None:
+        if extra := [name for name, value in weighed.items() if value is not None]:
+            raise ValueError(f"{extra[0]} belongs to token_log_probabilities, which are not given")
         return
-    if counts is None:
-        raise ValueError("token_logits need token_counts of shape (examples,), the number of tokens of each example")
-    if logits.ndim != 2 or not logits.size or counts.sum() != len(logits):
-        raise ValueError(
-            "token_logits must have shape (tokens, words), all examples' tokens one after another, as many as "
-            f"token_counts sum to, not {logits.shape}"
-        )
-    # NaN if any logit is NaN; minus infinity, a word of probability 0, is allowed unless all are.
-    highest = logits.max(axis=1)
-    if not np.isfinite(highest).all():
-        token = np.flatnonzero(~np.isfinite(highest))[0]
-        raise ValueError(f"token_logits contain NaN or infinity, first at token {token} (axis 0)")
+    if run.token_weights is None or run.token_exact is None:
+        lacking = [name for name, value in weighed.items() if value is None]
+        raise ValueError(f"token_log_probabilities need {' and '.join(lacking)}")
+    check_candidates(run.token_log_probabilities, run.token_weights, run.token_exact, "token_log_probabilities")
+
+
+def _check_finite_tokens(name: str, values: NDArray[Any]) -> None:
+    if not np.isfinite(values).all():
+        token = np.flatnonzero(~np.isfinite(values))[0]
+        raise ValueError(f"{name} contain NaN or infinity, first at token {token} (axis 0)")
 
 
 def _check_number_of_examples(run: RunArrays, of: Kind) -> None:
@@ -315,7 +407,9 @@ def _check_number_of_examples(run: RunArrays, of: Kind) -> None:
         "generations": run.generations,
         "references": run.references,
         "labels": run.labels,
+        "questions": run.questions,
         "groups": run.groups,
+        "credit": run.credit,
         "token_counts": run.token_counts,
         "ids": run.ids,
         "texts": run.texts,

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError, door
 from steadytune.kinds import KINDS
-from steadytune.metrics import Answers, Metric, Scale, recorded, score
-from steadytune.metrics.positive import find_positive
-from steadytune.metrics.scoring import UNNAMED, computable, constant_score, contradiction, in_fractions, same
-from steadytune.records.arrays import RunArrays, check_same_shapes
+from steadytune.metrics import Answers, Scale, recorded
+from steadytune.records.arrays import OF_TOKENS, RunArrays, check_same_shapes
 from steadytune.records.checks import (
     are_probabilities,
     check_facts,
@@ -23,9 +20,12 @@ from steadytune.records.checks import (
     check_run,
     inferred_kind,
     read_array,
+    read_exact,
+    read_flags,
     read_groups,
     read_list,
 )
+from steadytune.records.computed import Predictions, Probabilities, can_be_scored, is_computed, settled_scores
 from steadytune.shown import Shown, plural
 
 if TYPE_CHECKING:
@@ -33,13 +33,7 @@ if TYPE_CHECKING:
 
 _OUTPUTS = ("logits", "probabilities", "predictions")
 """In order of precedence: the first that is present counts, and the others follow from it."""
-_OF_RUN = (*_OUTPUTS, "generations", "representations", "token_logits")
-_FOLLOWING: WeakValueDictionary[int, NDArray[Any]] = WeakValueDictionary()
-"""Arrays that cohorts computed and handed out (probabilities, predictions, scores, failures), by identity."""
-
-
-class _Own(float):
-    """A constant answer's score that a cohort computed, marked so that a changed copy recomputes it."""
+_OF_RUN = (*_OUTPUTS, "generations", "representations", *OF_TOKENS)
 
 
 @dataclass(frozen=True)
@@ -49,42 +43,6 @@ class LostRun:
     seed: str
     status: str
     reason: str
-
-
-def _following(values: NDArray[Any]) -> NDArray[Any]:
-    """Remember an array as computed by a cohort, because `dataclasses.replace` passes it on unasked."""
-    view = values.view()
-    _FOLLOWING[id(view)] = view
-    return view
-
-
-class _Probabilities:
-    """The field `Cohort.probabilities`: the softmax of the logits, computed on access, or the given values.
-
-    Logits take precedence, so that `dataclasses.replace(cohort, logits=...)` has the probabilities of the new ones.
-    """
-
-    def __set__(self, cohort: Cohort, given: Any) -> None:
-        cohort.__dict__["given_probabilities"] = given
-
-    def __get__(self, cohort: Cohort | None, owner: type[Cohort]) -> NDArray[np.float64] | None:
-        if cohort is None or not KINDS[cohort.kind].has_classes:
-            return None
-        found = cohort.answers.probabilities
-        return None if found is None else _following(found)
-
-
-class _Predictions:
-    """The field `Cohort.predictions`: the class with the highest output, or the given values."""
-
-    def __set__(self, cohort: Cohort, given: Any) -> None:
-        cohort.__dict__["given_predictions"] = given
-
-    def __get__(self, cohort: Cohort | None, owner: type[Cohort]) -> NDArray[np.int64] | None:
-        if cohort is None or not KINDS[cohort.kind].has_classes:
-            return None
-        found = cohort.answers.predictions
-        return None if found is None else _following(found)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -101,7 +59,7 @@ class Cohort(Shown):
             with the predictions up to rounding are made exact, and contradictions are reported in `notes`.
         logits: (K, N, C), or None. If they all lie in [0, 1] and sum to 1, they become `probabilities`, and a note
             says so.
-        labels: (N,), or None.
+        labels: (N,), of sets of labels (N, L) 0 or 1, or None.
         representations: K arrays (L, rows, D) of hidden states after each block, or None; a row is an example, or in a
             multiple-choice task a candidate. (rows, D) becomes one layer.
         seeds: K distinct names of the runs.
@@ -131,13 +89,24 @@ class Cohort(Shown):
             or None.
         token_logits: K arrays (T, V) over the next token, all reading the same T tokens of all examples in sequence
             (teacher forcing), or None.
-        token_counts: (N,) number of the T tokens of each example; required for token_logits.
+        token_log_probabilities: K arrays (T, C), instead of all logits: the log-probabilities of C candidate words at
+            each of the T tokens, those of the exact part first, or None. Divergences are then estimated, see
+            `measures.candidate_divergences`.
+        token_weights: (T, C), the same for all runs: 1 for words of the exact part, 1/(r pi) for each of r words that
+            were drawn from all others with probabilities pi; required for token_log_probabilities.
+        token_exact: Number of words of the exact part; required for token_log_probabilities.
+        token_choices: K arrays (T,) of the likeliest words, or None; by default those of token_logits.
+        target_log_probabilities: K arrays (T,), the log-probability of each target token, or None.
+        token_counts: (N,) number of the T tokens of each example; required for all arrays of tokens.
         notes: What a reader must know about the origin of arrays and scores, one sentence each; a profile's notes
             begin with them.
         read: What was read from files -> its description.
         positive: Number of the positive class of a metric such as F1, or its name if classes have names.
             None for a metric without one, or if it was not chosen.
         label_names: Name of each class, or None.
+        questions: (N,) integers, or names that are then numbered, or None: examples that a metric reads together, such
+            as the answers to a question or the words of a sentence. Without `groups` they are resampled together, too.
+        credit: (N,) what choosing an example is worth in its question, for metrics that score that; or None.
 
     Raises:
         UserError: Arrays are inconsistent, labels are out of range, probabilities do not sum to 1, logits are not
@@ -160,8 +129,8 @@ class Cohort(Shown):
     frozen_encoder: bool = False
     lost: tuple[LostRun, ...] = ()
     examples: str = ""
-    probabilities: _Probabilities = _Probabilities()
-    predictions: _Predictions = _Predictions()
+    probabilities: Probabilities = Probabilities()  # noqa: RUF009
+    predictions: Predictions = Predictions()  # noqa: RUF009
     groups: NDArray[np.int64] | None = None
     generations: Sequence[Sequence[str]] | None = None
     references: Sequence[str | tuple[str, ...]] | None = None
@@ -172,16 +141,25 @@ class Cohort(Shown):
     label_names: Sequence[str] | None = None
     read: Mapping[str, str] = field(default_factory=dict)
     losses: NDArray[np.float64] | None = None
+    token_log_probabilities: Sequence[NDArray[Any]] | None = None
+    token_weights: NDArray[Any] | None = None
+    token_exact: int | None = None
+    token_choices: Sequence[NDArray[Any]] | None = None
+    target_log_probabilities: Sequence[NDArray[Any]] | None = None
+    questions: NDArray[np.int64] | None = None
+    credit: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         check_facts(self)
         computed = self._computed()
         self._set(**dict.fromkeys(computed))
         if self.kind is None:
-            self._set(kind=inferred_kind(self.generations, self.token_logits))
+            self._set(kind=inferred_kind(self))
         check_kind("cohort", self.kind)
         if self.scores is not None:
             self._set(scores=_scores(self.scores))
+        if self.failed is not None:
+            self._set(failed=read_flags(self.failed, "failed"))
         lists = self._lists()
         runs = len(next(iter(lists.values())))
         seeds = tuple(map(str, lists.pop("seeds", range(runs))))
@@ -205,15 +183,17 @@ class Cohort(Shown):
         self._set(seeds=seeds, **(shared | fields | stacked))
         if self.token_counts is not None:
             self._set(token_counts=self.token_counts.astype(np.int64))
-        if self.groups is not None:
-            self._set(groups=self.groups.astype(np.int64))
+        for name in ("groups", "questions"):
+            if (numbers := getattr(self, name)) is not None:
+                self._set(**{name: numbers.astype(np.int64)})
         if self.losses is not None:
             self._set(losses=_losses(self.losses, runs))
-        if self.label_names is not None:
-            self._set(label_names=tuple(map(str, self.label_names)))
-        if "scores" in computed and not self._scorable():
+        if "scores" in computed and not can_be_scored(self):
             self._set(**{name: value for name, value in computed.items() if np.size(value) in (1, runs)})
-        self._settle_scores()
+        found = settled_scores(self)
+        self._set(scores=found.values, metric=found.metric, failed=found.failed, majority_score=found.constant)
+        self._set(positive=found.positive)
+        self._note(*found.notes)
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -229,19 +209,20 @@ class Cohort(Shown):
         first = next((name for name, value in outputs.items() if value is not None), "logits")
         # Values computed by a cohort are replaced; values given by the user must agree.
         for name in _OUTPUTS:
-            if name != first and outputs[name] is _FOLLOWING.get(id(outputs[name]), self):
+            if name != first and is_computed(outputs[name]):
                 outputs[name] = None
         given: dict[str, Any] = {
             "scores": self.scores,
             **outputs,
             "generations": self.generations,
             "representations": self.representations,
-            "token_logits": self.token_logits,
+            **{name: getattr(self, name) for name in OF_TOKENS},
         }
         known = [name for name, value in given.items() if value is not None]
         if not known:
             raise UserError(
-                "a cohort needs its runs' scores, logits, probabilities, predictions, representations or generations"
+                "a cohort needs its runs' scores, logits, probabilities, predictions, representations, generations or "
+                "arrays of tokens"
             )
         others: dict[str, Any] = {
             "seeds": read_list(self.seeds, "seeds") or None,
@@ -261,130 +242,52 @@ class Cohort(Shown):
         """Return the arrays that all runs share."""
         shared: dict[str, Any] = {
             name: read_array(value, name)
-            for name, value in (("labels", self.labels), ("token_counts", self.token_counts))
-            if value is not None
+            for name in ("labels", "token_counts", "token_weights", "credit")
+            if (value := getattr(self, name)) is not None
         }
-        if self.groups is not None:
-            shared["groups"] = read_groups(self.groups)
+        for name in ("groups", "questions"):
+            if (value := getattr(self, name)) is not None:
+                shared[name] = read_groups(value, name)
+        if "questions" in shared:
+            shared.setdefault("groups", shared["questions"])
+        if self.token_exact is not None:
+            shared["token_exact"] = read_exact(self.token_exact, "token_exact")
         if self.references is not None:
             shared["references"] = tuple(read_list(self.references, "references"))
+        if self.label_names is not None:
+            shared["label_names"] = tuple(map(str, self.label_names))
         return shared
 
     def _take_probabilities(self, fields: dict[str, Any]) -> None:
         """Treat logits as probabilities if those of all runs are; a softmax would be applied twice."""
         logits = fields.get("logits", ())
-        if not KINDS[self.kind].has_classes or "probabilities" in fields or not len(logits):
+        of = KINDS[self.kind]
+        if not (of.has_classes or of.has_sets) or "probabilities" in fields or not len(logits):
             return
-        if all(map(are_probabilities, logits)):
+        if all(are_probabilities(run, of) for run in logits):
             shares = [np.asarray(run, dtype=np.float64) for run in logits]
-            fields["probabilities"] = tuple(run / run.sum(axis=1, keepdims=True) for run in shares)
+            sums = [1 if of.has_sets else run.sum(axis=1, keepdims=True) for run in shares]
+            fields["probabilities"] = tuple(run / total for run, total in zip(shares, sums, strict=True))
             del fields["logits"]
+            why = "" if of.has_sets else " and sum to 1 in every row"
             self._note(
-                "The logits of every run lie between 0 and 1 and sum to 1 in every row, so they are taken as "
-                "probabilities, without another softmax."
+                f"The logits of every run lie between 0 and 1{why}, so they are taken as probabilities, without "
+                f"another {'sigmoid' if of.has_sets else 'softmax'}."
             )
 
     def _note(self, *notes: str) -> None:
         self._set(notes=tuple(dict.fromkeys((*self.notes, *notes))))
 
     def _computed(self) -> dict[str, Any]:
-        """Reset what another cohort computed and `dataclasses.replace` passed on, so that it is recomputed.
+        """Return what another cohort computed and `dataclasses.replace` passed on, so that it is recomputed.
 
-        Without answers it stays unchanged.
+        Without answers nothing is.
         """
         outputs = (self.logits, self.__dict__["given_probabilities"], self.__dict__["given_predictions"])
-        if all(held is None for held in (*outputs, self.generations)):
+        if all(held is None for held in (*outputs, self.generations, self.target_log_probabilities)):
             return {}
-        found: dict[str, Any] = {
-            name: value
-            for name, value in (("scores", self.scores), ("failed", self.failed))
-            if value is _FOLLOWING.get(id(value), self)
-        }
-        return found | ({"majority_score": self.majority_score} if isinstance(self.majority_score, _Own) else {})
-
-    def _settle_scores(self) -> None:
-        if self.scores is None:
-            self._score()
-        else:
-            self._check_scores()
-        if self.failed is not None:
-            self._set(failed=np.asarray(self.failed, bool))
-
-    def _scorable(self) -> bool:
-        names = KINDS[self.kind].metrics if self.metric == UNNAMED else (self.metric,)
-        return any(computable(name, self.answers) is not None for name in names)
-
-    def _score(self) -> None:
-        """Compute the scores from the predictions, and from them which runs failed."""
-        metric = None if self.metric == UNNAMED else self.metric
-        found = score(
-            self.answers, self._run_names(), metric=metric, positive=self.positive, label_names=self.label_names
-        )
-        self._set(scores=_following(found.values), metric=found.metric)
-        if self.failed is None and found.failed is not None:
-            self._set(failed=_following(np.asarray(found.failed, bool)))
-        if self.majority_score is None and found.constant is not None:
-            self._set(majority_score=_Own(found.constant))
-        self._set(positive=found.positive)
-        self._note(*found.notes)
-
-    def _check_scores(self) -> None:
-        """Convert per cent to fractions, and determine which runs failed, if possible."""
-        scores, notes = in_fractions(self.scale, self.scores, self._run_names())
-        self._set(scores=scores)
-        self._note(*notes)
-        if not len(self):
-            return
-        if isinstance(self.positive, str):
-            self._set(positive=find_positive(self.positive, self.label_names, self.answers.classes))
-        metric = computable(self.metric, self.answers)
-        if metric is None and self.metric == UNNAMED:
-            metric = next(filter(None, (computable(name, self.answers) for name in KINDS[self.kind].metrics)), None)
-        if metric is not None and metric.binary and self.positive is None:
-            self._set(positive=self.answers.positive_class)
-        # A given score of the constant answer implies that the scores are known, as in a study.
-        if metric is not None and self.majority_score is None and self.scored:
-            self._check_computed(metric)
-        if self.failed is None and self.majority_score is not None:
-            failed = self.scale.no_better(self.scores, self.majority_score)
-            own = isinstance(self.majority_score, _Own) and failed is not None
-            self._set(failed=_following(failed) if own and failed is not None else failed)
-
-    def _check_computed(self, metric: Metric) -> None:
-        """Compare the scores with those of the answers: only if they agree is it known which runs failed."""
-        answers = self.answers
-        examples = len(self.references or ()) if answers.labels is None else len(answers.labels)
-        computed = metric.plain(answers, examples)
-        unnamed = self.metric == UNNAMED
-        # Known scores in per cent have been converted to fractions by now.
-        percent = unnamed and not same(self.scores, computed) and same(self.scores, computed, percent=True)
-        if percent or same(self.scores, computed):
-            # Rounded scores may lie on the wrong side of the constant answer's score.
-            constant = constant_score(metric, answers)
-            self._set(scores=_following(computed), majority_score=None if constant is None else _Own(constant))
-            self._set(metric=metric.name if unnamed else self.metric)
-            if percent:
-                self._note(f"The scores are the {metric.name} in per cent and were read as such.")
-            return
-        unknown = "" if self.failed is not None else "; which runs failed is unknown"
-        if unnamed:
-            self._note(
-                f"The scores have no name and differ from the {metric.name} of predictions and labels: their meaning "
-                f"is unclear{unknown}. Name them (metric=...), or leave them out."
-            )
-        else:
-            self._note(
-                contradiction(
-                    self.metric,
-                    self.scores,
-                    metric,
-                    computed,
-                    f"the former is shown{unknown}",
-                )
-            )
-
-    def _run_names(self) -> list[str]:
-        return [f"run {seed}" for seed in self.seeds]
+        held = {"scores": self.scores, "failed": self.failed, "majority_score": self.majority_score}
+        return {name: value for name, value in held.items() if is_computed(value)}
 
     @property
     def answers(self) -> Answers:
@@ -397,6 +300,11 @@ class Cohort(Shown):
             labels=self.labels,
             texts=self.generations,
             references=self.references,
+            target_log_probabilities=self.target_log_probabilities,
+            token_counts=self.token_counts,
+            questions=self.questions,
+            credit=self.credit,
+            label_names=None if self.label_names is None else tuple(self.label_names),
             positive=self.positive if isinstance(self.positive, int) else None,
         )
 
@@ -429,11 +337,12 @@ class Cohort(Shown):
             lines.append(f"  {self.metric_name}: {shown}{' points' if scale.unit else ''}")
         if self.failed is not None:
             lines.append(f"  no better than a constant answer: {int(np.count_nonzero(self.failed))}")
+        lists = ("representations", "generations", *OF_TOKENS)
         lines += [f"  seed {lost.seed} {lost.status}: {lost.reason}" for lost in self.lost]
-        for name in ("logits", "probabilities", "predictions", "labels", "groups", "representations", "generations"):
+        for name in ("logits", "probabilities", "predictions", "labels", "groups", *lists):
             held = self.__dict__.get(name, self.__dict__.get(f"given_{name}"))
             if held is not None:
-                first = held[0] if len(held) and name in ("representations", "generations") else held
+                first = held[0] if len(held) and name in lists else held
                 each = "each " if first is not held else ""
                 shape = f"{len(first)} texts" if name == "generations" else f"{np.shape(first)}"
                 lines.append(f"  {name}: {each}{shape}")

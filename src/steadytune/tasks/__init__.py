@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from steadytune.errors import UserError, unknown_name
+from steadytune.kinds import KINDS
 from steadytune.registry import Registry
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Segment, Task, TaskSource
@@ -16,7 +17,7 @@ from steadytune.tasks.metrics import METRICS, evaluate, majority_score
 from steadytune.tasks.split_files import file_stamp
 
 __all__ = [
-    "BUILT_IN",
+    "GENERATED",
     "METRICS",
     "TASKS",
     "Examples",
@@ -29,7 +30,8 @@ __all__ = [
     "task_names",
 ]
 
-BUILT_IN = "acceptability"
+GENERATED = ("acceptability", "correction", "arithmetic")
+"""Tasks of this package that need no file."""
 _SIZES = ("train_examples", "validation_examples")
 
 
@@ -43,7 +45,15 @@ def _check(name: str, source: Any) -> str:
     return f"is not a task source: it needs name = {name!r} and load(spec)"
 
 
-TASKS: Registry[TaskSource] = Registry("task", {BUILT_IN: "tasks.builtin:ACCEPTABILITY"}, _check)
+TASKS: Registry[TaskSource] = Registry(
+    "task",
+    {
+        "acceptability": "tasks.builtin:ACCEPTABILITY",
+        "correction": "tasks.correction:CORRECTION",
+        "arithmetic": "tasks.arithmetic:ARITHMETIC",
+    },
+    _check,
+)
 """Name of a task -> its source. Hub benchmarks have their own table."""
 
 
@@ -105,9 +115,16 @@ def _check_options(spec: TaskSpec) -> None:
             )
     if spec.metric is not None and spec.metric not in METRICS:
         raise METRICS.unknown(spec.metric)
+    if spec.kind is not None:
+        if not KINDS[spec.kind].trained:
+            raise UserError(f"task.kind is '{spec.kind}', which can be measured but not trained")
+        if spec.name in task_names():
+            raise UserError(f"task.kind is for folders of files: the kind of {spec.name} is known")
+    if spec.labels is not None and spec.name in task_names():
+        raise UserError(f"task.labels is for folders of files: the labels of {spec.name} are known")
     given = [name for name in _SIZES if getattr(spec, name) != TaskSpec.model_fields[name].default]
     if given and spec.name not in TASKS:
         raise UserError(
-            f"task.{given[0]} is for the generated task '{BUILT_IN}' only; to train '{spec.name}' on fewer examples, "
-            "set training.train_size"
+            f"task.{given[0]} is for the generated tasks {', '.join(GENERATED)} only; to train '{spec.name}' on fewer "
+            "examples, set training.train_size"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -25,10 +26,12 @@ class Examples:
     Attributes:
         candidates: For each of N examples its encoder inputs: one, or for a multiple-choice task
             one per choice (the same number for every example).
-        labels: (N,) int64 class or choice index, or float64 target of a regression.
+        labels: (N,) int64 class or choice index, or float64 target of a regression; where an example has several
+            answers, (N, labels) int64, or (N,) objects, tuples of classes or of texts.
         questions: (N,) int64 or None. Examples that the metric reads together (the answers to one MultiRC question).
         credit: (N,) float64 or None. Credit that the metric gives for choosing this example (ReCoRD's F1).
         groups: (N,) int64 or None. Examples that are not independent of one another, such as those on one passage.
+        parts: For each example what its kind reads in the place of its text, such as its words; or None.
     """
 
     candidates: tuple[tuple[Segment, ...], ...]
@@ -36,13 +39,18 @@ class Examples:
     questions: NDArray[np.int64] | None = None
     credit: NDArray[np.float64] | None = None
     groups: NDArray[np.int64] | None = None
+    parts: tuple[Any, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.candidates)
 
-    def answers(self) -> dict[str, NDArray[Any]]:
-        """Return what a run stores of its measured examples: "labels", and "groups" if they are known."""
-        return {"labels": self.labels} if self.groups is None else {"labels": self.labels, "groups": self.groups}
+    @classmethod
+    def prompted(
+        cls, prompts: Sequence[str], references: Sequence[tuple[str, ...]], parts: tuple[Any, ...] | None = None
+    ) -> Examples:
+        """Return prompts with the texts that are accepted as their answers, the first of which is trained on."""
+        labels = np.fromiter(references, dtype=object, count=len(references))
+        return cls(tuple(((prompt, None),) for prompt in prompts), labels, parts=parts)
 
     def select(self, indices: NDArray[np.int64]) -> Examples:
         """Return the examples at `indices`, in that order."""
@@ -52,6 +60,7 @@ class Examples:
             None if self.questions is None else self.questions[indices],
             None if self.credit is None else self.credit[indices],
             None if self.groups is None else self.groups[indices],
+            None if self.parts is None else tuple(self.parts[i] for i in indices),
         )
 
 
@@ -62,7 +71,8 @@ class Reading:
     Attributes:
         columns: The columns of the texts.
         label: The column of the labels.
-        group: The column named by the user that says which examples belong together, or "".
+        group: The column that says which examples belong together, named by the user or a passage that is asked about,
+            or "".
         left_aside: Columns that were not read.
         notes: How files were read, if that was inferred, and which rows were skipped.
         warnings: Probable mistakes.
@@ -112,8 +122,11 @@ class Task:
         for split in (self.train, self.validation):
             digest.update(sha256(canonical_json(split.candidates)).encode())
             for array in (split.labels, split.questions, split.credit):
-                digest.update(b"-" if array is None else array.tobytes())
-        # Only if given by the user: otherwise they are not a choice.
+                objects = array is not None and array.dtype == object
+                digest.update(b"-" if array is None else canonical_json(array.tolist()) if objects else array.tobytes())
+            if split.parts is not None:
+                digest.update(canonical_json(split.parts))
+        # A benchmark's are not a choice.
         if self.reading.group and self.validation.groups is not None:
             digest.update(self.validation.groups.tobytes())
         return digest.hexdigest()

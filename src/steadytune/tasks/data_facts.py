@@ -16,7 +16,16 @@ from steadytune.tasks.splits import Splits
 _NAMED = 10
 _IMBALANCED = 0.8
 """Share of the largest class above which accuracy says little; our choice."""
-_BALANCED_METRICS = {"matthews", "f1", "f1_macro", "f1_weighted", "balanced_accuracy", "roc_auc", "average_precision"}
+_BALANCED_METRICS = {
+    "entity_f1",
+    "matthews",
+    "f1",
+    "f1_macro",
+    "f1_weighted",
+    "balanced_accuracy",
+    "roc_auc",
+    "average_precision",
+}
 CUT = 0.1
 """Share of truncated inputs above which it matters; our choice."""
 
@@ -31,10 +40,12 @@ class DataFacts:
         task: Name of the task.
         kind: Its kind.
         reading: What was read from its files.
-        texts: "text", "text pair", "choice".
+        texts: "text", "text pair", "choice", "prompt".
         metric: The metric of `score`.
         classes: Name of each class.
-        trained: Number of training examples of each class, or a single number for a regression.
+        examples: Number of training examples, and of measured ones.
+        trained: Number of training examples of each class, or of labels where an example has several; a single number
+            where answers are no classes.
         measured: The same for the measured examples.
         also_trained: Measured examples that are also training examples.
         groups: Number of groups of measured examples, if known.
@@ -53,6 +64,7 @@ class DataFacts:
     texts: str
     metric: str
     classes: tuple[str, ...]
+    examples: tuple[int, int]
     trained: tuple[int, ...]
     measured: tuple[int, ...]
     also_trained: int
@@ -78,10 +90,11 @@ class DataFacts:
         columns = ", ".join(self.reading.columns)
         what = f"{self.texts} ({columns})" if columns else self.texts
         label = f"label '{self.reading.label}': " if self.reading.label else ""
-        kind = _some([f"'{name}'" for name in self.classes]) if self.classes else "numbers"
+        answers = "texts" if KINDS[self.kind].has_texts else "numbers"
+        kind = _some([f"'{name}'" for name in self.classes]) if self.classes else answers
         groups = "" if self.groups is None else f" in {self.groups} groups"
         lines = [
-            f"{self.task}: {what}; {label}{kind}; {sum(self.trained)} for training, {sum(self.measured)} measured"
+            f"{self.task}: {what}; {label}{kind}; {self.examples[0]} for training, {self.examples[1]} measured"
             f"{groups}; score: {self.metric}"
         ]
         if self.reading.left_aside:
@@ -90,7 +103,8 @@ class DataFacts:
 
     def problems(self) -> tuple[tuple[str, str, str, str], ...]:
         """Return probable problems: name of the rule, severity, title, and what was found."""
-        measured, trained = sum(self.measured), sum(self.trained)
+        trained, measured = self.examples
+        answers, item = sum(self.measured), KINDS[self.kind].item
         found: list[tuple[str, str, str, str]] = []
         found += [("label-leak", "high", "an input reveals the label", warning) for warning in self.reading.warnings]
         if self.also_trained:
@@ -119,18 +133,18 @@ class DataFacts:
                     "one-class",
                     "high",
                     "all measured examples belong to one class",
-                    f"all {measured} are '{name}': a constant answer is always right",
+                    f"all {answers} are '{name}': a constant answer is always right",
                 )
             )
-        elif KINDS[self.kind].shared_classes and max(self.measured) >= _IMBALANCED * measured:
+        elif KINDS[self.kind].shared_classes and max(self.measured) >= _IMBALANCED * answers:
             name, most = self.classes[int(np.argmax(self.measured))], max(self.measured)
-            words = f"{_percent(most, measured)} of the measured examples are '{name}'"
+            words = f"{_percent(most, answers)} of the measured {item}s are '{name}'"
             if self.metric == "accuracy":
                 words += ", which is the accuracy of that constant answer"
             severity = "low" if self.metric in _BALANCED_METRICS else "medium"
             found.append(("imbalance", severity, "the classes are imbalanced", words))
         absent = [name for name, seen in zip(self.classes, self.trained, strict=False) if not seen]
-        if KINDS[self.kind].shared_classes and absent:
+        if (KINDS[self.kind].shared_classes or KINDS[self.kind].several) and absent:
             found.append(
                 ("untrained-class", "medium", "a class has no training examples", f"no example of {_some(absent)}")
             )
@@ -153,19 +167,20 @@ class DataFacts:
                     "measured ones are duplicates: there are fewer independent examples than it seems",
                 )
             )
-        if sentence := cut_sentence(self.max_length, self.cut_trained, self.cut_measured):
+        fate = KINDS[self.kind].long_inputs.partition(":")[0]
+        if sentence := cut_sentence(self.kind, self.max_length, self.cut_trained, self.cut_measured):
             worst = max(self.cut_trained or 0, self.cut_measured or 0)
-            found.append(("cut-inputs", "high" if worst >= 0.5 else "medium", "inputs are truncated", sentence))
+            found.append(("cut-inputs", "high" if worst >= 0.5 else "medium", f"inputs are {fate}", sentence))
         return tuple(found)
 
 
-def cut_sentence(max_length: int | None, trained: float | None, measured: float | None) -> str:
+def cut_sentence(kind: str, max_length: int | None, trained: float | None, measured: float | None) -> str:
     """Return a sentence on the share of truncated inputs, or "" if it is unknown or small."""
     if max_length is None or trained is None or measured is None or max(trained, measured) < CUT:
         return ""
     return (
         f"{100 * trained:.0f} % of the training inputs and {100 * measured:.0f} % of the measured ones exceed "
-        f"{max_length} tokens and are truncated"
+        f"{max_length} tokens and are {KINDS[kind].long_inputs}"
     )
 
 
@@ -187,6 +202,7 @@ def data_facts(task: Task, splits: Splits) -> DataFacts:
         texts=_texts(task),
         metric=task.metric,
         classes=task.label_names,
+        examples=(len(train), len(measure)),
         trained=_counts(task, train),
         measured=_counts(task, measure),
         also_trained=sum(key in seen for key in measured),
@@ -210,14 +226,17 @@ def _keys(examples: Examples) -> list[tuple[tuple[str | None, ...], ...]]:
 
 
 def _counts(task: Task, examples: Examples) -> tuple[int, ...]:
-    if not KINDS[task.kind].has_classes:
+    if not (KINDS[task.kind].has_classes or KINDS[task.kind].has_sets):
         return (len(examples),)
-    return tuple(np.bincount(examples.labels, minlength=len(task.label_names)).tolist())
+    classes = KINDS[task.kind].classes_in(examples.labels)
+    return tuple(np.bincount(classes, minlength=len(task.label_names)).tolist())
 
 
 def _texts(task: Task) -> str:
     if KINDS[task.kind].candidates:
         return f"choice of {len(task.label_names)}"
+    if KINDS[task.kind].has_texts:
+        return "prompt"
     return "text" if task.train.candidates[0][0][1] is None else "text pair"
 
 

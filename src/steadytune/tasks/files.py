@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError, unknown_name
-from steadytune.kinds import KINDS
+from steadytune.kinds import KINDS, find_kind
 from steadytune.metrics import METRICS
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Reading, Task
 from steadytune.tasks.inputs import infer_layout, named_layout, pair_fields, telling
+from steadytune.tasks.label_sets import KIND as LABEL_SETS
+from steadytune.tasks.label_sets import is_label_sets, read_label_sets, switches_in
 from steadytune.tasks.labels import Encoded, infer_labels, labelled, likely_label, match_labels
 from steadytune.tasks.layouts import WIC, Layout
-from steadytune.tasks.metrics import check_metric
+from steadytune.tasks.metrics import answers_of, check_metric
 from steadytune.tasks.official import group_numbers, nested_benchmark, renamed, unnested
+from steadytune.tasks.prompts import GENERATION, PASSAGE, Form, examples_of, find_form, passages, without_unanswered
 from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
 from steadytune.tasks.table import Table
 from steadytune.tasks.tables import Format
+from steadytune.tasks.tagged import KIND as TAGGED
+from steadytune.tasks.tagged import is_tagged, read_tagged
 
 
 def load_folder(spec: TaskSpec) -> Task:
@@ -38,7 +44,99 @@ def load_folder(spec: TaskSpec) -> Task:
             f"{train.origin} nests questions in passages, as {benchmark} is distributed: "
             f"use --task {benchmark} --set task.path={spec.name}"
         )
-    return task_from_tables(spec, train, validation)
+    if (found := find_form(spec, train, validation)) is not None:
+        return _generated(spec, *found)
+    if is_tagged(spec, train):
+        task = tagged_task(spec, train, validation)
+    elif is_label_sets(spec, train):
+        task = label_set_task(spec, train, validation)
+    else:
+        task = task_from_tables(spec, train, validation)
+    if spec.kind not in (None, task.kind):
+        raise UserError(f"{train.origin}: task.kind is '{spec.kind}', but its columns are those of a {task.kind}")
+    return task
+
+
+def tagged_task(spec: TaskSpec, train: Table, validation: Table) -> Task:
+    """Make a task of sentences of tagged words; entities are scored if the tags mark any.
+
+    Raises:
+        UserError: As `read_tagged`.
+    """
+    _check_no_classes(spec)
+    (words, tags), names, tables, examples = read_tagged(spec, train, validation)
+    groups = groups_of(spec, tables[0], tables[1])
+    splits = [replace(one, groups=group) for one, group in zip(examples, groups, strict=True)]
+    shape = answers_of(TAGGED, None, splits[1], len(names), names)
+    return make_task(
+        spec,
+        names,
+        tuple(name for name in KINDS[TAGGED].task_metrics if METRICS[name].missing(shape) is None),
+        kind=TAGGED,
+        train=splits[0],
+        validation=splits[1],
+        reading=reading_of(spec, (words,), tables[0], tables[1], (tags,)),
+    )
+
+
+def label_set_task(spec: TaskSpec, train: Table, validation: Table) -> Task:
+    """Make a task of texts with sets of labels.
+
+    Raises:
+        UserError: As `read_label_sets`, or the texts cannot be found.
+    """
+    _check_no_classes(spec)
+    found = read_label_sets(spec, train, validation)
+    texts = replace(train, columns={name: one for name, one in train.columns.items() if name not in found.columns})
+    layout = infer_layout(texts, "") if spec.columns is None else named_layout(spec.columns, spec.label)
+    if told := [name for name in layout.fields if name in found.columns]:
+        raise UserError(f"task.columns: '{told[0]}' is a label, not a text")
+    groups = groups_of(spec, train, validation)
+    splits = [
+        Examples(layout.candidates(table), labels, groups=group)
+        for table, labels, group in zip((train, validation), found.splits, groups, strict=True)
+    ]
+    return make_task(
+        spec,
+        found.names,
+        KINDS[LABEL_SETS].task_metrics,
+        kind=LABEL_SETS,
+        train=splits[0],
+        validation=splits[1],
+        reading=reading_of(spec, layout.fields, train, validation, found.columns),
+    )
+
+
+def _check_no_classes(spec: TaskSpec) -> None:
+    """Reject settings that are about one class per example."""
+    for name in ("positive", "no_label"):
+        if getattr(spec, name) is not None:
+            raise UserError(f"task.{name} is for tasks with one class per example, which '{spec.name}' is not")
+
+
+def _generated(spec: TaskSpec, form: Form, *splits: Table) -> Task:
+    """Turn the rows of two splits into a task whose answers are texts."""
+    if spec.positive is not None:
+        raise UserError(f"task.positive chooses between two classes, but {spec.name} asks for texts")
+    tables = [without_unanswered(table, form, spec.no_label) for table in splits]
+    named = spec.model_copy(update={"label": form.completion})
+    groups = groups_of(named, *tables)
+    if spec.group is None and (groups := passages(form, tables))[0] is not None:
+        named = named.model_copy(update={"group": PASSAGE})
+    examples = []
+    for place, numbers in enumerate(groups):
+        found, notes = examples_of(form, tables[place])
+        tables[place] = replace(tables[place], notes=(*tables[place].notes, *notes))
+        examples.append(replace(found, groups=numbers))
+    return make_task(
+        spec,
+        (),
+        KINDS[GENERATION].task_metrics,
+        kind=GENERATION,
+        train=examples[0],
+        validation=examples[1],
+        reading=reading_of(named, form.prompt, tables[0], tables[1]),
+    )
 
 
 def known_format(spec: TaskSpec) -> Format:
@@ -68,6 +166,11 @@ def task_from_tables(
         UserError: As `load_folder`.
     """
     train, validation = (_recased(unnested(table), spec) for table in (train, validation))
+    if spec.label not in train.columns and len(switches := switches_in(train)) > 1:
+        raise UserError(
+            f"{train.origin} has no column '{spec.label}', but {', '.join(switches)} hold 0 and 1: if an example has "
+            f"any number of these labels, use --set task.labels='[{', '.join(switches)}]', or name one with task.label"
+        )
     train.column(spec.label, f"task.label={likely_label(train)}")
     layout = infer_layout(train, spec.label) if spec.columns is None else named_layout(spec.columns, spec.label)
     if spec.columns is None and fields is not None:
@@ -75,6 +178,7 @@ def task_from_tables(
     known = layout.choices or names
     metric = METRICS[spec.metric] if spec.metric is not None else None
     wanted = metric is not None and any(KINDS[one].has_numbers for one in metric.kinds)
+    wanted = wanted or find_kind(spec.kind).has_numbers
     train, validation = labelled(
         train, validation, spec.label, spec.no_label, () if known is None and wanted else known
     )
@@ -142,15 +246,18 @@ def groups_of(spec: TaskSpec, train: Table, validation: Table) -> list[NDArray[n
     return [np.array(numbers, dtype=np.int64) for numbers in group_numbers(train, validation, spec.group)]
 
 
-def reading_of(spec: TaskSpec, fields: tuple[str, ...], train: Table, validation: Table) -> Reading:
-    """Describe what was read from two tables."""
-    used = {*fields, spec.label, spec.group, ""}
+def reading_of(
+    spec: TaskSpec, fields: tuple[str, ...], train: Table, validation: Table, labels: tuple[str, ...] = ()
+) -> Reading:
+    """Describe what was read from two tables; `labels` are the columns of the labels if they were found."""
+    labels = labels or (spec.label,)
+    used = {*fields, *labels, spec.group, ""}
     notes = [f"{Path(table.origin).name}: {note}" for table in (train, validation) for note in table.notes]
-    told = telling(train, [field for field in fields if field in train.columns], spec.label)
+    told = telling(train, [field for field in fields if field in train.columns], labels[0])
     warnings = [f"input column '{field}' reveals the label: a model needs nothing else to be right" for field in told]
     return Reading(
         columns=fields,
-        label=spec.label,
+        label=", ".join(labels),
         group=spec.group or "",
         left_aside=tuple(name for name in train.columns if name not in used),
         notes=tuple(dict.fromkeys(notes)),
@@ -174,7 +281,7 @@ def make_task(
         UserError: The chosen metric is unknown or not defined for the task.
     """
     if spec.metric is not None:
-        check_metric(spec.metric, kind, len(names), validation)
+        check_metric(spec.metric, kind, len(names), validation, names)
     chosen = spec.metric or metrics[0]
     return Task(
         name=spec.name,

@@ -16,6 +16,7 @@ TRAIN_NAMES = ("train",)
 VALIDATION_NAMES = ("validation", "valid", "val", "dev")
 _OTHER_NAMES = ("test",)
 _DEPTH = 3
+_LOOSE = re.compile(r"\.txt(\.gz)?$", re.IGNORECASE)
 
 
 def read_split(folder: Path, names: tuple[str, ...], known: Format | None = None) -> Table:
@@ -93,6 +94,8 @@ def _in_folder(folder: Path, names: tuple[str, ...]) -> list[Path]:
         re.IGNORECASE,
     )
     found = [(match, path) for path in sorted(folder.iterdir()) if (match := pattern.fullmatch(path.name))]
+    # A .txt file may be anything, and beside another one it is not read.
+    found = [one for one in found if not _LOOSE.search(one[1].name)] or found
     if not found:
         folders = [path for path in sorted(folder.iterdir()) if path.name.lower() in names and path.is_dir()]
         if len(folders) > 1:

@@ -34,6 +34,11 @@ def split(task: Task, training: Training, data_seed: int = 0) -> Splits:
         UserError: The subset is larger than the training set, or lacks a class, or the whole set is used and cannot be
             redrawn.
     """
+    if training.split == "stratified" and KINDS[task.kind].several:
+        raise UserError(
+            f"training.split: stratified draws examples by their class, and those of task '{task.name}' have several: "
+            "use split: random"
+        )
     train = task.train if training.train_size is None else _drawn(task, training, training.train_size, data_seed)
     if training.split == "stratified" and training.train_size is None:
         raise UserError("training.split: stratified needs training.train_size, the number of examples to draw")
@@ -72,13 +77,16 @@ def _drawn(task: Task, training: Training, size: int, data_seed: int) -> Example
         return train.select(_stratified(task, size, rng))
     subset = train.select(rng.permutation(len(train))[:size])
     # Neither targets nor positions of a choice are classes: a model scores each candidate.
-    if not KINDS[task.kind].shared_classes:
+    # Of several labels per example some are rare; which of them training lacks is said with the data's other facts.
+    if not KINDS[task.kind].one_class:
         return subset
-    unseen = set(task.validation.labels.tolist()) - set(subset.labels.tolist())
+    classes_in = KINDS[task.kind].classes_in
+    seen = set(classes_in(subset.labels).tolist())
+    unseen = set(classes_in(task.validation.labels).tolist()) - seen
     ways = "raise training.train_size, change training.split_seed"
     if data_seed:
         ways = "raise training.train_size, choose other data seeds"
-    if len(np.unique(subset.labels)) < 2:
+    if len(seen) < 2:
         raise UserError(f"{drawn} belong to one class: {ways}, or draw from every class with training.split=stratified")
     if unseen:
         missing = ", ".join(f"'{task.label_names[label]}'" for label in sorted(unseen))

@@ -15,12 +15,14 @@ from typing import Any
 
 from steadytune.errors import UserError
 from steadytune.files import LARGEST_TEXT, parse_json, read_content
+from steadytune.tasks.conll import read_conll
 from steadytune.tasks.delimited import read_delimited
 from steadytune.tasks.table import Table, is_missing, other_rows, read_number
 
 __all__ = ["SUFFIXES", "Format", "Table", "is_missing", "other_rows", "read_number", "read_table"]
 
-SUFFIXES = ("jsonl", "json", "ndjson", "csv", "tsv", "parquet", "arrow")
+TAGGED_SUFFIXES = ("conll", "iob", "iob2", "bio", "txt")
+SUFFIXES = ("jsonl", "json", "ndjson", "csv", "tsv", "parquet", "arrow", *TAGGED_SUFFIXES)
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -53,7 +55,7 @@ class Format:
 
 
 def read_table(path: Path, known: Format | None = None) -> Table:
-    """Read one file by its suffix: csv, tsv, parquet, arrow or otherwise JSON, each also gzipped.
+    """Read one file by its suffix: csv, tsv, parquet, arrow, tagged words or otherwise JSON, each also gzipped.
 
     JSON is one object per line, an array of objects, or an object of columns. Text is UTF-8, or UTF-16 with a byte
     order mark.
@@ -75,6 +77,8 @@ def read_table(path: Path, known: Format | None = None) -> Table:
         raise UserError(f"{path} is empty")
     if suffix in _DELIMITERS:
         table = read_delimited(str(path), text, _DELIMITERS[suffix], known.short_rows, known.header)
+    elif suffix in TAGGED_SUFFIXES:
+        table = read_conll(str(path), text)
     else:
         table = _json(str(path), text)
     return Table(**{**vars(table), "notes": (*notes, *table.notes)})
@@ -265,8 +269,18 @@ def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, tuple[str, ...]]:
     """Return the class names that Hugging Face datasets writes into a schema."""
     try:
         features = parse_json(metadata[b"huggingface"].decode())["info"]["features"]
-        named = {name: feature for name, feature in features.items() if feature.get("_type") == "ClassLabel"}
+        # A column of lists has the names inside.
+        inner = {name: _inside(feature) for name, feature in features.items()}
+        named = {name: feature for name, feature in inner.items() if feature.get("_type") == "ClassLabel"}
         return {name: tuple(map(str, feature["names"])) for name, feature in named.items()}
     except (KeyError, TypeError, AttributeError, ValueError):
         # Without class names the numbers are the names.
         return {}
+
+
+def _inside(feature: Any) -> dict[str, Any]:
+    """Return the feature of the values in a column, or in the lists that it holds."""
+    found = feature[0] if isinstance(feature, list) and feature else feature
+    if not isinstance(found, dict):
+        return {}
+    return found["feature"] if isinstance(found.get("feature"), dict) else found

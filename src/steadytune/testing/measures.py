@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from steadytune.measures import (
     LEVELS,
     MEASURES,
+    Choices,
     CombinedMeasure,
     Draw,
     LayerMeasure,
@@ -90,7 +91,10 @@ def made(need: str, runs: int = _RUNS, examples: int = _EXAMPLES, seed: int = 0)
         "numbers": generator.normal(size=(runs, examples)),
         "generations": words[generator.integers(0, len(words), (runs, examples))].tolist(),
         "tokens": Tokens(list(generator.normal(size=(runs, int(counts.sum()), 5))), counts),
+        "choices": Choices(list(generator.integers(0, 4, (runs, int(counts.sum())))), counts),
     }
+    arrays["label_probabilities"] = generator.uniform(size=(runs, examples, _CLASSES))
+    arrays["sets"] = arrays["label_probabilities"] > 0.5
     return Outputs(**{need: arrays[need]})
 
 
@@ -121,8 +125,9 @@ def _value(measure: PairMeasure | CombinedMeasure, outputs: Outputs, weights: An
 
 def _turned(outputs: Outputs, need: str, order: NDArray[np.int64]) -> Outputs:
     given = getattr(outputs, need)
-    if isinstance(given, Tokens):
-        return Outputs(tokens=Tokens([given.logits[run] for run in order], given.counts))
+    if isinstance(given, (Tokens, Choices)):
+        of_runs: Any = given.of_runs(order.tolist())
+        return Outputs(**{need: of_runs})
     turned: Any = given[order] if isinstance(given, np.ndarray) else [given[run] for run in order]
     return Outputs(**{need: turned})
 
@@ -162,7 +167,7 @@ def _check_outputs(measure: PairMeasure | CombinedMeasure, need: str) -> None:
         assert not math.isinf(least), f"{where}: {runs} runs on {examples} examples give {least}"
     constant = _value(measure, outputs.take(np.zeros(_EXAMPLES, dtype=np.int64)))
     assert not math.isinf(constant), f"{where}: runs with constant predictions give {constant}"
-    if need in ("probabilities", "numbers"):
+    if need in ("probabilities", "numbers", "label_probabilities"):
         broken = getattr(outputs, need).copy()
         broken[0, 0] = math.nan
         _refuses(lambda: _value(measure, Outputs(**{need: broken})), f"{where}: NaN is not refused with a ValueError")

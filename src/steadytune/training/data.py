@@ -14,48 +14,33 @@ from torch import Tensor
 
 from steadytune.errors import UserError
 from steadytune.kinds import KINDS
+from steadytune.kinds.encoding import Row
 from steadytune.study import RunSpec, TaskSpec, Training
 from steadytune.tasks import load_task
 from steadytune.tasks.base import Examples, Task
 from steadytune.tasks.data_facts import DataFacts, cut_sentence
 from steadytune.tasks.splits import Splits, split
-from steadytune.training.loading import load_tokenizer
-
-Row = dict[str, Any]
+from steadytune.training.loading import check_writes, is_seq2seq, load_tokenizer
 
 
 class Encoded(torch.utils.data.Dataset[Row]):
     """Tokenized examples.
+
+    Args:
+        examples: The examples.
+        kind: Their kind, which tokenizes them.
+        tokenizer: Tokenizer of the model.
+        max_length: Most tokens per input.
+        seq2seq: Whether the model is an encoder-decoder.
 
     Attributes:
         rows: For each example {"inputs": [{input_ids, ...} per candidate], "labels": label}.
         cut: Share of examples with an input longer than the limit; None if the tokenizer does not report it.
     """
 
-    def __init__(self, examples: Examples, tokenizer: Any, max_length: int) -> None:
-        segments = [segment for candidates in examples.candidates for segment in candidates]
-        pairs = any(second is not None for _, second in segments)
-        try:
-            encoded = tokenizer(
-                [first for first, _ in segments],
-                [second or "" for _, second in segments] if pairs else None,
-                truncation=True,
-                max_length=min(max_length, tokenizer.model_max_length),
-            )
-        except (TypeError, UnicodeError) as error:
-            raise UserError(f"a text cannot be tokenized; it may contain broken characters: {error}") from error
-        names = list(encoded)
-        flat = [dict(zip(names, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
-        rows = iter(flat)
-        self.rows: list[Row] = [
-            {"inputs": [next(rows) for _ in candidates], "labels": label}
-            for candidates, label in zip(examples.candidates, examples.labels.tolist(), strict=True)
-        ]
-        self.cut: float | None = None
-        if encoded.encodings:
-            over = np.array([bool(one.overflowing) for one in encoded.encodings])
-            starts = np.cumsum([0, *map(len, examples.candidates[:-1])])
-            self.cut = float(np.logical_or.reduceat(over, starts).mean())
+    def __init__(self, examples: Examples, kind: str, tokenizer: Any, max_length: int, seq2seq: bool) -> None:
+        self.rows, over = KINDS[kind].encode(examples, tokenizer, max_length, seq2seq)
+        self.cut = None if over is None else float(over.mean())
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -75,11 +60,11 @@ class Encoded(torch.utils.data.Dataset[Row]):
 
 
 class Collator:
-    """Pad rows into tensors (b, T), or (b, c, T) if examples have candidates, and labels (b,).
+    """Pad rows into tensors (b, T), or (b, c, T) if examples have candidates, and labels.
 
     Args:
         tokenizer: Tokenizer used for padding.
-        kind: Kind of the task, which makes a batch from the padded rows.
+        kind: Kind of the task, which makes a batch of rows.
     """
 
     def __init__(self, tokenizer: Any, kind: str) -> None:
@@ -88,9 +73,7 @@ class Collator:
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, Tensor]:
         """Return the padded inputs and "labels" of some rows."""
-        flat = [inputs for row in rows for inputs in row["inputs"]]
-        padded = self.tokenizer.pad({name: [inputs[name] for inputs in flat] for name in flat[0]}, return_tensors="pt")
-        return KINDS[self.kind].batch(dict(padded), [row["labels"] for row in rows])
+        return KINDS[self.kind].collate(rows, self.tokenizer)
 
 
 def batches(dataset: Encoded, collate: Collator, size: int) -> Iterator[dict[str, Tensor]]:
@@ -113,12 +96,17 @@ def with_cut(facts: DataFacts, splits: Splits, model: str, max_length: int) -> D
     """Return facts of a task's data with the share of inputs that a model's tokenizer truncates.
 
     For a large split the share is estimated from some examples.
+
+    Raises:
+        UserError: The model cannot be trained for the task, or a text cannot be tokenized.
     """
-    tokenizer = load_tokenizer(model)
+    check_writes(model, facts.kind)
+    tokenizer, seq2seq = load_tokenizer(model), is_seq2seq(model)
     shares = []
     for examples in (splits.train, splits.measure):
         step = max(1, len(examples) // _LOOKED_AT)
-        shares.append(Encoded(examples.select(np.arange(0, len(examples), step)), tokenizer, max_length).cut)
+        some = examples.select(np.arange(0, len(examples), step))
+        shares.append(Encoded(some, facts.kind, tokenizer, max_length, seq2seq).cut)
     return facts.cut(max_length, *shares)
 
 
@@ -136,7 +124,7 @@ class RunData:
 
     def notes(self, max_length: int) -> tuple[str, ...]:
         """Return what a reader of the run should know about its inputs."""
-        sentence = cut_sentence(max_length, self.train.cut, self.measure.cut)
+        sentence = cut_sentence(self.task.kind, max_length, self.train.cut, self.measure.cut)
         return (sentence,) if sentence else ()
 
 
@@ -153,10 +141,11 @@ def _run_data(model: str, weights: str, task_spec: TaskSpec, data: str, training
     if task.fingerprint != data:
         raise UserError(f"the data of task '{task.name}' changed while the study was running: run the command again")
     splits = split(task, training, data_seed)
-    tokenizer = load_tokenizer(model)
+    check_writes(model, task.kind)
+    tokenizer, seq2seq = load_tokenizer(model), is_seq2seq(model)
 
     def encode(examples: Examples) -> Encoded:
-        return Encoded(examples, tokenizer, training.max_length)
+        return Encoded(examples, task.kind, tokenizer, training.max_length, seq2seq)
 
     return RunData(
         task=task,

@@ -19,7 +19,7 @@ from steadytune.records import RunRecord
 from steadytune.stabilizers.mhloss import MHLoss
 from steadytune.study import RunSpec
 from steadytune.tasks.base import Examples
-from steadytune.tasks.metrics import evaluate
+from steadytune.tasks.metrics import METRICS, evaluate
 from steadytune.training.data import run_data
 from steadytune.training.features import frozen_features
 from steadytune.training.run_record import Diverged, finished, lost
@@ -78,7 +78,7 @@ def train_heads(
                 one,
                 task,
                 data.splits.measure,
-                logits[k],
+                {"logits": logits[k]},
                 device="cpu",
                 curves={"step": list(range(1, len(trained.losses) + 1)), "loss": trained.losses[:, k].tolist()},
                 measurements={**features.measurements, **picker.measurements(k)},
@@ -88,7 +88,8 @@ def train_heads(
         except Diverged as error:
             results.append((lost(one, error, share["total"]), {}))
         else:
-            results.append((record, {"logits": logits[k], **data.splits.measure.answers()}))
+            measured = KINDS[task.kind].measured(data.splits.measure)
+            results.append((record, {"logits": logits[k], **measured}))
     return results
 
 
@@ -104,7 +105,11 @@ class _EpochPicker:
         if self.features is None or self.examples is None:
             return
         logits = heads.logits(self.features).numpy()
-        scores = np.array([evaluate([self.metric], self.kind, one, self.examples)[self.metric] for one in logits])
+        scores = np.array(
+            [evaluate([self.metric], self.kind, {"logits": one}, self.examples)[self.metric] for one in logits]
+        )
+        if not METRICS[self.metric].higher_is_better:
+            scores = -scores
         if self.best is None:
             self.best = heads
         else:

@@ -77,26 +77,42 @@ def build_model(name: str, task: Task, training: Training, tokenizer: Any) -> nn
         task: Defines the number of outputs.
         training: Defines the pooling, resolved.
         tokenizer: Defines the padding token that a decoder needs to find the last token.
+
+    Raises:
+        UserError: The files are no such model.
     """
     kind = KINDS[task.kind]
     model: Any
-    if training.pooling == "native":
-        model = _load(
-            getattr(transformers, kind.auto_model),
-            model_folder(name),
-            num_labels=task.num_outputs,
-        )
-        _, _, head = find_head(model)
-        nn.init.normal_(head.weight, std=initial_scale(model.config))
-        if head.bias is not None:
-            nn.init.zeros_(head.bias)
+    if training.pooling == "native" or not kind.pooled:
+        auto_class = getattr(transformers, kind.auto_model(is_seq2seq(name)))
+        options = {"num_labels": task.num_outputs} if kind.new_head else {}
+        model = _load(auto_class, model_folder(name), whole=not kind.new_head, **options)
+        if kind.new_head:
+            _, _, head = find_head(model)
+            nn.init.normal_(head.weight, std=initial_scale(model.config))
+            if head.bias is not None:
+                nn.init.zeros_(head.bias)
     else:
         model = PooledClassifier(load_encoder(name), task.num_outputs, training.pooling)
     align_padding(model, tokenizer)
     return kind.model(model)
 
 
-def _load(auto_class: Any, folder: Path, **options: Any) -> Any:
+def check_writes(name: str, kind: str) -> None:
+    """Reject a model that reads texts from both sides, where texts are to be written.
+
+    Raises:
+        UserError: It is one: in training it would read the text that it is to learn.
+    """
+    if KINDS[kind].has_texts and not is_seq2seq(name) and not is_decoder(name):
+        raise UserError(
+            f"model '{name}' reads a text from both sides, so it cannot write one: for the kind {kind} choose a "
+            "decoder, such as GPT or Llama, or an encoder-decoder, such as T5 or BART"
+        )
+
+
+def _load(auto_class: Any, folder: Path, whole: bool = False, **options: Any) -> Any:
+    """Load a model from a folder; `whole` if the last layer must be pre-trained too."""
     try:
         model, loading = auto_class.from_pretrained(
             folder,
@@ -117,7 +133,7 @@ def _load(auto_class: Any, folder: Path, **options: Any) -> Any:
             f"{folder}: config.json and the weights do not belong together: the weights contain blocks that "
             f"config.json does not have, such as {beyond[0]}"
         )
-    prefix = "" if auto_class is AutoModel else f"{model.base_model_prefix}."
+    prefix = "" if whole or auto_class is AutoModel else f"{model.base_model_prefix}."
     wrong = sorted(name for name in names if name.startswith(prefix) and "pooler" not in name)
     if wrong:
         raise UserError(
@@ -142,6 +158,12 @@ def _beyond_config(unexpected: Iterable[str], model: nn.Module) -> list[str]:
 
 def _unnumbered(name: str) -> str:
     return _NUMBER.sub("#", name)
+
+
+def is_seq2seq(name: str) -> bool:
+    """Whether the model is an encoder-decoder."""
+    config = AutoConfig.from_pretrained(model_folder(name), trust_remote_code=False)
+    return bool(config.is_encoder_decoder)
 
 
 def is_decoder(name: str) -> bool:

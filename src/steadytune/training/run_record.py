@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from steadytune.files import Arrays
 from steadytune.records import RunRecord
 from steadytune.study import RunSpec
 from steadytune.tasks.base import Examples, Task
@@ -39,7 +39,7 @@ def finished(
     spec: RunSpec,
     task: Task,
     measured: Examples,
-    logits: NDArray[np.float32],
+    outputs: Arrays,
     *,
     device: str,
     curves: Mapping[str, Sequence[float | None]],
@@ -47,21 +47,22 @@ def finished(
     timings: Mapping[str, float],
     told: Sequence[str] = (),
 ) -> RunRecord:
-    """Score a finished run; `told` is what a reader should know about its inputs.
+    """Score a finished run, from its outputs as `evaluate` takes them; `told` is what a reader should know about it.
 
     Raises:
-        Diverged: A logit is not finite.
+        Diverged: An output is not finite.
     """
-    if not np.isfinite(logits).all():
-        raise Diverged("the trained model's logits are not finite")
-    scores = evaluate([task.metric, *task.extra_metrics], task.kind, logits, measured)
+    for name in ("logits", "target_log_probabilities"):
+        if name in outputs and not np.isfinite(outputs[name]).all():
+            raise Diverged(f"the trained model's {name.replace('_', ' ')} are not finite")
+    scores = evaluate([task.metric, *task.extra_metrics], task.kind, outputs, measured, task.label_names)
     return RunRecord(
         spec=spec,
         status="done",
         metric=task.metric,
         score=_number(scores[task.metric]),
         scores={name: _number(value) for name, value in scores.items()},
-        majority_score=_number(majority_score(task.metric, task.kind, measured)),
+        majority_score=_number(majority_score(task.metric, task.kind, measured, task.label_names)),
         curves={name: [_number(value) for value in values] for name, values in curves.items()},
         measurements={name: _number(value) for name, value in measurements.items()},
         timings=dict(timings),

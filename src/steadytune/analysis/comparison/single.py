@@ -250,7 +250,7 @@ def _bootstrap(one: Cohort, other: Cohort, difference: float, resamples: int, se
 def _right(cohort: Cohort) -> NDArray[np.bool_] | None:
     """Return (N,) whether a single run answers each example right, or None if unknown."""
     if cohort.predictions is not None and cohort.labels is not None:
-        return np.asarray(cohort.predictions[0] == cohort.labels)
+        return np.asarray(cohort.predictions[0] == KINDS[cohort.kind].coded(cohort.labels))
     worth = weighted_scores(cohort) if cohort.generations is not None and cohort.metric == "exact_match" else None
     if worth is None:
         return None

@@ -63,7 +63,7 @@ def feature_quantities(
             `max_margin`.
     """
     task = load_task(spec.task)
-    if not KINDS[task.kind].shared_classes:
+    if not KINDS[task.kind].one_class:
         raise UserError(f"task '{task.name}' is a {task.kind}, and a margin needs classes")
     if task.fingerprint != spec.data:
         raise UserError(f"the data of task '{task.name}' differ from those of the runs")

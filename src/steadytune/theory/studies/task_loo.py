@@ -134,7 +134,7 @@ def task_stability(
     """
     check_recipes([spec])
     data = run_data(spec)
-    if not KINDS[data.task.kind].shared_classes:
+    if not KINDS[data.task.kind].one_class:
         raise UserError(f"leave-one-out compares predicted classes, and task '{data.task.name}' is a {data.task.kind}")
     labels = data.splits.train.labels
     for size in sizes:
