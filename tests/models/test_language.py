@@ -219,6 +219,17 @@ def test_noise_is_watched_at_texts_in_the_encoder_and_at_labels_in_the_decoder(n
     assert noisy - plain == pytest.approx(0.1 * expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("name", CAUSAL)
+def test_dropout_that_a_decoder_is_given_makes_its_passes_differ(name):
+    model, inputs = tiny_model(name), batch(rows_for(name))
+    for block in find_parts(model).blocks:
+        block.self_attn.attention_dropout = 0.3
+    kit = Stabilization(model, [st.RDrop(alpha=1.0)])
+    loss, _ = kit.loss(model.train(), inputs)
+
+    assert abs(loss - kit.task_loss) > 1e-4
+
+
 def test_what_needs_a_new_head_or_classes_names_the_kind(name):
     kind = name.partition(":")[2]
     refused = [method for method in map(parse_stabilizer, STABILIZERS) if not method.serves(kind)]

@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 import torch
 from saying import says
@@ -82,6 +84,24 @@ def test_another_methods_pass_is_not_taken_for_the_clean_one(order):
     both = penalty_of(model, inputs, *[R3F(eps=2.0, weight=1e-9), LNSR(weight=1.0, noise=0.0)][::order])
 
     assert both == pytest.approx(0, abs=1e-6)
+
+
+def test_a_penalty_that_drowns_the_task_loss_is_said_once_with_a_weight_that_does_not():
+    model, inputs = tiny_classifier("bert", dropout=False), batch(rows(4))
+    small = penalty_of(model, inputs, LNSR(weight=1.0))
+    task = Stabilization(model, []).loss(model, inputs)[0].item()
+    kit = Stabilization(model, [LNSR(weight=30 * task / small)])
+
+    with pytest.warns(UserWarning, match=says("lnsr", "weight=")) as said:
+        losses = [kit.loss(model.train(), inputs)[0].item() for _ in range(2)]
+
+    assert min(losses) > 10 * task
+    (warning,) = [str(one.message) for one in said if "lnsr" in str(one.message)]
+    advised = float(warning.partition("weight=")[2].split()[0])
+    assert advised * small == pytest.approx(task / 10, rel=0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        penalty_of(model, inputs, LNSR(weight=5 * task / small))
 
 
 def test_what_it_watched_is_let_go():
