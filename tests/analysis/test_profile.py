@@ -30,7 +30,7 @@ from steadytune.records.cohort import LostRun
 
 pytestmark = pytest.mark.slow
 
-MEASURES = tuple(measure.name for measure in judged())
+MEASURES = tuple(measure.name for measure in judged() if measure.applies_to("classification"))
 PREDICTION_MEASURES = ("disagreement", "kappa", "jensen_shannon")
 REGRESSION_MEASURES = ("prediction_rmse", "prediction_correlation", "icc")
 REPRESENTATION_MEASURES = ("svcca", "procrustes", "cka")

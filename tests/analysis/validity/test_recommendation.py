@@ -17,7 +17,7 @@ from steadytune.records import Cohort
 
 pytestmark = pytest.mark.slow
 
-MEASURES = tuple(measure.name for measure in judged())
+MEASURES = tuple(measure.name for measure in judged() if measure.applies_to("classification"))
 
 WIDE = ("sd", "disagreement", "kappa", "jensen_shannon", "procrustes", "cka")
 
