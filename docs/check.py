@@ -17,7 +17,9 @@ import typer
 import yaml
 from pydantic import BaseModel
 
+from steadytune.adapter import Lora
 from steadytune.cli.main import app
+from steadytune.decoding import Decoding
 from steadytune.errors import UserError
 from steadytune.seeds import SeedGrid, Seeds
 from steadytune.stabilizers import STABILIZERS, parse_stabilizer
@@ -91,6 +93,8 @@ def check_reference() -> Iterator[str]:
         "Study": Study,
         "Task": TaskSpec,
         "Training": Training,
+        "Decoding": Decoding,
+        "Adapters": Lora,
         "Recipe": Recipe,
         "Seeds": Seeds,
         "Grid of seeds": SeedGrid,

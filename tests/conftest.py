@@ -142,7 +142,7 @@ def _rows(rng: random.Random, count: int) -> list[dict[str, object]]:
 
 
 # Folders whose tests train, start processes or a browser: `make test-fast` leaves them out, as it does what is slow.
-_SLOW = {"training", "stabilizers", "sweep", "cli", "theory", "reporting", "examples"}
+_SLOW = {"training", "trainers", "stabilizers", "sweep", "cli", "theory", "reporting", "examples"}
 
 
 def pytest_ignore_collect(collection_path, config):

@@ -12,6 +12,7 @@ from made_runs import made_store
 from saying import names, says
 
 import steadytune as st
+from steadytune.analysis.comparison import verdict as verdict_module
 from steadytune.theory.loo.head import leave_one_out
 
 LABELS = np.arange(12) % 2
@@ -87,6 +88,28 @@ MISTAKES = {
     "Cohort(majority_score='x')": (
         lambda folder: st.Cohort(scores=[0.1, 0.2], majority_score="x"),
         ("majority_score", "'x'"),
+    ),
+    "Cohort(label_names of other length)": (
+        lambda folder: st.Cohort(logits=np.zeros((2, 12, 2)), labels=LABELS, label_names=["a", "b", "c"]),
+        ("label_names", "3", "2 columns"),
+    ),
+    "Cohort(label_names of too few classes)": (
+        lambda folder: st.Cohort(predictions=[LABELS, LABELS], labels=LABELS, label_names=["a"]),
+        ("label_names", "1"),
+    ),
+    "Cohort(failed=['yes', 'no'])": (
+        lambda folder: st.Cohort(scores=[0.1, 0.2], failed=["yes", "no"]),
+        ("failed", "'yes'"),
+    ),
+    "Cohort(failed=[0, 2])": (lambda folder: st.Cohort(scores=[0.1, 0.2], failed=[0, 2]), ("failed", "2")),
+    "Cohort(frozen_encoder='x')": (
+        lambda folder: st.Cohort(scores=[0.1, 0.2], frozen_encoder="x"),
+        ("frozen_encoder", "'x'"),
+    ),
+    "run(st.Study)": (lambda folder: st.run(st.Study, folder / "x"), ("the class Study",)),
+    "validate(one run)": (
+        lambda folder: st.validate(st.Cohort(scores=[0.5], metric="accuracy")),
+        ("two finished runs",),
     ),
     "validate(layers='x')": (lambda folder: st.validate(COHORT, layers="x"), ("layers", "'x'", "all, last")),
     "Cohort()": (lambda folder: st.Cohort(), ("cohort", "logits")),
@@ -189,6 +212,15 @@ def test_the_folder_of_a_study_is_not_read_as_files_of_runs(tmp_path):
     store = made_store(tmp_path / "out")
     with pytest.raises(st.UserError, match=says("out", "study", "st.compare")):
         st.read_runs(store.path)
+
+
+def test_a_notebook_computes_the_verdict_of_a_comparison_once(monkeypatch):
+    computed = []
+    real = verdict_module.verdict
+    monkeypatch.setattr(verdict_module, "verdict", lambda comparison: computed.append(1) or real(comparison))
+    found = st.compare([COHORT])
+    assert COHORT.recipe in found._repr_html_()
+    assert computed == [1]
 
 
 def test_a_name_cannot_steer_a_terminal():

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from saying import names, says
 
+from steadytune.adapter import Adapter, Lora
 from steadytune.config import read_yaml
+from steadytune.decoding import Decoding
 from steadytune.errors import UserError
 from steadytune.seeds import FACTORS
 from steadytune.stabilizers.mhloss import MHLoss
@@ -116,7 +118,7 @@ def test_the_name_of_a_run_says_its_seeds(seeds):
     assert Seeds.from_label(seeds.label) == seeds
 
 
-@pytest.mark.parametrize("name", ["", "a", "1/2", "1/2/3/4/5", "1//2", "-1", "1.5", "1/2/3 "])
+@pytest.mark.parametrize("name", ["", "a", "1/2", "1/2/3/4/5/6", "1//2", "-1", "1.5", "1/2/3 "])
 def test_another_name_says_no_seeds(name):
     assert Seeds.from_label(name) is None
 
@@ -135,7 +137,7 @@ def test_a_grid_of_seeds_crosses_those_that_vary_and_fixes_the_rest(vary):
 def test_one_seed_may_vary_alone(factor):
     seeds = study(seeds={"vary": factor}).seeds
     assert [one.model_dump() for one in seeds] == [
-        {"init": 0, "order": 0, "dropout": 0} | ({factor: value} if value or factor != "data" else {})
+        {"init": 0, "order": 0, "dropout": 0} | ({factor: value} if value or factor not in ("data", "decoding") else {})
         for value in range(5)
     ]
 
@@ -229,10 +231,12 @@ def test_the_id_of_a_run_depends_on_everything_that_determines_it():
         {"seeds": Seeds(init=0, order=1, dropout=0)},
         {"seeds": Seeds(init=0, order=0, dropout=1)},
         {"seeds": Seeds(init=0, order=0, dropout=0, data=1)},
+        {"seeds": Seeds(init=0, order=0, dropout=0, decoding=1)},
         *(
             {"training": spec().training.model_copy(update={key: value})}
             for key, value in {
                 "mode": "head",
+                "adapter": Adapter(lora=Lora()),
                 "learning_rate": 1e-3,
                 "epochs": 6,
                 "batch_size": 8,
@@ -248,17 +252,20 @@ def test_the_id_of_a_run_depends_on_everything_that_determines_it():
                 "split_seed": 1,
                 "representations": "last",
                 "representation_dtype": "float32",
+                "decoding": Decoding(beams=2),
                 "threads": 2,
             }.items()
         ),
     ]
     assert len({spec(**change).id for change in changed}) == len(changed)
-    assert len(changed) == 10 + len(Training.model_fields)
+    assert len(changed) == 11 + len(Training.model_fields)
 
 
 def test_runs_that_were_made_before_a_field_was_added_or_renamed_keep_their_ids():
     content = spec().model_dump(mode="json", exclude={"model", "task"})
     assert content["training"].pop("split") == "random"
+    assert content["training"].pop("decoding")["beams"] == 1
+    assert content["training"].pop("adapter") is None
     assert content.pop("left_out") is None
     content["training"]["setting"] = content["training"].pop("mode")
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -477,3 +484,66 @@ def test_a_run_without_an_example_is_another_run_each():
     ids = {whole.model_copy(update={"left_out": example}).id for example in (None, 0, 1)}
     assert len(ids) == 3
     assert whole.model_copy(update={"left_out": None}).id == whole.id
+
+
+def adapted(adapter, **training):
+    return Study.parse({"model": "m", "task": "t", "training": {"adapter": adapter, **training}})
+
+
+def test_an_adapter_may_be_written_short():
+    forms = ["lora", {"lora": None}, {"lora": {}}, {"lora": {"r": 8, "alpha": 16}}]
+    assert {adapted(form).training for form in forms} == {adapted("lora").training}
+    assert adapted({"lora": {"target_modules": "query"}}) == adapted({"lora": {"target_modules": ["query"]}})
+    assert adapted("lora").training.resolved("m").learning_rate == 2e-4
+    assert adapted("lora", learning_rate=1e-3).training.resolved("m").learning_rate == 1e-3
+    assert adapted(None) == Study.parse({"model": "m", "task": "t"})
+    assert Study.parse(adapted("lora").to_dict()) == adapted("lora")
+
+
+@pytest.mark.parametrize(
+    ("adapter", "said"),
+    [
+        ("dora", ("training.adapter", "'dora'")),
+        ({}, ("training.adapter", "lora")),
+        ({"lora": {"rank": 4}}, ("training.adapter.lora", "'rank'", "alpha", "target_modules")),
+        ({"prefix": {}}, ("training.adapter", "'prefix'", "lora")),
+        ({"lora": {"r": 0}}, ("training.adapter.lora.r", "1")),
+        ({"lora": {"r": True}}, ("r", "true")),
+        ({"lora": {"alpha": 0}}, ("training.adapter.lora.alpha",)),
+        ({"lora": {"dropout": 1}}, ("training.adapter.lora.dropout",)),
+        ({"lora": {"init": "loftq"}}, ("training.adapter.lora.init", "'pissa'", "'olora'")),
+        ({"lora": {"init": "orthogonal", "r": 3}}, ("orthogonal", "even", "3")),
+        ({"lora": {"target_modules": []}}, ("target_modules", "all-linear", "list")),
+        ({"lora": {"target_modules": ["q", "q"]}}, ("target_modules", "different")),
+        ({"lora": {"target_modules": 3}}, ("target_modules",)),
+    ],
+)
+def test_a_wrong_adapter_is_named(adapter, said):
+    with pytest.raises(UserError) as caught:
+        adapted(adapter)
+    assert names(str(caught.value), *said)
+    assert "\n" not in str(caught.value)
+
+
+def test_mode_head_has_no_adapter_and_a_recipe_may_take_it_away():
+    with pytest.raises(UserError, match=says("head", "adapter: null")):
+        adapted("lora", mode="head")
+    content = {"model": "m", "task": "t", "training": {"adapter": "lora"}, "recipes": {"tuned": {}}}
+    with pytest.raises(UserError, match=says("recipe 'tuned'", "adapter: null")):
+        Study.parse({**content, "recipes": {"tuned": {"training": {"mode": "head"}}}})
+    study = Study.parse({**content, "recipes": {"tuned": {"training": {"mode": "head", "adapter": None}}}})
+    assert study.recipe_training("tuned").adapter is None
+
+
+def test_an_adapter_changes_the_id_of_a_run_and_none_does_not():
+    def made(training):
+        return spec(training=Training.model_validate(training))
+
+    plain = made({})
+    content = plain.model_dump(mode="json")
+    del content["training"]["adapter"]
+    assert RunSpec.model_validate(content).id == plain.id == made({"adapter": None}).id
+    fields = [{}, {"r": 4}, {"alpha": 8}, {"dropout": 0.1}, {"init": "pissa"}, {"target_modules": "all-linear"}]
+    ids = {made({"adapter": {"lora": lora}}).id for lora in fields}
+    assert len(ids | {plain.id}) == len(fields) + 1
+    assert made({"adapter": "lora"}).id == made({"adapter": {"lora": {"r": 8, "alpha": 16.0}}}).id

@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from steadytune.training.soup import uniform_soup as uniform_soup
     from steadytune.training.stabilization import Stabilization as Stabilization
     from steadytune.training.trainer import StableTrainer as StableTrainer
+    from steadytune.training.trainer import stabilized as stabilized
 
 _PLACES = {
     "compare": "analysis.comparison.compare",
@@ -131,6 +132,7 @@ _PLACES = {
     "StabilityRecorder": "external.recorder",
     "record_model": "external.recorder",
     "StableTrainer": "training.trainer",
+    "stabilized": "training.trainer",
 }
 
 _ROOMS = ("measures", "metrics", "theory")

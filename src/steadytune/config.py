@@ -94,7 +94,9 @@ def first_problem(error: ValidationError, model: type[Config]) -> str:
     problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
     *path, last = map(str, problem["loc"]) if problem["loc"] else ("",)
     if problem["type"] == "extra_forbidden":
-        section = model.sections.get(path[0], model) if path else model
+        section = model
+        for part in path:
+            section = section.sections.get(part, section)
         message = str(unknown_name("key", last, section.model_fields))
         return f"{'.'.join(path)}: {message}" if path else message
     where = ".".join([*path, last])

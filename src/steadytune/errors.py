@@ -34,6 +34,11 @@ def machine_fault(error: OSError) -> UserError:
     return UserError(f"{where}{what}")
 
 
+def type_of(value: Any) -> str:
+    """Name the type of a wrong argument; a class itself, passed in the place of an instance, is "the class Study"."""
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
 def one_line(error: BaseException) -> str:
     """Describe an error of somebody else's code in a line: its type, and the beginning of what it says."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".removesuffix(": ")
@@ -49,7 +54,7 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> UserError:
     """
     valid = sorted(choices)
     if not isinstance(name, str):
-        return UserError(f"{kind} must be a name, not of type {type(name).__name__}: valid: {', '.join(valid)}")
+        return UserError(f"{kind} must be a name, not {type_of(name)}: valid: {', '.join(valid)}")
     closest = difflib.get_close_matches(name.lower(), valid, n=1, cutoff=0.5)
     hint = f"did you mean '{closest[0]}'? " if closest else ""
     return UserError(f"unknown {kind} '{name}': {hint}valid: {', '.join(valid)}")
@@ -81,4 +86,4 @@ def check_path(value: Any, what: str) -> None:
         UserError: It is neither a text nor a path; the error calls it `what`.
     """
     if not isinstance(value, (str, os.PathLike)):
-        raise UserError(f"{what} must be a path, not of type {type(value).__name__}")
+        raise UserError(f"{what} must be a path, not {type_of(value)}")

@@ -104,9 +104,12 @@ class Registry(Mapping[str, Entry]):
         try:
             entry: Any = point.load()
         except (Exception, SystemExit) as error:  # it is another package's code
-            raise UserError(f"{self.what} '{name}': {point.value} cannot be imported: {one_line(error)}") from error
+            raise UserError(
+                f"{self.what} '{name}': {_package(point)} cannot be imported: {one_line(error)}. "
+                "Repair or uninstall that package"
+            ) from error
         if wrong := self._check(name, entry):
-            raise UserError(f"{self.what} '{name}': {point.value} {wrong}")
+            raise UserError(f"{self.what} '{name}': {_package(point)} {wrong}")
         return entry  # type: ignore[no-any-return]
 
     def unknown(self, name: str, what: str | None = None, also: Iterable[str] = ()) -> UserError:

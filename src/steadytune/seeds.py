@@ -18,31 +18,37 @@ from pydantic import (
 
 from steadytune.config import LARGEST, Config
 
-Factor = Literal["init", "order", "dropout", "data"]
+Factor = Literal["init", "order", "dropout", "data", "decoding"]
 FACTORS: tuple[Factor, ...] = get_args(Factor)
 MOST_SEEDS = 10_000
 """Seeds of a study; each is a training of every recipe."""
 # Digits of the largest seed.
 _DIGITS = 18
-_LABEL = re.compile(r"\d+|(\d+/){2,3}\d+")
+_LABEL = re.compile(r"\d+|(\d+/){2,4}\d+")
+
+
+# Seeds that were added after the first runs were named.
+_ADDED = ("data", "decoding")
 
 
 class Seeds(Config):
-    """Seeds of the sources of randomness: new layers' weights, example order, dropout masks, and training subset.
+    """Seeds of the sources of randomness: new weights, example order, dropout, training subset, and drawn words.
 
-    `data` is the exception: it is 0 by default, and 0 is the subset that all runs of a study share. It is then
-    omitted from everything written, so that a run keeps the name and id that it had before this seed existed.
+    `data` and `decoding` are exceptions: a plain number n does not set them, and they are 0 by default, which is the
+    subset, and the stream of draws, that all runs of a study share. They are then omitted from everything written, so
+    that a run keeps the name and id that it had before these seeds existed.
     """
 
     init: Annotated[int, Field(ge=0)]
     order: Annotated[int, Field(ge=0)]
     dropout: Annotated[int, Field(ge=0)]
     data: Annotated[int, Field(ge=0)] = 0
+    decoding: Annotated[int, Field(ge=0)] = 0
 
     @model_serializer(mode="wrap")
-    def _leave_out_shared_subset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _leave_out_shared(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
-        return {name: value for name, value in content.items() if name != "data" or value}
+        return {name: value for name, value in content.items() if name not in _ADDED or value}
 
     @classmethod
     def all(cls, seed: int) -> Seeds:
@@ -51,9 +57,13 @@ class Seeds(Config):
 
     @property
     def label(self) -> str:
-        """Return "3" if all are 3, otherwise "init/order/dropout", or "3/0/0/2" with a data seed."""
-        values = list(self.model_dump().values())
-        return str(self.init) if len(set(values)) == 1 and not self.data else "/".join(map(str, values))
+        """Return "3" if all are 3, otherwise "init/order/dropout", or "3/0/0/2/1" with the two further seeds."""
+        values = [self.init, self.order, self.dropout, self.data, self.decoding]
+        if len(set(values[:3])) == 1 and not any(values[3:]):
+            return str(self.init)
+        while len(values) > 3 and not values[-1]:
+            values.pop()
+        return "/".join(map(str, values))
 
     @classmethod
     def from_label(cls, label: str) -> Seeds | None:

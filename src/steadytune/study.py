@@ -22,7 +22,9 @@ from pydantic import (
     model_validator,
 )
 
+from steadytune.adapter import Adapter
 from steadytune.config import LARGEST, Config, first_problem, read_yaml
+from steadytune.decoding import Decoding
 from steadytune.errors import UserError
 from steadytune.files import canonical_json, sha256
 from steadytune.seeds import MOST_SEEDS, SeedGrid, Seeds, one_or_many, spelled
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OFFLINE_MODEL = "minilm"
+OFFLINE_DECODER = "smollm2"
+# What the head reads of models whose own is untrained, or of which there is a plain linear one.
+_POOLING: dict[str, Literal["mean", "last"]] = {OFFLINE_MODEL: "mean", OFFLINE_DECODER: "last"}
 MOST_RUNS = 100_000
 """Runs of a study."""
 # A model or a task may be a path.
@@ -40,7 +45,7 @@ _LONGEST_NAME = 1000
 _LONGEST_RECIPE = 200
 STANDARD = "standard"
 # Fields of `Training` that were added after the first runs were identified.
-_ADDED = {"split"}
+_ADDED = {"split", "adapter", "decoding"}
 
 
 def _spelled_label(value: Any) -> Any:
@@ -51,12 +56,13 @@ class TaskSpec(Config):
     """A task, with what cannot be inferred about it.
 
     Attributes:
-        name: "glue/<task>", "super_glue/<task>", a folder of files, or "acceptability", the built-in generated task.
+        name: "glue/<task>", "super_glue/<task>", a folder of files, or a generated task: "acceptability", "correction",
+            "arithmetic".
         path: For a hub name, a local copy of its repository, or a folder with its train and validation files.
+        kind: The kind of task of a folder, such as "generation", "tokens" or "multilabel"; inferred by default.
         columns: One or two text columns; inferred by default.
         label: Label column.
         labels: Columns of 0 and 1, one for each label of a task whose examples have any number of labels.
-        kind: Kind of the task, where its columns leave that open: tokens or multilabel.
         group: Column with equal values in examples that belong together, such as questions on one passage.
         no_label: A label that means "none", such as -1 or nan: rows with it are skipped. "never" if every
             label is a real one.
@@ -65,15 +71,15 @@ class TaskSpec(Config):
         positive: The positive class, of two, for F1, ROC AUC and average precision; it becomes class 1.
         train_examples: Size of the generated training set.
         validation_examples: Size of the generated validation set.
-        seed: Seed of the generated task.
+        seed: Seed of a generated task.
     """
 
     name: str
     path: str | None = None
+    kind: str | None = None
     columns: tuple[str, ...] | None = None
     label: str = "label"
     labels: tuple[str, ...] | None = None
-    kind: str | None = None
     group: str | None = None
     no_label: Annotated[str | None, BeforeValidator(_spelled_label)] = None
     encoding: str | None = None
@@ -103,7 +109,8 @@ class Training(Config):
 
     Attributes:
         mode: "full" trains every weight; "head" trains a linear layer on frozen features.
-        learning_rate: Peak learning rate; by default 2e-5 in full and 1e-2 in head.
+        adapter: Adapter to train in the place of the pre-trained weights, in full; None for none.
+        learning_rate: Peak learning rate; by default 2e-5 in full, 2e-4 with an adapter and 1e-2 in head.
         epochs: Passes over the training set.
         batch_size: Examples per step.
         warmup: Share of the steps over which the learning rate rises; it then falls linearly to 0.
@@ -111,7 +118,8 @@ class Training(Config):
         clip: Limit of the global gradient norm; 0 for none.
         max_length: Most tokens per input; longer inputs are truncated.
         pooling: What the head reads. "native" is the model class's own head; "cls", "mean", "last" put a plain linear
-            head on that feature; "auto" is "native" in full, but "mean" in head and for the offline model.
+            head on that feature; "auto" is "native" in full and "mean" in head, but "mean" for minilm and "last" for
+            smollm2.
         precision: "float32", or "bf16" for bfloat16 autocast around float32 weights.
         train_size: Number of training examples to use, drawn with `split_seed` and the run's `data` seed.
         split: How they are drawn: "random", or "stratified", which keeps the class proportions of the training
@@ -119,11 +127,17 @@ class Training(Config):
         select_checkpoint: One half of the validation set selects the epoch, the other half is measured.
         split_seed: Seed of the training subset and the two halves; the same for all models and recipes.
         representations: Token position recorded after each block; "auto" is "cls" for encoders, "last" for decoders.
+            Where texts are generated, "last" is the last token of the prompt, and "mean" is over the tokens of the
+            reference.
         representation_dtype: Precision of the stored representations.
+        decoding: How texts are generated.
         threads: CPU threads per run. Part of the run's identity, because it changes the last bits.
     """
 
+    sections: ClassVar[Mapping[str, type[Config]]] = {"adapter": Adapter}
+
     mode: Literal["full", "head"] = "full"
+    adapter: Adapter | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 16
@@ -139,6 +153,7 @@ class Training(Config):
     split_seed: Annotated[int, Field(ge=0)] = 0
     representations: Literal["auto", "cls", "mean", "last", "none"] = "auto"
     representation_dtype: Literal["float16", "float32"] = "float16"
+    decoding: Decoding = Decoding()
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
 
     @model_validator(mode="before")
@@ -150,14 +165,17 @@ class Training(Config):
     def _check_head(self) -> Training:
         if self.mode == "head" and self.pooling == "native":
             raise ValueError("mode 'head' trains a linear layer on pooled features: pooling must be cls, mean or last")
+        if self.mode == "head" and self.adapter is not None:
+            raise ValueError("mode 'head' freezes the encoder, adapters included: use mode 'full', or adapter: null")
         return self
 
     def resolved(self, model: str) -> Training:
         """Return a copy with pooling and learning rate resolved."""
         pooling = self.pooling
         if pooling == "auto":
-            pooling = "mean" if self.mode == "head" or model == OFFLINE_MODEL else "native"
-        rate = self.learning_rate or (2e-5 if self.mode == "full" else 1e-2)
+            pooling = _POOLING.get(model, "mean" if self.mode == "head" else "native")
+        usual = 1e-2 if self.mode == "head" else 2e-5 if self.adapter is None else 2e-4
+        rate = self.learning_rate or usual
         return self.model_copy(update={"pooling": pooling, "learning_rate": rate})
 
 
@@ -246,7 +264,8 @@ class RunSpec(Config):
         if content["left_out"] is None:
             del content["left_out"]
         for name in _ADDED & training.keys():
-            if training[name] == Training.model_fields[name].default:
+            default = Training.model_fields[name].default
+            if training[name] == (default.model_dump(mode="json") if isinstance(default, Config) else default):
                 del training[name]
         training["setting"] = training.pop("mode")
         return sha256(canonical_json(content))[:16]
@@ -316,7 +335,7 @@ class Study(Shown, Config):
     """A study: models x tasks x recipes x seeds.
 
     Attributes:
-        model: Hub ids, folders, or "minilm", the built-in offline model.
+        model: Hub ids, folders, or the offline models: "minilm", an encoder, and "smollm2", a decoder.
         task: Task names or mappings with the keys of `TaskSpec`.
         seeds: A number of seeds, a grid {vary, values}, or a list of integers or of {init, order, dropout, data}.
         training: Hyper-parameters shared by all recipes.

@@ -2,17 +2,19 @@
 
 import math
 import re
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
 from saying import names, says
 
-from steadytune import UserError
+from steadytune import UserError, registry
 from steadytune.analysis.failures import failure_clauses
 from steadytune.analysis.profile import (
     profile,
     profile_all,
 )
+from steadytune.measures import MEASURES as EVERY
 from steadytune.measures import (
     correlation_distance,
     intraclass_correlation,
@@ -324,7 +326,45 @@ class TestNotes:
         assert any(names(note, "CKA", "four examples", "3") for note in found.notes)
 
 
+class TestChosenMeasures:
+    @pytest.mark.parametrize("chosen", [["sd"], ["disagreement"], ["procrustes"], ["cka", "kappa"]])
+    def test_notes_are_about_the_measures_that_were_requested(self, chosen):
+        # SVCCA is vacuous, all are near their null, and without probabilities Jensen-Shannon is unknown.
+        generator = np.random.default_rng(0)
+        predictions = generator.integers(0, 2, size=(3, 12))
+        states = generator.standard_normal((3, 1, 12, 30))
+        cohort = Cohort(predictions=predictions, labels=np.arange(12) % 2, representations=states)
+        about = {"svcca": "SVCCA", "procrustes": "Procrustes", "cka": "CKA", "jensen_shannon": "Jensen-Shannon"}
+        every, found = (profile(cohort, measures=asked, resamples=200) for asked in (None, chosen))
+        assert all(any(name in note for note in every.notes) for name in about.values())
+        assert {value.measure for value in found.values} == set(chosen)
+        assert set(found.notes) < set(every.notes)
+        begins = {name for name, title in about.items() if any(note.startswith(title) for note in found.notes)}
+        assert begins == set(chosen) & {"procrustes", "cka"}
+
+    def test_a_measure_that_the_runs_cannot_have_is_named(self):
+        numbers = np.random.default_rng(0).standard_normal((3, 8, 1))
+        cohort = Cohort(logits=numbers, labels=np.arange(8.0), kind="regression")
+        found = profile(cohort, measures=["sd", "kappa", "disagreement"], resamples=200)
+        assert [value.measure for value in found.values] == ["sd"]
+        assert any(names(note.lower(), "disagreement", "κ", "'regression'") for note in found.notes)
+        assert not any("RMSE" in note for note in found.notes)
+
+
 class TestBadInput:
+    def test_a_measure_of_a_package_that_cannot_be_imported_is_named_with_its_package(self, three_runs, monkeypatch):
+        point = EntryPoint("broken", "not_there_at_all.measure:BROKEN", "steadytune.measures")
+        monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == point.group else [])
+        EVERY.forget()
+        try:
+            with pytest.raises(UserError, match=says("measure 'broken'", point.value, "uninstall")) as raised:
+                profile(three_runs)
+        finally:
+            monkeypatch.undo()
+            EVERY.forget()
+        assert str(raised.value).startswith("measure 'broken'")
+        assert len(str(raised.value).splitlines()) == 1
+
     def test_scores_that_are_nan_name_the_cohort(self, make_cohort):
         with pytest.raises(UserError, match=says("standard: scores", "finite", "run 1")):
             profile(make_cohort(scores=[0.7, math.nan]))

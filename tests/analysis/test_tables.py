@@ -39,7 +39,7 @@ def test_tables_of_texts_average_to_the_text_measures_and_long_examples_weigh_mo
         kind="generation", generations=generations, token_logits=list(states), token_counts=np.array([4, 1])
     )
     tables = pair_tables(outputs_of(cohort))
-    assert set(tables) == {"disagreement", "chrf", "jensen_shannon"}
+    assert set(tables) == {"disagreement", "chrf", "rouge_l", "token_disagreement", "jensen_shannon"}
     assert tables["disagreement"].distances() == pytest.approx(text_disagreement(generations))
     assert tables["chrf"].distances() == pytest.approx(chrf_distance(generations))
     assert tables["jensen_shannon"].distances() == pytest.approx(token_jensen_shannon(states))

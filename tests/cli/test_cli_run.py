@@ -55,6 +55,22 @@ def test_a_study_given_in_words_is_trained_compared_and_reported(words, tmp_path
     assert list(RunStore(out).study.recipes) == ["standard", "mmr", "surt"]
 
 
+def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(words, tmp_path):
+    out = tmp_path / "out"
+    told = [*words, "--recipe", "standard", "--recipe", "mmr", "--dry-run"]
+    result = command(*told, "--seeds", 2)
+    assert result.code == 0, result.err
+    assert re.findall(r"\d+", result.out.splitlines()[-1]) == ["4", "4"]
+    assert command(*told, "--seeds", 2, "--out", out).code == 0
+    assert not out.exists()
+    assert command(*words, "--recipe", "standard", "--seeds", 1, "--out", out).code == 0
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    again = command(*told, "--seeds", 2, "--out", out)
+    assert re.findall(r"\d+", again.out.splitlines()[-1]) == ["4", "3"]
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    assert command(*told, "--set", "training.split=stratified").code == 2
+
+
 def test_a_study_file_with_words_over_it_is_trained(tiny_model, tiny_task, tmp_path):
     file = tmp_path / "study.yaml"
     training = {"epochs": 1, "mode": "head"}

@@ -57,6 +57,12 @@ def test_a_frozen_encoder_gets_what_works_on_one():
     assert names("diverged", full=False) == []
 
 
+def test_a_kind_of_task_gets_what_serves_it():
+    assert "lp_ft" in names("diverged", kind="tokens")
+    assert "lp_ft" not in names("diverged", kind="generation")
+    assert names("collapsed", full=False, kind="generation") == ["surt"]
+
+
 def test_what_the_recipe_has_is_no_remedy_for_it():
     assert "reinit" in names("collapsed")
     assert "reinit" not in names("collapsed", stabilizers=("reinit",))

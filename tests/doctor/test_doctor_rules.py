@@ -107,6 +107,11 @@ def test_the_highest_learning_rate_falls_with_depth(layers, rate, severity):
         assert f"{rate:.3g}" in finding.found
 
 
+def test_an_adapter_may_have_a_high_rate():
+    assert found(rules.learning_rate, learning_rate=1e-3) is not None
+    assert found(rules.learning_rate, learning_rate=1e-3, adapter=True) is None
+
+
 def test_biases_alone_may_have_a_high_rate():
     assert found(rules.learning_rate, learning_rate=1e-3)
     assert found(rules.learning_rate, learning_rate=1e-3, stabilizers=("bitfit",)) is None

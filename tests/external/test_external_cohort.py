@@ -90,7 +90,7 @@ def test_generated_texts_are_scored_by_equality_or_by_chrf(tmp_path):
     chrf = st.read_runs([tmp_path], "chrf")
     assert chrf.scores[1] == 1
     assert 0.5 < chrf.scores[0] < 1
-    with pytest.raises(UserError, match=says("'bleu'", "chrf, exact_match")):
+    with pytest.raises(UserError, match=says("'bleu'", "four words", "exact_match, chrf")):
         st.read_runs([tmp_path], "bleu")
 
 
@@ -214,11 +214,11 @@ def test_tokens_without_texts_have_no_score_though_there_are_references(write):
 
 
 def test_a_score_is_shown_in_its_own_unit(write):
-    paths = [write(name, seed, labels=None, **{"scores.bleu": 31.5 + seed}) for seed, name in enumerate("abc")]
+    paths = [write(name, seed, labels=None, **{"scores.meteor": 31.5 + seed}) for seed, name in enumerate("abc")]
     cohort = st.read_runs(paths)
     assert (cohort.scale.unit, cohort.scale.higher_is_better, cohort.failed) == ("", True, None)
     said = describe(st.profile(cohort))
-    assert names(said, "bleu", "32.5", "SD 1 [")
+    assert names(said, "meteor", "32.5", "SD 1 [")
     assert "points" not in said
 
 

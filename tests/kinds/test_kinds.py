@@ -70,11 +70,11 @@ def test_nothing_is_known_of_a_kind_that_nobody_said():
 
 
 def test_a_kind_that_is_measured_alone_says_so_when_it_is_to_be_trained():
-    class Drawing(Kind):
-        name = "drawing"
+    class Alone(Kind):
+        name = "alone"
 
-    with pytest.raises(UserError, match=says("drawing", "trained")):
-        Drawing().criterion()
+    with pytest.raises(UserError, match=says("alone", "trained")):
+        Alone().criterion()
 
 
 @pytest.mark.parametrize("name", sorted(set(KINDS) & NAMES))

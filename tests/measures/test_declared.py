@@ -150,3 +150,41 @@ def test_every_value_that_is_unknown_is_spoken_of():
     for value in found.values:
         if math.isnan(value.value):
             assert any(MEASURES[value.measure].called in note for note in found.notes), value.measure
+
+
+def texts(recipe, seed):
+    generator = np.random.default_rng(seed)
+    words = np.array(["the cat sat on it", "the dog sat on it", "no", "a cat sat there"])
+    return st.Cohort(
+        generations=words[generator.integers(0, 4, (5, 20))].tolist(),
+        references=words[np.arange(20) % 4].tolist(),
+        token_log_probabilities=list(np.log(generator.dirichlet(np.ones(6), (5, 50)))[..., :5]),
+        token_weights=np.array([[1, 1, 1, 2, 2]] * 50),
+        token_exact=3,
+        token_choices=generator.integers(0, 3, (5, 50)),
+        token_counts=np.arange(20) % 4 + 1,
+        metric="token_f1",
+        recipe=recipe,
+        model="m",
+        task="t",
+    )
+
+
+def test_copies_of_the_measures_of_texts_and_tokens_have_the_numbers_of_the_originals():
+    originals = [one for one in declared("prediction") if one.applies_to("generation")]
+    assert {one.name for one in originals} >= {"chrf", "rouge_l", "token_disagreement", "jensen_shannon"}
+    with contextlib.ExitStack() as stack:
+        for one in originals:
+            stack.enter_context(MEASURES.added(replace(one, name=f"copied_{one.name}")))
+        found = compare([texts("standard", 2), texts("mmr", 3)])
+        tables = found.measures_rows(), found.difference_rows()
+    assert not any(math.isnan(row.value) for one in originals for row in rows_of(tables[0], one.name))
+    for rows in tables:
+        for one in originals:
+            mine, theirs = rows_of(rows, f"copied_{one.name}"), rows_of(rows, one.name)
+            assert mine
+            # What the verdict speaks of is adjusted together with the other claims.
+            adjusted = {"p_adjusted", "low_adjusted", "high_adjusted"} if one.claimed else set()
+            for row, other in zip(mine, theirs, strict=True):
+                fields = [at for at, field in enumerate(row._fields) if field not in adjusted]
+                assert [str(row[at]).replace("copied_", "") for at in fields] == [str(other[at]) for at in fields]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import CHRF
 from saying import says
 
@@ -9,7 +10,9 @@ from steadytune.measures.text import (
     chrf,
     chrf_distance,
     pair_chrf_distances,
+    pair_rouge_l_distances,
     pair_text_disagreements,
+    rouge_l_distance,
     text_disagreement,
 )
 
@@ -85,7 +88,7 @@ def test_one_run_has_no_pairs():
     assert chrf_distance([["a", "b"]]).tolist() == [[0]]
 
 
-@pytest.mark.parametrize("measure", [text_disagreement, chrf_distance])
+@pytest.mark.parametrize("measure", [text_disagreement, chrf_distance, rouge_l_distance])
 @pytest.mark.parametrize(
     ("generations", "said"),
     [
@@ -103,3 +106,36 @@ def test_what_is_no_rectangle_of_texts_is_refused(measure, generations, said):
 def test_every_text_needs_its_reference():
     with pytest.raises(ValueError, match="shorter"):
         chrf(["a", "b"], ["a"])
+
+
+WORDS = st.lists(st.sampled_from(["the", "The", "cat,", "cat", "cats", "sat", "3.5", "a_b", "-", " "]), max_size=12)
+
+
+@given(WORDS.map(" ".join), WORDS.map(" ".join))
+def test_rouge_l_is_that_of_rouge_score_without_its_stemmer(text, other):
+    scorer = RougeScorer(["rougeL"])
+    found = rouge_l_distance([[text], [other]])
+    if not any(map(str.isalnum, text + other)):
+        assert not found.any()
+        return
+    assert found[0, 1] == pytest.approx(1 - scorer.score(text, other)["rougeL"].fmeasure, abs=1e-12)
+    assert found[1, 0] == found[0, 1]
+
+
+def test_rouge_l_by_hand():
+    # the, sat of three and of four words.
+    found = rouge_l_distance([["The cat sat."], ["the dog sat there"], ["THE cat -- sat"]])
+    assert found == pytest.approx(np.array([[0, 1 - 4 / 7, 0], [1 - 4 / 7, 0, 1 - 4 / 7], [0, 1 - 4 / 7, 0]]))
+    # Words of any alphabet; texts without words are the same.
+    assert rouge_l_distance([["кот спит"], ["кот ест"], ["кот спит!"]])[0].tolist() == [0, 0.5, 0]
+    assert rouge_l_distance([[""], ["-"], ["a"]]).tolist() == [[0, 0, 1], [0, 0, 1], [1, 1, 0]]
+    assert rouge_l_distance([["a b", "c"]]).tolist() == [[0]]
+
+
+def test_rouge_l_of_long_texts_is_that_of_rouge_score():
+    generator = np.random.default_rng(0)
+    texts = [" ".join(map(str, generator.integers(0, 9, size))) for size in (70, 150, 64)]
+    found = pair_rouge_l_distances([[text] for text in texts])[:, 0]
+    scorer = RougeScorer(["rougeL"])
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    assert found == pytest.approx([1 - scorer.score(texts[i], texts[j])["rougeL"].fmeasure for i, j in pairs])

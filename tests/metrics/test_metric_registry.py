@@ -97,3 +97,30 @@ def test_a_metric_that_is_undefined_is_not_said_to_be_missing():
         notes = st.profile(cohorts("mine")[0], resamples=100).notes
     assert any("mine" in note and "SD" in note for note in notes)
     assert not any("compute" in note for note in notes)
+
+
+def texts(recipe, seed, metric):
+    generator = np.random.default_rng(seed)
+    words = np.array(["the cat sat on a mat", "the dogs sat on it", "no", "a cat is on the mat"])
+    return st.Cohort(
+        generations=words[generator.integers(0, 4, (5, 20))].tolist(),
+        references=words[np.arange(20) % 4].tolist(),
+        target_log_probabilities=-generator.exponential(size=(5, 50)),
+        token_counts=np.arange(20) % 4 + 1,
+        metric=metric,
+        recipe=recipe,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["chrf", "token_f1", "bleu", "rouge1", "rouge2", "rougel", "target_loss"])
+def test_a_copy_of_a_metric_of_texts_gives_every_number_of_the_original(name):
+    def rows(metric):
+        found = compare([texts(recipe, seed, metric) for recipe, seed in (("standard", 1), ("mmr", 2))])
+        return [tuple(map(str, row)) for row in (*found.measures_rows(), *found.difference_rows())]
+
+    with METRICS.added(replace(METRICS[name], name="mine")):
+        mine = rows("mine")
+    assert mine == rows(name)
+    # The score is drawn anew with the examples.
+    assert texts("standard", 1, name).scale.unit == METRICS[name].unit

@@ -189,7 +189,7 @@ def test_its_name_says_what_is_known():
         ({"scores": [], "kind": "generaton"}, ["kind 'generaton'", "'generation'"]),
         (
             {"scores": [0.5], "generations": [["a"]], "kind": "choice"},
-            ["run 0: generations", "token_logits", "'generation'", "'choice'"],
+            ["run 0: generations", "'generation'", "'choice'"],
         ),
         ({"logits": []}, ["logits", "no run"]),
         ({"logits": 3.0}, ["logits", "list", "3.0"]),

@@ -94,7 +94,8 @@ def test_a_run_at_or_below_the_majority_score_is_a_failed_run(record):
     assert failed(score=0.5)
     assert failed(score=0.4)
     assert failed(score=None)
-    assert failed(majority_score=None)
+    # No constant answer is known, such as for generated texts.
+    assert not failed(majority_score=None)
 
 
 def test_a_number_that_is_not_one_cannot_be_recorded(record):

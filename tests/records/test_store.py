@@ -12,7 +12,7 @@ from saying import names, says
 
 from steadytune import files
 from steadytune.errors import FolderWarning, UserError
-from steadytune.records import RunStore
+from steadytune.records import RunRecord, RunStore
 from steadytune.study import Seeds, Study
 
 
@@ -288,6 +288,41 @@ def test_a_damaged_run_is_left_out_and_all_others_are_read(store, damage):
     assert run_id in said
 
 
+def leave_out(store, example):
+    """Add a run that leaves an example out of the first one, and return its folder."""
+    spec = store.records()[0].spec.model_copy(update={"left_out": example})
+    store.write(made_record(spec), made_arrays(spec))
+    return store.path / "runs" / spec.id
+
+
+def test_runs_without_an_example_are_not_even_read_among_the_records(store, monkeypatch):
+    expected = store.records()
+    for example, damage in enumerate((flip_bit, change_score, lambda folder: None)):
+        damage(leave_out(store, example))
+    read, parse = [], RunRecord.from_json
+    monkeypatch.setattr(RunRecord, "from_json", lambda text: read.append(text) or parse(text))
+    assert RunStore(store.path).records() == expected
+    assert len(read) == len(expected)
+
+
+def test_what_is_damaged_in_a_folder_of_runs_without_an_example_is_redone_by_theory_loo(store):
+    damaged, whole = leave_out(store, 3), store.records()[0].spec.id
+    change_score(damaged)
+    with pytest.raises(UserError, match=says(damaged.name, "theory loo")) as raised:
+        store.record(damaged.name)
+    assert "--retry-failed" not in str(raised.value)
+    flip_bit(store.path / "runs" / whole)
+    wrong, remedy = corrupted(store.cohorts)
+    assert whole in wrong
+    assert "theory loo" in remedy
+
+
+def test_a_name_that_looks_like_a_left_out_example_leaves_nothing_out(tmp_path):
+    store = made_store(tmp_path / "out", made_study(recipes={'"left_out": 3': {}}))
+    assert len(store.records()) == 2
+    assert "--retry-failed" in store.retry
+
+
 @pytest.mark.filterwarnings("ignore::steadytune.errors.FolderWarning")
 def test_what_failed_or_is_damaged_is_forgotten_to_be_trained_again_and_nothing_else(tmp_path):
     study = made_study(seeds=5)
@@ -415,7 +450,10 @@ def test_the_texts_of_the_examples_are_kept_in_any_script(store):
         "texts": ["東京 – 'naïve'"],
         "labels": ["a", "b"],
         "data": ["読んだ"],
+        "references": [],
     }
+    store.write_examples(spec, "generation", ["a?", "b?"], [], references=[("c", "d"), ("é",)])
+    assert store.examples(spec)["references"] == [["c", "d"], ["é"]]
 
 
 def test_texts_that_were_changed_are_not_shown_and_those_of_older_versions_are(store):
@@ -444,6 +482,9 @@ def test_texts_that_were_changed_are_not_shown_and_those_of_older_versions_are(s
         {"kind": "sorcery"},
         {"kind": ["choice"]},
         {"data": "all well"},
+        {"references": "abcdef"},
+        {"references": ["abc", "def"]},
+        {"references": [[1]]},
     ],
 )
 def test_texts_whose_checksum_was_taken_out_are_looked_at(store, change):

@@ -133,7 +133,14 @@ def test_the_verdict_is_said_in_full(study_folder: RunStore, page: Page) -> None
 def test_the_table_has_mean_sd_failed_runs_seven_measures_and_time(study_folder: RunStore, page: Page) -> None:
     for name, definition in MEASURES.items():
         # In the table and in the definitions; those of texts and of regressions in the latter alone.
-        elsewhere = name in ("chrf", "prediction_rmse", "prediction_correlation", "icc")
+        elsewhere = name in (
+            "chrf",
+            "rouge_l",
+            "token_disagreement",
+            "prediction_rmse",
+            "prediction_correlation",
+            "icc",
+        )
         assert page.text.count(definition.title) >= (1 if elsewhere else 2)
         assert definition.meaning in page.text
     row = compare(study_folder).rows()[0]
@@ -229,6 +236,19 @@ def test_one_run_makes_a_report(tmp_path: Path) -> None:
     assert "at least two" in page.text
     assert absent(page)
     assert page.data["distances"] == {"s1": []}
+
+
+def test_a_path_that_ends_in_html_is_the_page_alone(tmp_path: Path) -> None:
+    cohort = Cohort(scores=[0.5, 0.6, 0.8], metric="accuracy", recipe="standard")
+    out = tmp_path / "new" / "x.HTML"
+    for _ in range(2):  # it is replaced the second time
+        assert report(cohort, out) == out
+    assert [path.name for path in out.parent.iterdir()] == ["x.HTML"]
+    assert "measures.csv" not in out.read_text(encoding="utf-8")
+    folder = tmp_path / "folder.html"
+    folder.mkdir()
+    assert report(cohort, folder) == folder / "report.html"
+    assert "measures.csv" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_all_runs_lost_makes_a_report(tmp_path: Path) -> None:

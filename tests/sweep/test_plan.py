@@ -7,6 +7,7 @@ from made_runs import VERSIONS, made_arrays, made_record
 from saying import names
 
 from steadytune.errors import UserError
+from steadytune.files import packed_texts
 from steadytune.records import RunStore
 from steadytune.study import Study
 from steadytune.sweep import capacity
@@ -160,6 +161,28 @@ def test_a_folder_keeps_the_texts_of_the_measured_examples(places, tmp_path):
     assert kept["texts"] == [row["sentence"] for row in rows]
     assert kept["labels"] == ["0", "1"]
     assert kept["kind"] == "classification"
+
+
+def test_a_folder_keeps_prompts_and_every_accepted_text(places, tmp_path):
+    _, task = places
+    rows = [{"question": f"q{n}", "answers": [f"a{n}", "b"]} for n in range(3)]
+    for name in ("train", "validation"):
+        (task / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = study(places, training={"select_checkpoint": False, "train_size": 2})
+    specs = plan(asked)
+    store = RunStore.create(tmp_path / "out", asked, VERSIONS)
+    prepare_store(store, specs)
+    kept = store.examples(specs[0])
+    assert (kept["kind"], kept["texts"], kept["labels"]) == ("generation", ["q0", "q1", "q2"], [])
+    assert kept["references"] == [["a0", "b"], ["a1", "b"], ["a2", "b"]]
+    generations = packed_texts(["a0", "b", "c"])
+    for spec in specs:
+        scores = {"metric": "exact_match", "score": 2 / 3, "scores": {"exact_match": 2 / 3}, "majority_score": None}
+        record = made_record(spec).model_copy(update=scores)
+        store.write(record, {"generations": generations, "token_counts": np.array([1, 1, 1])})
+    cohort = store.cohort("standard")
+    assert cohort.references == (("a0", "b"), ("a1", "b"), ("a2", "b"))
+    assert cohort.scores == pytest.approx([2 / 3, 2 / 3])
 
 
 def test_a_model_or_data_that_changed_since_the_folder_was_begun_is_refused(places, tmp_path):

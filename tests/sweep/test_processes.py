@@ -234,6 +234,8 @@ def test_an_interrupt_ends_a_sweep_in_a_line_and_keeps_what_is_done(tiny_model, 
     os.kill(process.pid, signal.SIGINT)
     result = process.wait()
     assert result.code == 130
-    assert names(result.out.splitlines()[-1], "finished runs", "kept")
+    said, last = result.out.splitlines()[-2:]
+    assert names(said, "finished runs", "kept")
+    assert names(last, "Ctrl-C")
     assert "Traceback" not in result.out
     assert not [name for name in os.listdir(tmp_path / "out" / "runs") if name.startswith(".")]

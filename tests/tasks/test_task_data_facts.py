@@ -102,9 +102,9 @@ def test_groups_of_a_user_that_are_trained_on_and_measured_are_counted():
 
 
 def test_cut_inputs_are_said_from_a_tenth_on():
-    assert cut_sentence(128, 0.05, 0.09) == ""
-    assert cut_sentence(128, None, None) == ""
-    assert names(cut_sentence(128, 1.0, 0.5), "100 %", "50 %", "128")
+    assert cut_sentence("classification", 128, 0.05, 0.09) == ""
+    assert cut_sentence("classification", 128, None, None) == ""
+    assert names(cut_sentence("classification", 128, 1.0, 0.5), "100 %", "50 %", "128")
     found = facts(TRAIN, MEASURE).cut(16, 0.2, 0.1)
     assert rules(found)["cut-inputs"][0] == "medium"
     assert rules(found.cut(16, 0.6, 0.1))["cut-inputs"][0] == "high"

@@ -9,23 +9,24 @@ from saying import says
 
 from steadytune.errors import UserError
 from steadytune.study import TaskSpec
-from steadytune.tasks import BUILT_IN, TASKS, Examples, load_task, task_names
+from steadytune.tasks import GENERATED, TASKS, Examples, load_task, task_names
 from steadytune.tasks.files import make_task
 
 ROWS = [{"text": "good", "label": 1}, {"text": "bad", "label": 0}]
 
 
-def test_a_folder_a_benchmark_and_the_generated_task_are_found_by_name(write_splits):
+def test_a_folder_a_benchmark_and_generated_tasks_are_found_by_name(write_splits):
     folder = write_splits(ROWS)
     assert len(load_task(TaskSpec(name=str(folder))).train) == 2
     assert load_task(TaskSpec(name="glue/sst2", path=str(folder))).label_names == ("negative", "positive")
-    generated = load_task(TaskSpec(name=BUILT_IN, train_examples=6, validation_examples=4))
-    assert (len(generated.train), len(generated.validation)) == (6, 4)
+    for name in GENERATED:
+        generated = load_task(TaskSpec(name=name, train_examples=6, validation_examples=4))
+        assert (len(generated.train), len(generated.validation)) == (6, 4)
 
 
 def test_all_names_are_listed():
-    assert {"acceptability", "glue/rte", "glue/ax", "super_glue/wsc.fixed"} <= set(task_names())
-    assert len(set(task_names())) == len(task_names()) == 24
+    assert {*GENERATED, "glue/rte", "glue/ax", "super_glue/wsc.fixed"} <= set(task_names())
+    assert len(set(task_names())) == len(task_names()) == 26
 
 
 @pytest.mark.parametrize(
@@ -34,8 +35,8 @@ def test_all_names_are_listed():
         ("glue/rtee", "'glue/rte'"),
         ("rte", "'glue/rte'"),
         ("aceptability", "'acceptability'"),
-        ("imdb", "acceptability, glue/ax"),
-        ("", "acceptability, glue/ax"),
+        ("imdb", "acceptability, arithmetic, correction, glue/ax"),
+        ("", "acceptability, arithmetic, correction, glue/ax"),
     ],
 )
 def test_an_unknown_name_gets_the_closest_one(name, hint):
@@ -127,7 +128,7 @@ class _Nothing:
 
 
 def test_another_packages_task_is_found_by_its_name():
-    with pytest.raises(UserError, match=says("'parity'", "acceptability, glue/ax")):
+    with pytest.raises(UserError, match=says("'parity'", "acceptability, arithmetic, correction, glue/ax")):
         load_task(TaskSpec(name="parity"))
     with TASKS.added(_Parity()):
         task = load_task(TaskSpec(name="parity", train_examples=6, metric="f1"))

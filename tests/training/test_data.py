@@ -9,7 +9,7 @@ from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.training.data import batches, in_order, run_data
 from steadytune.training.loading import build_model
-from steadytune.training.observed import observed
+from steadytune.training.observed import Asked, observed
 
 WORDS = ["anna", "ben", "glad", "apple", "boat", "cup", "sees", "likes", "the", "awful"]
 
@@ -36,11 +36,11 @@ def data_and_model(request, tiny_model, tmp_path):
 
 def test_outputs_are_those_of_each_example_alone_in_the_order_of_the_task(data_and_model):
     data, model = data_and_model
-    cpu = torch.device("cpu")
+    asked = Asked(torch.device("cpu"), position="mean")
 
-    found = observed(model, data.measure, data.collate, cpu, False, "mean")
+    found = observed(model, data.measure, data.collate, asked)
 
-    alone = [observed(model, _part(data.measure, n), data.collate, cpu, False, "mean") for n in range(90)]
+    alone = [observed(model, _part(data.measure, n), data.collate, asked) for n in range(90)]
     for name, axis in (("logits", 0), ("representations", 1)):
         np.testing.assert_allclose(found[name], np.concatenate([one[name] for one in alone], axis), atol=1e-5)
     assert len(np.unique(found["logits"].round(4), axis=0)) > 45

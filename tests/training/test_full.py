@@ -12,7 +12,7 @@ from steadytune.stabilizers import parse_stabilizer
 from steadytune.study import Study
 from steadytune.sweep.plan import plan
 from steadytune.training.data import run_data
-from steadytune.training.full import train_full
+from steadytune.training.full import best_epoch, train_full
 from steadytune.training.run import train
 from steadytune.training.run_record import Diverged
 
@@ -336,3 +336,10 @@ def _write(folder, rows):
     folder.mkdir()
     for split in ("train", "validation"):
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def test_the_best_epoch_is_the_one_with_the_least_error_where_less_is_better():
+    assert best_epoch("accuracy", [0.5, 0.75, 0.75, 0.25]) == 1
+    assert best_epoch("rmse", [0.5, 0.75, 0.25, 0.25]) == 2
+    assert best_epoch("target_loss", [float("nan"), 2.0, 1.0]) == 2
+    assert best_epoch("pearson", [float("nan"), float("nan")]) == 0

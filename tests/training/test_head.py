@@ -218,3 +218,13 @@ def test_of_several_epochs_that_score_best_each_head_keeps_its_first():
     assert picker.best is not None
     assert picker.best.bias[:, 0].tolist() == [2, 1]
     assert [picker.measurements(k)["selected_epoch"] for k in range(2)] == [2, 1]
+
+
+@pytest.mark.parametrize(("metric", "kept"), [("pearson", 0), ("rmse", 1)])
+def test_the_best_epoch_of_a_head_is_the_one_with_the_least_error_where_less_is_better(metric, kept):
+    examples = Examples(((("a", None),), (("b", None),)), np.array([0.0, 1.0]))
+    pick = _EpochPicker(torch.eye(2), examples, "regression", metric)
+    # The first epoch has the right order, far away; the second the wrong order, close by.
+    for epoch, outputs in enumerate(([[10.0, 20.0]], [[0.6, 0.5]])):
+        pick(epoch, Heads(torch.tensor([outputs]), torch.zeros(1, 1), torch.zeros(1, 1)))
+    assert pick.measurements(0) == {"selected_epoch": kept + 1.0}

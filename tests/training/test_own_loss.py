@@ -231,7 +231,16 @@ def test_an_override_and_a_function_are_one_too_many(tmp_path):
         trained(tmp_path, ["mmr"], Weighted, compute_loss_func=weighted)
 
 
-@pytest.mark.parametrize("options", [{}, {"methods": ["mhloss"]}, {"compute_loss_func": weighted_sum}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"methods": ["mhloss"]},
+        {"methods": ["smart"], "compute_loss_func": weighted_sum},
+        # The loss is the Trainer's; BERT's does not divide by the count that it is given.
+        {"methods": ["l2_sp"]},
+        {"methods": ["l2_sp"], "compute_loss_func": weighted_sum},
+    ],
+)
 def test_an_uneven_last_step_in_passes_is_that_of_one_batch(options, tmp_path):
     whole, _ = trained(tmp_path, count=15, size=8, **options)
     passes, _ = trained(tmp_path, count=15, size=2, passes=4, **options)
@@ -240,6 +249,6 @@ def test_an_uneven_last_step_in_passes_is_that_of_one_batch(options, tmp_path):
 
 
 def test_evaluation_during_training_does_not_change_it(tmp_path):
-    plain, _ = trained(tmp_path, size=4, dropout=True)
+    plain, _ = trained(tmp_path, ["mixout"], size=4, dropout=True)
     for when in ({"eval_strategy": "epoch"}, {"eval_strategy": "steps", "eval_steps": 1}):
-        assert torch.equal(trained(tmp_path, size=4, dropout=True, **when)[0], plain)
+        assert torch.equal(trained(tmp_path, ["mixout"], size=4, dropout=True, **when)[0], plain)

@@ -146,30 +146,37 @@ def test_a_regression_and_a_choice_are_recorded_as_such(script, tmp_path, tiny_m
     assert (run.kind, run.logits.shape, run.representations.shape) == ("choice", (6, 2), (2, 12, 16))
 
 
-def test_a_model_that_is_no_classifier_is_refused_before_it_is_trained(script, tmp_path):
+def test_a_model_that_is_no_classifier_is_trained_with_a_warning(script, tmp_path):
+    def collate(rows):
+        inputs = trainer.processing_class.pad([{"input_ids": row["input_ids"]} for row in rows], return_tensors="pt")
+        return {**inputs, "labels": torch.zeros_like(inputs["input_ids"])}
+
     trainer = script(auto=AutoModelForTokenClassification, labels=[[0] * 8] * len(TEXTS))
-    trainer.data_collator = lambda rows: {
-        **trainer.processing_class.pad([{"input_ids": row["input_ids"]} for row in rows], return_tensors="pt"),
-        "labels": torch.tensor([row["labels"] for row in rows]),
-    }
+    trainer.data_collator = collate
     trainer.add_callback(st.StabilityRecorder(trainer, tmp_path / "run.safetensors"))
-    with pytest.raises(UserError, match=says("logits", "(", "record_run(generations=")):
+    with pytest.warns(UserWarning, match=says("labels", "(", "record_run(generations=", "record_model")) as said:
         trainer.train()
-    assert trainer.state.global_step == 0
+    assert len([one for one in said if "StabilityRecorder" in str(one.message)]) == 1
+    assert trainer.state.global_step == 3
     assert not (tmp_path / "run.safetensors").exists()
 
 
-def test_labels_that_are_several_per_example_or_missing_are_refused_before_training(script, tmp_path):
+def test_labels_that_are_several_per_example_or_missing_are_not_recorded_as_if_they_were_one(script, tmp_path):
     trainer = script(labels=[[1.0, 0.0]] * len(TEXTS))
     trainer.model.config.problem_type = "multi_label_classification"
     trainer.add_callback(st.StabilityRecorder(trainer, tmp_path / "run.safetensors"))
-    with pytest.raises(UserError, match=says("labels", "(5, 2)")):
+    with pytest.warns(UserWarning, match=says("StabilityRecorder", "labels", "(5, 2)", "record_run")):
         trainer.train()
     trainer = script()
     unlabelled = trainer.eval_dataset.remove_columns("labels")
     trainer.add_callback(st.StabilityRecorder(trainer, tmp_path / "run.safetensors", eval_dataset=unlabelled))
-    with pytest.raises(UserError, match=says("StabilityRecorder", "'labels'", "record_run")):
+    with pytest.warns(UserWarning, match=says("StabilityRecorder", "'labels'", "kind=", "record_run")):
         trainer.train()
+    assert not (tmp_path / "run.safetensors").exists()
+    path = tmp_path / "said.safetensors"
+    trainer.add_callback(st.StabilityRecorder(trainer, path, eval_dataset=unlabelled, kind="classification"))
+    trainer.train()
+    assert read_run(path).labels is None
 
 
 def test_the_dataset_to_predict_must_be_known(script, tmp_path):

@@ -4,7 +4,7 @@ import torch
 from saying import says
 from torch import nn
 from torch.utils.data import IterableDataset
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 import steadytune as st
 from steadytune.errors import UserError
@@ -32,13 +32,19 @@ def record(trainer, path, **options):
 
 @pytest.mark.parametrize("label", [-1, 2, 7])
 @pytest.mark.parametrize("place", [0, 11])
-def test_a_label_that_is_no_class_is_refused_before_the_first_step_wherever_it_stands(place, label, tmp_path):
+def test_a_label_that_is_no_class_is_said_before_the_first_step_and_costs_the_labels_alone(place, label, tmp_path):
     held_out = rows(12, seed=1)
     held_out[place]["labels"] = label
     trainer = script(tmp_path, held_out)
-    with pytest.raises(UserError, match=says("label", str(label))):
-        record(trainer, tmp_path / "run.safetensors")
-    assert trainer.state.global_step == 0
+    recorder = st.StabilityRecorder(trainer, tmp_path / "run.safetensors")
+    with pytest.warns(UserWarning, match=says("label", str(label))) as said:
+        recorder.on_train_begin(trainer.args, trainer.state, trainer.control)
+    assert len(said) == 1
+    assert not (tmp_path / "run.safetensors").exists()
+    record(trainer, tmp_path / "run.safetensors")
+    run = read_run(tmp_path / "run.safetensors")
+    assert run.labels is None
+    assert run.logits.shape == (12, 2)
 
 
 @pytest.mark.parametrize("extra", ["text", {"a": 1.0}, None, [1.0], float("nan"), 1j])
@@ -96,11 +102,12 @@ def test_a_run_whose_outputs_are_not_finite_is_recorded_as_diverged(tmp_path):
     assert "row 0" in run.reason
 
 
-def test_a_model_that_is_not_finite_before_training_is_refused(tmp_path):
+def test_a_model_that_is_not_finite_before_training_is_said_to_be_so(tmp_path):
     model = tiny_classifier("bert")
     model.classifier.weight.data.fill_(torch.nan)
-    with pytest.raises(UserError, match=says("StabilityRecorder", "outputs", "finite")):
+    with pytest.warns(UserWarning, match=says("StabilityRecorder", "outputs", "finite")):
         record(script(tmp_path, model=model), tmp_path / "run.safetensors")
+    assert read_run(tmp_path / "run.safetensors").status == "diverged"
 
 
 class Restless(nn.Linear):
@@ -152,29 +159,51 @@ def test_a_run_whose_folder_is_gone_is_kept_in_another_place(tmp_path, monkeypat
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     trainer = script(tmp_path)
+
+    class Gone(TrainerCallback):
+        def on_step_end(self, args, state, control, **named):
+            if state.global_step == 1:
+                (tmp_path / "runs").rmdir()
+                (tmp_path / "runs").touch()
+
+    trainer.add_callback(Gone())
     trainer.add_callback(st.StabilityRecorder(trainer, tmp_path / "runs" / "run.safetensors"))
-    recorded = trainer.callback_handler.callbacks[-1]._run
-
-    def gone(batches, trained=False):
-        if trained:
-            (tmp_path / "runs").rmdir()
-            (tmp_path / "runs").touch()
-        return recorded(batches, trained)
-
-    trainer.callback_handler.callbacks[-1]._run = gone
     with pytest.warns(UserWarning, match=says("StabilityRecorder", str(tmp_path / "here" / "run.safetensors"))):
         trainer.train()
     assert read_run(tmp_path / "here" / "run.safetensors").labels.shape == (12,)
 
 
-@pytest.mark.parametrize("options", [{"path": "/proc/nowhere/run.safetensors"}, {"kind": "regression"}])
-def test_what_could_not_be_written_is_refused_before_the_first_step(options, tmp_path):
-    trainer = script(tmp_path)
+def test_a_path_that_cannot_be_written_is_refused_at_once(tmp_path):
     with pytest.raises(UserError, match=r"run\.safetensors"):
-        record(trainer, **{"path": tmp_path / "run.safetensors", **options})
-    assert trainer.state.global_step == 0
+        st.StabilityRecorder(script(tmp_path), "/proc/nowhere/run.safetensors")
+
+
+def test_a_kind_that_does_not_fit_is_said_once_before_the_first_step_and_the_training_goes_on(tmp_path):
+    trainer = script(tmp_path)
+    with pytest.warns(UserWarning, match=says("run.safetensors", "regression", "record_run")) as said:
+        record(trainer, tmp_path / "run.safetensors", kind="regression")
+    assert len([one for one in said if "StabilityRecorder" in str(one.message)]) == 1
+    assert trainer.state.global_step == 2
     assert not list(tmp_path.glob("*run*"))
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("when", ["collator", "model"])
+def test_whatever_raises_while_a_run_is_recorded_does_not_end_the_training(when, tmp_path):
+    def collate(examples):
+        if len(examples) == 3:
+            raise RuntimeError("no batch of three")
+        return batch(examples)
+
+    trainer = script(tmp_path, rows(11, seed=1))
+    if when == "collator":
+        trainer.data_collator = collate
+    else:
+        trainer.model.register_forward_pre_hook(lambda model, inputs: None if model.training else 1 / 0)
+    with pytest.warns(UserWarning, match=says("StabilityRecorder", "Error: ", "record_run", "record_model")) as said:
+        record(trainer, tmp_path / "run.safetensors")
+    assert len([one for one in said if "StabilityRecorder" in str(one.message)]) == 1
+    assert trainer.state.global_step == 2
 
 
 class Bare(nn.Module):
@@ -193,8 +222,11 @@ class Bare(nn.Module):
 def test_a_model_without_a_configuration_is_recorded_without_hidden_states(tmp_path):
     record(script(tmp_path, model=Bare()), tmp_path / "run.safetensors", position=None)
     assert read_run(tmp_path / "run.safetensors").logits.shape == (12, 2)
-    with pytest.raises(UserError, match="position=None"):
+    with pytest.warns(UserWarning, match=says("position=None", "without hidden states")):
         record(script(tmp_path, model=Bare()), tmp_path / "other.safetensors")
+    run = read_run(tmp_path / "other.safetensors")
+    assert run.representations is None
+    assert run.labels.shape == (12,)
 
 
 def test_groups_by_a_column_that_the_dataset_cannot_give_are_refused_in_words(tmp_path):

@@ -181,7 +181,7 @@ def test_label_smoothing_is_that_of_the_plain_trainer(script):
 
 def test_label_smoothing_of_numbers_is_refused(script):
     with pytest.raises(UserError, match=says("label smoothing", "classes")):
-        script(num_labels=1, label_smoothing_factor=0.1)
+        script([st.SMART()], num_labels=1, label_smoothing_factor=0.1)
 
 
 def test_an_optimizer_of_the_script_is_refused_where_a_method_regroups_its_weights(tiny_model, tmp_path):
@@ -197,11 +197,11 @@ def test_an_optimizer_of_the_script_is_refused_where_a_method_regroups_its_weigh
             make(method)
 
 
-def test_a_model_for_many_numbers_per_example_is_refused(tiny_model, tmp_path):
+def test_a_model_for_many_numbers_per_example_is_refused_by_what_reads_its_outputs(tiny_model, tmp_path):
     model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=3, problem_type="regression")
 
     with pytest.raises(UserError, match=says("one number", "per example")):
-        st.StableTrainer(model, TrainingArguments(str(tmp_path), report_to="none"))
+        st.StableTrainer(model, TrainingArguments(str(tmp_path), report_to="none"), stabilizers=["smart"])
 
 
 def test_a_model_init_is_equipped_anew_for_each_training(script):
@@ -340,7 +340,7 @@ def test_a_model_with_a_loss_of_its_own_is_refused_unless_the_script_says_which(
     assert torch.allclose(_logits(ours.model, ours.processing_class), _logits(stock.model, ours.processing_class))
 
 
-@pytest.mark.parametrize("methods", [[], [st.MMR()], [st.LNSR()]])
+@pytest.mark.parametrize("methods", [[st.SMART()], [st.MMR()], [st.LNSR()]])
 def test_several_labels_per_example_are_refused_whatever_the_configuration_says(script, methods):
     trainer = script(methods)
     trainer.train_dataset = [{**row, "labels": [1.0, 0.0]} for row in trainer.train_dataset]
@@ -377,7 +377,9 @@ def test_a_stabilizer_may_be_given_by_its_name(script):
 
 def test_an_unknown_kind_of_task_is_refused(script):
     with pytest.raises(UserError, match=says("'chocie'", "'choice'")):
-        script(task_kind="chocie")
+        script(["mmr"], task_kind="chocie")
+    with pytest.raises(UserError, match=says("'chocie'", "'choice'")):
+        script(["mixout"], task_kind="chocie")
 
 
 @pytest.mark.parametrize("method", [st.LPFT(), st.ChildTuning(variant="D"), st.SURT()])

@@ -33,6 +33,7 @@ _WORDS = {
     "order": "the order of the examples",
     "dropout": "dropout masks",
     "data": "the training subset",
+    "decoding": "the draws of the texts",
 }
 
 

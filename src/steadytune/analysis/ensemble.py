@@ -10,7 +10,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from steadytune.errors import UserError, door
+from steadytune.errors import UserError, door, type_of
 from steadytune.kinds import KINDS
 from steadytune.metrics import METRICS, plain_name
 from steadytune.records import Cohort
@@ -109,7 +109,7 @@ def ensemble_score(cohort: Cohort) -> float:
 
 def _probabilities(cohort: Cohort) -> NDArray[np.float64]:
     if not isinstance(cohort, Cohort):
-        raise UserError(f"an ensemble is made of one cohort, not of type {type(cohort).__name__}")
+        raise UserError(f"an ensemble is made of one cohort, not {type_of(cohort)}")
     name, probabilities = cohort.name or "cohort", cohort.probabilities
     if not KINDS[cohort.kind].has_classes or probabilities is None or cohort.labels is None:
         raise UserError(f"{name}: an ensemble needs the logits and labels of a task with classes")

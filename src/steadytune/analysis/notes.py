@@ -27,6 +27,7 @@ _WORDS = {
     "numbers": "predictions",
     "generations": "texts",
     "tokens": "logits of tokens",
+    "choices": "likeliest words at the tokens",
 }
 _HALF_PRECISION_LIMIT = 65504
 _FEW_GROUPS = 10
@@ -108,20 +109,28 @@ def score_notes(cohort: Cohort) -> list[str]:
     return notes
 
 
-def prediction_notes(cohort: Cohort, outputs: Outputs, values: Sequence[Value]) -> list[str]:
+def prediction_notes(
+    cohort: Cohort, outputs: Outputs, values: Sequence[Value], requested: Sequence[str] | None = None
+) -> list[str]:
     """Return notes on prediction measures that are missing or may mislead.
 
     Args:
         cohort: The runs.
         outputs: Their outputs.
-        values: Their prediction measures.
+        values: Those of their prediction measures that were requested.
+        requested: Names of the measures that were; None for all.
     """
     if len(cohort) < 2:
         return []
+    notes = []
+    if unfit := _called(name for name in requested or () if not MEASURES[name].applies_to(cohort.kind)):
+        does = "does" if len(unfit) == 1 else "do"
+        notes.append(f"{capital(listed(unfit))} {does} not apply to kind '{cohort.kind}'.")
     unknown = [value.measure for value in values if np.isnan(value.value)]
     if unknown and len(unknown) == len(values) and (need := _missing(cohort, unknown[0], outputs)):
-        return [f"No {need} were recorded: {_are_unknown(_called(unknown))}."]
-    notes = _instead(cohort, outputs, _called(value.measure for value in values))
+        return [*notes, f"No {need} were recorded: {_are_unknown(_called(unknown))}."]
+    if requested is None:
+        notes = _instead(cohort, outputs, _called(value.measure for value in values))
     seen = _seen(cohort, outputs)
     doubts = {value.measure: MEASURES[value.measure].doubt(seen) for value in values}
     by_need: dict[str, list[str]] = {}
@@ -183,13 +192,15 @@ def representation_notes(
 
     Args:
         cohort: The runs.
-        values: Their representation measures.
+        values: Those of their representation measures that were requested.
         distances: Measure -> (L, K, K); empty if no representations were compared.
     """
-    if len(cohort) < 2:
+    if len(cohort) < 2 or not values:
         return []
     runs = cohort.representations
-    names = [measure.called for measure in layer_measures()]
+    requested = {value.measure for value in values}
+    measures = [measure for measure in layer_measures() if measure.name in requested]
+    names = [measure.called for measure in measures]
     if runs is None:
         if cohort.frozen_encoder:
             return [f"All runs share one frozen encoder and its hidden states: {listed(names)} do not apply."]
@@ -206,7 +217,7 @@ def representation_notes(
     notes = []
     examples, features = runs[0].shape[-2], max(run.shape[-1] for run in runs)
     seen = _seen(cohort, Outputs())._replace(examples=examples)
-    for measure in layer_measures():
+    for measure in measures:
         if doubt := measure.doubt(seen):
             notes.append(doubt)
         least, name = measure.least_examples, measure.called
@@ -227,7 +238,7 @@ def representation_notes(
             "others counts as 1."
         )
     # The note on a blind measure above covers its null.
-    readable = [one.name for one in layer_measures() if not one.blind_if_wide or examples >= features]
+    readable = [one.name for one in measures if not one.blind_if_wide or examples >= features]
     return notes + [note for measure in readable if (note := _near_null(measure, values))]
 
 

@@ -22,7 +22,7 @@ from steadytune.analysis.scores import count_examples, possible_scores, rows_per
 from steadytune.analysis.suspicion import copies, suspicious
 from steadytune.analysis.tables import outputs_of, pair_tables
 from steadytune.analysis.value import Value
-from steadytune.errors import UserError, door
+from steadytune.errors import UserError, door, type_of
 from steadytune.measures import (
     MEASURES,
     Draw,
@@ -161,7 +161,7 @@ def profile(
     if not isinstance(cohort, Cohort):
         raise UserError(
             f"st.profile takes one cohort (store.cohort(recipe=...), st.read_runs, st.Cohort), not "
-            f"{type(cohort).__name__}: st.compare takes a whole folder"
+            f"{type_of(cohort)}: st.compare takes a whole folder"
         )
     if isinstance(measures, str) or not isinstance(measures, (Iterable, type(None))):
         raise UserError(f"measures must be a list of names, not {measures!r:.60}")
@@ -215,15 +215,18 @@ def profile_all(
 
 
 def _profile(cohort: Cohort, report: Callable[[float], None], settings: _Settings) -> Profile:
+    # Looks at every measure first: one of another package that cannot be imported is no fault of the cohort.
+    compared = settings.has(*(measure.name for measure in layer_measures()))
     outputs = outputs_of(cohort)
     tables = _measured(cohort, pair_tables, outputs) if len(cohort) > 1 else {}
-    compared = settings.has(*(measure.name for measure in layer_measures()))
     states = _representation_distances(cohort, report) if compared else _States({}, {}, {})
     resamples = resample(
         cohort, states.distances, states.deviations, outputs=outputs, resamples=settings.resamples, seed=settings.seed
     )
     representations = _representation_values(cohort, states, resamples, settings.level)
     predictions = _prediction_values(cohort, outputs, tables, resamples, settings.level)
+    representations = [value for value in representations if settings.has(value.measure)]
+    predictions = [value for value in predictions if settings.has(value.measure)]
     first_notes = (*cohort.notes, *suspicious(cohort))
     mean, spreads = _mean(cohort, resamples, settings.level), _spreads(cohort, resamples, settings.level)
     values = [*spreads, *predictions, *representations]
@@ -244,8 +247,8 @@ def _profile(cohort: Cohort, report: Callable[[float], None], settings: _Setting
             *first_notes,
             *run_notes(cohort),
             *score_notes(cohort),
-            *prediction_notes(cohort, outputs, predictions),
-            *(representation_notes(cohort, representations, states.distances) if compared else ()),
+            *prediction_notes(cohort, outputs, predictions, settings.measures),
+            *representation_notes(cohort, representations, states.distances),
         ),
     )
 

@@ -53,7 +53,8 @@ def same_outputs(cohort: Cohort, run: int, other: Cohort, place: int) -> bool:
 
 
 def _outputs(cohort: Cohort, run: int) -> list[NDArray[Any]]:
-    given = (cohort.probabilities if cohort.logits is None else cohort.logits, cohort.token_logits)
+    tokens = (getattr(cohort, name) for name in ("token_logits", "token_log_probabilities", "target_log_probabilities"))
+    given = (cohort.probabilities if cohort.logits is None else cohort.logits, *tokens)
     return [np.asarray(values[run]) for values in given if values is not None]
 
 
@@ -82,7 +83,7 @@ def _telling(cohort: Cohort, run: int) -> bool:
     """Return whether a run equal to this one must be a duplicate, not equal by chance."""
     if arrays := _outputs(cohort, run):
         # A collapsed run gives the same output for all examples, which is equal for all seeds once rounded.
-        return any(np.ptp(array, axis=0).max(initial=0) > 0 for array in arrays)
+        return any((array != array[:1]).any() for array in arrays)
     if cohort.generations is not None:
         return len(set(cohort.generations[run])) > _FEW_WRONG
     if cohort.predictions is not None:

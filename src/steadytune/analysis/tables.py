@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,8 @@ from steadytune.errors import UserError, one_line
 from steadytune.kinds import KINDS
 from steadytune.measures import (
     MEASURES,
+    Candidates,
+    Choices,
     CombinedMeasure,
     Draw,
     Measure,
@@ -26,16 +30,30 @@ def outputs_of(cohort: Cohort) -> Outputs:
     """Return the outputs of a cohort's runs in the form that prediction measures take."""
     of = KINDS[cohort.kind]
     if of.has_texts:
-        tokens = None
-        if cohort.token_logits is not None:
-            # A cohort has no token logits without their counts.
-            tokens = Tokens(cohort.token_logits, np.asarray(cohort.token_counts))
-        return Outputs(generations=cohort.generations, tokens=tokens)
+        return Outputs(generations=cohort.generations, tokens=_tokens(cohort), choices=_choices(cohort))
     if of.has_numbers:
         return Outputs(numbers=None if cohort.logits is None else of.numbers(cohort.logits))
     if of.has_sets:
         return Outputs(sets=cohort.answers.sets, label_probabilities=cohort.probabilities)
     return Outputs(cohort.predictions, cohort.probabilities)
+
+
+def _tokens(cohort: Cohort) -> Tokens | None:
+    # A cohort has no arrays of tokens without their counts, and no candidate words without weights.
+    counts = np.asarray(cohort.token_counts)
+    if cohort.token_logits is not None:
+        return Tokens(cohort.token_logits, counts)
+    if cohort.token_log_probabilities is None:
+        return None
+    weights: Any = cohort.token_weights
+    return Tokens(Candidates(cohort.token_log_probabilities, weights, int(cohort.token_exact or 0)), counts)
+
+
+def _choices(cohort: Cohort) -> Choices | None:
+    words: Any = cohort.token_choices
+    if words is None and cohort.token_logits is not None:
+        words = [run.argmax(axis=1) for run in cohort.token_logits]
+    return None if words is None else Choices(words, np.asarray(cohort.token_counts))
 
 
 def pair_tables(outputs: Outputs) -> dict[str, Pairs]:

@@ -70,8 +70,9 @@ def _stop(number: int, frame: object) -> None:
 def _listening_to_signals() -> Iterator[None]:
     """Make SIGTERM and SIGHUP act like Ctrl-C, unless the process was started to ignore them, as by nohup."""
     _received.clear()
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    mine = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    mine = [number for number in numbers if before[number] in (signal.SIG_DFL, signal.default_int_handler)]
     if threading.current_thread() is not threading.main_thread():
         mine = []
     for number in mine:
@@ -80,7 +81,7 @@ def _listening_to_signals() -> Iterator[None]:
         yield
     finally:
         for number in mine:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, before[number])
 
 
 def main() -> None:
@@ -120,6 +121,7 @@ def _run(words: list[str]) -> int:
             raise
         complain(f"error: code of another package ended the command: sys.exit({end.code!r})")
     if _received:
-        complain(f"stopped by {signal.Signals(_received[0]).name}")
+        name = signal.Signals(_received[0]).name
+        complain(f"stopped by {'Ctrl-C' if name == 'SIGINT' else name}")
         code = 128 + _received[0]
     return code

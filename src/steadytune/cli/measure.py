@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,7 +50,11 @@ def measure(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for report.html, measures.csv and flips.csv.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Folder for report.html, measures.csv and flips.csv; or page.html.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Measure the instability of runs that differ only in their seed, with 95 % intervals.
@@ -63,11 +68,16 @@ def measure(
     - .csv, .tsv, .jsonl, .json or .parquet: one row per example with `label`, `logit_0`, `logit_1` ... (or `prob_0`
     ..., or `prediction`), and optionally `id`, `text`, `group`; for generated text `generation` and `reference`.
 
+    - Logs of evaluations, a folder per run: lm-evaluation-harness (`--log_samples`), lighteval (`--save-details`),
+    Inspect (.eval). Several tasks are measured one by one; `--set task=NAME` chooses one.
+
     **Example**
 
     `steadytune measure seed0.csv seed1.csv seed2.csv`
 
     `steadytune measure recorded/ --metric f1 --out report`
+
+    `steadytune measure evaluations/ --set task=hellaswag`
 
     `steadytune measure runs/rte`
     """
@@ -86,8 +96,7 @@ def measure(
             comparison = compare(RunStore(paths[0]), progress=progress)
         show(console, comparison)
         return
-    if out and out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: --out must name a folder")
+    check_out(out)
     runs, comparison = _measure_files(console, paths, metric, positive, key_values(assignments or []))
     show_read(console, comparison)
     show(console, comparison, write_page(out, comparison, runs) if out else None)
@@ -105,7 +114,7 @@ def _measure_files(
     console: Console, paths: list[Path], metric: str | None, positive: str | None, columns: dict[str, str]
 ) -> tuple[list[ExternalRun], Comparison]:
     from steadytune.analysis.comparison.compare import compare
-    from steadytune.external import Choices, cohort_of, read_source, run_files, runs_of
+    from steadytune.external import Choices, cohort_of, read_source, run_files, runs_of, tasks_of
     from steadytune.terminal.progress import bar
 
     choices = Choices.parse(columns)
@@ -115,17 +124,22 @@ def _measure_files(
         for number, path in enumerate(files, start=1):
             status.update(f"reading file {number} of {len(files)}")
             sources.append(read_source(path, choices.encoding))
-    runs = runs_of(sources, choices, metric)
-    cohort = cohort_of(runs, metric, choices, positive)
+    # Logs of evaluation harnesses may be of several tasks: a cohort each.
+    tasks = [runs_of(held, choices, metric) for _, held in tasks_of(sources, choices)]
+    cohorts = [cohort_of(runs, metric, choices, positive) for runs in tasks]
+    if len(cohorts) > 1:
+        cohorts = [replace(cohort, recipe=f"runs on {cohort.task or 'no task'}") for cohort in cohorts]
     with bar(console, "measuring") as progress:
-        return runs, compare([cohort], progress=progress)
+        return [run for runs in tasks for run in runs], compare(cohorts, progress=progress)
 
 
 def show_read(console: Console, comparison: Comparison) -> None:
     """Print what was read from the files, and what the reader must know before any number."""
     from steadytune.analysis.comparison.verdict import first_notes
 
-    read = dict.fromkeys(item for found in comparison.profiles for item in found.cohort.read.items())
+    read = [item for found in comparison.profiles for item in found.cohort.read.items()]
+    if len({found.cohort.task for found in comparison.profiles}) == 1:
+        read = list(dict.fromkeys(read))
     for line in (
         *(f"{name}: {value}" for name, value in read),
         *(f"note: {n}" for n in first_notes(comparison.rows())),
@@ -133,11 +147,19 @@ def show_read(console: Console, comparison: Comparison) -> None:
         console.print(line, markup=False, highlight=False)
 
 
+def check_out(out: Path | None) -> None:
+    """Refuse a file that is no page before anything is measured."""
+    from steadytune.reporting import names_a_page
+
+    if out and out.exists() and not out.is_dir() and not names_a_page(out):
+        raise UserError(f"{out} is a file: --out must name a folder, or a page such as report.html")
+
+
 def write_page(out: Path, comparison: Comparison, runs: Sequence[ExternalRun], words: list[str] | None = None) -> Path:
     """Write report.html and its tables into a folder, and return the path of the page.
 
     Args:
-        out: The folder.
+        out: The folder, or a path ending in .html for the page alone.
         comparison: Of the runs.
         runs: The runs as read.
         words: The opening statements of the page; by default the verdict on the comparison.
@@ -146,6 +168,9 @@ def write_page(out: Path, comparison: Comparison, runs: Sequence[ExternalRun], w
     from steadytune.external import texts_of
     from steadytune.reporting import report_of_cohorts
 
-    texts = {found.cohort.examples: texts_of(runs) for found in comparison.profiles}
+    texts = {
+        found.cohort.examples: texts_of([run for run in runs if run.task == found.cohort.task])
+        for found in comparison.profiles
+    }
     said = None if words is None else dict.fromkeys(comparison.baselines, tuple(map(Statement, words)))
     return report_of_cohorts(comparison, out, texts, said)

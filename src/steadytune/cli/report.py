@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 def report(
     folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run'.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for the report, if not the runs' own folder.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the report, or page.html; by default the runs' own folder."),
+    ] = None,
 ) -> None:
     """Compare the runs in a folder, and write report.html and the tables into it.
 

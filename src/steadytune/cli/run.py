@@ -20,11 +20,14 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Folder of the study.", show_default=False)] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Hub id, folder, or 'minilm', the offline model. Repeatable.", show_default=False),
+        typer.Option(help="Hub id, folder, 'minilm' or 'smollm2' (offline). Repeatable.", show_default=False),
     ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option(help="glue/rte, super_glue/cb, a folder, or 'acceptability'. Repeatable.", show_default=False),
+        typer.Option(
+            help="glue/rte, super_glue/cb, a folder, or a generated task such as 'acceptability'. Repeatable.",
+            show_default=False,
+        ),
     ] = None,
     recipe: Annotated[
         list[str] | None,
@@ -57,6 +60,9 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Also retrain runs that failed, diverged or are damaged.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything and say what would be trained, without training it.")
+    ] = False,
 ) -> None:
     """Train the missing runs of a study, then measure, compare and report.
 
@@ -75,9 +81,41 @@ def run(
 
     options = {"model": model, "task": task, "recipes": recipe, "seeds": seeds}
     content = study_content(study, options, assignments, vary=vary)
+    parsed = Study.parse(content, str(study or "command line"))
+    if dry_run:
+        check(parsed, out)
+        return
     if out is None:
         raise UserError("no output folder: give one with --out, such as --out runs/x")
-    execute(Study.parse(content, str(study or "command line")), out, workers, retry_failed, executor)
+    execute(parsed, out, workers, retry_failed, executor)
+
+
+def check(study: Study, out: Path | None) -> None:
+    """Check a study as `execute` does before it trains, and print what would be trained.
+
+    Raises:
+        UserError: It cannot be run.
+    """
+    from steadytune.grouped import grouped
+    from steadytune.records import RunStore
+    from steadytune.shown import plural
+    from steadytune.sweep.plan import plan
+    from steadytune.terminal.console import Console
+    from steadytune.training.method_check import check_methods
+
+    specs = plan(study)
+    check_methods([spec for spec in specs if spec.stabilizers])
+    console = Console()
+    lines = data_lines(study)
+    for (model, task, recipe), found in grouped(specs, lambda spec: spec.cohort).items():
+        lines.append(f"{model}, {task}, {recipe}: {plural(len(found), 'run')}")
+    missing = specs
+    if out is not None and (out / "study.yaml").is_file():
+        store = RunStore(out)
+        missing = [spec for spec in specs if spec.id not in store]
+    lines.append(f"{plural(len(specs), 'run')}, of which {len(missing)} would be trained; nothing is written")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def execute(study: Study, out: Path, workers: int, retry_failed: bool = False, executor: str | None = None) -> None:
@@ -116,7 +154,7 @@ def execute(study: Study, out: Path, workers: int, retry_failed: bool = False, e
         except KeyboardInterrupt:
             # The terminal may be gone.
             with suppress(OSError):
-                console.print("stopped; finished runs are kept, and the same command continues from here")
+                console.print("finished runs are kept, and the same command continues from here")
             raise typer.Exit(130) from None
         with bar(console, "measuring") as progress:
             page, comparison = report_of_study(store, progress=progress)

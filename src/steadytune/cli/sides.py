@@ -31,12 +31,11 @@ def compare_files(
     from steadytune.analysis.comparison.pairing import paired_by_seed
     from steadytune.analysis.sentences import listed, natural
     from steadytune.cli.compare import show_differences
-    from steadytune.cli.measure import show_read, write_page
+    from steadytune.cli.measure import check_out, show_read, write_page
     from steadytune.external.sides import read_sides
     from steadytune.terminal.progress import bar
 
-    if out and out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: --out must name a folder")
+    check_out(out)
     with console.status("reading"):
         sides = read_sides(paths, metric, columns, positive)
     words = _of_single_runs(sides.cohorts)

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from steadytune.errors import UserError
-
 
 def validate(
     folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run'.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for the report, if not the runs' own folder.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the report, or page.html; by default the runs' own folder."),
+    ] = None,
 ) -> None:
     """Examine the validity and consistency of the measures, and recommend which to report.
 
@@ -33,8 +34,6 @@ def validate(
     store = RunStore(folder)
     with bar(console, "measuring") as progress:
         comparison = compare(store, progress=progress)
-    if not any(len(profile.cohort) > 1 for profile in comparison.profiles):
-        raise UserError(f"{folder}: no recipe has two finished runs, which the measures need: train more seeds")
     with bar(console, "measuring on fewer examples") as progress:
         validations = validate(comparison.profiles, layers="all", progress=lambda done, total: progress(done / total))
     console.print(validity_table(validations))

@@ -12,6 +12,8 @@ from steadytune.stabilizers import STABILIZERS
 _MOST = 3
 _DEEP = 24
 _FEW_SAMPLE = "Zhang et al., arXiv 2006.05987"
+_REFUSE_ADAPTERS = frozenset({"reinit", "mixout", "wd_pre", "child_tuning"})
+"""What acts on pre-trained weights that are trained, of which a training with an adapter has none."""
 _ABOUT_FU = "Fu, So & Collier, arXiv 2301.09820"
 
 
@@ -24,8 +26,11 @@ class _Row:
     layers: int = 0
 
     def suits(self, setup: Setup) -> bool:
-        mode = "full" if setup.full else "head"
-        return mode in STABILIZERS[self.remedy.stabilizer].modes and (setup.layers or 0) >= self.layers
+        if setup.adapter and self.remedy.stabilizer in _REFUSE_ADAPTERS:
+            return False
+        mode, method = "full" if setup.full else "head", STABILIZERS[self.remedy.stabilizer]
+        serves = setup.kind is None or method.serves(setup.kind)
+        return serves and mode in method.modes and (setup.layers or 0) >= self.layers
 
     def answers(self, rule: str, broken_by: Sequence[Setup]) -> bool:
         """Whether it addresses a rule that these ways of training break and none of them has tried it."""

@@ -75,7 +75,8 @@ def warmup(setup: Setup) -> Finding | None:
 
 def learning_rate(setup: Setup) -> Finding | None:
     """Report a learning rate that is high for the depth: deeper models start to fail at lower rates."""
-    if not setup.full or "bitfit" in setup.stabilizers:
+    if not setup.full or setup.adapter or "bitfit" in setup.stabilizers:
+        # The rates are of all weights; biases and adapters alone take higher ones.
         return None
     least, limit, provoking, why, source = next(row for row in _RATES if setup.layers is None or setup.layers >= row[0])
     rate = setup.learning_rate

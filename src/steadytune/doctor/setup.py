@@ -35,6 +35,7 @@ class Setup:
         where: Display name: a recipe, with task and model if a study has several, or a file.
         stock: Whether these are the arguments of a user's script, which trains with the stock Trainer.
         full: Whether the encoder is trained.
+        adapter: Whether by an adapter, with its own weights frozen.
         learning_rate: Peak learning rate.
         warmup: Share of the steps in which the rate rises; None if only their number is known.
         warmup_steps: That number, if given.
@@ -49,6 +50,7 @@ class Setup:
         stabilizers: Names.
         layers: Transformer blocks of the model.
         half: "float16" or "bfloat16" if the checkpoint is stored so.
+        kind: Name of the kind of task.
         train_examples: Size of the training set.
         measured_examples: Size of the measured set; None for a regression, which has no accuracy.
         measured_groups: Number of groups these examples form; None if they are ungrouped or the groups are unknown.
@@ -61,6 +63,7 @@ class Setup:
     stock: bool
     learning_rate: float
     full: bool = True
+    adapter: bool = False
     warmup: float | None = None
     warmup_steps: int | None = None
     epochs: float | None = None
@@ -74,6 +77,7 @@ class Setup:
     stabilizers: tuple[str, ...] = ()
     layers: int | None = None
     half: str | None = None
+    kind: str | None = None
     train_examples: int | None = None
     measured_examples: int | None = None
     measured_groups: int | None = None
@@ -130,6 +134,7 @@ def study_setups(
             stock=False,
             learning_rate=training.learning_rate,
             full=training.mode == "full",
+            adapter=training.adapter is not None,
             warmup=0.0 if "no_warmup" in stabilizers else training.warmup,
             epochs=training.epochs,
             batch_size=training.batch_size,
@@ -161,6 +166,7 @@ def _data(model: str, spec: TaskSpec, training: Training, data_seed: int) -> dic
     measured = None if unknown else len(splits.measure)
     groups = None if splits.measure.groups is None else len(np.unique(splits.measure.groups))
     return {
+        "kind": task.kind,
         "train_examples": len(splits.train),
         "measured_examples": measured,
         "measured_groups": groups,

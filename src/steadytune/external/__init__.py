@@ -2,6 +2,7 @@
 
 from steadytune.external.cohort import cohort_of, read_runs, runs_of, texts_of
 from steadytune.external.columns import Choices
+from steadytune.external.logs import tasks_of
 from steadytune.external.read import read_run, read_source, run_files
 from steadytune.external.record import record_run
 from steadytune.external.run import ExternalRun
@@ -16,5 +17,6 @@ __all__ = [
     "record_run",
     "run_files",
     "runs_of",
+    "tasks_of",
     "texts_of",
 ]

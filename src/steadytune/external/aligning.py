@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from steadytune.errors import UserError
 from steadytune.external.run import ExternalRun
+from steadytune.records.arrays import OF_TOKENS
 
 _BY_EXAMPLE = ("logits", "probabilities", "predictions", "labels", "groups", "questions", "token_counts")
 _TEXTS_BY_EXAMPLE = ("ids", "texts", "generations", "references")
@@ -122,12 +123,11 @@ def select(run: ExternalRun, rows: NDArray[np.int64]) -> ExternalRun:
     """Return the examples of a run at `rows`, in that order.
 
     Raises:
-        UserError: The run has token_logits, whose rows are tokens.
+        UserError: The run has arrays whose rows are tokens.
     """
-    if run.token_logits is not None:
+    if given := [name for name in OF_TOKENS if getattr(run, name) is not None]:
         raise UserError(
-            f"{run.origin}: token_logits must be in the same order as in the other runs: sort the rows of all files "
-            "alike"
+            f"{run.origin}: {given[0]} must be in the same order as in the other runs: sort the rows of all files alike"
         )
     changes: dict[str, Any] = {}
     for name in _BY_EXAMPLE:

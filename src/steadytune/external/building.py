@@ -17,7 +17,8 @@ from steadytune.external.outputs import diverged
 from steadytune.external.run import ExternalRun
 from steadytune.external.source import is_nothing, number, spelled
 from steadytune.metrics import known_metric, plain_name
-from steadytune.records.checks import read_array, read_groups
+from steadytune.records.arrays import OF_TOKENS
+from steadytune.records.checks import read_array, read_exact, read_groups
 from steadytune.tasks.table import is_missing
 
 # Fewer groups than this, with many examples each, are more likely properties of examples than sampled units.
@@ -26,7 +27,7 @@ _FEW_GROUPS, _MANY_EACH = 10, 10
 _STRICT_IDS = ("id", "ids")
 # For these the score of a run is the mean over the examples.
 _BY_ROW = ("accuracy", "exact_match")
-_CONTENT = ("logits", "probabilities", "predictions", "representations", "generations", "token_logits")
+_CONTENT = ("logits", "probabilities", "predictions", "representations", "generations", *OF_TOKENS)
 
 
 def build(found: Draft) -> ExternalRun:
@@ -57,6 +58,8 @@ def build(found: Draft) -> ExternalRun:
         status=found.word("status"),
         reason=found.word("reason") or "",
         file=str(source.path),
+        task=source.task,
+        called=source.called,
         numbered=found.numbered,
         columns=found.columns,
         **arrays,
@@ -90,10 +93,13 @@ def _more_arrays(found: Draft) -> dict[str, Any]:
             arrays["questions"] = read_groups(list(map(_id, source.cells(fields["questions"]))), "questions")
             found.use("questions", fields["questions"])
         return arrays
-    for name in ("representations", "token_logits", "token_counts", "questions"):
+    for name in ("representations", *OF_TOKENS, "token_weights", "token_counts", "questions"):
         if name in fields:
             arrays[name] = read_array(source.columns[fields[name]], f"{source.origin}: {name}")
             found.use(name, fields[name])
+    if "token_exact" in fields:
+        arrays["token_exact"] = read_exact(source.columns[fields["token_exact"]], f"{source.origin}: token_exact")
+        found.use("token_exact", fields["token_exact"])
     if "references" in fields and "references" not in found.arrays:
         arrays["references"] = tuple(map(str, source.cells(fields["references"])))
         found.use("references", fields["references"])

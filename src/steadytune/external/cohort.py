@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from steadytune.errors import UserError, check_path, door
 from steadytune.external.aligning import align, drop_unlabelled, orient_states, unify_classes
 from steadytune.external.columns import Choices
+from steadytune.external.logs import of_one_folder, plain_stem, settled
 from steadytune.external.outputs import probabilities_called_logits
 from steadytune.external.read import check, read_source, run_files, run_name
 from steadytune.external.run import ExternalRun, check_same_examples
@@ -22,6 +23,7 @@ from steadytune.external.understand import understand
 from steadytune.kinds import DEFAULT, KINDS
 from steadytune.metrics import METRICS, Answers, Metric, Scored, score
 from steadytune.records import Cohort, LostRun
+from steadytune.records.arrays import OF_TOKENS
 from steadytune.records.checks import inferred_kind
 
 EXAMPLES = "these examples"
@@ -39,7 +41,8 @@ def read_runs(
 
     Args:
         paths: Two or more files .npz, .safetensors, .csv, .tsv, .jsonl, .json or .parquet, or one folder of them; one
-            file of several runs, whose column `seed` names them.
+            file of several runs, whose column `seed` names them; logs of evaluations by lm-evaluation-harness,
+            lighteval or Inspect, or folders of them.
         metric: Score of the runs: one that every file contains, or a metric computed from predictions and
             labels. By default the preferred one of the scores that every file contains, never a loss if there is
             another, or otherwise accuracy (for a regression Pearson's correlation; for texts the share that equals the
@@ -48,7 +51,8 @@ def read_runs(
             "prediction", "logits", "probability" (of class 1), "id", "group", "seed", "text", "generation", "reference"
             and "states"; "ignore" for columns to skip, "kind" for a task kind, "axes" for "layers-first" or
             "examples-first" states, "encoding" of text that is not UTF-8, "class" of a single probability, "classes" in
-            the order of their numbers, and "no_label" for the meaning of a label of -1: "-1" (none) or "never".
+            the order of their numbers, and "no_label" for the meaning of a label of -1: "-1" (none) or "never"; of
+            logs of evaluations "task", if there are several, and "filter" or scorer, by which answers are taken.
         positive: Name or number of the positive class of a metric such as F1; by default the second of two classes,
             or if they have names the one chosen by `metrics.positive`.
 
@@ -76,10 +80,12 @@ def runs_of(sources: Sequence[Source], choices: Choices | None = None, metric: s
         UserError: As `read_runs`, or there is only one run.
     """
     of_targets = metric is not None and metric in METRICS and _of_numbers(METRICS[metric])
-    runs = understand(sources, choices or Choices(), of_targets)
+    choices = choices or Choices()
+    runs = understand(settled(sources, choices), choices, of_targets)
     if len(runs) < 2:
         raise UserError(
             f"{runs[0].origin} is a single run: measuring instability needs at least two runs with different seeds"
+            f"{of_one_folder(sources)}"
         )
     return runs
 
@@ -99,7 +105,7 @@ def cohort_of(
     runs, notes = _prepared([run for run in every if run.status is None], choices or Choices())
     notes = [*seed_notes(every, names), *_own_notes(every), *notes]
     if not runs:
-        nothing = Cohort(scores=np.empty(0), recipe="these runs", lost=lost)
+        nothing = Cohort(scores=np.empty(0), task=every[0].task, recipe="these runs", lost=lost)
         return replace(nothing, notes=tuple(notes), read=summary(every, nothing))
     kind = _kind(runs, metric)
     runs, found = drop_unlabelled(runs)
@@ -133,14 +139,17 @@ def cohort_of(
         seeds=seeds,
         failed=scored.failed,
         majority_score=scored.constant,
+        task=first.task,
         recipe="these runs",
         metric=scored.metric,
         kind=kind,
         lost=lost,
-        examples=EXAMPLES if texts_of(runs) else "",
+        examples=examples_name(first.task) if texts_of(runs) else "",
         generations=each("generations"),
         references=first.references,
-        token_logits=each("token_logits"),
+        **{name: each(name) for name in OF_TOKENS},
+        token_weights=first.token_weights,
+        token_exact=first.token_exact,
         token_counts=first.token_counts,
         notes=tuple(dict.fromkeys((*notes, *scored.notes))),
         positive=scored.positive,
@@ -161,6 +170,7 @@ def _scored(
 ) -> Scored:
     """Score runs from their recorded scores and their outputs."""
     stacked = {name: None if value is None else np.stack(value) for name, value in outputs.items()}
+    targets = [run.target_log_probabilities for run in runs if run.target_log_probabilities is not None]
     answers = Answers(
         kind=kind,
         logits=stacked["logits"],
@@ -169,6 +179,8 @@ def _scored(
         labels=labels,
         texts=None if runs[0].generations is None else [run.generations or () for run in runs],
         references=runs[0].references,
+        target_log_probabilities=targets or None,
+        token_counts=runs[0].token_counts,
         questions=runs[0].questions,
         label_names=None if label_names is None else tuple(label_names),
     )
@@ -200,6 +212,11 @@ def _own_notes(runs: Sequence[ExternalRun]) -> list[str]:
     return notes
 
 
+def examples_name(task: str) -> str:
+    """Return the name of the array of example texts of a task, or of runs that name none."""
+    return f"{EXAMPLES} of {task}" if task else EXAMPLES
+
+
 def texts_of(runs: Sequence[ExternalRun]) -> dict[str, list[str]]:
     """Return the examples' "texts" and the class names as "labels", as far as a run has them."""
     found = {}
@@ -213,14 +230,16 @@ def texts_of(runs: Sequence[ExternalRun]) -> dict[str, list[str]]:
 def run_names(runs: Sequence[ExternalRun]) -> tuple[str, ...]:
     """Return the seeds if they are unique, otherwise the parts of the paths that differ."""
     files = [Path(run.file or run.origin) for run in runs]
-    stems = [run_name(path) for path in files]
-    parts = [(*path.parts[:-1], stem) for path, stem in zip(files, stems, strict=True)]
+    full = [run_name(path) for path in files]
+    stems = [plain_stem(stem) for stem in full]
+    parts = [(*filter(plain_stem, path.parts[:-1]), stem) for path, stem in zip(files, stems, strict=True)]
     same = [len(set(at)) == 1 for at in zip(*((*part[::-1],) for part in parts), strict=False)]
     # From the end of the paths back to where they differ, excluding common parts.
     apart = ["/".join(part for part, shared in zip(one[::-1], same, strict=False) if not shared) for one in parts]
     seeded = [run.seed or "" for run in runs]
-    both = [f"{stem} seed {seed}" for stem, seed in zip(stems, seeded, strict=True)]
-    for names in (seeded, stems, ["/".join(one.split("/")[::-1]) for one in apart], both):
+    both = [f"{stem} seed {seed}" for stem, seed in zip(full, seeded, strict=True)]
+    called = [run.called for run in runs]
+    for names in (seeded, called, stems, ["/".join(one.split("/")[::-1]) for one in apart], full, both):
         if all(names) and len(set(names)) == len(runs):
             return tuple(names)
     return tuple(run.origin for run in runs)
@@ -230,7 +249,7 @@ def _kind(runs: Sequence[ExternalRun], metric: str | None) -> str:
     stated = [run.kind for run in runs if run.kind]
     if stated:
         return stated[0]
-    if told := {inferred_kind(run.generations, run.token_logits) for run in runs} - {DEFAULT}:
+    if told := {inferred_kind(run) for run in runs} - {DEFAULT}:
         return told.pop()
     for run in runs:
         if run.logits is None or run.logits.ndim > 2 or run.logits.shape[1:] not in ((), (1,)):

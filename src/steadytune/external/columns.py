@@ -33,6 +33,11 @@ _ALIASES: dict[str, str] = {
     "goldanswers referenceanswer referenceanswers ideal",
     "representations": "representations representation hiddenstates hiddenstate states activations embeddings features",
     "token_logits": "tokenlogits",
+    "token_log_probabilities": "tokenlogprobabilities",
+    "token_weights": "tokenweights",
+    "token_exact": "tokenexact",
+    "token_choices": "tokenchoices",
+    "target_log_probabilities": "targetlogprobabilities",
     "token_counts": "tokencounts",
     "kind": "kind",
     "examples": "examples",
@@ -79,7 +84,7 @@ _SETTINGS = {
 }
 AXES = ("layers-first", "examples-first")
 _NO_LABEL = ("-1", "never")
-_WORDS = {"encoding": "encoding", "class": "positive", "no_label": "no_label"}
+_WORDS = {"encoding": "encoding", "class": "positive", "no_label": "no_label", "task": "task", "filter": "part"}
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,8 @@ class Choices:
         positive: Name or number of the class to which a single column of probabilities belongs.
         no_label: "-1" if a label of -1 means "no label", "never" if it is a class; None to infer it from the labels.
         classes: Class names in the order of their numbers, if columns name and labels number them.
+        task: The task, for logs of several.
+        part: Filter or scorer of a log by which its answers are taken; by default the first.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -105,6 +112,8 @@ class Choices:
     positive: str | None = None
     no_label: str | None = None
     classes: tuple[str, ...] = ()
+    task: str | None = None
+    part: str | None = None
 
     @staticmethod
     def parse(given: Mapping[str, str]) -> Choices:

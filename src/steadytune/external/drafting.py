@@ -36,6 +36,7 @@ def draft(source: Source, choices: Choices, regression: bool) -> Draft:
         UserError: A cell does not fit its column, or a column is ambiguous; names the option that settles it.
     """
     found = Draft(source, take(source.columns, choices, source.origin), choices, regression, kind=choices.kind)
+    found.notes += source.notes
     if source.table is not None:
         found.notes += [f"A table: {note}." for note in source.table.notes]
     if (stated := found.word("kind")) is not None and found.kind is None:

@@ -41,7 +41,7 @@ def fields_of(
     position: Position | None,
     kind: str | None = None,
     *,
-    trained: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Return a model's arguments of `record_run`: logits, labels, representations, kind and digest of the examples.
 
@@ -50,55 +50,35 @@ def fields_of(
         batches: As in `record_model`.
         position: As in `record_model`.
         kind: As in `record_model`.
-        trained: Whether training is over and nothing may be lost: invalid labels are left out instead of raising.
+        say: Told what is left out, for a run of which nothing may be lost: invalid labels, and hidden states that there
+            are not. By default they raise.
 
     Raises:
         UserError: As `record_model`.
     """
     check_position(position)
-    logits: list[Tensor] = []
-    labels: list[Tensor] = []
-    states: list[Tensor] = []
-    digest = hashlib.sha256()
-    choice, wrong = False, ""
+    seen = _Predicted(position, say)
     first = next(model.parameters(), None)
     device = torch.device("cpu") if first is None else first.device
     with (
         torch.inference_mode(),
         preserved_random_state(),
         evaluating(model),
-        _padding_checked(model) as check_padding,
+        _padding_checked(model) as padding_fault,
     ):
         for batch in batches:
-            positional, named, answers = _split(batch)
-            inputs = {**{str(place): value for place, value in enumerate(positional)}, **named}
-            _update(digest, inputs, answers)
-            moved = {name: value.to(device) for name, value in named.items()}
-            asked = {} if position is None else {"output_hidden_states": True}
-            arguments = [value.to(device) for value in positional]
-            outputs = _asked(model, arguments, moved | asked)
-            check_padding(moved)
-            logits.append(_logits(outputs))
-            if len(logits) == 1:
-                _say_restless(logits[0], _logits(model(*arguments, **moved, **asked)))
-            if answers is not None and not wrong:
-                try:
-                    labels.append(checked(answers, *logits[-1].shape))
-                except UserError as error:
-                    if not trained:
-                        raise
-                    wrong = str(error)
-                    warnings.warn(f"{wrong}; the run is recorded without labels", stacklevel=3)
-            if position is not None:
-                states.append(_states(outputs, moved.get("attention_mask"), position))
-            choice |= "input_ids" in named and named["input_ids"].ndim == 3
-    if not logits:
+            seen.add(model, batch, device)
+            if fault := padding_fault(batch):  # the training may be over, so its outputs are recorded anyway
+                (say or _warn)(fault)
+            if len(seen.logits) == 1 and (fault := seen.restless(model, batch, device)):
+                (say or _warn)(fault)
+    if not seen.logits:
         raise UserError("there are no batches to record")
-    fields: dict[str, Any] = {"logits": torch.cat(logits).numpy(), "examples": digest.hexdigest()}
-    if labels and not wrong:
-        fields["labels"] = torch.cat(labels).numpy()
-    if states:
-        fields["representations"] = stored(torch.cat(states, dim=1).numpy(), "float16")
+    fields: dict[str, Any] = {"logits": torch.cat(seen.logits).numpy(), "examples": seen.digest.hexdigest()}
+    if seen.labels:
+        fields["labels"] = torch.cat(seen.labels).numpy()
+    if seen.states:
+        fields["representations"] = stored(torch.cat(seen.states, dim=1).numpy(), "float16")
     if not np.isfinite(fields["logits"]).all():
         row = int(np.argwhere(~np.isfinite(fields["logits"]))[0][0])
         fields |= {"status": "diverged", "reason": f"the model's outputs are not finite, first in row {row}"}
@@ -106,60 +86,130 @@ def fields_of(
         # They cannot be measured, but the rest can.
         del fields["representations"]
         if "status" not in fields:
-            warnings.warn("hidden states are not finite and were left out", stacklevel=3)
-    fields["kind"] = kind or ("choice" if choice else _kind(fields["logits"], fields.get("labels")))
+            (say or _warn)("hidden states are not finite and were left out")
+    fields["kind"] = kind or ("choice" if seen.choice else _kind(fields["logits"], fields.get("labels")))
     return fields
 
 
-def _asked(model: nn.Module, arguments: list[Tensor], named: dict[str, Any]) -> Any:
-    try:
-        return model(*arguments, **named)
-    except TypeError as error:
-        if "output_hidden_states" not in named or "output_hidden_states" not in str(error):
-            raise
-        raise UserError(
-            f"{type(model).__name__} does not accept output_hidden_states, as models of transformers do: use "
-            "position=None"
-        ) from error
+class NoStates(UserError):
+    """A model returns no hidden states, or none of a transformer."""
+
+
+def _warn(message: str) -> None:
+    # Said at the line that calls `record_model`.
+    warnings.warn(message, stacklevel=4)
+
+
+class _Predicted:
+    """What a model predicts, batch by batch.
+
+    Args:
+        position: As in `fields_of`.
+        say: As in `fields_of`.
+
+    Attributes:
+        logits: (b, C) of each batch.
+        labels: (b,) of each batch; empty if there are none, or one is invalid.
+        states: (L, b, D) of each batch; empty if there are none.
+        digest: Digest of the examples.
+        choice: Whether an example consists of several inputs.
+    """
+
+    def __init__(self, position: Position | None, say: Callable[[str], None] | None) -> None:
+        self.position, self.say = position, say
+        self.logits: list[Tensor] = []
+        self.labels: list[Tensor] = []
+        self.states: list[Tensor] = []
+        self.digest = hashlib.sha256()
+        self.choice = self._unlabelled = False
+
+    def add(self, model: nn.Module, batch: Any, device: torch.device) -> None:
+        """Predict a batch."""
+        positional, named, labels = _split(batch)
+        check_recordable(labels)
+        _update(self.digest, {**{str(place): value for place, value in enumerate(positional)}, **named}, labels)
+        try:
+            outputs = self._outputs(model, batch, device)
+        except NoStates as error:
+            if self.say is None:
+                raise
+            self.say(f"{error}; the run is recorded without hidden states")
+            self.position = None
+            self.states.clear()
+            outputs = self._outputs(model, batch, device)
+        self.logits.append(_one_row_each(outputs, labels))
+        if labels is not None and not self._unlabelled:
+            try:
+                self.labels.append(checked(labels, self.logits[-1].shape[1]))
+            except UserError as error:
+                if self.say is None:
+                    raise
+                self.say(f"{error}; the run is recorded without labels")
+                self._unlabelled = True
+                self.labels.clear()
+        self.choice |= "input_ids" in named and named["input_ids"].ndim == 3
+
+    def _outputs(self, model: nn.Module, batch: Any, device: torch.device) -> Any:
+        positional, named, _ = _split(batch)
+        arguments = [value.to(device) for value in positional]
+        moved = {name: value.to(device) for name, value in named.items()}
+        if self.position is None:
+            return model(*arguments, **moved)
+        try:
+            outputs = model(*arguments, **moved, output_hidden_states=True)
+        except TypeError as error:
+            if "output_hidden_states" not in str(error):
+                raise
+            raise NoStates(
+                f"{type(model).__name__} does not accept output_hidden_states, as models of transformers do: use "
+                "position=None"
+            ) from error
+        self.states.append(_states(outputs, moved.get("attention_mask"), self.position))
+        return outputs
+
+    def restless(self, model: nn.Module, batch: Any, device: torch.device) -> str:
+        """Return a sentence if the model gives different outputs for the first batch when called again, or ""."""
+        self.position, position = None, self.position
+        first, again = self.logits[0], _logits(self._outputs(model, batch, device))
+        self.position = position
+        finite = torch.isfinite(first) & torch.isfinite(again)
+        if not bool(finite.any()):
+            return ""
+        difference = (first - again)[finite].abs().max()
+        if bool(difference <= 1e-3 * first[finite].abs().max()):
+            return ""
+        return (
+            f"the model gives different outputs for the same batch in evaluation mode (by up to {difference:.2g}): "
+            "some dropout is still active and would count as variation between seeds; nn.functional.dropout needs "
+            "training=self.training"
+        )
 
 
 @contextmanager
-def _padding_checked(model: nn.Module) -> Iterator[Callable[[Mapping[str, Tensor]], None]]:
-    """Observe the last layer's input, and yield a check of whether a decoder reads it at a padding token."""
+def _padding_checked(model: nn.Module) -> Iterator[Callable[[Any], str]]:
+    """Observe the last layer's input, and yield what says that a decoder reads it at a padding token, or ""."""
     entered: list[Tensor] = []
     try:
         handle = find_head(model)[2].register_forward_pre_hook(lambda _, inputs: entered.extend(inputs[:1]))
     except UserError:
         handle = None
 
-    def check(inputs: Mapping[str, Tensor]) -> None:
-        if entered and entered[-1].dim() == 3:
-            try:
-                read_token(model, entered[-1], inputs.get("input_ids"), inputs.get("attention_mask"))
-            except UserError as error:  # its training may be over, so its outputs are recorded anyway
-                warnings.warn(str(error), stacklevel=4)
+    def fault(batch: Any) -> str:
+        seen, named = entered[-1:], _split(batch)[1]
         entered.clear()
+        if seen and seen[0].dim() == 3:
+            tokens = {name: named[name].to(seen[0].device) for name in ("input_ids", "attention_mask") if name in named}
+            try:
+                read_token(model, seen[0], tokens.get("input_ids"), tokens.get("attention_mask"))
+            except UserError as error:
+                return str(error)
+        return ""
 
     try:
-        yield check
+        yield fault
     finally:
         if handle is not None:
             handle.remove()
-
-
-def _say_restless(first: Tensor, again: Tensor) -> None:
-    """Warn if a model gives different outputs when called again in evaluation mode."""
-    finite = torch.isfinite(first) & torch.isfinite(again)
-    if not bool(finite.any()):
-        return
-    difference = (first - again)[finite].abs().max()
-    if bool(difference > 1e-3 * first[finite].abs().max()):
-        warnings.warn(
-            f"the model gives different outputs for the same batch in evaluation mode (by up to {difference:.2g}): "
-            "some dropout is still active and would count as variation between seeds; nn.functional.dropout needs "
-            "training=self.training",
-            stacklevel=4,
-        )
 
 
 def group_numbers(groups: Any) -> NDArray[np.int64]:
@@ -204,6 +254,26 @@ def _update(digest: Any, inputs: Mapping[str, Tensor], labels: Tensor | None) ->
             digest.update(value.contiguous().numpy().tobytes())
 
 
+def check_recordable(labels: Tensor | None) -> None:
+    """Reject a batch whose kind of task cannot be recorded by calling the model, before it is called.
+
+    Raises:
+        UserError: There are several labels per example; names the way out.
+    """
+    if labels is not None and labels.numel() != len(labels):
+        raise UserError(
+            f"labels of shape {tuple(labels.shape)}: several per example, as for tokens, texts or sets of labels, "
+            "cannot be recorded from a model; pass generated texts to steadytune.record_run(generations=...)"
+        )
+
+
+def _one_row_each(outputs: Any, labels: Tensor | None) -> Tensor:
+    found = _logits(outputs)
+    if labels is not None and len(labels) != len(found):
+        raise UserError(f"labels of shape {tuple(labels.shape)} for {len(found)} examples: there must be one for each")
+    return found
+
+
 def _logits(outputs: Any) -> Tensor:
     found = logits_in(outputs).float().cpu()
     if found.ndim not in (1, 2):
@@ -214,23 +284,17 @@ def _logits(outputs: Any) -> Tensor:
     return found[:, None] if found.ndim == 1 else found
 
 
-def checked(labels: Tensor, examples: int, outputs: int) -> Tensor:
+def checked(labels: Tensor, outputs: int) -> Tensor:
     """Return the labels of a batch, one per example, classes as integers.
 
     Args:
         labels: The labels of the batch.
-        examples: Rows of the batch.
         outputs: Number of model outputs per example; one is a number, more are classes or choices.
 
     Raises:
-        UserError: There are several per example, a class has no output in the model, or a target is not finite.
+        UserError: A class has no output in the model, or a target is not finite.
     """
     flat = labels.cpu().flatten()
-    if len(flat) != examples or len(labels) != examples:
-        raise UserError(
-            f"labels of shape {tuple(labels.shape)} for {examples} examples: only one label per example is "
-            "supported, so tasks with several labels per example cannot be recorded"
-        )
     if outputs > 1 and bool((flat == flat.long()).all()):
         flat = flat.long()
     check_highest(
@@ -240,11 +304,21 @@ def checked(labels: Tensor, examples: int, outputs: int) -> Tensor:
 
 
 def _states(outputs: Any, mask: Tensor | None, position: Position) -> Tensor:
-    layers = hidden_states(outputs)[1:]
+    try:
+        layers = hidden_states(outputs)[1:]
+    except UserError as error:
+        raise NoStates(str(error)) from error
     shapes = {tuple(layer.shape) for layer in layers}
     if len(shapes) != 1 or layers[0].ndim != 3:
-        raise UserError(f"hidden states must be (examples, tokens, width) in every layer, not {sorted(shapes)}")
+        raise NoStates(
+            f"hidden states must be (examples, tokens, width) in every layer, not {sorted(shapes)}: use position=None"
+        )
     mask = layers[0].new_ones(layers[0].shape[:2]) if mask is None else mask.flatten(0, -2)
+    if mask.shape != layers[0].shape[:2]:
+        raise NoStates(
+            f"hidden states of {layers[0].shape[1]} tokens do not fit an attention_mask of {mask.shape[-1]}: use "
+            "position=None"
+        )
     return torch.stack([pool(layer, mask, position).float().cpu() for layer in layers])
 
 

@@ -18,6 +18,8 @@ import numpy as np
 from steadytune.errors import UserError
 from steadytune.external.building import is_score_field
 from steadytune.external.columns import Choices, is_known, spread
+from steadytune.external.logs import logs_in, natural, place_of, settled
+from steadytune.external.logs.reading import is_log, read_log, read_log_table
 from steadytune.external.run import ExternalRun
 from steadytune.external.source import Source
 from steadytune.external.understand import understand
@@ -28,12 +30,15 @@ from steadytune.tasks.tables import Format, read_table
 
 ARRAY_SUFFIXES = (".npz", ".safetensors")
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
-_LISTED = ", ".join((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
+LOG_SUFFIXES = (".eval",)
+_LISTED = ", ".join((*ARRAY_SUFFIXES, *TABLE_SUFFIXES, *LOG_SUFFIXES))
 
 # Files that training leaves beside a run but that are not runs.
 _NO_RUN = re.compile(
     r"(.*config|.*results|.*metrics|.*state|.*args|.*arguments|.*tokenizer|special_tokens_map|added_tokens|vocab|"
-    r".*index|dataset_info|run|args|summary|metadata)\.json"
+    r".*index|dataset_info|run|args|summary|metadata|"
+    # Results of an evaluation, beside its samples.
+    r".*_\d{4}-\d\d-\d\dt\d\d-\d\d-\d\d(\.\d+)?)\.json"
 )
 
 # Metadata of .safetensors that are JSON lists, and plain texts.
@@ -62,7 +67,7 @@ def run_files(paths: list[Path]) -> list[Path]:
     if len(paths) == 1 and paths[0].is_dir():
         paths = folder_files(paths[0])
     else:
-        paths = [_file_of(path) if path.is_dir() else path for path in paths]
+        paths = [file for path in paths for file in ((_logs_of(path) or [_file_of(path)]) if path.is_dir() else [path])]
     resolved = [path.resolve() for path in paths]
     if twice := [path for path, place in zip(paths, resolved, strict=True) if resolved.count(place) > 1]:
         raise UserError(f"{twice[0]} is given twice: a run is at distance 0 from itself")
@@ -75,9 +80,9 @@ def folder_files(folder: Path) -> list[Path]:
     Raises:
         UserError: It has none, or several files that may be the same run.
     """
-    if files := _runs_in(folder):
+    if files := _logs_of(folder) or _runs_in(folder):
         return files
-    folders = sorted((path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."), key=_in_order)
+    folders = sorted((path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."), key=natural)
     holding = [(path, files) for path in folders if (files := _runs_in(path))]
     if not holding:
         raise UserError(f"{folder} has no study.yaml and no run files ({_LISTED})")
@@ -92,6 +97,15 @@ def folder_files(folder: Path) -> list[Path]:
     return [next((file for file in files if file.name in names), files[0]) for _, files in holding]
 
 
+def _logs_of(folder: Path) -> list[Path]:
+    """Return the logs of evaluation harnesses in a folder, or in those below unless runs of another sort are there."""
+    if files := logs_in(folder, deep=False):
+        return files
+    near = [folder, *(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")]
+    others = any(place_of(file) is None for one in near for file in _runs_in(one))
+    return [] if others else logs_in(folder)
+
+
 def _file_of(folder: Path) -> Path:
     """Return the only run in one of several folders."""
     files = _runs_in(folder)
@@ -102,7 +116,7 @@ def _file_of(folder: Path) -> Path:
 
 def _runs_in(folder: Path) -> list[Path]:
     return sorted(
-        (path for path in folder.iterdir() if _suffix(path) and not _is_beside(path) and path.is_file()), key=_in_order
+        (path for path in folder.iterdir() if _suffix(path) and not _is_beside(path) and path.is_file()), key=natural
     )
 
 
@@ -125,10 +139,14 @@ def read_source(path: Path, encoding: str | None = None) -> Source:
     suffix = _suffix(path)
     if suffix is None:
         raise UserError(f"{path}: run files end in {_LISTED}; tables may also end in .gz")
+    if is_log(path):
+        return Source(path, {}, log=read_log(path))
     if suffix not in ARRAY_SUFFIXES:
         table = read_table(path, Format(encoding, "encoding"))
         if not len(table):
             raise UserError(f"{path} has no rows")
+        if (log := read_log_table(path, table)) is not None:
+            return Source(path, {}, log=log)
         table = replace(table, columns=spread({name: _figures(table, name) for name in table.columns}))
         return Source(path, table.columns, table)
     fields = (_npz if suffix == ".npz" else _safetensors)(path)
@@ -142,7 +160,7 @@ def read_run(path: Path) -> ExternalRun:
     Raises:
         UserError: The file cannot be read, or its arrays are invalid; names the file and the axis.
     """
-    return understand([read_source(path)], Choices())[0]
+    return understand(settled([read_source(path)], Choices()), Choices())[0]
 
 
 def _figures(table: Table, name: str) -> list[Any]:
@@ -164,17 +182,13 @@ def _check_exists(path: Path) -> None:
 def _suffix(path: Path) -> str | None:
     name = path.name.lower()
     tables = tuple(f"{suffix}{packed}" for suffix in TABLE_SUFFIXES for packed in ("", ".gz"))
-    found = [suffix for suffix in (*ARRAY_SUFFIXES, *tables) if name.endswith(suffix)]
+    found = [suffix for suffix in (*ARRAY_SUFFIXES, *tables, *LOG_SUFFIXES) if name.endswith(suffix)]
     return found[0] if found else None
 
 
 def run_name(path: Path) -> str:
     """Return the name of a file without its suffix."""
     return path.name[: -len(_suffix(path) or "") or None]
-
-
-def _in_order(path: Path) -> list[Any]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 
 def _npz(path: Path) -> Fields:

@@ -15,7 +15,8 @@ from steadytune.external.building import read_scores
 from steadytune.external.read import check
 from steadytune.external.run import ExternalRun
 from steadytune.files import Arrays, CorruptFile, map_arrays, write_arrays
-from steadytune.records.checks import inferred_kind, read_array, read_list
+from steadytune.records.arrays import OF_TOKENS
+from steadytune.records.checks import inferred_kind, read_array, read_exact, read_list
 
 
 @door
@@ -42,6 +43,12 @@ def record_run(
     references: Sequence[str | Sequence[str]] | None = None,
     token_logits: Any = None,
     token_mask: Any = None,
+    token_counts: Any = None,
+    token_log_probabilities: Any = None,
+    token_weights: Any = None,
+    token_exact: int | None = None,
+    token_choices: Any = None,
+    target_log_probabilities: Any = None,
     overwrite: bool = False,
 ) -> Path:
     """Write one run to a .safetensors file atomically.
@@ -71,6 +78,14 @@ def record_run(
         references: N reference texts, or for an example several accepted ones.
         token_logits: (N, T, V) logits over the next token, all runs reading the same references (teacher forcing).
         token_mask: (N, T), true at tokens that are not padding.
+        token_counts: (N,) number of tokens of each example, if the arrays of tokens hold those of all examples one
+            after another, (tokens, ...) in the place of (N, T, ...).
+        token_log_probabilities: (N, T, C) log-probabilities of candidate words, in the place of token_logits; see
+            `Cohort` for these and what follows.
+        token_weights: (N, T, C), the same in all runs.
+        token_exact: Number of candidate words whose weight is 1, which come first.
+        token_choices: (N, T) numbers of the likeliest words.
+        target_log_probabilities: (N, T) log-probabilities of the target tokens.
         overwrite: Whether a file of another seed, or on other examples, may be replaced; one of the same always may.
 
     Raises:
@@ -94,8 +109,18 @@ def record_run(
     arrays: dict[str, Any] = {
         name: read_array(value, f"{path}: {name}") for name, value in given.items() if value is not None
     }
-    if token_logits is not None:
-        arrays |= _tokens(token_logits, token_mask)
+    tokens = {
+        "token_logits": token_logits,
+        "token_log_probabilities": token_log_probabilities,
+        "token_weights": token_weights,
+        "token_choices": token_choices,
+        "target_log_probabilities": target_log_probabilities,
+    }
+    arrays |= _tokens(
+        str(path), {name: value for name, value in tokens.items() if value is not None}, token_mask, token_counts
+    )
+    if token_exact is not None:
+        arrays["token_exact"] = read_exact(token_exact, f"{path}: token_exact")
     named = scores if isinstance(scores, Mapping) else {} if scores is None else {"score": scores}
     if status not in (None, "diverged"):
         raise unknown_name("status", str(status), ("diverged",))
@@ -124,18 +149,24 @@ def record_run(
         and run.predictions is None
         and run.representations is None
         and run.generations is None
-        and run.token_logits is None
+        and all(getattr(run, name) is None for name in OF_TOKENS)
     ):
         raise UserError(
-            f"{path}: nothing to record: give logits, probabilities, predictions, representations or generations"
+            f"{path}: nothing to record: give logits, probabilities, predictions, representations, generations or "
+            "arrays of tokens"
         )
     if status is None:
-        check(run, inferred_kind(generations, token_logits) if kind is None else kind)
+        check(run, inferred_kind(run) if kind is None else kind)
     metadata = {name: json.dumps(value, ensure_ascii=False) for name, value in listed.items()}
     metadata |= given_words
     stored = {"scores" if name == "score" else f"scores.{name}": np.float64(v) for name, v in run.scores.items()}
     try:
-        write_arrays(path, arrays | {name: np.asarray(value) for name, value in stored.items()}, metadata or None)
+        write_arrays(
+            path,
+            {name: np.asarray(value) for name, value in arrays.items()}
+            | {name: np.asarray(value) for name, value in stored.items()},
+            metadata or None,
+        )
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror})") from error
     return path
@@ -184,14 +215,26 @@ def another_run(path: Path, seed: int | None, examples: str | None) -> str | Non
     return None
 
 
-def _tokens(token_logits: Any, token_mask: Any) -> Arrays:
-    """Return the tokens that count, of all examples in sequence, and their number per example."""
-    logits = read_array(token_logits, "token_logits")
-    if logits.ndim != 3:
-        raise UserError(f"token_logits must have shape (examples, tokens, words), not {logits.shape}")
-    mask = np.ones(logits.shape[:2], bool) if token_mask is None else read_array(token_mask, "token_mask").astype(bool)
-    if mask.shape != logits.shape[:2]:
-        raise UserError(
-            f"token_mask must have shape {logits.shape[:2]}, the first two axes of token_logits, not {mask.shape}"
-        )
-    return {"token_logits": logits[mask], "token_counts": mask.sum(axis=1)}
+def _tokens(origin: str, given: Mapping[str, Any], token_mask: Any, token_counts: Any) -> Arrays:
+    """Return arrays of the tokens that count, of all examples in sequence, and their number per example."""
+    arrays = {name: read_array(value, f"{origin}: {name}") for name, value in given.items()}
+    if token_counts is not None:
+        if token_mask is not None:
+            raise UserError(f"{origin}: give token_mask or token_counts, not both")
+        return {**arrays, "token_counts": read_array(token_counts, f"{origin}: token_counts")}
+    if not arrays:
+        return {}
+    for name, array in arrays.items():
+        axes = _AXES.get(name, ("examples", "tokens", "words"))
+        if array.ndim != len(axes):
+            raise UserError(f"{origin}: {name} must have shape ({', '.join(axes)}), not {array.shape}")
+    first = next(iter(arrays))
+    expected = arrays[first].shape[:2]
+    mask = np.ones(expected, bool) if token_mask is None else read_array(token_mask, "token_mask").astype(bool)
+    for name, shape in (("token_mask", mask.shape), *((name, array.shape[:2]) for name, array in arrays.items())):
+        if shape != expected:
+            raise UserError(f"{origin}: {name} must have shape {expected}, the first two axes of {first}, not {shape}")
+    return {**{name: array[mask] for name, array in arrays.items()}, "token_counts": mask.sum(axis=1)}
+
+
+_AXES = {"token_choices": ("examples", "tokens"), "target_log_probabilities": ("examples", "tokens")}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sized
-from contextlib import suppress
-from itertools import count, islice
+from contextlib import contextmanager, suppress
+from itertools import chain, count, islice
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,14 @@ class StabilityRecorder(TrainerCallback):
 
     What is recorded: logits, labels, hidden states in half precision, a digest of the evaluation examples, the seed,
     and the scores of `compute_metrics`. The final model is used, or the best one under `load_best_model_at_end`. Its
-    mode and all random states are preserved. When training begins, one batch is tried twice and all labels are checked,
-    so that no training is lost to a mistake; if the run cannot be written in the end, it is written elsewhere, or
-    without the invalid parts, with a warning. A training whose outputs are not finite is recorded as diverged. Values
+    mode and all random states are preserved. A training whose outputs are not finite is recorded as diverged. Values
     of `compute_metrics` that are not numbers are left out.
     Under torchrun only the main process predicts and writes.
+
+    Nothing that goes wrong here ends a training: it is said once, as a warning, with the way to record by hand. When
+    training begins, one batch is tried twice and all labels are checked, so that this is said before the first step. If
+    the run cannot be written in the end, it is written elsewhere, or without the invalid parts. The trainings of a
+    hyperparameter search are not recorded.
 
     Args:
         trainer: Provides model, collator, batch size and seed.
@@ -55,9 +58,8 @@ class StabilityRecorder(TrainerCallback):
         kind: "regression" or "classification", if one output and labels 0 and 1 are ambiguous.
 
     Raises:
-        UserError: There is nothing to predict, the path cannot be written, the position is unknown, the model is
-            split over several processes, or, when training begins, it is neither a classifier nor a regression, an
-            example has no class, or the file contains the run of another seed.
+        UserError: There is nothing to predict, the path cannot be written or contains the run of another seed, the
+            position is unknown, groups do not fit the dataset, or the model is split over several processes.
     """
 
     def __init__(
@@ -93,31 +95,70 @@ class StabilityRecorder(TrainerCallback):
         self.path = Path(path)
         if trainer.is_world_process_zero():
             check_place(self.path)
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"{self.path} cannot be written ({error.strerror})") from error
+            if not overwrite and (other := another_run(self.path, trainer.args.seed, None)):
+                raise UserError(f"StabilityRecorder: {other}")
         self.dataset = dataset
         self.position = position
         self.overwrite = overwrite
         given = _column(dataset, groups) if isinstance(groups, str) else groups
         self.groups = None if given is None else group_numbers(given)
+        if self.groups is not None and isinstance(dataset, Sized) and len(self.groups) != len(dataset):
+            raise UserError(f"StabilityRecorder: {len(self.groups)} groups for {len(dataset)} examples")
         self.kind = kind
+        self._said: set[str] = set()
+        self._failed = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Try one batch, and check all labels and any existing file."""
-        say_padding(self.trainer.model, tokenizer_in(self.trainer.processing_class, self.trainer.data_collator))
-        fields = self._run(self._batches(1))
-        if "status" in fields and not state.global_step:
-            raise UserError("StabilityRecorder: the model's outputs are not finite before the first step")
-        if isinstance(self.dataset, Sized):
-            with preserved_random_state():
-                for batch in self._batches():
-                    if (labels := labels_in(batch)) is None:
-                        break
-                    checked(labels, len(labels), fields["logits"].shape[1])
-            if self.groups is not None and len(self.groups) != len(self.dataset):
-                raise UserError(f"StabilityRecorder: {len(self.groups)} groups for {len(self.dataset)} examples")
-        if state.is_world_process_zero and not self.overwrite and (other := another_run(self.path, args.seed, None)):
-            raise UserError(f"StabilityRecorder: {other}")
-        if state.is_world_process_zero:
+        """Try one batch, and check all labels, in the main process."""
+        if not state.is_world_process_zero:
+            return
+        if state.is_hyper_param_search:
+            self._say(
+                "the trainings of a hyperparameter search are not recorded: train the best one again, with a recorder"
+            )
+            return
+        with self._forgiving():
+            say_padding(self.trainer.model, tokenizer_in(self.trainer.processing_class, self.trainer.data_collator))
+            fields = self._run(self._batches(1))
+            if "status" in fields and not state.global_step:
+                self._say("the model's outputs are not finite before the first step")
+            if isinstance(self.dataset, Sized) and "labels" in fields:
+                self._check_labels(fields["logits"].shape[1])
             self._try(fields)
+
+    def _check_labels(self, outputs: int) -> None:
+        try:
+            for batch in self._batches():
+                if (labels := labels_in(batch)) is not None:
+                    checked(labels, outputs)
+        except UserError as error:
+            self._say(f"{error}; the run is recorded without labels")
+
+    @contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        """Say what goes wrong within this context, and how to record by hand, instead of ending the training."""
+        try:
+            with preserved_random_state():
+                yield
+        except Exception as error:  # of models, collators and datasets of any make
+            if self._failed:
+                return
+            self._failed = True
+            text = " ".join(str(error).split()).removeprefix("StabilityRecorder: ")
+            why = text if isinstance(error, UserError) else f"{type(error).__name__}: {text:.200}"
+            self._say(
+                f"this run cannot be recorded ({why}). The training goes on; when it is over, give the model's outputs "
+                "to steadytune.record_run, or model and batches to steadytune.record_model"
+            )
+
+    def _say(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            warnings.warn(f"StabilityRecorder: {message}", stacklevel=2)
 
     def _try(self, fields: Mapping[str, Any]) -> None:
         """Record one batch and remove the file, so that errors appear before the training rather than after it."""
@@ -132,15 +173,16 @@ class StabilityRecorder(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Predict and write, in the main process."""
-        if not state.is_world_process_zero:
+        if not state.is_world_process_zero or state.is_hyper_param_search:
             return
-        fields, path = self._run(self._batches(), trained=True), self.path
-        other = None if self.overwrite else another_run(path, args.seed, fields["examples"])
-        if other:
-            # The training is over, and nothing of it may be lost.
-            path = _free(path)
-            warnings.warn(f"StabilityRecorder: {other}; this run is in {path}", stacklevel=2)
-        self._write(path, fields | {"seed": args.seed, "groups": self.groups})
+        with self._forgiving():
+            fields, path = self._run(self._batches()), self.path
+            other = None if self.overwrite else another_run(path, args.seed, fields["examples"])
+            if other:
+                # The training is over, and nothing of it may be lost.
+                path = _free(path)
+                self._say(f"{other}; this run is in {path}")
+            self._write(path, fields | {"seed": args.seed, "groups": self.groups})
 
     def _write(self, path: Path, fields: Mapping[str, Any]) -> None:
         """Write the run; if that fails, write it elsewhere, and if necessary with its outputs only."""
@@ -156,7 +198,7 @@ class StabilityRecorder(TrainerCallback):
                     continue
                 if first is not None:
                     less = f", with only {', '.join(outputs)}" if what is outputs else ""
-                    warnings.warn(f"StabilityRecorder: {first}; this run is in {free}{less}", stacklevel=3)
+                    self._say(f"{first}; this run is in {free}{less}")
                 return
         assert first is not None
         raise first
@@ -168,14 +210,17 @@ class StabilityRecorder(TrainerCallback):
         # A generator, so that the loader does not draw its seed from the global random state.
         yield from islice(DataLoader(prepared.dataset, batch_size=size, collate_fn=prepared.collate_fn), limit)
 
-    def _run(self, batches: Iterable[Any], trained: bool = False) -> dict[str, Any]:
+    def _run(self, batches: Iterator[Any]) -> dict[str, Any]:
         model: nn.Module = self.trainer.model
-        fields = fields_of(model, batches, self.position, self.kind, trained=trained)
-        if "labels" not in fields and not trained:
+        first = next(batches, None)
+        if first is not None and labels_in(first) is None and self.kind is None:
             raise UserError(
-                "StabilityRecorder records classification and regression models, but the batches have no 'labels': "
-                "pass the model's outputs to steadytune.record_run"
+                "the batches have no 'labels', so that it is not known what the outputs are: for classes say "
+                "kind='classification'"
             )
+        fields = fields_of(
+            model, batches if first is None else chain([first], batches), self.position, self.kind, say=self._say
+        )
         names = getattr(getattr(model, "config", None), "id2label", None) or {}
         if KINDS[fields["kind"]].shared_classes and len(names) == fields["logits"].shape[1]:
             fields["label_names"] = [str(names[number]) for number in sorted(names)]
@@ -188,11 +233,7 @@ class StabilityRecorder(TrainerCallback):
             try:
                 fields["scores"] = self._metrics(fields)
             except Exception as error:  # from a user's function, after a training that must not be lost
-                warnings.warn(
-                    f"StabilityRecorder: compute_metrics raised {type(error).__name__}: {error}; recorded without "
-                    "scores",
-                    stacklevel=2,
-                )
+                self._say(f"compute_metrics raised {type(error).__name__}: {error}; the run is recorded without scores")
         return fields
 
     def _metrics(self, fields: Mapping[str, Any]) -> dict[str, float]:

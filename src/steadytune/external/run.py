@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from steadytune.errors import UserError
-from steadytune.records.arrays import RunArrays, check_same_shapes
+from steadytune.records.arrays import OF_TOKENS, RunArrays, check_same_shapes, check_same_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +24,8 @@ class ExternalRun(RunArrays):
         status: "diverged" for a run without outputs, otherwise None.
         reason: Why.
         file: The file's path, which differs from `origin` if a file has several runs.
+        task: Name of the task, or "".
+        called: What the run is called, or "".
         numbered: Whether the file itself numbers its classes; False if they were named and we numbered them.
         columns: What was read -> its columns or arrays in the file.
         aside: Columns that were not read.
@@ -39,6 +41,8 @@ class ExternalRun(RunArrays):
     status: str | None = None
     reason: str = ""
     file: str = ""
+    task: str = ""
+    called: str = ""
     numbered: bool = True
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     aside: Sequence[str] = ()
@@ -72,7 +76,7 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
             "representations",
             "generations",
             "references",
-            "token_logits",
+            *OF_TOKENS,
             "groups",
             "questions",
         ):
@@ -83,6 +87,7 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
                 what = "logits or probabilities" if name == "outputs" else name
                 raise UserError(f"{lacks.origin} has no {what}, but {has.origin} does: all runs need the same")
     check_same_shapes(runs)
+    check_same_words([run.origin for run in runs], [(run.token_exact, run.token_weights) for run in runs])
     for name in _SHARED:
         holders = [run for run in runs if getattr(run, name) is not None]
         for run in holders[1:]:

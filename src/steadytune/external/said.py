@@ -11,15 +11,25 @@ import numpy as np
 from steadytune.external.run import ExternalRun
 from steadytune.kinds import DEFAULT, KINDS
 from steadytune.records import Cohort
+from steadytune.records.arrays import OF_TOKENS
 
 _MANY = 8
-_OUTPUTS = ("logits", "probabilities", "predictions", "generations", "references", "representations", "token_logits")
+_OUTPUTS = (
+    "logits",
+    "probabilities",
+    "predictions",
+    "generations",
+    "references",
+    "representations",
+    *OF_TOKENS,
+)
 
 
 def summary(runs: Sequence[ExternalRun], cohort: Cohort) -> dict[str, str]:
     """Return what was read -> its description, such as {"labels": "label: 0 (12), 1 (8)"}."""
     measured = [run for run in runs if run.status is None]
-    read = {"runs": _files(runs)}
+    read = {"task": runs[0].task} if runs[0].task else {}
+    read["runs"] = _files(runs)
     if not measured:
         return read
     first = measured[0]
@@ -85,7 +95,7 @@ def _files(runs: Sequence[ExternalRun]) -> str:
 def _examples(run: ExternalRun) -> str:
     sizes = [
         len(values)
-        for name in ("predictions", "generations", "labels", "ids")
+        for name in ("predictions", "generations", "labels", "ids", "token_counts")
         if (values := getattr(run, name)) is not None
     ]
     if run.outputs is not None:

@@ -21,9 +21,10 @@ from steadytune.external.read import folder_files, read_source, run_name
 from steadytune.external.run import ExternalRun
 from steadytune.external.said import seed_notes
 from steadytune.records import Cohort, LostRun
+from steadytune.records.arrays import OF_TOKENS
 
 _OF_RUN = ("logits", "probabilities", "predictions")
-_LISTS = ("generations", "representations", "token_logits")
+_LISTS = ("generations", "representations", *OF_TOKENS)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from steadytune.errors import UserError
 from steadytune.files import parse_json
 from steadytune.records.checks import read_array
 from steadytune.tasks.table import Table, is_missing, read_number
+
+if TYPE_CHECKING:
+    from steadytune.external.logs.log import Log
 
 # As NumPy prints numbers in a list.
 _SCALAR = re.compile(r"(?:np|numpy)\.(?:float|int)\d*\(([^()]*)\)")
@@ -34,6 +37,10 @@ class Source:
         table: The table of the columns, or None for an array file.
         unread: Names of arrays with unknown meaning, which were not read.
         seed: Name of the run in a file with several, or None.
+        log: What the file holds if an evaluation harness wrote it; `logs.settled` makes columns of it.
+        task: Name of the task, if the file says it.
+        called: What the run is called, if the file says it.
+        notes: What a reader should know about how it was read.
     """
 
     path: Path
@@ -41,6 +48,10 @@ class Source:
     table: Table | None = None
     unread: tuple[str, ...] = ()
     seed: str | None = None
+    log: Log | None = None
+    task: str = ""
+    called: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

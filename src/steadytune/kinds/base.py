@@ -99,7 +99,7 @@ class Kind:
         arrays = {
             "classes": ("predictions", "probabilities"),
             "numbers": ("numbers",),
-            "texts": ("generations", "tokens"),
+            "texts": ("generations", "tokens", "choices"),
             "sets": ("sets", "label_probabilities"),
         }
         return arrays.get(self.answers, ())
@@ -230,10 +230,6 @@ class Kind:
         from steadytune.kinds.encoding import padded
 
         return self.batch(padded(rows, tokenizer), [row["labels"] for row in rows])
-
-    def answering(self, batch: dict[str, Tensor]) -> Tensor | None:
-        """Return at which positions (b, T) a model answers, where examples have several answers; None otherwise."""
-        return None
 
     def outputs(self, classes: int) -> int:
         """Return the width of a model's last layer for a task with this many classes."""

@@ -17,6 +17,7 @@ class PerToken(Kind):
     """Labels (b, T), one for each of the model's outputs (b, T, C), of which those that are -100 do not count."""
 
     labelled: ClassVar[str] = "token"
+    pooled: ClassVar[bool] = False
 
     def criterion(self, label_smoothing: float = 0.0) -> Criterion:
         """Return the mean cross-entropy of the labels that count; 0 for a batch without any."""

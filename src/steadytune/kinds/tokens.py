@@ -34,7 +34,6 @@ class Tokens(PerToken):
     shared_classes: ClassVar[bool] = True
     several: ClassVar[bool] = True
     trained: ClassVar[bool] = True
-    pooled: ClassVar[bool] = False
     metrics: ClassVar[tuple[str, ...]] = ("entity_f1", "accuracy", "f1_macro")
     task_metrics: ClassVar[tuple[str, ...]] = ("entity_f1", "accuracy", "f1_macro")
 
@@ -74,10 +73,6 @@ class Tokens(PerToken):
         ]
         inputs = padded(parts, tokenizer)
         return {**inputs, "labels": padded_labels(parts, inputs)}
-
-    def answering(self, batch: dict[str, Tensor]) -> Tensor | None:
-        """Return where words begin."""
-        return self.counted(batch["labels"])
 
 
 def _shown(words: Sequence[str], place: int) -> str:

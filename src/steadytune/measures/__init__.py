@@ -8,6 +8,8 @@ that higher means less stable. Arrays may be NumPy or torch, on any device. With
 
 from .base import (
     LEVELS,
+    Candidates,
+    Choices,
     CombinedMeasure,
     Draw,
     LayerMeasure,
@@ -20,6 +22,7 @@ from .base import (
     SpreadMeasure,
     Tokens,
 )
+from .candidates import CandidateDivergences, candidate_divergences
 from .pairs import pair_mean
 from .prediction import disagreement, fleiss_kappa, jensen_shannon, pair_disagreements, pair_divergences
 from .regression import correlation_distance, intraclass_correlation, pair_squared_differences, prediction_rmse
@@ -34,12 +37,15 @@ from .representation import (
 )
 from .score import score_spread
 from .table import MEASURES, declared, judged, layer_measures
-from .text import chrf_distance, text_disagreement
-from .tokens import token_jensen_shannon
+from .text import chrf_distance, rouge_l_distance, text_disagreement
+from .tokens import pair_token_disagreements, token_jensen_shannon
 
 __all__ = [
     "LEVELS",
     "MEASURES",
+    "CandidateDivergences",
+    "Candidates",
+    "Choices",
     "CombinedMeasure",
     "Draw",
     "LayerDistances",
@@ -52,6 +58,7 @@ __all__ = [
     "Seen",
     "SpreadMeasure",
     "Tokens",
+    "candidate_divergences",
     "chrf_distance",
     "correlation_distance",
     "declared",
@@ -67,10 +74,12 @@ __all__ = [
     "pair_divergences",
     "pair_mean",
     "pair_squared_differences",
+    "pair_token_disagreements",
     "permutation_null",
     "prediction_rmse",
     "procrustes",
     "representation_distances",
+    "rouge_l_distance",
     "score_spread",
     "svcca",
     "text_disagreement",

@@ -30,16 +30,73 @@ Level = Literal["score", "prediction", "representation"]
 LEVELS: tuple[Level, ...] = ("score", "prediction", "representation")
 
 
+class Candidates(NamedTuple):
+    """What runs know of next-token distributions at a few words, see `candidates.candidate_divergences`.
+
+    Attributes:
+        log_probabilities: K arrays (T, C), the exact part first.
+        weights: (T, C).
+        exact: Number of words of the exact part.
+    """
+
+    log_probabilities: Sequence[NDArray[Any]]
+    weights: NDArray[Any]
+    exact: int
+
+
 class Tokens(NamedTuple):
     """Next-token distributions of runs that all read the same T tokens.
 
     Attributes:
-        logits: K arrays (T, V).
+        logits: K arrays (T, V), or candidate words in their place.
         counts: (N,) number of the T tokens that belong to each example, in order.
     """
 
-    logits: Sequence[NDArray[Any]]
+    logits: Sequence[NDArray[Any]] | Candidates
     counts: NDArray[np.int64]
+
+    def take(self, examples: NDArray[np.int64]) -> Tokens:
+        """Return the tokens of some of the examples."""
+        rows, given = _token_rows(self.counts, examples), self.logits
+        if not isinstance(given, Candidates):
+            return Tokens([run[rows] for run in given], self.counts[examples])
+        words = Candidates([run[rows] for run in given.log_probabilities], given.weights[rows], given.exact)
+        return Tokens(words, self.counts[examples])
+
+    def of_runs(self, order: Sequence[int]) -> Tokens:
+        """Return the tokens of some of the runs."""
+        given = self.logits
+        if not isinstance(given, Candidates):
+            return self._replace(logits=[given[run] for run in order])
+        return self._replace(logits=given._replace(log_probabilities=[given.log_probabilities[run] for run in order]))
+
+
+class Choices(NamedTuple):
+    """The likeliest next words of runs that all read the same T tokens.
+
+    Attributes:
+        words: K arrays (T,) of integers.
+        counts: (N,) number of the T tokens that belong to each example, in order.
+    """
+
+    words: Sequence[NDArray[Any]]
+    counts: NDArray[np.int64]
+
+    def take(self, examples: NDArray[np.int64]) -> Choices:
+        """Return the choices at the tokens of some of the examples."""
+        rows = _token_rows(self.counts, examples)
+        return Choices([run[rows] for run in self.words], self.counts[examples])
+
+    def of_runs(self, order: Sequence[int]) -> Choices:
+        """Return the choices of some of the runs."""
+        return self._replace(words=[self.words[run] for run in order])
+
+
+def _token_rows(counts: NDArray[np.int64], examples: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return the places of the tokens of some of the examples, in the order of these."""
+    ends = np.cumsum(counts)
+    parts = [np.arange(ends[n] - counts[n], ends[n]) for n in examples]
+    return np.concatenate(parts).astype(np.intp)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +109,7 @@ class Outputs:
         numbers: (K, N) predictions of a regression.
         generations: K sequences of N texts.
         tokens: Next-token distributions.
+        choices: The likeliest next words.
         sets: (K, N, L) whether an answer has each label.
         label_probabilities: (K, N, L) of each label by itself.
     """
@@ -61,6 +119,7 @@ class Outputs:
     numbers: Float64Array | None = None
     generations: Sequence[Sequence[str]] | None = None
     tokens: Tokens | None = None
+    choices: Choices | None = None
     sets: NDArray[np.bool_] | None = None
     label_probabilities: Float64Array | None = None
     _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
@@ -73,7 +132,13 @@ class Outputs:
                 return found.shape[0], found.shape[1]
         if self.generations is not None:
             return len(self.generations), len(self.generations[0])
-        return (0, 0) if self.tokens is None else (len(self.tokens.logits), len(self.tokens.counts))
+        if self.choices is not None:
+            return len(self.choices.words), len(self.choices.counts)
+        if self.tokens is None:
+            return 0, 0
+        given = self.tokens.logits
+        runs = given.log_probabilities if isinstance(given, Candidates) else given
+        return len(runs), len(self.tokens.counts)
 
     def made(self, name: str, function: Callable[[Any], Any]) -> Any:
         """Return a function's value on an array, computed once for all measures that need it."""
@@ -83,12 +148,6 @@ class Outputs:
 
     def take(self, examples: NDArray[np.int64]) -> Outputs:
         """Return the outputs on some of the examples."""
-        tokens = self.tokens
-        if tokens is not None:
-            ends = np.cumsum(tokens.counts)
-            parts = [np.arange(ends[n] - tokens.counts[n], ends[n]) for n in examples]
-            rows = np.concatenate(parts).astype(np.intp)
-            tokens = Tokens([run[rows] for run in tokens.logits], tokens.counts[examples])
         texts = self.generations
 
         def part(array: Any) -> Any:
@@ -99,7 +158,8 @@ class Outputs:
             probabilities=part(self.probabilities),
             numbers=part(self.numbers),
             generations=None if texts is None else [[run[n] for n in examples] for run in texts],
-            tokens=tokens,
+            tokens=None if self.tokens is None else self.tokens.take(examples),
+            choices=None if self.choices is None else self.choices.take(examples),
             sets=part(self.sets),
             label_probabilities=part(self.label_probabilities),
         )
@@ -126,21 +186,22 @@ class PairTable(Pairs):
         values: (P, N) over the pairs i < j, in the order of `numpy.triu_indices(K, 1)`.
         sizes: (N,) how much each example counts, such as its number of tokens; 1 by default.
         root: Whether the values are squares and a pair's measure is the root of their mean.
+        most: Largest mean. An estimate may be above what it estimates can be.
     """
 
-    def __init__(self, values: Any, sizes: Any = None, root: bool = False) -> None:
+    def __init__(self, values: Any, sizes: Any = None, root: bool = False, most: float = math.inf) -> None:
         self.values = np.asarray(values, dtype=np.float64)
         if self.values.ndim != 2 or not np.isfinite(self.values).all():
             raise ValueError(f"a pair table must be finite numbers of shape (P, N), not {self.values.shape}")
         self.examples = self.values.shape[1]
         self.sizes = np.ones(self.examples) if sizes is None else np.asarray(sizes, dtype=np.float64)
-        self.root = root
+        self.root, self.most = root, most
 
     def means(self, weights: Float64Array) -> Float64Array:
         """Average over examples with weights (R, N), times their sizes, into (R, P)."""
         shares = weights * self.sizes
         result: Float64Array = (shares / shares.sum(axis=1, keepdims=True)) @ self.values.T
-        return np.sqrt(result) if self.root else result
+        return np.minimum(np.sqrt(result) if self.root else result, self.most)
 
 
 class Draw:

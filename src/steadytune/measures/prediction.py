@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr
 
-from .base import CombinedMeasure, Draw, PairMeasure, PairTable, Seen, Tokens
+from .base import CombinedMeasure, Draw, PairMeasure, Seen
 from .inputs import Definition, Float64Array, check_definition, check_shape, to_array, to_float64
 from .pairs import square
 from .sets import pair_label_divergences, pair_set_disagreements
 from .text import pair_text_disagreements
-from .tokens import pair_token_divergences
+from .tokens import TokenTable, estimation
 
 # Probabilities stored as bfloat16 are off by up to 2^-8 = .0039 in their sum.
 _SUM_TOLERANCE = 0.005
@@ -251,14 +251,6 @@ def _one_class(seen: Seen) -> str:
     return "All runs give the same answer to every example: kappa is 0/0 and counts as full agreement."
 
 
-def _token_table(tokens: Tokens) -> PairTable:
-    counts = np.asarray(tokens.counts)
-    owners = np.repeat(np.arange(len(counts)), counts)
-    divergences = pair_token_divergences(tokens.logits)
-    sums = np.stack([np.bincount(owners, weights=pair, minlength=len(counts)) for pair in divergences])
-    return PairTable(sums / np.maximum(counts, 1), counts)
-
-
 DISAGREEMENT = PairMeasure(
     name="disagreement",
     title="Disagreement",
@@ -303,9 +295,10 @@ JENSEN_SHANNON = PairMeasure(
     "identical probabilities; ln 2 ≈ 0.693: both certain, of different classes.",
     largest=math.log(2),
     preference=2,
+    doubt=estimation,
     of={
         "probabilities": pair_divergences,
-        "tokens": _token_table,
+        "tokens": TokenTable,
         "label_probabilities": pair_label_divergences,
     },
 )

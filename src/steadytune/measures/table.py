@@ -28,6 +28,8 @@ MEASURES: Registry[Measure] = Registry(
         "label_disagreement": "measures.sets:LABEL_DISAGREEMENT",
         "jensen_shannon": "measures.prediction:JENSEN_SHANNON",
         "chrf": "measures.text:CHRF",
+        "rouge_l": "measures.text:ROUGE_L",
+        "token_disagreement": "measures.tokens:TOKEN_DISAGREEMENT",
         "prediction_rmse": "measures.regression:PREDICTION_RMSE",
         "prediction_correlation": "measures.regression:PREDICTION_CORRELATION",
         "icc": "measures.regression:ICC",

@@ -6,7 +6,9 @@ measure has two functions: the (K, K) distances, and the table (P, N) per pair a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ Reference = str | tuple[str, ...]
 """A reference text, or several of which any is accepted."""
 
 _ORDERS = 6
+_WORD = re.compile(r"[^\W_]+")
 _RECALL_WEIGHT = 2.0**2
 
 
@@ -193,6 +196,73 @@ def _ngram_counts(texts: Sequence[str]) -> list[NDArray[np.int64]]:
     return counts
 
 
+def rouge_l_distance(generations: Any) -> Float64Array:
+    """Return the word-level distance between the texts of two runs: 1 - ROUGE-L.
+
+    Formula: D_ij = 1 - (1/N) sum_n 2 LCS(s_in, s_jn) / (|s_in| + |s_jn|), where |s| counts the words of a text and LCS
+    those of the longest common subsequence. This F weighs precision and recall alike, so it is symmetric.
+
+    Range: [0, 1]. 0: the same words in the same order for every example (two texts without words count as the same).
+    1: no word in common.
+
+    Do not trust it for meaning, nor for languages that write no spaces between words: there `chrf_distance` sees more.
+
+    Source: Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004. Words are those of rouge-score without
+    its stemmer, lower case and without punctuation, but of any alphabet. As a distance of runs ours.
+
+    Args:
+        generations: K sequences of N strings.
+
+    Returns:
+        Distances of shape (K, K), symmetric, with a zero diagonal.
+
+    Raises:
+        ValueError: As `text_disagreement`.
+
+    Example:
+        >>> rouge_l_distance([["the cat sat"], ["The cat, sat."], ["a cat"]]).round(2)
+        array([[0. , 0. , 0.6],
+               [0. , 0. , 0.6],
+               [0.6, 0.6, 0. ]])
+    """
+    return square(pair_rouge_l_distances(generations).mean(axis=1))
+
+
+def pair_rouge_l_distances(generations: Any) -> Float64Array:
+    """Return the distance of the texts of every pair of runs for every example, see `rouge_l_distance`.
+
+    Returns:
+        Shape (P, N) over the P = K(K - 1)/2 pairs i < j, in the order of `numpy.triu_indices(K, 1)`.
+    """
+    columns = []
+    for texts in _by_example(generations):
+        words = [tuple(_WORD.findall(text.lower())) for text in texts]
+        number = {text: place for place, text in enumerate(dict.fromkeys(words))}
+        distances = np.zeros((len(number), len(number)))
+        for (one, i), (other, j) in combinations(number.items(), 2):
+            distances[i, j] = distances[j, i] = 1 - 2 * _common(one, other) / (len(one) + len(other))
+        run = np.array([number[text] for text in words])
+        first, second = np.triu_indices(len(run), 1)
+        columns.append(distances[run[first], run[second]])
+    return np.stack(columns, axis=1)
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return the length of the longest common subsequence, whose table's rows are the bits of an integer.
+
+    Source: Hyyrö, "Bit-parallel LCS-length computation revisited", AWOCA 2004 (recalled).
+    """
+    places: dict[str, int] = {}
+    for place, word in enumerate(one):
+        places[word] = places.get(word, 0) | 1 << place
+    every = (1 << len(one)) - 1
+    row = every
+    for word in other:
+        matched = row & places.get(word, 0)
+        row = ((row + matched) | (row - matched)) & every
+    return len(one) - row.bit_count()
+
+
 def _by_example(generations: Any) -> list[tuple[str, ...]]:
     """Return the texts of all runs, example by example, without white space at both ends."""
     runs = [list(run) for run in generations]
@@ -215,6 +285,17 @@ CHRF = PairMeasure(
     meaning="One minus the overlap of the character n-grams of two runs’ texts (chrF), averaged over examples and "
     "pairs. 0: identical texts; 1: no n-gram in common. Generated texts only.",
     largest=1.0,
-    preference=None,
+    preference=5,
     of={"generations": pair_chrf_distances},
+)
+
+ROUGE_L = PairMeasure(
+    name="rouge_l",
+    title="1 − ROUGE-L",
+    short="1 − ROUGE-L",
+    meaning="One minus the share of words that two runs’ texts have in common in the same order (ROUGE-L), averaged "
+    "over examples and pairs. 0: the same words; 1: no word in common. Generated texts only.",
+    largest=1.0,
+    preference=6,
+    of={"generations": pair_rouge_l_distances},
 )

@@ -1,4 +1,4 @@
-"""Instability of a generator's next-token distributions under teacher forcing.
+"""Instability of what a generator expects next under teacher forcing: distributions of words, and likeliest words.
 
 All runs read the same tokens (those of the references), so their next-token distributions are comparable.
 """
@@ -12,9 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from .base import Candidates, Choices, PairMeasure, PairTable, Seen, Tokens
+from .candidates import CandidateDivergences, candidate_divergences
 from .inputs import Float64Array, to_array
 from .pairs import square
 
+# A run's weighted probabilities sum to 1 but for the draw. How far off they may be, and in standard errors; ours.
+_MASS_TOLERANCE, _FAR = 0.1, 4.0
 # Bytes of all runs' distributions that are in memory at once.
 _BLOCK = 1 << 25
 
@@ -109,3 +113,96 @@ def _entropy(probabilities: Float64Array) -> Float64Array:
     # A probability of 0 has no logarithm and adds nothing. NumPy's logarithm is several times faster than scipy's entr.
     logarithms = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
     return -np.asarray(np.einsum("...v,...v->...", probabilities, logarithms))
+
+
+class TokenTable(PairTable):
+    """The divergences of all pairs of runs on all examples, whose tokens weigh the same.
+
+    Attributes:
+        found: Where the divergences come from, if they are estimated from candidate words.
+    """
+
+    def __init__(self, tokens: Tokens) -> None:
+        given = tokens.logits
+        self.found: CandidateDivergences | None = None
+        if isinstance(given, Candidates):
+            self.found = candidate_divergences(*given)
+        values = pair_token_divergences(given) if self.found is None else self.found.values
+        super().__init__(*_by_example(values, tokens.counts), most=float(np.log(2)))
+
+
+def _by_example(values: Any, counts: NDArray[np.int64]) -> tuple[Float64Array, NDArray[np.int64]]:
+    """Return the means (P, N) over the tokens of each example of values (P, T), and the numbers of tokens (N,)."""
+    sizes = np.asarray(counts)
+    owners = np.repeat(np.arange(len(sizes)), sizes)
+    sums = [np.bincount(owners, weights=pair, minlength=len(sizes)) for pair in values]
+    return np.reshape(sums, (len(values), len(sizes))) / np.maximum(sizes, 1), sizes
+
+
+def estimation(seen: Seen) -> str:
+    """Return how exact divergences are that are estimated from candidate words, or ""."""
+    tokens = seen.outputs.tokens
+    if tokens is None or not isinstance(tokens.logits, Candidates):
+        return ""
+    words = tokens.logits
+    found = seen.outputs.made("tokens", TokenTable).found
+    drawn = words.weights.shape[1] - words.exact
+    if found is None or not drawn or not found.values.size:
+        return ""
+    by_chance = _FAR * np.nan_to_num(found.mass_errors, nan=1.0)
+    if (wrong := np.flatnonzero(np.abs(found.mass - 1) > _MASS_TOLERANCE + by_chance)).size:
+        return (
+            f"The weighted probabilities of tokens sum to {found.mass[wrong[0]]:.3g} on average in "
+            f"{seen.named([int(wrong[0])])}, not to 1: the Jensen-Shannon divergence is doubtful. Are the weights of "
+            f"drawn words 1 / ({drawn} times the probability of drawing them)?"
+        )
+    error, lower = found.mean_error, found.lower.mean()
+    how = "an unknown standard error" if np.isnan(error) else f"a standard error of {error:.2g}"
+    return (
+        f"The Jensen-Shannon divergence of tokens is an estimate from {drawn} drawn words beside the {words.exact} "
+        f"likeliest, with {how}; whatever was drawn, it is at least {lower:.3g}."
+    )
+
+
+def pair_token_disagreements(choices: Choices) -> PairTable:
+    """Return for every pair of runs the share of each example's tokens at which their likeliest next words differ.
+
+    Formula: D_ij = (1/T) sum_t 1[argmax_v p_itv != argmax_v p_jtv], over the T tokens of all examples: a long example
+    weighs more than a short one.
+
+    Range: [0, 1]. 0: the same word is likeliest at every token. 1: at none.
+
+    Do not read it as the share of words in which generated texts differ: teacher forcing returns every run to the
+    reference after each token, where a generated text would go on from the difference.
+
+    Source: pairwise disagreement of Du & Nguyen, "Measuring the Instability of Fine-Tuning", ACL 2023, with words in
+    the place of classes; ours.
+
+    Args:
+        choices: The likeliest words of K runs.
+
+    Raises:
+        ValueError: If runs have different numbers of tokens, or words are not integers.
+    """
+    runs = [to_array(run, f"words of run {number}") for number, run in enumerate(choices.words)]
+    if wrong := [number for number, run in enumerate(runs) if run.dtype.kind not in "iu"]:
+        raise ValueError(f"words must be integers, but those of run {wrong[0]} are {runs[wrong[0]].dtype}")
+    expected = (int(np.sum(choices.counts)),)
+    if wrong := [number for number, run in enumerate(runs) if run.shape != expected]:
+        raise ValueError(f"words must have shape {expected}, but those of run {wrong[0]} have {runs[wrong[0]].shape}")
+    first, second = np.triu_indices(len(runs), 1)
+    differ = np.reshape([runs[i] != runs[j] for i, j in zip(first, second, strict=True)], (len(first), *expected))
+    return PairTable(*_by_example(differ, choices.counts))
+
+
+TOKEN_DISAGREEMENT = PairMeasure(
+    name="token_disagreement",
+    title="Token disagreement",
+    short="token disagr.",
+    called="token disagreement",
+    meaning="Share of the target tokens at which two runs expect another word, after the same words of the reference, "
+    "averaged over pairs. 0: the same likeliest word at every token. Generated texts only.",
+    largest=1.0,
+    preference=7,
+    of={"choices": pair_token_disagreements},
+)

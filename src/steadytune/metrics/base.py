@@ -33,6 +33,8 @@ class Answers:
         labels: (N,) classes; for a regression targets.
         texts: K sequences of N texts.
         references: N texts, or tuples of equally valid texts.
+        target_log_probabilities: K arrays (T,), what each run gives the target tokens of all examples in sequence.
+        token_counts: (N,) number of the T tokens of each example.
         questions: (N,) integers: grouped metrics score examples with the same number together.
         credit: (N,) credit for choosing this example in its question.
         label_names: Name of each class.
@@ -46,6 +48,8 @@ class Answers:
     labels: NDArray[Any] | None = None
     texts: Sequence[Sequence[str]] | None = None
     references: Sequence[str | tuple[str, ...]] | None = None
+    target_log_probabilities: Sequence[NDArray[Any]] | None = None
+    token_counts: NDArray[Any] | None = None
     questions: NDArray[Any] | None = None
     credit: NDArray[Any] | None = None
     label_names: tuple[str, ...] | None = None
@@ -59,7 +63,19 @@ class Answers:
     @property
     def runs(self) -> int:
         """K."""
-        given = (self.logits, self.given_probabilities, self.given_predictions, self.texts)
+        given = (
+            self.logits,
+            self.given_probabilities,
+            self.given_predictions,
+            self.texts,
+            self.target_log_probabilities,
+        )
+        return next((len(found) for found in given if found is not None), 0)
+
+    @property
+    def examples(self) -> int:
+        """N, by what is right of them."""
+        given = (self.labels, self.references, self.token_counts)
         return next((len(found) for found in given if found is not None), 0)
 
     @cached_property
@@ -182,6 +198,7 @@ class Metric(Scale):
         needs: Attributes of `Answers` that it reads, or a mapping from `Kind.answers` to these.
         binary: Whether it scores one class against the others: there must be two, or one must be chosen.
         title: Name in tables.
+        lacks: Answers with all that it needs -> what it needs beside that, such as a package; "" if nothing.
         constant: The best constant answer: "mode" is the most frequent class, or for a regression the mean of the
             targets; "shares" the class frequencies; "median" the median of the targets.
     """
@@ -191,6 +208,7 @@ class Metric(Scale):
     needs: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
     binary: bool = False
     title: str = ""
+    lacks: Callable[[Answers], str] = lambda answers: ""
     constant: Literal["mode", "shares", "median"] = "mode"
 
     def needs_of(self, kind: str) -> tuple[str, ...]:
@@ -215,27 +233,27 @@ class Metric(Scale):
                 return name
         if self.binary and answers.classes != 2 and answers.positive is None:
             return f"two classes, not {answers.classes}, or a named positive class"
-        return None
+        return self.lacks(answers) or None
 
     def scores(self, answers: Answers) -> Scores:
         """Return weights (R, N) -> scores (R, K).
 
         Raises:
-            ValueError: The answers lack something that it needs.
+            UserError: The answers lack something that it needs.
         """
         if (missing := self.missing(answers)) is not None:
-            raise ValueError(f"metric '{self.name}' needs {missing}")
+            raise UserError(f"metric '{self.name}' needs {missing}")
         return self.function(answers)
 
     def plain(self, answers: Answers, examples: int) -> Float64Array:
         """Return the scores (K,) on N examples of weight 1; NaN for runs with outputs that are not finite.
 
         Raises:
-            ValueError: The answers lack something that it needs.
-            UserError: Its function fails, or gives something else than K scores in its range.
+            UserError: The answers lack something that it needs, or its function fails, or gives something else than K
+                scores in its range.
         """
         if (missing := self.missing(answers)) is not None:
-            raise ValueError(f"metric '{self.name}' needs {missing}")
+            raise UserError(f"metric '{self.name}' needs {missing}")
         try:
             values = np.array(self.function(answers)(np.ones((1, examples)))[0], dtype=np.float64)
         except UserError:

@@ -20,6 +20,7 @@ from steadytune.metrics.table import (
     plain_name,
     preferred,
     recorded,
+    varies_by_tool,
 )
 
 UNNAMED = "score"
@@ -178,8 +179,7 @@ def _with_positive(name: str, answers: Answers, names: Sequence[str] | None) -> 
 
 
 def _computed(metric: Metric, answers: Answers) -> Scored:
-    labels: Any = answers.labels if answers.references is None or answers.labels is not None else answers.references
-    values = metric.plain(answers, len(labels))
+    values = metric.plain(answers, answers.examples)
     constant = constant_score(metric, answers)
     if constant is not None and np.isnan(constant):
         constant = None
@@ -215,6 +215,8 @@ def _agreed(
                 notes.append(f"The recorded {name} equals the {metric.name} of predictions and labels.")
             return _with_notes(found, notes)
     values, notes = in_fractions(recorded(name), values, runs)
+    if not notes and varies_by_tool(name):
+        notes = [f"The recorded {name} ({_listed(values)}) was read as a fraction of 1, not in per cent."]
     # A class tried only to reproduce the recorded scores is not reported if it does not.
     chosen = [candidate for candidate in candidates if candidate[2] != _FITS]
     if plain_name(name) == UNNAMED or not chosen:
@@ -237,9 +239,12 @@ def contradiction(name: str, values: Float64Array, metric: Metric, computed: Flo
     """
     short = plain_name(name)
     other = "" if short == metric.name else f", and no other {short} reproduces the recorded one"
+    told = shown or "the latter is shown"
+    if varies_by_tool(name):
+        told += f". Tools differ in the variant of {short} (words, case, stemming, smoothing)"
     return (
         f"The recorded {name} ({_listed(values)}) contradicts the predictions and labels of the same runs, whose "
-        f"{metric.name} is {_listed(computed)}{other}: {shown or 'the latter is shown'}. Give a score on other "
+        f"{metric.name} is {_listed(computed)}{other}: {told}. Give a score on other "
         "examples a different name."
     )
 
@@ -251,15 +256,17 @@ def _candidates(name: str, answers: Answers, names: Sequence[str] | None) -> lis
     if short == "f1":
         others = range(answers.classes) if answers.positive is None else ()
         tries += [("f1", number) for number in others]
-        tries += [("f1_macro", None), ("f1_weighted", None), ("f1_micro", None)]
+        tries += [("f1_macro", None), ("f1_weighted", None), ("f1_micro", None), ("token_f1", None)]
     if short == UNNAMED:
         tries = [(natural, None) for natural in KINDS[answers.kind].metrics[:1]]
     found = []
     for metric_name, positive in tries:
         given = replace(answers, positive=positive)
-        why = _FITS if positive is not None and answers.positive is None else ""
+        # What an F1 of texts is, only its values can tell.
+        guessed = (positive is not None and answers.positive is None) or metric_name == "token_f1" != short
+        why = _FITS if guessed else ""
         metric = known_metric(metric_name)
-        if metric is not None and positive is None:
+        if metric is not None and positive is None and not guessed:
             given, why = _with_positive(metric_name, given, names)
         if metric is not None and metric.missing(given) is None:
             found.append((metric, given, why))
@@ -293,13 +300,18 @@ def in_fractions(scale: Scale, values: Float64Array, runs: Sequence[str]) -> tup
         lowest = -100.0 if scale.lowest is None or scale.lowest < 0 else 0.0
         _check_range(Scale(scale.name, "", lowest, 100.0), values, runs, " as a fraction [0, 1] or in per cent")
         small = known & (np.abs(values) <= 1) & (values != 0)
+        said = f"The recorded {scale.name} is in per cent ({_listed(values)}) and was read as such"
+        if small.any() and varies_by_tool(scale.name):
+            # A run that collapsed may have a BLEU of less than one per cent.
+            listed = ", ".join(run for run, few in zip(runs, small, strict=True) if few)
+            return values / 100, [f"{said}, also where it is at most 1 per cent ({listed})."]
         if small.any():
             one, other = int(np.flatnonzero(small)[0]), int(np.nanargmax(np.abs(values)))
             raise UserError(
                 f"{scale.name} is {values[one]:g} in {runs[one]} but {values[other]:g} in {runs[other]}: "
                 "record fractions in all runs, or percentages in all"
             )
-        return values / 100, [f"The recorded {scale.name} is in per cent ({_listed(values)}) and was read as such."]
+        return values / 100, [f"{said}."]
     _check_range(scale, values, runs, "")
     if scale.unit == "points":
         values = np.clip(values, scale.lowest, scale.highest)

@@ -42,6 +42,12 @@ METRICS: Registry[Metric] = Registry(
         "record_f1": "metrics.questions:RECORD_F1",
         "record_em": "metrics.questions:RECORD_EM",
         "chrf": "metrics.texts:CHRF",
+        "token_f1": "metrics.overlap:TOKEN_F1",
+        "bleu": "metrics.overlap:BLEU",
+        "rouge1": "metrics.overlap:ROUGE1",
+        "rouge2": "metrics.overlap:ROUGE2",
+        "rougel": "metrics.overlap:ROUGEL",
+        "target_loss": "metrics.tokens:TARGET_LOSS",
     },
     _check,
     # A score whose metric is unknown.
@@ -57,18 +63,21 @@ _SAME = {
     "spearman_correlation": "spearman", "mean_squared_error": "mse", "root_mean_squared_error": "rmse",
     "mean_absolute_error": "mae", "r2_score": "r2", "r_squared": "r2", "em": "exact_match", "chrf_score": "chrf",
     "balanced_acc": "balanced_accuracy", "crossentropy": "loss", "cross_entropy": "loss", "ppl": "perplexity",
-    "brier_score": "brier", "macro_f": "f1_macro", "exact_match_ratio": "subset_accuracy",
+    "brier_score": "brier", "macro_f": "f1_macro", "exact_match_ratio": "subset_accuracy", "sacrebleu": "bleu",
+    "rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougel",
 }  # fmt: skip
 _SHARES = (
     "precision", "recall", "sensitivity", "specificity", "jaccard", "iou", "hit_rate", "f1_binary", "f2", "map", "mrr",
     "ndcg", "precision_macro", "precision_micro", "precision_weighted", "recall_macro", "recall_micro",
-    "recall_weighted", "top1", "top5", "top_1_accuracy", "top_5_accuracy", "top5_accuracy", "combined_score",
+    "recall_weighted", "acc_norm", "acc_bytes", "acc_mutual_info", "extractive_match", "top1", "top5", "top_1_accuracy",
+    "top_5_accuracy", "top5_accuracy", "combined_score",
 )  # fmt: skip
-# For these a fraction cannot be told from per cent: they are shown unscaled.
-_EITHER = ("bleu", "sacrebleu", "rouge", "rouge1", "rouge2", "rougel", "rougelsum", "rouge_1", "rouge_2", "rouge_l")
-_HIGHER = (*_EITHER, "meteor", "gleu", "bertscore", "bleurt", "comet", "throughput")
+# Others record these as fractions and in per cent alike, and compute them in many variants.
+_EITHER = ("bleu", "rouge", "rouge1", "rouge2", "rougel", "rougelsum")
+_HIGHER = ("meteor", "gleu", "bertscore", "bleurt", "comet", "throughput")
 _LOWER: dict[str, tuple[float | None, float | None]] = {
-    "loss": (None, None), "nll": (None, None), "perplexity": (1.0, None), "wer": (0.0, None), "cer": (0.0, None),
+    "loss": (None, None), "nll": (None, None), "perplexity": (1.0, None),
+    "word_perplexity": (1.0, None), "byte_perplexity": (1.0, None), "wer": (0.0, None), "cer": (0.0, None),
     "ter": (0.0, None), "brier": (0.0, 2.0), "ece": (0.0, None), "mce": (0.0, None), "error": (0.0, None),
     "error_rate": (0.0, None), "mape": (0.0, None), "hinge_loss": (0.0, None),
     "msle": (0.0, None), "kl": (0.0, None), "eer": (0.0, None), "bits_per_byte": (0.0, None), "bpc": (0.0, None),
@@ -103,6 +112,11 @@ def is_score(name: str) -> bool:
     return _NO_SCORE.search(plain_name(name)) is None
 
 
+def varies_by_tool(name: str) -> bool:
+    """Return whether others record a score of this name in several variants, as fractions and in per cent."""
+    return plain_name(name) in _EITHER
+
+
 def recorded(name: str) -> Scale:
     """Return the scale of a score that somebody else computed, by the name they gave it.
 
@@ -111,12 +125,12 @@ def recorded(name: str) -> Scale:
     short, known = plain_name(name), known_metric(name)
     if known is not None:
         return Scale(name, known.unit, known.lowest, known.highest, known.higher_is_better)
-    if short in _SHARES:
+    if short in _SHARES or short in _EITHER:
         return Scale(name, "points", 0.0, 1.0, True)
     if short in ("kappa", "cohen_kappa", "kendall", "kendalltau"):
         return Scale(name, "points", -1.0, 1.0, True)
     if short in _HIGHER:
-        return Scale(name, "", 0.0 if short in _EITHER else None, 100.0 if short in _EITHER else None, True)
+        return Scale(name, higher_is_better=True)
     if short in _LOWER or short.endswith("_loss"):
         lowest, highest = _LOWER.get(short, (None, None))
         return Scale(name, "", lowest, highest, False)

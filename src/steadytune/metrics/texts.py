@@ -23,7 +23,7 @@ from steadytune.metrics.questions import all_right
 
 def _equal_texts(answers: Answers) -> Scores:
     """Share of the texts that equal a reference, ignoring white space at both ends."""
-    allowed = [{one.strip() for one in alternatives} for alternatives in _references(answers)]
+    allowed = [{one.strip() for one in alternatives} for alternatives in references_of(answers)]
     texts: Any = answers.texts
     return mean_of([[text.strip() in right for text, right in zip(run, allowed, strict=True)] for run in texts])
 
@@ -31,10 +31,11 @@ def _equal_texts(answers: Answers) -> Scores:
 def chrf(answers: Answers) -> Scores:
     """Mean sentence chrF, a fraction."""
     texts: Any = answers.texts
-    return mean_of([_closest(run, _references(answers)) for run in texts])
+    return mean_of([_closest(run, references_of(answers)) for run in texts])
 
 
-def _references(answers: Answers) -> list[tuple[str, ...]]:
+def references_of(answers: Answers) -> list[tuple[str, ...]]:
+    """Return the texts that are accepted for each example."""
     references: Any = answers.references
     return [(one,) if isinstance(one, str) else tuple(one) for one in references]
 
@@ -54,11 +55,11 @@ def exact_match(answers: Answers) -> Scores:
     return _equal_texts(answers) if KINDS[answers.kind].has_texts else all_right(answers)
 
 
-_TEXTS = ("texts", "references")
+TEXTS = ("texts", "references")
 EXACT_MATCH = share(
     "exact_match",
     exact_match,
     (*CLASSES, "generation"),
-    needs={"classes": (*PREDICTED, "questions"), "texts": _TEXTS},
+    needs={"classes": (*PREDICTED, "questions"), "texts": TEXTS},
 )
-CHRF = share("chrf", chrf, ("generation",), *_TEXTS, title="chrF")
+CHRF = share("chrf", chrf, ("generation",), *TEXTS, title="chrF")

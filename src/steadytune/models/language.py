@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from steadytune.errors import UserError
 from steadytune.kinds import KINDS
 from steadytune.kinds.base import Criterion
-from steadytune.kinds.per_token import IGNORED
+from steadytune.kinds.encoding import IGNORED
 from steadytune.models.modules import encoder_of, writes
 
 

@@ -11,11 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_STREAMS = {"init": 1, "order": 2, "dropout": 3, "heads": 4}
+_STREAMS = {"init": 1, "order": 2, "dropout": 3, "heads": 4, "adapter": 5, "decoding": 6, "candidates": 7}
 
 
 def spread(stream: str, seed: int) -> int:
-    """Return a 31-bit seed for one source of randomness: init, order, dropout, or further heads, which belong to init.
+    """Return a 31-bit seed for one source of randomness.
+
+    These are init, order, dropout, decoding, those that belong to init (further heads, adapters), and the words at
+    which the distributions of a generator are compared.
 
     Small consecutive seeds must not reach the libraries unchanged: accelerate shuffles epoch e with data_seed + e, so
     that order seeds 0 and 1 would share all orders but one; and init and dropout of one integer would share a stream.

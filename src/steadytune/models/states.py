@@ -24,7 +24,7 @@ def logits_of(
     device: torch.device,
     bf16: bool,
     position: str | None = None,
-    answering: Callable[[dict[str, Tensor]], Tensor | None] = lambda batch: None,
+    counted: Callable[[Tensor], Tensor | None] = lambda labels: None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Run a model over batches, without dropout.
 
@@ -34,7 +34,7 @@ def logits_of(
         device: Device of the model.
         bf16: Whether to compute under bfloat16 autocast.
         position: "cls", "last" or "mean" to return hidden states reduced in this way; None for none.
-        answering: `Kind.answering`. Where it gives positions, each is a row of logits, and of states as they are there.
+        counted: `Kind.counted`. Where it gives tokens, each is a row of logits, and of states as they are there.
 
     Returns:
         Logits (N, C), and states (L, rows, D) after each of L blocks (the embedding output is not counted; rows are
@@ -47,7 +47,7 @@ def logits_of(
         inputs = {name: tensor.to(device) for name, tensor in batch.items() if name != "labels"}
         with torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext():
             outputs = model(**inputs, output_hidden_states=position is not None)
-        asked = answering(batch)
+        asked = counted(batch["labels"]) if "labels" in batch else None
         at = None if asked is None else asked.to(device)
         logits.append((outputs.logits if at is None else outputs.logits[at]).float().cpu())
         if position is not None:

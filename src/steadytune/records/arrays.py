@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from steadytune.errors import UserError
 
+OF_TOKENS = ("token_logits", "token_log_probabilities", "token_choices", "target_log_probabilities")
+"""Arrays of one run with a row for each token."""
+
 
 @dataclass(frozen=True, eq=False)
 class RunArrays:
@@ -27,6 +30,11 @@ class RunArrays:
         generations: N texts.
         references: N texts, or tuples of accepted texts.
         token_logits: (T, V), see `Cohort`.
+        token_log_probabilities: (T, C).
+        token_weights: (T, C).
+        token_exact: Number of words of the exact part.
+        token_choices: (T,).
+        target_log_probabilities: (T,).
         token_counts: (N,).
         label_names: Name of each class.
         groups: (N,) integers: examples with the same number belong together, such as questions on one passage.
@@ -45,6 +53,11 @@ class RunArrays:
     generations: Sequence[str] | None = None
     references: Sequence[str | tuple[str, ...]] | None = None
     token_logits: NDArray[Any] | None = None
+    token_log_probabilities: NDArray[Any] | None = None
+    token_weights: NDArray[Any] | None = None
+    token_exact: int | None = None
+    token_choices: NDArray[Any] | None = None
+    target_log_probabilities: NDArray[Any] | None = None
     token_counts: NDArray[np.int64] | None = None
     label_names: Sequence[str] | None = None
     groups: NDArray[Any] | None = None
@@ -76,8 +89,9 @@ class RunArrays:
             sizes["rows of representations:"] = rows
         if self.generations is not None:
             sizes["number of generations:"] = len(self.generations)
-        if self.token_logits is not None:
-            sizes["token_logits of shape"] = self.token_logits.shape
+        for name in OF_TOKENS:
+            if (held := getattr(self, name)) is not None:
+                sizes[f"{name} of shape"] = held.shape
         return sizes
 
 
@@ -92,3 +106,25 @@ def check_same_shapes(runs: Sequence[RunArrays]) -> None:
             mine = run.shapes[what]
             if mine != others:
                 raise UserError(f"{run.origin}: {what} {mine}, but {runs[0].origin} has {others}")
+
+
+def check_same_words(origins: Sequence[str], words: Sequence[tuple[int | None, NDArray[Any] | None]]) -> None:
+    """Reject runs that know next-token distributions at different candidate words.
+
+    Their numbers are not stored: words that were drawn anew have other weights, with near certainty.
+
+    Args:
+        origins: The runs, for error messages.
+        words: Of each run `token_exact` and `token_weights`.
+
+    Raises:
+        UserError: They differ; names both runs.
+    """
+    exact, weights = words[0]
+    for origin, (other_exact, others) in zip(origins[1:], words[1:], strict=True):
+        # A cohort's runs share one array.
+        if other_exact != exact or (others is not weights and not np.array_equal(others, weights)):  # type: ignore[arg-type]
+            raise UserError(
+                f"{origin}: token_weights or token_exact differ from those of {origins[0]}: the candidate words of all "
+                "runs must be the same, drawn once"
+            )

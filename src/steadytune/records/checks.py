@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from steadytune.errors import UserError
 from steadytune.kinds import DEFAULT, KINDS, Kind
+from steadytune.measures.candidates import LOG_ROUNDING, check_candidates
 from steadytune.measures.inputs import to_array
-from steadytune.records.arrays import RunArrays
+from steadytune.records.arrays import OF_TOKENS, RunArrays
 
 # Probabilities stored as bfloat16 are off by up to 2^-8 = .0039 in their sum.
 _SUM_TOLERANCE = 0.005
@@ -22,9 +23,10 @@ EXACT = 1e-3
 _MOST_DECIMALS = 4
 
 
-def inferred_kind(generations: Any, token_logits: Any) -> str:
-    """Return the kind of runs that do not state it: "generation" if they have either of these."""
-    return DEFAULT if generations is None and token_logits is None else "generation"
+def inferred_kind(run: Any) -> str:
+    """Return the kind of a run or cohort that does not state it: "generation" with texts or arrays of tokens."""
+    of_texts = any(getattr(run, name) is not None for name in ("generations", *OF_TOKENS))
+    return "generation" if of_texts else DEFAULT
 
 
 def check_kind(origin: str, kind: str) -> None:
@@ -49,6 +51,8 @@ def check_facts(cohort: Any) -> None:
     for name in ("notes", "lost", "label_names"):
         if getattr(cohort, name) is not None:
             read_list(getattr(cohort, name), name)
+    if not isinstance(cohort.frozen_encoder, (bool, np.bool_)):
+        raise UserError(f"frozen_encoder must be True or False, not {cohort.frozen_encoder!r:.60}")
     if not isinstance(cohort.read, Mapping):
         raise UserError(f"read must be a mapping, not {cohort.read!r:.60}")
     if cohort.majority_score is not None and not isinstance(cohort.majority_score, Real):
@@ -82,6 +86,36 @@ def read_array(values: Any, name: str) -> NDArray[Any]:
     except ValueError as error:
         raise UserError(str(error)) from None
     return array.astype(np.int8) if array.dtype == bool else array
+
+
+def read_flags(values: Any, name: str) -> NDArray[np.bool_]:
+    """Convert one truth value per run to an array; one of them is returned as it is.
+
+    Raises:
+        UserError: They are no list of True and False; the error calls it `name`.
+    """
+    if isinstance(values, np.ndarray) and values.dtype == bool and values.ndim == 1:
+        return values
+    listed = read_list(values, name)
+    # Equality holds for 0, 1, NumPy's and torch's scalars, and for no text.
+    wrong = [value for value in listed if isinstance(value, str) or np.ndim(value) or value not in (False, True)]
+    if wrong:
+        raise UserError(f"{name} must be True or False for each run, not {wrong[0]!r:.60}")
+    return np.array([bool(value) for value in listed], dtype=bool)
+
+
+def read_exact(value: Any, name: str) -> int:
+    """Convert the number of words of the exact part.
+
+    Raises:
+        UserError: It is no whole number; the error calls it `name`.
+    """
+    number = read_array(value, name)
+    if number.size != 1 or float(number.reshape(-1)[0]) % 1:
+        raise UserError(
+            f"{name} must be a whole number, that of the words whose probability is exact, not {value!r:.60}"
+        )
+    return int(number.reshape(-1)[0])
 
 
 def read_groups(values: Any, name: str = "groups") -> NDArray[Any]:
@@ -155,8 +189,9 @@ def check_run(run: RunArrays, kind: str) -> None:
     check_kind(run.origin, kind)
     of = KINDS[kind]
     try:
-        if not of.has_texts and (run.generations is not None or run.token_logits is not None):
-            raise ValueError(f"generations and token_logits belong to kind 'generation', not '{kind}'")
+        of_texts = [name for name in ("generations", *OF_TOKENS) if getattr(run, name) is not None]
+        if of_texts and not of.has_texts:
+            raise ValueError(f"{' and '.join(of_texts)} belong to kind 'generation', not '{kind}'")
         if run.labels is not None:
             _check_labels(run.labels, of)
         for name, outputs in (("logits", run.logits), ("probabilities", run.probabilities)):
@@ -182,7 +217,7 @@ def check_run(run: RunArrays, kind: str) -> None:
             raise ValueError(f"representations must have shape (layers, examples, width), not {states.shape}")
         if run.generations is not None:
             _check_texts(run.generations, run.references)
-        _check_tokens(run.token_logits, run.token_counts)
+        _check_tokens(run)
         _check_number_of_examples(run, of)
         if run.ids is not None:
             _check_ids(run.ids)
@@ -232,6 +267,11 @@ def _check_predictions(run: RunArrays, of: Kind) -> None:
         labels = run.labels
         if labels is not None and len(wrong := np.flatnonzero((labels < 0) | (labels != np.floor(labels)))):
             raise ValueError(f"labels must be class numbers from 0, but row {wrong[0]} has {labels[wrong[0]]:g}")
+        largest = max(predictions.max(), -1 if labels is None else labels.max(initial=-1))
+        if run.label_names is not None and largest >= len(run.label_names):
+            raise ValueError(
+                f"{len(run.label_names)} label_names, but there is a class {largest:g}: give one per class"
+            )
         return
     if len(predictions) != len(outputs):
         raise ValueError(f"{len(outputs)} rows of outputs but {len(predictions)} predictions: give one per example")
@@ -315,23 +355,47 @@ def _is_text(text: Any, several: bool) -> bool:
     return isinstance(text, str)
 
 
-def _check_tokens(logits: NDArray[Any] | None, counts: NDArray[Any] | None) -> None:
+def _check_tokens(run: RunArrays) -> None:
+    counts = run.token_counts
     if counts is not None and (counts.ndim != 1 or ((counts < 0) | (counts != np.floor(counts))).any()):
         raise ValueError("token_counts must have shape (examples,), the number of tokens of each example")
-    if logits is None:
+    for name in OF_TOKENS:
+        if (held := getattr(run, name)) is None:
+            continue
+        if counts is None:
+            raise ValueError(f"{name} need token_counts of shape (examples,), the number of tokens of each example")
+        axes = ("tokens", "words") if name in ("token_logits", "token_log_probabilities") else ("tokens",)
+        if held.ndim != len(axes) or not held.size or counts.sum() != len(held):
+            raise ValueError(
+                f"{name} must have shape ({', '.join(axes)}{',' if len(axes) == 1 else ''}), all examples' tokens one "
+                f"after another, as many as token_counts sum to, not {held.shape}"
+            )
+    if run.token_logits is not None:
+        # NaN if any logit is NaN; minus infinity, a word of probability 0, is allowed unless all are.
+        _check_finite_tokens("token_logits", run.token_logits.max(axis=1))
+    if (targets := run.target_log_probabilities) is not None:
+        _check_finite_tokens("target_log_probabilities", targets)
+        if (wrong := np.flatnonzero(targets > LOG_ROUNDING)).size:
+            raise ValueError(
+                f"target_log_probabilities must be at most 0, but that of token {wrong[0]} is {targets[wrong[0]]:.4g}"
+            )
+    if (words := run.token_choices) is not None and words.dtype.kind not in "iu":
+        raise ValueError(f"token_choices must be integers, the number of a word for each token, not {words.dtype}")
+    weighed = {"token_weights": run.token_weights, "token_exact": run.token_exact}
+    if run.token_log_probabilities is None:
+        if extra := [name for name, value in weighed.items() if value is not None]:
+            raise ValueError(f"{extra[0]} belongs to token_log_probabilities, which are not given")
         return
-    if counts is None:
-        raise ValueError("token_logits need token_counts of shape (examples,), the number of tokens of each example")
-    if logits.ndim != 2 or not logits.size or counts.sum() != len(logits):
-        raise ValueError(
-            "token_logits must have shape (tokens, words), all examples' tokens one after another, as many as "
-            f"token_counts sum to, not {logits.shape}"
-        )
-    # NaN if any logit is NaN; minus infinity, a word of probability 0, is allowed unless all are.
-    highest = logits.max(axis=1)
-    if not np.isfinite(highest).all():
-        token = np.flatnonzero(~np.isfinite(highest))[0]
-        raise ValueError(f"token_logits contain NaN or infinity, first at token {token} (axis 0)")
+    if run.token_weights is None or run.token_exact is None:
+        lacking = [name for name, value in weighed.items() if value is None]
+        raise ValueError(f"token_log_probabilities need {' and '.join(lacking)}")
+    check_candidates(run.token_log_probabilities, run.token_weights, run.token_exact, "token_log_probabilities")
+
+
+def _check_finite_tokens(name: str, values: NDArray[Any]) -> None:
+    if not np.isfinite(values).all():
+        token = np.flatnonzero(~np.isfinite(values))[0]
+        raise ValueError(f"{name} contain NaN or infinity, first at token {token} (axis 0)")
 
 
 def _check_number_of_examples(run: RunArrays, of: Kind) -> None:

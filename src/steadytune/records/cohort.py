@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from steadytune.errors import UserError, door
 from steadytune.kinds import KINDS
 from steadytune.metrics import Answers, Scale, recorded
-from steadytune.records.arrays import RunArrays, check_same_shapes
+from steadytune.records.arrays import OF_TOKENS, RunArrays, check_same_shapes
 from steadytune.records.checks import (
     are_probabilities,
     check_facts,
@@ -20,6 +20,8 @@ from steadytune.records.checks import (
     check_run,
     inferred_kind,
     read_array,
+    read_exact,
+    read_flags,
     read_groups,
     read_list,
 )
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 _OUTPUTS = ("logits", "probabilities", "predictions")
 """In order of precedence: the first that is present counts, and the others follow from it."""
-_OF_RUN = (*_OUTPUTS, "generations", "representations", "token_logits")
+_OF_RUN = (*_OUTPUTS, "generations", "representations", *OF_TOKENS)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,15 @@ class Cohort(Shown):
             or None.
         token_logits: K arrays (T, V) over the next token, all reading the same T tokens of all examples in sequence
             (teacher forcing), or None.
-        token_counts: (N,) number of the T tokens of each example; required for token_logits.
+        token_log_probabilities: K arrays (T, C), instead of all logits: the log-probabilities of C candidate words at
+            each of the T tokens, those of the exact part first, or None. Divergences are then estimated, see
+            `measures.candidate_divergences`.
+        token_weights: (T, C), the same for all runs: 1 for words of the exact part, 1/(r pi) for each of r words that
+            were drawn from all others with probabilities pi; required for token_log_probabilities.
+        token_exact: Number of words of the exact part; required for token_log_probabilities.
+        token_choices: K arrays (T,) of the likeliest words, or None; by default those of token_logits.
+        target_log_probabilities: K arrays (T,), the log-probability of each target token, or None.
+        token_counts: (N,) number of the T tokens of each example; required for all arrays of tokens.
         notes: What a reader must know about the origin of arrays and scores, one sentence each; a profile's notes
             begin with them.
         read: What was read from files -> its description.
@@ -131,6 +141,11 @@ class Cohort(Shown):
     label_names: Sequence[str] | None = None
     read: Mapping[str, str] = field(default_factory=dict)
     losses: NDArray[np.float64] | None = None
+    token_log_probabilities: Sequence[NDArray[Any]] | None = None
+    token_weights: NDArray[Any] | None = None
+    token_exact: int | None = None
+    token_choices: Sequence[NDArray[Any]] | None = None
+    target_log_probabilities: Sequence[NDArray[Any]] | None = None
     questions: NDArray[np.int64] | None = None
     credit: NDArray[np.float64] | None = None
 
@@ -139,10 +154,12 @@ class Cohort(Shown):
         computed = self._computed()
         self._set(**dict.fromkeys(computed))
         if self.kind is None:
-            self._set(kind=inferred_kind(self.generations, self.token_logits))
+            self._set(kind=inferred_kind(self))
         check_kind("cohort", self.kind)
         if self.scores is not None:
             self._set(scores=_scores(self.scores))
+        if self.failed is not None:
+            self._set(failed=read_flags(self.failed, "failed"))
         lists = self._lists()
         runs = len(next(iter(lists.values())))
         seeds = tuple(map(str, lists.pop("seeds", range(runs))))
@@ -171,8 +188,6 @@ class Cohort(Shown):
                 self._set(**{name: numbers.astype(np.int64)})
         if self.losses is not None:
             self._set(losses=_losses(self.losses, runs))
-        if self.label_names is not None:
-            self._set(label_names=tuple(map(str, self.label_names)))
         if "scores" in computed and not can_be_scored(self):
             self._set(**{name: value for name, value in computed.items() if np.size(value) in (1, runs)})
         found = settled_scores(self)
@@ -201,12 +216,13 @@ class Cohort(Shown):
             **outputs,
             "generations": self.generations,
             "representations": self.representations,
-            "token_logits": self.token_logits,
+            **{name: getattr(self, name) for name in OF_TOKENS},
         }
         known = [name for name, value in given.items() if value is not None]
         if not known:
             raise UserError(
-                "a cohort needs its runs' scores, logits, probabilities, predictions, representations or generations"
+                "a cohort needs its runs' scores, logits, probabilities, predictions, representations, generations or "
+                "arrays of tokens"
             )
         others: dict[str, Any] = {
             "seeds": read_list(self.seeds, "seeds") or None,
@@ -226,16 +242,20 @@ class Cohort(Shown):
         """Return the arrays that all runs share."""
         shared: dict[str, Any] = {
             name: read_array(value, name)
-            for name, value in (("labels", self.labels), ("token_counts", self.token_counts), ("credit", self.credit))
-            if value is not None
+            for name in ("labels", "token_counts", "token_weights", "credit")
+            if (value := getattr(self, name)) is not None
         }
-        for name, value in (("groups", self.groups), ("questions", self.questions)):
-            if value is not None:
+        for name in ("groups", "questions"):
+            if (value := getattr(self, name)) is not None:
                 shared[name] = read_groups(value, name)
         if "questions" in shared:
             shared.setdefault("groups", shared["questions"])
+        if self.token_exact is not None:
+            shared["token_exact"] = read_exact(self.token_exact, "token_exact")
         if self.references is not None:
             shared["references"] = tuple(read_list(self.references, "references"))
+        if self.label_names is not None:
+            shared["label_names"] = tuple(map(str, self.label_names))
         return shared
 
     def _take_probabilities(self, fields: dict[str, Any]) -> None:
@@ -264,7 +284,7 @@ class Cohort(Shown):
         Without answers nothing is.
         """
         outputs = (self.logits, self.__dict__["given_probabilities"], self.__dict__["given_predictions"])
-        if all(held is None for held in (*outputs, self.generations)):
+        if all(held is None for held in (*outputs, self.generations, self.target_log_probabilities)):
             return {}
         held = {"scores": self.scores, "failed": self.failed, "majority_score": self.majority_score}
         return {name: value for name, value in held.items() if is_computed(value)}
@@ -280,6 +300,8 @@ class Cohort(Shown):
             labels=self.labels,
             texts=self.generations,
             references=self.references,
+            target_log_probabilities=self.target_log_probabilities,
+            token_counts=self.token_counts,
             questions=self.questions,
             credit=self.credit,
             label_names=None if self.label_names is None else tuple(self.label_names),
@@ -315,11 +337,12 @@ class Cohort(Shown):
             lines.append(f"  {self.metric_name}: {shown}{' points' if scale.unit else ''}")
         if self.failed is not None:
             lines.append(f"  no better than a constant answer: {int(np.count_nonzero(self.failed))}")
+        lists = ("representations", "generations", *OF_TOKENS)
         lines += [f"  seed {lost.seed} {lost.status}: {lost.reason}" for lost in self.lost]
-        for name in ("logits", "probabilities", "predictions", "labels", "groups", "representations", "generations"):
+        for name in ("logits", "probabilities", "predictions", "labels", "groups", *lists):
             held = self.__dict__.get(name, self.__dict__.get(f"given_{name}"))
             if held is not None:
-                first = held[0] if len(held) and name in ("representations", "generations") else held
+                first = held[0] if len(held) and name in lists else held
                 each = "each " if first is not held else ""
                 shape = f"{len(first)} texts" if name == "generations" else f"{np.shape(first)}"
                 lines.append(f"  {name}: {each}{shape}")

@@ -93,8 +93,7 @@ def settled_scores(cohort: Cohort) -> Scored:
         UserError: As `metrics.score`.
     """
     runs = [f"run {seed}" for seed in cohort.seeds]
-    found = _scored(cohort, runs) if cohort.scores is None else _checked(cohort, runs)
-    return found if found.failed is None else replace(found, failed=np.asarray(found.failed, bool))
+    return _scored(cohort, runs) if cohort.scores is None else _checked(cohort, runs)
 
 
 def _scored(cohort: Cohort, runs: list[str]) -> Scored:
@@ -138,8 +137,7 @@ def _checked(cohort: Cohort, runs: list[str]) -> Scored:
 
 def _compared(found: Scored, metric: Metric, answers: Answers) -> Scored:
     """Compare the scores with those of the answers: only if they agree is it known which runs failed."""
-    examples = len(answers.references or ()) if answers.labels is None else len(answers.labels)
-    computed = metric.plain(answers, examples)
+    computed = metric.plain(answers, answers.examples)
     unnamed = found.metric == UNNAMED
     # Known scores in per cent have been converted to fractions by now.
     percent = unnamed and not same(found.values, computed) and same(found.values, computed, percent=True)

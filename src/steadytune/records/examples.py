@@ -1,4 +1,4 @@
-"""Texts and label names of the measured examples, as stored in a folder of runs."""
+"""Texts, label names and references of the measured examples, as stored in a folder of runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _TEXTS = ("texts", "labels", "data")
 
 
 def read_examples(file: Path) -> tuple[dict[str, Any], bool]:
-    """Read {"kind", "texts", "labels", "data"}, as `RunStore.write_examples` wrote it, and whether it has a checksum.
+    """Read {"kind", "texts", "labels", "data", "references"}, as `RunStore.write_examples` wrote it.
+
+    Returns:
+        The content, and whether it has a checksum.
 
     Raises:
         CorruptFile: It is missing or damaged.
@@ -21,15 +24,17 @@ def read_examples(file: Path) -> tuple[dict[str, Any], bool]:
     """
     try:
         content = read_json(file)
-        # Older versions wrote neither a checksum nor facts about the data.
+        # Older versions wrote neither a checksum nor facts about the data; references belong to texts alone.
         whole = "sha256" in content
         content = {"data": [], **(check_seal(content) if whole else content)}
-        found = {name: content[name] for name in ("kind", *_TEXTS)}
+        found = {name: content[name] for name in ("kind", *_TEXTS)} | {"references": content.get("references", [])}
     except UserError as error:
         raise CorruptFile(str(error)) from None
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptFile(f"{file.name} is not what was written") from error
-    lists = [found[name] for name in _TEXTS]
+    lists = [found["references"], *(found[name] for name in _TEXTS)]
+    if isinstance(found["references"], list):
+        lists[:1] = found["references"]
     if not isinstance(found["kind"], str) or not all(
         isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in lists
     ):

@@ -70,6 +70,7 @@ class RunRecord(Config):
             "order_seed": spec.seeds.order,
             "dropout_seed": spec.seeds.dropout,
             "data_seed": spec.seeds.data,
+            "decoding_seed": spec.seeds.decoding,
             "status": self.status,
             "failed": self.failed,
             "metric": self.metric,
@@ -84,9 +85,9 @@ class RunRecord(Config):
 
     @property
     def failed(self) -> bool:
-        """Whether the run did not finish, or scores no better than a constant answer."""
+        """Whether the run did not finish, or scores no better than a constant answer, where there is one."""
         if self.score is None or self.majority_score is None:
-            return True
+            return self.score is None
         return bool(recorded(self.metric).no_better(self.score, self.majority_score))
 
     @property

@@ -38,6 +38,7 @@ from steadytune.grouped import grouped
 from steadytune.records.cohort import Cohort, LostRun
 from steadytune.records.examples import read_examples
 from steadytune.records.record import NotUnderstood, RunRecord
+from steadytune.records.stored import cohort_fields, one_encoder, rows_of
 from steadytune.records.trained import as_trained, difference
 from steadytune.records.union import union
 from steadytune.shown import Shown, plural
@@ -50,8 +51,8 @@ ARRAYS = "arrays.safetensors"
 # Folders beside study.yaml.
 _FOLDERS = ("runs", "examples", "cache", "claims")
 _RUN_ID = re.compile("[0-9a-f]{16}")
-# Arrays of the measured examples that may be missing.
-_SHARED = ("groups", "questions", "credit")
+# In run.json; within a text of it the second quotation mark would be escaped.
+_LEAVES_OUT = re.compile(rb'"left_out":\s*\d')
 # Files that file managers leave behind.
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
@@ -184,7 +185,9 @@ class RunStore(Shown):
 
     @property
     def retry(self) -> str:
-        """The command that also retrains runs that crashed, diverged or are damaged."""
+        """The command that also retrains runs that crashed, diverged or are damaged, or what to do in its place."""
+        if any(map(self._leaves_out, self._names())):
+            return "repeat the 'steadytune theory loo' that wrote this folder"
         return f"{self.resume} --retry-failed"
 
     @contextmanager
@@ -276,12 +279,13 @@ class RunStore(Shown):
         """Read all runs, in the order of the study: model, task, recipe, seeds.
 
         Runs that leave an example out are each compared with another run and are not part of the study: `record` reads
-        them. Damaged runs and other entries are skipped with a `FolderWarning` and listed in `skipped`. If
+        them. Other damaged runs and other entries are skipped with a `FolderWarning` and listed in `skipped`. If
         study.yaml contradicts the runs, the runs are used, with a warning.
         """
         study = self.study
-        readable = filter(None, map(self._readable, self._names()))
-        records = [record for record in readable if record.spec.left_out is None]
+        # Not even checked: they may be a hundred times as many.
+        names = [name for name in self._names() if not self._leaves_out(name)]
+        records = list(filter(None, map(self._readable, names)))
         if (said := as_trained(study, records)[1]) and said != self._otherwise:
             self._otherwise = said
             what = ", ".join(said)
@@ -292,7 +296,7 @@ class RunStore(Shown):
             )
         models, tasks, recipes = list(study.model), [task.name for task in study.task], list(study.recipes)
 
-        def place(record: RunRecord) -> tuple[int, int, int, int, int, int, int]:
+        def place(record: RunRecord) -> tuple[int, ...]:
             model, task, recipe = record.spec.cohort
             seeds = record.spec.seeds
             return (
@@ -303,6 +307,7 @@ class RunStore(Shown):
                 seeds.order,
                 seeds.dropout,
                 seeds.data,
+                seeds.decoding,
             )
 
         return sorted(records, key=place)
@@ -313,6 +318,12 @@ class RunStore(Shown):
             return []
         # A file is not a run, whoever put it there.
         return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+
+    def _leaves_out(self, name: str) -> bool:
+        try:
+            return _LEAVES_OUT.search(read_content(self._folder(name) / "run.json")) is not None
+        except UserError:
+            return False
 
     def _readable(self, name: str) -> RunRecord | None:
         if name in self._skipped:
@@ -394,25 +405,19 @@ class RunStore(Shown):
         if not records:
             return None
         first = records[0].spec
-        examples, measured = self.examples(first), len(arrays[0]["labels"]) if arrays else None
+        examples, measured = self.examples(first), rows_of(arrays[0]) if arrays else None
         if measured is not None and len(examples["texts"]) != measured:
             raise UserError(
                 f"{self._examples_file(_examples_name(first))} has {len(examples['texts'])} texts, but the runs "
                 f"measure {measured} examples. Rewrite it with: {self.resume}"
             )
-        representations = [run["representations"] for run in arrays if "representations" in run]
         model, task, recipe = first.cohort
-        shared = {name: next((run[name] for run in arrays if name in run), None) for name in _SHARED}
+        # Without the score of a constant answer, as for texts, nobody knows which runs are no better.
+        known = not done or any(record.majority_score is not None for record in done)
         return Cohort(
             scores=np.array([record.score for record in done], dtype=np.float64),
-            logits=np.stack([run["logits"] for run in arrays]) if arrays else None,
-            labels=arrays[0]["labels"] if arrays else None,
-            groups=shared["groups"],
-            questions=shared["questions"],
-            credit=shared["credit"],
-            representations=representations or None,
             seeds=tuple(record.spec.seeds.label for record in done),
-            failed=np.array([record.failed for record in done], dtype=bool),
+            failed=np.array([record.failed for record in done], dtype=bool) if known else None,
             majority_score=done[0].majority_score if done else None,
             seconds=np.array([record.seconds for record in done]),
             losses=np.array([record.loss_ends for record in done]).reshape(-1, 2),
@@ -421,7 +426,7 @@ class RunStore(Shown):
             recipe=recipe,
             metric=done[0].metric if done else "score",
             kind=examples["kind"],
-            frozen_encoder=_one_encoder([record.spec for record in records]),
+            frozen_encoder=one_encoder([record.spec for record in records]),
             lost=tuple(
                 LostRun(record.spec.seeds.label, record.status, record.reason or "")
                 for record in records
@@ -429,10 +434,18 @@ class RunStore(Shown):
             ),
             examples=_examples_name(first),
             label_names=examples["labels"] or None,
+            references=[tuple(texts) for texts in examples["references"]] or None if arrays else None,
+            **(cohort_fields(arrays) if arrays else {}),
         )
 
     def write_examples(
-        self, spec: RunSpec, kind: str, texts: list[str], labels: list[str], data: Sequence[str] = ()
+        self,
+        spec: RunSpec,
+        kind: str,
+        texts: list[str],
+        labels: list[str],
+        data: Sequence[str] = (),
+        references: Sequence[Sequence[str]] = (),
     ) -> None:
         """Store the texts and label names of the measured examples, so that a report can show which ones flip.
 
@@ -442,14 +455,18 @@ class RunStore(Shown):
             texts: N texts.
             labels: Class names.
             data: Sentences about the task's data.
+            references: The accepted texts of each example, where texts are generated.
         """
         file = self._examples_file(_examples_name(spec))
-        content = json.dumps(sealed({"kind": kind, "texts": texts, "labels": labels, "data": list(data)})).encode()
+        about: dict[str, Any] = {"kind": kind, "texts": texts, "labels": labels, "data": list(data)}
+        if references:
+            about["references"] = [list(accepted) for accepted in references]
+        content = json.dumps(sealed(about)).encode()
         if not file.is_file() or file.read_bytes() != content:
             write_bytes(file, content)
 
     def examples(self, spec: RunSpec) -> dict[str, Any]:
-        """Return {"kind", "texts" (N), "labels" (class names), "data" (sentences)} of a run's measured examples."""
+        """Return what `write_examples` stored of a run's measured examples, by the names of its parameters."""
         return self.examples_named(_examples_name(spec))
 
     def _examples_file(self, name: str) -> Path:
@@ -477,13 +494,6 @@ def _examples_name(spec: RunSpec) -> str:
     """Return the name of the measured examples, which runs share if they share the data and the split."""
     halves = f"-half-{spec.training.split_seed}" if spec.training.select_checkpoint else ""
     return f"{spec.data[:16]}{halves}"
-
-
-def _one_encoder(specs: list[RunSpec]) -> bool:
-    """Return whether runs share one frozen encoder; a retrained one depends on the training subset."""
-    retrained = any(stabilizer.has("before_training") for stabilizer in specs[0].stabilizers)
-    subsets = {spec.seeds.data for spec in specs}
-    return specs[0].training.mode == "head" and not (retrained and len(subsets) > 1)
 
 
 __all__ = ["ARRAYS", "RunStore"]

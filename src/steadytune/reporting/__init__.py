@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from steadytune.analysis.comparison.compare import Comparison, compare
 from steadytune.analysis.comparison.verdict import Statement, verdict
 from steadytune.analysis.validity.validate import Validation, validate
 from steadytune.errors import UserError, check_path, door
+from steadytune.files import write_text
 from steadytune.records import Cohort, RunStore
 from steadytune.records.trained import as_trained
 from steadytune.reporting.blocks import Page
@@ -47,12 +49,13 @@ def report(
     Args:
         runs: A folder of runs or its path; or a cohort, cohorts or files of runs, as for `compare`; or the result of
             `compare`.
-        out: The folder to write into; by default that of the runs.
+        out: The folder to write into, by default that of the runs; or a path ending in .html, for the page alone under
+            that name, without the CSV files.
         baseline: Recipe to compare the others with, as for `compare`.
         progress: Called with the share of the work done.
 
     Returns:
-        The path of report.html.
+        The path of the page.
 
     Raises:
         UserError: There are no runs, they cannot be compared, or the folder is not writable.
@@ -84,10 +87,10 @@ def report_of_study(
         comparison: The result of `compare(store)`, if available.
         validations: The result of `validate(comparison.profiles)`, if available.
         progress: Called with the share of the work done.
-        out: Another folder to write into; nothing is then written into the folder of the runs.
+        out: Where to write instead, as for `report`; nothing is then written into the folder of the runs.
 
     Returns:
-        The path of report.html, and the comparison that it shows.
+        The path of the page, and the comparison that it shows.
 
     Raises:
         UserError: There are no runs yet, or the folder is not writable.
@@ -95,7 +98,9 @@ def report_of_study(
     tell = progress or (lambda share: None)
     if comparison is None:
         comparison = compare(store, progress=lambda share: tell(_MEASURING * share))
-    if validations is None:
+    if validations is None and all(len(profile.cohort) < 2 for profile in comparison.profiles):
+        validations = {}
+    elif validations is None:
         rest = 1 - _MEASURING
         validations = validate(comparison.profiles, progress=lambda done, total: tell(_MEASURING + rest * done / total))
     texts = {name: store.examples_named(name) for name in {found.cohort.examples for found in comparison.profiles}}
@@ -124,12 +129,12 @@ def report_of_cohorts(
 
     Args:
         comparison: Of the runs.
-        out: The folder to write into.
+        out: Where to write, as for `report`.
         texts: A cohort's `examples` name -> its texts and label names, if known.
         statements: The opening statements of the page; by default the verdict on the comparison.
 
     Returns:
-        The path of report.html.
+        The path of the page.
 
     Raises:
         UserError: The folder is not writable.
@@ -139,8 +144,16 @@ def report_of_cohorts(
     return _written(study_page(comparison, said, None, texts, tables), out)
 
 
-def _written(page: Page, folder: Path, hint: str = "") -> Path:
+def names_a_page(out: Path) -> bool:
+    """Return whether a path names the page itself, rather than a folder for it and the CSV files."""
+    return out.suffix.lower() == ".html" and not out.is_dir()
+
+
+def _written(page: Page, out: Path, hint: str = "") -> Path:
     try:
-        return write_page(page, folder, REPORT)
+        if not names_a_page(out):
+            return write_page(page, out, REPORT)
+        write_text(out, render(replace(page, tables={})))
+        return out
     except OSError as error:
-        raise UserError(f"cannot write a report into {folder}: {error.strerror}{hint}") from error
+        raise UserError(f"cannot write a report into {out}: {error.strerror}{hint}") from error

@@ -90,18 +90,19 @@ def _recipe(name: str, recipe: Recipe, study: Study) -> str:
     stabilizers = "; ".join(
         f"{stabilizer} ({_written(parameters)})" if parameters else stabilizer for stabilizer, parameters in entries
     )
-    training = study.recipe_training(name).model_dump()
-    shared = study.training.model_dump()
-    changes = {key: value for key, value in training.items() if value != shared[key]}
+    # Field by field: an adapter says in words what it is.
+    changes = {key: value for key, value in study.recipe_training(name) if value != getattr(study.training, key)}
     return "; ".join(filter(None, (stabilizers or "no stabilizer", _written(changes))))
 
 
 def _training(study: Study, records: Sequence[RunRecord]) -> dict[str, str]:
     """Return the hyper-parameters of the runs, without those that a recipe changes, which are shown with the recipe."""
     changed = {key for recipe in study.recipes.values() for key in recipe.training}
-    names = [name for name in Training.model_fields if name not in changed]
     used = dict.fromkeys(record.spec.training for record in records)
-    return _merged({name: _value(getattr(training, name)) for name in names} for training in used)
+    if all(training.adapter is None for training in used):
+        changed.add("adapter")
+    names = [name for name in Training.model_fields if name not in changed]
+    return _merged({name: _named(name, getattr(training, name)) for name in names} for training in used)
 
 
 def _notes(records: Iterable[RunRecord]) -> tuple[str, ...]:
@@ -121,7 +122,11 @@ def _merged(entries: Iterable[dict[str, str]]) -> dict[str, str]:
 
 
 def _written(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in values.items())
+    return ", ".join(f"{name.replace('_', ' ')} {_named(name, value)}" for name, value in values.items())
+
+
+def _named(name: str, value: Any) -> str:
+    return "none" if name == "adapter" and value is None else _value(value)
 
 
 def _value(value: Any) -> str:

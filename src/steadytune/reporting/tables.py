@@ -16,6 +16,7 @@ from steadytune.analysis.grouping import size_words
 from steadytune.analysis.intervals import SIGNIFICANT
 from steadytune.analysis.sentences import times
 from steadytune.analysis.value import Value
+from steadytune.grouped import grouped
 from steadytune.measures import MEASURES, declared
 from steadytune.metrics import Scale
 from steadytune.reporting.blocks import Cell
@@ -122,12 +123,10 @@ def comparison_table(comparison: Comparison) -> Table:
     layout = Table.grid()
     for (model, task), rows in comparison.groups().items():
         name = " on ".join(filter(None, (model, task)))
-        titles = (
-            f"{f'{name}: ' if name else ''}{scored_row(rows).metric}{_unit(scored_row(rows).scale)} [95 % interval]",
-            f"instability, 0 is stable (representations: {_of_states(rows)})",
-        )
+        score = f"{scored_row(rows).metric}{_unit(scored_row(rows).scale)} [95 % interval]"
+        tables = [(f"{f'{name}: ' if name else ''}{score}", _scores(rows)), *_measures(rows)]
         # Separate lines: a table's title would be wrapped to its width.
-        for title, table in zip(titles, (_scores(rows), _measures(rows)), strict=True):
+        for title, table in tables:
             for line in (Text(title, style="bold"), table, ""):
                 layout.add_row(line)
         for line in limits(rows):
@@ -185,9 +184,23 @@ def _scores(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _measures(rows: Sequence[Row]) -> Table:
-    table = _table()
+# So many columns of measures fit into 80 characters.
+_COLUMNS = 6
+
+
+def _measures(rows: Sequence[Row]) -> list[tuple[str, Table]]:
+    """Return tables of the measures with their titles: one, or where they are many one for each level."""
     names = pairwise(rows)
+    states = f"representations: {_of_states(rows)}"
+    if len(names) <= _COLUMNS:
+        return [(f"instability, 0 is stable ({states})", _measured(rows, names))]
+    parts = grouped(names, lambda name: MEASURES[name].level)
+    titles = {"prediction": "instability of predictions, 0 is stable", "representation": f"instability of {states}"}
+    return [(titles[level], _measured(rows, part)) for level, part in parts.items()]
+
+
+def _measured(rows: Sequence[Row], names: Sequence[str]) -> Table:
+    table = _table()
     for name in names:
         table.add_column(MEASURES[name].short, justify="right", no_wrap=True)
     for row in rows:

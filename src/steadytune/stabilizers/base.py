@@ -69,9 +69,22 @@ class Stabilizer(Config):
         return getattr(cls, hook) is not getattr(Stabilizer, hook)
 
     @classmethod
+    def reads_outputs(cls) -> bool:
+        """Return whether it acts on logits or the last layer, so that the loss must be one of logits and labels.
+
+        A method whose penalty needs neither says so by overriding this: it then serves any trainer, whatever its loss.
+        """
+        return any(map(cls.has, ("wrap_head", "task_loss", "penalty")))
+
+    @classmethod
+    def serves(cls, kind: str) -> bool:
+        """Return whether the stabilizer supports this kind of task."""
+        return not cls.kinds or kind in cls.kinds
+
+    @classmethod
     def check_kind(cls, kind: str) -> None:
         """Raise ValueError if the stabilizer does not support this kind of task."""
-        if cls.kinds and kind not in cls.kinds:
+        if not cls.serves(kind):
             raise ValueError(f"{cls.name} {cls.wrong_kind}, but this task is of the kind '{kind}'")
 
     def arguments(self) -> Mapping[str, Any]:

@@ -37,6 +37,11 @@ class L2SP(Stabilizer):
     alpha: Annotated[float, Field(ge=0)] = 0.01
     beta: Annotated[float, Field(ge=0)] = 0.01
 
+    @classmethod
+    def reads_outputs(cls) -> bool:
+        """Return False: the penalty is one on weights."""
+        return False
+
     def equip(self, run: Run) -> None:
         """Store the weights at the start of training."""
         for name, weight in run.parts.need_pretrained(self.name).items():

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from steadytune.errors import UserError, door
+from steadytune.errors import UserError, door, type_of
 from steadytune.records import RunStore
 from steadytune.study import Study
 from steadytune.sweep.executors import Executor, check_executor, do_jobs
@@ -54,7 +54,7 @@ def run(
         store.forget_failed(spec.id for spec in specs)
     prepare_store(store, specs)
     missing = [spec for spec in specs if spec.id not in store]
-    if any(spec.stabilizers for spec in missing):
+    if any(spec.stabilizers or spec.training.adapter for spec in missing):
         from steadytune.training.method_check import check_methods
 
         check_methods(missing)
@@ -76,6 +76,4 @@ def _study(given: Study | Mapping[str, Any] | str | Path) -> Study:
         return Study.parse(given, "study")
     if isinstance(given, (str, Path)):
         return Study.from_yaml(given)
-    raise UserError(
-        f"a study must be an st.Study, its plain data or the path of a YAML file, not {type(given).__name__}"
-    )
+    raise UserError(f"a study must be an st.Study, its plain data or the path of a YAML file, not {type_of(given)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from steadytune.decoding import Decoding
 from steadytune.errors import UserError
 from steadytune.kinds import KINDS
 from steadytune.records import RunStore
@@ -13,6 +14,7 @@ from steadytune.sweep.job import TrainingJob
 from steadytune.tasks import load_task
 from steadytune.tasks.data_facts import data_facts
 from steadytune.tasks.splits import split
+from steadytune.training.adapters import check_adapter
 from steadytune.training.weights import half_precision, weights_fingerprint
 
 
@@ -37,7 +39,7 @@ def plan(study: Study) -> list[RunSpec]:
                 seeds=seeds,
             )
         )
-    for spec in {(spec.cohort, spec.seeds.data): spec for spec in specs}.values():
+    for spec in {(spec.cohort, spec.seeds.data, spec.seeds.decoding): spec for spec in specs}.values():
         _check(spec)
     owners: dict[str, RunSpec] = {}
     for spec in specs:
@@ -51,6 +53,7 @@ def plan(study: Study) -> list[RunSpec]:
 
 
 def _check(spec: RunSpec) -> None:
+    check_adapter(spec)
     task = load_task(spec.task)
     of = KINDS[task.kind]
     if spec.training.mode == "head" and (of.several or not of.pooled):
@@ -58,6 +61,14 @@ def _check(spec: RunSpec) -> None:
         raise UserError(
             f"recipe '{spec.recipe}' trains a head that gives each text one answer, but task '{task.name}', of the "
             f"kind {task.kind}, {how}: use training.mode full"
+        )
+    decoding = spec.training.decoding
+    if decoding != Decoding() and not KINDS[task.kind].has_texts:
+        raise UserError(f"training.decoding is for generated texts, but task '{task.name}' is a {task.kind}")
+    if spec.seeds.decoding and not decoding.sample:
+        raise UserError(
+            f"a decoding seed has no effect on recipe '{spec.recipe}', whose words are not drawn: set "
+            "training.decoding.sample=true, or leave the seed out"
         )
     split(task, spec.training, spec.seeds.data)
     for stabilizer in spec.stabilizers:
@@ -100,4 +111,6 @@ def prepare_store(store: RunStore, specs: Iterable[RunSpec]) -> None:
         task = load_task(spec.task)
         splits = split(task, spec.training, spec.seeds.data)
         texts = KINDS[task.kind].texts(splits.measure)
-        store.write_examples(spec, task.kind, texts, list(task.label_names), data_facts(task, splits).lines())
+        references = splits.measure.labels.tolist() if KINDS[task.kind].has_texts else []
+        data = data_facts(task, splits).lines()
+        store.write_examples(spec, task.kind, texts, list(task.label_names), data, references)

@@ -17,7 +17,7 @@ from steadytune.tasks.metrics import METRICS, evaluate, majority_score
 from steadytune.tasks.split_files import file_stamp
 
 __all__ = [
-    "BUILT_IN",
+    "GENERATED",
     "METRICS",
     "TASKS",
     "Examples",
@@ -30,7 +30,8 @@ __all__ = [
     "task_names",
 ]
 
-BUILT_IN = "acceptability"
+GENERATED = ("acceptability", "correction", "arithmetic")
+"""Tasks of this package that need no file."""
 _SIZES = ("train_examples", "validation_examples")
 
 
@@ -44,7 +45,15 @@ def _check(name: str, source: Any) -> str:
     return f"is not a task source: it needs name = {name!r} and load(spec)"
 
 
-TASKS: Registry[TaskSource] = Registry("task", {BUILT_IN: "tasks.builtin:ACCEPTABILITY"}, _check)
+TASKS: Registry[TaskSource] = Registry(
+    "task",
+    {
+        "acceptability": "tasks.builtin:ACCEPTABILITY",
+        "correction": "tasks.correction:CORRECTION",
+        "arithmetic": "tasks.arithmetic:ARITHMETIC",
+    },
+    _check,
+)
 """Name of a task -> its source. Hub benchmarks have their own table."""
 
 
@@ -116,6 +125,6 @@ def _check_options(spec: TaskSpec) -> None:
     given = [name for name in _SIZES if getattr(spec, name) != TaskSpec.model_fields[name].default]
     if given and spec.name not in TASKS:
         raise UserError(
-            f"task.{given[0]} is for the generated task '{BUILT_IN}' only; to train '{spec.name}' on fewer examples, "
-            "set training.train_size"
+            f"task.{given[0]} is for the generated tasks {', '.join(GENERATED)} only; to train '{spec.name}' on fewer "
+            "examples, set training.train_size"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -43,6 +44,14 @@ class Examples:
     def __len__(self) -> int:
         return len(self.candidates)
 
+    @classmethod
+    def prompted(
+        cls, prompts: Sequence[str], references: Sequence[tuple[str, ...]], parts: tuple[Any, ...] | None = None
+    ) -> Examples:
+        """Return prompts with the texts that are accepted as their answers, the first of which is trained on."""
+        labels = np.fromiter(references, dtype=object, count=len(references))
+        return cls(tuple(((prompt, None),) for prompt in prompts), labels, parts=parts)
+
     def select(self, indices: NDArray[np.int64]) -> Examples:
         """Return the examples at `indices`, in that order."""
         return Examples(
@@ -62,7 +71,8 @@ class Reading:
     Attributes:
         columns: The columns of the texts.
         label: The column of the labels.
-        group: The column named by the user that says which examples belong together, or "".
+        group: The column that says which examples belong together, named by the user or a passage that is asked about,
+            or "".
         left_aside: Columns that were not read.
         notes: How files were read, if that was inferred, and which rows were skipped.
         warnings: Probable mistakes.
@@ -116,7 +126,7 @@ class Task:
                 digest.update(b"-" if array is None else canonical_json(array.tolist()) if objects else array.tobytes())
             if split.parts is not None:
                 digest.update(canonical_json(split.parts))
-        # Only if given by the user: otherwise they are not a choice.
+        # A benchmark's are not a choice.
         if self.reading.group and self.validation.groups is not None:
             digest.update(self.validation.groups.tobytes())
         return digest.hexdigest()

@@ -36,12 +36,22 @@ class _Acceptability:
         Raises:
             UserError: The spec refers to files.
         """
-        if given := [option for option in ("path", "columns") if getattr(spec, option) is not None]:
-            raise UserError(f"task '{self.name}' is generated: it has no {given[0]}")
+        check_generated(spec)
         return load_acceptability(spec)
 
 
 ACCEPTABILITY = _Acceptability()
+
+
+def check_generated(spec: TaskSpec) -> None:
+    """Reject options that say how files are read.
+
+    Raises:
+        UserError: One is given.
+    """
+    for option in ("path", "columns", "label", "group", "no_label", "encoding", "positive"):
+        if getattr(spec, option) != TaskSpec.model_fields[option].default:
+            raise UserError(f"task '{spec.name}' is generated: it has no {option}")
 
 
 def load_acceptability(spec: TaskSpec) -> Task:

@@ -40,12 +40,12 @@ class DataFacts:
         task: Name of the task.
         kind: Its kind.
         reading: What was read from its files.
-        texts: "text", "text pair", "choice".
+        texts: "text", "text pair", "choice", "prompt".
         metric: The metric of `score`.
         classes: Name of each class.
         examples: Number of training examples, and of measured ones.
         trained: Number of training examples of each class, or of labels where an example has several; a single number
-            for a regression.
+            where answers are no classes.
         measured: The same for the measured examples.
         also_trained: Measured examples that are also training examples.
         groups: Number of groups of measured examples, if known.
@@ -90,7 +90,8 @@ class DataFacts:
         columns = ", ".join(self.reading.columns)
         what = f"{self.texts} ({columns})" if columns else self.texts
         label = f"label '{self.reading.label}': " if self.reading.label else ""
-        kind = _some([f"'{name}'" for name in self.classes]) if self.classes else "numbers"
+        answers = "texts" if KINDS[self.kind].has_texts else "numbers"
+        kind = _some([f"'{name}'" for name in self.classes]) if self.classes else answers
         groups = "" if self.groups is None else f" in {self.groups} groups"
         lines = [
             f"{self.task}: {what}; {label}{kind}; {self.examples[0]} for training, {self.examples[1]} measured"
@@ -166,20 +167,20 @@ class DataFacts:
                     "measured ones are duplicates: there are fewer independent examples than it seems",
                 )
             )
-        fate = KINDS[self.kind].long_inputs
-        if sentence := cut_sentence(self.max_length, self.cut_trained, self.cut_measured, fate):
+        fate = KINDS[self.kind].long_inputs.partition(":")[0]
+        if sentence := cut_sentence(self.kind, self.max_length, self.cut_trained, self.cut_measured):
             worst = max(self.cut_trained or 0, self.cut_measured or 0)
             found.append(("cut-inputs", "high" if worst >= 0.5 else "medium", f"inputs are {fate}", sentence))
         return tuple(found)
 
 
-def cut_sentence(max_length: int | None, trained: float | None, measured: float | None, fate: str = "truncated") -> str:
+def cut_sentence(kind: str, max_length: int | None, trained: float | None, measured: float | None) -> str:
     """Return a sentence on the share of truncated inputs, or "" if it is unknown or small."""
     if max_length is None or trained is None or measured is None or max(trained, measured) < CUT:
         return ""
     return (
         f"{100 * trained:.0f} % of the training inputs and {100 * measured:.0f} % of the measured ones exceed "
-        f"{max_length} tokens and are {fate}"
+        f"{max_length} tokens and are {KINDS[kind].long_inputs}"
     )
 
 
@@ -234,6 +235,8 @@ def _counts(task: Task, examples: Examples) -> tuple[int, ...]:
 def _texts(task: Task) -> str:
     if KINDS[task.kind].candidates:
         return f"choice of {len(task.label_names)}"
+    if KINDS[task.kind].has_texts:
+        return "prompt"
     return "text" if task.train.candidates[0][0][1] is None else "text pair"
 
 

@@ -20,6 +20,7 @@ from steadytune.tasks.labels import Encoded, infer_labels, labelled, likely_labe
 from steadytune.tasks.layouts import WIC, Layout
 from steadytune.tasks.metrics import answers_of, check_metric
 from steadytune.tasks.official import group_numbers, nested_benchmark, renamed, unnested
+from steadytune.tasks.prompts import GENERATION, PASSAGE, Form, examples_of, find_form, passages, without_unanswered
 from steadytune.tasks.split_files import TRAIN_NAMES, VALIDATION_NAMES, read_split
 from steadytune.tasks.table import Table
 from steadytune.tasks.tables import Format
@@ -43,6 +44,8 @@ def load_folder(spec: TaskSpec) -> Task:
             f"{train.origin} nests questions in passages, as {benchmark} is distributed: "
             f"use --task {benchmark} --set task.path={spec.name}"
         )
+    if (found := find_form(spec, train, validation)) is not None:
+        return _generated(spec, *found)
     if is_tagged(spec, train):
         task = tagged_task(spec, train, validation)
     elif is_label_sets(spec, train):
@@ -109,6 +112,31 @@ def _check_no_classes(spec: TaskSpec) -> None:
     for name in ("positive", "no_label"):
         if getattr(spec, name) is not None:
             raise UserError(f"task.{name} is for tasks with one class per example, which '{spec.name}' is not")
+
+
+def _generated(spec: TaskSpec, form: Form, *splits: Table) -> Task:
+    """Turn the rows of two splits into a task whose answers are texts."""
+    if spec.positive is not None:
+        raise UserError(f"task.positive chooses between two classes, but {spec.name} asks for texts")
+    tables = [without_unanswered(table, form, spec.no_label) for table in splits]
+    named = spec.model_copy(update={"label": form.completion})
+    groups = groups_of(named, *tables)
+    if spec.group is None and (groups := passages(form, tables))[0] is not None:
+        named = named.model_copy(update={"group": PASSAGE})
+    examples = []
+    for place, numbers in enumerate(groups):
+        found, notes = examples_of(form, tables[place])
+        tables[place] = replace(tables[place], notes=(*tables[place].notes, *notes))
+        examples.append(replace(found, groups=numbers))
+    return make_task(
+        spec,
+        (),
+        KINDS[GENERATION].task_metrics,
+        kind=GENERATION,
+        train=examples[0],
+        validation=examples[1],
+        reading=reading_of(named, form.prompt, tables[0], tables[1]),
+    )
 
 
 def known_format(spec: TaskSpec) -> Format:

@@ -52,8 +52,8 @@ _BODIES = (
     *("transcript", "dialogue", "conversation", "prompt", "evidence"),
 )
 # Besides the texts that were found, these are probably part of an example: a text, or what it asks about.
-_PARTS = {*_TITLES, *_BODIES, *(field for layout in _PAIRS for field in layout.fields)}
-_PARTS |= {"paragraph", "answer", "aspect", "topic", "target", "word", "lemma", "ending"}
+PARTS = {*_TITLES, *_BODIES, *(field for layout in _PAIRS for field in layout.fields)}
+PARTS |= {"paragraph", "answer", "aspect", "topic", "target", "word", "lemma", "ending"}
 _SPAN = re.compile(r"(^|_)span_?[12](_|$)")
 _CONSTANT = 0.95
 """Share of one value above which a column says nothing about an example; our choice."""
@@ -206,7 +206,7 @@ def _is_part(table: Table, name: str, layout: Layout, texts: Sequence[str]) -> b
     if _SPAN.search(lower):
         # A second text may contain the spans, as in "She refers to Ann".
         return len(layout.fields) == 1
-    if lower not in _PARTS:
+    if lower not in PARTS:
         return False
     if _is_nested(table, name):
         return True

@@ -27,7 +27,7 @@ _IGNORED = "-100"
 """The label that PyTorch's cross-entropy ignores by default (`ignore_index`)."""
 # They join letters and emoji, so they are part of a word unless they are at its end.
 _JOINERS = "\u200c\u200d"
-_LABEL_NAMES = (
+LABEL_NAMES = (
     *("labels", "gold_label", "gold", "y", "class", "category", "target", "sentiment", "quality", "is_duplicate"),
     *("score", "coarse_label", "fine_label", "intent", "emotion", "rating", "stars", "class index"),
 )
@@ -101,7 +101,7 @@ def _seen(label: str) -> str:
 
 def likely_label(table: Table) -> str:
     """Return the column with the name of a label, as an option spells it."""
-    return shlex.quote(next((name for name in table.columns if name.lower() in _LABEL_NAMES), "NAME"))
+    return shlex.quote(next((name for name in table.columns if name.lower() in LABEL_NAMES), "NAME"))
 
 
 def _found_marks(tables: Sequence[Table], column: str, known: Sequence[str] | None) -> list[str]:

@@ -39,7 +39,7 @@ class Layout:
         Raises:
             UserError: A column is missing, or a row has no text.
         """
-        columns = [_texts(table, field, allow_blank) for field in self.fields]
+        columns = [texts_of(table, field, allow_blank) for field in self.fields]
         result = []
         for row, values in enumerate(zip(*columns, strict=True)):
             try:
@@ -72,7 +72,12 @@ WIC = Layout(("word", "sentence1", "sentence2"), lambda word, a, b: ((f"{word}: 
 MULTIRC = Layout(("paragraph", "question", "answer"), lambda text, question, answer: ((text, f"{question} {answer}"),))
 
 
-def _texts(table: Table, name: str, allow_blank: bool) -> list[str]:
+def texts_of(table: Table, name: str, allow_blank: bool) -> list[str]:
+    """Return a column of texts.
+
+    Raises:
+        UserError: There is no such column, or a value is no text, or blank unless that is allowed; names the row.
+    """
     values = table.column(name, "task.columns='[a, b]'")
     missing = [
         row
@@ -84,6 +89,18 @@ def _texts(table: Table, name: str, allow_blank: bool) -> list[str]:
     for row, value in enumerate(values):
         if not isinstance(value, str):
             raise UserError(f"{table.where(row)}: column '{name}' must contain text, not {value!r:.80}")
-        if any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise UserError(f"{table.where(row)}: column '{name}' contains an incomplete character (a lone surrogate)")
+        try:
+            check_letters(value)
+        except ValueError as error:
+            raise UserError(f"{table.where(row)}: column '{name}' {error}") from None
     return values
+
+
+def check_letters(text: str) -> None:
+    """Reject a text that no encoding can write.
+
+    Raises:
+        ValueError: It is one; says why.
+    """
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError("contains an incomplete character (a lone surrogate)")

@@ -30,7 +30,16 @@ def answers_of(
     of = KINDS[kind]
     if of.has_texts:
         texts = [""] * len(examples) if outputs is None else unpacked_texts(outputs["generations"])
-        return Answers(kind, texts=[texts], references=list(examples.labels))
+        counts, targets = np.ones(len(examples), np.int64), np.zeros(len(examples))
+        if outputs is not None:
+            counts, targets = outputs["token_counts"], outputs["target_log_probabilities"]
+        return Answers(
+            kind,
+            texts=[texts],
+            references=list(examples.labels),
+            target_log_probabilities=[targets],
+            token_counts=counts,
+        )
     measured = of.measured(examples)
     width = 1 if of.has_numbers else max(2, classes)
     width = measured["labels"].shape[1] if of.has_sets else width

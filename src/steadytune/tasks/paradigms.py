@@ -1,4 +1,4 @@
-"""The grammar of the generated task: one function per phenomenon, each drawing a minimal pair.
+"""The grammar of the generated sentences: one function per phenomenon, each drawing a minimal pair.
 
 After BLiMP (Warstadt et al. 2020, doi:10.1162/tacl_a_00321). A paradigm returns (acceptable, unacceptable): two
 sentences that differ in one word or in the order of their words. Each is balanced so that no single word tells which is

@@ -1,4 +1,4 @@
-"""Phrases of the generated task, drawn at random."""
+"""Phrases of the generated sentences, drawn at random."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of the generated task, with their forms.
+"""The words of the generated sentences, with their forms.
 
 Chosen so that forms are distinct if a paradigm distinguishes them, the transitive verbs cannot drop their
 object, and the intransitive ones can neither take one nor form a passive.

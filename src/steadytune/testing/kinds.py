@@ -19,11 +19,18 @@ from steadytune.external import read_runs, record_run
 from steadytune.kinds import KINDS, Kind
 from steadytune.measures import declared
 from steadytune.records import Cohort
+from steadytune.tasks import Examples
 
 _RUNS, _EXAMPLES, _CLASSES = 3, 24, 4
 
 
-def check_kind(kind: Kind, *, logits: NDArray[Any] | None = None, labels: NDArray[Any] | None = None) -> None:
+def check_kind(
+    kind: Kind,
+    *,
+    logits: NDArray[Any] | None = None,
+    labels: NDArray[Any] | None = None,
+    examples: Examples | None = None,
+) -> None:
     """Check that a kind of task meets all requirements.
 
     - Its facts are complete, and its array methods agree with `answers`.
@@ -32,11 +39,14 @@ def check_kind(kind: Kind, *, logits: NDArray[Any] | None = None, labels: NDArra
     - If it can be trained: batches have one label per example, the criterion has a gradient and is the mean of the
       losses of linear heads, and invalid labels are rejected. If it answers at tokens, those that it ignores do not
       change the criterion.
+    - If it is asked for texts: every example becomes a row with labels, however long it is, and a batch has the labels
+      of its rows and none at padding.
 
     Args:
         kind: An instance; it need not belong to an installed package.
         logits: (K, N, C) outputs of two or more runs, if the default of four classes, or one number, does not fit.
         labels: (N,).
+        examples: Of a kind that is answered at tokens, if the default of prompts and texts does not fit.
 
     Raises:
         AssertionError: It breaks a requirement; says which.
@@ -57,6 +67,9 @@ def check_kind(kind: Kind, *, logits: NDArray[Any] | None = None, labels: NDArra
             _check_training(kind, logits[0], labels)
         elif kind.trained and kind.has_classes:
             _check_training_at_tokens(kind, logits[0], labels)
+        elif kind.trained:
+            for seq2seq in (False, True):
+                _check_rows(kind, examples or _prompts(), seq2seq)
 
 
 def _need(kind: Kind, holds: object, what: str) -> None:
@@ -207,6 +220,58 @@ def _check_training(kind: Kind, logits: NDArray[Any], labels: NDArray[Any]) -> N
     wrong = targets.clone()
     wrong[0] = -1 if kind.has_classes else math.nan
     _refused(kind, "invalid labels", lambda: kind.check_batch_labels(wrong))
+
+
+def _prompts() -> Examples:
+    """Return prompts of different lengths, each with two accepted texts."""
+    words = ["a red house", "two blue birds", "no rain today", "one more time"]
+    prompts = [f"{'Say: ' * number}{text}" for number, text in enumerate(words)]
+    return Examples.prompted(prompts, [(text, text.upper()) for text in words])
+
+
+def _check_rows(kind: Kind, examples: Examples, seq2seq: bool) -> None:
+    from steadytune.kinds.encoding import IGNORED
+    from steadytune.testing.models import letter_tokenizer
+
+    tokenizer = letter_tokenizer(start=True, end=True)
+
+    def asked(rows: Any) -> list[list[int]]:
+        batch = kind.collate(rows, tokenizer)
+        shapes = {name: tuple(tensor.shape) for name, tensor in batch.items()}
+        fits = batch["labels"].dim() == 2 and len(set(map(len, shapes.values()))) == 1
+        _need(kind, fits and {shape[0] for shape in shapes.values()} == {len(rows)}, f"a batch has shapes {shapes}")
+        return [[one for one in labels if one != IGNORED] for labels in batch["labels"].tolist()]
+
+    for limit in (100, 8):
+        rows, over = kind.encode(examples, tokenizer, limit, seq2seq)
+        _need(kind, len(rows) == len(examples), f"{len(examples)} examples have {len(rows)} rows")
+        longest = max(len(inputs["input_ids"]) for row in rows for inputs in row["inputs"])
+        _need(kind, longest <= limit, f"an input has {longest} tokens, although at most {limit} are asked for")
+        _need(kind, over is None or over.shape == (len(examples),), "over must say of every example if it is cut")
+        _need(kind, over is None or bool(over.any()) == (limit == 8), f"at most {limit} tokens: over is {over}")
+        together = asked(rows)
+        _need(kind, all(together) or limit == 8, "an example is not asked for anything")
+        _need(kind, together == [asked([row])[0] for row in rows], "the labels of a row depend on its batch")
+        _check_criterion(kind, kind.collate(rows, tokenizer)["labels"])
+
+
+def _check_criterion(kind: Kind, labels: Any) -> None:
+    """Check the loss of labels (b, T) of tokens."""
+    import torch
+
+    highest = kind.check_batch_labels(labels)
+    _need(kind, highest == int(labels.max()), f"the largest label is {int(labels.max())}, not {highest}")
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn((*labels.shape, int(labels.max()) + 1), dtype=torch.float64, generator=generator)
+    outputs.requires_grad_()
+    counted = kind.counted(labels)
+    assert counted is not None
+    _need(kind, kind.fits_labels(outputs, labels), "fits_labels is false for labels of tokens")
+    loss = kind.criterion()(outputs, labels)
+    _need(kind, loss.dim() == 0 and bool(loss.isfinite()), f"the loss of a batch is {loss}, not one finite number")
+    (slope,) = torch.autograd.grad(loss, outputs)
+    moved = slope.abs().sum(-1) > 0
+    _need(kind, torch.equal(moved, counted), "the loss does not depend on exactly the tokens that count")
 
 
 def _check_training_at_tokens(kind: Kind, logits: NDArray[Any], labels: NDArray[Any]) -> None:

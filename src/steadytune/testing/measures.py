@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from steadytune.measures import (
     LEVELS,
     MEASURES,
+    Choices,
     CombinedMeasure,
     Draw,
     LayerMeasure,
@@ -90,6 +91,7 @@ def made(need: str, runs: int = _RUNS, examples: int = _EXAMPLES, seed: int = 0)
         "numbers": generator.normal(size=(runs, examples)),
         "generations": words[generator.integers(0, len(words), (runs, examples))].tolist(),
         "tokens": Tokens(list(generator.normal(size=(runs, int(counts.sum()), 5))), counts),
+        "choices": Choices(list(generator.integers(0, 4, (runs, int(counts.sum())))), counts),
     }
     arrays["label_probabilities"] = generator.uniform(size=(runs, examples, _CLASSES))
     arrays["sets"] = arrays["label_probabilities"] > 0.5
@@ -123,8 +125,9 @@ def _value(measure: PairMeasure | CombinedMeasure, outputs: Outputs, weights: An
 
 def _turned(outputs: Outputs, need: str, order: NDArray[np.int64]) -> Outputs:
     given = getattr(outputs, need)
-    if isinstance(given, Tokens):
-        return Outputs(tokens=Tokens([given.logits[run] for run in order], given.counts))
+    if isinstance(given, (Tokens, Choices)):
+        of_runs: Any = given.of_runs(order.tolist())
+        return Outputs(**{need: of_runs})
     turned: Any = given[order] if isinstance(given, np.ndarray) else [given[run] for run in order]
     return Outputs(**{need: turned})
 

@@ -57,10 +57,14 @@ def made(kind: str, runs: int = _RUNS, examples: int = _EXAMPLES, seed: int = 0)
     generator = np.random.default_rng(seed)
     of = KINDS[kind]
     if of.has_texts:
-        words = np.array(["a cat", "a dog", "two dogs"])
+        words = np.array(["a cat sat on a mat", "a dog sat on a mat", "two dogs"])
         references = tuple(words[np.arange(examples) % 3].tolist())
         drawn = words[generator.integers(0, 3, (runs, examples))].tolist()
-        return Answers(kind, texts=drawn, references=references)
+        counts = np.arange(examples) % 3 + 1
+        tokens = -generator.exponential(size=(runs, int(counts.sum())))
+        return Answers(
+            kind, texts=drawn, references=references, target_log_probabilities=list(tokens), token_counts=counts
+        )
     if of.has_numbers:
         return Answers(kind, generator.normal(size=(runs, examples, 1)), labels=generator.normal(size=examples))
     if of.has_sets:
@@ -79,7 +83,8 @@ def right(answers: Answers) -> Answers:
     of = KINDS[answers.kind]
     if of.has_texts:
         references: Any = answers.references
-        return replace(answers, texts=[list(references)] * runs)
+        certain = list(np.zeros_like(np.asarray(answers.target_log_probabilities)))
+        return replace(answers, texts=[list(references)] * runs, target_log_probabilities=certain)
     labels = np.asarray(answers.labels)
     logits = labels[:, None].astype(np.float64) if of.has_numbers else 20.0 * labels - 10
     if of.has_classes:
@@ -96,6 +101,11 @@ def _rows(answers: Answers, rows: NDArray[np.int64]) -> Answers:
     if answers.texts is not None and answers.references is not None:
         changes["texts"] = [[run[row] for row in rows] for run in answers.texts]
         changes["references"] = tuple(answers.references[row] for row in rows)
+    if answers.target_log_probabilities is not None and answers.token_counts is not None:
+        ends = np.cumsum(answers.token_counts)
+        places = np.concatenate([np.arange(ends[row] - answers.token_counts[row], ends[row]) for row in rows])
+        changes["target_log_probabilities"] = np.asarray(answers.target_log_probabilities)[:, places]
+        changes["token_counts"] = answers.token_counts[rows]
     return replace(answers, **changes)
 
 
@@ -148,6 +158,7 @@ def _check_examples(metric: Metric, where: str, answers: Answers, found: NDArray
     assert np.allclose(weighted, metric.plain(again, len(repeated))), (
         f"{where}: a weight must act like repeating the example that often"
     )
-    turned = {name: getattr(answers, name)[::-1] for name in ("logits", "texts") if getattr(answers, name) is not None}
+    given = [name for name in ("logits", "texts", "target_log_probabilities") if getattr(answers, name) is not None]
+    turned = {name: getattr(answers, name)[::-1] for name in given}
     scores = metric.plain(replace(answers, **turned), _EXAMPLES)
     assert np.allclose(scores[::-1], found[0]), f"{where}: a run's score depends on the order of the runs"

@@ -66,9 +66,7 @@ def tiny_model(name: str, seed: int = 0, dropout: bool = True) -> Any:
     if not kind:
         return tiny_classifier(name, seed, dropout=dropout)
     config = _config(architecture, dropout, num_labels=_TAGS)
-    auto = KINDS[kind].auto_model(config.is_encoder_decoder)
-    if KINDS[kind].has_texts:
-        auto = "AutoModelForSeq2SeqLM" if config.is_encoder_decoder else "AutoModelForCausalLM"
+    auto = KINDS[kind].auto_model(bool(config.is_encoder_decoder))
     return _from_config(getattr(transformers, auto), config, seed)
 
 
@@ -159,3 +157,26 @@ def rows_for(name: str, count: int = 16) -> list[dict[str, Any]]:
 def batch(examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
     """Return one batch of such rows, as made by a collator."""
     return {name: torch.tensor([row[name] for row in examples]) for name in examples[0]}
+
+
+def letter_tokenizer(start: bool = False, end: bool = False) -> Any:
+    """Create a tokenizer with one token per byte, so that tokens are counted by reading.
+
+    Args:
+        start: Whether a text begins with the token "<s>", as for Llama.
+        end: Whether a text ends with the token "</s>", as for T5.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<pad>", "<unk>", "<s>", "</s>"]
+    letters = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    whole = Tokenizer(models.BPE({letter: number for number, letter in enumerate(letters)}, [], unk_token="<unk>"))
+    whole.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    whole.decoder = decoders.ByteLevel()
+    whole.post_processor = processors.TemplateProcessing(
+        single=" ".join(["<s>"] * start + ["$A"] + ["</s>"] * end), special_tokens=[("<s>", START), ("</s>", END)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=whole, pad_token="<pad>", unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )

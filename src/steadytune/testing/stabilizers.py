@@ -111,7 +111,7 @@ def check_training(
     kind = architecture.partition(":")[2]
     if not kind:
         _trained_apart(tried, steps=4)
-    elif method.kinds and kind not in method.kinds:
+    elif not method.serves(kind):
         _check_refused(tried)
     else:
         before = _task_loss(tried.model(), tried.examples)
@@ -247,7 +247,9 @@ def _check_resumed(tried: _Tried) -> None:
 def _check_accumulation(tried: _Tried) -> None:
     # Plain gradient descent without a global clip: Adam and a clip would hide a gradient of the wrong size.
     replaced = tried.method.arguments()
-    optimizer = {} if "optim" in replaced or tried.method.has("optimizer") else {"optim": "sgd", "learning_rate": 0.05}
+    optimizer: dict[str, Any] = (
+        {} if "optim" in replaced or tried.method.has("optimizer") else {"optim": "sgd", "learning_rate": 0.05}
+    )
     trained: list[Tensor] = []
     for size, accumulation in ((8, 1), (2, 4)):
         arguments: dict[str, Any] = {"per_device_train_batch_size": size, **optimizer}

@@ -1,4 +1,4 @@
-"""What the theory takes as data: features and labels, as NumPy arrays or torch tensors, checked once, in one place."""
+"""What the theory takes, checked once, in one place: features and labels, as arrays or tensors, and runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from steadytune.errors import UserError
+from steadytune.study import RunSpec
 
 
 def labelled_features(features: Any, labels: Any) -> tuple[Tensor, Tensor]:
@@ -78,3 +79,16 @@ def more_features(evaluation: Any, features: Tensor) -> Tensor:
     if not bool(measured.isfinite().all()):
         raise UserError("evaluation must be finite: found NaN or infinity")
     return measured
+
+
+def need_all_weights(spec: RunSpec) -> None:
+    """Refuse a run with an adapter: the theory is about a loss of all weights, and how far they move.
+
+    Raises:
+        UserError: It has one.
+    """
+    if spec.training.adapter is not None:
+        raise UserError(
+            f"recipe '{spec.recipe}' trains an adapter: the theory of full fine-tuning is of all weights; set "
+            "training.adapter: null"
+        )

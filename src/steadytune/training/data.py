@@ -20,7 +20,7 @@ from steadytune.tasks import load_task
 from steadytune.tasks.base import Examples, Task
 from steadytune.tasks.data_facts import DataFacts, cut_sentence
 from steadytune.tasks.splits import Splits, split
-from steadytune.training.loading import is_seq2seq, load_tokenizer
+from steadytune.training.loading import check_writes, is_seq2seq, load_tokenizer
 
 
 class Encoded(torch.utils.data.Dataset[Row]):
@@ -96,7 +96,11 @@ def with_cut(facts: DataFacts, splits: Splits, model: str, max_length: int) -> D
     """Return facts of a task's data with the share of inputs that a model's tokenizer truncates.
 
     For a large split the share is estimated from some examples.
+
+    Raises:
+        UserError: The model cannot be trained for the task, or a text cannot be tokenized.
     """
+    check_writes(model, facts.kind)
     tokenizer, seq2seq = load_tokenizer(model), is_seq2seq(model)
     shares = []
     for examples in (splits.train, splits.measure):
@@ -120,8 +124,7 @@ class RunData:
 
     def notes(self, max_length: int) -> tuple[str, ...]:
         """Return what a reader of the run should know about its inputs."""
-        fate = KINDS[self.task.kind].long_inputs
-        sentence = cut_sentence(max_length, self.train.cut, self.measure.cut, fate)
+        sentence = cut_sentence(self.task.kind, max_length, self.train.cut, self.measure.cut)
         return (sentence,) if sentence else ()
 
 
@@ -138,6 +141,7 @@ def _run_data(model: str, weights: str, task_spec: TaskSpec, data: str, training
     if task.fingerprint != data:
         raise UserError(f"the data of task '{task.name}' changed while the study was running: run the command again")
     splits = split(task, training, data_seed)
+    check_writes(model, task.kind)
     tokenizer, seq2seq = load_tokenizer(model), is_seq2seq(model)
 
     def encode(examples: Examples) -> Encoded:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments, se
 
 from steadytune.files import Arrays
 from steadytune.kinds import KINDS
+from steadytune.models.merged import distance_between, weight_terms
 from steadytune.models.modules import encoder_of
 from steadytune.models.parts import find_parts
 from steadytune.models.random_state import spread
@@ -24,13 +25,15 @@ from steadytune.models.states import stored
 from steadytune.records import RunRecord
 from steadytune.stabilizers import Pretraining
 from steadytune.study import RunSpec
-from steadytune.tasks.metrics import evaluate
+from steadytune.tasks.metrics import METRICS, evaluate
+from steadytune.training.adapters import put_adapter
 from steadytune.training.curves import geometry, gradient_norms
 from steadytune.training.data import RunData, run_data
 from steadytune.training.loading import build_model, is_decoder
-from steadytune.training.observed import observed
+from steadytune.training.observed import Asked, observed
 from steadytune.training.pretraining import pretraining_context
 from steadytune.training.run_record import Diverged, finished
+from steadytune.training.shared_candidates import shared_candidates
 from steadytune.training.trainer import StableTrainer
 
 _CHECK_EVERY = 10
@@ -55,13 +58,14 @@ def train_full(
     Raises:
         Diverged: The loss or the logits became NaN or infinite.
     """
-    started = time.perf_counter()
     torch.set_num_threads(spec.training.threads)
     data = run_data(spec)
+    candidates = shared_candidates(spec, data, cache)
+    started = time.perf_counter()
     trainer = fine_tune(spec, data, cache, progress)
     trained, model = time.perf_counter(), trainer.model
-    device, bf16 = trainer.args.device, spec.training.precision == "bf16"
-    arrays = observed(model, data.measure, data.collate, device, bf16, _position(spec))
+    asked = trainer.asked._replace(position=_position(spec, data.task.kind), candidates=candidates)
+    arrays = observed(model, data.measure, data.collate, asked)
     if (states := arrays.get("representations")) is not None:
         arrays["representations"] = stored(states, spec.training.representation_dtype)
     measurements, done = {**trainer.measurements, "distance_from_start": trainer.distance()}, time.perf_counter()
@@ -71,7 +75,7 @@ def train_full(
         data.task,
         data.splits.measure,
         arrays,
-        device=str(device),
+        device=str(asked.device),
         curves=trainer.curves,
         measurements={**measurements, **further},
         timings={
@@ -86,11 +90,11 @@ def train_full(
     return record, {**arrays, **KINDS[data.task.kind].measured(data.splits.measure), **seen}
 
 
-def _position(spec: RunSpec) -> str | None:
+def _position(spec: RunSpec, kind: str) -> str | None:
     # Representations of leave-one-out runs, of which there may be hundreds, are never compared.
     asked = spec.training.representations if spec.left_out is None else "none"
     if asked == "auto":
-        return "last" if is_decoder(spec.model) else "cls"
+        return "last" if KINDS[kind].has_texts or is_decoder(spec.model) else "cls"
     return None if asked == "none" else asked
 
 
@@ -125,13 +129,22 @@ def arguments(spec: RunSpec, examples: int, folder: str) -> TrainingArguments:
     return made
 
 
+def best_epoch(metric: str, scores: Sequence[float]) -> int:
+    """Return the index of the best score by a metric, of which lower may be better: the first of equals."""
+    values = np.asarray(scores) * (1 if METRICS[metric].higher_is_better else -1)
+    return int(np.argmax(np.where(np.isnan(values), -np.inf, values)))
+
+
 class RunTrainer(StableTrainer):
     """Trainer that records a run: loss, geometry, best epoch and distance travelled.
 
     Attributes:
-        start: Weights of the encoder when training begins, by name.
+        start: Weights of the encoder when training begins, as `weight_terms` has them.
         ready: When training was ready to begin, on the clock of `time.perf_counter`.
     """
+
+    # Curves and leaving examples out need the loss of logits in every recipe.
+    always_equips = True
 
     def __init__(
         self,
@@ -160,17 +173,28 @@ class RunTrainer(StableTrainer):
         )
         self.remove_callback(PrinterCallback)
         self.levels = find_parts(model).levels
-        self.start = {name: weight.detach().cpu().clone() for name, weight in encoder_of(model).named_parameters()}
+        self.start = weight_terms(encoder_of(model))
         self.ready = time.perf_counter()
 
     def pretraining(self, model: nn.Module) -> Pretraining:
         """Return the input of the hook before training, cached for all runs of the study."""
         return pretraining_context(self.spec, self.data, self.cache, self.args.device.type, self.report)
 
+    def adapt(self, model: nn.Module) -> None:
+        """Put the run's adapter on the model."""
+        put_adapter(model, self.spec)
+
     @property
     def noise_seed(self) -> int:
         """Seed of the stabilizers' noise in training, which follows that of dropout."""
         return spread("dropout", self.spec.seeds.dropout)
+
+    @property
+    def asked(self) -> Asked:
+        """How the model is asked for its outputs."""
+        training = self.spec.training
+        bf16, seed = training.precision == "bf16", self.spec.seeds.decoding
+        return Asked(self.args.device, bf16, decoding=training.decoding, seed=seed)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Train on one batch and keep its raw loss, before the Trainer's log filters it.
@@ -214,29 +238,25 @@ class RunTrainer(StableTrainer):
         """Score the half that selects the epoch, and keep the weights if no previous epoch was better."""
         assert self.data.select is not None
         assert self.data.splits.select is not None
-        task, bf16 = self.data.task, self.spec.training.precision == "bf16"
+        task = self.data.task
         with self.stabilization.final_weights():
-            arrays = observed(self.model, self.data.select, self.data.collate, self.args.device, bf16)
+            arrays = observed(self.model, self.data.select, self.data.collate, self.asked)
             examples, names = self.data.splits.select, task.label_names
             score = evaluate([task.metric], task.kind, arrays, examples, names)[task.metric]
-            if not self.epoch_scores or score > max(self.epoch_scores):
+            self.epoch_scores.append(score)
+            if best_epoch(task.metric, self.epoch_scores) == len(self.epoch_scores) - 1:
                 self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
-        self.epoch_scores.append(score)
 
     def unequip(self) -> None:
         """Restore the best epoch if one is selected, then the plain layers."""
         if self.best is not None:
             self.model.load_state_dict(self.best)
-            self.measurements["selected_epoch"] = float(np.argmax(self.epoch_scores) + 1)
+            self.measurements["selected_epoch"] = float(best_epoch(self.data.task.metric, self.epoch_scores) + 1)
         super().unequip()
 
     def distance(self) -> float:
-        """Return the Euclidean distance of the encoder's weights from the start of fine-tuning."""
-        squares = [
-            float(((weight.detach().cpu() - self.start[name]).double() ** 2).sum())
-            for name, weight in encoder_of(self.model).named_parameters()
-        ]
-        return math.sqrt(sum(squares))
+        """Return the Euclidean distance of the encoder's weights, adapters merged, from the start of fine-tuning."""
+        return distance_between(self.start, weight_terms(encoder_of(self.model)))
 
     @property
     def curves(self) -> dict[str, list[float | None]]:

@@ -19,7 +19,7 @@ from steadytune.records import RunRecord
 from steadytune.stabilizers.mhloss import MHLoss
 from steadytune.study import RunSpec
 from steadytune.tasks.base import Examples
-from steadytune.tasks.metrics import evaluate
+from steadytune.tasks.metrics import METRICS, evaluate
 from steadytune.training.data import run_data
 from steadytune.training.features import frozen_features
 from steadytune.training.run_record import Diverged, finished, lost
@@ -108,6 +108,8 @@ class _EpochPicker:
         scores = np.array(
             [evaluate([self.metric], self.kind, {"logits": one}, self.examples)[self.metric] for one in logits]
         )
+        if not METRICS[self.metric].higher_is_better:
+            scores = -scores
         if self.best is None:
             self.best = heads
         else:

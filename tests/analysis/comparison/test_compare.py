@@ -14,7 +14,7 @@ from steadytune.measures import judged, linear_cka, permutation_null
 from steadytune.records import Cohort
 from steadytune.records.cohort import LostRun
 
-MEASURES = tuple(measure.name for measure in judged())
+MEASURES = tuple(measure.name for measure in judged() if measure.applies_to("classification"))
 
 NARROW, WIDE = [0.79, 0.80, 0.81], [0.76, 0.80, 0.84]
 

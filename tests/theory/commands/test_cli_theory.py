@@ -1,7 +1,10 @@
+import os
 import re
+import signal
 from typing import get_args
 
 import pandas as pd
+import pytest
 from commands import command, refused
 
 from steadytune.reporting.blocks import Verdict
@@ -31,6 +34,25 @@ def test_the_small_synthetic_study_writes_page_and_table_and_prints_every_verdic
     bounded = table.dropna(subset=["max_margin_loo"])
     assert (bounded["max_margin_loo"] <= bounded["loo_bound"]).all()
     assert (out / "theory.html").stat().st_size > 1e6
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        (["synthetic", "--small"], "steadytune.theory.studies.table.synthetic_study"),
+        (["features", "--task", "acceptability"], "steadytune.sweep.plan.plan"),
+    ],
+)
+def test_an_interrupted_study_says_so_in_a_line(monkeypatch, tmp_path, words, where):
+    monkeypatch.setattr(where, lambda *args, **named: os.kill(os.getpid(), signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = command("theory", *words, "--out", tmp_path)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result.code == 130
+    assert result.err.splitlines() == ["stopped by Ctrl-C"]
 
 
 def test_an_output_that_is_a_file_is_refused(tmp_path):

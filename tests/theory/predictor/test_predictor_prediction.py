@@ -176,7 +176,7 @@ def test_halves_of_the_runs_are_correlated_in_each_task():
     table = made_cohorts(0, tasks=2, cohorts=5)
     table["sd_even"] = [1, 2, 3, 4, 5] * 2
     table["sd_odd"] = [1, 2, 3, 4, 5, 5, 4, 3, 2, 1]
-    assert predict_instability(table, "sd", shuffled=9).halves == pytest.approx({"task0": 1, "task1": -1})
+    assert predict_instability(table, "sd", shuffled=9).split_half == pytest.approx({"task0": 1, "task1": -1})
 
 
 def test_the_target_with_the_first_run_in_it_is_another_check():

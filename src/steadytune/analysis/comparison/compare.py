@@ -24,7 +24,7 @@ from steadytune.analysis.profile import Profile, profile_all
 from steadytune.analysis.scores import count_examples
 from steadytune.analysis.suspicion import copied_between
 from steadytune.analysis.value import Value
-from steadytune.errors import UserError, door, unknown_name
+from steadytune.errors import UserError, door, type_of, unknown_name
 from steadytune.external.sides import read_sides
 from steadytune.grouped import grouped
 from steadytune.measures import declared
@@ -34,6 +34,8 @@ from steadytune.shown import Drawn, plural
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from steadytune.analysis.comparison.verdict import Statement
 
 DEFAULT_BASELINE = "standard"
 
@@ -291,21 +293,23 @@ class Comparison(Drawn):
         """Return the rows by model and task, in the order of the study."""
         return grouped(self._rows, lambda row: (row.model, row.task))
 
-    def summary(self) -> str:
-        """Return the verdict, a paragraph for each recipe."""
+    @cached_property
+    def _verdict(self) -> dict[tuple[str, str], list[Statement]]:
         from steadytune.analysis.comparison.verdict import verdict
 
+        return verdict(self)
+
+    def summary(self) -> str:
+        """Return the verdict, a paragraph for each recipe."""
         lines = [f"Comparison of {plural(len(self.profiles), 'cohort')}"]
-        for (model, task), sentences in verdict(self).items():
+        for (model, task), sentences in self._verdict.items():
             lines += [" on ".join(filter(None, (model, task)))] if model or task else []
             lines += [line for sentence in sentences for line in textwrap.wrap(sentence, 100, subsequent_indent="  ")]
         return "\n".join(lines)
 
     def remarks(self) -> list[str]:
         """Return the verdict."""
-        from steadytune.analysis.comparison.verdict import verdict
-
-        return [sentence for sentences in verdict(self).values() for sentence in sentences]
+        return [sentence for sentences in self._verdict.values() for sentence in sentences]
 
     def to_frame(self, what: Literal["measures", "differences"] = "measures") -> pd.DataFrame:
         """Return measures.csv or differences.csv as a data frame.
@@ -389,9 +393,7 @@ def _cohorts(runs: RunStore | str | Path | Cohort | Iterable[Cohort] | Iterable[
     paths = [one for one in listed if not isinstance(one, Cohort)]
     for one in paths:
         if not isinstance(one, (str, Path)):
-            raise UserError(
-                f"expected a folder (st.RunStore or its path) or cohorts to compare, not {type(one).__name__}"
-            )
+            raise UserError(f"expected a folder (st.RunStore or its path) or cohorts to compare, not {type_of(one)}")
     if cohorts and paths:
         raise UserError("paths and cohorts are mixed: read all of them with st.read_runs, or give only paths")
     return paired_by_seed(read_sides(paths)) if paths else cohorts

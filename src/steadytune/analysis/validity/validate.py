@@ -28,7 +28,7 @@ from steadytune.analysis.validity.correlation import Association, pearson
 from steadytune.analysis.validity.groups import KnownGroups, known_groups
 from steadytune.analysis.validity.recommendation import Evidence, Recommendation, recommend
 from steadytune.analysis.validity.subsampling import Layers, Subsample, steps, subsample
-from steadytune.errors import door, unknown_name
+from steadytune.errors import UserError, door, unknown_name
 from steadytune.grouped import grouped
 from steadytune.measures import layer_measures, pair_mean
 from steadytune.shown import Drawn, plural
@@ -143,12 +143,17 @@ def validate(
 
     Returns:
         (model, task) -> the validation; without those of which no cohort has two runs.
+
+    Raises:
+        UserError: No cohort has two finished runs.
     """
     if layers not in ("last", "all"):
         raise unknown_name("choice of layers", layers, ("last", "all"))
     several = (profile for profile in _profiles(profiles) if len(profile.cohort) > 1)
     groups = grouped(several, lambda profile: profile.cohort.group)
     everyone = [profile for group in groups.values() for profile in group]
+    if not everyone:
+        raise UserError("no recipe has two finished runs, which validating measures needs: train more seeds")
     done, total = 0, steps(everyone)
 
     def step() -> None:

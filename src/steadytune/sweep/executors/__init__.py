@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from steadytune.errors import UserError
+from steadytune.errors import UserError, type_of
 from steadytune.registry import Registry
 from steadytune.sweep.executors.base import Executor
 from steadytune.sweep.job import AnyJob
@@ -36,7 +36,7 @@ def check_executor(given: Any) -> None:
     if isinstance(given, str):
         EXECUTORS[given]
     elif not (given is None or isinstance(given, Executor)):
-        raise UserError(f"executor must be a name, such as 'processes', or an Executor, not {type(given).__name__}")
+        raise UserError(f"executor must be a name, such as 'processes', or an Executor, not {type_of(given)}")
 
 
 def find_executor(given: str | Executor | None, workers: int) -> Executor:

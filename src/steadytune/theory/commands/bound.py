@@ -23,7 +23,7 @@ def bound(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Hub id, folder, or 'minilm', the offline model. Repeatable.", show_default="minilm"),
+        typer.Option(help="Hub id, folder, 'minilm' or 'smollm2' (offline). Repeatable.", show_default="minilm"),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of gradient descent.")] = 50,
     learning_rate: Annotated[

@@ -20,7 +20,7 @@ def features(
         list[str],
         typer.Option(help="glue/rte, super_glue/cb, a folder, or 'acceptability'. Repeatable.", show_default=False),
     ],
-    model: Annotated[str, typer.Option(help="Hub id, folder, or 'minilm', the offline model.")] = "minilm",
+    model: Annotated[str, typer.Option(help="Hub id, folder, 'minilm' or 'smollm2' (offline).")] = "minilm",
     size: Annotated[
         list[int] | None,
         typer.Option(

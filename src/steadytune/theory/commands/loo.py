@@ -28,7 +28,7 @@ def loo(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Hub id, folder, or 'minilm', the offline model. Repeatable.", show_default="minilm"),
+        typer.Option(help="Hub id, folder, 'minilm' or 'smollm2' (offline). Repeatable.", show_default="minilm"),
     ] = None,
     size: Annotated[
         list[int] | None,
@@ -156,7 +156,7 @@ def _full(console: Console, study: Study, examples: int, out: Path, workers: int
             listener=Told(console, cohorts),
         )
     except KeyboardInterrupt:
-        say("stopped; finished trainings are kept, and the same command continues from here")
+        say("finished trainings are kept, and the same command continues from here")
         raise typer.Exit(130) from None
     page, sections = write_cohorts([cohort.result(store) for cohort in cohorts], out)
     for section in sections:

@@ -24,6 +24,7 @@ from steadytune.kinds.base import Criterion
 from steadytune.models.modules import evaluating
 from steadytune.models.random_state import preserved_random_state, spread
 from steadytune.study import RunSpec
+from steadytune.theory.inputs import need_all_weights
 from steadytune.training.data import batches, run_data
 from steadytune.training.loading import build_model
 
@@ -240,6 +241,7 @@ def run_loss(spec: RunSpec, batch_size: int = 64) -> MeanLoss:
         spec: The run; its init seed draws the new layers. Stabilizers and weight decay are no part of the loss.
         batch_size: Examples per pass, shortest first.
     """
+    need_all_weights(spec)
     data = run_data(spec)
     with preserved_random_state():
         torch.manual_seed(spread("init", spec.seeds.init))

@@ -21,6 +21,7 @@ from steadytune.theory.full.curvature import MeanLoss, run_loss
 from steadytune.theory.full.path import Array, PathTerms, gradient_descent
 from steadytune.theory.full.result import FullTuningBound
 from steadytune.theory.full.taylor import TaylorCheck, taylor_check
+from steadytune.theory.inputs import need_all_weights
 from steadytune.training.data import run_data
 from steadytune.training.loading import quiet
 
@@ -223,6 +224,7 @@ def check_run(spec: RunSpec, left_out: int) -> None:
     labels = split(task, spec.training, spec.seeds.data).train.labels
     if spec.training.mode != "full":
         raise UserError(f"this bound is for full fine-tuning, not for mode '{spec.training.mode}': use mode 'full'")
+    need_all_weights(spec)
     if spec.stabilizers:
         raise UserError(f"the bound is for plain gradient descent, and recipe '{spec.recipe}' has stabilizers")
     if not KINDS[task.kind].one_class:

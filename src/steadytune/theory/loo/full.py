@@ -20,7 +20,7 @@ from steadytune.sweep.listener import Share
 from steadytune.sweep.plan import prepare_store
 from steadytune.tasks import load_task
 from steadytune.tasks.splits import split
-from steadytune.theory.inputs import chosen_examples
+from steadytune.theory.inputs import chosen_examples, need_all_weights
 from steadytune.theory.loo.heads import head_losses
 from steadytune.theory.loo.left_out_runs import DIRECTIONS, WEIGHTS, WITH, WITHOUT, LeaveOneOut, settle
 from steadytune.theory.loo.stability import Differences, Float64Array, Stability
@@ -203,6 +203,7 @@ def _checked(specs: Sequence[RunSpec]) -> int:
     first = specs[0]
     if first.training.mode != "full":
         raise UserError("leave_one_out_full is for mode 'full': for head tuning use leave_one_out, on features")
+    need_all_weights(first)
     for spec in specs:
         if (
             spec.model_dump(exclude={"seeds"}) != first.model_dump(exclude={"seeds"})

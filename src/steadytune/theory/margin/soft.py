@@ -73,7 +73,7 @@ class _Interior:
             self.above + step * move.above,
         )
 
-    def room(self, move: _Interior) -> float:
+    def longest_step(self, move: _Interior) -> float:
         """Return the longest step that makes nothing negative."""
         values = np.concatenate([self.dual, self.slack, self.below, self.above])
         changes = np.concatenate([move.dual, move.slack, move.below, move.above])
@@ -116,9 +116,9 @@ def _interior_points(rows: Float64Array, penalty: float) -> Iterator[_Interior]:
         to_below, to_above = -state.dual * state.below, -state.slack * state.above
         ahead = newton.move(to_below, to_above)
         gap = state.gap
-        target = gap * (state.after(ahead, min(1.0, state.room(ahead))).gap / gap) ** 3
+        target = gap * (state.after(ahead, min(1.0, state.longest_step(ahead))).gap / gap) ** 3
         ahead = newton.move(to_below + target - ahead.dual * ahead.below, to_above + target - ahead.slack * ahead.above)
-        state = state.after(ahead, min(1.0, 0.995 * state.room(ahead)))
+        state = state.after(ahead, min(1.0, 0.995 * state.longest_step(ahead)))
         yield state
 
 

@@ -110,11 +110,11 @@ def write_prediction(table: pd.DataFrame, notes: Sequence[str], found: Sequence[
 def describe(found: Prediction) -> list[str]:
     """Return sentences: the verdict with its numbers, the baselines, and how reliably seeds measure instability."""
     target, tasks = capital(TARGETS[found.target]), found.cohorts["task"].nunique()
-    halves = found.halves
     measured = (
-        f"Split-half reliability: every second run ranks the cohorts as the other runs do with ρ = {_by_task(halves)}. "
+        f"Split-half reliability: every second run ranks the cohorts as the other runs do with ρ = "
+        f"{_by_task(found.split_half)}. "
         "What so few seeds do not measure cannot be predicted."
-        if any(known(value) for value in halves.values())
+        if any(known(value) for value in found.split_half.values())
         else "There are too few runs to estimate how reliably they measure instability."
     )
     held_out = found.held_out

@@ -106,8 +106,8 @@ class Prediction:
         cohorts: The rows that were used: of tasks with at least three cohorts, and the target known.
         correlations: One per quantity.
         held_out: None with fewer than two tasks.
-        halves: Correlation within each task of the instability of every second run with that of the others: how well
-            half the runs measure it.
+        split_half: Correlation within each task of the instability of every second run with that of the others: how
+            well half the runs measure it.
         with_first: Mean correlation in the held-out tasks if the run that gives the quantities counts in the target.
     """
 
@@ -115,7 +115,7 @@ class Prediction:
     cohorts: pd.DataFrame
     correlations: tuple[Correlation, ...]
     held_out: HeldOut | None
-    halves: Mapping[str, float]
+    split_half: Mapping[str, float]
     with_first: float
 
     @property
@@ -164,13 +164,13 @@ def predict_instability(table: pd.DataFrame, target: str, *, shuffled: int = _SH
         held_out = _held_out(cohorts, ranks, targets, groups)
         every = ranked(f"{target}_all")
         with_first = float(mean_known(_scores(_ridge(cohorts, ranks, every, rows), every, rows))[0])
-    halves = correlations(ranked(f"{target}_even"), ranked(f"{target}_odd"), rows)[:, 0, 0]
+    split_half = correlations(ranked(f"{target}_even"), ranked(f"{target}_odd"), rows)[:, 0, 0]
     return Prediction(
         target,
         cohorts,
         tuple(_correlations(cohorts, target, ranks, targets, groups)),
         held_out,
-        dict(zip(groups, halves.tolist(), strict=True)),
+        dict(zip(groups, split_half.tolist(), strict=True)),
         with_first,
     )
 

@@ -25,6 +25,7 @@ from steadytune.sweep.listener import Listener
 from steadytune.sweep.plan import plan, prepare_store
 from steadytune.tasks import load_task
 from steadytune.tasks.splits import split
+from steadytune.theory.inputs import need_all_weights
 from steadytune.theory.loo.full import FullStability, Lost, planned, read, retry
 from steadytune.theory.loo.left_out_runs import LeaveOneOut
 from steadytune.theory.loo.stability import standard_error
@@ -200,6 +201,7 @@ def _planned(specs: tuple[RunSpec, ...], examples: int) -> FullCohort:
     spec, task = specs[0], load_task(specs[0].task)
     if spec.training.mode != "full":
         raise UserError(f"recipe '{spec.recipe}' is not in mode 'full', which leaving out a sample needs")
+    need_all_weights(spec)
     if not KINDS[task.kind].one_class:
         raise UserError(f"leave-one-out compares predicted classes, and task '{task.name}' is a {task.kind}")
     if len({one.seeds.data for one in specs}) > 1:

@@ -36,6 +36,7 @@ class Stabilization(Steps):
             error.
         label_smoothing: Label smoothing of the default criterion.
         pretraining: (model) -> input of a stabilizer that retrains the encoder.
+        adapt: Changes the model in place once its encoder is retrained, such as by adapters.
         average: Mean of a tensor over the processes of a distributed training.
         arguments_are_set: Whether a Trainer has applied the `TrainingArguments` that stabilizers set.
         float32_masters: Whether the optimizer steps on copies of half-precision weights in float32.
@@ -61,6 +62,7 @@ class Stabilization(Steps):
         criterion: Criterion | None = None,
         label_smoothing: float = 0.0,
         pretraining: Callable[[nn.Module], Pretraining] | None = None,
+        adapt: Callable[[nn.Module], None] | None = None,
         average: Callable[[Tensor], Tensor] = lambda tensor: tensor,
         arguments_are_set: bool = False,
         float32_masters: bool = False,
@@ -74,6 +76,7 @@ class Stabilization(Steps):
             criterion=criterion,
             label_smoothing=label_smoothing,
             pretraining=pretraining,
+            adapt=adapt,
             average=average,
             arguments_are_set=arguments_are_set,
             float32_masters=float32_masters,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from steadytune.errors import UserError
-from steadytune.kinds import KINDS
+from steadytune.kinds import KINDS, Kind
 from steadytune.models.criterion import kind_of
 from steadytune.models.last_layer import LastLayer
 from steadytune.models.modules import encoder_of
@@ -32,21 +32,22 @@ class Equipped:
         seed: int = 0,
         noise_seed: int | None = None,
         pretraining: Callable[[nn.Module], Pretraining] | None = None,
+        adapt: Callable[[nn.Module], None] | None = None,
         average: Callable[[Tensor], Tensor] = lambda tensor: tensor,
         arguments_are_set: bool = False,
         float32_masters: bool = False,
     ) -> None:
         self.model = model
-        self.kind = kind or kind_of(model)
-        self._of = KINDS[self.kind]
-        self._of.criterion()  # A kind without a loss says so.
+        self._of = self._kind(kind)
+        self.kind = self._of.name
         self.measurements: dict[str, Any] = {}
         self.shared_seconds = 0.0
         self.equipped = True
         try:
             self.stabilizers = as_stabilizers(stabilizers)
             for method in self.stabilizers:
-                method.check_kind(self.kind)
+                if self.kind:
+                    method.check_kind(self.kind)
                 if method.arguments() and not arguments_are_set:
                     raise ValueError(
                         f"{method.name} sets {dict(method.arguments())} for a Trainer: set the equivalent in your loop"
@@ -56,6 +57,8 @@ class Equipped:
         if not float32_masters:
             check_precision(model)
         self._retrain(pretraining)
+        if adapt is not None:
+            adapt(model)
         self._last = LastLayer(model)
         parts = find_parts(model)
         say_frozen_head(parts)
@@ -85,6 +88,13 @@ class Equipped:
             UserError: The model has none that can be identified.
         """
         return self._last.need("this")
+
+    def _kind(self, name: str | None) -> Kind:
+        """Return the kind of task, whose name is given or follows from the model."""
+        found = KINDS[name or kind_of(self.model)]
+        if not found.trained:
+            raise UserError(f"a {found.name} task can be measured but not trained here")
+        return found
 
     def _equip(self, seed: int) -> None:
         # New weights use a separate stream: the global one may be in the same state as before the first head.

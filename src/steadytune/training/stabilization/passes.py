@@ -45,7 +45,7 @@ class Passes(Losses):
             loss = once()
         else:
             # Recorded in the first pass: what the stabilizer draws before it must not be drawn again in the next batch.
-            state = cache(partial(RandomState.now, inputs["labels"].device))
+            state = cache(partial(RandomState.now, next(self.model.parameters()).device))
             loss = owner[0].train_step(owner[1], inputs, partial(self._pass, once, state))
         self._seen = None
         return loss

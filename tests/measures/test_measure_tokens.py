@@ -8,7 +8,7 @@ from saying import says
 from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
 
-from steadytune.measures import jensen_shannon
+from steadytune.measures import MEASURES, Choices, Outputs, jensen_shannon, pair_token_disagreements
 from steadytune.measures.tokens import pair_token_divergences, token_jensen_shannon
 
 
@@ -90,3 +90,26 @@ def test_blocks_of_tokens_are_joined_in_order(monkeypatch):
 def test_what_does_not_fit_is_refused(logits, mask, said):
     with pytest.raises(ValueError, match=says(*said)):
         token_jensen_shannon(logits, mask)
+
+
+def test_words_that_differ_are_counted_by_token():
+    choices = Choices([np.array([1, 2, 3]), np.array([1, 5, 3]), np.array([0, 2, 3])], np.array([2, 0, 1]))
+    table = pair_token_disagreements(choices)
+    assert table.means(np.ones((1, 3)))[0] == pytest.approx([1 / 3, 1 / 3, 2 / 3])
+    # The last example twice: 4 tokens.
+    assert table.means(np.array([[1.0, 1, 2]]))[0] == pytest.approx([1 / 4, 1 / 4, 2 / 4])
+    part = Outputs(choices=choices).take(np.array([2]))
+    assert MEASURES["token_disagreement"].pairs(part).means(np.ones((1, 1))).tolist() == [[0, 0, 0]]
+    assert pair_token_disagreements(choices.of_runs([0])).distances().tolist() == [[0]]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([np.zeros(3, int), np.zeros(2, int)], ["run 1", "(3,)", "(2,)"]),
+        ([np.zeros(3), np.zeros(3, int)], ["run 0", "float64", "integers"]),
+    ],
+)
+def test_choices_that_do_not_fit_are_refused(words, said):
+    with pytest.raises(ValueError, match=says(*said)):
+        pair_token_disagreements(Choices(words, np.array([3])))
