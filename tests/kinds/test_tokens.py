@@ -195,3 +195,18 @@ def test_what_is_scored_together_must_be_resampled_together():
         Cohort(logits=logits, labels=labels, questions=at + 0.5, kind="tokens")
     with pytest.raises(UserError, match=says("150", "149", "questions")):
         Cohort(logits=logits, labels=labels, questions=at[1:], kind="tokens")
+
+
+def test_a_table_of_predicted_tags_is_scored_by_its_sentences(tmp_path):
+    logits, labels, at = runs_of(5)
+    for seed, run in enumerate(logits.argmax(axis=-1)):
+        rows = [
+            f"{NAMES[label]},{NAMES[tag]},s{sentence}\n" for label, tag, sentence in zip(labels, run, at, strict=True)
+        ]
+        (tmp_path / f"{seed}.csv").write_text("label,prediction,questions\n" + "".join(rows))
+    read = read_runs(tmp_path, columns={"kind": "tokens"})
+
+    cohort = Cohort(logits=logits, labels=labels, questions=at, kind="tokens", label_names=NAMES)
+    assert (read.kind, read.metric) == ("tokens", "entity_f1")
+    assert read.scores.tolist() == pytest.approx(cohort.scores.tolist())
+    assert len(np.unique(read.groups)) == 30

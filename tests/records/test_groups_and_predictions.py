@@ -118,3 +118,28 @@ def test_scores_that_a_cohort_computed_follow_what_is_replaced():
     assert dataclasses.replace(cohort, logits=None, predictions=None).scores.tolist() == cohort.scores.tolist()
     given = st.Cohort(scores=[0.1, 0.2], seeds=("a", "b"))
     assert dataclasses.replace(given, recipe="x").scores.tolist() == [0.1, 0.2]
+
+
+def test_metrics_of_questions_have_intervals_from_what_was_recorded():
+    rng = np.random.default_rng(0)
+    question, passage = np.arange(60) // 3, np.arange(60) // 6
+    labels = rng.integers(0, 2, 60)
+    logits = 2 * np.eye(2)[labels] + rng.normal(size=(6, 60, 2))
+    given = {"logits": logits, "labels": labels, "groups": passage}
+    for metric, credit in (("exact_match", None), ("f1a", None), ("record_em", None), ("record_f1", rng.random(60))):
+        cohort = st.Cohort(**given, questions=question, credit=credit, metric=metric)
+        # The standard error of the evaluation set is known from the answers alone.
+        assert np.isfinite(st.profile(cohort, resamples=100).last("sd").high)
+        assert np.isfinite(cohort.scores).all()
+        assert cohort.metric == metric
+        kept = dataclasses.replace(cohort, logits=logits[:, ::-1][:, ::-1])
+        assert kept.scores.tolist() == cohort.scores.tolist()
+    with pytest.raises(UserError, match=says("exact_match", "questions")):
+        st.Cohort(**given, metric="exact_match")
+
+
+def test_questions_are_resampled_together_where_nothing_coarser_is_known():
+    cohort = st.Cohort(predictions=PREDICTIONS, labels=[0, 1, 1, 1], questions=["a", "a", "b", "b"])
+
+    assert cohort.groups.tolist() == cohort.questions.tolist() == [0, 0, 1, 1]
+    assert st.Cohort(predictions=PREDICTIONS, labels=[0, 1, 1, 1]).groups is None

@@ -189,6 +189,12 @@ def test_the_groups_and_credit_of_reading_comprehension_are_kept(tmp_path):
     assert record.train.credit[:4].tolist() == pytest.approx([1.0, 2 / 3, 2 / 3, 1.0])
 
 
+def test_a_group_must_not_divide_what_is_scored_together(tmp_path):
+    folder = lay_out(tmp_path / "a", "super_glue/multirc")
+    with pytest.raises(UserError, match=says("task.group", "'answer'", "together")):
+        load_benchmark(TaskSpec(name="super_glue/multirc", path=str(folder), group="answer"))
+
+
 @pytest.mark.parametrize("name", ["glue/rte", "super_glue/cb", "super_glue/copa", "super_glue/wsc", "super_glue/wic"])
 def test_files_of_other_columns_get_the_labels_and_metrics_of_the_benchmark(data, name):
     task = load_benchmark(TaskSpec(name=name, path=str(data / name.partition("/")[2])))

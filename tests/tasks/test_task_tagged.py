@@ -103,6 +103,8 @@ def test_a_span_that_cuts_a_word_takes_it_whole_and_that_is_said(written):
         ([[0, 3, "PER"], [0, 7, "X"]], ["row 1", "two spans", "'Ann'"]),
         ([[0, 99, "PER"]], ["row 1", "99", "7 characters"]),
         ([[3, 4, "PER"]], ["row 1", "no word"]),
+        ({"start": 0, "end": 3}, ["text", "words"]),
+        ([[0, 3]], ["text", "words"]),
     ],
 )
 def test_spans_that_make_no_tags_are_refused(written, spans, told):

@@ -15,7 +15,7 @@ from steadytune.tasks import load_task
 from steadytune.tasks.splits import split
 from steadytune.training.data import run_data
 from steadytune.training.loading import build_model
-from steadytune.training.observed import observed
+from steadytune.training.observed import Asked, observed
 
 PEOPLE, PLACES, VERBS = ("mary", "john"), ("paris", "new york"), ("likes", "sees")
 
@@ -91,7 +91,7 @@ def test_every_word_is_answered_the_same_whatever_is_read_with_it(study, tiny_mo
     data = run_data(spec)
     model = build_model(str(tiny_model), task, training, data.tokenizer)
     device = next(model.parameters()).device
-    every = observed(model, data.measure, data.collate, device, False, "cls")
+    every = observed(model, data.measure, data.collate, Asked(device, position="cls"))
     at = 0
     for row, labels in zip(data.measure.rows, data.splits.measure.labels, strict=True):
         batch = data.collate([row])

@@ -34,10 +34,10 @@ def failure_clauses(cohort: Cohort) -> list[str]:
     answer, share = _favourite_answers(cohort)
     # A constant answer is reported even if it is unknown which runs failed.
     collapsed = (share >= _ONE_ANSWER) & (failed | (cohort.failed is None))
-    majority = _majority_class(cohort)
+    majority, sets = _majority_class(cohort), KINDS[cohort.kind].has_sets
     for chosen, what in (
-        (collapsed & (answer == majority), "collapsed to the majority class"),
-        (collapsed & (answer != majority) & (answer >= 0), "collapsed to one class"),
+        (collapsed & (answer == majority), f"collapsed to the {'most frequent set' if sets else 'majority class'}"),
+        (collapsed & (answer != majority) & (answer >= 0), f"collapsed to one {'set' if sets else 'class'}"),
         (collapsed & (answer < 0), "collapsed to one answer"),
     ):
         if chosen.any():

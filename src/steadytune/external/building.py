@@ -85,10 +85,13 @@ def build(found: Draft) -> ExternalRun:
 
 
 def _more_arrays(found: Draft) -> dict[str, Any]:
-    """Return the parts that only array files have."""
+    """Return the parts that only array files have; of tables the sentences of words, which elsewhere may be texts."""
     source, fields = found.source, found.taken.fields
     arrays: dict[str, Any] = {}
     if source.table is not None:
+        if "questions" in fields and found.of.several:
+            arrays["questions"] = read_groups(list(map(_id, source.cells(fields["questions"]))), "questions")
+            found.use("questions", fields["questions"])
         return arrays
     for name in ("representations", *OF_TOKENS, "token_weights", "token_counts", "questions"):
         if name in fields:

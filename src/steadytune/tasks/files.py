@@ -278,8 +278,16 @@ def make_task(
     """Assemble a task; a metric chosen by the user precedes the official ones, which are still recorded.
 
     Raises:
-        UserError: The chosen metric is unknown or not defined for the task.
+        UserError: The chosen metric is unknown or not defined for the task, or a group divides a question.
     """
+    for split in (train, validation):
+        if split.groups is not None and split.questions is not None:
+            pairs = np.unique(np.stack([split.questions, split.groups]), axis=1)
+            if pairs.shape[1] > len(np.unique(split.questions)):
+                raise UserError(
+                    f"task.group is '{spec.group}', which divides examples that {metrics[0]} reads together: "
+                    "name a column that is the same for all of them"
+                )
     if spec.metric is not None:
         check_metric(spec.metric, kind, len(names), validation, names)
     chosen = spec.metric or metrics[0]

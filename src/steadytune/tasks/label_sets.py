@@ -14,7 +14,8 @@ from steadytune.tasks.lists import has_lists, listed
 from steadytune.tasks.table import Table
 
 KIND = "multilabel"
-_COLUMNS = ("labels", "tags", "categories", "classes")
+_COLUMN = "labels"
+"""Where labels are if no column is named `label`."""
 _SWITCHES: dict[Any, int] = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 
 
@@ -74,8 +75,8 @@ def switches_in(table: Table) -> list[str]:
 
 
 def _list_column(spec: TaskSpec, table: Table) -> str | None:
-    names = (spec.label,) if spec.label in table.columns or spec.label != "label" else _COLUMNS
-    return next((name for name in names if has_lists(table, name)), None)
+    name = spec.label if spec.label in table.columns or spec.label != "label" else _COLUMN
+    return name if has_lists(table, name) else None
 
 
 def _inside(table: Table, column: str) -> list[Any]:

@@ -153,7 +153,7 @@ def _spans(cell: Any) -> list[tuple[int, int, str]]:
     Raises:
         ValueError: It is something else.
     """
-    if isinstance(cell, dict):
+    if isinstance(cell, dict) and all(isinstance(values, list) for values in cell.values()):
         # A list of objects, turned into an object of lists by Hugging Face datasets.
         cell = [dict(zip(cell, values, strict=True)) for values in zip(*cell.values(), strict=True)]
     found = listed(cell)

@@ -162,8 +162,8 @@ def _agreement_clauses(profile: Profile) -> list[str]:
         return []
     sd, scores = profile.last("sd").value, profile.cohort.scores
     if disagreement == 0:
-        return ["no two runs disagree on any example"]
-    clause = f"on average two runs disagree on {percent(disagreement)} of the examples"
+        return [f"no two runs disagree on any {KINDS[profile.cohort.kind].item}"]
+    clause = f"on average two runs disagree on {percent(disagreement)} of the {KINDS[profile.cohort.kind].item}s"
     scale = profile.cohort.scale
     # Only shares of examples can be compared with each other.
     if not profile.cohort.scored or not scale.unit or disagreement < max(_NOTABLE_DISAGREEMENT, _HIDDEN * sd):
@@ -248,9 +248,9 @@ def _agreement_words(row: Row) -> str:
         return f", and the predictions of two runs differ by {'less' if less else 'more'}, RMSE {words}"
     if not claimed(row, "disagreement"):
         return ""
-    fewer = row.differences["disagreement"].interval.value < 0
+    fewer, item = row.differences["disagreement"].interval.value < 0, KINDS[row.profile.cohort.kind].item
     words = _points_words(row, "disagreement", Scale("disagreement", "points"))
-    return f", and two runs disagree on {'fewer' if fewer else 'more'} examples, {words}"
+    return f", and two runs disagree on {'fewer' if fewer else 'more'} {item}s, {words}"
 
 
 def _points_words(row: Row, measure: str, scale: Scale) -> str:
