@@ -52,7 +52,7 @@ class Setup:
         half: "float16" or "bfloat16" if the checkpoint is stored so.
         kind: Name of the kind of task.
         train_examples: Size of the training set.
-        measured_examples: Size of the measured set; None for a regression, which has no accuracy.
+        measured_examples: Size of the measured set; None where an example is not answered rightly or wrongly.
         measured_groups: Number of groups these examples form; None if they are ungrouped or the groups are unknown.
         accuracies: Of the recorded runs that finished.
         data: What is known about the task's data.

@@ -49,7 +49,8 @@ def summary(runs: Sequence[ExternalRun], cohort: Cohort) -> dict[str, str]:
     else:
         read["labels"] = f"{_columns(measured, 'labels')}: {_label_counts(cohort, names)}"
     if cohort.groups is not None:
-        read["groups"] = f"{_columns(measured, 'groups')}: {len(np.unique(cohort.groups))}, resampled together"
+        name = "groups" if first.groups is not None else "questions"
+        read["groups"] = f"{_columns(measured, name)}: {len(np.unique(cohort.groups))}, resampled together"
     read["metric"] = cohort.metric if cohort.scored else "none"
     if cohort.positive is not None:
         read["positive class"] = str(names[int(cohort.positive)] if names is not None else cohort.positive)
