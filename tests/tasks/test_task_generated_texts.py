@@ -84,7 +84,7 @@ def test_what_is_said_of_files_is_refused(name, options):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_metric_must_fit_texts(name):
-    assert load(name, metric="chrf").extra_metrics == ("exact_match",)
+    assert load(name, metric="chrf").extra_metrics == ("exact_match", "target_loss")
     with pytest.raises(UserError, match=says("accuracy", "exact_match")):
         load(name, metric="accuracy")
     with pytest.raises(UserError, match=says("task.kind", name)):

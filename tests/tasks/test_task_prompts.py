@@ -55,7 +55,7 @@ ALPACA = [
 def test_known_columns_are_read_without_options(write_splits, prompt, completion):
     task = load(write_splits([{"id": 1, prompt: "p", completion: "c"}, {"id": 2, prompt: "q", completion: "d"}]))
 
-    assert (task.kind, task.metric, task.extra_metrics) == ("generation", "exact_match", ("chrf",))
+    assert (task.kind, task.metric, task.extra_metrics) == ("generation", "exact_match", ("chrf", "target_loss"))
     assert task.train.candidates == ((("p", None),), (("q", None),))
     assert task.train.labels.tolist() == [("c",), ("d",)]
     assert task.label_names == ()

@@ -106,6 +106,6 @@ LABEL_DISAGREEMENT = PairMeasure(
     "examples, labels and pairs. 0: the same sets; with many rare labels it is small whatever the runs answer.",
     largest=1.0,
     # The validity analyses have the measures that most kinds share.
-    preference=None,
+    preference=4,
     of={"sets": pair_label_disagreements},
 )

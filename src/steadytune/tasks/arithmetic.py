@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError
+from steadytune.kinds import KINDS
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Task
 from steadytune.tasks.builtin import check_generated
@@ -66,7 +67,7 @@ class _Arithmetic:
         return make_task(
             spec,
             (),
-            ("exact_match", "chrf"),
+            KINDS[GENERATION].task_metrics,
             kind=GENERATION,
             train=_examples(train, turned),
             validation=_examples(validation, turned),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from steadytune.kinds import KINDS
 from steadytune.study import TaskSpec
 from steadytune.tasks.base import Examples, Task
 from steadytune.tasks.builtin import Judgement, check_generated, generate
@@ -37,7 +38,7 @@ class _Correction:
         return make_task(
             spec,
             (),
-            ("exact_match", "chrf"),
+            KINDS[GENERATION].task_metrics,
             kind=GENERATION,
             train=_examples(train),
             validation=_examples(validation),
