@@ -46,7 +46,7 @@ def prompts(examples):
 def test_it_needs_no_file_and_asks_for_texts(name):
     task = load(name, train_examples=50, validation_examples=30)
 
-    assert (task.kind, task.metric, task.extra_metrics) == ("generation", "exact_match", ("chrf",))
+    assert (task.kind, task.metric, task.extra_metrics) == ("generation", "exact_match", ("chrf", "target_loss"))
     assert (len(task.train), len(task.validation), task.label_names) == (50, 30, ())
     assert all(isinstance(text, str) and text for references in task.train.labels for text in references)
 

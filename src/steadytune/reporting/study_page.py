@@ -100,7 +100,8 @@ def study_page(
         )
         for section, group in zip(sections, groups, strict=True)
     ]
-    measures = [(one.title, one.level, one.meaning) for one in MEASURES.values()]
+    kinds = {row.profile.cohort.kind for row in comparison.rows()}
+    measures = [(one.title, one.level, one.meaning) for one in MEASURES.values() if any(map(one.applies_to, kinds))]
     return Page(
         _title(groups, sections),
         Section("run", "What was run", _elsewhere([*groups.values()]) if run is None else run, look=""),
