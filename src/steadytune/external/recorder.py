@@ -19,13 +19,23 @@ from transformers import EvalPrediction, Trainer, TrainerCallback
 
 from steadytune.errors import UserError
 from steadytune.external import record_run
-from steadytune.external.predicting import Position, check_position, checked, fields_of, group_numbers, labels_in
+from steadytune.external.predicting import (
+    Position,
+    check_position,
+    checked,
+    fields_of,
+    group_numbers,
+    grouped,
+    labels_in,
+    sentence_rows,
+)
 from steadytune.external.record import another_run, check_place
 from steadytune.kinds import KINDS
 from steadytune.models.padding import say_padding, tokenizer_in
 from steadytune.models.random_state import preserved_random_state
+from steadytune.records.checks import check_kind
 
-_OUTPUTS = ("logits", "representations", "kind", "examples", "seed", "status", "reason")
+_OUTPUTS = ("logits", "questions", "representations", "kind", "examples", "seed", "status", "reason")
 
 
 class StabilityRecorder(TrainerCallback):
@@ -35,9 +45,10 @@ class StabilityRecorder(TrainerCallback):
         trainer.add_callback(st.StabilityRecorder(trainer, "runs/seed0.safetensors"))
 
     What is recorded: logits, labels, hidden states in half precision, a digest of the evaluation examples, the seed,
-    and the scores of `compute_metrics`. The final model is used, or the best one under `load_best_model_at_end`. Its
-    mode and all random states are preserved. A training whose outputs are not finite is recorded as diverged. Values
-    of `compute_metrics` that are not numbers are left out.
+    and the scores of `compute_metrics`. Of a token classifier it is a row for each token whose label is not -100. The
+    final model is used, or the best one under `load_best_model_at_end`. Its mode and all random states are preserved. A
+    training whose outputs are not finite is recorded as diverged. Values of `compute_metrics` that are not numbers are
+    left out.
     Under torchrun only the main process predicts and writes.
 
     Nothing that goes wrong here ends a training: it is said once, as a warning, with the way to record by hand. When
@@ -51,15 +62,17 @@ class StabilityRecorder(TrainerCallback):
         eval_dataset: Examples to predict, the same for every run; by default the trainer's. A name, if that has
             several.
         position: Token position of the hidden states: "cls" the first token, "mean" over tokens, "last" for decoders.
-            None for no hidden states.
+            None for no hidden states. Those of tagged tokens are their own, whichever position is named.
         groups: Group of each example, by number or name, such as the passage of a question; or the name of the
             dataset's group column. Examples of a group are resampled together.
         overwrite: Whether the file of another seed may be replaced.
-        kind: "regression" or "classification", if one output and labels 0 and 1 are ambiguous.
+        kind: Name of the kind of task, if the model does not show it: "regression" or "classification" of one output
+            and labels 0 and 1, "tokens" or "multilabel" of a model that is not of transformers.
 
     Raises:
-        UserError: There is nothing to predict, the path cannot be written or contains the run of another seed, the
-            position is unknown, groups do not fit the dataset, or the model is split over several processes.
+        UserError: There is nothing to predict, the kind or the position is unknown, the path cannot be written or
+            contains the run of another seed, groups do not fit the dataset, or the model is split over several
+            processes.
     """
 
     def __init__(
@@ -91,6 +104,8 @@ class StabilityRecorder(TrainerCallback):
                 "pass the logits of trainer.predict to steadytune.record_run"
             )
         check_position(position)
+        if kind is not None:
+            check_kind("StabilityRecorder", kind)
         self.trainer = trainer
         self.path = Path(path)
         if trainer.is_world_process_zero():
@@ -127,14 +142,14 @@ class StabilityRecorder(TrainerCallback):
             if "status" in fields and not state.global_step:
                 self._say("the model's outputs are not finite before the first step")
             if isinstance(self.dataset, Sized) and "labels" in fields:
-                self._check_labels(fields["logits"].shape[1])
+                self._check_labels(fields["logits"].shape[1], fields["kind"])
             self._try(fields)
 
-    def _check_labels(self, outputs: int) -> None:
+    def _check_labels(self, outputs: int, kind: str) -> None:
         try:
             for batch in self._batches():
                 if (labels := labels_in(batch)) is not None:
-                    checked(labels, outputs)
+                    checked(labels, outputs, kind)
         except UserError as error:
             self._say(f"{error}; the run is recorded without labels")
 
@@ -182,7 +197,7 @@ class StabilityRecorder(TrainerCallback):
                 # The training is over, and nothing of it may be lost.
                 path = _free(path)
                 self._say(f"{other}; this run is in {path}")
-            self._write(path, fields | {"seed": args.seed, "groups": self.groups})
+            self._write(path, fields | {"seed": args.seed} | grouped(fields, self.groups))
 
     def _write(self, path: Path, fields: Mapping[str, Any]) -> None:
         """Write the run; if that fails, write it elsewhere, and if necessary with its outputs only."""
@@ -222,7 +237,8 @@ class StabilityRecorder(TrainerCallback):
             model, batches if first is None else chain([first], batches), self.position, self.kind, say=self._say
         )
         names = getattr(getattr(model, "config", None), "id2label", None) or {}
-        if KINDS[fields["kind"]].shared_classes and len(names) == fields["logits"].shape[1]:
+        of = KINDS[fields["kind"]]
+        if (of.shared_classes or of.has_sets) and len(names) == fields["logits"].shape[1]:
             fields["label_names"] = [str(names[number]) for number in sorted(names)]
         if (
             self.trainer.compute_metrics is not None
@@ -237,7 +253,7 @@ class StabilityRecorder(TrainerCallback):
         return fields
 
     def _metrics(self, fields: Mapping[str, Any]) -> dict[str, float]:
-        logits, labels = fields["logits"], fields["labels"]
+        logits, labels = sentence_rows(fields) if "questions" in fields else (fields["logits"], fields["labels"])
         if self.trainer.preprocess_logits_for_metrics is not None:
             logits = self.trainer.preprocess_logits_for_metrics(torch.as_tensor(logits), torch.as_tensor(labels))
         metrics = self.trainer.compute_metrics(EvalPrediction(predictions=np.asarray(logits), label_ids=labels))
@@ -290,11 +306,11 @@ def record_model(
 
     Args:
         path: A .safetensors file; its folder is created.
-        model: Returns logits (b, C), or for a regression predictions (b, 1) or (b,): as a tensor, first in a tuple,
-            or as `logits`.
+        model: Returns logits (b, C), of tokens (b, T, C), or for a regression predictions (b, 1) or (b,): as a tensor,
+            first in a tuple, or as `logits`.
         batches: In the same order for all runs, such as an unshuffled DataLoader. A batch is a mapping of keyword
             arguments, with labels under "labels" or "label"; or a tuple of arguments with the labels last; or one
-            tensor, without labels.
+            tensor, without labels. Those of tokens (b, T) are -100 where a token does not count, of sets (b, C) 0 or 1.
         position: Token position of the hidden states of a transformers model: "cls", "mean" or "last"; None for none.
         seed: Seed of the training; names the run in tables.
         scores: The run's score, or several by name.
@@ -302,11 +318,11 @@ def record_model(
         tokenizer: The one that padded the batches; by default that of the loader's collator, if any. A decoder then
             uses its padding id.
         overwrite: Whether the file of another seed, or on other examples, may be replaced.
-        kind: "regression" or "classification", if one output and labels 0 and 1 are ambiguous.
+        kind: Name of the kind of task, see `StabilityRecorder`.
 
     Raises:
-        UserError: The file contains another run, the path cannot be written, the position is unknown, the model is
-            neither a classifier nor a regression, or there is not one label per example.
+        UserError: The file contains another run, the path cannot be written, the position or the kind is unknown, or
+            outputs and labels do not fit the kind.
     """
     path = Path(path)
     check_place(path)
@@ -315,4 +331,4 @@ def record_model(
     say_padding(model, tokenizer_in(tokenizer, batches))
     numbers = None if groups is None else group_numbers(groups)
     fields = fields_of(model, batches, position, kind)
-    return record_run(path, seed=seed, scores=scores, groups=numbers, overwrite=overwrite, **fields)
+    return record_run(path, seed=seed, scores=scores, overwrite=overwrite, **grouped(fields, numbers), **fields)
