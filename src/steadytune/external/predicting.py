@@ -6,35 +6,33 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from steadytune.errors import UserError, unknown_name
+from steadytune.errors import UserError
+from steadytune.external.batches import (
+    NoStates,
+    Position,
+    check_position,
+    kept_states,
+    labels_in,
+    split,
+    unlike,
+    update,
+)
+from steadytune.external.generating import Writing, text_fields
 from steadytune.kinds import KINDS
 from steadytune.kinds.encoding import IGNORED
 from steadytune.models.criterion import check_highest, kind_of, logits_in
-from steadytune.models.modules import evaluating, find_head, pool
+from steadytune.models.modules import evaluating, find_head, plain_model, pool, writes
 from steadytune.models.padding import read_token
 from steadytune.models.random_state import preserved_random_state
-from steadytune.models.states import hidden_states, stored
+from steadytune.models.states import hidden_states
 from steadytune.records.checks import check_kind
-
-Position = Literal["cls", "mean", "last"]
-_LABELS = ("labels", "label")
-
-
-def check_position(position: str | None) -> None:
-    """Reject an unknown position of hidden states.
-
-    Raises:
-        UserError: The position is unknown; names the closest one.
-    """
-    if position is not None and position not in get_args(Position):
-        raise unknown_name("position", str(position), get_args(Position))
 
 
 def fields_of(
@@ -43,6 +41,7 @@ def fields_of(
     position: Position | None,
     kind: str | None = None,
     *,
+    writing: Writing | None = None,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Return a model's arguments of `record_run`: logits, labels, representations, kind and digest of the examples.
@@ -52,13 +51,14 @@ def fields_of(
         batches: As in `record_model`.
         position: As in `record_model`.
         kind: As in `record_model`.
+        writing: How a language model is asked for texts.
         say: Told what is left out, for a run of which nothing may be lost: invalid labels, and hidden states that there
             are not. By default they raise.
 
     Returns:
         "logits" (rows, C), "examples", "kind" and, where there are any, "labels", "representations" (L, rows, D),
         "status" and "reason". Of tokens the rows are those that count, and "questions" (rows,) the number of the
-        sentence of each.
+        sentence of each. Of a language model see `text_fields`.
 
     Raises:
         UserError: As `record_model`.
@@ -66,6 +66,12 @@ def fields_of(
     check_position(position)
     if kind is not None:
         check_kind("kind", kind)
+    if _is_of_texts(model, kind):
+        found, notes = text_fields(model, batches, position, writing or Writing())
+        for note in notes:
+            (say or _warn)(note)
+        return found
+    position = "cls" if position == "auto" else position
     seen = _Predicted(position, kind, say)
     first = next(model.parameters(), None)
     device = torch.device("cpu") if first is None else first.device
@@ -87,16 +93,14 @@ def fields_of(
     fields: dict[str, Any] = {"logits": torch.cat(seen.logits).numpy(), "examples": seen.digest.hexdigest()}
     if seen.labels:
         fields["labels"] = torch.cat(seen.labels).numpy()
-    if seen.states:
-        fields["representations"] = stored(torch.cat(seen.states, dim=1).numpy(), "float16")
     if not np.isfinite(fields["logits"]).all():
         row = int(np.argwhere(~np.isfinite(fields["logits"]))[0][0])
         fields |= {"status": "diverged", "reason": f"the model's outputs are not finite, first in row {row}"}
-    if not np.isfinite(fields.get("representations", np.zeros(0))).all():
-        # They cannot be measured, but the rest can.
-        del fields["representations"]
-        if "status" not in fields:
-            (say or _warn)("hidden states are not finite and were left out")
+    if seen.states:
+        states, fault = kept_states(torch.cat(seen.states, dim=1).numpy())
+        fields |= states
+        if fault and "status" not in fields:
+            (say or _warn)(fault)
     if seen.sentences:
         counts = torch.cat(seen.sentences).numpy()
         fields["questions"] = np.repeat(np.arange(len(counts)), counts)
@@ -133,10 +137,6 @@ def sentence_rows(fields: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[np.i
     return padded, answers
 
 
-class NoStates(UserError):
-    """A model returns no hidden states, or none of a transformer."""
-
-
 def _warn(message: str) -> None:
     # Said at the line that calls `record_model`.
     warnings.warn(message, stacklevel=4)
@@ -171,10 +171,10 @@ class _Predicted:
 
     def add(self, model: nn.Module, batch: Any, device: torch.device) -> None:
         """Predict a batch."""
-        positional, named, labels = _split(batch)
+        positional, named, labels = split(batch)
         self.kind = self.kind or _shown_kind(model, labels)
         at = _rows_in(self.kind, labels)
-        _update(self.digest, {**{str(place): value for place, value in enumerate(positional)}, **named}, labels, at)
+        update(self.digest, {**{str(place): value for place, value in enumerate(positional)}, **named}, labels, at)
         try:
             outputs = self._outputs(model, batch, device, at)
         except NoStates as error:
@@ -199,7 +199,7 @@ class _Predicted:
         self.choice |= "input_ids" in named and named["input_ids"].ndim == 3
 
     def _outputs(self, model: nn.Module, batch: Any, device: torch.device, at: Tensor | None) -> Any:
-        positional, named, _ = _split(batch)
+        positional, named, _ = split(batch)
         arguments = [value.to(device) for value in positional]
         moved = {name: value.to(device) for name, value in named.items()}
         if self.position is None:
@@ -223,17 +223,7 @@ class _Predicted:
         at = _rows_in(self.kind, labels)
         first, again = self.logits[0], _rows(self._outputs(model, batch, device, at), labels, at)
         self.position = position
-        finite = torch.isfinite(first) & torch.isfinite(again)
-        if not bool(finite.any()):
-            return ""
-        difference = (first - again)[finite].abs().max()
-        if bool(difference <= 1e-3 * first[finite].abs().max()):
-            return ""
-        return (
-            f"the model gives different outputs for the same batch in evaluation mode (by up to {difference:.2g}): "
-            "some dropout is still active and would count as variation between seeds; nn.functional.dropout needs "
-            "training=self.training"
-        )
+        return unlike(first, again)
 
 
 @contextmanager
@@ -246,7 +236,7 @@ def _padding_checked(model: nn.Module) -> Iterator[Callable[[Any], str]]:
         handle = None
 
     def fault(batch: Any) -> str:
-        seen, named = entered[-1:], _split(batch)[1]
+        seen, named = entered[-1:], split(batch)[1]
         entered.clear()
         if seen and seen[0].dim() == 3:
             tokens = {name: named[name].to(seen[0].device) for name in ("input_ids", "attention_mask") if name in named}
@@ -263,56 +253,23 @@ def _padding_checked(model: nn.Module) -> Iterator[Callable[[Any], str]]:
             handle.remove()
 
 
-def group_numbers(groups: Any) -> NDArray[np.int64]:
-    """Return integers for groups: those given, or names numbered alphabetically."""
-    values = np.asarray(groups.cpu() if isinstance(groups, Tensor) else groups)
-    if values.dtype.kind in "iu":
-        return values.astype(np.int64)
-    return np.unique(values.astype(str), return_inverse=True)[1].astype(np.int64)
+def _is_of_texts(model: nn.Module, kind: str | None) -> bool:
+    """Return whether texts are recorded.
 
-
-def labels_in(batch: Any) -> Tensor | None:
-    """Return the labels of a batch, as `record_model` finds them."""
-    return _split(batch)[2]
-
-
-def _split(batch: Any) -> tuple[tuple[Tensor, ...], dict[str, Tensor], Tensor | None]:
-    """Return positional and keyword arguments of the model, and the labels."""
-    if isinstance(batch, Tensor):
-        return (batch,), {}, None
-    if isinstance(batch, Mapping):
-        answers = next((batch[name] for name in _LABELS if name in batch), None)
-        named = {str(name): value for name, value in batch.items() if name not in _LABELS}
-        return (), {name: value for name, value in named.items() if isinstance(value, Tensor)}, answers
-    *inputs, answers = batch
-    return tuple(inputs), {}, answers
-
-
-def _update(digest: Any, inputs: Mapping[str, Tensor], labels: Tensor | None, at: Tensor | None) -> None:
-    """Add examples to a digest, row by row and without padding, so that it does not depend on the size of a batch.
-
-    Args:
-        digest: The digest.
-        inputs: What the model reads.
-        labels: The labels of the batch, if any.
-        at: (b, T) which labels count; None if there is one for each example.
+    Raises:
+        UserError: The kind is that of language models and the model is none, or the other way round.
     """
-    mask = inputs.get("attention_mask")
-    values = {name: value.cpu() for name, value in inputs.items() if name != "attention_mask"}
-    of_tokens = {name for name, value in values.items() if mask is not None and value.shape == mask.shape}
-    if labels is not None:
-        values["labels"] = labels.cpu()
-        if at is not None and mask is not None and at.shape == mask.shape:
-            of_tokens.add("labels")
-    for row in range(len(next(iter(values.values())))):
-        for name in sorted(values):
-            value = values[name][row]
-            if mask is not None and name in of_tokens:
-                value = value[mask[row].bool().cpu()]
-            # NumPy has no bfloat16.
-            value = value.float() if value.is_floating_point() else value
-            digest.update(f"{name} {tuple(value.shape)} {value.dtype} ".encode())
-            digest.update(value.contiguous().numpy().tobytes())
+    language = writes(plain_model(model))
+    if kind is None or (language and KINDS[kind].has_texts):
+        return language
+    if KINDS[kind].has_texts:
+        raise UserError(
+            f"kind='{kind}' is for language models of transformers: pass the texts of any other to "
+            "steadytune.record_run(generations=...)"
+        )
+    if language and not KINDS[kind].pooled:
+        raise UserError(f"the model is a language model, whose labels are the next tokens: kind='{kind}' is not for it")
+    return False
 
 
 def _shown_kind(model: nn.Module, labels: Tensor | None) -> str | None:
@@ -327,10 +284,6 @@ def _shown_kind(model: nn.Module, labels: Tensor | None) -> str | None:
         found = ""
     if found in ("tokens", "multilabel"):
         return found
-    if found == "generation":
-        raise UserError(
-            "texts cannot be recorded from a model; pass generated texts to steadytune.record_run(generations=...)"
-        )
     if labels is None or labels.numel() == len(labels):
         return None
     # Then transformers' classifiers train on sets as well, and write it into their configuration at the first step.
