@@ -109,7 +109,7 @@ def test_in_passes_the_loss_is_that_of_the_plain_trainer_where_the_model_heeds_i
     assert torch.allclose(trained(sft(tokenizer), st.stabilized(SFTTrainer), tmp_path, **passes), plain, atol=1e-6)
 
 
-def test_a_seq2seq_run_is_recorded_with_texts_of_the_trainers_length_and_the_training_is_the_same(seq2seq, tmp_path):
+def test_a_seq2seq_run_is_recorded_with_its_texts_and_the_training_is_the_same(seq2seq, tmp_path):
     run, said = check_recorded(seq2seq, tmp_path)
     assert said == []
     assert run.kind == "generation"

@@ -14,6 +14,7 @@ import steadytune as st
 from steadytune.decoding import Decoding
 from steadytune.errors import UserError
 from steadytune.external import read_run
+from steadytune.external.generating import decoding_of
 from steadytune.models.candidates import draw_candidates
 from steadytune.testing.models import CONFIGS, END, VOCABULARY, batch, letter_tokenizer, rows_for, tiny_model
 
@@ -251,3 +252,60 @@ def test_a_training_that_is_resumed_has_no_words_to_compare(tmp_path):
     run = read_run(tmp_path / "run.safetensors")
     assert len(run.generations) == 7
     assert run.token_log_probabilities is None
+
+
+def test_texts_are_as_long_as_the_script_says(tmp_path):
+    t5, llama = tiny_model("t5:generation"), tiny_model("llama:generation")
+    arguments = SimpleNamespace(generation_max_length=8, generation_num_beams=3)
+    # The token that the decoder starts with is one of the eight.
+    assert decoding_of(t5, arguments) == Decoding(max_new_tokens=7, beams=3)
+    assert decoding_of(llama, arguments) == Decoding(beams=3)
+    llama.generation_config.max_new_tokens = 5
+    assert decoding_of(llama) == Decoding(max_new_tokens=5)
+    assert decoding_of(t5) == Decoding()
+    rows = batch(examples("llama:generation"))
+    run = read_run(st.record_model(tmp_path / "run.safetensors", llama, [rows], tokenizer=TOKENIZER))
+    assert list(run.generations) == [greedy(llama.eval(), parts(row)[0]) for row in examples("llama:generation")]
+    with pytest.raises(UserError, match=says("decoding", "Decoding(", "'beams'")):
+        st.record_model(tmp_path / "run.safetensors", llama, [rows], decoding={"beams": 2})
+
+
+class Restless(nn.Module):
+    """Noise that no mode turns off."""
+
+    def forward(self, states):
+        return states + torch.randn_like(states)
+
+
+def test_dropout_that_never_rests_is_said_of_language_models_as_well(tmp_path):
+    model = tiny_model("llama:generation")
+    model.model.norm = Restless()
+    rows = [batch(examples("llama:generation"))]
+    with pytest.warns(UserWarning, match=says("dropout", "training=self.training")) as caught:
+        st.record_model(tmp_path / "run.safetensors", model, rows, tokenizer=TOKENIZER)
+    assert caught[0].filename == __file__
+
+
+def test_a_diverged_run_is_read_with_others_as_one_that_failed(tmp_path):
+    rows = [batch(examples("llama:generation"))]
+    for seed in range(3):
+        model = tiny_model("llama:generation", seed)
+        if seed == 2:
+            model.lm_head.weight.data.fill_(torch.nan)
+        st.record_model(tmp_path / f"{seed}.safetensors", model, rows, seed=seed, tokenizer=TOKENIZER, groups=range(7))
+    cohort = st.read_runs(sorted(tmp_path.glob("*.safetensors")))
+    assert cohort.seeds == ("0", "1")
+    assert len(cohort.lost) == 1
+
+
+def test_examples_that_are_others_after_the_training_are_said(tmp_path):
+    held_out = examples("llama:generation")
+    trainer = script(tiny_model("llama:generation"), held_out, tmp_path)
+    recorder = st.StabilityRecorder(trainer, tmp_path / "run.safetensors")
+    recorder.on_train_begin(trainer.args, trainer.state, None)
+    recorder.dataset = held_out[:-1]
+    with pytest.warns(UserWarning, match=says("6 examples", "7", "same")):
+        recorder.on_train_end(trainer.args, trainer.state, None)
+    recorder._failed, recorder.dataset = False, held_out[1:] + held_out[:1]
+    with pytest.warns(UserWarning, match=says("example 0", "target tokens")):
+        recorder.on_train_end(trainer.args, trainer.state, None)

@@ -60,6 +60,16 @@ class Writing:
     words: Words | None = None
 
 
+def check_decoding(decoding: Any) -> None:
+    """Reject what is no `Decoding`.
+
+    Raises:
+        UserError: It is something else.
+    """
+    if decoding is not None and not isinstance(decoding, Decoding):
+        raise UserError(f"decoding must be a steadytune.Decoding, such as Decoding(beams=4), not {decoding!r:.60}")
+
+
 def decoding_of(model: nn.Module, arguments: Any = None) -> Decoding:
     """Return how a script has its texts generated: their length and its beams, and no draws.
 
@@ -106,11 +116,7 @@ def text_fields(
     notes, words = [], writing.words
     where = "last" if position == "auto" else position
     with torch.inference_mode(), preserved_random_state(), evaluating(model):
-        twice = [
-            torch.cat([one.log_probabilities for one in forced(model, [_texts_in(model, first)], device, False, None)])
-            for _ in range(2)
-        ]
-        if fault := unlike(*twice):
+        if fault := unlike(*(_targets(model, first, device) for _ in range(2))):
             notes.append(fault)
         arrays = read_arrays(
             forced(model, asked.reading(chain([first], pending)), device, False, where),
@@ -147,6 +153,12 @@ def text_fields(
     if empty := [number for number, answer in enumerate(asked.answers) if not answer]:
         notes.append(f"{len(empty)} examples have no label that counts, first number {empty[0]}: their reference is ''")
     return fields, notes
+
+
+def _targets(model: nn.Module, batch: Any, device: torch.device) -> Tensor:
+    """Return the log-probabilities of a batch's target tokens."""
+    found = forced(model, [_texts_in(model, batch)], device, False, None)
+    return torch.cat([one.log_probabilities.gather(1, one.targets[:, None])[:, 0] for one in found])
 
 
 def draw_words(model: nn.Module, batches: Iterable[Any]) -> Words:

@@ -21,7 +21,7 @@ from steadytune.decoding import Decoding
 from steadytune.errors import UserError
 from steadytune.external import record_run
 from steadytune.external.batches import Position, check_position, group_numbers, labels_in
-from steadytune.external.generating import Words, Writing, decoding_of, draw_words
+from steadytune.external.generating import Words, Writing, check_decoding, decoding_of, draw_words
 from steadytune.external.predicting import checked, fields_of, grouped, sentence_rows
 from steadytune.external.record import another_run, check_place
 from steadytune.kinds import KINDS
@@ -113,6 +113,7 @@ class StabilityRecorder(TrainerCallback):
                 "pass the logits of trainer.predict to steadytune.record_run"
             )
         check_position(position)
+        check_decoding(decoding)
         if kind is not None:
             check_kind("StabilityRecorder", kind)
         self.trainer = trainer
@@ -371,6 +372,7 @@ def record_model(
     """
     path = Path(path)
     check_place(path)
+    check_decoding(decoding)
     if not overwrite and (other := another_run(path, seed, None)):
         raise UserError(other)
     known = tokenizer_in(tokenizer, batches)

@@ -40,30 +40,34 @@ def read_arrays(
     """
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in (_TARGETS, _CHOICES, _AT_CANDIDATES, _STATES)}
     kept: list[int] = []
-    starts = None if counts is None else np.concatenate([[0], np.cumsum(counts)])
+    ends = np.zeros(0, np.int64) if counts is None else np.cumsum(counts)
     for place, one in enumerate(found):
         example = place if order is None else int(order[place])
         kept.append(len(one.targets))
         parts[_TARGETS].append(one.log_probabilities.gather(1, one.targets[:, None])[:, 0].numpy())
         parts[_CHOICES].append(one.log_probabilities.argmax(1).numpy())
-        if candidates is not None and starts is not None:
-            words = candidates.words[starts[example] : starts[example + 1]] if example + 1 < len(starts) else ()
-            if len(words) != len(one.targets):
-                raise UserError(
-                    f"example {example} has {len(one.targets)} target tokens, but had {len(words)} when the words that "
-                    "are compared were drawn: the evaluation set must stay the same"
-                )
+        if candidates is not None and counts is not None:
+            held = counts[example] if example < len(counts) else 0
+            if held != len(one.targets):
+                raise _other_examples(f"example {example} has {len(one.targets)} target tokens, but had {held}")
+            words = candidates.words[ends[example] - held : ends[example]]
             parts[_AT_CANDIDATES].append(one.log_probabilities.gather(1, words).numpy())
         if one.states is not None:
             parts[_STATES].append(one.states.numpy()[None])
+    if counts is not None and len(kept) != len(counts):
+        raise _other_examples(f"there are {len(kept)} examples, but there were {len(counts)}")
     inverse = np.arange(len(kept)) if order is None else np.argsort(order)
-    arrays = {name: np.concatenate([held[index] for index in inverse]) for name, held in parts.items() if held}
+    arrays = {name: np.concatenate([part[index] for index in inverse]) for name, part in parts.items() if part}
     if _STATES in arrays:
         arrays[_STATES] = arrays[_STATES].swapaxes(0, 1)
     arrays["token_counts"] = np.array(kept, dtype=np.int64)[inverse]
     if candidates is not None:
         arrays |= {"token_weights": candidates.weights.numpy(), "token_exact": np.array(candidates.exact)}
     return arrays
+
+
+def _other_examples(said: str) -> UserError:
+    return UserError(f"{said} when the words that are compared were drawn: the evaluation set must stay the same")
 
 
 def read_candidates(found: Iterable[Forced], order: NDArray[np.intp] | None = None) -> Candidates:
