@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from steadytune.analysis.ensemble import ensemble as ensemble
     from steadytune.analysis.profile import profile as profile
     from steadytune.analysis.validity.validate import validate as validate
+    from steadytune.decoding import Decoding as Decoding
     from steadytune.errors import UserError as UserError
     from steadytune.external import read_runs as read_runs
     from steadytune.external import record_run as record_run
@@ -83,6 +84,7 @@ _PLACES = {
     "ensemble": "analysis.ensemble",
     "profile": "analysis.profile",
     "validate": "analysis.validity.validate",
+    "Decoding": "decoding",
     "UserError": "errors",
     "read_runs": "external",
     "record_run": "external",

@@ -19,6 +19,7 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 import steadytune as st
+from steadytune.decoding import Decoding
 from steadytune.errors import UserError
 from steadytune.testing.models import CONFIGS, VOCABULARY, rows
 
@@ -108,11 +109,14 @@ def test_in_passes_the_loss_is_that_of_the_plain_trainer_where_the_model_heeds_i
     assert torch.allclose(trained(sft(tokenizer), st.stabilized(SFTTrainer), tmp_path, **passes), plain, atol=1e-6)
 
 
-def test_a_seq2seq_run_that_is_not_recorded_says_how_to(seq2seq, tmp_path):
+def test_a_seq2seq_run_is_recorded_with_its_texts_and_the_training_is_the_same(seq2seq, tmp_path):
     run, said = check_recorded(seq2seq, tmp_path)
-    assert run is None
-    assert len(said) == 1
-    assert "generations=" in said[0]
+    assert said == []
+    assert run.kind == "generation"
+    assert len(run.generations) == 8
+    assert run.token_counts.tolist() == [len(row["labels"]) for row in seq2seq.held_out]
+    assert run.references[0] == seq2seq.options["data_collator"].tokenizer.decode(seq2seq.held_out[0]["labels"])
+    assert run.token_log_probabilities.shape == (run.token_counts.sum(), VOCABULARY)
 
 
 @pytest.mark.parametrize("adapter", [None, LORA])
@@ -142,8 +146,21 @@ def test_a_method_that_reads_outputs_is_refused_for_a_loss_that_sft_computes_wit
 
 
 @pytest.mark.parametrize("adapter", [None, LORA])
-def test_an_sft_run_that_is_not_recorded_says_how_to(adapter, tokenizer, tmp_path):
+def test_an_sft_run_on_whole_texts_is_recorded_without_texts_and_says_why(adapter, tokenizer, tmp_path):
     run, said = check_recorded(sft(tokenizer, peft_config=adapter), tmp_path)
-    assert run is None
     assert len(said) == 1
-    assert "record_run" in said[0]
+    assert "no prompt" in said[0]
+    assert run.generations is None
+    assert run.token_log_probabilities.shape == (run.token_counts.sum(), len(tokenizer))
+
+
+@pytest.mark.parametrize("adapter", [None, LORA])
+def test_an_sft_run_of_prompts_and_completions_is_recorded_with_its_texts(adapter, tokenizer, tmp_path):
+    made = sft(tokenizer, peft_config=adapter)
+    made.train = made.held_out = Dataset.from_dict(
+        {"prompt": TEXTS, "completion": [f" {text}" for text in TEXTS[::-1]]}
+    )
+    run, said = check_recorded(made, tmp_path, decoding=Decoding(max_new_tokens=4))
+    assert said == []
+    assert [text.split() for text in run.references] == [text.split() for text in TEXTS[::-1]]
+    assert len(run.generations) == 4

@@ -6,33 +6,33 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from steadytune.errors import UserError, unknown_name
+from steadytune.errors import UserError
+from steadytune.external.batches import (
+    NoStates,
+    Position,
+    check_position,
+    kept_states,
+    labels_in,
+    split,
+    unlike,
+    update,
+)
+from steadytune.external.generating import Writing, text_fields
 from steadytune.kinds import KINDS
-from steadytune.models.criterion import check_highest, logits_in
-from steadytune.models.modules import evaluating, find_head, pool
+from steadytune.kinds.encoding import IGNORED
+from steadytune.models.criterion import check_highest, kind_of, logits_in
+from steadytune.models.modules import evaluating, find_head, plain_model, pool, writes
 from steadytune.models.padding import read_token
 from steadytune.models.random_state import preserved_random_state
-from steadytune.models.states import hidden_states, stored
-
-Position = Literal["cls", "mean", "last"]
-_LABELS = ("labels", "label")
-
-
-def check_position(position: str | None) -> None:
-    """Reject an unknown position of hidden states.
-
-    Raises:
-        UserError: The position is unknown; names the closest one.
-    """
-    if position is not None and position not in get_args(Position):
-        raise unknown_name("position", str(position), get_args(Position))
+from steadytune.models.states import hidden_states
+from steadytune.records.checks import check_kind
 
 
 def fields_of(
@@ -41,6 +41,7 @@ def fields_of(
     position: Position | None,
     kind: str | None = None,
     *,
+    writing: Writing | None = None,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Return a model's arguments of `record_run`: logits, labels, representations, kind and digest of the examples.
@@ -50,14 +51,28 @@ def fields_of(
         batches: As in `record_model`.
         position: As in `record_model`.
         kind: As in `record_model`.
+        writing: How a language model is asked for texts.
         say: Told what is left out, for a run of which nothing may be lost: invalid labels, and hidden states that there
             are not. By default they raise.
+
+    Returns:
+        "logits" (rows, C), "examples", "kind" and, where there are any, "labels", "representations" (L, rows, D),
+        "status" and "reason". Of tokens the rows are those that count, and "questions" (rows,) the number of the
+        sentence of each. Of a language model see `text_fields`.
 
     Raises:
         UserError: As `record_model`.
     """
     check_position(position)
-    seen = _Predicted(position, say)
+    if kind is not None:
+        check_kind("kind", kind)
+    if _is_of_texts(model, kind):
+        found, notes = text_fields(model, batches, position, writing or Writing())
+        for note in notes:
+            (say or _warn)(note)
+        return found
+    position = "cls" if position == "auto" else position
+    seen = _Predicted(position, kind, say)
     first = next(model.parameters(), None)
     device = torch.device("cpu") if first is None else first.device
     with (
@@ -68,7 +83,8 @@ def fields_of(
     ):
         for batch in batches:
             seen.add(model, batch, device)
-            if fault := padding_fault(batch):  # the training may be over, so its outputs are recorded anyway
+            # The training may be over, so its outputs are recorded anyway. Only what pools reads a single token.
+            if (fault := padding_fault(batch)) and (not seen.kind or KINDS[seen.kind].pooled):
                 (say or _warn)(fault)
             if len(seen.logits) == 1 and (fault := seen.restless(model, batch, device)):
                 (say or _warn)(fault)
@@ -77,22 +93,48 @@ def fields_of(
     fields: dict[str, Any] = {"logits": torch.cat(seen.logits).numpy(), "examples": seen.digest.hexdigest()}
     if seen.labels:
         fields["labels"] = torch.cat(seen.labels).numpy()
-    if seen.states:
-        fields["representations"] = stored(torch.cat(seen.states, dim=1).numpy(), "float16")
     if not np.isfinite(fields["logits"]).all():
         row = int(np.argwhere(~np.isfinite(fields["logits"]))[0][0])
         fields |= {"status": "diverged", "reason": f"the model's outputs are not finite, first in row {row}"}
-    if not np.isfinite(fields.get("representations", np.zeros(0))).all():
-        # They cannot be measured, but the rest can.
-        del fields["representations"]
-        if "status" not in fields:
-            (say or _warn)("hidden states are not finite and were left out")
-    fields["kind"] = kind or ("choice" if seen.choice else _kind(fields["logits"], fields.get("labels")))
+    if seen.states:
+        states, fault = kept_states(torch.cat(seen.states, dim=1).numpy())
+        fields |= states
+        if fault and "status" not in fields:
+            (say or _warn)(fault)
+    if seen.sentences:
+        counts = torch.cat(seen.sentences).numpy()
+        fields["questions"] = np.repeat(np.arange(len(counts)), counts)
+    fields["kind"] = seen.kind or ("choice" if seen.choice else _kind(fields["logits"], fields.get("labels")))
     return fields
 
 
-class NoStates(UserError):
-    """A model returns no hidden states, or none of a transformer."""
+def grouped(fields: Mapping[str, Any], groups: NDArray[np.int64] | None) -> dict[str, Any]:
+    """Return the "groups" of the rows of `fields_of`, if there are any: by default the sentences of tokens.
+
+    Args:
+        fields: What `fields_of` returned.
+        groups: One for each example, or None. Others than examples are returned as they are, to be refused as such.
+    """
+    sentences = fields.get("questions")
+    if groups is None:
+        return {} if sentences is None else {"groups": sentences}
+    if sentences is None or sentences.max(initial=-1) >= len(groups):
+        return {"groups": groups}
+    return {"groups": groups[sentences]}
+
+
+def sentence_rows(fields: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return logits (n, T, C) and labels (n, T) of n sentences, of the tokens that count, padded with -100.
+
+    This is what a Trainer gives its metrics, without the tokens whose label is -100.
+    """
+    sentences, logits, labels = fields["questions"], fields["logits"], fields["labels"]
+    counts = np.bincount(sentences)
+    places = np.arange(len(sentences)) - np.repeat(counts.cumsum() - counts, counts)
+    shape = (len(counts), counts.max(initial=0))
+    padded, answers = np.full((*shape, logits.shape[1]), IGNORED, logits.dtype), np.full(shape, IGNORED, np.int64)
+    padded[sentences, places], answers[sentences, places] = logits, labels
+    return padded, answers
 
 
 def _warn(message: str) -> None:
@@ -105,42 +147,49 @@ class _Predicted:
 
     Args:
         position: As in `fields_of`.
+        kind: As in `fields_of`.
         say: As in `fields_of`.
 
     Attributes:
-        logits: (b, C) of each batch.
-        labels: (b,) of each batch; empty if there are none, or one is invalid.
-        states: (L, b, D) of each batch; empty if there are none.
+        kind: As said, or as the model and labels of a batch show it; None if all outputs together do.
+        logits: (rows, C) of each batch; a row is an example, or a token that counts.
+        labels: (rows,) or (rows, L) of each batch; empty if there are none, or one is invalid.
+        states: (L, rows, D) of each batch; empty if there are none.
+        sentences: (b,) number of rows of the examples of each batch; empty if each is one.
         digest: Digest of the examples.
         choice: Whether an example consists of several inputs.
     """
 
-    def __init__(self, position: Position | None, say: Callable[[str], None] | None) -> None:
-        self.position, self.say = position, say
+    def __init__(self, position: Position | None, kind: str | None, say: Callable[[str], None] | None) -> None:
+        self.position, self.kind, self.say = position, kind, say
         self.logits: list[Tensor] = []
         self.labels: list[Tensor] = []
         self.states: list[Tensor] = []
+        self.sentences: list[Tensor] = []
         self.digest = hashlib.sha256()
         self.choice = self._unlabelled = False
 
     def add(self, model: nn.Module, batch: Any, device: torch.device) -> None:
         """Predict a batch."""
-        positional, named, labels = _split(batch)
-        check_recordable(labels)
-        _update(self.digest, {**{str(place): value for place, value in enumerate(positional)}, **named}, labels)
+        positional, named, labels = split(batch)
+        self.kind = self.kind or _shown_kind(model, labels)
+        at = _rows_in(self.kind, labels)
+        update(self.digest, {**{str(place): value for place, value in enumerate(positional)}, **named}, labels, at)
         try:
-            outputs = self._outputs(model, batch, device)
+            outputs = self._outputs(model, batch, device, at)
         except NoStates as error:
             if self.say is None:
                 raise
             self.say(f"{error}; the run is recorded without hidden states")
             self.position = None
             self.states.clear()
-            outputs = self._outputs(model, batch, device)
-        self.logits.append(_one_row_each(outputs, labels))
+            outputs = self._outputs(model, batch, device, at)
+        self.logits.append(_rows(outputs, labels, at))
+        if at is not None:
+            self.sentences.append(at.sum(1).cpu())
         if labels is not None and not self._unlabelled:
             try:
-                self.labels.append(checked(labels, self.logits[-1].shape[1]))
+                self.labels.append(checked(labels, self.logits[-1].shape[1], self.kind))
             except UserError as error:
                 if self.say is None:
                     raise
@@ -149,8 +198,8 @@ class _Predicted:
                 self.labels.clear()
         self.choice |= "input_ids" in named and named["input_ids"].ndim == 3
 
-    def _outputs(self, model: nn.Module, batch: Any, device: torch.device) -> Any:
-        positional, named, _ = _split(batch)
+    def _outputs(self, model: nn.Module, batch: Any, device: torch.device, at: Tensor | None) -> Any:
+        positional, named, _ = split(batch)
         arguments = [value.to(device) for value in positional]
         moved = {name: value.to(device) for name, value in named.items()}
         if self.position is None:
@@ -164,25 +213,17 @@ class _Predicted:
                 f"{type(model).__name__} does not accept output_hidden_states, as models of transformers do: use "
                 "position=None"
             ) from error
-        self.states.append(_states(outputs, moved.get("attention_mask"), self.position))
+        self.states.append(_states(outputs, moved.get("attention_mask"), self.position, at))
         return outputs
 
     def restless(self, model: nn.Module, batch: Any, device: torch.device) -> str:
         """Return a sentence if the model gives different outputs for the first batch when called again, or ""."""
         self.position, position = None, self.position
-        first, again = self.logits[0], _logits(self._outputs(model, batch, device))
+        labels = labels_in(batch)
+        at = _rows_in(self.kind, labels)
+        first, again = self.logits[0], _rows(self._outputs(model, batch, device, at), labels, at)
         self.position = position
-        finite = torch.isfinite(first) & torch.isfinite(again)
-        if not bool(finite.any()):
-            return ""
-        difference = (first - again)[finite].abs().max()
-        if bool(difference <= 1e-3 * first[finite].abs().max()):
-            return ""
-        return (
-            f"the model gives different outputs for the same batch in evaluation mode (by up to {difference:.2g}): "
-            "some dropout is still active and would count as variation between seeds; nn.functional.dropout needs "
-            "training=self.training"
-        )
+        return unlike(first, again)
 
 
 @contextmanager
@@ -195,7 +236,7 @@ def _padding_checked(model: nn.Module) -> Iterator[Callable[[Any], str]]:
         handle = None
 
     def fault(batch: Any) -> str:
-        seen, named = entered[-1:], _split(batch)[1]
+        seen, named = entered[-1:], split(batch)[1]
         entered.clear()
         if seen and seen[0].dim() == 3:
             tokens = {name: named[name].to(seen[0].device) for name in ("input_ids", "attention_mask") if name in named}
@@ -212,98 +253,125 @@ def _padding_checked(model: nn.Module) -> Iterator[Callable[[Any], str]]:
             handle.remove()
 
 
-def group_numbers(groups: Any) -> NDArray[np.int64]:
-    """Return integers for groups: those given, or names numbered alphabetically."""
-    values = np.asarray(groups.cpu() if isinstance(groups, Tensor) else groups)
-    if values.dtype.kind in "iu":
-        return values.astype(np.int64)
-    return np.unique(values.astype(str), return_inverse=True)[1].astype(np.int64)
-
-
-def labels_in(batch: Any) -> Tensor | None:
-    """Return the labels of a batch, as `record_model` finds them."""
-    return _split(batch)[2]
-
-
-def _split(batch: Any) -> tuple[tuple[Tensor, ...], dict[str, Tensor], Tensor | None]:
-    """Return positional and keyword arguments of the model, and the labels."""
-    if isinstance(batch, Tensor):
-        return (batch,), {}, None
-    if isinstance(batch, Mapping):
-        answers = next((batch[name] for name in _LABELS if name in batch), None)
-        named = {str(name): value for name, value in batch.items() if name not in _LABELS}
-        return (), {name: value for name, value in named.items() if isinstance(value, Tensor)}, answers
-    *inputs, answers = batch
-    return tuple(inputs), {}, answers
-
-
-def _update(digest: Any, inputs: Mapping[str, Tensor], labels: Tensor | None) -> None:
-    """Add examples to a digest, row by row and without padding, so that it does not depend on the size of a batch."""
-    mask = inputs.get("attention_mask")
-    values = {name: value.cpu() for name, value in inputs.items() if name != "attention_mask"}
-    if labels is not None:
-        values["labels"] = labels.cpu()
-    for row in range(len(next(iter(values.values())))):
-        for name in sorted(values):
-            value = values[name][row]
-            if mask is not None and values[name].shape == mask.shape:
-                value = value[mask[row].bool().cpu()]
-            # NumPy has no bfloat16.
-            value = value.float() if value.is_floating_point() else value
-            digest.update(f"{name} {tuple(value.shape)} {value.dtype} ".encode())
-            digest.update(value.contiguous().numpy().tobytes())
-
-
-def check_recordable(labels: Tensor | None) -> None:
-    """Reject a batch whose kind of task cannot be recorded by calling the model, before it is called.
+def _is_of_texts(model: nn.Module, kind: str | None) -> bool:
+    """Return whether texts are recorded.
 
     Raises:
-        UserError: There are several labels per example; names the way out.
+        UserError: The kind is that of language models and the model is none, or the other way round.
     """
-    if labels is not None and labels.numel() != len(labels):
+    language = writes(plain_model(model))
+    if kind is None or (language and KINDS[kind].has_texts):
+        return language
+    if KINDS[kind].has_texts:
         raise UserError(
-            f"labels of shape {tuple(labels.shape)}: several per example, as for tokens, texts or sets of labels, "
-            "cannot be recorded from a model; pass generated texts to steadytune.record_run(generations=...)"
+            f"kind='{kind}' is for language models of transformers: pass the texts of any other to "
+            "steadytune.record_run(generations=...)"
         )
+    if language and not KINDS[kind].pooled:
+        raise UserError(f"the model is a language model, whose labels are the next tokens: kind='{kind}' is not for it")
+    return False
 
 
-def _one_row_each(outputs: Any, labels: Tensor | None) -> Tensor:
-    found = _logits(outputs)
-    if labels is not None and len(labels) != len(found):
-        raise UserError(f"labels of shape {tuple(labels.shape)} for {len(found)} examples: there must be one for each")
-    return found
+def _shown_kind(model: nn.Module, labels: Tensor | None) -> str | None:
+    """Return the kind of task if the model or the labels of a batch show it; None if all outputs together do.
+
+    Raises:
+        UserError: There are several labels per example, and nothing says what they are.
+    """
+    try:
+        found = kind_of(model)
+    except UserError:  # a regression of several numbers, whose labels are refused below
+        found = ""
+    if found in ("tokens", "multilabel"):
+        return found
+    if labels is None or labels.numel() == len(labels):
+        return None
+    # Then transformers' classifiers train on sets as well, and write it into their configuration at the first step.
+    config: Any = getattr(model, "config", None)
+    if (
+        found == "classification"
+        and labels.is_floating_point()
+        and labels.dim() == 2
+        and labels.shape[1] == getattr(config, "num_labels", None)
+        and getattr(config, "problem_type", "") is None
+    ):
+        return "multilabel"
+    raise UserError(
+        f"labels of shape {tuple(labels.shape)}: it is not known what several per example are; say kind='tokens' for "
+        "tags of tokens, kind='multilabel' for sets of labels, or pass generated texts to "
+        "steadytune.record_run(generations=...)"
+    )
 
 
-def _logits(outputs: Any) -> Tensor:
+def _rows_in(kind: str | None, labels: Tensor | None) -> Tensor | None:
+    """Return which tokens (b, T) of a batch are rows of outputs; None if each example is one.
+
+    Raises:
+        UserError: Labels do not fit the kind.
+    """
+    if kind is not None and not KINDS[kind].pooled:
+        if labels is None or labels.dim() != 2:
+            shape = "the batches have none" if labels is None else f"these have shape {tuple(labels.shape)}"
+            raise UserError(f"for {kind} labels (examples, tokens) say which tokens count, but {shape}")
+        return KINDS[kind].counted(labels)
+    several = labels is not None and labels.numel() != len(labels)
+    if labels is not None and several and (kind is None or not KINDS[kind].has_sets):
+        raise UserError(
+            f"labels of shape {tuple(labels.shape)}: kind='{kind or 'classification'}' has one for each example"
+        )
+    return None
+
+
+def _rows(outputs: Any, labels: Tensor | None, at: Tensor | None) -> Tensor:
+    """Return the logits of a batch, (rows, C)."""
     found = logits_in(outputs).float().cpu()
+    if at is not None:
+        if found.ndim != 3 or found.shape[:2] != at.shape:
+            raise UserError(
+                f"the model returns logits of shape {tuple(found.shape)} for labels of shape {tuple(at.shape)}: there "
+                "must be one row for each token"
+            )
+        return found[at.cpu()]
     if found.ndim not in (1, 2):
         raise UserError(
-            f"the model returns logits of shape {tuple(found.shape)}: there must be one row per example. "
-            "For text, pass the generated texts to steadytune.record_run(generations=...)"
+            f"the model returns logits of shape {tuple(found.shape)}: there must be one row per example, or say "
+            "kind='tokens' for tags of tokens. For text, pass the generated texts to "
+            "steadytune.record_run(generations=...)"
         )
+    if labels is not None and len(labels) != len(found):
+        raise UserError(f"labels of shape {tuple(labels.shape)} for {len(found)} examples: there must be one for each")
     return found[:, None] if found.ndim == 1 else found
 
 
-def checked(labels: Tensor, outputs: int) -> Tensor:
-    """Return the labels of a batch, one per example, classes as integers.
+def checked(labels: Tensor, outputs: int, kind: str | None = None) -> Tensor:
+    """Return the labels of the rows of a batch, classes as integers.
 
     Args:
-        labels: The labels of the batch.
-        outputs: Number of model outputs per example; one is a number, more are classes or choices.
+        labels: The labels of the batch: one per example, of tokens (b, T), of sets (b, L).
+        outputs: Number of model outputs per row; by default one is a number, more are classes or choices.
+        kind: Kind of the task, if it is not one of these.
 
     Raises:
-        UserError: A class has no output in the model, or a target is not finite.
+        UserError: A class has no output in the model, a target is not finite, or labels do not fit the kind.
     """
-    flat = labels.cpu().flatten()
-    if outputs > 1 and bool((flat == flat.long()).all()):
-        flat = flat.long()
-    check_highest(
-        KINDS["regression" if outputs == 1 else "classification"].check_batch_labels(flat, "evaluation set"), outputs
-    )
-    return flat.float() if flat.is_floating_point() else flat.long()
+    of = KINDS[kind or ("regression" if outputs == 1 else "classification")]
+    held = labels.cpu()
+    if of.has_sets:
+        of.check_batch_labels(held, "evaluation set")
+        if held.shape[1] != outputs:
+            raise UserError(f"there are {held.shape[1]} labels per example, but the model has {outputs} outputs")
+        return held.long()
+    if of.pooled:
+        held = held.flatten()
+        if outputs > 1 and bool((held == held.long()).all()):
+            held = held.long()
+    check_highest(of.check_batch_labels(held, "evaluation set"), outputs, of.too_few_outputs)
+    if (at := of.counted(held)) is not None:
+        held = held[at]
+    return held.float() if held.is_floating_point() else held.long()
 
 
-def _states(outputs: Any, mask: Tensor | None, position: Position) -> Tensor:
+def _states(outputs: Any, mask: Tensor | None, position: Position, at: Tensor | None) -> Tensor:
     try:
         layers = hidden_states(outputs)[1:]
     except UserError as error:
@@ -313,6 +381,13 @@ def _states(outputs: Any, mask: Tensor | None, position: Position) -> Tensor:
         raise NoStates(
             f"hidden states must be (examples, tokens, width) in every layer, not {sorted(shapes)}: use position=None"
         )
+    if at is not None:
+        if layers[0].shape[:2] != at.shape:
+            raise NoStates(
+                f"hidden states of shape {tuple(layers[0].shape)} do not fit labels of shape {tuple(at.shape)}: use "
+                "position=None"
+            )
+        return torch.stack([layer[at.to(layer.device)].float().cpu() for layer in layers])
     mask = layers[0].new_ones(layers[0].shape[:2]) if mask is None else mask.flatten(0, -2)
     if mask.shape != layers[0].shape[:2]:
         raise NoStates(

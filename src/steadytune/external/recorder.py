@@ -17,15 +17,24 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import EvalPrediction, Trainer, TrainerCallback
 
+from steadytune.decoding import Decoding
 from steadytune.errors import UserError
 from steadytune.external import record_run
-from steadytune.external.predicting import Position, check_position, checked, fields_of, group_numbers, labels_in
+from steadytune.external.batches import Position, check_position, group_numbers, labels_in
+from steadytune.external.generating import Words, Writing, check_decoding, decoding_of, draw_words
+from steadytune.external.predicting import checked, fields_of, grouped, sentence_rows
 from steadytune.external.record import another_run, check_place
 from steadytune.kinds import KINDS
+from steadytune.models.modules import plain_model, writes
 from steadytune.models.padding import say_padding, tokenizer_in
 from steadytune.models.random_state import preserved_random_state
+from steadytune.records.checks import check_kind
 
-_OUTPUTS = ("logits", "representations", "kind", "examples", "seed", "status", "reason")
+_OUTPUTS = (
+    *("logits", "questions", "representations", "kind", "examples", "seed", "status", "reason"),
+    *("generations", "references", "token_counts", "target_log_probabilities", "token_choices"),
+    *("token_log_probabilities", "token_weights", "token_exact"),
+)
 
 
 class StabilityRecorder(TrainerCallback):
@@ -35,9 +44,16 @@ class StabilityRecorder(TrainerCallback):
         trainer.add_callback(st.StabilityRecorder(trainer, "runs/seed0.safetensors"))
 
     What is recorded: logits, labels, hidden states in half precision, a digest of the evaluation examples, the seed,
-    and the scores of `compute_metrics`. The final model is used, or the best one under `load_best_model_at_end`. Its
-    mode and all random states are preserved. A training whose outputs are not finite is recorded as diverged. Values
-    of `compute_metrics` that are not numbers are left out.
+    and the scores of `compute_metrics`. Of a token classifier it is a row for each token whose label is not -100. The
+    final model is used, or the best one under `load_best_model_at_end`. Its mode and all random states are preserved. A
+    training whose outputs are not finite is recorded as diverged. Values of `compute_metrics` that are not numbers are
+    left out.
+
+    Of a language model it is the texts that it generates after the prompts, the references, which are what the labels
+    spell, and under teacher forcing the log-probabilities of the target tokens and of candidate words, at which the
+    distributions of two runs are compared. These are drawn before the first step, when all runs of a pre-trained model
+    are the same: this reads the evaluation set once more, and keeps 3 KB of memory per target token. Its scores are
+    computed of the texts, and not by `compute_metrics`.
     Under torchrun only the main process predicts and writes.
 
     Nothing that goes wrong here ends a training: it is said once, as a warning, with the way to record by hand. When
@@ -50,16 +66,21 @@ class StabilityRecorder(TrainerCallback):
         path: A .safetensors file; its folder is created.
         eval_dataset: Examples to predict, the same for every run; by default the trainer's. A name, if that has
             several.
-        position: Token position of the hidden states: "cls" the first token, "mean" over tokens, "last" for decoders.
-            None for no hidden states.
+        position: Token position of the hidden states: "cls" the first token, "mean" over tokens, "last" for decoders;
+            of a language model in the prompt, but "mean" over target tokens. "auto" is "last" for it and "cls" for all
+            others, None for no hidden states. Those of tagged tokens are their own, whichever position is named.
         groups: Group of each example, by number or name, such as the passage of a question; or the name of the
             dataset's group column. Examples of a group are resampled together.
         overwrite: Whether the file of another seed may be replaced.
-        kind: "regression" or "classification", if one output and labels 0 and 1 are ambiguous.
+        kind: Name of the kind of task, if the model does not show it: "regression" or "classification" of one output
+            and labels 0 and 1, "tokens" or "multilabel" of a model that is not of transformers.
+        decoding: How texts are generated; words are drawn with the trainer's seed. By default the trainer's length and
+            beams (`generation_max_length`, `generation_num_beams`), or those of the model's generation configuration.
 
     Raises:
-        UserError: There is nothing to predict, the path cannot be written or contains the run of another seed, the
-            position is unknown, groups do not fit the dataset, or the model is split over several processes.
+        UserError: There is nothing to predict, the kind or the position is unknown, the path cannot be written or
+            contains the run of another seed, groups do not fit the dataset, or the model is split over several
+            processes.
     """
 
     def __init__(
@@ -67,11 +88,12 @@ class StabilityRecorder(TrainerCallback):
         trainer: Trainer,
         path: str | Path,
         eval_dataset: Any = None,
-        position: Position | None = "cls",
+        position: Position | None = "auto",
         *,
         groups: Any = None,
         overwrite: bool = False,
         kind: str | None = None,
+        decoding: Decoding | None = None,
     ) -> None:
         dataset = trainer.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(dataset, str):
@@ -91,6 +113,9 @@ class StabilityRecorder(TrainerCallback):
                 "pass the logits of trainer.predict to steadytune.record_run"
             )
         check_position(position)
+        check_decoding(decoding)
+        if kind is not None:
+            check_kind("StabilityRecorder", kind)
         self.trainer = trainer
         self.path = Path(path)
         if trainer.is_world_process_zero():
@@ -109,6 +134,8 @@ class StabilityRecorder(TrainerCallback):
         if self.groups is not None and isinstance(dataset, Sized) and len(self.groups) != len(dataset):
             raise UserError(f"StabilityRecorder: {len(self.groups)} groups for {len(dataset)} examples")
         self.kind = kind
+        self.decoding = decoding
+        self._words: Words | None = None
         self._said: set[str] = set()
         self._failed = False
 
@@ -122,19 +149,41 @@ class StabilityRecorder(TrainerCallback):
             )
             return
         with self._forgiving():
-            say_padding(self.trainer.model, tokenizer_in(self.trainer.processing_class, self.trainer.data_collator))
+            # Where a language model reads does not depend on it.
+            if not writes(plain_model(self.trainer.model)):
+                say_padding(self.trainer.model, self._tokenizer)
             fields = self._run(self._batches(1))
             if "status" in fields and not state.global_step:
                 self._say("the model's outputs are not finite before the first step")
             if isinstance(self.dataset, Sized) and "labels" in fields:
-                self._check_labels(fields["logits"].shape[1])
+                self._check_labels(fields["logits"].shape[1], fields["kind"])
             self._try(fields)
+            if "token_counts" in fields:
+                self._draw_words(resumed=state.global_step > 0)
 
-    def _check_labels(self, outputs: int) -> None:
+    def _draw_words(self, resumed: bool) -> None:
+        if resumed:
+            self._say(
+                "the words at which runs are compared are drawn before the first step, and this training goes on from "
+                "a checkpoint: the run is recorded without the distributions there"
+            )
+            return
+        self._words = words = draw_words(self.trainer.model, self._batches())
+        if isinstance(self.dataset, Sized) and len(words.counts) != len(self.dataset):
+            raise UserError(
+                f"the batches have {len(words.counts)} examples, and the dataset has {len(self.dataset)}: there must "
+                "be one row for each"
+            )
+
+    @property
+    def _tokenizer(self) -> Any:
+        return tokenizer_in(self.trainer.processing_class, self.trainer.data_collator)
+
+    def _check_labels(self, outputs: int, kind: str) -> None:
         try:
             for batch in self._batches():
                 if (labels := labels_in(batch)) is not None:
-                    checked(labels, outputs)
+                    checked(labels, outputs, kind)
         except UserError as error:
             self._say(f"{error}; the run is recorded without labels")
 
@@ -182,7 +231,7 @@ class StabilityRecorder(TrainerCallback):
                 # The training is over, and nothing of it may be lost.
                 path = _free(path)
                 self._say(f"{other}; this run is in {path}")
-            self._write(path, fields | {"seed": args.seed, "groups": self.groups})
+            self._write(path, fields | {"seed": args.seed} | grouped(fields, self.groups))
 
     def _write(self, path: Path, fields: Mapping[str, Any]) -> None:
         """Write the run; if that fails, write it elsewhere, and if necessary with its outputs only."""
@@ -213,16 +262,25 @@ class StabilityRecorder(TrainerCallback):
     def _run(self, batches: Iterator[Any]) -> dict[str, Any]:
         model: nn.Module = self.trainer.model
         first = next(batches, None)
-        if first is not None and labels_in(first) is None and self.kind is None:
+        language = writes(plain_model(model))
+        if first is not None and labels_in(first) is None and self.kind is None and not language:
             raise UserError(
                 "the batches have no 'labels', so that it is not known what the outputs are: for classes say "
                 "kind='classification'"
             )
+        arguments = self.trainer.args
+        decoding = self.decoding or (decoding_of(model, arguments) if language else None)
         fields = fields_of(
-            model, batches if first is None else chain([first], batches), self.position, self.kind, say=self._say
+            model,
+            batches if first is None else chain([first], batches),
+            self.position,
+            self.kind,
+            writing=Writing(self._tokenizer, decoding, arguments.seed, self._words),
+            say=self._say,
         )
         names = getattr(getattr(model, "config", None), "id2label", None) or {}
-        if KINDS[fields["kind"]].shared_classes and len(names) == fields["logits"].shape[1]:
+        of = KINDS[fields["kind"]]
+        if (of.shared_classes or of.has_sets) and len(names) == fields["logits"].shape[1]:
             fields["label_names"] = [str(names[number]) for number in sorted(names)]
         if (
             self.trainer.compute_metrics is not None
@@ -237,7 +295,7 @@ class StabilityRecorder(TrainerCallback):
         return fields
 
     def _metrics(self, fields: Mapping[str, Any]) -> dict[str, float]:
-        logits, labels = fields["logits"], fields["labels"]
+        logits, labels = sentence_rows(fields) if "questions" in fields else (fields["logits"], fields["labels"])
         if self.trainer.preprocess_logits_for_metrics is not None:
             logits = self.trainer.preprocess_logits_for_metrics(torch.as_tensor(logits), torch.as_tensor(labels))
         metrics = self.trainer.compute_metrics(EvalPrediction(predictions=np.asarray(logits), label_ids=labels))
@@ -280,6 +338,7 @@ def record_model(
     tokenizer: Any = None,
     overwrite: bool = False,
     kind: str | None = None,
+    decoding: Decoding | None = None,
 ) -> Path:
     """Predict with a trained model and write the run to a file for `steadytune measure`, after any training loop.
 
@@ -290,29 +349,36 @@ def record_model(
 
     Args:
         path: A .safetensors file; its folder is created.
-        model: Returns logits (b, C), or for a regression predictions (b, 1) or (b,): as a tensor, first in a tuple,
-            or as `logits`.
+        model: Returns logits (b, C), of tokens (b, T, C), or for a regression predictions (b, 1) or (b,): as a tensor,
+            first in a tuple, or as `logits`.
         batches: In the same order for all runs, such as an unshuffled DataLoader. A batch is a mapping of keyword
             arguments, with labels under "labels" or "label"; or a tuple of arguments with the labels last; or one
-            tensor, without labels.
+            tensor, without labels. Those of tokens (b, T) are -100 where a token does not count, of sets (b, C) 0 or 1.
         position: Token position of the hidden states of a transformers model: "cls", "mean" or "last"; None for none.
         seed: Seed of the training; names the run in tables.
         scores: The run's score, or several by name.
         groups: Group of each example, by number or name; see `StabilityRecorder`.
         tokenizer: The one that padded the batches; by default that of the loader's collator, if any. A decoder then
-            uses its padding id.
+            uses its padding id, and a language model generates texts with it.
         overwrite: Whether the file of another seed, or on other examples, may be replaced.
-        kind: "regression" or "classification", if one output and labels 0 and 1 are ambiguous.
+        kind: Name of the kind of task, see `StabilityRecorder`.
+        decoding: How a language model's texts are generated, words being drawn with the seed; by default as in its
+            generation configuration. What is recorded of it is what `StabilityRecorder` says, but for candidate words,
+            which must be drawn before the training.
 
     Raises:
-        UserError: The file contains another run, the path cannot be written, the position is unknown, the model is
-            neither a classifier nor a regression, or there is not one label per example.
+        UserError: The file contains another run, the path cannot be written, the position or the kind is unknown, or
+            outputs and labels do not fit the kind.
     """
     path = Path(path)
     check_place(path)
+    check_decoding(decoding)
     if not overwrite and (other := another_run(path, seed, None)):
         raise UserError(other)
-    say_padding(model, tokenizer_in(tokenizer, batches))
+    known = tokenizer_in(tokenizer, batches)
+    if not writes(plain_model(model)):
+        say_padding(model, known)
     numbers = None if groups is None else group_numbers(groups)
-    fields = fields_of(model, batches, position, kind)
-    return record_run(path, seed=seed, scores=scores, groups=numbers, overwrite=overwrite, **fields)
+    writing = Writing(known, decoding, seed or 0)
+    fields = fields_of(model, batches, position, kind, writing=writing)
+    return record_run(path, seed=seed, scores=scores, overwrite=overwrite, **grouped(fields, numbers), **fields)

@@ -13,7 +13,8 @@ from steadytune.decoding import Decoding
 from steadytune.files import Arrays, packed_texts
 from steadytune.kinds import KINDS
 from steadytune.kinds.encoding import IGNORED
-from steadytune.models.candidates import Candidates, draw_candidates
+from steadytune.models.candidates import Candidates
+from steadytune.models.reading import read_arrays, read_candidates
 from steadytune.models.states import logits_of
 from steadytune.models.texts import forced, generate
 from steadytune.training.data import Collator, Encoded, batches
@@ -21,8 +22,6 @@ from steadytune.training.data import Collator, Encoded, batches
 _BATCH = 64
 # Fewer where there is a distribution over all words at every token.
 _PROMPTS = 16
-_TARGETS, _CHOICES, _STATES = "target_log_probabilities", "token_choices", "representations"
-_AT_CANDIDATES = "token_log_probabilities"
 
 
 class Asked(NamedTuple):
@@ -78,27 +77,9 @@ def _texts(model: nn.Module, dataset: Encoded, collate: Collator, asked: Asked) 
     device, bf16, position, decoding, seed, candidates = asked
     prompts = [row["prompt"] for row in dataset.rows]
     texts = generate(model, prompts, collate.tokenizer, decoding, device, bf16, seed=seed, batch_size=_PROMPTS)
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in (_TARGETS, _CHOICES, _AT_CANDIDATES, _STATES)}
-    counts = []
-    starts = np.concatenate([[0], np.cumsum(target_counts(dataset))])
     found = forced(model, batches(dataset, collate, _PROMPTS), device, bf16, position)
-    for example, one in zip(dataset.shortest_first, found, strict=True):
-        counts.append(len(one.targets))
-        parts[_TARGETS].append(one.log_probabilities.gather(1, one.targets[:, None])[:, 0].numpy())
-        parts[_CHOICES].append(one.log_probabilities.argmax(1).numpy())
-        if candidates is not None:
-            words = candidates.words[starts[example] : starts[example + 1]]
-            parts[_AT_CANDIDATES].append(one.log_probabilities.gather(1, words).numpy())
-        if one.states is not None:
-            parts[_STATES].append(one.states.numpy()[None])
-    inverse = np.argsort(dataset.shortest_first)
-    arrays = {name: np.concatenate([found[index] for index in inverse]) for name, found in parts.items() if found}
-    if _STATES in arrays:
-        arrays[_STATES] = arrays[_STATES].swapaxes(0, 1)
-    arrays |= {"generations": packed_texts(texts), "token_counts": np.array(counts)[inverse]}
-    if candidates is not None:
-        arrays |= {"token_weights": candidates.weights.numpy(), "token_exact": np.array(candidates.exact)}
-    return arrays
+    arrays = read_arrays(found, dataset.shortest_first, candidates, target_counts(dataset))
+    return {**arrays, "generations": packed_texts(texts)}
 
 
 def target_counts(dataset: Encoded) -> NDArray[np.int64]:
@@ -109,11 +90,7 @@ def target_counts(dataset: Encoded) -> NDArray[np.int64]:
 def find_candidates(model: nn.Module, dataset: Encoded, collate: Collator, device: torch.device) -> Candidates:
     """Return the words at which the runs that start from a pre-trained model are compared, see `draw_candidates`."""
     found = forced(model, batches(dataset, collate, _PROMPTS), device, False, None)
-    drawn = [
-        draw_candidates(one.log_probabilities, int(example))
-        for example, one in zip(dataset.shortest_first, found, strict=True)
-    ]
-    return Candidates.of([drawn[index] for index in np.argsort(dataset.shortest_first)])
+    return read_candidates(found, dataset.shortest_first)
 
 
 def _in_order(rows: NDArray[Any], dataset: Encoded, counts: list[int]) -> NDArray[Any]:
