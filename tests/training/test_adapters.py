@@ -25,7 +25,8 @@ from steadytune.testing.stabilizers import outputs
 from steadytune.training import adapters
 from steadytune.training.adapters import put_adapter
 from steadytune.training.data import run_data
-from steadytune.training.full import fine_tune, outputs_of, train_full
+from steadytune.training.full import fine_tune, train_full
+from steadytune.training.observed import Asked, observed
 from steadytune.training.loading import build_model, load_encoder
 from steadytune.training.method_check import check_methods
 
@@ -65,7 +66,7 @@ def built(spec, adapted=True):
 
 @torch.no_grad()
 def logits(model, data):
-    return outputs_of(model, data.measure, data.collate, torch.device("cpu"), False)[0]
+    return observed(model, data.measure, data.collate, Asked(torch.device("cpu")))["logits"]
 
 
 def merged(model):
@@ -140,7 +141,8 @@ def test_distance_logits_and_states_are_those_of_the_merged_weights(specs, init,
     # A plain model with the merged weights and the trained head says the same.
     encoder_of(plain).load_state_dict(end)
     plain.classifier.load_state_dict(seen["model"].classifier.state_dict())
-    expected, states = outputs_of(plain, data.measure, data.collate, torch.device("cpu"), False, "cls")
+    seen = observed(plain, data.measure, data.collate, Asked(torch.device("cpu"), position="cls"))
+    expected, states = seen["logits"], seen["representations"]
     assert arrays["logits"] == pytest.approx(expected, abs=1e-4)
     assert arrays["representations"] == pytest.approx(states, abs=1e-4)
 

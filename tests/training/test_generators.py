@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from saying import says
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
@@ -15,6 +16,7 @@ from transformers import (
 )
 
 from steadytune.decoding import Decoding
+from steadytune.errors import UserError
 from steadytune.kinds.encoding import IGNORED
 from steadytune.models.candidates import EXACT, SAMPLED, Candidates, draw_candidates
 from steadytune.models.texts import forced, generate
@@ -135,12 +137,14 @@ def test_drawn_words_follow_their_seed_alone(tokenizer):
     assert drawn(1) != first
 
 
-def test_a_text_ends_where_the_positions_of_the_model_end(tokenizer):
+def test_texts_beyond_the_positions_of_the_model_are_refused(tokenizer):
     config = LlamaConfig(vocab_size=VOCABULARY, max_position_embeddings=8, **CONFIGS["llama"])
     model = AutoModelForCausalLM.from_config(config).eval()
-    model.generation_config.eos_token_id = None
-    (text,) = generate(model, [PROMPTS[2]], tokenizer, Decoding(max_new_tokens=50), CPU, False)
-    assert len(tokenizer(text)["input_ids"]) <= 2
+    with pytest.raises(UserError, match=says("6", "3", "8", "max_new_tokens")):
+        generate(model, PROMPTS, tokenizer, Decoding(max_new_tokens=3), CPU, False)
+    assert len(generate(model, PROMPTS, tokenizer, Decoding(max_new_tokens=2), CPU, False)) == 4
+    # An encoder-decoder writes apart from its prompt.
+    assert len(generate(make("t5"), PROMPTS, tokenizer, Decoding(max_new_tokens=9), CPU, False)) == 4
 
 
 def certain(size, tokens=3, scale=3.0):

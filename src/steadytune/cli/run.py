@@ -104,7 +104,7 @@ def check(study: Study, out: Path | None) -> None:
     from steadytune.training.method_check import check_methods
 
     specs = plan(study)
-    check_methods([spec for spec in specs if spec.stabilizers])
+    check_methods(specs)
     console = Console()
     lines = data_lines(study)
     for (model, task, recipe), found in grouped(specs, lambda spec: spec.cohort).items():

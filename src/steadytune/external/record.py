@@ -133,6 +133,9 @@ def record_run(
         "generations": generations,
         "references": references,
     }
+    for name in ("generations", "references"):
+        if lists[name] is not None:
+            _check_texts(name, read_list(lists[name], f"{path}: {name}"), path)
     listed: dict[str, Any] = {
         name: tuple(map(_text, read_list(value, f"{path}: {name}")))
         for name, value in lists.items()
@@ -174,6 +177,14 @@ def record_run(
 
 def _text(value: Any) -> str | tuple[str, ...]:
     return tuple(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _check_texts(name: str, values: Sequence[Any], path: Path) -> None:
+    """Reject generations and references that are no texts: "None" would be one."""
+    for row, value in enumerate(values):
+        for one in value if isinstance(value, (list, tuple)) and name == "references" else (value,):
+            if not isinstance(one, str):
+                raise UserError(f"{path}: {name} must be texts, but row {row} has {one!r:.60}")
 
 
 def check_place(path: Path) -> None:

@@ -28,7 +28,7 @@ def encode_prompts(examples: Any, tokenizer: Any, max_length: int, seq2seq: bool
         seq2seq: Whether the model is an encoder-decoder.
 
     Returns:
-        Rows with "inputs", "labels" and "prompt", the ids after which a model generates.
+        Rows with "inputs", "labels" and "prompt", the ids after which a model generates: `max_length` at most.
 
     Raises:
         UserError: A text cannot be tokenized, or the tokenizer has no end-of-text token, or no template for chats.
@@ -59,7 +59,8 @@ def encode_prompts(examples: Any, tokenizer: Any, max_length: int, seq2seq: bool
         if seq2seq:
             rows.append(_row(kept, target, kept))
         else:
-            rows.append(_row([*kept, *target], [*[IGNORED] * len(kept), *target], kept))
+            # What a model goes on from must not depend on how long the right text is.
+            rows.append(_row([*kept, *target], [*[IGNORED] * len(kept), *target], _cut(whole, limit, first)))
         over.append(len(kept) < len(whole) or len(target) < len(labels))
     return Encoding(rows, np.array(over, dtype=bool))
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import GenerationConfig
 
+from steadytune.errors import UserError
 from steadytune.kinds.encoding import IGNORED
 from steadytune.models.language import inputs_of, targets_of
 from steadytune.models.modules import plain_model, pool
@@ -117,7 +118,12 @@ def generate(
         bf16: Whether to compute under bfloat16 autocast.
         seed: Of the draws, if words are drawn. The global random state is left as it was.
         batch_size: Prompts at once.
+
+    Raises:
+        UserError: As `check_room`.
     """
+    if (config := getattr(plain_model(model), "config", None)) is not None:
+        check_room(config, prompts, decoding)
     model.eval()
     wanted: Any = model
     seq2seq = is_seq2seq(model)
@@ -136,7 +142,7 @@ def generate(
                 written = wanted.generate(
                     input_ids=inputs["input_ids"],
                     attention_mask=inputs["attention_mask"],
-                    generation_config=_configuration(model, tokenizer, decoding, inputs["input_ids"].shape[1]),
+                    generation_config=_configuration(model, tokenizer, decoding),
                 )
             new = written if seq2seq else written[:, inputs["input_ids"].shape[1] :]
             for index, text in zip(chosen, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True):
@@ -144,12 +150,12 @@ def generate(
     return texts
 
 
-def _configuration(model: nn.Module, tokenizer: Any, decoding: Decoding, length: int) -> GenerationConfig:
+def _configuration(model: nn.Module, tokenizer: Any, decoding: Decoding) -> GenerationConfig:
     """Return the model's own generation configuration with what is asked for."""
     plain: Any = plain_model(model)
     config = GenerationConfig.from_dict(plain.generation_config.to_dict())
     config.update(
-        max_new_tokens=_room(plain, decoding.max_new_tokens, length),
+        max_new_tokens=decoding.max_new_tokens,
         max_length=None,
         num_beams=decoding.beams,
         do_sample=decoding.sample,
@@ -163,9 +169,21 @@ def _configuration(model: nn.Module, tokenizer: Any, decoding: Decoding, length:
     return config
 
 
-def _room(model: Any, asked: int, length: int) -> int:
-    """Return how many tokens can be written after a causal model's prompt within its positions."""
-    places: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if is_seq2seq(model) or places is None:
-        return asked
-    return max(1, min(asked, places - length))
+def check_room(config: Any, prompts: Iterable[Sequence[int]], decoding: Decoding) -> None:
+    """Check that a model has positions for every prompt and the text after it.
+
+    Args:
+        config: Of the model; an encoder-decoder writes apart from its prompt.
+        prompts: Token ids.
+        decoding: How texts are generated.
+
+    Raises:
+        UserError: It has not; says what to lower.
+    """
+    places: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    longest = 0 if config.is_encoder_decoder else max(map(len, prompts), default=0)
+    if places is not None and longest + decoding.max_new_tokens > places:
+        raise UserError(
+            f"a prompt of {longest} tokens and {decoding.max_new_tokens} generated ones exceed the {places} positions "
+            "of the model: lower training.max_length, which cuts prompts, or decoding.max_new_tokens"
+        )

@@ -107,7 +107,7 @@ def with_cut(facts: DataFacts, splits: Splits, model: str, max_length: int) -> D
         step = max(1, len(examples) // _LOOKED_AT)
         some = examples.select(np.arange(0, len(examples), step))
         shares.append(Encoded(some, facts.kind, tokenizer, max_length, seq2seq).cut)
-    return facts.cut(max_length, *shares)
+    return facts.cut(min(max_length, tokenizer.model_max_length), *shares)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,8 @@ class RunData:
 
     def notes(self, max_length: int) -> tuple[str, ...]:
         """Return what a reader of the run should know about its inputs."""
-        sentence = cut_sentence(self.task.kind, max_length, self.train.cut, self.measure.cut)
+        limit = min(max_length, self.tokenizer.model_max_length)
+        sentence = cut_sentence(self.task.kind, limit, self.train.cut, self.measure.cut)
         return (sentence,) if sentence else ()
 
 

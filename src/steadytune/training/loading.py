@@ -23,6 +23,8 @@ from steadytune.study import Training
 from steadytune.tasks.base import Task
 from steadytune.training.weights import model_folder
 
+# transformers writes 1e30 where a tokenizer has no limit.
+_UNKNOWN_LENGTH = 1e20
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
@@ -46,6 +48,8 @@ def load_tokenizer(name: str) -> Any:
     except (ValueError, OSError, KeyError, TypeError) as error:
         reason = str(error).strip().partition("\n")[0][:200]
         raise UserError(f"model '{name}': its tokenizer cannot be loaded: {reason}") from error
+    if tokenizer.model_max_length > _UNKNOWN_LENGTH:
+        tokenizer.model_max_length = _positions(name) or tokenizer.model_max_length
     # XLNet reads its head at the last position, whatever is there.
     tokenizer.padding_side = "left" if type(tokenizer).__name__.startswith("XLNet") else "right"
     if tokenizer.pad_token is None:
@@ -53,6 +57,17 @@ def load_tokenizer(name: str) -> Any:
             raise UserError(f"model '{name}': its tokenizer has neither a padding token nor an end-of-text token")
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _positions(name: str) -> int | None:
+    """Return how many tokens a model has positions for, where its tokenizer does not say; None if that is unlimited."""
+    config = AutoConfig.from_pretrained(model_folder(name), trust_remote_code=False)
+    text = config.get_text_config()
+    places: int | None = getattr(text, "max_position_embeddings", None)
+    if places is not None and "roberta" in text.model_type and text.pad_token_id is not None:
+        # Its positions begin behind that of the padding token.
+        return places - int(text.pad_token_id) - 1
+    return places
 
 
 @lru_cache
