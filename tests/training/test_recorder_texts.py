@@ -19,7 +19,7 @@ from steadytune.models.candidates import draw_candidates
 from steadytune.testing.models import CONFIGS, END, VOCABULARY, batch, letter_tokenizer, rows_for, tiny_model
 
 TOKENIZER = letter_tokenizer()
-NAMES = ("llama:generation", "t5:generation")
+NAMES = ("llama:generation", "t5:generation", "bart:generation")
 LENGTH = 5
 
 
