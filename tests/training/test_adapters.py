@@ -26,9 +26,9 @@ from steadytune.training import adapters
 from steadytune.training.adapters import put_adapter
 from steadytune.training.data import run_data
 from steadytune.training.full import fine_tune, train_full
-from steadytune.training.observed import Asked, observed
 from steadytune.training.loading import build_model, load_encoder
 from steadytune.training.method_check import check_methods
+from steadytune.training.observed import Asked, observed
 
 INITS = ("default", "gaussian", "pissa", "olora", "orthogonal")
 RANDOM = {"default", "gaussian", "orthogonal"}

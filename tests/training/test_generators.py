@@ -10,6 +10,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     BartConfig,
+    GPT2Config,
     LlamaConfig,
     PreTrainedTokenizerFast,
     T5Config,
@@ -138,7 +139,7 @@ def test_drawn_words_follow_their_seed_alone(tokenizer):
 
 
 def test_texts_beyond_the_positions_of_the_model_are_refused(tokenizer):
-    config = LlamaConfig(vocab_size=VOCABULARY, max_position_embeddings=8, **CONFIGS["llama"])
+    config = GPT2Config(vocab_size=VOCABULARY, n_positions=8, n_embd=16, n_layer=2, n_head=2, eos_token_id=END)
     model = AutoModelForCausalLM.from_config(config).eval()
     with pytest.raises(UserError, match=says("6", "3", "8", "max_new_tokens")):
         generate(model, PROMPTS, tokenizer, Decoding(max_new_tokens=3), CPU, False)

@@ -180,8 +180,11 @@ def check_room(config: Any, prompts: Iterable[Sequence[int]], decoding: Decoding
     Raises:
         UserError: It has not; says what to lower.
     """
-    places: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
-    longest = 0 if config.is_encoder_decoder else max(map(len, prompts), default=0)
+    text = config.get_text_config()
+    # Rotary positions go on beyond those that were trained, and so do relative ones.
+    rotary = any(getattr(text, name, None) for name in ("rope_parameters", "rope_theta", "rope_scaling"))
+    places: int | None = None if rotary else getattr(text, "max_position_embeddings", None)
+    longest = 1 if config.is_encoder_decoder else max(map(len, prompts), default=0)
     if places is not None and longest + decoding.max_new_tokens > places:
         raise UserError(
             f"a prompt of {longest} tokens and {decoding.max_new_tokens} generated ones exceed the {places} positions "
