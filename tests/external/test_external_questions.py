@@ -339,3 +339,24 @@ def test_runs_that_differ_in_which_examples_have_a_label_are_refused(tmp_path):
         pd.DataFrame({"label": labels, "prediction": PREDICTED[run]}).to_csv(tmp_path / f"s{run}.csv", index=False)
     with pytest.raises(UserError, match=says("s1.csv", "label", "s0.csv")):
         st.read_runs(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [None, "multilabel"])
+@pytest.mark.parametrize("prefix", ["label_", "y_", ""])
+@pytest.mark.parametrize("outputs", ["logit", "prob"])
+def test_a_label_for_every_class_is_no_single_class(tmp_path, outputs, prefix, kind):
+    labels = {f"{prefix}{name}": (RNG.random(ROWS) < 0.5).astype(int) for name in "abc"}
+    scores = 1 / (1 + np.exp(-LOGITS)) if outputs == "prob" else LOGITS
+    columns = {f"{outputs}_{name}": lambda run, at=at: scores[run, :, at] for at, name in enumerate("abc")}
+    folder = write(tmp_path, labels | columns)
+    with pytest.raises(UserError, match=says(*labels, "multilabel", "ignore")):
+        st.read_runs(folder, columns={"kind": kind} if kind else None)
+    if outputs == "logit":
+        ignored = st.read_runs(folder, columns={"ignore": ",".join(labels)})
+        np.testing.assert_array_equal(ignored.predictions, PREDICTED)
+
+
+def test_other_columns_named_after_classes_are_left_aside(tmp_path):
+    columns = {name: RNG.random(ROWS) for name in "abc"}
+    cohort = st.read_runs(write(tmp_path, named("abc") | columns))
+    np.testing.assert_array_equal(cohort.predictions, PREDICTED)

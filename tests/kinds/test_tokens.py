@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from saying import says
+from saying import names, says
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
@@ -210,3 +210,16 @@ def test_a_table_of_predicted_tags_is_scored_by_its_sentences(tmp_path):
     assert (read.kind, read.metric) == ("tokens", "entity_f1")
     assert read.scores.tolist() == pytest.approx(cohort.scores.tolist())
     assert len(np.unique(read.groups)) == 30
+
+
+def test_words_of_no_sentence_are_said_to_be():
+    labels = np.array([0, 1, 2, 0])
+    fields = {"logits": np.eye(3)[[labels, labels]], "labels": labels, "kind": "tokens"}
+
+    def said(**more):
+        return [note for note in Cohort(**fields, **more).notes if "questions" in note]
+
+    (alone,), (grouped,) = said(), said(groups=[0, 0, 1, 1])
+    assert names(alone, "one by one")
+    assert names(grouped, "groups")
+    assert not said(questions=[0, 0, 1, 1])

@@ -28,6 +28,9 @@ _MOST_CLASSES = 50
 # More than this, with hardly any duplicates, are not classes either.
 _FEW_CLASSES = 10
 
+# Words before a class in the name of a column that says whether an example has that class.
+_LABELS_OF = ("label", "labels", "target", "true", "gold", "y", "")
+
 
 def draft(source: Source, choices: Choices, regression: bool) -> Draft:
     """Read the outputs and labels of one source.
@@ -87,10 +90,35 @@ def _class_outputs(found: Draft, name: str, pairs: list[tuple[str, str]]) -> Non
         found.arrays[name] = source.numbers(pairs[0][1])[:, None]
         found.use(name, pairs[0][1])
     elif classes := class_columns(found, name, pairs):
+        _ask_of_sets(found, classes)
         columns = [source.numbers(column) for _, column in classes]
         _check_complete(source, [column for _, column in classes], columns)
         found.arrays[name] = np.stack(columns, axis=1)
         found.use(name, *(column for _, column in classes))
+
+
+def _ask_of_sets(found: Draft, classes: list[tuple[str, str]]) -> None:
+    """Refuse outputs by class beside a column of labels for each class: an example may then have several labels.
+
+    Raises:
+        UserError: There are such columns, and they are not ignored; names them and the ways out.
+    """
+    source = found.source
+    names: dict[str, str] = {}
+    for name in source.columns:
+        if name not in found.choices.ignore:
+            names.setdefault(squashed(name), name)
+    labels = []
+    for one, _ in classes:
+        column = next((names[key] for word in _LABELS_OF if (key := squashed(f"{word}{one}")) in names), None)
+        if column is None or not {spelled(cell) for cell in source.cells(column)} <= {"0", "1", "0.0", "1.0"}:
+            return
+        labels.append(column)
+    raise UserError(
+        f"{source.origin}: {', '.join(labels[:4])} give each example a label for every class. Sets of labels are not "
+        "read from tables: record them with steadytune.record_run(kind='multilabel', logits=..., labels=...), or, if "
+        f"each example has one class, use --set ignore={','.join(labels)} and a column with that class"
+    )
 
 
 def _matrix(found: Draft, column: str) -> NDArray[Any]:

@@ -32,6 +32,7 @@ class Kind:
         item: What is answered once, and is a row of outputs.
         long_inputs: What happens to inputs of more tokens than the limit.
         shared_classes: A class means the same in every example, so it can be rare, or be renumbered.
+        in_sentences: Rows are parts of sentences, which a cohort's `questions` number.
         several: An example of a task has several labels, so that a few examples may lack some of them.
         candidates: An example consists of several inputs, each with one score, and one of them is chosen.
         trained: Whether runs of this kind can be trained here.
@@ -53,6 +54,7 @@ class Kind:
     item: ClassVar[str] = "example"
     long_inputs: ClassVar[str] = "truncated"
     shared_classes: ClassVar[bool] = False
+    in_sentences: ClassVar[bool] = False
     several: ClassVar[bool] = False
     candidates: ClassVar[bool] = False
     trained: ClassVar[bool] = False

@@ -32,6 +32,7 @@ class Tokens(PerToken):
     item: ClassVar[str] = "word"
     long_inputs: ClassVar[str] = "read in parts"
     shared_classes: ClassVar[bool] = True
+    in_sentences: ClassVar[bool] = True
     several: ClassVar[bool] = True
     trained: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ("entity_f1", "accuracy", "f1_macro")

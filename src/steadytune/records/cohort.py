@@ -190,6 +190,13 @@ class Cohort(Shown):
             self._set(losses=_losses(self.losses, runs))
         if "scores" in computed and not can_be_scored(self):
             self._set(**{name: value for name, value in computed.items() if np.size(value) in (1, runs)})
+        of = KINDS[self.kind]
+        if of.in_sentences and self.questions is None and self.labels is not None:
+            what = "resampled one by one" if self.groups is None else "resampled by their groups"
+            self._note(
+                f"Which {of.item}s form a sentence is not known (questions), so that entities are not scored and "
+                f"{of.item}s are {what}."
+            )
         found = settled_scores(self)
         self._set(scores=found.values, metric=found.metric, failed=found.failed, majority_score=found.constant)
         self._set(positive=found.positive)
