@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from steadytune.metrics import METRICS, Answers, score
+from steadytune.records import Cohort
 
 
 def forced(runs, counts):
@@ -26,3 +27,10 @@ def test_it_is_computed_and_lower_is_better():
     found = score(forced([[-1.0, -2.0], [-0.5, -0.5]], [1, 1]), ["a", "b"], metric="target_loss")
     assert (found.values.tolist(), found.constant) == ([1.5, 0.5], None)
     assert METRICS["target_loss"].best(found.values) == 0.5
+
+
+def test_it_is_the_score_of_runs_that_have_nothing_else():
+    said = [np.log([0.5, 0.25, 0.125]), np.log([0.5, 0.5, 0.5])]
+    cohort = Cohort(kind="generation", target_log_probabilities=said, token_counts=[1, 2])
+    assert cohort.metric == "target_loss"
+    assert cohort.scores == pytest.approx([2 * np.log(2), np.log(2)])

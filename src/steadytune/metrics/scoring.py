@@ -135,7 +135,8 @@ def computable(name: str, answers: Answers) -> Metric | None:
 
 
 def _chosen(answers: Answers, runs: Sequence[str], held: Mapping[str, Any], asked: str | None) -> str | None:
-    natural = next((name for name in KINDS[answers.kind].metrics if computable(name, answers)), None)
+    of = KINDS[answers.kind]
+    natural = next((name for name in (*of.metrics, *of.task_metrics) if computable(name, answers)), None)
     if asked is None:
         best = preferred(list(held), answers.kind)
         losing = best is None or recorded(best).higher_is_better is False

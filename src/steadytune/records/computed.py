@@ -76,7 +76,8 @@ class Predictions:
 
 def can_be_scored(cohort: Cohort) -> bool:
     """Return whether the cohort's metric, or one of its kind, can be computed from its answers."""
-    names = KINDS[cohort.kind].metrics if cohort.metric == UNNAMED else (cohort.metric,)
+    of = KINDS[cohort.kind]
+    names = (*of.metrics, *of.task_metrics) if cohort.metric == UNNAMED else (cohort.metric,)
     return any(computable(name, cohort.answers) is not None for name in names)
 
 
