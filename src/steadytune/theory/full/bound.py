@@ -28,26 +28,26 @@ def full_tuning_bound(
 ) -> FullTuningBound:
     """Train a model by gradient descent, and measure the terms of the bound along the path.
 
-    No momentum, decay, schedule or dropout: the bound speaks of none. The model has its old weights again after. A
-    point costs a pass for each example and up to `products` Hessian-vector products; memory is that of `products` +
-    `points` copies of the weights.
+    There is no momentum, decay, schedule or dropout: the bound covers none. The model gets its old weights back
+    afterwards. Each point costs a pass for each example and up to `products` Hessian-vector products; memory is that of
+    `products` + `points` copies of the weights.
 
     Args:
         loss: The model and its training data, at w_0.
-        learning_rate: eta; unless given, 1/beta at the start, with the margin of beta.
+        learning_rate: eta; 1/beta at the start unless given, with the margin added to beta.
         steps: T.
         mini_batches: Step along the gradient of one batch of `loss` at a time, in an order drawn anew for every pass,
             instead of along that of all.
-        seed: Of that order.
-        points: K, spread evenly over the steps; steps + 1 looks at every one.
-        products: Limit for Lanczos at each point. Fewer make a wider margin of beta and mu, and below about 10 for
-            any but the smallest models an infinite one.
+        seed: Seed of that order.
+        points: K, spread evenly over the steps; steps + 1 measures at every one.
+        products: Limit on the Lanczos products at each point. Fewer widen the margin of beta and mu; below about 10, it
+            is infinite for all but the smallest models.
         progress: Called with the share that is done, 0 to 1.
 
     Raises:
-        UserError: The learning rate is beyond the stability limit 2/beta at the start, or the loss diverges later, and
-            what the limit is; a loss is negative; there are too few products to choose a learning rate; or an argument
-            is out of its range.
+        UserError: The learning rate is beyond the stability limit 2/beta at the start, or the loss diverges later (the
+            message gives the limit); a loss is negative; there are too few products to choose a learning rate; or an
+            argument is out of its range.
     """
     check_arguments(learning_rate, steps, points, products)
     if len(loss) < 2:
@@ -107,7 +107,7 @@ def check_arguments(learning_rate: float | None, steps: int, points: int, produc
 
 
 def _learning_rate(start: Extremes, asked: float | None) -> float:
-    """Return what was asked for, or 1/beta."""
+    """Return the learning rate that was given, or 1/beta."""
     beta = start.largest.value
     if asked is None:
         if not 0 < beta + start.margin < math.inf:
@@ -128,7 +128,7 @@ def _learning_rate(start: Extremes, asked: float | None) -> float:
 def _efforts(
     steps: int, points: int, products: int, progress: Callable[[float], None]
 ) -> list[Callable[[float], None]]:
-    """Split a progress into those of the first Lanczos, the training, and the other points."""
+    """Split the progress into the parts of the first Lanczos run, the training, and the other points."""
     # A product costs about as much as three steps.
     ends = np.cumsum([0, 3 * products, steps, 3 * products * (points - 1)])
     ends = ends / ends[-1]

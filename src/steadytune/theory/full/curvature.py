@@ -1,6 +1,6 @@
 """The mean loss of a model on data as a function of its weights: value, gradient, Hessian-vector products.
 
-Vectors of weights are flat: all trained weights of a model laid end to end, P numbers in the model's own precision. A
+Vectors of weights are flat: all trained weights of a model concatenated, P numbers in the model's own precision. A
 model made float64 (`model.double()`) is measured in float64.
 """
 
@@ -35,13 +35,13 @@ Batch = Mapping[str, Tensor] | tuple[Tensor, Tensor]
 def hessian_vector_product(loss_fn: Callable[[], Tensor], params: Sequence[Tensor], v: Tensor) -> Tensor:
     """Return H v, H being the Hessian of a loss, without forming H: the gradient of <gradient, v>.
 
-    Costs about two passes forward and backward (Pearlmutter, "Fast exact multiplication by the Hessian", Neural
+    Costs about two forward and backward passes (Pearlmutter, "Fast exact multiplication by the Hessian", Neural
     Computation 6, 1994). torch's fused attention kernels have no second derivative, so inside this function attention
-    is computed by torch's plain formula, whatever the model asks for.
+    is computed by torch's plain formula, whatever the model is set to use.
 
     Args:
-        loss_fn: Computes the loss, a number, at the weights as they stand.
-        params: The weights; those that the loss does not use have rows of zeros.
+        loss_fn: Computes the loss, a scalar, at the current weights.
+        params: The weights; those that the loss does not use have rows of zeros in H.
         v: (P,), in the order of `params`.
 
     Returns:
@@ -69,10 +69,10 @@ def hessian_vector_product(loss_fn: Callable[[], Tensor], params: Sequence[Tenso
 
 
 def _refuse_blocked(slope: Tensor) -> None:
-    """Refuse a graph with a `once_differentiable` operation: torch skips its part without a word.
+    """Refuse a graph with a `once_differentiable` operation: torch skips its part silently.
 
-    torch puts a node named Error into its place, which raises when it is reached; but as nothing lies behind it, it is
-    not reached on the way to given weights.
+    torch puts a node named Error in its place, which raises when it is reached. But as no node comes after it, a
+    backward pass to given weights does not reach it.
     """
     ahead, seen = [slope.grad_fn], set()
     while ahead:
@@ -95,8 +95,8 @@ def _no_second_derivative(reason: str) -> UserError:
 class MeanLoss:
     """F(w) = (1/n) sum_i f_i(w): the mean loss of a model on n examples, as a function of its P trained weights.
 
-    The model is evaluated without dropout, as a function must have one value, and is put back into its mode after. Its
-    trained weights are those that require a gradient; F is taken at the weights as they stand.
+    The model is evaluated without dropout, as a function must have one value, and its mode is restored afterwards. Its
+    trained weights are those that require a gradient; F is evaluated at the current weights.
 
     Args:
         model: Returns logits, or an object that has them.
@@ -132,13 +132,13 @@ class MeanLoss:
         return parameters_to_vector(self.parameters).detach().clone()
 
     def set_weights(self, w: Tensor) -> None:
-        """Overwrite the trained weights of the model by w (P,)."""
-        # A copy, since the weights of the model become views of what they are given.
+        """Overwrite the trained weights of the model with w (P,)."""
+        # A copy, since the weights of the model become views of the vector they are given.
         vector_to_parameters(w.clone(), self.parameters)
 
     @contextmanager
     def at(self, w: Tensor) -> Iterator[None]:
-        """Have the weights be w (P,) inside, and what they were after."""
+        """Set the weights to w (P,) inside the context, and restore them afterwards."""
         before = self.weights
         self.set_weights(w)
         try:
@@ -168,7 +168,7 @@ class MeanLoss:
         """Return H v (P,) for v (P,), H being the Hessian of F.
 
         Raises:
-            UserError: As `hessian_vector_product`.
+            UserError: As for `hessian_vector_product`.
         """
         with evaluating(self.model):
             total = torch.zeros_like(v)
@@ -208,13 +208,13 @@ class MeanLoss:
         return np.array(values), np.array(norms)
 
     def _slopes(self, batch: Batch) -> tuple[float, tuple[Tensor, ...]]:
-        """Return what a batch adds to F, and its gradient by each of the parameters."""
+        """Return the contribution of a batch to F, and its gradient with respect to each parameter."""
         with torch.enable_grad(), evaluating(self.model):
             share = self._share(batch)
             return float(share.detach()), torch.autograd.grad(share, self.parameters, materialize_grads=True)
 
     def _share(self, batch: Batch) -> Tensor:
-        """Return what a batch adds to F."""
+        """Return the contribution of a batch to F."""
         device = self.parameters[0].device
         labels = _labels(batch).to(device)
         if isinstance(batch, Mapping):
@@ -235,10 +235,10 @@ def _rows(batch: Batch, rows: list[int]) -> Batch:
 
 
 def run_loss(spec: RunSpec, batch_size: int = 64) -> MeanLoss:
-    """Return the mean training loss of a run of full fine-tuning, at the weights at which the run starts.
+    """Return the mean training loss of a run of full fine-tuning, at the run's initial weights.
 
     Args:
-        spec: The run; its init seed draws the new layers. Stabilizers and weight decay are no part of the loss.
+        spec: The run; its init seed draws the new layers. Stabilizers and weight decay are not part of the loss.
         batch_size: Examples per pass, shortest first.
     """
     need_all_weights(spec)

@@ -2,27 +2,27 @@ r"""The bound on the leave-one-out stability of full fine-tuning, from its terms
 
 F = (1/n) sum_i f_i is minimised by T steps of gradient descent, w_{t+1} = w_t - eta grad F(w_t), and again without f_i,
 the other examples keeping their weight 1/n. Leave-one-out (LOO) stability is the mean over i of the distance between
-the two ends. Assumed are f_i >= 0 and convex, F beta-smooth, eta <= 1/beta, and ||grad f_i||^2 <= 2 b f_i on the path,
-which holds with b = beta where each f_i is beta-smooth itself.
+the two ends. The assumptions: f_i >= 0 and convex, F beta-smooth, eta <= 1/beta, and ||grad f_i||^2 <= 2 b f_i on the
+path, which holds with b = beta where each f_i is itself beta-smooth.
 
 The proof (derived in this project):
 
-1. The step on the other examples is non-expansive, so the gap grows by at most (eta/n) ||grad f_i(w_t)|| a step. The
-   mean of that over i is at most (eta/n) sqrt(2 b F(w_t)), by Jensen.
-2. For a point u, D = ||w_0 - u||, that the steps approach, ||w_{t+1} - u||^2 <= (1 - eta mu) ||w_t - u||^2:
+1. The step on the other examples is non-expansive, so the gap grows by at most (eta/n) ||grad f_i(w_t)|| a step. Its
+   mean over i is at most (eta/n) sqrt(2 b F(w_t)), by Jensen.
+2. For a point u that the steps approach, ||w_{t+1} - u||^2 <= (1 - eta mu) ||w_t - u||^2, and D = ||w_0 - u||:
    F(w_t) <= F(u) + L (1 - eta mu)^(t/2) D                                              ("lipschitz")
-   sqrt F(w_t) <= sqrt F(u) + sqrt(beta/2) (1 - eta mu)^(t/2) D, as sqrt F has the slope sqrt(beta/2)     ("tight")
+   sqrt F(w_t) <= sqrt F(u) + sqrt(beta/2) (1 - eta mu)^(t/2) D, as |slope of sqrt F| <= sqrt(beta/2)     ("tight")
 3. Without mu, F(w_t) <= F(u) + D^2 / (2 eta t) for any u                                 ("convex")
 
 Line 2 holds where u is the minimiser, and also where u is the end w_T of the path itself, since a step lowers F by
-(eta/2) ||grad F||^2. It does not ask for a Hessian >= mu, but, at the points w of the path, for
+(eta/2) ||grad F||^2. It does not need a Hessian >= mu, but only, at the points w of the path,
 F(u) >= F(w) + <grad F(w), u - w> + (mu/2) ||u - w||^2: the restricted mu. With eta = 1/beta = 1/b, F(u) = 0 and
 T -> infinity the first two forms are
 
     sqrt(2 L D / beta) / (n (1 - q^(1/4)))    and    D / (n (1 - q^(1/2))),    q = 1 - mu/beta.
 
-Where the others' weights become 1/(n - 1), the mean over i of ||grad f_i - grad F^i|| is at most n/(n - 1) of the same
-root, so that all forms hold with n - 1 in place of n.
+If the weights of the other examples become 1/(n - 1), the mean over i of ||grad f_i - grad F^i|| is at most
+n/(n - 1) of the same root, so that all forms hold with n - 1 in place of n.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from typing import NamedTuple
 from steadytune.errors import UserError
 
 ROUNDING = 1e-9
-"""By how much more, relatively, a term may miss its range."""
+"""Relative amount by which rounding may put a term outside its range."""
 
 
 class FullBound(NamedTuple):
-    """Three bounds on one leave-one-out stability, in the unit of the weights; the smallest one counts.
+    """Three bounds on the same leave-one-out stability, in the unit of the weights; the smallest one counts.
 
     Attributes:
         tight: From smoothness and mu.
@@ -72,7 +72,7 @@ def full_bound(
         n: Number of examples.
         learning_rate: eta; 1/beta unless given.
         steps: T; None for infinitely many.
-        example_beta: b of the module's docstring; beta unless given, which assumes each f_i beta-smooth.
+        example_beta: b of the module's docstring; beta unless given, which assumes that each f_i is beta-smooth.
         minimum: F(u): 0 if u fits every example.
 
     Raises:
@@ -103,13 +103,13 @@ def full_bound(
         # The sum of 1, 1, 1/sqrt(2), ..., 1/sqrt(T - 1) is at most 2 sqrt(T - 1) from T = 2 on.
         "convex": (math.sqrt(b / eta) * distance, math.inf if steps is None else max(1.0, 2 * math.sqrt(steps - 1))),
     }
-    # What u leaves unfitted moves the weights at every step.
+    # The loss that remains at u moves the weights at every step.
     rest = _product(math.sqrt(2 * b * minimum), math.inf if steps is None else steps)
     return FullBound(**{name: eta / n * (_product(*pair) + rest) for name, pair in factors.items()})
 
 
 def _product(size: float, times: float) -> float:
-    """Return size * times, where nothing stays nothing however often."""
+    """Return size * times, with 0 for a size of 0 even if times is infinite."""
     return size * times if size else 0.0
 
 

@@ -1,4 +1,4 @@
-"""The extreme eigenvalues of a symmetric operator that is known by its products alone."""
+"""The extreme eigenvalues of a symmetric operator that is known only through its products."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import Tensor
 from steadytune.errors import UserError
 
 FAILURE = 0.01
-"""Probability, over the start, with which `Extremes.margin` may be wrong."""
+"""Largest probability, over the random start, that `Extremes.margin` is wrong."""
 
 
 class Eigenvalue(NamedTuple):
     """An approximate eigenvalue.
 
     Attributes:
-        value: theta = v' A v of a unit vector v.
+        value: theta = v' A v for a unit vector v.
         residual: ||A v - theta v||. A symmetric A has an eigenvalue within [value - residual, value + residual].
     """
 
@@ -35,9 +35,9 @@ class Extremes(NamedTuple):
     Attributes:
         smallest: Never below the smallest eigenvalue.
         largest: Never above the largest one.
-        margin: With a probability of 99 % over the start, both ends lie no further than this outside the two values:
-            the residual says that an eigenvalue is near, but not that it is the last one.
-        products: Products with the operator that it took.
+        margin: With a probability of 99 % over the random start, both ends lie no further than this outside the two
+            values: a residual shows that an eigenvalue is near, but not that it is the extreme one.
+        products: Number of products with the operator.
     """
 
     smallest: Eigenvalue
@@ -51,9 +51,9 @@ def extreme_eigenvalues(
 ) -> Extremes:
     """Find the smallest and the largest eigenvalue of a symmetric A by the Lanczos method.
 
-    Every new direction is made orthogonal to all before it, twice, so that rounding makes no copies of eigenvalues
+    Every new direction is made orthogonal to all earlier ones, twice, so that rounding creates no copies of eigenvalues
     (full reorthogonalisation: Parlett, "The Symmetric Eigenvalue Problem", chapter 13; recalled). Residuals come from
-    the last row of the tridiagonal matrix's eigenvectors, and hold as far as the products are exact: single precision
+    the last row of the tridiagonal matrix's eigenvectors, and are as exact as the products: single precision
     adds about 1e-6 of the largest absolute eigenvalue.
 
     The margin is that of Kuczynski & Wozniakowski (SIAM J. Matrix Anal. Appl. 13, 1992; the form read in the abstract,
@@ -63,10 +63,10 @@ def extreme_eigenvalues(
 
     Args:
         apply: v (P,) -> A v (P,).
-        like: (P,), any vector of the precision and device of those that `apply` takes.
-        steps: Products at most; memory is that of so many vectors.
+        like: (P,), any vector with the precision and device that `apply` expects.
+        steps: Largest number of products; memory is that of as many vectors.
         tolerance: Stop when both residuals and the margin are below this share of the largest absolute value.
-        seed: Of the start.
+        seed: Seed of the start vector.
 
     Raises:
         UserError: A product is not finite.
@@ -91,7 +91,7 @@ def extreme_eigenvalues(
         values, vectors = eigh_tridiagonal(np.array(diagonal), np.array(beside[:-1]))
         residuals = beside[-1] * np.abs(vectors[-1])
         scale = np.abs(values).max()
-        # Nothing but rounding is left of the product: the directions so far hold every distinct eigenvalue.
+        # Only rounding is left of the product: the directions so far give every distinct eigenvalue.
         exhausted = done + 1 == size or beside[-1] <= 10 * torch.finfo(like.dtype).eps * scale
         margin = 0.0 if exhausted else _margin(size, done + 1, float(np.ptp(values)))
         close = max(residuals[0], residuals[-1], margin) <= tolerance * scale
@@ -103,6 +103,6 @@ def extreme_eigenvalues(
 
 
 def _margin(size: int, products: int, spread: float) -> float:
-    """Return what both ends miss at most, if `spread` lies between those that were found."""
+    """Return the most that either end can lie outside the ends that were found, which are `spread` apart."""
     share = (math.log(2 * 1.648 * math.sqrt(size) / FAILURE) / (2 * products - 1)) ** 2
     return spread * share / (1 - 2 * share) if share < 0.5 else math.inf

@@ -1,4 +1,4 @@
-"""Gradient descent on a mean loss, and what the bound of full fine-tuning asks about its path."""
+"""Gradient descent on a mean loss, and the terms of the full fine-tuning bound along its path."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from steadytune.theory.full.lanczos import Extremes, extreme_eigenvalues
 Array = NDArray[np.float64]
 
 _PRODUCTS = 20
-"""Enough for the limit that the message of a divergence names."""
+"""Enough for the stability limit in the message of a divergence."""
 
 
 @dataclass(frozen=True)
 class PathTerms:
-    """What was measured at K points of the path w_0, ..., w_T, its ends among them; (K,) float64 but where said.
+    """Terms measured at K points of the path w_0, ..., w_T, including its ends; (K,) float64 unless stated otherwise.
 
     Attributes:
         step: t.
         loss: F(w_t).
         gradient: Norm of grad F.
         example_gradients: (K, n) norms of the grad f_i, in the order of `MeanLoss.examples`.
-        largest_gradient: Largest of them.
+        largest_gradient: Largest of these norms.
         mean_gradient: Their mean.
         self_bounding: Largest ||grad f_i||^2 / (2 f_i): at most beta where the f_i are beta-smooth and not negative.
         largest_curvature: Largest Hessian eigenvalue of F, as Lanczos found it.
@@ -67,22 +67,23 @@ def gradient_descent(
     order_seed: int | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> list[Tensor]:
-    """Train from the weights as they stand, without momentum, decay, schedule or dropout; the model is put back after.
+    """Train from the current weights without momentum, decay, schedule or dropout, and restore the model afterwards.
 
     Args:
-        loss: What to minimise.
+        loss: The loss to minimise.
         learning_rate: The same at every step.
-        steps: How many.
+        steps: Number of steps.
         at: Steps at which to keep the weights, 0 being the start.
-        order_seed: Step along the gradient of one batch of `loss` at a time, in an order drawn anew for every pass;
-            None for the gradient of all.
+        order_seed: Seed of the order of the batches of `loss`, drawn anew for every pass, with one step along the
+            gradient of each; None for steps along the gradient of all.
         progress: Called with the share that is done, 0 to 1.
 
     Returns:
         The weights (P,) at the steps of `at`, in ascending order.
 
     Raises:
-        UserError: The loss is not finite at the start; or no longer, and what the stability limit 2/beta was there.
+        UserError: The loss is not finite at the start, or no longer finite later; the message then gives the stability
+            limit 2/beta at the start.
     """
     parts = itertools.repeat(loss) if order_seed is None else _shuffled(loss, order_seed)
     kept, start = [], loss.weights
@@ -129,11 +130,11 @@ def measure_path(
     """Measure the terms at points of a path.
 
     Args:
-        loss: What was minimised.
+        loss: The loss that was minimised.
         at: (K,) steps of the points.
         path: K weights (P,), the start first and the end last.
-        start: The Hessian's ends at the start.
-        products: Limit for Lanczos, at each other point.
+        start: The extreme eigenvalues of the Hessian at the start.
+        products: Limit on the Lanczos products at each other point.
         progress: Called with the share that is done, 0 to 1.
 
     Raises:
@@ -183,7 +184,7 @@ def measure_path(
 def counted(
     apply: Callable[[Tensor], Tensor], products: int, progress: Callable[[float], None]
 ) -> Callable[[Tensor], Tensor]:
-    """Return a product that tells, each time it is taken, which share of `products` is taken by then."""
+    """Return `apply`, made to report after each call the share of `products` that has been taken."""
     shares = itertools.count(1)
 
     def product(v: Tensor) -> Tensor:
@@ -197,10 +198,11 @@ def counted(
 def path_sums(terms: PathTerms, learning_rate: float, steps: int) -> Array:
     """Return eta sum_{t<T} c_t ||grad f_i(w_t)|| of every example, (n,).
 
-    c_t is what the steps after t grow a gap by.
+    c_t is the factor by which the steps after t widen a gap.
 
-    A step grows a gap by 1 - eta * (smallest curvature) where that is negative, by eta * (largest curvature) - 1 where
-    that exceeds 1, and else not. Between the points all is interpolated along the steps.
+    A step widens a gap by the factor 1 - eta * (smallest curvature) where that curvature is negative, by
+    eta * (largest curvature) - 1 where that exceeds 1, and otherwise not. Between the points, all terms are
+    interpolated along the steps.
     """
     every = np.arange(steps)
     low, high, *gradients = (

@@ -1,4 +1,4 @@
-"""What was measured of the bound of full fine-tuning: its terms, which assumption fails, and both in words."""
+"""The measured bound of full fine-tuning: its terms, which assumptions fail, and a description of both."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from steadytune.theory.full.formula import ROUNDING, FullBound
 from steadytune.theory.full.path import Array, PathTerms
 
 _FITTED = 1e-4
-"""Share of the initial loss that the final one may be to count as zero. The bound has its root: 1 % of the initial."""
+"""A final loss up to this share of the initial one counts as zero. The bound has its root: 1 % of the initial."""
 
 
 class Assumption(NamedTuple):
     """One assumption of the bound.
 
     Attributes:
-        name: In a few words.
-        holds: Whether it does, as far as was measured.
+        name: The assumption in a few words.
+        holds: Whether it holds, as far as was measured.
         vital: Whether nothing is proved without it; else the bound holds without it, and is larger.
         finding: What was found, in a sentence.
         otherwise: What follows where it fails, in a sentence.
@@ -36,15 +36,15 @@ class Assumption(NamedTuple):
 
 @dataclass(frozen=True)
 class FullTuningBound:
-    """The bound on leave-one-out stability of one training by gradient descent, beside its terms.
+    """The bound on leave-one-out stability of one training by gradient descent, with its terms.
 
     Attributes:
         bound: Its three forms, for u = w_T, T steps, the restricted mu and F(w_T). Infinite where the learning rate is
             above 1/beta. See `proved`.
         example_paths: (n,) the sum in the first line of the proof for each example, (eta/n) sum_t ||grad f_i(w_t)||,
-            each summand grown by the steps after it as `path.path_sums` says. It asks for no convexity, but takes the
-            curvature measured on the path for that between this path and the one without the example, and between the
-            measured points it interpolates: an estimate, not a bound. In 60 convex problems it was never exceeded with
+            each summand grown by the steps after it as in `path.path_sums`. It needs no convexity, but uses the
+            curvature measured on the path for that between this path and the one without the example, and interpolates
+            between the measured points: an estimate, not a bound. In 60 convex problems it was never exceeded with
             every step measured, at rates up to 1.9/beta (0 of 1,904 examples), nor with 5 points at 1/beta (0 of 952);
             with 5 points at 1.9/beta, where gradients swing between the points, 3 of 952 lay above it, by up to 39 %.
         lipschitz: L, the largest norm of a grad f_i.
@@ -52,15 +52,15 @@ class FullTuningBound:
         beta: Largest Hessian eigenvalue, with its margin.
         example_beta: Largest ||grad f_i||^2 / (2 f_i).
         mu: Smallest Hessian eigenvalue, less its margin; may be negative.
-        restricted_mu: The smallest one; 0 where the weights do not move.
+        restricted_mu: The smallest restricted mu on the path; 0 where the weights do not move.
         distance: ||w_0 - w_T||, which stands for ||w_0 - w_*||.
         n: Number of examples.
         size: P, the number of trained weights.
         idle: How many of them have a gradient of exactly 0 at the start, such as rows of an embedding table for tokens
-            that no example holds.
+            that no example contains.
         learning_rate: eta.
         steps: T.
-        mini_batches: Whether a step saw one batch alone.
+        mini_batches: Whether each step saw only one batch.
         terms: What was measured along the path.
         end: (P,), w_T.
     """
@@ -85,12 +85,12 @@ class FullTuningBound:
 
     @property
     def path(self) -> float:
-        """The mean of `example_paths`, beside `bound`."""
+        """The mean of `example_paths`, to compare with `bound`."""
         return float(self.example_paths.mean())
 
     @property
     def assumptions(self) -> tuple[Assumption, ...]:
-        """What is assumed, and what was found."""
+        """The assumptions, and what was found for each."""
         loss, lowest = self.terms.loss, float(self.terms.smallest_curvature.min())
         rounding = 1e3 * torch.finfo(self.end.dtype).eps * float(self.terms.largest_curvature.max())
         rest = self.learning_rate * self.steps * math.sqrt(2 * self.example_beta * loss[-1]) / self.n
@@ -154,12 +154,12 @@ class FullTuningBound:
 
     @property
     def proved(self) -> bool:
-        """Whether no vital assumption fails, so that `bound` is one as far as its terms were measured."""
+        """Whether no vital assumption fails, so that `bound` is proved as far as its terms were measured."""
         return not any(failure.vital for failure in self.failures)
 
     @property
     def notes(self) -> list[str]:
-        """What to know of the terms, in sentences."""
+        """Remarks on the terms, in sentences."""
         return [
             f"mu: the Hessian's smallest eigenvalue is at least {self.mu:.3g}, and towards the end of the path the "
             f"loss curves by at least {self.restricted_mu:.3g} (restricted mu). {self.size} weights are trained on "
@@ -172,7 +172,7 @@ class FullTuningBound:
         ]
 
     def describe(self) -> list[str]:
-        """Say what was found, one point at a time, the assumptions that fail last."""
+        """Return sentences: what was found, and at the end the assumptions that fail."""
         forms = ", ".join(f"{value:.3g} ({name})" for name, value in self.bound._asdict().items())
         status = "No bound is proved here. The formulas give"
         if self.proved:

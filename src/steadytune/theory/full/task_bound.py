@@ -1,4 +1,4 @@
-"""The bound of full fine-tuning on a real task: its terms, the Taylor check, and examples left out beside them."""
+"""The bound of full fine-tuning on a real task: its terms, the Taylor check, and measured leave-one-out distances."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _REACH = 2.0
 
 @dataclass(frozen=True)
 class TaskBound:
-    """What is known of one training by gradient descent on a task.
+    """The bound and the measurements of one training by gradient descent on a task.
 
     Attributes:
         model: Name.
         task: Name.
         recipe: Name.
-        bound: Its terms.
-        taylor: The loss along w_0 -> w_T, and as far again beyond, beside its expansion.
-        rows: (m,) places in the training set of the examples that were left out.
-        distances: (m,) ||w_T - w_T^i|| of them.
-        sums: (m,) what `bound.example_paths` says of them.
+        bound: The bound with its terms.
+        taylor: The loss along w_0 -> w_T, and as far again beyond, compared with its expansion.
+        rows: (m,) indices in the training set of the left-out examples.
+        distances: (m,) ||w_T - w_T^i|| of these examples.
+        sums: (m,) `bound.example_paths` of these examples.
     """
 
     model: str
@@ -56,12 +56,12 @@ class TaskBound:
 
     @property
     def names(self) -> dict[str, Any]:
-        """What tells this training from others."""
+        """The names that identify this training."""
         return {"model": self.model, "task": self.task, "recipe": self.recipe}
 
     @property
     def name(self) -> str:
-        """All of that in one line."""
+        """These names and n in one line."""
         return f"{self.model} on {self.task}, {self.recipe}, n = {self.bound.n}"
 
     @property
@@ -70,7 +70,7 @@ class TaskBound:
         return float(self.distances.mean()) if len(self.distances) else math.nan
 
     def summary(self) -> dict[str, Any]:
-        """Return one row: every term, the forms of the bound, and what was measured beside it."""
+        """Return one row: every term, the forms of the bound, and the measurements."""
         found, terms = self.bound, self.bound.terms
         named = ("n", "size", "idle", "learning_rate", "steps", "lipschitz", "mean_gradient", "beta", "example_beta")
         row = {**self.names, **{name: getattr(found, name) for name in (*named, "mu", "restricted_mu", "distance")}}
@@ -128,21 +128,21 @@ def task_bound(
 ) -> TaskBound:
     """Train a run's model by plain gradient descent on all its training examples, and measure the terms of the bound.
 
-    Of the run the model, the task, its training part, the pooling and the init seed matter; everything else is what the
-    bound speaks of: one step sees all examples, with neither dropout nor momentum, decay, warm-up or clipping.
+    Of the run, only the model, the task, its training set, the pooling and the init seed matter; everything else is as
+    the bound assumes: each step sees all examples, without dropout, momentum, decay, warm-up or clipping.
 
     Args:
-        spec: A run of full fine-tuning on classes.
+        spec: A run of full fine-tuning on a classification task.
         steps: T.
         learning_rate: eta; 1/beta at the start unless given.
-        points: Of the path, at which terms are measured.
-        products: Hessian-vector products at each of them.
+        points: Number of points of the path at which terms are measured.
+        products: Limit on the Hessian-vector products at each point.
         left_out: m, how many examples to leave out in turn; `split_seed` draws them.
         progress: Called with the share that is done, 0 to 1.
 
     Raises:
-        UserError: The run is none of full fine-tuning on classes without stabilizers, has fewer than three training
-            examples or than are to be left out, or as `full_tuning_bound`.
+        UserError: The run is not full fine-tuning on a classification task without stabilizers; it has fewer than three
+            training examples, or fewer than `left_out`; or as for `full_tuning_bound`.
     """
     check_run(spec, left_out)
     data = run_data(spec)
@@ -185,14 +185,14 @@ def left_out_distances(
     steps: int,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Array:
-    """Train again by the same gradient descent without each of some examples, and return the distances of the ends.
+    """Repeat the gradient descent without each of some examples, and return the distances between the final weights.
 
-    An example is left out by the weight 0: all others keep 1/n, as in the proof of the bound.
+    An example is left out by giving it weight 0: all others keep 1/n, as in the proof of the bound.
 
     Args:
-        loss: As it was for `end`, at w_0.
+        loss: The same as for `end`, at w_0.
         end: (P,), w_T with all examples.
-        places: Of m examples in the order of `loss.examples()`.
+        places: Positions of m examples in the order of `loss.examples()`.
         learning_rate: eta.
         steps: T.
         progress: Called with the share that is done, 0 to 1.
@@ -218,7 +218,7 @@ def check_run(spec: RunSpec, left_out: int) -> None:
     """Refuse a run that `task_bound` cannot take, before its model is loaded.
 
     Raises:
-        UserError: As `task_bound` does of the run and of `left_out`.
+        UserError: As for `task_bound`, for faults of the run and of `left_out`.
     """
     name, task = spec.task.name, load_task(spec.task)
     labels = split(task, spec.training, spec.seeds.data).train.labels

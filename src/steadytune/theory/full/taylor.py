@@ -1,4 +1,4 @@
-"""Where the second-order expansion of the loss, on which the theory of full fine-tuning stands, stops to hold."""
+"""Where the second-order expansion of the loss, on which the theory of full fine-tuning rests, ceases to hold."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HALVINGS = 12
 
 @dataclass(frozen=True)
 class TaylorCheck:
-    """The loss along the straight line from w_0 through w, beside its expansion at w_0.
+    """The loss along the straight line from w_0 through w, compared with its expansion at w_0.
 
     Attributes:
         distance: (K,) ||w(s) - w_0||, from 0.
@@ -55,7 +55,7 @@ class TaylorCheck:
 
 
 def taylor_check(loss: MeanLoss, end: Tensor, *, points: int = 21, reach: float = 1.0) -> TaylorCheck:
-    """Set the loss between two points beside its second-order expansion at the first.
+    """Compare the loss between two points with its second-order expansion at the first.
 
     Takes one gradient, one Hessian-vector product, and a pass over the data for each point. The error is that of the
     loss, not of its change: near a loss of 0 no expansion is within 10 % of it.
@@ -76,7 +76,8 @@ def taylor_check(loss: MeanLoss, end: Tensor, *, points: int = 21, reach: float 
     if not 0 < travelled < math.inf:
         raise UserError(f"the Taylor check needs two different finite weights: they are {travelled} apart")
     direction = (end - start) / travelled
-    # The value beside the gradient may be rounded otherwise than those on the line, the first of which is this one.
+    # Not the value that comes with the gradient: it may be rounded differently from the values on the line, where this
+    # one is the first.
     value, gradient = loss.value(), loss.gradient()
     slope, curvature = float(gradient @ direction), float(direction @ loss.hessian_vector(direction))
 

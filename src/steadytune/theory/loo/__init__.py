@@ -1,1 +1,1 @@
-"""Leave-one-out stability: exact, by one Newton step, by influence functions; seeds in a column of their own."""
+"""Leave-one-out stability: exact, by one Newton step, by influence functions; kept apart from stability over seeds."""

@@ -1,4 +1,4 @@
-"""Many linear systems of one positive definite operator, known by its products alone."""
+"""Many linear systems with one positive definite operator, which is known only through its products."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Solutions(NamedTuple):
     Attributes:
         values: (m, P).
         residuals: (m,) ||b - A x|| / ||b||, computed from the values; 0 where b is 0.
-        steps: Products with A for each right-hand side, at most.
+        steps: Largest number of products with A for a right-hand side.
     """
 
     values: Tensor
@@ -30,17 +30,17 @@ def conjugate_gradients(
 ) -> Solutions:
     """Solve A x = b for m right-hand sides, side by side (Hestenes & Stiefel 1952).
 
-    Each has step lengths of its own, and leaves the work once it is solved. A singular A is no problem where b lies in
-    its range: the solution of least norm comes out.
+    Each system has its own step lengths, and is dropped once it is solved. A may be singular if b lies in its range:
+    the result is then the solution of least norm.
 
     Args:
         product: (k, P) -> A v of each row, for any k.
-        right: (m, P) the b.
-        tolerance: Stop at this ||b - A x|| / ||b||, as it is updated from step to step.
-        max_steps: Stop at the latest after so many products.
+        right: (m, P), the right-hand sides b.
+        tolerance: Stop at this ||b - A x|| / ||b||, computed from the residual that is updated at each step.
+        max_steps: Stop after this many products at the latest.
 
     Raises:
-        UserError: A has a direction of negative curvature; the message has a shift that it needs at least.
+        UserError: A has a direction of negative curvature; the message gives a lower limit on the shift needed.
     """
     values, rest = torch.zeros_like(right), right.clone()
     search = rest.clone()
@@ -58,7 +58,7 @@ def conjugate_gradients(
                 f"the curvature is negative along a direction, by {needed:.3g}: "
                 "raise the damping by more than that, or train closer to a minimum"
             )
-        # Curvature 0 along what is left of b means that b does not lie in the range of A: nothing more can be gained.
+        # Curvature 0 along the residual means that b does not lie in the range of A: no further progress is possible.
         length = torch.where(curvature > 0, squares[active] / curvature, 0)
         values[active] += length[:, None] * direction
         rest[active] -= length[:, None] * image

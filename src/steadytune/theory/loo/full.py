@@ -1,4 +1,4 @@
-"""Leave-one-out stability of full fine-tuning, on a sample of examples, read from runs that leave one out."""
+"""Leave-one-out stability of full fine-tuning on a sample of examples, computed from runs that leave one out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HOW = (
 
 
 class Lost(UserError):
-    """Leave-one-out of these runs cannot be had, which says nothing of other runs.
+    """Leave-one-out stability of these runs cannot be measured; other runs are not affected.
 
     Attributes:
         status: "refused" if a method or model cannot leave an example out, or lacks something; "diverged" or "crashed"
@@ -56,7 +56,7 @@ class FullStability(Stability):
     """Leave-one-out stability of full fine-tuning. Directions are those of the last layer, whose features move as well.
 
     Attributes:
-        travelled: (S,) distance of the encoder's weights of A(S) from where fine-tuning started.
+        travelled: (S,) distance of the encoder's weights in A(S) from those at which fine-tuning started.
     """
 
     travelled: Float64Array
@@ -75,24 +75,25 @@ def leave_one_out_full(
     executor: str | Executor | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> FullStability:
-    """Fine-tune A(S) and A(S^i) for each of some examples and each run's seeds, and compare.
+    """Fine-tune A(S) and A(S^i) for each chosen example i and the seeds of each run, and compare them.
 
-    An example is left out by the weight 0, not by its removal; see `training.left_out`.
+    An example is left out by giving it weight 0, not by removing it; see `training.left_out`.
 
     Cost: S (m + 1) trainings. Memory: the weights of two models per worker. Disk: those of S models, until the last
     training is recorded.
 
     Args:
-        specs: Runs that differ in their init, order and dropout seeds alone.
-        examples: Indices in the training set of the runs, as it is cut to `train_size`; or how many to take of the
-            order in which `split_seed` draws training sets: the first, so the same ones at every `train_size`.
-        out: Folder of the runs, as `steadytune.run` has it; what it holds already is not trained again.
-        workers: Seeds that are worked on at the same time.
-        executor: Who does it, as `steadytune.run` has it.
+        specs: Runs that differ only in their init, order and dropout seeds.
+        examples: Indices in the training set of the runs, after it is cut to `train_size`; or how many to take: the
+            first in the order in which `split_seed` draws training sets, so the same ones at every `train_size`.
+        out: Folder of the runs, as for `steadytune.run`; what it already holds is not trained again.
+        workers: Number of seeds that are worked on at the same time.
+        executor: What runs the jobs, as for `steadytune.run`.
         progress: Called with the share that is done, 0 to 1.
 
     Raises:
-        UserError: The runs are no cohort in full fine-tuning on classes, or the examples are none of theirs.
+        UserError: The runs are not a cohort of full fine-tuning on a classification task, or the examples are not in
+            their training set.
         Lost: A method cannot leave an example out, or a training diverged or crashed.
     """
     work = planned(specs, examples)
@@ -119,10 +120,11 @@ def leave_one_out_full(
 
 
 def planned(specs: Sequence[RunSpec], examples: int | Sequence[int] | NDArray[np.int64]) -> list[LeaveOneOut]:
-    """Return the work on a cohort, a job per seed; see `leave_one_out_full`.
+    """Return the jobs of a cohort, one per seed; see `leave_one_out_full`.
 
     Raises:
-        UserError: The runs are no cohort in full fine-tuning on classes, or the examples are none of theirs.
+        UserError: The runs are not a cohort of full fine-tuning on a classification task, or the examples are not in
+            their training set.
         Lost: A method cannot leave an example out.
     """
     chosen = sampled(examples, _checked(specs), specs[0].training)
@@ -130,7 +132,7 @@ def planned(specs: Sequence[RunSpec], examples: int | Sequence[int] | NDArray[np
 
 
 def retry(store: RunStore, work: Sequence[LeaveOneOut]) -> None:
-    """Take out what may go better this time: trainings that crashed, were stopped, or are damaged."""
+    """Remove runs that may succeed this time: those that crashed, were stopped, or are damaged."""
     for job in work:
         held = [one for one in job.ids if one in store]
         if _status(store, job.whole.id) != "diverged":
@@ -145,10 +147,10 @@ def _status(store: RunStore, run_id: str) -> str:
 
 
 def read(store: RunStore, work: Sequence[LeaveOneOut]) -> FullStability:
-    """Return what the records of a cohort say, all of which are there.
+    """Return the stability from the records of a cohort, which must all be there.
 
     Raises:
-        Lost: A training is not done.
+        Lost: A training failed.
     """
     cohort, chosen = work[0].cohort, np.array(work[0].examples)
     labels = split(load_task(cohort[0].task), cohort[0].training, cohort[0].seeds.data).train.labels[chosen]
@@ -197,7 +199,7 @@ def _size(spec: RunSpec) -> int:
 
 
 def _checked(specs: Sequence[RunSpec]) -> int:
-    """Return the number of training examples of a cohort that can leave one out."""
+    """Check that a cohort can leave examples out, and return its number of training examples."""
     if not specs:
         raise UserError("leave-one-out needs at least one run")
     first = specs[0]
@@ -235,14 +237,14 @@ def sampled(examples: int | Sequence[int] | NDArray[np.int64], n: int, training:
     """Return the indices of the examples to leave out of n; see `leave_one_out_full`.
 
     Raises:
-        UserError: They are none of the training set's.
+        UserError: They are not in the training set.
     """
     if not isinstance(examples, int):
         return chosen_examples(examples, n)
     if not 1 <= examples <= n:
         raise UserError(f"examples must be 1 to {n}, the number of training examples, not {examples}")
-    # A subset is the beginning of a random order, which is a uniform sample already, and is in every larger subset.
+    # A subset is the beginning of a random order: its first examples are a uniform sample, in every larger one too.
     if training.train_size is not None:
         return np.arange(examples)
-    # `tasks.splits.split` draws that order of all examples so; data seeds need a subset.
+    # As `tasks.splits.split` draws the order of all examples; there is no data seed, which would need a subset.
     return np.sort(np.random.default_rng(training.split_seed).permutation(n)[:examples])

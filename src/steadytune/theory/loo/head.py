@@ -25,8 +25,8 @@ class HeadStability(Stability):
     """Leave-one-out stability of head tuning.
 
     Attributes:
-        learning_rate: Of the mean loss.
-        steps: Of gradient descent.
+        learning_rate: Learning rate for the mean loss.
+        steps: Steps of gradient descent.
         weights: (S, outputs, d) of A(S), in the form of `canonical`.
         left_out_weights: (S, m, outputs, d) of A(S^i), in the same form.
     """
@@ -55,22 +55,23 @@ def leave_one_out(
     """Train A(S) and every A(S^i) by full-batch gradient descent, for several seeds at once, and compare.
 
     A step is w <- w - learning_rate (1/n) (sum of the gradients of the counted examples + n l2 w), from the same start
-    with and without example i. The heads have no bias, as in the theory: for one, append a feature that is 1. Features
-    are taken as they are, without scaling. All is computed in float64, on the device of the features.
+    with and without example i. The heads have no bias, as in the theory: for a bias, append a feature that is 1.
+    Features are used as given, without scaling. Everything is computed in float64, on the device of the features.
 
     Memory: the weights of all S (m + 1) heads, averaged over H.
 
     Args:
         features: (n, d), NumPy or torch.
         labels: (n,) classes 0..C-1.
-        learning_rate: Of the mean loss; unless given 1 / beta, half the stability limit, with the beta of `smoothness`.
-        steps: Of gradient descent.
+        learning_rate: For the mean loss; 1 / beta unless given, half the stability limit, with the beta of
+            `smoothness`.
+        steps: Steps of gradient descent.
         loss: "softmax", C outputs; "logistic", one output for two classes, else one-vs-rest.
         l2: Adds l2/2 ||w||^2 to the mean loss.
-        seeds: Of the initial weights, one training each.
-        scale: Their standard deviation; 0 starts at zero.
-        heads: H of MHLoss, averaged in the end.
-        examples: Which to leave out; all unless given.
+        seeds: Seeds of the initial weights, one training each.
+        scale: Standard deviation of the initial weights; 0 starts at zero.
+        heads: H of MHLoss, averaged at the end.
+        examples: Indices of the examples to leave out; all unless given.
         evaluation: (N, d) features on which predictions are compared; the training features unless given.
         progress: Called with the share that is done, 0 to 1.
 
@@ -98,7 +99,7 @@ def leave_one_out(
             raise UserError("all features are 0, or too small or large to have a stability limit: scale them")
         learning_rate = 1 / beta
     left_out = np.tile([-1, *chosen], len(seeds))
-    # The trained mean is over the n - 1 counted examples: rate and penalty make it the sum over n.
+    # The trained mean is over the n - 1 counted examples: the rate and the penalty turn it into their sum divided by n.
     share = np.where(left_out < 0, 1.0, (n - 1) / n)
     trained = fit_heads(
         inputs,

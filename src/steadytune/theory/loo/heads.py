@@ -1,4 +1,4 @@
-"""What linear heads predict and lose, and how far heads lie apart."""
+"""Predictions and losses of linear heads, and distances between heads."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _LOGITS_AT_ONCE = 2**24
 
 
 def canonical(weights: Tensor, loss: Loss) -> Tensor:
-    """Return weights (..., outputs, d) without what the loss cannot see.
+    """Return weights (..., outputs, d) without the part that does not affect the loss.
 
-    A softmax does not change when the same vector is added to the weights of all classes, so their mean is taken out.
+    A softmax does not change when the same vector is added to the weights of all classes, so their mean is subtracted.
     For two classes the direction is then that of the binary theory: w_1 - w_0, normalised, differs by the same amount.
-    Distances of weights are 1 / sqrt(2) of those of w_1 - w_0, of which the head bound speaks.
+    Distances of weights are 1 / sqrt(2) of those of w_1 - w_0, which the head bound uses.
     """
     return weights - weights.mean(-2, keepdim=True) if loss == "softmax" else weights
 
@@ -34,10 +34,10 @@ def head_differences(weights: Tensor, others: Tensor, evaluation: Tensor, loss: 
     """Compare one head (outputs, d) with m others (m, outputs, d), each canonical.
 
     Args:
-        weights: The one.
-        others: The others.
+        weights: The one head.
+        others: The m other heads.
         evaluation: (N, d) features on which predictions are compared.
-        loss: (m,) what to report as the difference of the loss.
+        loss: (m,) values to report as the difference of the loss.
 
     Returns:
         (m,) each. A head that is exactly zero has no direction: NaN.

@@ -5,9 +5,9 @@ An example's weight in the mean loss F goes from 1/n to 0. To first order the we
     w^i - w  =  (1/n) (H + damping)^-1 grad f_i(w),   H the Hessian of F at w
 
 (Koh & Liang, arXiv 1703.04730; recalled). It is exact in the limit of many examples for a w that minimises F. For
-gradient descent that was stopped after T steps at the rate eta, damping = 1/(eta T) takes the place of what stopping
-early does: on a quadratic loss a direction of curvature h moves by (1 - (1 - eta h)^T)/h in the place of
-1/(h + damping), and the two agree where h is small and where it is large beside 1/(eta T).
+gradient descent that was stopped after T steps at the learning rate eta, damping = 1/(eta T) stands for the effect of
+early stopping: on a quadratic loss, a direction of curvature h moves by (1 - (1 - eta h)^T)/h instead of
+1/(h + damping), and the two agree where h is small and where it is large compared with 1/(eta T).
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Influence:
     """What influence functions predict of leaving out m examples, one by one.
 
     Attributes:
-        examples: (m,) which.
-        differences: (m,) each, to set beside the exact ones by `Differences.rank_correlations`. Of a model that is not
-            one linear head, directions and predictions are NaN, and the loss is that of first order.
+        examples: (m,) indices of the examples.
+        differences: (m,) each, to compare with the exact ones by `Differences.rank_correlations`. For a model that is
+            not one linear head, directions and predictions are NaN, and the loss is to first order.
         residuals: Relative residual of each linear system, one per example or probe.
-        steps: Hessian-vector products for each system, at most.
+        steps: Largest number of Hessian-vector products for a system.
     """
 
     examples: NDArray[np.int64]
@@ -50,7 +50,7 @@ class Influence:
     steps: int
 
     def describe(self) -> list[str]:
-        """Return sentences: what was predicted, and how right such predictions were where it was tried."""
+        """Return sentences: what was predicted, and how accurate such predictions were where they were tested."""
         weights, loss = (float(np.mean(part)) for part in (self.differences.weights, self.differences.loss))
         return [
             f"Influence functions, for {len(self.examples)} examples: without one of them the weights move by "
@@ -103,10 +103,10 @@ def head_influence(
 
     A Hessian-vector product is two matrix products with the features, for all examples together.
 
-    The order of the examples comes out right, their distances too small: measured on Gaussian classes with d/n = 1/4
+    The ranking of the examples is right, but their distances are too small: measured on Gaussian classes with d/n = 1/4
     and damping = 1 / (learning rate x steps), rank correlations with the exact values are 0.96 to 0.99 for weights,
-    directions and loss. The mean distance is a half to 0.7 of the exact one where classes overlap, and down to 0.15
-    where they are separable: the gradients of the last step speak, and those before it were larger.
+    directions and loss. The mean distance is 0.5 to 0.7 of the exact one where classes overlap, and down to 0.15 where
+    they are separable: only the gradients at the last step are used, and earlier ones were larger.
 
     Args:
         features: (n, d), NumPy or torch.
@@ -115,10 +115,10 @@ def head_influence(
         damping: Added to the Hessian, at least 0; 1 / (learning rate x steps) where training was stopped early.
         loss: As in `leave_one_out`.
         l2: As in `leave_one_out`.
-        examples: Which to leave out; all unless given.
+        examples: Indices of the examples to leave out; all unless given.
         evaluation: (N, d) features on which predictions are compared; the training features unless given.
         tolerance: Relative residual at which a system counts as solved.
-        max_steps: Products for each system at most.
+        max_steps: Largest number of products for each system.
 
     Raises:
         UserError: The data cannot be used, the weights do not fit them, or the damping is negative.
@@ -147,7 +147,7 @@ def head_influence(
         products: Tensor = (bent.mT @ inputs / len(inputs)).flatten(1) + (l2 + damping) * vectors
         return products
 
-    # Gradients (m, outputs d): outer products of what the prediction lacks with the features.
+    # Gradients (m, outputs d): outer products of the prediction errors with the features.
     lacking = probabilities[index] - answers[index]
     at_once = max(1, _CELLS // (len(inputs) * outputs))
     solved = [
@@ -184,9 +184,9 @@ def model_influence(
 
     The Hessian of a network is indefinite away from a minimum: the damping must exceed its most negative eigenvalue.
 
-    The order of the examples is right for the loss and rough for the weights; sizes are not to be relied on. Measured
+    The ranking of the examples is right for the loss and rough for the weights; magnitudes are unreliable. Measured
     against exact retraining without each of 40 examples (three Gaussian classes, shift 0.7 and 2, a tanh network of 43
-    weights, gradient descent with 200 steps at 0.3, damping the larger of 1 / (learning rate x steps) and 1.1 of the
+    weights, gradient descent with 200 steps at 0.3, damping the larger of 1 / (learning rate x steps) and 1.1 times the
     most negative curvature; six draws each, median and range):
 
                                      shift 0.7               shift 2
@@ -195,10 +195,10 @@ def model_influence(
         loss: rank correlation       0.93 (0.75 to 0.96)     0.93 (0.84 to 0.98)
         loss: predicted / true       0.41 (0.06 to 0.52)     0.24 (0.07 to 0.32)
 
-    The longer the training, the more is missed: after 2,000 steps at shift 0.7 the four medians are 0.53, 0.16, 0.84
-    and 0.03.
+    The longer the training, the worse the predictions: after 2,000 steps at shift 0.7 the four medians are 0.53, 0.16,
+    0.84 and 0.03.
 
-    Without `probes` one linear system is solved per example. With K probes it is K systems for all n examples at once:
+    Without `probes`, one linear system is solved per example. With K probes, K systems serve all n examples at once:
     for a standard normal v, (v . A^-1 g)^2 has the mean ||A^-1 g||^2 and (v . g)(v . A^-1 g) the mean g . A^-1 g. The
     relative standard error of a weight distance is then about 1/sqrt(2K); that of a loss is larger by as much as
     ||g|| ||A^-1 g|| exceeds g . A^-1 g.
@@ -210,11 +210,11 @@ def model_influence(
         probes: K; memory is that of 3 K vectors of weights.
         seed: Draws the probes.
         tolerance: Relative residual at which a system counts as solved.
-        max_steps: Products for each system at most, each a pass over all examples.
+        max_steps: Largest number of products for each system, each a pass over all examples.
         progress: Called with the share that is done, 0 to 1.
 
     Raises:
-        UserError: The damping is negative or leaves a negative curvature, or `examples` or `probes` mean nothing.
+        UserError: The damping is negative or leaves a negative curvature, or `examples` or `probes` are invalid.
     """
     chosen = chosen_examples(examples, len(loss))
     _check(damping)
@@ -229,7 +229,7 @@ def model_influence(
             max_steps=max_steps,
         )
 
-    # How far the weights move and what the loss gains, n times each, at the place of each example.
+    # n times the distance that the weights move, and n times the increase of the loss, at the index of each example.
     moved, gained = np.full((2, len(loss)), np.nan)
     solved = []
     drawn = torch.Generator().manual_seed(seed)

@@ -1,11 +1,11 @@
-"""Trainings that leave an example out, as runs: one seed's, each compared with the training that has every example.
+"""Leave-one-out trainings as runs: those of one seed, each compared with the training on every example.
 
-What is compared is weights, of which a run keeps none. So those of the training with every example lie in the cache
-of the store, one file per seed of the cohorts at work, while the trainings without an example come and go: each is
-measured against them as it ends, and its distances are measurements of its record. The weights of two seeds are
-compared when the last training of a cohort is recorded, and all its files are removed then. At no time are there more
-than S files of a cohort, however many examples are left out; and like everything in a cache they may be lost, which
-costs the training with every example once more, never those without one.
+Weights are compared, and a run keeps none. So the weights of the training with every example are kept in the cache of
+the store, one file per seed of the cohorts at work, and those of the trainings without an example are not kept: each
+training is compared with the cached weights as it ends, and its distances are measurements of its record. The weights
+of different seeds are compared when the last training of a cohort is recorded, and all files of the cohort are removed
+then. A cohort never has more than S files, however many examples are left out. Like everything in a cache, they may be
+deleted: the training with every example is then repeated, but none of those without one.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from steadytune.training.versions import versions
 WEIGHTS, DIRECTIONS = "weights_from_whole", "directions_from_whole"
 """Measurements of a run without an example: distances from the run with every example."""
 WITH, WITHOUT = "logits_with", "logits_without"
-"""Its arrays (classes,): logits of the left-out example by the run with every example, and by this one."""
+"""Arrays (classes,) of such a run: logits of the left-out example by the run with every example, and by this one."""
 
 
 @dataclass(frozen=True)
 class _Weights:
-    """Of a trained model.
+    """The weights of a trained model.
 
     Attributes:
-        names: In the order of the model, in which squares are added up.
-        head: The name of the last layer's.
-        arrays: By name.
+        names: In the order of the model, in which squares are summed.
+        head: Name of the last layer's weights.
+        arrays: The weights by name.
     """
 
     names: Sequence[str]
@@ -57,7 +57,7 @@ class _Weights:
 
     @classmethod
     def of(cls, model: nn.Module) -> _Weights:
-        """Return those of a model, in its memory where that is the processor's."""
+        """Return the weights of a model, sharing its memory if it is on the CPU."""
         last = find_head(model)[2].weight
         named = dict(model.named_parameters())
         head = next(name for name, weight in named.items() if weight is last)
@@ -65,15 +65,15 @@ class _Weights:
 
     @property
     def cached(self) -> tuple[Arrays, dict[str, Any]]:
-        """As a cache holds them."""
+        """The arrays and the description that a cache holds."""
         return dict(self.arrays), {"names": list(self.names), "head": self.head}
 
     def tensor(self, name: str) -> Tensor:
-        """Return one."""
+        """Return the weights with a name."""
         return torch.from_numpy(self.arrays[name])
 
     def apart(self, other: _Weights) -> tuple[float, float]:
-        """Return how far all weights lie apart, and the directions of the last layer, scaled to norm 1."""
+        """Return the distances of all weights, and of the last layer's weights scaled to norm 1."""
         squares = [float((self.tensor(name) - other.tensor(name)).double().square().sum()) for name in self.names]
         return math.sqrt(sum(squares)), float((self._direction - other._direction).norm())
 
@@ -88,8 +88,8 @@ class LeaveOneOut(Job[RunStore]):
 
     Attributes:
         cohort: The runs with every example, of all seeds, or the plain data of each.
-        place: Which of them this is about.
-        examples: Indices in their training set.
+        place: Index in `cohort` of the run of this seed.
+        examples: Indices in the training set of the examples to leave out, one at a time.
     """
 
     cohort: tuple[RunSpec, ...]
@@ -97,12 +97,12 @@ class LeaveOneOut(Job[RunStore]):
     examples: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Read plain data."""
+        """Parse plain data."""
         object.__setattr__(self, "cohort", tuple(map(RunSpec.model_validate, self.cohort)))
         object.__setattr__(self, "examples", tuple(map(int, self.examples)))
 
     def plain(self) -> dict[str, Any]:
-        """Return its attributes."""
+        """Return the attributes as plain data."""
         cohort = [spec.model_dump(mode="json") for spec in self.cohort]
         return {"cohort": cohort, "place": self.place, "examples": list(self.examples)}
 
@@ -113,7 +113,7 @@ class LeaveOneOut(Job[RunStore]):
 
     @property
     def threads(self) -> int:  # type: ignore[override]
-        """Of the runs."""
+        """The threads of each run."""
         return self.whole.training.threads
 
     @cached_property
@@ -127,7 +127,7 @@ class LeaveOneOut(Job[RunStore]):
         return tuple(self.specs)
 
     def do(self, ids: Sequence[str], store: RunStore, listener: Listener) -> None:
-        """Train, record and compare one run after the other; the last of a cohort compares its seeds."""
+        """Train, record and compare one run after the other; after the last run of a cohort, compare its seeds."""
         for run_id, spec in self.specs.items():
             if run_id in ids:
                 listener.started(run_id)
@@ -150,7 +150,7 @@ class LeaveOneOut(Job[RunStore]):
             kept = _weights(store, self.whole)
             return train([spec], store.cache, progress, lambda trainer: _compare(trainer, kept))[0]
         except UserError as error:
-            # What the machine refuses stops everything; what a method or model refuses, this cohort alone.
+            # An error of the machine stops everything; a refusal by a method or model stops only this cohort.
             if isinstance(error.__cause__, OSError) or isinstance(getattr(error.__cause__, "__cause__", None), OSError):
                 raise
             return _stopped(spec, str(error).partition("\n")[0]), {}
@@ -161,7 +161,7 @@ class LeaveOneOut(Job[RunStore]):
 
 
 def without(whole: RunSpec, examples: Sequence[int]) -> list[RunSpec]:
-    """Return the runs that leave one of some examples out of a run."""
+    """Return copies of a run that each leave one of the examples out."""
     return [whole.model_copy(update={"left_out": int(example)}) for example in examples]
 
 
@@ -174,13 +174,13 @@ def _stopped(spec: RunSpec, reason: str) -> RunRecord:
 
 
 def _keep(trainer: RunTrainer, store: RunStore) -> tuple[dict[str, float], Arrays]:
-    _forget(store, trainer.spec)  # those of a training that was killed before it was recorded
+    _forget(store, trainer.spec)  # weights of a training that was killed before it was recorded
     cached_arrays(store.cache, _file(trainer.spec), lambda: _Weights.of(trainer.model).cached)
     return {}, {}
 
 
 def _weights(store: RunStore, whole: RunSpec) -> _Weights:
-    """Return the weights of a run with every example; it is trained again where they are lost."""
+    """Return the weights of a run with every example; if they are missing, it is trained again."""
 
     def again() -> tuple[Arrays, dict[str, Any]]:
         found: list[_Weights] = []
@@ -208,7 +208,7 @@ def _forget(store: RunStore, whole: RunSpec) -> None:
 
 
 def _compare(trainer: RunTrainer, kept: _Weights) -> tuple[dict[str, float], Arrays]:
-    """Measure a model without an example against the one with it, and ask both about the example."""
+    """Compare a model trained without an example with the one trained with it: distances, and logits of the example."""
     weights, directions = kept.apart(_Weights.of(trainer.model))
     without = _asked(trainer)
     with torch.no_grad():
@@ -219,7 +219,7 @@ def _compare(trainer: RunTrainer, kept: _Weights) -> tuple[dict[str, float], Arr
 
 def _asked(trainer: RunTrainer) -> NDArray[np.float32]:
     assert trainer.spec.left_out is not None
-    # Alone: what an example is padded to must not depend on what it is asked together with.
+    # In a batch of its own, so that its padding does not depend on other examples.
     batch = trainer.data.collate([trainer.data.train.rows[trainer.spec.left_out]])
     logits, _ = logits_of(trainer.model, [batch], trainer.args.device, trainer.spec.training.precision == "bf16")
     answer: NDArray[np.float32] = logits[0]
@@ -227,7 +227,7 @@ def _asked(trainer: RunTrainer) -> NDArray[np.float32]:
 
 
 def settle(store: RunStore, cohort: Sequence[RunSpec]) -> NDArray[np.float64]:
-    """Compare the weights of the seeds of a cohort, whose trainings are all recorded, and let go of them.
+    """Compare the weights of the seeds of a cohort once all its trainings are recorded, and delete them.
 
     Returns:
         (2, S, S) distances of the weights, and of the directions of the last layer; NaN where a training is not done.

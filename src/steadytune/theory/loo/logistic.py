@@ -1,10 +1,10 @@
 """Linear heads at the minimum of the regularised loss: logistic for two classes, softmax for more.
 
-What is minimised is a sum over the examples, as in scikit-learn's `LogisticRegression` with C = 1 / l2:
+The objective is a sum over the examples, as in scikit-learn's `LogisticRegression` with C = 1 / l2:
 
     sum_i loss(W x_i + b, y_i) + l2/2 ||W||^2
 
-A mean loss with the penalty l2/(2n) ||W||^2 has the same minimum. `logistic_loo.py` takes examples out.
+A mean loss with the penalty l2/(2n) ||W||^2 has the same minimum. `logistic_loo.py` leaves examples out.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Labels = NDArray[np.int64]
 
 _MAX_STEPS = 200
 _NO_MOVE = 1e-11
-"""A step whose reach is at most this is the last: what is left is a hundredth of it."""
+"""A step with a reach of at most this is the last: what remains is a hundredth of it."""
 _SAME_HESSIAN = 0.01
-"""After a step whose reach is at most this, its Hessian serves on: each further step leaves a hundredth."""
+"""After a step with a reach of at most this, its Hessian is reused: each further step leaves a hundredth."""
 _SAFE_REACH = 1.0
-"""A Newton step whose reach is at most this lowers the objective, whatever the data."""
+"""A Newton step with a reach of at most this lowers the objective, whatever the data."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class HeadSolution:
     """A head at the minimum of the regularised loss.
 
     Attributes:
-        weight: (1, d) for two classes, the logit of class 1 against class 0; (C, d) for C > 2, the rows sum to zero.
+        weight: (1, d) for two classes, the logit of class 1 against class 0; (C, d) for C > 2, rows summing to zero.
         bias: (1,) or (C,), zeros without an intercept.
         l2: Weight of the penalty.
         objective: Value of the minimum, in nats.
-        gradient_norm: Norm of the gradient that rounding leaves. Without an intercept the weights are within
+        gradient_norm: Norm of the gradient left by rounding. Without an intercept the weights are within
             gradient_norm / l2 of the minimum, since the objective is l2-strongly convex.
-        steps: Newton steps that it took, those with the Hessian of an earlier step among them.
+        steps: Newton steps taken, including those with the Hessian of an earlier step.
     """
 
     weight: Array
@@ -56,7 +56,7 @@ class HeadSolution:
     steps: int
 
     def probabilities(self, features: Any) -> Array:
-        """Return (n, C), of examples with features (n, d)."""
+        """Return the class probabilities (n, C) of examples with features (n, d)."""
         logits = to_array(features, "features").astype(np.float64) @ self.weight.T + self.bias
         if len(self.weight) == 1:
             logits = np.column_stack([np.zeros(len(logits)), logits])
@@ -66,14 +66,14 @@ class HeadSolution:
 def solve_heads(features: Any, labels: Any, *, l2: float, intercept: bool = False) -> HeadSolution:
     """Return the head at the minimum of the regularised loss, to the precision of float64.
 
-    Newton's method with a line search on the logits, which costs no product. A step costs one Cholesky factorisation of
-    a matrix of (C - 1) d rows and C (C - 1) / 2 products of n d^2 multiplications: many classes of wide features take
-    memory of the order of (C d)^2.
+    Uses Newton's method with a line search on the logits, which costs no matrix product. A step costs one Cholesky
+    factorisation of a matrix of (C - 1) d rows and C (C - 1) / 2 products of n d^2 multiplications. Memory is of the
+    order of (C d)^2, which is large for many classes and wide features.
 
     Args:
-        features: (n, d), NumPy or torch; taken as they are, without scaling. 3 examples or more.
+        features: (n, d), NumPy or torch; used as given, without scaling. 3 examples or more.
         labels: (n,) classes 0..C-1; C is the largest label plus 1.
-        l2: Weight of the penalty l2/2 ||W||^2 beside the sum of the losses, above 0: on separable data there is no
+        l2: Weight of the penalty l2/2 ||W||^2 added to the sum of the losses, above 0: on separable data there is no
             minimum without it.
         intercept: Whether there is a bias, which is not penalised. The theory's head has none.
 
@@ -81,8 +81,8 @@ def solve_heads(features: Any, labels: Any, *, l2: float, intercept: bool = Fals
         The head; `gradient_norm` says how exact it is.
 
     Raises:
-        UserError: Features or labels are unfit; there is one class; `l2` is not above 0, or too small for float64; or a
-            class has no example and there is an intercept, which would fall without end.
+        UserError: Features or labels cannot be used; there is one class; `l2` is not above 0, or too small for float64;
+            or a class has no example and there is an intercept, which would then diverge.
 
     Example:
         >>> head = solve_heads([[1.0], [1.0], [-1.0], [-1.0]], [1, 1, 0, 0], l2=4 / (1 + np.e))
@@ -95,11 +95,11 @@ def solve_heads(features: Any, labels: Any, *, l2: float, intercept: bool = Fals
 
 @dataclass(frozen=True)
 class Problem:
-    """The objective in coordinates none of which is redundant.
+    """The objective in coordinates without redundancy.
 
     The logits of the C classes are basis z, with m = C - 1 coordinates z = V x. For two classes they are (0, z). For
-    more, the columns of the basis are orthonormal and sum to zero: the same constant on all logits changes no softmax,
-    so that with C coordinates the Hessian of an intercept would be singular. ||W|| = ||V|| in both.
+    more, the columns of the basis are orthonormal and sum to zero: adding a constant to all logits does not change the
+    softmax, so with C coordinates the Hessian of an intercept would be singular. ||W|| = ||V|| in both cases.
 
     Attributes:
         inputs: (n, k), the features and, with an intercept, a last column of ones.
@@ -117,7 +117,7 @@ class Problem:
 
     @classmethod
     def read(cls, features: Any, labels: Any, l2: float, intercept: bool, least: int) -> Problem:
-        """Check what a user gave; with an intercept, every class must have `least` examples.
+        """Check the user's input; with an intercept, every class must have at least `least` examples.
 
         Raises:
             UserError: As for `solve_heads`.
@@ -148,15 +148,15 @@ class Problem:
         return -np.take_along_axis(log_softmax(logits @ self.basis.T, axis=1), labels[:, None], axis=1)[:, 0]
 
     def objective(self, weights: Array, logits: Array) -> float:
-        """Return the objective at V (m, k), whose z are `logits` (n, m)."""
+        """Return the objective at V (m, k), where the coordinates z are `logits` (n, m)."""
         return float(self.counted @ self.losses(logits, self.labels) + (self.penalty * weights**2).sum() / 2)
 
     def derivatives(self, logits: Array) -> tuple[Array, Array]:
-        """Return the first (n, m) and second (n, m, m) derivatives of the counted losses by z (n, m)."""
+        """Return the first (n, m) and second (n, m, m) derivatives of the counted losses with respect to z (n, m)."""
         errors = softmax(logits @ self.basis.T, axis=1)
         spread = self.basis - (errors @ self.basis)[:, None]
         curvature = (errors[..., None] * spread).swapaxes(1, 2) @ spread
-        # Of a probability near 1 the complement would keep no digit, and a small l2 rests on such examples.
+        # The complement of a probability near 1 would keep no digit, and with a small l2 the result rests on such ones.
         own = np.arange(len(errors)), self.labels
         errors[own] = 0
         errors[own] = -errors.sum(axis=1)
@@ -170,12 +170,12 @@ class Problem:
         """Return the lower Cholesky factor (m k, m k) of the Hessian, from the second derivatives (n, m, m).
 
         Raises:
-            UserError: Rounding makes the Hessian indefinite, so small is l2.
+            UserError: l2 is so small that rounding makes the Hessian indefinite.
         """
         outputs, width = self.shape
         hessian = np.zeros((outputs, width, outputs, width))
         for a in range(outputs):
-            # NumPy takes half the operations for a product of a matrix with its own transpose.
+            # NumPy needs half the operations for a product of a matrix with its own transpose.
             rooted = self.inputs * np.sqrt(curvature[:, a, a, None])
             hessian[a, :, a] = rooted.T @ rooted
             for b in range(a):
@@ -190,12 +190,12 @@ class Problem:
     def minimise(self, weights: Array) -> tuple[Array, int]:
         """Return V (m, k) at the minimum, and the number of Newton steps from the given V to it.
 
-        The reach r of a step is the most by which it moves two logits of one example apart. The third derivative of a
-        softmax loss along the step is at most r times the second, so that the Hessian changes by a factor of e^r at
-        most. With q = (e^r - 1 - r) / r and the Newton decrement s, the objective falls by (1 - q / r) s^2 or more, and
-        the next decrement is at most q e^(r/2) s: .28 s^2 at r = 1, and .06 s at r = .1 (derived here). So only a
-        longer step is halved until Armijo's condition holds, which compares two objectives and near the minimum would
-        compare their rounding errors. And where r is small, a new Hessian would be the old one.
+        The reach r of a step is the largest distance by which it moves two logits of one example apart. The third
+        derivative of a softmax loss along the step is at most r times the second, so that the Hessian changes by a
+        factor of at most e^r. With q = (e^r - 1 - r) / r and the Newton decrement s, the objective falls by
+        (1 - q / r) s^2 or more, .28 s^2 at r = 1, and the next decrement is at most q e^(r/2) s, .06 s at r = .1
+        (derived here). So only a longer step is halved until Armijo's condition holds: near the minimum, that condition
+        would compare the rounding errors of two objectives. Where r is small, the Hessian hardly changes and is reused.
 
         Raises:
             UserError: l2 is too small for float64.
@@ -216,7 +216,7 @@ class Problem:
             ):
                 size /= 2
             weights, logits = weights + size * step, logits + size * moves
-            # A squared decrement that should have fallen to a fraction of the last one, and has not, is rounding.
+            # If the squared decrement has not fallen to a fraction of the last one, as it should, it is rounding error.
             if reach <= _NO_MOVE or (last_reach <= 0.1 and decrement > last_decrement / 2):
                 return weights, steps
             last_decrement, last_reach = decrement, reach
@@ -230,7 +230,7 @@ class Problem:
         return rows[..., :-1], rows[..., -1]
 
     def solution(self, weights: Array, steps: int) -> HeadSolution:
-        """Return what a user gets of V (m, k) at the minimum."""
+        """Return the `HeadSolution` for V (m, k) at the minimum."""
         logits = self.inputs @ weights.T
         left = self.gradient(weights, self.derivatives(logits)[0])
         objective, norm = self.objective(weights, logits), float(np.linalg.norm(left))

@@ -1,4 +1,4 @@
-"""The regularised logistic head without each of its examples in turn: one Newton step for all at once, or exactly."""
+"""Leave-one-out of the regularised logistic head: by one Newton step for all examples at once, or exactly."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from steadytune.theory.inputs import chosen_examples
 from steadytune.theory.loo.logistic import Array, HeadSolution, Problem
 
 _ENTRIES = 2**22
-"""Numbers that the largest temporary array holds at most: 32 MiB."""
+"""Largest number of entries in a temporary array: 32 MiB."""
 
 
 @dataclass(frozen=True)
 class LeftOutHeads:
-    """Heads that each know all examples but one, and what each says of the one that it does not know.
+    """Heads trained on all examples but one, and the prediction of each for its left-out example.
 
     Attributes:
-        full: The head of all examples.
-        examples: (e,) index of the example that is left out.
+        full: The head trained on all examples.
+        examples: (e,) indices of the left-out examples.
         weight: (e, 1, d) for two classes, (e, C, d) for more, as in `HeadSolution`.
         bias: (e, 1) or (e, C).
         probabilities: (e, C) of the left-out example.
@@ -48,8 +48,8 @@ class LeftOutHeads:
 def approximate_leave_one_out(features: Any, labels: Any, *, l2: float, intercept: bool = False) -> LeftOutHeads:
     """Return the heads without each example, one Newton step away from the head of all examples.
 
-    With H the Hessian of all examples, g_i and A_i the first and second derivatives of loss i by the m = C - 1
-    coordinates of its logits, U_i = I_m (x) x_i, and K_i = U_i^T H^-1 U_i, the step of the problem without i is
+    Let H be the Hessian of all examples, g_i and A_i the first and second derivatives of loss i with respect to the
+    m = C - 1 coordinates of its logits, U_i = I_m (x) x_i, and K_i = U_i^T H^-1 U_i. Without i, the step is
 
         V^i - V = (H - U_i A_i U_i^T)^-1 U_i g_i = H^-1 U_i (I - A_i K_i)^-1 g_i,
 
@@ -58,9 +58,9 @@ def approximate_leave_one_out(features: Any, labels: Any, *, l2: float, intercep
     for two classes it is the one-step estimate of Pregibon, "Logistic Regression Diagnostics", Annals of Statistics
     1981, and the approximate leave-one-out of Rad & Maleki, JRSS B 2020 (both recalled rather than read).
 
-    The error falls with the square of the number of examples, what leaving one out changes with the number itself.
-    Where the classes are separable and l2 is small, a few examples hold the head, and the error can be as large as
-    the change: compare with `exact_leave_one_out` on some examples.
+    The error falls as 1/n^2 with the number n of examples, and the change caused by leaving one out falls as 1/n.
+    Where the classes are separable and l2 is small, a few examples determine the head, and the error can be as large
+    as the change: compare with `exact_leave_one_out` on some examples.
 
     Args:
         features: As for `solve_heads`.
@@ -101,13 +101,13 @@ def exact_leave_one_out(
         labels: As for `solve_heads`.
         l2: As for `solve_heads`; it stays as it is when an example is left out.
         intercept: As for `solve_heads`.
-        examples: Which examples to leave out, each on its own; all of them, if not given.
+        examples: Indices of the examples to leave out, one at a time; all unless given.
 
     Returns:
         One head per left-out example, in their order.
 
     Raises:
-        UserError: As for `approximate_leave_one_out`; or `examples` are no different indices of the examples.
+        UserError: As for `approximate_leave_one_out`; or `examples` are not distinct indices of the examples.
     """
     problem = Problem.read(features, labels, l2, intercept, least=2)
     chosen = chosen_examples(examples, len(problem.labels))
@@ -128,6 +128,6 @@ def _left_out(problem: Problem, full: HeadSolution, examples: NDArray[np.int64],
 
 
 def _chunks(count: int, entries: int) -> list[slice]:
-    """Split `count` examples so that one part holds no more than `_ENTRIES` numbers, `entries` for each example."""
+    """Split `count` examples of `entries` numbers each into parts of at most `_ENTRIES` numbers."""
     size = max(1, _ENTRIES // entries)
     return [slice(start, start + size) for start in range(0, count, size)]

@@ -1,4 +1,4 @@
-"""Two instabilities of one training, never mixed: one example is left out, or a seed is another."""
+"""Two instabilities of one training, kept apart: one example is left out, or a seed is changed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Float64Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Differences:
-    """How far trained models lie apart, one number per pair of models.
+    """How far apart trained models are, one number per pair of models.
 
     Attributes:
         weights: Euclidean distance of all trained weights.
         directions: Euclidean distance of the last layer's weights after each is scaled to norm 1, in [0, 2].
         predictions: Share of the evaluation examples on which the predicted classes differ, in [0, 1].
-        loss: Absolute difference of the loss, in nats: on the left-out example, or over seeds the mean of it over the
-            same examples.
+        loss: Absolute difference of the loss, in nats: on the left-out example; over seeds, its mean over the same
+            examples.
     """
 
     weights: Float64Array
@@ -38,14 +38,14 @@ class Differences:
     loss: Float64Array
 
     def of(self, k: int) -> Differences:
-        """Return the differences of seed k alone."""
+        """Return the differences of seed k."""
         return Differences(*(values[k] for values in self._values()))
 
     def rank_correlations(self, others: Differences) -> dict[str, float]:
-        """Return Spearman's correlation of each quantity with that of `others`, such as predicted with exact values.
+        """Return Spearman's correlation of each quantity with that of `others`, such as predicted and exact values.
 
-        For one seed, (m,) each. NaN where it is not defined: fewer than three numbers, one that is NaN, or all of them
-        equal.
+        Both are of one seed, (m,) each. NaN where it is undefined: fewer than three numbers, one that is not finite, or
+        all of them equal.
         """
         names = [field.name for field in fields(self)]
         return dict(zip(names, map(_spearman, self._values(), others._values()), strict=True))
@@ -61,22 +61,22 @@ def _spearman(first: Float64Array, second: Float64Array) -> float:
 
 
 def stacked(rows: Sequence[Differences]) -> Differences:
-    """Return differences with a first axis more, one entry per row."""
+    """Stack differences along a new first axis, one entry per row."""
     return Differences(*map(np.stack, zip(*(row._values() for row in rows), strict=True)))
 
 
 @dataclass(frozen=True, repr=False)
 class Stability(Shown):
-    """Leave-one-out stability of a training, with its stability over seeds beside it.
+    """Leave-one-out stability of a training, and its stability over seeds.
 
     Leave-one-out compares A(S) and A(S^i), trained with the same seeds; the seed column compares A(S) and A(S), trained
     with different seeds. S^i is S with the weight 0 on example i: all others keep their weight 1/n in the mean loss, as
     in the derivation of the bounds.
 
     Attributes:
-        n: Training examples.
-        examples: (m,) which were left out.
-        seeds: S names of seeds.
+        n: Number of training examples.
+        examples: (m,) indices of the examples that were left out.
+        seeds: Names of the S seeds.
         leave_one_out: (S, m) each: A(S^i) against A(S), with the seeds held fixed.
         seed: (S, S) each: A(S) against A(S), with two different seeds.
         losses: (S, m) loss of A(S) on example i.
@@ -94,10 +94,10 @@ class Stability(Shown):
     left_out_predictions: NDArray[np.int64]
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row per quantity of `Differences`, and two columns.
+        """Return a table with a row per quantity of `Differences`, and two columns.
 
-        "leave_one_out" is the mean over examples and seeds; of the loss that is the pointwise hypothesis stability.
-        "seed" is the mean over pairs of different seeds; NaN for a single one.
+        "leave_one_out" is the mean over examples and seeds; for the loss, this is the pointwise hypothesis stability.
+        "seed" is the mean over pairs of different seeds; NaN for a single seed.
         """
         import pandas as pd
 
@@ -147,8 +147,8 @@ def standard_error(sample: Float64Array, population: int) -> float:
     """Return the standard error of the mean of numbers (m,) that were drawn without replacement; NaN for a single one.
 
     Args:
-        sample: What was drawn.
-        population: Of how many.
+        sample: The numbers that were drawn.
+        population: How many they were drawn from.
     """
     count = len(sample)
     return float(sample.std(ddof=1) / math.sqrt(count) * math.sqrt(1 - count / population)) if count > 1 else math.nan

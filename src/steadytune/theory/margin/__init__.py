@@ -1,1 +1,1 @@
-"""Head tuning on separable features: the max-margin head, what it becomes without an example, the bound."""
+"""Head tuning on separable features: the max-margin head, its leave-one-out versions, the stability bound."""

@@ -1,17 +1,18 @@
-"""How far one example can move a linear head on frozen features: the bound, its terms, and what descent adds.
+"""How far one example can move a linear head on frozen features: the bound, its terms, and the error of descent.
 
-Derived, for w the max-margin head of S, w^i that of S without example i, z the rows that both have to keep, and
-g_i = sum of multiplier times row over the rows of example i, so that ||g_i|| <= alpha_i B:
+Derived here. w is the max-margin head of S, w^i that of S without example i, z are the rows of the constraints, and
+g_i is the sum of multiplier times row over the rows of example i, so that ||g_i|| <= alpha_i B:
 
 1. w is the sum of all g_j, so that g_i = w - sum_{j != i} g_j is a subgradient at w of the problem without i, which
    is 1-strongly convex and has the subgradient 0 at w^i. Hence ||w - w^i||^2 <= g_i . (w - w^i), and ||w - w^i|| <=
    ||g_i||. This holds for hard and soft margins.
-2. Of a hard margin g_i . w = alpha_i and ||w^i|| <= ||w|| = 1/gamma. Hence ||w - w^i||^2 <= alpha_i (1 + B/gamma).
-3. A distance r < ||w|| turns w by an angle of at most arcsin(r / ||w||). Of a hard margin the angle is below pi/2 in
-   any case, as w^i is the point of least norm of a convex set that holds w.
-4. An angle t is a distance 2 sin(t / 2) of the directions. Of a hard margin its square is at most 2 gamma^2
-   ||w - w^i||^2, by 3; with 2, Jensen's inequality and sum alpha_i = 1/gamma^2 its mean is at most
-   sqrt((2 / n) (1 + B/gamma)), and with 1 at most sqrt(2) B / (gamma n), which is below the 4 B / (gamma n) stated.
+2. For a hard margin, g_i . w = alpha_i and ||w^i|| <= ||w|| = 1/gamma. Hence ||w - w^i||^2 <= alpha_i (1 + B/gamma).
+3. A move of w by r < ||w|| turns it by an angle of at most arcsin(r / ||w||). For a hard margin, the angle is below
+   pi/2 in any case, as w^i is the point of least norm of a convex set that contains w.
+4. Directions at an angle t are 2 sin(t / 2) apart. For a hard margin, the square of this distance is at most
+   2 gamma^2 ||w - w^i||^2, by 3. With 2, Jensen's inequality and sum alpha_i = 1/gamma^2, the mean distance is at most
+   sqrt((2 / n) (1 + B/gamma)); with 1, it is at most sqrt(2) B / (gamma n), which is below the stated
+   4 B / (gamma n).
 """
 
 from __future__ import annotations
@@ -33,20 +34,20 @@ from steadytune.theory.margin.max_margin import (
 )
 from steadytune.theory.margin.rows import Float64Array
 
-# How far a soft margin may miss its conditions without a word.
+# The largest residual of a soft margin that is not reported.
 _EXACT = 1e-6
 
 
 @dataclass(frozen=True)
 class DescentError:
-    """Heads that gradient descent found, against the max-margin heads to whose directions it tends.
+    """Heads found by gradient descent, compared with the max-margin heads that their directions tend to.
 
     Attributes:
         exact: The max-margin heads without each example.
-        measured: (n,) distance of the directions of descent on S and on S^i.
-        whole: Distance of the direction of descent on S to that of w.
-        left_out: (n,) distance of the direction of descent on S^i to that of w^i.
-        wrong: How many examples of S the head that descent found on S does not put on their side.
+        measured: (n,) distance between the directions of descent on S and on S^i.
+        whole: Distance from the direction of descent on S to that of w.
+        left_out: (n,) distance from the direction of descent on S^i to that of w^i.
+        wrong: Number of examples of S that the head found on S misclassifies, those on its boundary included.
     """
 
     exact: MaxMarginLeaveOneOut
@@ -58,18 +59,19 @@ class DescentError:
 
 @dataclass(frozen=True)
 class HeadBound:
-    """Leave-one-out bounds of a max-margin head on frozen features, the terms in them, and what they assume.
+    """Leave-one-out bounds of a max-margin head on frozen features, with their terms and assumptions.
 
     Attributes:
         solution: The head w on S and its terms: gamma, B (`largest_norm`), alpha.
-        descent: What trained weights add; None if none were given, or the classes are not separable.
-        weights_bound: (n,) of ||w - w^i||: min(2 alpha_i B, sqrt(2 alpha_i (1 + B/gamma))). Soft margin: 2 alpha_i B.
-        direction_bound: Of the mean over i of || w / ||w|| - w^i / ||w^i|| ||: min(sqrt((2 / n) (1 + B/gamma)),
+        descent: The comparison with trained weights; None if none were given, or the classes are not separable.
+        weights_bound: (n,) bounds on ||w - w^i||: min(2 alpha_i B, sqrt(2 alpha_i (1 + B/gamma))). Soft margin:
+            2 alpha_i B.
+        direction_bound: Bound on the mean over i of || w / ||w|| - w^i / ||w^i|| ||: min(sqrt((2 / n) (1 + B/gamma)),
             4 B / (gamma n)). Soft margin: 4 B gamma sum alpha_i / n; infinite for w = 0, which has no direction.
-        sharp_weights_bound: (n,) of ||w - w^i||, by 1 and 2 above: min(||g_i||, sqrt(alpha_i (1 + B/gamma))). Soft
-            margin: ||g_i||.
-        sharp_direction_bound: (n,) of the distance of the directions, by 3 and 4 above; never above sqrt(2), or 2 for
-            a soft margin.
+        sharp_weights_bound: (n,) bounds on ||w - w^i||, by 1 and 2 above: min(||g_i||, sqrt(alpha_i (1 + B/gamma))).
+            Soft margin: ||g_i||.
+        sharp_direction_bound: (n,) bounds on the distance between the directions, by 3 and 4 above; never above
+            sqrt(2), or 2 for a soft margin.
     """
 
     solution: MaxMargin
@@ -81,16 +83,16 @@ class HeadBound:
 
     @property
     def descent_bound(self) -> float:
-        """Of the mean distance of the directions of descent on S and S^i: the sharp bound and both direction errors.
+        """Bound on the mean distance between the directions of descent on S and S^i.
 
-        NaN without trained weights.
+        It is the sum of the sharp bound and both direction errors; NaN without trained weights.
         """
         if self.descent is None:
             return np.nan
         return float(self.sharp_direction_bound.mean() + self.descent.whole + self.descent.left_out.mean())
 
     def describe(self) -> list[str]:
-        """Return sentences: whether the assumptions hold, which one fails, and what the bound then speaks of."""
+        """Return sentences: whether the assumptions hold, which one fails, and what the bound then covers."""
         found, n = self.solution, len(self.weights_bound)
         sharp = float(self.sharp_direction_bound.mean())
         if found.separable:
@@ -135,17 +137,18 @@ def head_tuning_bound(
 ) -> HeadBound:
     """Bound how far leaving out one example moves a linear head without bias that is trained on these features.
 
-    The features are taken as they are; append one that is always 1 for a bias, which then counts in B, gamma and ||w||.
+    The features are used as given; for a bias, append one that is always 1, which then counts in B, gamma and ||w||.
 
     Args:
         features: (n, d), an array or a tensor.
         labels: (n,) classes 0..C-1.
-        weights: What gradient descent found on S: (d,) or (1, d) of a logistic head, (C, d) of a softmax head.
+        weights: Found by gradient descent on S: (d,) or (1, d) of a logistic head, (C, d) of a softmax head.
         left_out_weights: The same without each example, (n, ...).
         penalty: C of the soft margin, used only where the classes are not separable.
 
     Raises:
-        UserError: As `max_margin`; one of the two kinds of weights without the other, of another shape, not finite, 0.
+        UserError: As for `max_margin`; one of the two kinds of weights is given without the other; weights have another
+            shape, are not finite, or are 0.
     """
     if (weights is None) != (left_out_weights is None):
         raise UserError("give both weights and left_out_weights, or neither: the direction error needs both")

@@ -3,7 +3,7 @@
 Every row has at most norm 1. The dual is min || Z^T a ||^2 / 2 - sum a over a >= 0, and w = Z^T a. Its solution is, up
 to a factor, that of the non-negative least squares problem min || Z^T u ||^2 + c^2 (1 - sum u)^2 over u >= 0, for any
 c > 0: a = u / (c^2 (1 - sum u)) (Lawson and Hanson 1974, chapter 23, "least distance programming", where c = 1; the
-factor is derived, from the conditions of both). The minimum is 0 if and only if no w separates the rows.
+factor is derived here from the conditions of both). The minimum is 0 if and only if no w separates the rows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy.optimize import nnls
 
 from steadytune.theory.margin.rows import Float64Array
 
-# Rounding of z . w is about 1e-16 / margin, and has to stay below what is accepted.
+# The rounding error of z . w is about 1e-16 / margin, and has to stay below `ACCEPTED`.
 RESOLUTION = 1e-6
 ACCEPTED = 1e-8
 _TRIALS = 4
@@ -28,8 +28,8 @@ class Separator:
 
     Attributes:
         weights: w, shape (p,).
-        multipliers: a, shape (m,), above 0 for the rows that hold it.
-        residual: By how much the Karush-Kuhn-Tucker conditions fail.
+        multipliers: a, shape (m,), above 0 for the support vectors.
+        residual: Violation of the Karush-Kuhn-Tucker conditions.
     """
 
     weights: Float64Array
@@ -51,10 +51,10 @@ def hard_margin(rows: Float64Array) -> Separator | None:
     for _ in range(_TRIALS):
         if found.residual <= ACCEPTED or not RESOLUTION < margin < np.inf:
             break
-        # Where the margin is small, the problem is well scaled at c = the margin, and at c = 1 the solver stops early.
+        # Where the margin is small, the solver stops early at c = 1; the problem is well scaled at c = the margin.
         again = _solved(rows, margin)
         margin, found = min(margin, again.margin), min(found, again, key=lambda one: one.residual)
-    # Each is the distance of a point of the rows' convex hull from 0: no direction has a larger margin.
+    # Each margin found is the distance from 0 of a point in the rows' convex hull: no direction has a larger margin.
     if margin <= RESOLUTION:
         return None
     if found.residual > ACCEPTED:
@@ -81,7 +81,7 @@ def _solved(rows: Float64Array, scale: float) -> _Solved:
     margin = float(np.linalg.norm(u @ rows) / u.sum())
     if margin <= RESOLUTION:
         return _Solved(weights, multipliers, np.inf, margin)
-    # The rows that hold w are known; of their equations z . w = 1 all digits of w follow, and of w those of a.
+    # The support vectors are known: their equations z . w = 1 give w to full precision, and w gives a.
     held = rows[u > 0]
     weights = np.asarray(np.linalg.lstsq(held, np.ones(len(held)), rcond=None)[0], dtype=np.float64)
     multipliers[u > 0] = np.linalg.lstsq(held.T, weights, rcond=None)[0]
@@ -89,7 +89,7 @@ def _solved(rows: Float64Array, scale: float) -> _Solved:
 
 
 def hard_residual(rows: Float64Array, weights: Float64Array, multipliers: Float64Array) -> float:
-    """Return by how much the Karush-Kuhn-Tucker conditions fail, each as a share of what it is about.
+    """Return the violation of the Karush-Kuhn-Tucker conditions, each relative to its own scale.
 
     They are z . w >= 1, equality where a is not 0, a >= 0, and w = Z^T a.
     """

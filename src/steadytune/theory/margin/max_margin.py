@@ -1,4 +1,4 @@
-"""The max-margin head without bias on given features, exact, and what it becomes without each example."""
+"""The exact max-margin head without bias on given features, and its leave-one-out versions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from steadytune.theory.margin.rows import Float64Array, Indices, MarginRows, mar
 from steadytune.theory.margin.soft import soft_margin
 from steadytune.theory.margin.updates import ActiveSet, without
 
-# Above this C of rows of norm 1 rounding hides which rows lie on the soft margin.
+# Above this C, for rows of norm 1, rounding hides which rows lie on the soft margin.
 _HARDEST = 1e6
 
 
@@ -27,9 +27,9 @@ class MaxMargin:
         weights: w, shape (d,) for two classes, (C, d) for more.
         multipliers: (m,) one per row, at least 0: w is the sum of multiplier times row.
         largest_norm: B, the largest ||z||. Two classes: the largest feature norm. More: sqrt(2) times that.
-        penalty: C of the soft margin, ||w||^2 / 2 + C sum_j max(0, 1 - z_j . w); None for the hard one.
-        residual: By how much the Karush-Kuhn-Tucker conditions fail, z . w >= 1 among them: about 1e-12
-            of a hard margin; of a soft one now and then up to 1e-4, where rows lie almost on a bound.
+        penalty: C of the soft margin, ||w||^2 / 2 + C sum_j max(0, 1 - z_j . w); None for the hard margin.
+        residual: Violation of the Karush-Kuhn-Tucker conditions, z . w >= 1 among them: about 1e-12 for a hard
+            margin; for a soft one occasionally up to 1e-4, where rows lie almost on a bound.
     """
 
     constraints: MarginRows
@@ -41,18 +41,18 @@ class MaxMargin:
 
     @property
     def separable(self) -> bool:
-        """Whether some weights put every example on its side, with a margin above 1e-6 B."""
+        """Whether some weights classify every example correctly, with a margin above 1e-6 B."""
         return self.penalty is None
 
     @property
     def gamma(self) -> float:
-        """The margin 1 / ||w||: of the nearest row, or of the soft margin; infinite where that has w = 0."""
+        """The margin 1 / ||w||: that of the nearest row, or the soft margin; infinite where the latter has w = 0."""
         norm = float(np.linalg.norm(self.weights))
         return 1 / norm if norm else np.inf
 
     @cached_property
     def alpha(self) -> Float64Array:
-        """The multiplier of each example, shape (n,), summed over its rows. Of a hard margin all add to 1 / gamma^2."""
+        """The multipliers (n,) of the examples, summed over their rows. For a hard margin they sum to 1 / gamma^2."""
         return self.constraints.of_examples(self.multipliers)
 
     @property
@@ -63,7 +63,7 @@ class MaxMargin:
 
 @dataclass(frozen=True)
 class MaxMarginLeaveOneOut:
-    """The hard-margin head of S against those of all S^i.
+    """The hard-margin head of S compared with those of all S^i.
 
     Attributes:
         weights: w^i, shape (n, d) or (n, C, d).
@@ -77,10 +77,10 @@ class MaxMarginLeaveOneOut:
 
 
 def max_margin(features: Any, labels: Any, *, penalty: float = 1.0) -> MaxMargin:
-    """Return the hard-margin head without bias, exact to about 1e-8, or the soft-margin one where none separates.
+    """Return the hard-margin head without bias, exact to about 1e-8, or the soft-margin one if none separates.
 
-    The features are taken as they are: scale them first if they should be scaled, append a feature that is always 1 for
-    a bias. A margin below 1e-6 B counts as none: then `separable` is False.
+    The features are used as given: scale them first if they should be scaled; for a bias, append a feature that is
+    always 1. A margin below 1e-6 B counts as none: then `separable` is False.
 
     Args:
         features: (n, d), an array or a tensor.
@@ -88,8 +88,9 @@ def max_margin(features: Any, labels: Any, *, penalty: float = 1.0) -> MaxMargin
         penalty: C of the soft margin, used only where the classes are not separable.
 
     Raises:
-        UserError: Features or labels are of the wrong shape, not finite, or of one class; fewer than three examples;
-            all features 0; a penalty that is not above 0, or above 1e6 / B^2 where it is used; rounding wins.
+        UserError: Features or labels have the wrong shape, are not finite, or are of one class; there are fewer than
+            three examples; all features are 0; the penalty is not above 0, or above 1e6 / B^2 where it is used; or
+            rounding errors prevent a solution.
     """
     if not 0 < penalty < np.inf:
         raise UserError(f"the soft-margin penalty must be a number above 0, not {penalty}")
@@ -113,7 +114,7 @@ def max_margin(features: Any, labels: Any, *, penalty: float = 1.0) -> MaxMargin
         weights = multipliers @ rows
     else:
         weights, multipliers, residual = found.weights, found.multipliers, found.residual
-    # Of rows that were divided by B, w is B times as long, and the multipliers B^2 times.
+    # The rows were divided by B, which makes w B times as long, and the multipliers B^2 times as large.
     return MaxMargin(
         constraints,
         (weights / largest).reshape(constraints.shape),
@@ -127,18 +128,18 @@ def max_margin(features: Any, labels: Any, *, penalty: float = 1.0) -> MaxMargin
 def max_margin_leave_one_out(solution: MaxMargin) -> MaxMarginLeaveOneOut:
     """Return the exact hard-margin heads of S without each of its examples.
 
-    Only examples with a multiplier change anything, and of those the solution of S is a near start.
+    Only leaving out a support vector changes w, and the solution of S is then a close starting point.
 
     Args:
-        solution: Of S, a hard margin.
+        solution: The hard-margin solution of S.
 
     Raises:
-        UserError: It is a soft margin, or rounding wins.
+        UserError: The solution is a soft margin, or rounding errors prevent a result.
     """
     if not solution.separable:
         raise UserError("the classes are not separable: leave-one-out of the hard margin is undefined")
     constraints, largest = solution.constraints, solution.largest_norm
-    # In coordinates of the space that the rows span, which are fewer where the rows are few.
+    # In coordinates of the space that the rows span: fewer coordinates if there are few rows.
     basis, coordinates = np.linalg.qr((constraints.rows / largest).T)
     whole = ActiveSet(coordinates.T, solution.gamma / largest, solution.multipliers)
     weights = np.repeat(solution.weights[None], constraints.n, axis=0)
@@ -154,7 +155,7 @@ def max_margin_leave_one_out(solution: MaxMargin) -> MaxMarginLeaveOneOut:
 
 
 def norms(weights: Float64Array) -> Float64Array:
-    """Return the Euclidean norm of each head, shape (n,), of heads (n, ...)."""
+    """Return the Euclidean norms, shape (n,), of heads (n, ...)."""
     return np.asarray(np.linalg.norm(weights.reshape(len(weights), -1), axis=1))
 
 
@@ -162,7 +163,7 @@ def directions(weights: Float64Array) -> Float64Array:
     """Return heads (n, ...) scaled to norm 1.
 
     Raises:
-        UserError: One is 0.
+        UserError: A head is 0.
     """
     lengths = norms(weights)
     if not lengths.all():

@@ -1,4 +1,4 @@
-"""What a max-margin head has to keep: one row z per constraint z . w >= 1, of two classes or more."""
+"""The constraints of a max-margin head: one row z per constraint z . w >= 1, for two classes or more."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class MarginRows:
 
     Attributes:
         rows: Z, shape (m, p): (n, d), or (n (C - 1), C d).
-        owner: (m,) the example of each row.
-        shape: Of the weights, (d,) or (C, d).
+        owner: (m,) index of the example that each row belongs to.
+        shape: Shape of the weights, (d,) or (C, d).
     """
 
     rows: Float64Array
@@ -43,18 +43,18 @@ class MarginRows:
         return int(self.owner[-1]) + 1
 
     def of_examples(self, values: Float64Array) -> Float64Array:
-        """Return the sums (n, ...) over the rows of each example of values (m, ...)."""
+        """Return values (m, ...) summed over the rows of each example, (n, ...)."""
         return np.asarray(values.reshape(self.n, -1, *values.shape[1:]).sum(1))
 
     def canonical(self, weights: Any, examples: tuple[int, ...] = ()) -> Float64Array:
-        """Return trained weights as the separator has them, without what no prediction depends on.
+        """Return trained weights in the form of the separator, without the part that no prediction depends on.
 
         Args:
             weights: (d,) or (1, d) of a logistic head, or (C, d) of a softmax head, an array or a tensor.
-            examples: Axes in front of these.
+            examples: Sizes of leading axes, in front of these.
 
         Returns:
-            (d,) for two classes: the weights of class 1 less those of class 0. Else (C, d), of mean 0 over the classes.
+            (d,) for two classes: the weights of class 1 minus those of class 0. Else (C, d), with mean 0 over classes.
 
         Raises:
             UserError: The weights have another shape, or are not finite.
@@ -78,14 +78,14 @@ class MarginRows:
 
 
 def margin_rows(features: Any, labels: Any) -> MarginRows:
-    """Return the constraints of a linear head without bias; append a feature that is always 1 for one with a bias.
+    """Return the constraints of a linear head without bias; for a bias, append a feature that is always 1.
 
     Args:
         features: (n, d).
         labels: (n,) classes 0..C-1. A class below the largest one may have no example.
 
     Raises:
-        UserError: As `labelled_features`; all features are 0; there are too many classes for memory.
+        UserError: As for `labelled_features`; all features are 0; there are too many classes for memory.
     """
     inputs, targets = (tensor.cpu().numpy() for tensor in labelled_features(features, labels))
     if not inputs.any():

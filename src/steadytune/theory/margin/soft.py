@@ -1,4 +1,4 @@
-"""The soft-margin separator: what is left to compute where no weights separate the classes."""
+"""The soft-margin separator, used where no weights separate the classes."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from steadytune.theory.margin.rows import Float64Array
 _STEPS = 100
 _REFINEMENTS = 2
 _ACCEPTED = 1e-9
-# As a share of C: below it the rows at a bound have parted from the others.
+# As a share of C: once the gap is below it, the rows at a bound can be told from the others.
 _PARTED = 1e-8
 
 
 def soft_margin(rows: Float64Array, penalty: float) -> tuple[Float64Array, float]:
     """Return the multipliers a of min ||w||^2 / 2 + C sum_j max(0, 1 - z_j . w), for which w = Z^T a.
 
-    The dual is min ||Z^T a||^2 / 2 - sum a over 0 <= a <= C. An interior point method tells the rows with a = 0, those
-    with a = C and those between. The equations z . w = 1 of the latter then give the solution exactly, as soon as the
-    rows are told rightly.
+    The dual is min ||Z^T a||^2 / 2 - sum a over 0 <= a <= C. An interior-point method sorts the rows into those with
+    a = 0, those with a = C and those in between. The equations z . w = 1 of the last group then give the solution
+    exactly, as soon as the sorting is right.
 
     Args:
         rows: Z, shape (m, p), each of at most norm 1.
         penalty: C > 0, at most about 1e6.
 
     Returns:
-        a, shape (m,), and by how much the Karush-Kuhn-Tucker conditions of the margins z . w fail.
+        a, shape (m,), and the violation of the Karush-Kuhn-Tucker conditions on the margins z . w.
     """
     best, least = np.zeros(len(rows)), np.inf
     for state in _interior_points(rows, penalty):
@@ -45,7 +45,7 @@ def soft_margin(rows: Float64Array, penalty: float) -> tuple[Float64Array, float
 
 
 def soft_residual(rows: Float64Array, multipliers: Float64Array, penalty: float) -> float:
-    """Return by how much the Karush-Kuhn-Tucker conditions fail: z . w >= 1 where a < C, z . w <= 1 where a > 0."""
+    """Return the violation of the Karush-Kuhn-Tucker conditions: z . w >= 1 where a < C, z . w <= 1 where a > 0."""
     lacking = 1 - rows @ (multipliers @ rows)
     return float(max(lacking[multipliers < penalty].max(initial=0), -lacking[multipliers > 0].min(initial=0)))
 
@@ -65,7 +65,7 @@ class _Interior:
         return float(self.dual @ self.below + self.slack @ self.above) / (2 * len(self.dual))
 
     def after(self, move: _Interior, step: float) -> _Interior:
-        """Return the point that is reached by a step."""
+        """Return the point after a step along `move`."""
         return _Interior(
             self.dual + step * move.dual,
             self.slack + step * move.slack,
@@ -74,7 +74,7 @@ class _Interior:
         )
 
     def longest_step(self, move: _Interior) -> float:
-        """Return the longest step that makes nothing negative."""
+        """Return the longest step along `move` that makes no quantity negative."""
         values = np.concatenate([self.dual, self.slack, self.below, self.above])
         changes = np.concatenate([move.dual, move.slack, move.below, move.above])
         return float(np.min(-values[changes < 0] / changes[changes < 0], initial=np.inf))
@@ -105,7 +105,7 @@ class _Newton:
 
 
 def _interior_points(rows: Float64Array, penalty: float) -> Iterator[_Interior]:
-    """Give the points of the predictor-corrector method (Mehrotra 1992), until rounding stops it."""
+    """Yield the iterates of the predictor-corrector method (Mehrotra 1992) until rounding stops it."""
     half, ones = np.full(len(rows), penalty / 2), np.ones(len(rows))
     state = _Interior(half, half, ones, ones)
     for _ in range(_STEPS):
@@ -123,14 +123,14 @@ def _interior_points(rows: Float64Array, penalty: float) -> Iterator[_Interior]:
 
 
 def _at_its_bounds(rows: Float64Array, penalty: float, state: _Interior) -> Float64Array:
-    """Return a (m,) with the rows that are nearest to a bound on it, and all others on the margin."""
-    # Of the two factors of a product that tends to 0, each in its own unit, the smaller one is the one that is 0.
+    """Return a (m,), with the rows that are nearest to a bound set to it, and all others put on the margin."""
+    # Of a product that tends to 0, the factor that is smaller in its own unit is the one that is 0.
     none, full = state.dual < penalty * state.below, state.slack < penalty * state.above
     dual = np.where(none, 0.0, np.where(full, penalty, state.dual))
     between = ~none & ~full
     held = rows[between]
     for _ in range(_REFINEMENTS):
-        # The least change: where more rows lie on the margin than it takes, they keep inside their bounds.
+        # The least change keeps the multipliers inside their bounds where more rows than needed lie on the margin.
         change, *_ = np.linalg.lstsq(held, 1 - held @ (dual @ rows), rcond=None)
         dual[between] += np.linalg.lstsq(held.T, change, rcond=None)[0]
     return dual.clip(0, penalty)

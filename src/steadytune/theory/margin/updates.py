@@ -1,6 +1,6 @@
-"""Hard-margin separators of all rows but some, from that of all rows: few others then change sides.
+"""Hard-margin separators of all rows but some, updated from that of all rows: the active set changes little.
 
-The non-negative least squares problem is that of `hard.hard_margin`, with c = the margin, where it is well scaled.
+The non-negative least squares problem is that of `hard.hard_margin`, with c = the margin, at which it is well scaled.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def without(whole: ActiveSet, left_out: Indices) -> Float64Array:
     """Return the hard-margin separator (p,) of all rows but some.
 
     Args:
-        whole: At the separator of all rows.
+        whole: The active set at the separator of all rows.
         left_out: The rows to leave out, not all of them.
 
     Raises:
@@ -39,31 +39,31 @@ def without(whole: ActiveSet, left_out: Indices) -> Float64Array:
 
 
 class ActiveSet:
-    """The method of Lawson and Hanson (1974, chapter 23) on its way: some rows are held at z . w = 1.
+    """State of the method of Lawson and Hanson (1974, chapter 23): some rows are held at z . w = 1.
 
-    A row is held in a slot; a slot without a row is 0 in every array, so that nothing has to be moved.
+    Each held row has a slot; an empty slot is 0 in `held`, `inverse` and `u`, so that nothing has to be moved.
 
     Attributes:
         rows: Z, shape (m, p).
         scale: c.
         slots: (k,) the row in each slot, -1 for none.
-        held: (k, p + 1) for each slot (z, c).
-        inverse: (k, k) of held held^T, over the slots with a row.
+        held: (k, p + 1), the vector (z, c) of each slot.
+        inverse: (k, k), the inverse of held held^T over the slots with a row.
         u: (k,) coefficients, at least 0.
     """
 
     def __init__(self, rows: Float64Array, margin: float, multipliers: Float64Array) -> None:
-        """Begin at the separator of all rows, by its margin 1 / ||w|| and its multipliers (m,), up to a factor."""
+        """Start at the separator of all rows, given its margin 1 / ||w|| and its multipliers (m,) up to a factor."""
         index = np.flatnonzero(multipliers)
         count, size = len(index), min(len(rows), rows.shape[1] + 1)
         self.rows, self.scale = rows, margin
         self.slots = np.full(size, -1)
         self.held, self.inverse, self.u = np.zeros((size, rows.shape[1] + 1)), np.zeros((size, size)), np.zeros(size)
         self.slots[:count] = index
-        # With c = the margin, u adds to 1/2.
+        # With c = the margin, u sums to 1/2.
         self.u[:count] = multipliers[index] / (2 * multipliers.sum())
         self.held[:count, :-1], self.held[:count, -1] = rows[index], self.scale
-        # From the triangular factor the inverse has the errors of the rows' condition number, not of its square.
+        # Computed from the triangular factor, the inverse has errors of the rows' condition number, not of its square.
         factor = np.linalg.inv(np.linalg.qr(self.held[:count].T, mode="r"))
         self.inverse[:count, :count] = factor @ factor.T
 
@@ -76,18 +76,18 @@ class ActiveSet:
         return found
 
     def copy(self) -> ActiveSet:
-        """Return another one at the same place, which goes its own way."""
+        """Return an independent copy."""
         other = copy(self)
         other.slots, other.held, other.inverse = self.slots.copy(), self.held.copy(), self.inverse.copy()
         other.u = self.u.copy()
         return other
 
     def settle(self, left_out: Indices) -> None:
-        """Let go of some rows, and go to the optimum of the others."""
+        """Release some rows, and move to the optimum of the others."""
         for slot in np.flatnonzero(np.isin(self.slots, left_out)):
             self._release(slot)
         tolerance = max(1e-12, 100 * np.finfo(float).eps / self.scale)
-        # Each pass takes a row. A sequence that is much longer than the problem is one that rounding makes go round.
+        # Each pass takes a row. A sequence much longer than the problem means that rounding makes the method cycle.
         for _ in range(3 * max(self.rows.shape)):
             self._solve()
             margins = self.rows @ (self.u @ self.held[:, :-1]) / (self.scale**2 * (1 - self.u.sum()))
@@ -97,9 +97,9 @@ class ActiveSet:
                 return
 
     def _solve(self) -> None:
-        """Solve for the held rows, letting go of those that would become negative on the way."""
+        """Solve for the held rows, releasing those with a coefficient that would become negative on the way."""
         while True:
-            # Refined once: the updates leave rounding in the inverse.
+            # Refined once: the updates leave rounding errors in the inverse.
             solution = self.inverse @ (self.scale * self.held[:, -1])
             target = self.held @ (np.append(np.zeros(self.rows.shape[1]), self.scale) - solution @ self.held)
             solution += self.inverse @ target
@@ -114,7 +114,7 @@ class ActiveSet:
                 self._release(slot)
 
     def _take(self, row: int) -> bool:
-        """Hold a row; return whether there is a slot, and rounding leaves it independent of those that are held."""
+        """Hold a row if a slot is free and rounding leaves it independent of the held rows; return whether it is."""
         free = np.flatnonzero(self.slots < 0)
         column = np.append(self.rows[row], self.scale)
         products = self.held @ column
