@@ -205,7 +205,7 @@ class _Weighed(NamedTuple):
     """A cohort under R weightings of its examples, before its runs are weighted.
 
     Attributes:
-        scores: (R, K), or None where they are unknown.
+        scores: (R, K), or None if unknown.
         means: Pair measure -> (R, P) over the pairs i < j.
         sums: The combined measures that have sums of their own.
     """

@@ -63,7 +63,7 @@ def _digest(cohort: Cohort, run: int) -> bytes:
     found = hashlib.blake2b()
     if arrays := _outputs(cohort, run):
         for array in arrays:
-            # One file may hold in double precision what another holds in single.
+            # The same outputs may be stored in double precision in one file and in single in another.
             found.update(np.ascontiguousarray(array, dtype=np.float64).data)
         return found.digest()
     if cohort.generations is not None:

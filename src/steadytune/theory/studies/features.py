@@ -57,7 +57,7 @@ def feature_study(
         cache: Folder of cached features.
         sizes: Numbers of examples; a task with fewer gives all it has. By default `SIZES` and all. If sizes are given,
             only as many examples of a task are encoded as all draws of the largest size need, but at least 500.
-        draws: Subsamples of each size.
+        draws: Number of subsamples of each size.
         grid: How heads are trained.
         workers: Data sets studied at the same time, each with one thread. The results do not depend on it.
         executor: How the work is run, as for `steadytune.run`.

@@ -69,14 +69,14 @@ SMALL = Grid(
 """A small grid that is enough for every column and figure."""
 
 ON_FEATURES = Grid(seeds=3, left_out=3, trained_left_out=50)
-"""For features that are many times as wide, and examples as many, as generated ones."""
+"""For features of real tasks, which are many times as wide as generated ones, with many more examples."""
 
 SMALL_ON_FEATURES = replace(SMALL, left_out=2, trained_left_out=5, adapter_steps=20)
 """A small grid for such features."""
 
 
 def studied(data: DataSet, grid: Grid) -> list[Row]:
-    """Return a row per setting; "part" says which of the functions below it comes from."""
+    """Return a row per setting; "part" names the function below that it comes from."""
     parts = {"training": training, "order": shuffled, "heads": many_heads, "mmr": regularized}
     rows = [{"part": name, **row} for name, part in parts.items() for row in part(data, grid)]
     return [{"part": "geometry", **geometry(data)}, *rows]
