@@ -1,32 +1,32 @@
 """Variance components of runs on a grid of factors, from the distances between runs only.
 
 Each run is y = mu + sum_S u_S: one effect for every set S of factors, drawn once for each combination of their values,
-all independent, with mean zero and variance sigma_S^2. What is known of the runs is D_ij = |y_i - y_j|^2 / 2. That
-serves scores and predictions alike: for one-hot vectors |e_y - e_y'|^2 / 2 is 1[y != y'], so that the disagreement of
-two runs is their D, with variances summed over classes and averaged over examples.
+all independent, with mean zero and variance sigma_S^2. The data are the distances D_ij = |y_i - y_j|^2 / 2. This works
+for both scores and predictions: for one-hot vectors |e_y - e_y'|^2 / 2 is 1[y != y'], so the disagreement of two runs
+is their D, with variances summed over classes and averaged over examples.
 
-**What pairs say.** Two runs that share the values of the factors T, and of no others, share u_S where S lies within T:
+**Pairs.** Two runs that share the values of exactly the factors T share u_S for every S within T:
 
-    E D_ij = sum of sigma_S^2 over all S that do not lie within T.
+    E D_ij = sum of sigma_S^2 over all S not within T.
 
-Two factors are solved by means over pairs: with D_0 of the pairs that share nothing, and D_A and D_B of those that
-share A or B alone, sigma_A^2 = D_0 - D_A, sigma_B^2 = D_0 - D_B and sigma_AB^2 = D_A + D_B - D_0. Their sum is D_0: all
-that makes two runs differ.
+For two factors, means over pairs give the solution: with D_0 the mean over pairs that share neither factor, and D_A and
+D_B those over pairs that share only A or only B, sigma_A^2 = D_0 - D_A, sigma_B^2 = D_0 - D_B and
+sigma_AB^2 = D_A + D_B - D_0. Their sum is D_0, the total difference between two runs.
 
-**What is computed** is the same on a full grid, and copes with gaps: sums of squares, each adjusted for all sources
-that do not contain it (Henderson's third method, Type II). Every projection P with P 1 = 0 has
-y^T P y = -sum_ij P_ij D_ij, of expectation sum_S sigma_S^2 tr(P Z_S Z_S^T), Z_S being the indicators of the values of
-S. On a full grid these are the mean squares of the textbook.
+**The computation** gives the same on a full grid and also handles gaps: it uses sums of squares, each adjusted for all
+sources that do not contain it (Henderson's third method, Type II). Every projection P with P 1 = 0 has
+y^T P y = -sum_ij P_ij D_ij, with expectation sum_S sigma_S^2 tr(P Z_S Z_S^T), where Z_S are the indicators of the
+values of S. On a full grid these are the textbook mean squares.
 
-**Intervals** put chi-square draws in the place of what is not known: each mean square MS with f degrees of freedom
-becomes f MS / chi2_f, and the components and shares are computed from the draws (generalised confidence intervals). For
-predictions a main effect has more degrees of freedom than it has values, since examples move apart from one another:
-f (tr W)^2 / tr W^2, W being the f x f matrix of inner products in its space (Satterthwaite). Interactions keep theirs:
-thresholds let their size depend on the main effects, which that formula does not know.
+**Intervals** replace unknown expectations by chi-square draws: each mean square MS with f degrees of freedom becomes
+f MS / chi2_f, and the components and shares are computed from the draws (generalised confidence intervals). For
+predictions a main effect has more degrees of freedom than it has values, since examples move independently of one
+another: f (tr W)^2 / tr W^2, where W is the f x f matrix of inner products in its space (Satterthwaite). Interactions
+keep theirs: thresholds make their size depend on the main effects, which that formula does not account for.
 
 Sources: Searle, Casella & McCulloch, Variance Components, 1992, chapters 4 and 5; sums of squares from distances,
 Anderson, Austral Ecology 26, 2001; generalised intervals, Weerahandi, Journal of the American Statistical Association
-88, 1993. All from memory, not re-read. The equation of pairs is derived here.
+88, 1993. All from memory, not re-read. The equation for pairs is derived here.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Factors = tuple[str, ...]
 
 _DRAWS = 20_000
 _ENDS = (100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2)
-# Singular values of indicators are square roots of counts; distances are those of fractions.
+# Thresholds for rounding: singular values of indicators are square roots of counts, distances are those of fractions.
 _NO_DIRECTION, _NO_DISTANCE = 1e-9, 1e-24
 
 
@@ -54,11 +54,11 @@ class Component(NamedTuple):
     """One source of variance.
 
     Attributes:
-        factors: The factor, or the factors whose interaction it is.
-        variance: Its variance with a 95 % interval; 0 where the unbiased estimate is negative. The ends are NaN where
-            the runs do not differ.
-        share: The same as a share of the sum over all sources; no ends where there is one source, NaN where none.
-        raw: The unbiased estimate.
+        factors: The factor, or the factors of an interaction.
+        variance: Its variance with a 95 % interval; 0 if the unbiased estimate is negative. The ends are NaN if the
+            runs do not differ.
+        share: The same as a share of the sum over all sources; without ends if there is one source, NaN if none.
+        raw: The unbiased estimate of the variance.
         freedom: Degrees of freedom of its mean square.
     """
 
@@ -74,11 +74,11 @@ def decompose(
 ) -> tuple[Component, ...]:
     """Split the differences between runs into their sources.
 
-    A source without a degree of freedom of its own is left out and taken to be nil. One whose combinations of values
-    coincide with those of a smaller source is part of that.
+    A source without a degree of freedom of its own is left out and assumed to be zero. If its combinations of values
+    coincide with those of a smaller source, it is part of the smaller one.
 
-    Simulated coverage of the intervals, nominally 95 %, lowest to highest over sources and over components from a tenth
-    to four times each other:
+    Simulated coverage of the intervals, nominally 95 %, lowest to highest over sources and over ratios of the
+    components from a tenth to four:
 
         design                        variance of scores    share    disagreement: variance    share
         2 x 2                         94-98 %               95-97 %  100 %                     100 %
@@ -91,18 +91,18 @@ def decompose(
         4 groups of 3                 94-96 %               95-96 %
         one at a time, 4 + 4 changes  95-96 %               95-96 %
 
-    Scores are normal there; disagreement is that of 120 examples with two classes, moved along 1, 3 or 20 directions,
-    and falls below 98 % where all examples move along one. The intervals lean on normal effects: where one value in
-    seven of a factor makes its runs collapse, those of that factor cover 49 % with 4 values and 68 % with 8, because
-    half of such grids hold no collapse at all. With heavy tails, all effects following Student's distribution with 5, 3
-    and 2.5 degrees of freedom, the interval of an interaction as large as the main effects covers 91, 75 and 67 % on
-    4 x 4 and 83, 57 and 37 % on 8 x 8, those of the main effects 69 to 94 % (`benchmarks/coverage.py`). Both ends are 0
-    where a mean square is smaller than any variance of the source would explain, which luck alone brings about in one
-    interval of forty.
+    In these simulations scores are normal; disagreement is that of 120 examples with two classes, moved along 1, 3 or
+    20 directions, and its coverage is below 98 % if all examples move along one. The intervals rely on normal effects:
+    if one value in seven of a factor makes its runs collapse, the intervals of that factor cover 49 % with 4 values and
+    68 % with 8, because half of such grids contain no collapse. With heavy tails, if all effects follow Student's
+    distribution with 5, 3 and 2.5 degrees of freedom, the interval of an interaction as large as the main effects
+    covers 91, 75 and 67 % on 4 x 4 and 83, 57 and 37 % on 8 x 8, and those of the main effects cover 69 to 94 %
+    (`benchmarks/coverage.py`). Both ends are 0 if a mean square is smaller than any variance of the source would
+    explain, which happens by chance in one interval of forty.
 
     Args:
         distances: (K, K) half squared distances D.
-        levels: Factor -> (K,) its values. Each takes at least two; no two move together.
+        levels: Factor -> (K,) its values. Each factor takes at least two; no two factors vary together.
         upper: Largest possible variance.
 
     Returns:
@@ -128,7 +128,7 @@ def decompose(
 
 
 def _sources(levels: Mapping[str, Sequence[int]]) -> dict[Factors, Array]:
-    """Return every set of factors that groups the runs in a way of its own, as indicators (K, groups) of its values."""
+    """Return every set of factors that groups the runs in a distinct way, as indicators (K, groups) of its values."""
     found: dict[Factors, Array] = {}
     columns = {name: np.unique(values, return_inverse=True)[1] for name, values in levels.items()}
     for size in range(1, len(columns) + 1):
@@ -142,7 +142,7 @@ def _sources(levels: Mapping[str, Sequence[int]]) -> dict[Factors, Array]:
 
 
 def _refines(finer: Array, coarser: Array) -> bool:
-    """Tell whether all runs of a group of `finer` are in one group of `coarser`."""
+    """Return whether all runs of a group of `finer` are in one group of `coarser`."""
     return bool((np.count_nonzero(finer.T @ coarser, axis=1) == 1).all())
 
 
@@ -161,25 +161,25 @@ def _basis(columns: Array) -> Array:
 
 
 def _directions(product: Array) -> float:
-    """Return in how many directions a source moves the runs, at least 1 and at most its degrees of freedom."""
+    """Return the effective number of directions in which a source moves the runs, 1 to its degrees of freedom."""
     squares = np.square(product).sum()
-    # Rounding may leave less than one where a source moves nothing; and of whole numbers other draws are made than of
-    # those beside them, so that the last bits, which depend on the machine, must not decide.
+    # Rounding may give less than one if a source moves nothing. Whole numbers are also drawn from differently than
+    # numbers next to them, so the last bits, which depend on the machine, must not decide.
     return max(1.0, round(float(np.trace(product) ** 2 / squares), 9)) if squares else 1.0
 
 
 def _shares(variances: Array) -> Array:
-    """Divide by the sum over sources, the first axis; NaN where that is 0."""
+    """Divide by the sum over sources, the first axis; NaN if that is 0."""
     total = variances.sum(axis=0)
     shares: Array = np.divide(variances, total, out=np.full_like(variances, np.nan), where=total > 0)
     return shares
 
 
 def _intervals(values: Array, drawn: Array, known: bool) -> list[Interval]:
-    """Put the ends of the middle 95 % of draws (sources, R) around values (sources,); none where they are not known."""
+    """Return values (sources,) with the ends of the middle 95 % of draws (sources, R), or without if unknown."""
     if not known:
         return [Interval(float(value), math.nan, math.nan) for value in values]
     low, high = np.nanpercentile(drawn, _ENDS, axis=1)
-    # Where an estimate was negative the others' shares may end up outside of what the draws say.
+    # If an estimate was negative, the shares of the others may lie outside the range of the draws.
     ends = zip(values, np.minimum(low, values), np.maximum(high, values), strict=True)
     return [Interval(*map(float, row)) for row in ends]

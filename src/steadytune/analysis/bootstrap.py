@@ -6,25 +6,26 @@ D_ij(v) = sum_n v_n D_ijn / sum_n v_n, the resampled pair mean is
 
     sum_{i<j} c_i c_j D_ij(v) / sum_{i<j} c_i c_j,
 
-and the variance of the score is the same with D_ij = (s_i(v) - s_j(v))^2 / 2. All of it is a product of the weights
-with a table of N columns and then a quadratic form in the counts.
+and the variance of the score is the same with D_ij = (s_i(v) - s_j(v))^2 / 2. Everything is thus a product of the
+weights with a table of N columns, followed by a quadratic form in the counts.
 
-Rows of a representation cannot be drawn twice (see `halves`). Its measures draw runs in the same way, and on top a
-random combination sum_b g_b d_b / sqrt(S) of their deviations d_b between halves of the examples, g_b standard normal.
+Rows of a representation cannot be drawn twice (see `half_sampling`). Its measures draw runs in the same way, and add a
+random combination sum_b g_b d_b / sqrt(S) of their deviations d_b between halves of the examples, with g_b standard
+normal.
 
 **Groups.** Examples that belong together, `Cohort.groups`, are drawn together: G - 1 groups of the G, each with all its
 examples, since G of them would show (G - 1)/G of the variance (Rao & Wu, "Resampling inference with complex survey
 data", Journal of the American Statistical Association 83, 1988; from memory). One group says nothing about others.
 
-What shares examples shares v and g, and what shares seeds shares c. So the difference of two recipes in every resample
-is a difference of two arrays, in which what both have in common cancels.
+Cohorts with the same examples share v and g, and cohorts with the same seeds share c. So the difference of two recipes
+in every resample is a difference of two arrays, in which common variation cancels.
 
 Only the spread of these arrays is used. Their percentiles are not intervals: resampling examples adds their sampling
-error once more to the differences between runs, so "sd" is too large by up to a factor of sqrt(2). `intervals` makes
+error once more to the differences between runs, so "sd" is too large by up to a factor of sqrt(2). `intervals` computes
 valid intervals instead.
 
-Source: runs and examples drawn on their own are the pigeonhole bootstrap of Owen, "The pigeonhole bootstrap", Annals of
-Applied Statistics 1, 2007. That self-pairs distort it was found on the analysis of Du & Nguyen (2023).
+Source: drawing runs and examples independently is the pigeonhole bootstrap of Owen, "The pigeonhole bootstrap", Annals
+of Applied Statistics 1, 2007. That self-pairs distort it was found on the analysis of Du & Nguyen (2023).
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from steadytune.records import Cohort
 
 RESAMPLES = 10_000
 
-# Numbers in one table of a chunk of resamples: 32 MB of float64, whatever N and K.
+# Size of one table of a chunk of resamples: 32 MB of float64, whatever N and K.
 _CHUNK = 2**22
 
 Array = NDArray[np.float64]
@@ -56,14 +57,14 @@ Resampled = dict[str, Array]
 
 
 class Resamples(NamedTuple):
-    """What the measures give on resampled cohorts; each maps a measure to (R,), or (R, L) for one with layers.
+    """The measures of resampled cohorts; each attribute maps a measure to (R,), or (R, L) for one with layers.
 
     The three share their draws: entry r of `both` uses the counts of `runs` and the weights of `examples`.
 
     Attributes:
-        both: Runs and examples drawn.
-        runs: Runs drawn, on the examples as they are.
-        examples: Examples drawn, for the runs as they are.
+        both: Runs and examples resampled.
+        runs: Runs resampled, on the original examples.
+        examples: Examples resampled, for the original runs.
     """
 
     both: Resampled
@@ -71,7 +72,7 @@ class Resamples(NamedTuple):
     examples: Resampled
 
     def of(self, measure: str, freedom: int, layer: int | None = None) -> Draws:
-        """Return the draws of one measure, at one of its layers (counted from 0), see `Draws`."""
+        """Return the draws of one measure, at one of its layers (counted from 0); see `Draws`."""
         both, runs, examples = (
             found[measure] if layer is None else found[measure][:, layer]
             for found in (self.both, self.runs, self.examples)
@@ -93,17 +94,17 @@ def resample(
     Args:
         cohort: K runs on N examples.
         distances: Measure -> (L, K, K) of the representation measures.
-        deviations: Measure -> (S, L), see `half_sampling`; a measure without them draws runs alone.
-        outputs: Its `outputs_of`, where they are at hand.
+        deviations: Measure -> (S, L), see `half_sampling`; a measure without them draws runs only.
+        outputs: Its `outputs_of`, if already computed.
         resamples: R.
-        seed: Seed of the draws. Cohorts of the same N and groups share the weights of the examples, cohorts with the
-            same names of seeds in the same order the counts of the runs.
+        seed: Seed of the draws. Cohorts of the same N and groups share the weights of the examples; cohorts with the
+            same seed names in the same order share the counts of the runs.
 
     Returns:
         "mean", and the measures that the cohort has: those of scores, of predictions, and those of `distances`. Only
-        "mean" for a single run, nothing for none, and neither "mean" nor measures of scores for unknown scores. Where
-        scores do not follow from what the runs predict (see `scores.weighted_scores`), these draw runs alone. NaN with
-        drawn examples where all of these are one group.
+        "mean" for a single run, nothing for none, and neither "mean" nor measures of scores for unknown scores. If
+        scores cannot be computed from the predictions (see `scores.weighted_scores`), these draw runs only. NaN with
+        resampled examples if all examples are one group.
     """
     runs = len(cohort)
     if not runs:
@@ -134,7 +135,7 @@ def resample(
 def run_counts(seeds: tuple[str, ...], resamples: int = RESAMPLES, seed: int = 0) -> Array:
     """Draw how often each run counts in each resample.
 
-    Resamples of a single run, repeated K times, hold no pair and are drawn again: one in 625 at K = 5.
+    Resamples that consist of one run, repeated K times, contain no pair and are drawn again: one in 625 at K = 5.
 
     Args:
         seeds: Names of the K runs. The same names get the same counts.
@@ -163,12 +164,12 @@ def example_weights(
         resamples: R.
         rows: How many resamples are drawn at a time, which does not change them.
         seed: Seed of the draws.
-        groups: (N,) the group of each example, 0 .. G - 1, see `grouping.example_groups`; None where each stands for
-            itself.
+        groups: (N,) the group of each example, 0 .. G - 1, see `grouping.example_groups`; None if examples are not
+            grouped.
 
     Yields:
-        The number of the first resample, and weights (rows, N). They sum to N in every row without groups; of G groups
-        G - 1 are drawn, and a single one is kept as it is.
+        The number of the first resample, and weights (rows, N). Without groups they sum to N in every row; of G groups
+        G - 1 are drawn, and a single group is left unchanged.
     """
     choices = examples if groups is None else int(groups.max()) + 1
     picks = examples if groups is None else choices - 1
@@ -204,9 +205,9 @@ class _Weighed(NamedTuple):
     """A cohort under R weightings of its examples, before its runs are weighted.
 
     Attributes:
-        scores: (R, K), or None where they are unknown.
+        scores: (R, K), or None if unknown.
         means: Pair measure -> (R, P) over the pairs i < j.
-        sums: Combined measures with their own sums.
+        sums: The combined measures that have sums of their own.
     """
 
     scores: Array | None
@@ -226,11 +227,11 @@ class _Weighed(NamedTuple):
 
 
 def own_sums(outputs: Outputs, known: Mapping[str, Any]) -> list[tuple[CombinedMeasure, Callable[[Array], Any]]]:
-    """Return the combined measures that a cohort has, and what gives their own sums under weights (R, N).
+    """Return the combined measures that a cohort has, each with a function of weights (R, N) that gives its sums.
 
     Args:
-        outputs: What the runs gave.
-        known: The pair measures that there are, by name.
+        outputs: The outputs of the runs.
+        known: The available pair measures, by name.
     """
     found: list[tuple[CombinedMeasure, Callable[[Array], Any]]] = []
     for measure in declared("prediction"):
@@ -242,7 +243,7 @@ def own_sums(outputs: Outputs, known: Mapping[str, Any]) -> list[tuple[CombinedM
 
 
 class _OnExamples:
-    """What runs, and pairs of runs, do on single examples."""
+    """Results of runs, and of pairs of runs, on single examples."""
 
     def __init__(self, cohort: Cohort, outputs: Outputs) -> None:
         self._scores: Scores | None = None
@@ -270,7 +271,7 @@ def _combinations(deviations: Array | None, examples: int, resamples: int, seed:
 
 
 def _count(picks: NDArray[np.int64], choices: int) -> Array:
-    """Count in every row of picks how often each choice occurs."""
+    """Count how often each choice occurs in every row of picks."""
     cells = picks + choices * np.arange(len(picks))[:, None]
     counts = np.bincount(cells.ravel(), minlength=choices * len(picks))
     return counts.reshape(len(picks), choices).astype(np.float64)

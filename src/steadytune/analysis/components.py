@@ -39,16 +39,16 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Components:
-    """Where one measure of one cohort comes from.
+    """The sources of variation of one measure of one cohort.
 
     Attributes:
         measure: "score", whose components are variances in squares of its unit, or "disagreement", whose components
             are shares of the examples and add up to the mean disagreement of runs that share no varying seed.
-        sources: The sources, main effects first; empty where the runs do not tell them apart.
-        values: Factor -> how many values it takes; "init+order" is one factor whose seeds always move together.
+        sources: The sources, main effects first; empty if the runs do not distinguish them.
+        values: Factor -> how many values it takes; "init+order" is one factor made of seeds that always vary together.
         runs: K, the finished runs.
         lost: How many further runs did not finish.
-        scale: Of the score.
+        scale: Scale of the score.
     """
 
     measure: str
@@ -84,9 +84,9 @@ def variance_components(cohort: Cohort) -> tuple[Components, ...]:
         cohort: Runs named by their seeds, as `Seeds.label` does. The grid may have gaps.
 
     Returns:
-        One entry per measure that the cohort has, the score first. Nothing where all seeds move together, which
-        leaves one total, or where runs have other names. Entries without sources where a grid was meant, but what
-        finished of it does not tell the factors apart.
+        One entry per measure that the cohort has, the score first. Empty if all seeds vary together, which leaves only
+        a total, or if runs have other names. Entries have no sources if a grid was planned but its finished runs do not
+        distinguish the factors.
     """
     finished = _seeds(cohort.seeds)
     if finished is None or not forms_grid(cohort):
@@ -170,7 +170,7 @@ def _described(found: Components) -> str:
         parts.append(f"less than {percent(_MINOR)} from each other interaction, with upper ends up to {percent(most)}")
     words = f"Of the {'variance of the score' if score else 'disagreement'}, {listed(parts)}"
     if ranked[0].share.low <= max(source.share.high for source in ranked[1:]):
-        # Said first, because the numbers that follow look like a ranking.
+        # This comes first, because the numbers that follow look like a ranking.
         measure = "score's" if score else "disagreement's"
         words = f"{found.runs} runs do not show which of the {measure} sources is the largest. {words}"
     return words
@@ -192,7 +192,7 @@ def _seeds(names: Iterable[str]) -> list[Seeds] | None:
 
 
 def _levels(seeds: Sequence[Seeds]) -> dict[str, tuple[int, ...]]:
-    """Return the seeds that vary, and their values as numbers; seeds that always move together are one."""
+    """Return the seeds that vary, with their values as numbers; seeds that always vary together are one factor."""
     together: dict[tuple[int, ...], list[str]] = {}
     for factor in FACTORS:
         numbers: dict[int, int] = {}
@@ -203,5 +203,5 @@ def _levels(seeds: Sequence[Seeds]) -> dict[str, tuple[int, ...]]:
 
 
 def _is_grid(levels: dict[str, tuple[int, ...]]) -> bool:
-    """Tell whether something can be told apart: several factors, or one while all others are fixed."""
+    """Return whether factors can be distinguished: there are several, or one while all others are fixed."""
     return len(levels) > 1 or any(_TOGETHER not in name for name in levels)

@@ -1,4 +1,4 @@
-"""Ensembles: the score of the mean of the runs' probabilities, an upper reference for what stability can gain."""
+"""Ensembles: the score of the mean of the runs' probabilities, an upper reference for the gain from stability."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class EnsemblePair:
     """Two ensembles of the same size that share no run.
 
     Attributes:
-        size: Runs in each.
-        disagreement: Share of examples on which their predictions differ, mean over `splits`.
-        splits: Pairs of ensembles that it was taken over.
-        exhaustive: Whether those are all that there are; otherwise they were drawn.
+        size: Number of runs in each.
+        disagreement: Share of examples on which their predictions differ, averaged over `splits`.
+        splits: Number of pairs of ensembles that it is averaged over.
+        exhaustive: Whether these are all possible pairs; otherwise they are a random sample.
     """
 
     size: int
@@ -41,10 +41,10 @@ class Ensemble:
 
     Attributes:
         runs: K.
-        metric: What the scores mean.
-        score: Of the mean of the K probabilities.
+        metric: Metric of the scores.
+        score: Score of the mean of the K probabilities.
         single: Mean score of the single runs.
-        pairs: One for each size from 1 to K // 2; the first is the mean disagreement of two runs.
+        pairs: One for each size from 1 to K // 2; the disagreement of the first is the mean over pairs of runs.
     """
 
     runs: int
@@ -63,23 +63,24 @@ class Ensemble:
 def ensemble(cohort: Cohort, draws: int = 200, seed: int = 0) -> Ensemble:
     """Score the mean of the runs' probabilities, and measure how far two such ensembles disagree.
 
-    An ensemble of K runs costs K trainings and K times the inference: it is what a method for one run is compared with.
-    Its score has no interval here, as there is one such ensemble. Finished runs count, failed ones among them.
+    An ensemble of K runs costs K trainings and K times the inference; it is a reference for methods that use one run.
+    Its score has no interval here, since there is only one such ensemble. All finished runs count, including failed
+    ones.
 
-    Source: averaging the predictions of networks that differ in their seeds is that of Lakshminarayanan et al., arXiv
+    Source: averaging the predictions of networks that differ in their seeds is from Lakshminarayanan et al., arXiv
     1612.01474 (deep ensembles); the disagreement of disjoint ensembles is the pairwise disagreement of Du & Nguyen, ACL
-    2023, with an ensemble in the place of a run.
+    2023, with ensembles in place of runs.
 
     Args:
-        cohort: With logits and labels, of at least one run.
-        draws: Largest number of pairs of ensembles of one size; where there are more, so many are drawn.
-        seed: Of the draws.
+        cohort: At least one run, with logits and labels.
+        draws: Largest number of pairs of ensembles of one size; if there are more, this many are drawn.
+        seed: Seed of the draws.
 
     Returns:
-        The ensemble. With fewer than two runs it has no pairs.
+        The ensemble; with fewer than two runs it has no pairs.
 
     Raises:
-        UserError: The cohort has no logits, labels or classes, or its metric reads questions of several examples,
+        UserError: The cohort has no logits, labels or classes, or its metric needs questions made of several examples,
             which the cohort does not have.
     """
     probabilities = _probabilities(cohort)
@@ -125,8 +126,8 @@ def ensemble_disagreement(
 
     Args:
         probabilities: (K, N, C) of every run, example and class.
-        draws: As `ensemble` takes it.
-        seed: Of the draws.
+        draws: As for `ensemble`.
+        seed: Seed of the draws.
     """
     runs = len(probabilities)
     random = np.random.default_rng(seed)
@@ -146,7 +147,7 @@ def _disagreement(probabilities: NDArray[np.float64], split: Split) -> float:
 
 def _all_splits(runs: int, size: int) -> Iterator[Split]:
     for chosen in combinations(range(runs), 2 * size):
-        # Each pair once: the first half is the one with the smallest run.
+        # Each pair once: the first half is the one that contains the smallest run.
         for others in combinations(chosen[1:], size - 1):
             first = (chosen[0], *others)
             yield first, tuple(run for run in chosen if run not in first)

@@ -1,4 +1,4 @@
-"""The luck due to the evaluation set: its sampling error, and what selecting the best run on it is worth."""
+"""Chance effects of the evaluation set: its sampling error, and what selecting the best run on it gains."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class BestOf:
     Attributes:
         runs: n.
         reported: Expected score of the best of n runs on the examples used to select it: what a paper would report.
-        obtained: Expected score, on one half of the examples, of the run that is best of n on the other half; NaN if
-            scores cannot be computed from the predictions.
+        obtained: Expected score, on one half of the examples, of the run that is the best of n on the other half; NaN
+            if scores cannot be computed from the predictions.
     """
 
     runs: int
@@ -43,11 +43,11 @@ class EvaluationError:
     """The error due to the evaluation set, which no number of runs reduces, in units of the score.
 
     Attributes:
-        examples: N; 0 where scores do not follow from what the runs predict.
-        standard_error: Of the mean score, for other examples and the same runs; NaN for N = 0, and where all examples
-            are one group.
+        examples: N; 0 if scores cannot be computed from the predictions.
+        standard_error: Standard error of the mean score, for other examples and the same runs; NaN for N = 0, and if
+            all examples are one group.
         seed_sd: SD of the score over runs, for other seeds and the same examples; NaN for a single run.
-        expected: Mean score, which is what a single run is expected to have.
+        expected: Mean score, which is the expected score of a single run.
         best_of: For n = 1 .. K; empty if it is unknown whether a higher score is better.
         ensemble: Score of the mean of the runs' probabilities; NaN without probabilities, or for one run.
         groups: Number of groups the examples form; None if they are ungrouped.
@@ -65,14 +65,14 @@ class EvaluationError:
 def evaluation_error(cohort: Cohort, *, resamples: int = RESAMPLES, seed: int = 0) -> EvaluationError:
     """Compare the error of the evaluation set with the spread over seeds, and best-of-n with the expected score.
 
-    The standard error is that of the bootstrap over examples alone, for a single run's accuracy a that of the binomial
-    distribution, sqrt(a (1 - a) / N). Examples that form groups are drawn in groups. The seed SD contains the examples
-    only in so far as runs differ on them.
+    The standard error is that of the bootstrap over examples only; for a single run's accuracy a it is that of the
+    binomial distribution, sqrt(a (1 - a) / N). Examples that form groups are drawn in groups. The seed SD depends on
+    the examples only in so far as runs differ on them.
 
-    The best of n runs is exact over all subsets of n of the K runs: with scores in decreasing order the r-th is the
-    best of a subset with probability C(K - r, n - 1) / C(K, n); runs of equal score share their places. What is
-    obtained is the mean over 100 random splits into halves, each half chosen by once. It is right on average; on one
-    evaluation set of 300 examples it scatters by about 2 points. Half of the examples choose worse than all would.
+    The best of n runs is exact over all subsets of n of the K runs: with scores in decreasing order, the r-th run is
+    the best of a subset with probability C(K - r, n - 1) / C(K, n); runs of equal score share their ranks. `obtained`
+    is the mean over 100 random splits into halves, with each half used once for selection. It is unbiased; on one
+    evaluation set of 300 examples it scatters by about 2 points. Half of the examples select worse than all would.
 
     Args:
         cohort: K runs.
@@ -80,7 +80,7 @@ def evaluation_error(cohort: Cohort, *, resamples: int = RESAMPLES, seed: int = 
         seed: Seed of the draws and the splits.
 
     Returns:
-        The errors; NaN throughout for no run or unknown scores.
+        The errors; all NaN without runs or for unknown scores.
     """
     runs, scores = len(cohort), weighted_scores(cohort)
     if not runs or not np.isfinite(cohort.scores).all():
@@ -113,16 +113,16 @@ def evaluation_error(cohort: Cohort, *, resamples: int = RESAMPLES, seed: int = 
 def _ensemble(cohort: Cohort) -> float:
     try:
         return ensemble_score(cohort)
-    except UserError:  # there is none of these runs, which hold a score alone or a text
+    except UserError:  # runs with only a score, or with texts, have no ensemble
         return math.nan
 
 
 def expected_of_best(chosen_by: Array, scores: Array) -> Array:
-    """Return what the run that is best by one score has in another, on average over all subsets of n of K runs.
+    """Return the expected score of the run that is best by another score, over all subsets of n of K runs.
 
     Args:
-        chosen_by: (K,) by which the best run is chosen; among equal ones each is chosen equally often.
-        scores: (K,) what it then has.
+        chosen_by: (K,) scores by which the best run is selected; ties are selected equally often.
+        scores: (K,) scores that are averaged over the selected runs.
 
     Returns:
         (K,) for n = 1 .. K.
@@ -138,7 +138,7 @@ def expected_of_best(chosen_by: Array, scores: Array) -> Array:
 
 
 def _halves(examples: int, seed: int) -> Array:
-    """Return weights (S, N): 1 for the examples, or groups, of a random half, the smaller of an odd number, else 0."""
+    """Return weights (S, N): 1 for the examples or groups in a random half (rounded down), otherwise 0."""
     generator = np.random.default_rng([seed, examples])
     ranks = generator.permuted(np.tile(np.arange(examples), (SPLITS, 1)), axis=1)
     return (ranks < examples // 2).astype(np.float64)

@@ -62,8 +62,7 @@ def failure_limit(cohort: Cohort) -> float:
 def failure_words(cohort: Cohort) -> str:
     """Return how many runs may fail, given how many did; "" for more than 20 runs or fewer than two.
 
-    If no run failed, no interval can account for failures. Nothing is said about duplicate runs, which are not a
-    sample.
+    If no run failed, no interval can account for failures. Duplicate runs are not a sample, and give "".
     """
     wrong, total = wrong_runs(cohort)
     if not 1 < total <= _MANY_RUNS or copies(cohort):

@@ -71,12 +71,12 @@ class Votes:
         return list(zip(self.answer[low:high], self.count[low:high].tolist(), strict=True))
 
     def _sum(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Sum values by example."""
+        """Sum values over the answers to each example."""
         return np.bincount(self.example, values).astype(np.float64)
 
 
 _SETS: WeakKeyDictionary[Cohort, dict[int, NDArray[np.bool_]]] = WeakKeyDictionary()
-"""Cohort -> the number of each set of labels in it -> which labels it has."""
+"""Cohort -> number of a set of labels -> which labels it contains."""
 
 
 class FlipRow(NamedTuple):
@@ -94,8 +94,8 @@ class FlipRow(NamedTuple):
         flip_rate: Share of the runs that do not give it.
         entropy: Entropy of the votes, nats.
         votes: Answers with the number of runs that give them, most frequent first, such as "no: 4, yes: 1".
-        margin: Mean over runs of the probability of a run's answer minus its second best, of a set that of its least
-            certain label; NaN for texts.
+        margin: Mean over runs of the probability of a run's answer minus that of its second best; for a set of labels,
+            that of its least certain label; NaN for texts.
     """
 
     model: str
@@ -231,7 +231,7 @@ def answer_name(cohort: Cohort, answer: Any, stored: Mapping[str, Any]) -> str:
 
 
 def _label_numbers(cohort: Cohort, answer: int) -> list[int]:
-    """Return the labels in a set that a run answers, or that is right, by the set's number."""
+    """Return the labels in a set, given by its number, that is an answer or the right one."""
     if cohort not in _SETS:
         sets = cohort.answers.sets
         assert sets is not None

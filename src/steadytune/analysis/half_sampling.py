@@ -2,15 +2,15 @@
 
 Drawing examples with replacement does not work: repeated rows change the spectrum of a representation, and
 Procrustes depends on how many different rows there are. Instead the examples are split into two random halves, several
-times, and both are measured. Half as many examples have twice the variance, so half of the difference of two halves has
-that of the whole:
+times, and both are measured. Half as many examples have twice the variance, so half of the difference between two
+halves has the variance of the whole:
 
     Var(m(A) - m(B)) / 4 = (2 V + 2 V) / 4 = V.
 
-What the measures owe to the number of examples cancels in the difference, and both halves together cost a quarter of a
-measurement of as many runs. (Delete-half jackknife: Shao & Wu, "A general theory for jackknife variance estimation",
-Annals of Statistics 17, 1989, who show that leaving out many is right also for statistics that are not smooth, as SVCCA
-with its whole number of directions. The two halves against each other are our derivation.)
+The effect of the number of examples on a measure cancels in the difference, and both halves together cost a quarter of
+a measurement of as many runs. (Delete-half jackknife: Shao & Wu, "A general theory for jackknife variance estimation",
+Annals of Statistics 17, 1989, who show that leaving out many is also valid for statistics that are not smooth, such as
+SVCCA with its whole number of directions. The difference between the two halves is our derivation.)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from steadytune.measures import LayerMeasure, layer_measures, pair_mean, representation_distances
 
 SPLITS = 8
-# The examples are what all pairs share: three pairs show that nearly as well as all of them.
+# All pairs share the examples, so three pairs show their effect nearly as well as all of them.
 _RUNS = 3
 
 
@@ -38,28 +38,28 @@ def half_deviations(
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, NDArray[np.float64]]:
-    """Return half of the difference of a measure between two halves of the examples, for several ways to split them.
+    """Return half of the difference of a measure between two halves of the examples, for several splits.
 
-    Only the first 3 runs take part. Together the splits cost about as much as 2 measurements of 3 runs.
+    Only the first 3 runs are used. Together the splits cost about as much as 2 measurements of 3 runs.
 
-    Simulated on runs that share a signal and add what is their own, with 60 examples of 20 and of 100 dimensions, the
-    intervals made of it, nominally 95 %, cover 93 to 97 % at K = 20, and 90 to 97 % at K = 5. With 8 dimensions that
-    decay fast they fall short at K = 20 too, SVCCA with 85 to 88 %, since its whole number of directions jumps, and the
-    others with 88 to 93 %.
+    In simulations of runs that add independent noise to a shared signal, with 60 examples of 20 and of 100 dimensions,
+    the resulting intervals, nominally 95 %, cover 93 to 97 % at K = 20, and 90 to 97 % at K = 5. With 8 dimensions of
+    rapidly decaying variance they fall short even at K = 20: SVCCA covers 85 to 88 %, since its whole number of
+    directions jumps, and the others 88 to 93 %.
 
     Args:
         representations: K arrays (L, rows, D).
-        rows_per_example: How many successive rows belong together: the candidates of a multiple-choice task.
-        measures: Which; all measures of representations where they are left out.
-        groups: (N,) the group of each example, 0 .. G - 1, see `grouping.example_groups`: both halves then hold whole
-            groups, equally many and about equally large ones. None where each example stands for itself.
-        splits: S.
-        seed: Seed of the splits: the same for the same number of examples.
+        rows_per_example: How many successive rows form an example: the candidates of a multiple-choice task.
+        measures: The measures to compute; by default all measures of representations.
+        groups: (N,) the group of each example, 0 .. G - 1, see `grouping.example_groups`. Both halves then consist of
+            whole groups, equal in number and of about equal size. None if examples are not grouped.
+        splits: S, the number of splits.
+        seed: Seed of the splits, which are the same for the same number of examples.
         progress: Called with the share of the work that is done.
 
     Returns:
-        Measure -> (S, L), whose mean square estimates the variance of the pair mean; NaN
-        where a half has too few examples for the measure.
+        Measure -> (S, L), of which the mean square estimates the variance of the pair mean; NaN if a half has too few
+        examples for the measure.
     """
     asked = layer_measures() if measures is None else measures
     examples = representations[0].shape[-2] // rows_per_example
@@ -80,13 +80,13 @@ def half_deviations(
 def _random_halves(
     sizes: NDArray[np.int64], generator: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Deal groups of these sizes to two halves; an odd number leaves one out."""
+    """Assign groups of these sizes to two halves; of an odd number one is left out."""
     order = generator.permutation(len(sizes))
     half = len(sizes) // 2
     if np.ptp(sizes) == 0:
         return order[:half], order[half : 2 * half]
-    # What a measure owes to the number of examples cancels between halves of one size alone: large to one and next to
-    # the other, then the other way round.
+    # The effect of the number of examples cancels only between halves of equal size: of four groups in descending order
+    # of size, the first and the fourth go to one half.
     order = order[np.argsort(-sizes[order], kind="stable")][: 2 * half]
     first = np.isin(np.arange(2 * half) % 4, (0, 3))
     return order[first], order[~first]
@@ -104,6 +104,6 @@ def _pair_means(
 def take_examples(
     runs: Sequence[NDArray[Any]], examples: NDArray[np.int64], rows_per_example: int
 ) -> list[NDArray[Any]]:
-    """Return the rows of some examples, of representations (L, rows, D)."""
+    """Return the rows of some examples from representations (L, rows, D)."""
     rows = (examples[:, None] * rows_per_example + np.arange(rows_per_example)).ravel()
     return [run[:, rows] for run in runs]

@@ -117,8 +117,8 @@ def prediction_notes(
     Args:
         cohort: The runs.
         outputs: Their outputs.
-        values: Those of their prediction measures that were requested.
-        requested: Names of the measures that were; None for all.
+        values: Their requested prediction measures.
+        requested: Names of all requested measures; None for all.
     """
     if len(cohort) < 2:
         return []
@@ -192,7 +192,7 @@ def representation_notes(
 
     Args:
         cohort: The runs.
-        values: Those of their representation measures that were requested.
+        values: Their requested representation measures.
         distances: Measure -> (L, K, K); empty if no representations were compared.
     """
     if len(cohort) < 2 or not values:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FEWEST_RESAMPLES, _MOST_RESAMPLES = 100, 10_000_000
-# Share of the time for the representations of a cohort that goes into measuring them; the rest is for the intervals.
+# Share of the time for a cohort's representations that is spent on measuring them; the rest is for the intervals.
 _MEASURING = 0.7
 
 Distances = dict[str, NDArray[np.float64]]
@@ -56,16 +56,16 @@ class Profile(Drawn):
         cohort: The runs.
         mean: Mean score with its interval, as measure "mean".
         values: The measures that its kind of task can have, in the order of `measures.declared`: of scores, of
-            predictions, of representations; the last once per layer, or once with layer None where no representations
+            predictions, of representations; the last once per layer, or once with layer None if no representations
             were compared.
-        distances: Measure -> (K, K), or (L, K, K) for a representation measure; those that were compared only.
-        evaluation: The luck due to the evaluation set, and what the best of n runs is worth.
-        resampled: The measures on resampled runs and examples; see `bootstrap.Resamples`. Entry r of
-            two cohorts with the same examples, or the same seeds, shares what was drawn.
+        distances: Measure -> (K, K), or (L, K, K) for a representation measure; only measures that were compared.
+        evaluation: Chance effects of the evaluation set, and what selecting the best of n runs gains.
+        resampled: The measures on resampled runs and examples; see `bootstrap.Resamples`. In entry r, cohorts with the
+            same examples, or the same seeds, share the draws.
         notes: What a reader must know before trusting a value, one sentence each.
-        first_notes: Those that precede all numbers: how files were read, duplicates, permuted class labels.
+        first_notes: Notes that precede all numbers: how files were read, duplicates, permuted class labels.
         level: Nominal coverage of the intervals.
-        copied: Whether runs are duplicates and so not a sample; then nothing has an interval.
+        copied: Whether runs are duplicates, and so not a sample; in that case nothing has an interval.
     """
 
     cohort: Cohort
@@ -120,7 +120,7 @@ class Profile(Drawn):
 
 
 class _Settings(NamedTuple):
-    """How a cohort is measured, see `profile`."""
+    """How a cohort is measured; see `profile`."""
 
     level: float = LEVEL
     resamples: int = RESAMPLES
@@ -128,7 +128,7 @@ class _Settings(NamedTuple):
     measures: tuple[str, ...] | None = None
 
     def has(self, *names: str) -> bool:
-        """Return whether any of some measures is requested."""
+        """Return whether any of these measures is requested."""
         return self.measures is None or any(name in self.measures for name in names)
 
 
@@ -186,18 +186,18 @@ def profile_all(
     progress: Callable[[float], None] | None = None,
     settings: _Settings | None = None,
 ) -> tuple[Profile, ...]:
-    """Measure cohorts, one after the other; the layers and pairs of a cohort share the processors.
+    """Measure cohorts one after the other; the layers and pairs of a cohort are computed in parallel.
 
     Args:
-        cohorts: As `profile` takes them.
-        progress: Called with the share of the work that is done, in (0, 1], as it grows.
+        cohorts: As for `profile`.
+        progress: Called with the share of the work done, in (0, 1], as it grows.
         settings: The parameters of `profile`.
 
     Returns:
         Their profiles, in order.
 
     Raises:
-        UserError: As `profile` does.
+        UserError: As for `profile`.
     """
     every = list(cohorts)
     found = []
@@ -215,7 +215,7 @@ def profile_all(
 
 
 def _profile(cohort: Cohort, report: Callable[[float], None], settings: _Settings) -> Profile:
-    # Looks at every measure first: one of another package that cannot be imported is no fault of the cohort.
+    # Look at every measure first: if one from another package cannot be imported, that is not the cohort's fault.
     compared = settings.has(*(measure.name for measure in layer_measures()))
     outputs = outputs_of(cohort)
     tables = _measured(cohort, pair_tables, outputs) if len(cohort) > 1 else {}
@@ -308,7 +308,7 @@ def prediction_values(outputs: Outputs, tables: Mapping[str, Pairs], runs: int) 
     """Return every measure of predictions that K runs have.
 
     Args:
-        outputs: What the runs gave.
+        outputs: The outputs of the runs.
         tables: Their `pair_tables`.
         runs: K.
     """
@@ -329,7 +329,7 @@ def largest(measure: str, cohort: Cohort) -> float:
 
 
 class _States(NamedTuple):
-    """What the representations of a cohort gave: for each measure (L, K, K), (S, L) and (L,); empty without any."""
+    """Results from the representations of a cohort: per measure (L, K, K), (S, L) and (L,); empty without any."""
 
     distances: Distances
     deviations: Distances

@@ -21,9 +21,9 @@ def weighted_scores(cohort: Cohort) -> Scores | None:
         cohort: K runs.
 
     Returns:
-        Weights (R, N), not all zero in a row, -> scores (R, K). None where the scores of the cohort do not follow from
-        what it holds: there is nothing to take them of, the metric is unknown or reads questions, or the scores were
-        taken on other examples.
+        A function from weights (R, N), not all zero in a row, to scores (R, K). None if the scores cannot be computed
+        from the cohort: it has no predictions or labels, the metric is unknown or needs questions, or the scores are
+        from other examples.
     """
     scores = computed_scores(cohort)
     if scores is None:

@@ -57,7 +57,7 @@ def named_runs(chosen: Sequence[str], seeds: Sequence[str]) -> str:
 
 
 def points(value: float) -> str:
-    """Format a fraction in points with one decimal, or two where one would read 0.0."""
+    """Format a fraction in points with one decimal, or two if one decimal would give 0.0."""
     value *= 100
     return f"{value:.2f}" if 0 < abs(value) < 0.095 else f"{value:.1f}"
 

@@ -14,7 +14,7 @@ from steadytune.analysis.sentences import capital, listed, named_runs
 from steadytune.kinds import KINDS
 from steadytune.records import Cohort
 
-# A run with permuted labels agrees with the rest, once undone, nearly as often as they agree with each other.
+# Once its permutation is undone, a run agrees with the rest nearly as often as they agree with each other.
 _NEARLY = 0.8
 # By how many standard errors of a share the agreement must improve when labels are permuted.
 _CLEAR = 5.0
@@ -31,7 +31,7 @@ def suspicious(cohort: Cohort) -> list[str]:
 def copies(cohort: Cohort) -> list[list[int]]:
     """Return groups of duplicate runs, by index: identical to the last bit, or with the same right and wrong answers.
 
-    Runs with constant outputs, or of which only the answers are known and nearly all are right, may be equal by
+    Runs with constant outputs, and runs of which only the answers are known and nearly all are right, may be equal by
     chance and are not counted.
     """
     groups: dict[bytes, list[int]] = {}
@@ -63,7 +63,7 @@ def _digest(cohort: Cohort, run: int) -> bytes:
     found = hashlib.blake2b()
     if arrays := _outputs(cohort, run):
         for array in arrays:
-            # One file may hold in double precision what another holds in single.
+            # The same outputs may be stored in double precision in one file and in single in another.
             found.update(np.ascontiguousarray(array, dtype=np.float64).data)
         return found.digest()
     if cohort.generations is not None:

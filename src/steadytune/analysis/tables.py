@@ -1,4 +1,4 @@
-"""The inputs of prediction measures from a cohort, and their tables of pairs of runs."""
+"""Prepare the inputs of prediction measures from a cohort, and their tables of pairs of runs."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def pair_tables(outputs: Outputs) -> dict[str, Pairs]:
         outputs: Of two runs or more.
 
     Returns:
-        Pair measure -> its weighted means; without those that need an array that the runs do not have.
+        Pair measure -> its weighted means; without measures that need an array that the runs do not have.
 
     Raises:
-        ValueError: A measure refuses the arrays, or gives something else than a table of pairs in its range.
+        ValueError: A measure refuses the arrays, or does not return a table of pairs within its range.
     """
     tables = {
         measure.name: _pairs(measure, outputs) for measure in declared("prediction") if isinstance(measure, PairMeasure)
@@ -92,14 +92,14 @@ def _pairs(measure: PairMeasure, outputs: Outputs) -> Pairs | None:
         means = found.means(np.ones((1, examples)))
     except (UserError, MemoryError):
         raise
-    except Exception as error:  # it may be another package's code
+    except Exception as error:  # the measure may be from another package
         raise _wrong(measure, error) from error
     _check_range(measure, means, runs, examples)
     return found
 
 
 def _check_combined(measure: CombinedMeasure, outputs: Outputs, tables: dict[str, Pairs]) -> None:
-    """Compute a combined measure once, so that a mistake of its package is named."""
+    """Compute a combined measure once, so that an error in its package is reported as such."""
     if unknown := [name for name in measure.reads if name not in MEASURES]:
         raise ValueError(f"measure '{measure.name}' reads '{unknown[0]}', which is no measure")
     if any(name not in tables for name in measure.reads):
@@ -116,7 +116,7 @@ def _check_combined(measure: CombinedMeasure, outputs: Outputs, tables: dict[str
         )
     except (UserError, MemoryError):
         raise
-    except Exception as error:  # it may be another package's code
+    except Exception as error:  # the measure may be from another package
         raise _wrong(measure, error) from error
     if found.shape != (1,):
         raise ValueError(f"measure '{measure.name}' gives shape {found.shape} for one draw, not one number")

@@ -13,7 +13,7 @@ class Value:
     """One measure of one cohort.
 
     Attributes:
-        measure: A name of `measures.MEASURES`, or "mean" of the score.
+        measure: A name in `measures.MEASURES`, or "mean" for the mean score.
         layer: Block, counted from 1, of a representation measure; None for the others.
         value: Higher is less stable; NaN if the cohort does not determine it.
         low: Lower end of the 95 % interval; NaN if there is none.

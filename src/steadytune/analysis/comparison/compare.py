@@ -100,7 +100,7 @@ class Row:
 
     @property
     def runs(self) -> int:
-        """K."""
+        """K, the number of finished runs."""
         return len(self.profile.cohort)
 
     @property
@@ -308,7 +308,7 @@ class Comparison(Drawn):
         return "\n".join(lines)
 
     def remarks(self) -> list[str]:
-        """Return the verdict."""
+        """Return the sentences of the verdict."""
         return [sentence for sentences in self._verdict.values() for sentence in sentences]
 
     def to_frame(self, what: Literal["measures", "differences"] = "measures") -> pd.DataFrame:

@@ -49,7 +49,7 @@ def shuffled_p(scores: Array, baseline: Array) -> Array:
         mean = values @ group.T / size
         means.append(mean)
         errors.append(((values**2) @ group.T / size - mean**2) / max(size - 1, 1))
-    # Keeps the order of t if both groups are constant in some arrangement.
+    # Preserves the order of t even if both groups are constant in some arrangement.
     least = 1e-12 * np.square(values).sum(axis=-1, keepdims=True) + np.finfo(np.float64).tiny
     t = np.square(means[0] - means[1]) / (np.maximum(sum(errors), 0) + least)
     return np.asarray((t >= t[..., :1] * (1 - 1e-9)).mean(axis=-1))

@@ -1,4 +1,4 @@
-"""Compare a single run with several runs of another recipe: what little can be said."""
+"""Compare a single run with several runs of another recipe, which supports only limited conclusions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def place_run(run: Cohort, others: Cohort) -> Place:
 
 
 def describe_place(run: Cohort, others: Cohort) -> list[str]:
-    """Describe where a single run lies among the runs of another recipe, and what that leaves open."""
+    """Describe where a single run lies among the runs of another recipe, and what remains unknown."""
     found, scale, count = place_run(run, others), run.scale, len(others)
     sentences = []
     if run.scored and others.scored:

@@ -1,7 +1,7 @@
 """Compare what a recipe changes at the same seed with what another seed changes.
 
 A recipe that does almost nothing gives, seed by seed, the answers of the baseline, while another seed changes far more.
-A paired test may still find a difference, and "higher" then means very little: this module says so.
+A paired test may still find a difference, and "higher" then means very little; this module reports that.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ product (2 b/n - 1) n/N the ends
 
     d -+ sqrt((p (q - q_end))^2 + (q_end (p - p_end))^2),    q = 2 b/n - 1, p = n/N,
 
-which lies on one side of 0 exactly where the test rejects.
+which exclude 0 exactly if the test rejects.
 
 **Any other metric, or examples in groups.** The examples, or groups, are resampled jointly for both runs, and the
 difference with its bootstrap error is tested by Student's t with one degree of freedom less than there are examples or
@@ -254,7 +254,7 @@ def _right(cohort: Cohort) -> NDArray[np.bool_] | None:
     worth = weighted_scores(cohort) if cohort.generations is not None and cohort.metric == "exact_match" else None
     if worth is None:
         return None
-    # An example's own score is that with all weight on it.
+    # The score of one example is the score with all weight on it.
     rows = np.arange(count_examples(cohort))
     ones = (rows[at : at + _CHUNK, None] == rows for at in range(0, len(rows), _CHUNK))
     return np.concatenate([worth(one.astype(np.float64))[:, 0] > 0 for one in ones])

@@ -1,1 +1,1 @@
-"""Whether the measures of a study are worth reporting: validity, consistency, a recommendation."""
+"""Assess whether the measures of a study are worth reporting: validity, consistency, a recommendation."""

@@ -1,11 +1,12 @@
-"""Do the measures agree with one another: over recipes, over resamples of runs, and more where runs are less stable?
+"""Do the measures agree with one another: over recipes, over resamples of runs, and more if runs are less stable?
 
 Source: Du & Nguyen, "Measuring the Instability of Fine-Tuning", ACL 2023, section on consistency. Where its public
-analysis differs from what one would do, "published" repeats it and "corrected" does what one would:
+analysis departs from standard practice, "published" reproduces it and "corrected" follows standard practice:
 
-- A resample that holds a run twice has a pair at distance 0 for every measure. "published" keeps such self-pairs, which
-  alone correlates unrelated measures; "corrected" leaves them out.
-- "published" divides the variance of the score by K, "corrected" by K - 1; kappa has the definitions of `fleiss_kappa`.
+- A resample that contains a run twice has a pair at distance 0 for every measure. "published" keeps such self-pairs,
+  which by themselves correlate unrelated measures; "corrected" leaves them out.
+- "published" divides the variance of the score by K, "corrected" by K - 1; for the two definitions of kappa
+  see `fleiss_kappa`.
 - Overall consistency: see `overall_consistency`.
 """
 
@@ -35,12 +36,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """How the measures of one cohort move together over resamples of its runs.
+    """How the measures of one cohort correlate over resamples of its runs.
 
     Attributes:
         recipe: Name of the cohort's recipe.
         measures: The M measures that were resampled, in the order of `measures.declared`.
-        corrected: (M, M) Pearson's correlations without self-pairs; NaN where a measure does not vary.
+        corrected: (M, M) Pearson's correlations without self-pairs; NaN if a measure does not vary.
         published: The same with self-pairs.
     """
 
@@ -58,10 +59,10 @@ class Agreement:
 
     @property
     def mean(self) -> float:
-        """Mean corrected correlation over pairs of measures; NaN where fewer than two vary.
+        """Mean corrected correlation over pairs of measures; NaN if fewer than two vary.
 
-        Without measures that are not `averaged`: kappa, which repeats disagreement, and SVCCA, which Du & Nguyen (2023)
-        leave out as well.
+        Measures that are not `averaged` are left out: kappa, which repeats disagreement, and SVCCA, which Du & Nguyen
+        (2023) also leave out.
         """
         kept = [i for i, measure in enumerate(self.measures) if MEASURES[measure].averaged]
         pairs = self.corrected[np.ix_(kept, kept)][np.triu_indices(len(kept), 1)]
@@ -71,12 +72,12 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Overall:
-    """Whether the measures agree more where the score is less stable.
+    """Whether the measures agree more if the score is less stable.
 
     Attributes:
         cohorts: Number of cohorts.
         r: Pearson's correlation between their SD and their mean consistency; NaN for fewer than three.
-        p: Two-sided p-value; as wrong as the points are dependent, above all for "published".
+        p: Two-sided p-value; invalid to the extent that the points are dependent, above all for "published".
     """
 
     cohorts: int
@@ -88,11 +89,11 @@ def rank_recipes(profiles: Sequence[Profile]) -> tuple[Association, ...]:
     """Compare the rankings of recipes by every two measures, with Kendall's tau-b.
 
     Args:
-        profiles: Of one model and task; representation measures rank by their last layer.
+        profiles: Profiles of one model and task; representation measures are ranked at their last layer.
 
     Returns:
-        One entry per pair of measures that every recipe determines and that are not all equal; see `kendall` for ties
-        and p-values, which are not corrected for the number of pairs.
+        One entry per pair of measures that are known for every recipe and not equal for all; see `kendall` for ties and
+        p-values, which are not corrected for the number of pairs.
     """
     names = [measure.name for measure in judged()]
     ranks = {name: [profile.last(name).value for profile in profiles] for name in names}
@@ -105,12 +106,12 @@ def bootstrap_agreement(profile: Profile, resamples: int = RESAMPLES, seed: int 
     """Correlate the measures of a cohort over resamples of its runs.
 
     Args:
-        profile: A measured cohort; representation measures count at their last layer.
-        resamples: How many; those that hold one run only are drawn again.
+        profile: A measured cohort; representation measures are taken at their last layer.
+        resamples: Number of resamples; those that contain only one run are drawn again.
         seed: Seed of the draws.
 
     Returns:
-        The correlations; without any measure for fewer than two runs.
+        The correlations; without measures for fewer than two runs.
     """
     cohort = profile.cohort
     if len(cohort) < 2:
@@ -126,19 +127,19 @@ def bootstrap_agreement(profile: Profile, resamples: int = RESAMPLES, seed: int 
 
 
 def resampled_measures(profile: Profile, counts: Array, definition: str = "corrected") -> dict[str, Array]:
-    """Return every measure of a cohort on resampled runs, on its examples as they are.
+    """Return every measure of a cohort on resampled runs, with its original examples.
 
     A resample in which run i counts c_i times has the mean distance c^T D c / (K(K - 1)) over all its pairs, and
-    sum_{i<j} c_i c_j D_ij / sum_{i<j} c_i c_j without those of a run with its copy. The variance of the score is the
+    sum_{i<j} c_i c_j D_ij / sum_{i<j} c_i c_j without self-pairs. The variance of the score is the
     same with D_ij = (s_i - s_j)^2 / 2.
 
     Args:
         profile: A cohort of K >= 2 runs.
         counts: (R, K) how often each run counts; rows sum to K.
-        definition: "corrected" leaves out self-pairs, "published" has them.
+        definition: "corrected" leaves out self-pairs, "published" keeps them.
 
     Returns:
-        Measure -> (R,), of those that validity judges, in the order of `measures.declared`; those that the cohort has.
+        Measure -> (R,) for the judged measures that the cohort has, in the order of `measures.declared`.
     """
     cohort, draw = profile.cohort, Draw(counts, published=definition == "published")
     pairs = np.triu_indices(draw.runs, 1)
@@ -155,15 +156,15 @@ def resampled_measures(profile: Profile, counts: Array, definition: str = "corre
 
 
 def overall_consistency(spreads: Array, correlations: Array, definition: Definition = "corrected") -> Overall:
-    """Correlate stability with consistency over cohorts: do measures agree more where the score varies more?
+    """Correlate stability with consistency over cohorts: do measures agree more if the score varies more?
 
-    "corrected": one point per setting, its SD against the mean correlation over its pairs of measures. Leave kappa out
-    of `correlations`, which by the published definition is disagreement once more and agrees with it always.
+    "corrected": one point per setting, its SD against the mean correlation over its pairs of measures. Leave
+    kappa out of `correlations`: by the published definition it repeats disagreement and always agrees with it.
 
-    "published": one point per setting AND measure. For each measure, its mean correlation with all measures, itself
-    with 1 among them, is standardised over the cohorts; these columns are strung together and set against the SD,
-    repeated for each. So S cohorts make S M points that are nothing like independent, and p is far too small. Read
-    from the public notebook of Du & Nguyen (2023), in which the SD is that of the first ten runs of every setting.
+    "published": one point per setting AND measure. For each measure, its mean correlation with all measures, including
+    itself with 1, is standardised over the cohorts; these columns are concatenated and correlated with the SD, repeated
+    for each. So S cohorts give S M points that are far from independent, and p is far too small. Taken from the public
+    notebook of Du & Nguyen (2023), in which the SD is that of the first ten runs of every setting.
 
     Args:
         spreads: (S,) SD of the score.
@@ -178,13 +179,13 @@ def overall_consistency(spreads: Array, correlations: Array, definition: Definit
     if definition == "published":
         x, y = np.repeat(x, size), stats.zscore(y, axis=0).ravel()
     else:
-        # Means over all entries and over those off the diagonal are a line apart: the correlation is the same.
+        # The mean over all entries is a linear function of the mean off the diagonal: the correlation is the same.
         y = y.mean(axis=1)
     return _overall(cohorts, x, y)
 
 
 def overall_agreement(profiles: Sequence[Profile], agreements: Sequence[Agreement]) -> Overall:
-    """Do what `overall_consistency` does for measured cohorts; those whose measures do not vary have no say."""
+    """Apply `overall_consistency` to measured cohorts; cohorts without varying measures are left out."""
     points = [(profile.last("sd").value, found.mean) for profile, found in zip(profiles, agreements, strict=True)]
     known = np.array([point for point in points if np.isfinite(point).all()]).reshape(-1, 2)
     return _overall(len(known), *known.T)

@@ -1,4 +1,4 @@
-"""Correlations of few points: undefined where they say nothing, with exact p-values where they say something."""
+"""Correlations of few points: undefined if they are meaningless, otherwise with exact p-values where possible."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from scipy import stats
 
 from steadytune.analysis.intervals import SIGNIFICANT, varies
 
-# 7! = 5,040 orders are looked at in a moment, 8! ten times as long for a p-value that the normal limit gives as well.
+# 7! = 5,040 orders are enumerated quickly; 8! takes ten times as long for a p-value that the normal limit gives, too.
 _ENUMERATED = 7
 
 
 class Association(NamedTuple):
-    """How far two measures go together.
+    """The correlation of two measures.
 
     Attributes:
         measure: One of them.
         other: The other.
-        value: Correlation in [-1, 1]; NaN where it is not defined.
-        p: Two-sided p-value; NaN where none is claimed.
+        value: Correlation in [-1, 1]; NaN if undefined.
+        p: Two-sided p-value; NaN if there is none.
     """
 
     measure: str
@@ -33,15 +33,15 @@ class Association(NamedTuple):
 
 
 def pearson(first: ArrayLike, second: ArrayLike) -> float:
-    """Pearson's correlation of two vectors.
+    """Return Pearson's correlation of two vectors.
 
     Args:
         first: (n,) numbers.
         second: (n,) numbers.
 
     Returns:
-        The correlation; NaN for fewer than three points, through two of which a line always goes, for a constant vector
-        and for one that holds NaN.
+        The correlation; NaN for fewer than three points (two always lie on a line), for a constant vector and for one
+        that contains NaN.
     """
     vectors = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if len(vectors[0]) < 3 or not np.isfinite(vectors).all() or not all(map(varies, vectors)):
@@ -50,7 +50,7 @@ def pearson(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def pearson_matrix(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (M, M) `pearson` of every two of M vectors (M, n), 1 on the diagonal."""
+    """Return the (M, M) matrix of `pearson` for all pairs of M vectors (M, n), with 1 on the diagonal."""
     size = len(vectors)
     matrix = np.eye(size)
     for i in range(size):
@@ -66,7 +66,7 @@ def critical_pearson(points: int) -> float:
         points: n.
 
     Returns:
-        Within (0, 1); 1 for fewer than three points.
+        A value in (0, 1); 1 for fewer than three points.
     """
     if points < 3:
         return 1.0
@@ -75,20 +75,21 @@ def critical_pearson(points: int) -> float:
 
 
 def kendall(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
-    """Kendall's tau-b of two rankings, and its exact two-sided p-value.
+    """Return Kendall's tau-b of two rankings, and its two-sided p-value.
 
-    p is the share of all orders of the second ranking that reach the same |tau|: exact up to 7 items with and without
-    ties, above that exact without ties and by the normal limit with them. A tie takes its pair out of the numerator and
-    half out of the denominator (tau-b; Kendall, "The treatment of ties in ranking problems", Biometrika 33, 1945).
+    p is the share of all orders of the second ranking with at least the same |tau|: exact up to 7 items; above
+    that exact without ties, and by the normal limit with ties. A tie removes its pair from the
+    numerator and half of it from the denominator (tau-b; Kendall, "The treatment of ties in ranking problems",
+    Biometrika 33, 1945).
 
     Args:
         first: (n,) numbers to rank.
         second: (n,) numbers to rank.
 
     Returns:
-        tau-b and p; NaN for fewer than two items, and where all items tie or one is unknown.
+        tau-b and p; NaN for fewer than two items, and if all items tie or one is unknown.
     """
-    # Equal counts divided in two ways differ by a rounding error, and are a tie.
+    # Equal counts divided in two ways differ by a rounding error, but are a tie.
     one, other = (np.round(np.asarray(values, dtype=np.float64), 12) for values in (first, second))
     if len(one) < 2 or not np.isfinite([one, other]).all() or not np.ptp(one) or not np.ptp(other):
         return math.nan, math.nan
@@ -110,7 +111,7 @@ def significant_tau(items: int) -> float | None:
         items: n, at least 2.
 
     Returns:
-        That tau, 1 at n = 5; None below, where no order is rare enough.
+        That tau, which is 1 at n = 5; None for smaller n, where no order is rare enough.
     """
     inversions = np.ones(1)
     for size in range(2, items + 1):

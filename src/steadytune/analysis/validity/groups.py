@@ -24,16 +24,16 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Separation:
-    """How one measure sees the successful and the failed runs of one cohort.
+    """The distances by one measure within and between the successful and the failed runs of one cohort.
 
     Attributes:
-        measure: Its name.
+        measure: Name of the measure.
         layer: Block, counted from 1, or None.
         successful: Mean distance between two successful runs.
         failed: Mean distance between two failed runs.
         between: Mean distance between a successful and a failed run.
-        p: Two-sided p-value of `failed` against `successful`, over the ways to call as many runs failed. One for each
-            layer, not corrected for their number.
+        p: Two-sided p-value of `failed` against `successful`, over the ways to label as many runs as failed. Each layer
+            has its own, not corrected for the number of layers.
     """
 
     measure: str
@@ -51,10 +51,10 @@ class Separation:
 
 @dataclass(frozen=True)
 class KnownGroups:
-    """Successful against failed runs of one cohort.
+    """Comparison of the successful and the failed runs of one cohort.
 
     Attributes:
-        recipe: Its name.
+        recipe: Name of the cohort's recipe.
         reason: Why there is nothing to compare, or "".
         separations: One per pairwise measure and layer.
     """
@@ -64,18 +64,18 @@ class KnownGroups:
     separations: tuple[Separation, ...]
 
     def last(self) -> dict[str, Separation]:
-        """Return each measure's separation, of a representation measure that at the last layer."""
+        """Return the separation by each measure, for a representation measure at the last layer."""
         return {found.measure: found for found in self.separations}
 
 
 def known_groups(profile: Profile, seed: int = 0) -> KnownGroups:
     """Compare the successful with the failed runs of a cohort by every measure that is a matrix of distances.
 
-    A failed run is one at or below the majority class. A run that diverged or crashed left no arrays and cannot take
-    part. SD and kappa are no mean of distances, and have no such comparison.
+    A failed run is one that scores no better than the majority class. Runs that diverged or crashed left no arrays and
+    are not included. SD and kappa are not means of distances, and have no such comparison.
 
-    The labels are exchanged over the runs: all ways to choose F of K runs where they are at most 9,999, as many random
-    ones otherwise. This takes runs as exchangeable, so p tests whether being a failed run has to do with the distances.
+    The labels are permuted over the runs: all ways to choose F of K runs if there are at most 9,999, otherwise as many
+    random ones. This treats runs as exchangeable, so p tests whether failure is related to the distances.
 
     Args:
         profile: A measured cohort.
@@ -104,7 +104,7 @@ def known_groups(profile: Profile, seed: int = 0) -> KnownGroups:
 
 
 def _labellings(failed: NDArray[np.bool_], seed: int) -> tuple[NDArray[np.float64], bool]:
-    """Return (R, K) ways to call as many runs failed, the real one first; and whether these are all ways."""
+    """Return (R, K) ways to label as many runs as failed, the observed one first, and whether these are all ways."""
     runs, wrong = len(failed), int(np.count_nonzero(failed))
     exact = math.comb(runs, wrong) <= _LABELLINGS
     if exact:
@@ -128,6 +128,6 @@ def _separate(
     between = (toward[0] * (1 - labels[0])).sum() / (wrong * right)
     size = np.abs(failed - successful)
     reached = np.count_nonzero(size >= size[0] - _ROUNDING)
-    # All ways hold the real one themselves; among random ones it counts once besides.
+    # If all ways are listed, the observed one is already among them; random ones count it in addition.
     p = (reached - 1) / (len(labels) - 1) if exact else reached / len(labels)
     return Separation(measure, layer, float(successful[0]), float(failed[0]), float(between), float(p))

@@ -1,7 +1,7 @@
 """Which measures to report for a study, and why, in sentences.
 
-The rules are those that Du & Nguyen (2023) conclude with (measures of close granularity agree, and they part where runs
-are stable: so report several, above all for stable models), and one for each way in which a measure can fail here.
+The rules are the conclusions of Du & Nguyen (2023) (measures of similar granularity agree, and they diverge if runs are
+stable: so report several, above all for stable models), and one for each way in which a measure can fail here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PLURAL = {"was": "were", "is": "are", "does": "do", "reaches": "reach"}
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a recommendation rests on; see `validity.Validation`."""
+    """The evidence for a recommendation; see `validity.Validation`."""
 
     profiles: tuple[Profile, ...]
     groups: tuple[KnownGroups, ...]
@@ -48,7 +48,7 @@ class Recommendation:
     Attributes:
         report: Measures to report, in the order of `measures.declared`.
         left_out: Measure -> why it is not among them.
-        sentences: All of it in words.
+        sentences: The recommendation in words.
     """
 
     report: tuple[str, ...]
@@ -60,20 +60,20 @@ def recommend(evidence: Evidence) -> Recommendation:
     """Choose the measures to report for one model and task.
 
     A measure is left out for the first reason that applies: it was not measured; it is SVCCA with fewer examples than
-    dimensions; it is above 80 % of its permutation null in most recipes; half of the examples change it by more than
-    10 %, in the same direction in every draw and most recipes; over resamples of the runs it correlates at .95 or more
-    (median over recipes) with a measure of its own kind that is kept. Score SD is reported wherever scores are known,
-    as readers expect it, with a warning about what it hides.
+    dimensions; it is above 80 % of its permutation null in most recipes; using half of the examples changes it by more
+    than 10 %, in the same direction in every draw and most recipes; over resamples of the runs it correlates at .95 or
+    more (median over recipes) with a measure of its own kind that is kept. Score SD is reported wherever scores are
+    known, as readers expect it, with a warning about what it hides.
 
     Args:
-        evidence: Cohorts of two runs or more, and what their measures do.
+        evidence: Cohorts of two runs or more, and the analyses of their measures.
 
     Returns:
         The choice, with its reasons.
     """
     left_out: dict[str, str] = {}
     kept: list[Measure] = []
-    # The first of two that say the same is kept: the one that needs fewer assumptions or is easier to explain.
+    # Of two redundant measures the first is kept: the one that needs fewer assumptions or is easier to explain.
     for measure in sorted(judged(), key=lambda one: (LEVELS.index(one.level), one.preference)):
         if measure.level == "score":
             reason = "" if _known(measure, evidence) else _absence(measure, evidence.profiles)
@@ -81,7 +81,7 @@ def recommend(evidence: Evidence) -> Recommendation:
             reason = _fault(measure, evidence) or _redundancy(measure, kept, evidence)
         if not reason:
             kept.append(measure)
-        # Nobody looks for measures of texts where there are none, but for those of classes.
+        # Missing measures of classes are explained; those of texts are not, as nobody expects them without texts.
         elif _known(measure, evidence) or measure.applies_to(DEFAULT) or _applies(measure, evidence.profiles):
             left_out[measure.name] = reason
     report = tuple(measure.name for measure in judged() if measure in kept)
@@ -141,9 +141,9 @@ def _sizes(profiles: Iterable[Profile]) -> tuple[int, int] | None:
 
 
 def _systematic_change(measure: str, evidence: Evidence) -> float:
-    """Return how far half of the examples change a measure, at the last layer looked at; 0 where it is no rule.
+    """Return how far halving the examples changes a measure, at the last evaluated layer; 0 if not systematic.
 
-    A change is a rule if it is large, and every subset changes the same way, in more than half of the recipes.
+    A change is systematic if it is large, and in the same direction in every subset, in more than half of the recipes.
     """
     halves = {
         entry.recipe: entry for entry in evidence.subsamples if entry.measure == measure and entry.share == SHARES[0]
@@ -188,7 +188,7 @@ def _sentences(report: tuple[str, ...], left_out: dict[str, str], evidence: Evid
 
 
 def _of_several(reason: str) -> str:
-    """Say of several measures why each of them is left out."""
+    """Turn the reason for leaving out one measure into the plural."""
     return re.sub(
         r"\bit (\w+)", lambda found: f"they {_PLURAL.get(found[1], found[1].removesuffix('s'))}", reason
     ).replace("its value", "their values")

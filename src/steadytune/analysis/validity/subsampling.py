@@ -35,7 +35,7 @@ from steadytune.records import Cohort
 SHARES = (0.5, 0.1)
 DRAWS = 4
 
-# Unbiased CKA is the most demanding measure.
+# Unbiased CKA needs the most examples of all measures.
 _LEAST_EXAMPLES = 4
 
 Layers = Literal["last", "all"]
@@ -48,10 +48,10 @@ class Subsample:
 
     Attributes:
         recipe: Name of the cohort's recipe.
-        measure: Its name.
+        measure: Name of the measure.
         layer: Block, counted from 1, or None.
-        share: Share of the examples that a subset holds.
-        examples: Their number, of groups of different sizes the mean.
+        share: Share of the examples in a subset.
+        examples: Number of examples in a subset; the mean if groups differ in size.
         full: The measure on all examples.
         values: The measure on each subset.
     """
@@ -66,7 +66,7 @@ class Subsample:
 
     @property
     def changes(self) -> tuple[float, ...]:
-        """Relative change on each subset; NaN where the measure is 0 on all examples."""
+        """Relative change on each subset; NaN if the measure is 0 on all examples."""
         return tuple(value / self.full - 1 if self.full else math.nan for value in self.values)
 
     @property
@@ -80,9 +80,9 @@ def subsample(
 ) -> tuple[Subsample, ...]:
     """Measure a cohort on subsets of its examples, drawn without replacement.
 
-    All measures that validity judges, in so far as the cohort has them: SD only where the scores follow from the
-    logits. Cohorts of equally many examples are measured on the same subsets. A share that holds fewer than four
-    examples is left out. Where examples form groups, a share of the groups is drawn, each as a whole.
+    Includes all judged measures that the cohort has; SD only if the scores can be computed from the logits. Cohorts
+    with the same number of examples are measured on the same subsets. A share that holds fewer than four examples is
+    left out. If examples form groups, a share of the groups is drawn, each as a whole.
 
     Args:
         profile: A measured cohort.
@@ -120,7 +120,7 @@ def subsample(
 
 
 def steps(profiles: Sequence[Profile]) -> int:
-    """Return how many parts the work on so many cohorts has."""
+    """Return the number of parts into which the work on these cohorts is divided."""
     return len(profiles) * len(SHARES) * DRAWS
 
 
@@ -131,14 +131,14 @@ def _examples(cohort: Cohort) -> int:
 
 
 class _Source(NamedTuple):
-    """What measures are taken of on subsets: what the runs gave, and their scores under weights on the examples."""
+    """The inputs of measures on subsets: the outputs of the runs, and their scores under weights on the examples."""
 
     outputs: Outputs
     scores: Scores | None
 
 
 def _full_values(profile: Profile, source: _Source, layers: Layers) -> Values:
-    """Return the measures that can be taken again on fewer examples, on all of them."""
+    """Return the values on all examples of the measures that can be recomputed on fewer."""
     if len(profile.cohort) < 2:
         return {}
     depth = {measure: len(matrices) for measure, matrices in profile.distances.items() if matrices.ndim == 3}

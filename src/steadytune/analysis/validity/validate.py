@@ -1,7 +1,7 @@
 """Are the measures of a study worth reporting? Validity, consistency, and what follows from both.
 
-Source: the framework of Du & Nguyen, "Measuring the Instability of Fine-Tuning", ACL 2023, with its defects repaired;
-each part says which: `groups`, `subsampling`, `consistency`.
+Source: the framework of Du & Nguyen, "Measuring the Instability of Fine-Tuning", ACL 2023, with its defects repaired,
+as described in each part: `groups`, `subsampling`, `consistency`.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Convergence:
-    """How the representation measures of one cohort go together over its layers.
+    """How the representation measures of one cohort correlate over its layers.
 
     Attributes:
         recipe: Name of the cohort's recipe.
         layers: L.
-        pairs: Pearson's r of every two measures; NaN for fewer than three layers or where a measure does not vary.
+        pairs: Pearson's r of every two measures; NaN for fewer than three layers or if a measure does not vary.
     """
 
     recipe: str
@@ -57,7 +57,8 @@ class Validation(Drawn):
     """The validation of the measures of one model on one task.
 
     Attributes:
-        profiles: Its cohorts of two runs or more, one per recipe; the parts below have one entry for each or for none.
+        profiles: Its cohorts of two runs or more, one per recipe. The parts below that describe single cohorts have
+            one entry for each, or none.
         convergent: Convergent validity; for cohorts with representations.
         groups: Concurrent validity A, successful against failed runs.
         subsamples: Concurrent validity B, on fewer examples.
@@ -102,17 +103,17 @@ class ValidityRow(NamedTuple):
     Attributes:
         model: Model name.
         task: Task name.
-        recipe: Recipe name, or "" for what is said of all recipes together.
+        recipe: Recipe name, or "" for all recipes together.
         analysis: "convergent", "known_groups", "subsampling", "ranking", "bootstrap", "bootstrap_published" or
             "overall".
         measure: The measure, or "".
-        other: The measure that it is compared with; of a known group which mean, of a sub-sample the share.
+        other: The measure that it is compared with; for known groups, which mean it is; for a subsample, its share.
         layer: Block, counted from 1.
         value: Correlation, mean distance, or mean relative change.
         low: Smallest change of a subset.
         high: Largest.
         p: p-value.
-        note: What else a reader needs.
+        note: Further information for the reader.
     """
 
     model: str
@@ -142,7 +143,7 @@ def validate(
         progress: Called with the number of finished parts of the work and their total.
 
     Returns:
-        (model, task) -> the validation; without those of which no cohort has two runs.
+        (model, task) -> the validation; without those in which no cohort has two runs.
 
     Raises:
         UserError: No cohort has two finished runs.
@@ -164,7 +165,7 @@ def validate(
 
     agreements = {id(profile): bootstrap_agreement(profile) for profile in everyone}
     found = {}
-    # Two threads that wait for each other slow the small decompositions of sub-samples by an order of magnitude.
+    # Two threads that wait for each other slow down the small decompositions of subsamples by an order of magnitude.
     with threadpool_limits(limits=1, user_api="blas"):
         for (model, task), group in groups.items():
             mates = [profile for profile in everyone if profile.cohort.model == model]

@@ -1,1 +1,1 @@
-"""Which recipes will be unstable over seeds, from what one run or none gives; and whether that can be known at all."""
+"""Predict which recipes will be unstable over seeds, from one run or none, and test whether that is possible at all."""

@@ -1,4 +1,4 @@
-"""Folders of runs as one table: what is known of each cohort beforehand, and how unstable it turned out to be."""
+"""Read folders of runs into one table: what is known of each cohort beforehand, and how unstable it turned out."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def cohort_table(
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read the cohorts of several studies.
 
-    Quantities are those of the first finished run of each cohort. Its instability is that of the other runs, which the
-    quantities have not seen: were the first run counted on both sides, its own luck alone would correlate them. Beside
-    it stand the instability of all runs ("sd_all"), and of every second run, from the first ("sd_even") and from the
-    second ("sd_odd"), which say how well so few seeds measure it. "runs" are the finished ones: what diverged or raised
-    is "lost", and counts in no instability.
+    The quantities come from the first finished run of each cohort, and its instability from the other runs, which the
+    quantities have not seen: if the first run counted on both sides, its own random variation would correlate the two.
+    The table also has the instability of all runs ("sd_all"), and of every second run, starting with the first
+    ("sd_even") and with the second ("sd_odd"), which shows how precisely so few seeds measure it. "runs" counts the
+    finished runs; those that diverged or raised an error count as "lost", and in no instability.
 
     Args:
-        stores: Folders of studies; a cohort that stands in several counts once.
+        stores: Folders of studies; a cohort that is in several counts once.
         cache: Folder of cached features. Nothing is written into the studies.
         progress: Called with the share that is done, 0 to 1.
 
     Returns:
-        A row per cohort with the columns `COLUMNS`, NaN for what is not known; and sentences that say what was left
-        out, and why, and which cohorts lost runs.
+        A row per cohort with the columns `COLUMNS`, NaN for unknown values; and sentences that say what was left out
+        and why, and which cohorts have unfinished runs.
 
     Raises:
         UserError: No cohort has three finished runs; or a run is corrupted.

@@ -1,4 +1,4 @@
-"""What the pre-trained features of a training set say, before anything is trained."""
+"""Quantities of the pre-trained features of a training set, known before anything is trained."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from steadytune.training.loading import quiet
 from steadytune.training.weights import weights_fingerprint
 
 _L2 = 1.0
-"""Beside the sum of the losses: scikit-learn's C = 1."""
+"""Weight of the penalty relative to the sum of the losses: scikit-learn's C = 1."""
 
 
 def frozen_spec(spec: RunSpec) -> RunSpec:
-    """Return a run of head tuning on the features that a run starts from.
+    """Return a head-tuning run on the features that a run starts from.
 
-    Runs with equal model, task and training examples share its `id`. The recipe's stabilizers are left out; where the
-    run reads the model class's own head, features are means over the tokens.
+    Runs with the same model, task and training examples share its `id`. The recipe's stabilizers are left out; if the
+    run uses the model class's own head, features are means over the tokens.
     """
     training = spec.training
     kept = training.model_dump(
@@ -47,19 +47,19 @@ def frozen_spec(spec: RunSpec) -> RunSpec:
 def feature_quantities(
     spec: RunSpec, cache: Path, progress: Callable[[float], None] = lambda share: None
 ) -> dict[str, float]:
-    """Return margin, B/gamma and leave-one-out instability of heads on the frozen features of a training set.
+    """Return the margin, B/gamma and the leave-one-out instability of heads on the frozen features of a training set.
 
-    "margin" is gamma of the max-margin head without bias and "norm_over_margin" is B/gamma; both are NaN where the
-    classes are not separable. "loo_directions" is the mean distance of the directions of the regularised head (sum of
-    the losses + ||W||^2 / 2, no bias) with and without an example, by one Newton step per example.
+    "margin" is gamma of the max-margin head without bias and "norm_over_margin" is B/gamma; both are NaN if the
+    classes are not separable. "loo_directions" is the mean distance between the directions of the regularised head (sum
+    of the losses + ||W||^2 / 2, no bias) trained with and without an example, by one Newton step per example.
 
     Args:
         spec: As `frozen_spec` makes it.
         cache: Folder of cached features.
-        progress: Called with the share of the examples that is encoded, 0 to 1, where the cache has no features.
+        progress: Called with the share of the examples that is encoded, 0 to 1, if the cache has no features.
 
     Raises:
-        UserError: Model or data are not there, or not those of the run, or the task is no classification; or as
+        UserError: Model or data are missing or not those of the run, or the task is not a classification; or as
             `max_margin`.
     """
     task = load_task(spec.task)

@@ -1,4 +1,4 @@
-"""Can instability over seeds be predicted? Rank correlations, and a predictor tried on tasks that it has not seen."""
+"""Can instability over seeds be predicted? Rank correlations, and a predictor evaluated on held-out tasks."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STRONG = 0.5
-"""A mean rank correlation in held-out tasks from which on a predictor predicts, and not weakly."""
+"""Mean rank correlation on held-out tasks below which a predictor predicts only weakly."""
 FEWEST_COHORTS = 3
-"""Two points always lie on a line."""
+"""Fewest cohorts of a task: two points always lie on a line."""
 BEST, RATE, RECIPE = "best single quantity", "learning rate × steps", "the recipe on the other tasks"
 _SHUFFLES = 1999
 _ROUNDING = 1e-9
@@ -40,17 +40,17 @@ PredictionVerdict = Literal[
 
 
 class Correlation(NamedTuple):
-    """How one quantity goes with instability.
+    """How one quantity correlates with instability.
 
     Attributes:
-        name: Of the quantity.
-        within: Mean over tasks of Spearman's correlation within a task; NaN where it varies within none.
+        name: Name of the quantity.
+        within: Mean over tasks of Spearman's correlation within a task; NaN if the quantity varies within none.
         low: Lower end of its 95 % interval, see `ranks.mean_interval`.
         high: Upper end.
-        p: Two-sided, corrected for looking at all quantities: the share of shuffles in which the largest of them is as
-            large. Shuffles exchange the instability of the cohorts of a task.
-        pooled: Over all cohorts of all tasks. Tasks that differ in both make it large, whatever happens within them;
-            there is no interval, since tasks would have to be drawn for it.
+        p: Two-sided p-value, corrected for testing all quantities: the share of shuffles in which the largest
+            correlation of any quantity is at least as large. Shuffles permute instability among the cohorts of a task.
+        pooled: Correlation over all cohorts of all tasks. Tasks that differ in both make it large, whatever happens
+            within them; it has no interval, since that would require resampling tasks.
         tasks: Correlation in each task.
     """
 
@@ -65,13 +65,13 @@ class Correlation(NamedTuple):
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Predictions for tasks whose instability was not seen.
+    """Predictions for held-out tasks.
 
     Attributes:
-        predicted: (n,) where each cohort stands among those of its task, in units of `ranks.unit_ranks`; NaN for what
-            is not predicted.
-        tasks: Spearman's correlation with what was measured, in each held-out task.
-        p: One-sided: share of the shuffles within tasks that are predicted as well.
+        predicted: (n,) predicted rank of each cohort within its task, in units of `ranks.unit_ranks`; NaN if there is
+            no prediction.
+        tasks: Spearman's correlation with the measured instability, in each held-out task.
+        p: One-sided p-value: the share of shuffles within tasks that are predicted at least as well.
         baselines: Name -> correlation in each held-out task.
         chosen: Task -> the best single quantity on the other tasks.
     """
@@ -93,22 +93,22 @@ class HeldOut:
 
     @property
     def rival(self) -> str:
-        """The better of the baselines that need no run of the cohort: what a predictor must be better than."""
+        """The better of the two baselines that need no run of the cohort; a predictor must beat it."""
         return max((RATE, RECIPE), key=self.baseline)
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What can be said beforehand of one kind of instability.
+    """How well one kind of instability can be predicted.
 
     Attributes:
         target: Column of the table.
-        cohorts: The rows that were used: of tasks with at least three cohorts, and the target known.
+        cohorts: The rows used: those with a known target, of tasks with at least three cohorts.
         correlations: One per quantity.
         held_out: None with fewer than two tasks.
-        split_half: Correlation within each task of the instability of every second run with that of the others: how
-            well half the runs measure it.
-        with_first: Mean correlation in the held-out tasks if the run that gives the quantities counts in the target.
+        split_half: Correlation within each task between the instability of every second run and that of the others:
+            how precisely half the runs measure it.
+        with_first: Mean correlation on the held-out tasks if the target includes the run that gives the quantities.
     """
 
     target: str
@@ -120,9 +120,9 @@ class Prediction:
 
     @property
     def verdict(self) -> PredictionVerdict:
-        """Whether it predicts: p below 5 %; weakly: with a mean correlation below 0.5.
+        """Whether the predictor works: p is below 5 %; weakly: the mean correlation is below 0.5.
 
-        Where `HeldOut.rival` has as large a mean correlation, that is the verdict, whether it predicts weakly or not.
+        If `HeldOut.rival` has at least as large a mean correlation, that is the verdict, whether weak or not.
         """
         if self.held_out is None or math.isnan(self.held_out.mean):
             return "inconclusive"
@@ -136,18 +136,18 @@ class Prediction:
 def predict_instability(table: pd.DataFrame, target: str, *, shuffled: int = _SHUFFLES) -> Prediction:
     """Correlate quantities with instability, and predict each task's cohorts from the other tasks.
 
-    The predictor is ridge regression on ranks within tasks: it says where a cohort will stand among the cohorts of its
-    task. Of the held-out task it knows the quantities of all cohorts, whose ranks it takes, and nothing of their
-    instability. The penalty is the number p of quantities, the ratio of the noise's variance to that of a slope where p
-    independent quantities explain half of the variance of the ranks together (derived); nothing is tuned. A quantity
-    counts if it is known for more than half of the other tasks' cohorts and varies there; where it is unknown it takes
-    the middle rank.
+    The predictor is ridge regression on ranks within tasks: it predicts the rank of a cohort among the cohorts of its
+    task. Of the held-out task it knows the quantities of all cohorts, which it ranks, but not their instability. The
+    penalty is the number p of quantities: this is the ratio of the noise variance to the variance of a slope if p
+    independent quantities together explain half of the variance of the ranks (derived). Nothing is tuned. A quantity is
+    used if it is known for more than half of the other tasks' cohorts and varies there; unknown values take the middle
+    rank.
 
     Args:
         table: As `cohort_table` makes it. Cohorts of several models and studies on one task are ranked together.
         target: One of `TARGETS`.
-        shuffled: Number of shuffles for the p-values, which assume that without a relation the cohorts of a task can
-            be exchanged. Recipes that train alike with equal seeds are not independent, which makes them too small.
+        shuffled: Number of shuffles for the p-values, which assume that without a relation the cohorts of a task are
+            exchangeable. Recipes that train alike on the same seeds are not independent, so the p-values are too small.
     """
     sizes = table.dropna(subset=[target]).groupby("task")[target].transform("size")
     cohorts = table.loc[sizes.index[sizes >= FEWEST_COHORTS]].reset_index(drop=True)
@@ -246,14 +246,14 @@ def _ridge(cohorts: pd.DataFrame, ranks: Array, targets: Array, groups: Sequence
 
 
 def _scale(groups: Sequence[Indices]) -> Array:
-    """Return what makes the mean square of unit ranks 1 in each group, one number per row."""
+    """Return the factor that makes the mean square of unit ranks 1 in each group, one number per row."""
     return np.concatenate([np.full(len(rows), math.sqrt(len(rows))) for rows in groups])
 
 
 def _scores(predicted: Array, targets: Array, groups: Sequence[Indices]) -> Array:
-    """Return Spearman's correlations (groups, m), column by column: 0 for a prediction that ranks nothing.
+    """Return Spearman's correlations (groups, m), column by column: 0 for a constant prediction.
 
-    NaN where the target does not vary.
+    NaN if the target does not vary.
     """
     ranks = unit_ranks(np.round(predicted, 12), groups)
     found = np.stack([(ranks[rows] * targets[rows]).sum(axis=0) for rows in groups])

@@ -1,8 +1,8 @@
-"""What may tell of instability before a second seed is trained: quantities of no run, and of one.
+"""Quantities that may predict instability before a second seed is trained: of no run, and of one.
 
 Expectations marked "abstract" are claims of Fu, So & Collier, "A Stability Analysis of Fine-Tuning a Pre-Trained
-Model", arXiv 2301.09820, read as statements about seeds; "ours" are what this toolkit expects. A quantity without an
-expectation is looked at all the same.
+Model", arXiv 2301.09820, read as statements about seeds; "ours" are this toolkit's. Quantities without an expectation
+are tested as well.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Quantity(NamedTuple):
 
     Attributes:
         name: Column of the table.
-        title: In a sentence.
-        runs: How many runs it takes, 0 or 1.
-        expected: 1 if cohorts with more of it should be less stable, -1 if more stable, 0 if nothing is expected.
+        title: Its name in a sentence.
+        runs: How many runs it needs, 0 or 1.
+        expected: 1 if cohorts with larger values should be less stable, -1 if more stable, 0 if nothing is expected.
         source: Who expects it.
     """
 
@@ -67,7 +67,7 @@ QUANTITIES = (
 
 
 def spec_quantities(spec: RunSpec) -> dict[str, float]:
-    """Return what the recipe says without any run; without the task's data n is known only where the recipe has it."""
+    """Return the quantities that need no run; n is known without the task's data only if the recipe states it."""
     training = spec.training
     examples = float(training.train_size or math.nan)
     if not training.train_size:
@@ -79,15 +79,15 @@ def spec_quantities(spec: RunSpec) -> dict[str, float]:
 
 
 def run_quantities(record: RunRecord, logits: NDArray[Any] | None) -> dict[str, float]:
-    """Return what one run says of itself.
+    """Return the quantities of one run.
 
     Args:
-        record: A finished run. Of older records the loss is that of task and penalties together.
+        record: A finished run. In older records the loss includes the penalties.
         logits: (N, C) of C >= 2 classes on the measured examples, or None.
 
     Returns:
-        The quantities with `runs` 1; NaN for what the run did not record. Margin, centre distance and feature norm are
-        those of single batches in training.
+        The quantities with `runs` 1; NaN for what the run did not record. Margin, centre distance and feature norm
+        come from single training batches.
     """
     curves = {name: np.array(values, dtype=np.float64) for name, values in record.curves.items()}
     gradient, top = curves.get("grad_norm", _NONE), curves.get("gradient_top", _NONE)

@@ -1,8 +1,8 @@
 """Rank correlations within tasks, for many shuffles of the target at once.
 
-Within a task ranks are centred and scaled to length 1, so that Spearman's correlation is a product. What is not known
-takes the place in the middle, 0. Between tasks scores and predictions mean different things, and there are few tasks:
-so a correlation is taken within each task, and the mean over the tasks is what is said of it.
+Within a task, ranks are centred and scaled to length 1, so that Spearman's correlation is an inner product. Unknown
+values take the middle rank, 0. Scores and predictions of different tasks are not comparable, and there are few tasks:
+so correlations are computed within each task and averaged over the tasks.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ def unit_ranks(values: ArrayLike, groups: Sequence[Indices]) -> Array:
     """Return the ranks of each column within each group, centred and of length 1.
 
     Args:
-        values: (n, ...) numbers; NaN is unknown. Ties share their mean rank.
+        values: (n, ...) numbers; NaN if unknown. Ties share their mean rank.
         groups: Rows of each group; rows in no group are 0.
 
     Returns:
-        The shape of the values; 0 for what is unknown, and throughout a group in which nothing varies.
+        An array of the same shape; 0 for unknown values, and throughout a group in which nothing varies.
     """
     given = np.asarray(values, dtype=np.float64)
     found = np.zeros(given.shape)
     for rows in groups:
         known = np.isfinite(given[rows])
-        # What is not known stands behind all that is, and so changes no other rank.
+        # Unknown values rank behind all known ones, and so change no other rank.
         ranks = stats.rankdata(np.where(known, given[rows], np.inf), axis=0)
         counts = np.maximum(known.sum(axis=0), 1)
         centred = np.where(known, ranks - np.where(known, ranks, 0).sum(axis=0) / counts, 0.0)
         lengths = np.linalg.norm(centred, axis=0)
-        # Differences of ranks are halves at least: anything less is rounding.
+        # Differences of ranks are at least one half: anything less is rounding.
         found[rows] = np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > 0.1)
     return found
 
 
 def shuffles(ranks: Array, groups: Sequence[Indices], count: int, seed: int = 0) -> Array:
-    """Return (n, 1 + count): the ranks as they are, and shuffled within each group."""
+    """Return (n, 1 + count): the ranks unchanged, then shuffled within each group."""
     rng = np.random.default_rng(seed)
     found = np.repeat(ranks[:, None], 1 + count, axis=1)
     for rows in groups:
@@ -62,7 +62,7 @@ def shuffles(ranks: Array, groups: Sequence[Indices], count: int, seed: int = 0)
 def correlations(ranks: Array, targets: Array, groups: Sequence[Indices]) -> Array:
     """Return Spearman's correlations (groups, p, m) of columns (n, p) with targets (n, m), both as `unit_ranks`.
 
-    NaN where one of them does not vary within the group.
+    NaN if one of them does not vary within the group.
     """
     found = np.full((len(groups), ranks.shape[1], targets.shape[1]), np.nan)
     for place, rows in enumerate(groups):
@@ -73,7 +73,7 @@ def correlations(ranks: Array, targets: Array, groups: Sequence[Indices]) -> Arr
 
 
 def mean_known(values: Array) -> Array:
-    """Return the mean over the first axis of what is known; NaN where nothing is."""
+    """Return the mean of the known values over the first axis; NaN if there are none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.asarray(np.nanmean(values, axis=0))
@@ -82,15 +82,15 @@ def mean_known(values: Array) -> Array:
 def mean_interval(values: Array, target: Array, groups: Sequence[Indices], seed: int = 0) -> Array:
     """Return the ends (2, p) of 95 % bootstrap intervals of the mean correlation within tasks.
 
-    Cohorts are drawn again within each task; the tasks stay. So an interval speaks of other recipes on these tasks, not
-    of other tasks, and takes the cohorts of a task as independent. Measured on 400 tables of noise in which quantities
-    are correlated (2 tasks of 30 cohorts, 5 of 12): 96 % of the intervals hold 0.
+    Cohorts are resampled within each task; the tasks are fixed. So an interval applies to other recipes on these tasks,
+    not to other tasks, and treats the cohorts of a task as independent. Measured on 400 tables of noise with correlated
+    quantities (2 tasks of 30 cohorts, 5 of 12): 96 % of the intervals contain 0.
 
     Args:
         values: (n, p) quantities.
-        target: (n,) what they are correlated with.
+        target: (n,) values that they are correlated with.
         groups: Rows of each task.
-        seed: Of the draws.
+        seed: Seed of the draws.
     """
     rng = np.random.default_rng(seed)
     drawn = np.full((len(groups), _RESAMPLES, values.shape[1]), np.nan)

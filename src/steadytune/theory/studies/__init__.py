@@ -1,1 +1,1 @@
-"""The theory held against generated data and real tasks, one table each."""
+"""Tests of the theory on generated data and real tasks, one table each."""

@@ -1,4 +1,4 @@
-"""MMR where features move: a linear adapter on frozen features, tuned together with the head by gradient descent."""
+"""MMR with features that move: a linear adapter on frozen features, tuned with the head by gradient descent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Adapted:
 
     @property
     def composed(self) -> NDArray[np.float64]:
-        """(B, outputs, d), head and adapter as one linear map of the features as given."""
+        """(B, outputs, d), head and adapter as one linear map of the given features."""
         return self.weight @ self.adapter
 
 
@@ -44,18 +44,18 @@ def tune_adapters(
     """Minimise task loss + alpha R over adapter A and head W by full-batch gradient descent, B problems at once.
 
     The adapter starts as the identity, so that the first step of the head is that of head tuning. The task loss is the
-    sum over the examples that count, over n: logistic for one output (class 1 is the positive one), else softmax. There
-    is no bias. R is that of MMR (`stabilizers.mmr.closeness`) on the adapted examples that count. It depends on
-    them through the class centres alone, and the adapter moves those as it moves the examples.
+    sum over the examples that count, divided by n: logistic for one output (class 1 is the positive one), otherwise
+    softmax. There is no bias. R is MMR's regularizer (`stabilizers.mmr.closeness`) on the adapted examples that count.
+    It depends on them only through the class centres, which the adapter maps as it maps the examples.
 
     Args:
         features: (n, d).
         labels: (n,) classes 0..C-1, at least two of each.
         alphas: (B,) weights of R.
         init: (B, outputs, d) initial heads.
-        left_out: (B,) index of the example that does not count, -1 for none.
-        learning_rate: Of adapter and head alike.
-        steps: Gradient steps.
+        left_out: (B,) index of the left-out example, -1 for none.
+        learning_rate: Learning rate of both adapter and head.
+        steps: Number of gradient steps.
     """
     x, y = torch.from_numpy(features), torch.from_numpy(labels)
     absent = torch.as_tensor(left_out)

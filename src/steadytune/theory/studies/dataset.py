@@ -1,4 +1,4 @@
-"""One data set under study: what its geometry says, and heads trained on it from many starts."""
+"""One data set under study: its geometry, and heads trained on it from many starts."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class DataSet:
-    """Features and labels with what is computed once for all settings.
+    """Features and labels, with quantities that are computed once for all settings.
 
     Attributes:
         features: (n, d).
         labels: (n,) classes.
-        seed: Of the initial weights.
-        scale: Standard deviation that initial weights have at a scale of 1.
+        seed: Seed of the initial weights.
+        scale: Standard deviation of the initial weights at a scale of 1.
     """
 
     features: Array
@@ -49,28 +49,28 @@ class DataSet:
 
     @cached_property
     def without(self) -> MaxMarginLeaveOneOut:
-        """The max-margin heads with each example left out, of separable classes."""
+        """The max-margin heads with each example left out; requires separable classes."""
         return max_margin_leave_one_out(self.bound.solution)
 
     @cached_property
     def limit(self) -> Array:
-        """The max-margin direction (p,), of separable classes."""
+        """The max-margin direction (p,); requires separable classes."""
         return unit(self.bound.solution.weights.ravel())
 
     @cached_property
     def limits(self) -> Array:
-        """The max-margin directions (n, p) with each example left out, of separable classes."""
+        """The max-margin directions (n, p) with each example left out; requires separable classes."""
         return unit(self.without.weights.reshape(len(self.labels), -1))
 
     @property
     def outputs(self) -> int:
-        """Width of a head: 1 for two classes, C for more."""
+        """Number of outputs of a head: 1 for two classes, C for more."""
         shape = self.bound.solution.constraints.shape
         return 1 if len(shape) == 1 else shape[0]
 
     @property
     def loss(self) -> Loss:
-        """What `fit_heads` calls the loss: logistic for two classes, softmax for more."""
+        """Name of the loss in `fit_heads`: logistic for two classes, softmax for more."""
         return "logistic" if self.outputs == 1 else "softmax"
 
     @cached_property
@@ -79,7 +79,7 @@ class DataSet:
         return 1 / smoothness(torch.from_numpy(self.features), loss=self.loss, bias=False)
 
     def noise(self, seeds: int, heads: int) -> Array:
-        """Return (seeds, heads, outputs, d) initial weights of scale 1; those of fewer seeds or heads come first."""
+        """Return initial weights (seeds, heads, outputs, d) of scale 1; larger counts only append to smaller ones."""
         shape = (heads, self.outputs, self.features.shape[1])
         drawn = [np.random.default_rng([self.seed, 1, seed]).standard_normal(shape) for seed in range(seeds)]
         return self.scale * np.stack(drawn)
@@ -87,7 +87,7 @@ class DataSet:
     def train(self, init: Array, left_out: Indices, rates: Array, steps: Sequence[int]) -> Iterator[tuple[int, Array]]:
         """Train heads by full-batch gradient descent; yield (step, weights as `init`) at each of the steps.
 
-        Leaving an example out takes it from the mean loss and leaves the others their weight 1/n.
+        Leaving an example out removes it from the mean loss; the others keep their weight 1/n.
 
         Args:
             init: (..., outputs, d).
@@ -99,7 +99,7 @@ class DataSet:
         trained = fit_heads(
             self.features,
             self.labels,
-            # Copies: torch takes no array that it must not write.
+            # Copies: torch does not accept read-only arrays.
             learning_rate=np.broadcast_to(rates * self.rate / len(self.labels), shape).flatten(),
             epochs=steps[-1],
             loss=self.loss,
@@ -113,7 +113,7 @@ class DataSet:
             yield step, heads.weight.numpy().reshape(init.shape)
 
     def directions(self, weights: Array) -> Array:
-        """Return (..., p): weights (..., outputs, d) without what no prediction depends on, scaled to length 1."""
+        """Return (..., p): weights (..., outputs, d), less the part that affects no prediction, at length 1."""
         axes = weights.shape[:-2]
         return unit(self.bound.solution.constraints.canonical(weights, axes).reshape(*axes, -1))
 
@@ -122,7 +122,7 @@ def unit(vectors: Array) -> Array:
     """Return vectors (..., p) scaled to length 1.
 
     Raises:
-        UserError: One is 0.
+        UserError: A vector is 0.
     """
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     if not lengths.all():

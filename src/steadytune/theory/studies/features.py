@@ -1,4 +1,4 @@
-"""The theory on frozen features of real tasks: sub-samples of each, under every setting, as one table."""
+"""Test the theory on frozen features of real tasks: subsamples of each, under every setting, as one table."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 SIZES = (50, 100, 200, 400, 800)
 _FEWEST = 2
-"""Examples of a class: one is left when the other is left out."""
+"""Fewest examples of a class: one remains when the other is left out."""
 _LEAST = 500
-"""Examples of which sub-samples are drawn, at least: so many have the classes in about the proportions of the task."""
+"""Fewest examples to draw subsamples from: these have the classes in about the proportions of the task."""
 _ENCODING = 0.2
 
 
@@ -44,31 +44,31 @@ def feature_study(
     executor: str | Executor | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> pd.DataFrame:
-    """Encode the training set of every task, and study sub-samples of it under every setting.
+    """Encode the training set of every task, and study subsamples of it under every setting.
 
-    A sub-sample has the classes in the proportions of the task, but at least two examples of each. Within a draw the
-    smaller ones are parts of the larger ones. All examples there are make one sub-sample, not several. Features are
-    taken as they are; a scale of 1 of the initial weights is the standard deviation with which the model's architecture
+    A subsample has the classes in the proportions of the task, but at least two examples of each. Within a draw the
+    smaller ones are subsets of the larger ones. All available examples make one subsample, not several. Features are
+    used unchanged; for the initial weights, a scale of 1 is the standard deviation with which the model's architecture
     draws new weights.
 
     Args:
-        specs: A run in the mode "head" per task, of one model. Of its recipe what trains the encoder first matters
-            alone, its seeds do not.
+        specs: A run in mode "head" per task, of one model. Of its recipe only what first trains the encoder matters;
+            its seeds do not.
         cache: Folder of cached features.
-        sizes: Numbers of examples; a task with fewer gives all it has. `SIZES` and all unless given. With sizes no more
-            examples of a task are encoded than all draws of the largest size need, but 500.
-        draws: Sub-samples of each size.
+        sizes: Numbers of examples; a task with fewer gives all it has. By default `SIZES` and all. If sizes are given,
+            only as many examples of a task are encoded as all draws of the largest size need, but at least 500.
+        draws: Number of subsamples of each size.
         grid: How heads are trained.
-        workers: Data sets that are studied at the same time, each with one thread. The numbers do not depend on it.
-        executor: Who does it, as `steadytune.run` has it.
+        workers: Data sets studied at the same time, each with one thread. The results do not depend on it.
+        executor: How the work is run, as for `steadytune.run`.
         progress: Called with the share that is done, 0 to 1.
 
     Returns:
         As `synthetic_study`; "data_seed" is the draw.
 
     Raises:
-        UserError: A task has no classes, or fewer than two; no task has as many examples as asked for; a sub-sample
-            cannot hold two examples of every class; a feature is not finite.
+        UserError: A task has no classes, or fewer than two; no task has as many examples as requested; a subsample
+            cannot contain two examples of every class; a feature is not finite.
     """
     parts = _parts(specs, sizes, draws)
     total = sum(len(part.data.train) for part in parts)
@@ -89,7 +89,7 @@ def feature_study(
             for size in part.sizes:
                 if draw and size == len(order):
                     continue
-                # Mixed, so that the first are no examples of a kind.
+                # Shuffled, so that the first examples are not all of one kind.
                 chosen = np.random.default_rng([part.spec.training.split_seed, 4, draw]).permutation(order[:size])
                 design = {"task": part.data.task.name, "n": size, "d": features.shape[1], "classes": part.classes}
                 one = DataSet(features[chosen], part.labels[chosen], draw, encoded.scale)
@@ -104,14 +104,14 @@ def feature_study(
 
 
 def stratified_order(labels: NDArray[np.int64], seed: Sequence[int]) -> Indices:
-    """Return an order (n,) of examples of which every beginning has the classes in their proportions.
+    """Return an order (n,) of examples in which every prefix has the classes in their proportions.
 
     Two of each class come first. Then the j-th of the N_c examples of class c comes at (j - 1/2) / N_c, which is the
-    apportionment by Sainte-Lague's divisors: no beginning that is longer has fewer of a class.
+    apportionment by Sainte-Lague's divisors: no longer prefix has fewer examples of a class.
 
     Args:
         labels: (n,) classes.
-        seed: Draws the order within the classes.
+        seed: Determines the order within the classes.
     """
     mixed = np.random.default_rng(seed).permutation(len(labels))
     places = np.empty(len(labels))
@@ -124,12 +124,12 @@ def stratified_order(labels: NDArray[np.int64], seed: Sequence[int]) -> Indices:
 
 @dataclass(frozen=True)
 class _Part:
-    """What is studied of one task: the spec whose training set is encoded, its data, and the sizes of sub-samples.
+    """The part of a study on one task: the run with the training set to encode, its data, and the subsample sizes.
 
     Attributes:
         spec: The run.
         data: Its examples.
-        labels: (n,) classes 0..C-1, every one with examples.
+        labels: (n,) classes 0..C-1, all with examples.
         sizes: Increasing.
     """
 
@@ -144,7 +144,7 @@ class _Part:
 
 
 def _parts(specs: Sequence[RunSpec], sizes: Sequence[int], draws: int) -> list[_Part]:
-    """Check all tasks, before any is encoded."""
+    """Check all tasks before any is encoded."""
     if not specs or len({spec.model for spec in specs}) > 1 or len({spec.task.name for spec in specs}) < len(specs):
         raise UserError("the study on features needs different tasks and one model")
     if draws < 1:

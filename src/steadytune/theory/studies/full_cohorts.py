@@ -1,4 +1,4 @@
-"""Leave-one-out stability of full fine-tuning, over all cohorts of a study, whose trainings are runs."""
+"""Leave-one-out stability of full fine-tuning for all cohorts of a study; every training is a run."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ from steadytune.training.method_check import check_methods
 from steadytune.training.versions import versions
 
 TRAININGS = "trainings"
-"""Folder, in that of the study, of its runs."""
+"""Subfolder of the study's folder that holds its runs."""
 
 
 @dataclass(frozen=True)
 class CohortStability:
-    """A cohort in full fine-tuning, and what came of leaving examples out of it.
+    """A cohort in full fine-tuning, and the result of leaving examples out.
 
     Attributes:
-        spec: Its first run: the others differ in their seeds alone.
+        spec: Its first run; the others differ only in their seeds.
         n: Training examples.
-        status: "done"; "diverged"; "refused", as a method cannot leave an example out or lacks something in the model;
-            "crashed" for another reason.
+        status: "done"; "diverged"; "refused" if a method cannot leave an example out or lacks something in the model;
+            "crashed" for any other reason.
         reason: Why it is not done.
         labels: (m,) classes of the left-out examples.
-        exact: What was measured; None where it is not done.
+        exact: The measurements; None unless done.
     """
 
     spec: RunSpec
@@ -67,26 +67,26 @@ class CohortStability:
 
     @property
     def steps(self) -> int:
-        """Steps of the optimizer."""
+        """Number of optimizer steps."""
         return self.spec.training.epochs * math.ceil(self.n / self.spec.training.batch_size)
 
     @cached_property
     def frozen(self) -> int:
-        """Blocks that freeze keeps as they were; without it none."""
+        """Number of blocks that `freeze` keeps frozen; 0 without it."""
         for method in self.spec.stabilizers:
             if isinstance(method, Freeze):
                 return _half_of_the_blocks(self.spec) if method.blocks is None else method.blocks
         return 0
 
     def summary(self) -> dict[str, Any]:
-        """Return one row: what was trained, and "loo_..." and "seed_..." of every quantity, NaN where it is not known.
+        """Return one row: what was trained, and "loo_..." and "seed_..." of every quantity, NaN if unknown.
 
-        "travelled" is the mean over seeds of ||w_0 - w_T||, of the encoder. "loo_..._error" is the standard error that
-        the drawing of the left-out examples leaves in a mean over all examples: of the means over seeds, with the
-        correction for a finite population, so 0 where every example is left out, and NaN for a single one.
+        "travelled" is the mean over seeds of ||w_0 - w_T|| for the encoder. "loo_..._error" is the standard error of
+        the mean over all examples that comes from sampling the left-out ones: that of the means over seeds, with the
+        correction for a finite population. It is 0 if every example is left out, and NaN for a single one.
 
-        "loo_relative" and "seed_relative" are the differences of the weights over the distance travelled: a recipe that
-        moves twice as far has weights that lie twice as far apart, without being less stable in any other sense.
+        "loo_relative" and "seed_relative" are the differences of the weights divided by the distance travelled: a
+        recipe that moves twice as far has weights that lie twice as far apart, without being otherwise less stable.
         """
         model, task, recipe = self.spec.cohort
         training, exact = self.spec.training, self.exact
@@ -110,7 +110,7 @@ class CohortStability:
         return {**row, "status": self.status, "reason": self.reason}
 
     def _relative(self) -> NDArray[np.float64] | None:
-        """Return (m,) the leave-one-out differences of the weights over the distance travelled, a mean over seeds."""
+        """Return (m,) leave-one-out differences of the weights divided by the distance travelled, mean over seeds."""
         if self.exact is None or not self.exact.travelled.all():
             return None
         relative: NDArray[np.float64] = (self.exact.leave_one_out.weights / self.exact.travelled[:, None]).mean(axis=0)
@@ -132,7 +132,7 @@ class CohortStability:
 
 
 WITH_ERROR = ("weights", "relative", "predictions")
-"""Quantities whose leave-one-out mean stands with its standard error."""
+"""Quantities with a standard error of the leave-one-out mean."""
 
 
 def _half_of_the_blocks(spec: RunSpec) -> int:
@@ -143,12 +143,12 @@ def _half_of_the_blocks(spec: RunSpec) -> int:
 
 @dataclass(frozen=True)
 class FullCohort:
-    """A cohort of which examples are left out.
+    """A cohort, and the plan to leave examples out of its training set.
 
     Attributes:
         specs: Its runs with every example.
-        n: Their training examples.
-        work: A job per seed; none where it is refused.
+        n: Number of their training examples.
+        work: One job per seed; empty if the cohort is refused.
         refused: Why it cannot be done.
     """
 
@@ -164,11 +164,11 @@ class FullCohort:
 
     @property
     def effort(self) -> int:
-        """About how many examples a training reads."""
+        """Approximate number of examples that a training processes."""
         return self.specs[0].training.epochs * self.n
 
     def result(self, store: RunStore) -> CohortStability:
-        """Return what came of it, once all its runs are recorded."""
+        """Return the result, once all its runs are recorded."""
         spec = self.specs[0]
         try:
             if self.refused:
@@ -188,7 +188,7 @@ def full_cohorts(study: Study, examples: int) -> list[FullCohort]:
         examples: How many examples to leave out of each cohort.
 
     Raises:
-        UserError: A run is not in full fine-tuning, or a task has no classes or fewer examples than shall be left out.
+        UserError: A run is not in full fine-tuning, or a task has no classes or fewer examples than are to be left out.
     """
     grouped: dict[tuple[str, str, str], list[RunSpec]] = {}
     for spec in plan(study):
@@ -197,7 +197,7 @@ def full_cohorts(study: Study, examples: int) -> list[FullCohort]:
 
 
 def _planned(specs: tuple[RunSpec, ...], examples: int) -> FullCohort:
-    """Look at a cohort: what cannot work is said before anything is trained."""
+    """Plan one cohort, so that what cannot work is reported before anything is trained."""
     spec, task = specs[0], load_task(specs[0].task)
     if spec.training.mode != "full":
         raise UserError(f"recipe '{spec.recipe}' is not in mode 'full', which leaving out a sample needs")
@@ -227,22 +227,22 @@ def train_cohorts(
     executor: str | Executor | None = None,
     listener: Listener | None = None,
 ) -> RunStore:
-    """Train what is missing of the runs of all cohorts. A training that fails is its cohort's fate, not the study's.
+    """Train the missing runs of all cohorts. A failed run ends its cohort, not the study.
 
     Args:
         cohorts: As `full_cohorts` returns them.
-        study: What they are of.
-        out: Folder for that of the runs, `TRAININGS`.
-        workers: Seeds that are worked on at the same time.
-        executor: Who does it, as `steadytune.run` has it.
-        listener: Hears of progress.
+        study: The study that they belong to.
+        out: Folder in which `TRAININGS`, the folder of the runs, is made.
+        workers: Number of seeds processed at the same time.
+        executor: How the work is run, as for `steadytune.run`.
+        listener: Receives progress.
 
     Returns:
-        The folder of the runs, all of which are recorded.
+        The store of the runs, all of them recorded.
 
     Raises:
-        UserError: A method lacks something in the model that can be looked for before the training, the folder holds
-            another study, or the disk is full.
+        UserError: A method lacks something in the model that can be checked before training, the folder holds another
+            study, or the disk is full.
     """
     check_executor(executor)
     if (out / "cohorts").is_dir():
@@ -253,7 +253,7 @@ def train_cohorts(
     for cohort in cohorts:
         retry(store, cohort.work)
         prepare_store(store, cohort.specs)
-    # The largest first, so that no process is left alone with one at the end.
+    # The largest first, so that no single process runs on long after the others.
     work = [job for cohort in sorted(cohorts, key=lambda cohort: -cohort.effort) for job in cohort.work]
     specs = [spec for job in work for spec in job.specs.values()]
     missing = [spec for spec in specs if spec.id not in store]

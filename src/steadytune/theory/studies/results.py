@@ -1,4 +1,4 @@
-"""Where jobs that are no runs record what they found: a file of JSON each, in a folder."""
+"""Storage for the results of jobs that are not runs: one JSON file each, in a folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from steadytune.files import claimed, read_content, write_text
 
 
 class Results:
-    """A folder of results, each under an id; as a store of jobs, see `steadytune.sweep.job`.
+    """A folder of results, each stored under an id; a store of jobs, see `steadytune.sweep.job`.
 
     Args:
         path: The folder.
@@ -36,7 +36,7 @@ class Results:
             yield mine and one not in self
 
     def write(self, one: str, content: Any) -> None:
-        """Record what JSON can hold, and numbers of NumPy; float64 is spelled so that it is read back to the bit."""
+        """Record JSON content, which may include NumPy numbers; float64 values are read back exactly."""
         write_text(self._file(one), json.dumps(content, default=np.generic.item))
 
     def read(self, one: str) -> Any:

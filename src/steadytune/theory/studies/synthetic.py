@@ -1,4 +1,4 @@
-"""Generated classification data with known properties: what the theory is tried on."""
+"""Generated classification data with known properties, for testing the theory."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ Labels = NDArray[np.int64]
 class SyntheticSpec:
     """One data set of Gaussian classes whose centres are the corners of a regular simplex.
 
-    The classes are of equal size up to one example. Any two classes are told apart by a hyperplane through the origin,
-    as a linear head without bias needs it.
+    Class sizes differ by at most one example. The hyperplane half-way between any two classes passes through
+    the origin, as a linear head without bias requires.
 
     Attributes:
-        n: Examples, at least two per class, so that no class is lost with an example.
-        d: Width of the features, at least classes - 1.
+        n: Number of examples, at least two per class, so that leaving one out removes no class.
+        d: Dimension of the features, at least classes - 1.
         classes: Number of classes, at least 2.
-        shift: Distance between any two class centres, in units of the root mean square SD of a feature in a class.
-        anisotropy: Exponent a of the variances in a class, which fall as k^-a over the features k = 1..d; their mean
-            stays 1. 0: the same in all directions.
+        shift: Distance between any two class centres, in units of the root mean square SD of a feature within a class.
+        anisotropy: Exponent a of the variances within a class, which fall as k^-a over the features k = 1..d; their
+            mean stays 1. With 0 all directions have the same variance.
         label_noise: Share of the examples, rounded, that carry the label of another class.
-        margin: Least distance of an example to every hyperplane half-way between its class and another, 0 for no
-            constraint. Examples that lie nearer are reflected to the far side of that distance. Without label noise
+        margin: Smallest distance of an example from every hyperplane half-way between its class and another, 0 for no
+            constraint. Examples that lie nearer are reflected to the far side of that distance. Without label noise,
             two classes are then separable with at least this margin.
-        seed: Determines all that is drawn.
+        seed: Determines all random draws.
 
     Raises:
-        UserError: A value that means nothing.
+        UserError: A value is invalid.
     """
 
     n: int
@@ -83,9 +83,9 @@ def generate(spec: SyntheticSpec) -> tuple[Features, Labels]:
 
 
 def _simplex(classes: int, d: int, rng: np.random.Generator) -> Features:
-    """Return (classes, d): corners around the origin at distance 1 from one another, turned at random."""
+    """Return (classes, d): corners around the origin at distance 1 from one another, randomly rotated."""
     centred = np.eye(classes) - 1 / classes
-    # Coordinates in the classes - 1 dimensions that the corners span.
+    # Coordinates within the classes - 1 dimensions that the corners span.
     _, _, basis = np.linalg.svd(centred)
     corners = centred @ basis[: classes - 1].T / math.sqrt(2)
     turned, _ = np.linalg.qr(rng.standard_normal((d, classes - 1)))
@@ -93,15 +93,15 @@ def _simplex(classes: int, d: int, rng: np.random.Generator) -> Features:
 
 
 def _reflection(features: Features, classes: Labels, corners: Features, margin: float) -> Features:
-    """Return (n, d), what to add so that every example keeps `margin` from the hyperplanes around its class.
+    """Return (n, d), the shifts that keep every example at least `margin` from the hyperplanes around its class.
 
-    An example moves along the ray from the origin to its corner, which leaves all these hyperplanes at the same rate,
-    by twice what the nearest of them lacks.
+    An example moves along the ray from the origin to its corner, which recedes from all these hyperplanes at the same
+    rate, by twice the distance that is missing to the nearest of them.
     """
     number = len(corners)
     scores = features @ corners.T
     own = scores[np.arange(len(features)), classes]
-    # Corners lie at distance 1, so that the difference of two is a unit normal.
+    # Corners are at distance 1 from one another, so the difference of two is a unit normal.
     distances = own[:, None] - scores
     distances[np.arange(len(features)), classes] = math.inf
     lacking = np.maximum(margin - distances.min(1), 0)

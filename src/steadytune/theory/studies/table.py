@@ -1,4 +1,4 @@
-"""Data sets, each under every setting, as one table; and several hundred generated ones."""
+"""Study data sets under every setting, as one table, and generate several hundred of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 GENERATED = "generated"
 DESIGN = ("task", "n", "d", "classes", "shift", "anisotropy", "label_noise", "minimal_margin", "data_seed")
-"""The columns that say where a data set comes from. What generated data alone have is NaN for a real task."""
+"""Columns that describe the origin of a data set. Those that only generated data have are NaN for a real task."""
 SETTINGS = ("steps", "rate", "learning_rate", "init_scale", "init_sd", "kind", "heads", "alpha", "left_out")
 VALUES = (
     "loo_directions",
@@ -47,7 +47,7 @@ VALUES = (
     "cosine_between_heads",
 )
 
-# What the store of a study holds besides the rows of each data set.
+# Contents of the store of a study besides the rows of each data set.
 _GRID, _DATA = "grid", "data"
 _KINDS: tuple[dict[str, Any], ...] = ({}, {"margin": 0.5}, {"label_noise": 0.1}, {"classes": 3})
 
@@ -61,15 +61,15 @@ def default_specs(
 ) -> list[SyntheticSpec]:
     """Return the data sets of the study: every combination of size, width, class shift and anisotropy, of four kinds.
 
-    The kinds are two classes as drawn, with a minimal margin of 0.5, and with a tenth of the labels wrong, and three
-    classes. Wide data are separable and narrow data often are not.
+    The kinds are: two classes as drawn, two with a minimal margin of 0.5, two with a tenth of the labels wrong, and
+    three classes. Data with many features are separable; data with few often are not.
 
     Args:
-        sizes: n.
-        widths: d.
-        shifts: Distances of the class centres.
+        sizes: Values of n.
+        widths: Values of d.
+        shifts: Distances between the class centres.
         anisotropies: Exponents of the variances.
-        seeds: Draws of each.
+        seeds: Number of draws of each.
     """
     grid = product(sizes, widths, shifts, anisotropies, _KINDS, range(seeds))
     return [
@@ -89,15 +89,15 @@ def synthetic_study(
     """Study every data set under every setting.
 
     Args:
-        specs: The data sets; those of `default_specs` unless given.
-        grid: How heads are trained; `Grid()` unless given.
-        workers: Data sets that are studied at the same time, each with one thread. The numbers do not depend on it.
-        executor: Who does it, as `steadytune.run` has it.
+        specs: The data sets; by default those of `default_specs`.
+        grid: How heads are trained; by default `Grid()`.
+        workers: Data sets studied at the same time, each with one thread. The results do not depend on it.
+        executor: How the work is run, as for `steadytune.run`.
         progress: Called with the share that is done, 0 to 1.
 
     Returns:
         A row per data set and setting: "dataset", `DESIGN`, "separable", "part", and the `SETTINGS` and `VALUES` of
-        that part, which `varied` explains. What a row does not speak of is NaN.
+        that part, explained in `varied`. Columns that do not apply to a row are NaN.
     """
     specs = default_specs() if specs is None else specs
     names = {"seed": "data_seed", "margin": "minimal_margin"}
@@ -119,17 +119,17 @@ def study_table(
     """Study every data set under every setting; see `synthetic_study`.
 
     Args:
-        data: The `DESIGN` of each, and the data set.
+        data: The `DESIGN` of each data set, with the data set.
         grid: How heads are trained.
-        workers: Data sets that are studied at the same time, each with one thread.
-        executor: Who does it, as `steadytune.run` has it.
+        workers: Data sets studied at the same time, each with one thread.
+        executor: How the work is run, as for `steadytune.run`.
         progress: Called with the share that is done, 0 to 1.
     """
     import pandas as pd
 
     jobs = [_Study(str(place), _effort(one)) for place, (_, one) in enumerate(data)]
     efforts = {job.name: job.effort for job in jobs}
-    # The largest first, so that no process is left alone with one at the end.
+    # The largest first, so that no single process runs on long after the others.
     order = sorted(jobs, key=lambda job: -job.effort)
     with tempfile.TemporaryDirectory(prefix="steadytune-") as folder:
         results = Results(Path(folder))
@@ -149,18 +149,18 @@ def _file(results: Results, name: str) -> Path:
 
 
 def _effort(data: DataSet) -> float:
-    """Return about how long a data set takes."""
+    """Return the approximate relative time that a data set takes."""
     classes = len(np.unique(data.labels))
     return float(sum(data.features.shape) * (1 if classes == 2 else classes))
 
 
 @dataclass(frozen=True)
 class _Study(Job[Results]):
-    """One data set under every setting; the data and the grid lie in the store.
+    """One data set under every setting; the data and the grid are in the store.
 
     Attributes:
         name: Its id.
-        effort: About how long it takes.
+        effort: Approximate relative time that it takes.
     """
 
     name: str
@@ -168,7 +168,7 @@ class _Study(Job[Results]):
 
     @property
     def ids(self) -> tuple[str]:
-        """Its name alone."""
+        """Only its name."""
         return (self.name,)
 
     def plain(self) -> dict[str, Any]:
@@ -180,7 +180,7 @@ class _Study(Job[Results]):
         listener.started(self.name)
         checksum, design, seed, scale = store.read(f"{self.name}-{_DATA}")
         arrays = read_arrays(_file(store, self.name), checksum)
-        # Copies: what is mapped from a file cannot be written to, and torch warns of it.
+        # Copies: memory-mapped arrays are read-only, which makes torch warn.
         data = DataSet(np.array(arrays["features"]), np.array(arrays["labels"]), seed, scale)
         values: Any = {
             name: tuple(value) if isinstance(value, list) else value for name, value in store.read(_GRID).items()
@@ -192,7 +192,7 @@ class _Study(Job[Results]):
         listener.finished(self.name)
 
     def give_up(self, one: str, reason: str, store: Results) -> None:
-        """Stop the study: a table without one of its data sets says something else.
+        """Stop the study: a table that lacks one of its data sets would mislead.
 
         Raises:
             UserError: Always.
@@ -202,7 +202,7 @@ class _Study(Job[Results]):
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Compute with one thread: more make many small products no faster, and processes would be in each other's way."""
+    """Compute with one thread: more do not speed up small products, and processes would compete for the processors."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""Leave-one-out stability of head tuning on a real task, with its bound and what influence functions predict."""
+"""Leave-one-out stability of head tuning on a real task, with its bound and the influence-function prediction."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ QUANTITIES = tuple(field.name for field in fields(Differences))
 
 @dataclass(frozen=True)
 class TaskStability:
-    """What is known of head tuning on n examples of a task.
+    """The stability of head tuning on n examples of a task.
 
     Attributes:
-        model: Name.
-        task: Name.
-        recipe: Name.
+        model: Model name.
+        task: Task name.
+        recipe: Recipe name.
         n: Training examples.
-        rows: (m,) places in the training set of the examples that were left out.
+        rows: (m,) indices of the left-out examples in the training set.
         labels: (m,) their classes.
-        exact: Every one of them left out in turn, for several seeds.
-        predicted: What influence functions say of the first seed.
-        bound: Of the max-margin head, with the direction errors of the first seed.
+        exact: The results of leaving each of them out in turn, for several seeds.
+        predicted: What influence functions predict for the first seed.
+        bound: Bound of the max-margin head, with the direction errors of the first seed.
     """
 
     model: str
@@ -54,12 +54,12 @@ class TaskStability:
 
     @property
     def names(self) -> dict[str, Any]:
-        """What tells this training from others: model, task, recipe and n."""
+        """What identifies this training: model, task, recipe and n."""
         return {"model": self.model, "task": self.task, "recipe": self.recipe, "n": self.n}
 
     @property
     def name(self) -> str:
-        """All of that in one line."""
+        """Model, task, recipe and n in one line."""
         return f"{self.model} on {self.task}, {self.recipe}, n = {self.n}"
 
     def summary(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class TaskStability:
         }
 
     def examples(self) -> list[dict[str, Any]]:
-        """Return a row per seed and left-out example; what is predicted stands beside the first seed."""
+        """Return a row per seed and left-out example; those of the first seed include the predictions."""
         exact, found = self.exact, []
         for (k, seed), (i, example) in product(enumerate(exact.seeds), enumerate(self.rows)):
             row = {**self.names, "seed": seed, "example": int(example), "label": int(self.labels[i])}
@@ -112,24 +112,24 @@ def task_stability(
     learning_rate: float | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> list[TaskStability]:
-    """Encode the training set of a task, and study head tuning on parts of it.
+    """Encode the training set of a task, and study head tuning on subsets of it.
 
-    The parts are nested, in an order drawn by `split_seed`. Heads have no bias, start from weights of the model's own
-    initial scale, and are trained by full-batch gradient descent, H of them with `mhloss`; features are taken as they
-    are.
+    The subsets are nested, in a random order given by `split_seed`. Heads have no bias, start from weights of the
+    model's own initial scale, and are trained by full-batch gradient descent; with `mhloss` there are H of them.
+    Features are used unchanged.
 
     Args:
-        spec: A run in the mode "head". Of its recipe what makes the features matters, and the H of `mhloss`; its
-            epochs, rates and seeds do not.
+        spec: A run in mode "head". Of its recipe only what determines the features matters, and the H of `mhloss`;
+            its epochs, rates and seeds do not.
         cache: Folder of cached features.
-        sizes: Numbers of examples; all there are unless given.
+        sizes: Numbers of examples; by default all.
         seeds: Number of seeds.
-        steps: Of gradient descent.
-        learning_rate: Of the mean loss; unless given 1 / beta of each part.
+        steps: Number of gradient-descent steps.
+        learning_rate: Learning rate for the mean loss; by default 1 / beta of each subset.
         progress: Called with the share that is done, 0 to 1.
 
     Raises:
-        UserError: The task has no classes, or fewer examples than asked for; or as `check_recipes`, `leave_one_out` and
+        UserError: The task has no classes, or fewer examples than requested; or as `check_recipes`, `leave_one_out` and
             `max_margin`.
     """
     check_recipes([spec])
@@ -175,14 +175,14 @@ def task_stability(
 
 
 def check_recipes(specs: Sequence[RunSpec]) -> None:
-    """Refuse recipes of which `task_stability` would leave something out.
+    """Refuse recipes of which `task_stability` would ignore a part.
 
     Args:
         specs: A run of each cohort.
 
     Raises:
-        UserError: A recipe has a method that acts on the descent, other than `mhloss`; or two recipes of a model and
-            task differ in nothing but the descent, which is the same for all.
+        UserError: A recipe has a method other than `mhloss` that acts on the descent; or two recipes of a model and
+            task differ only in the descent, which is the same for all.
     """
     found: dict[tuple[object, ...], RunSpec] = {}
     for spec in specs:

@@ -1,10 +1,10 @@
 """One data set under every setting: heads with an example left out, and heads with other seeds.
 
 Leave-one-out instability, "loo_directions", is the mean over left-out examples of the distance between the directions
-of two heads that share their seed. Seed instability, "seed_directions", is the mean over pairs of seeds of the
-distance between the directions of two heads that share their data. A direction has length 1: both lie in [0, 2], and
-unrelated directions are about sqrt(2) apart. A seed decides the initial weights, and nothing else of full-batch
-gradient descent; in the part "order" it decides the order of the examples instead, from the same start.
+of two heads with the same seed. Seed instability, "seed_directions", is the mean over pairs of seeds of the distance
+between the directions of two heads with the same data. Directions have length 1, so both lie in [0, 2], and unrelated
+directions are about sqrt(2) apart. In full-batch gradient descent a seed determines only the initial weights; in the
+part "order" it determines the order of the examples instead, from the same start.
 """
 
 from __future__ import annotations
@@ -33,21 +33,20 @@ class Grid:
     """How heads are trained on each data set: every value of every parameter, one parameter at a time.
 
     Attributes:
-        steps: Steps of gradient descent at which heads are looked at, increasing.
-        rates: Learning rates in units of 1/beta, beta the Lipschitz constant of the gradient of the mean loss. Of each,
-            a zero and a drawn start. The first is the one at which all else is varied.
-        scales: Scales of the initial weights, in units of `DataSet.scale`. The first is the one at which all else is
-            varied.
+        steps: Steps of gradient descent at which heads are evaluated, increasing.
+        rates: Learning rates in units of 1/beta, where beta is the Lipschitz constant of the gradient of the mean loss.
+            Each is used with a zero and a random start. All else is varied at the first rate.
+        scales: Scales of the initial weights, in units of `DataSet.scale`. All else is varied at the first scale.
         heads: Values of H for MHLoss, increasing from 1.
         alphas: Weights of MMR's regularizer, increasing from 0.
         seeds: Number of seeds, at least 2.
-        left_out: Number of examples that are left out in turn where H or alpha vary.
-        trained_left_out: The same where steps, rate and scale vary; None for all. Where max-margin heads alone are
-            compared, all are in any case.
-        epochs: Passes of stochastic gradient descent, where the order of the examples varies.
-        batch_size: Examples of each of its steps.
-        adapter_steps: Steps for which MMR's adapter and head are tuned.
-        adapter_rate: Their learning rate, in units of 1/beta of the features as given.
+        left_out: Number of examples that are left out in turn where H or alpha varies.
+        trained_left_out: The same where steps, rate and scale vary; None for all. Comparisons of max-margin heads only
+            always leave out all.
+        epochs: Epochs of stochastic gradient descent, where the order of the examples varies.
+        batch_size: Number of examples in each of its steps.
+        adapter_steps: Number of steps for which MMR's adapter and head are tuned.
+        adapter_rate: Their learning rate, in units of 1/beta of the given features.
     """
 
     steps: tuple[int, ...] = (10, 30, 100, 300, 1000)
@@ -67,27 +66,27 @@ class Grid:
 SMALL = Grid(
     steps=(10, 100), rates=(1.0, 0.1), scales=(1.0, 0.1), heads=(1, 2, 10), alphas=(0.0, 1.0), seeds=3, epochs=2
 )
-"""Enough for every column and figure."""
+"""A small grid that is enough for every column and figure."""
 
 ON_FEATURES = Grid(seeds=3, left_out=3, trained_left_out=50)
-"""For features that are many times as wide, and examples as many, as generated ones."""
+"""For features of real tasks, which are many times as wide as generated ones, with many more examples."""
 
 SMALL_ON_FEATURES = replace(SMALL, left_out=2, trained_left_out=5, adapter_steps=20)
-"""Enough of these."""
+"""A small grid for such features."""
 
 
 def studied(data: DataSet, grid: Grid) -> list[Row]:
-    """Return a row per setting; "part" says which of the functions below it comes from."""
+    """Return a row per setting; "part" names the function below that it comes from."""
     parts = {"training": training, "order": shuffled, "heads": many_heads, "mmr": regularized}
     rows = [{"part": name, **row} for name, part in parts.items() for row in part(data, grid)]
     return [{"part": "geometry", **geometry(data)}, *rows]
 
 
 def geometry(data: DataSet) -> Row:
-    """Return what the geometry of features says: of separable classes the margin and the exact leave-one-out.
+    """Return the geometry of the features: for separable classes, the margin and the exact leave-one-out instability.
 
     "max_margin_loo" is the leave-one-out instability of the max-margin head, "loo_bound" and "sharp_loo_bound" bound it
-    (`margin.bound`), "norm_over_margin" is B/gamma.
+    (`margin.bound`), and "norm_over_margin" is B/gamma.
     """
     centres = np.stack([data.features[data.labels == label].mean(0) for label in np.unique(data.labels)])
     solution = data.bound.solution
@@ -108,7 +107,7 @@ def geometry(data: DataSet) -> Row:
 
 
 def training(data: DataSet, grid: Grid) -> Iterator[Row]:
-    """Yield a row per learning rate, scale of the start and step; examples are left out in turn."""
+    """Yield a row per learning rate, initial scale and step; examples are left out in turn."""
     pairs = [*product(grid.rates, (grid.scales[0], 0.0))]
     pairs += [(grid.rates[0], scale) for scale in grid.scales[1:]]
     rates, scales = np.array(pairs).T[:, :, None]
@@ -127,7 +126,7 @@ def training(data: DataSet, grid: Grid) -> Iterator[Row]:
 
 
 def shuffled(data: DataSet, grid: Grid) -> Iterator[Row]:
-    """Yield a row per learning rate of stochastic descent from zero with a linear decay; seeds set the order."""
+    """Yield a row per learning rate of stochastic descent from zero with linear decay; seeds determine the order."""
     epochs, seeds = grid.epochs, grid.seeds
     trained = fit_heads(
         data.features,
@@ -168,7 +167,7 @@ def many_heads(data: DataSet, grid: Grid) -> Iterator[Row]:
             units = data.directions(mean)
             row = {"kind": kind, "heads": heads, "steps": step, "rate": grid.rates[0], **_start(data, scale)}
             if kind == HEADS and heads > 1:
-                # The sum of the cosines of all pairs, the heads with themselves taken out.
+                # The sum of the cosines of all pairs, without those of a head with itself.
                 total = np.square(each[:, :heads].sum(1)).sum(-1).mean()
                 row["cosine_between_heads"] = (total - heads) / (heads * (heads - 1))
             yield row | _instabilities(units, grid.seeds) | _to_max_margin(units[: grid.seeds], data)
@@ -178,7 +177,7 @@ def regularized(data: DataSet, grid: Grid) -> Iterator[Row]:
     """Yield a row per alpha of MMR, adapter and head tuned together; some examples are left out in turn.
 
     The instabilities are those of adapter and head as one linear map, both tuned anew each time. The geometry is that
-    of the features as seed 0 adapted them.
+    of the features adapted with seed 0.
     """
     left_out, noise = _starts(data, grid.seeds, _some(data, grid.left_out), heads=1)
     for alpha in grid.alphas:
@@ -198,10 +197,10 @@ def regularized(data: DataSet, grid: Grid) -> Iterator[Row]:
 
 
 def _starts(data: DataSet, seeds: int, examples: Indices, heads: int) -> tuple[Indices, Array]:
-    """Return who is trained: the seeds on all examples, then the first seed without each of some examples.
+    """Return the heads to train: all seeds on all examples, then the first seed without each of some examples.
 
     Returns:
-        (seeds + m,) the left-out examples, -1 for none, and (seeds + m, heads, outputs, d) their noise.
+        (seeds + m,) left-out examples, -1 for none, and their noise (seeds + m, heads, outputs, d).
     """
     left_out = np.concatenate([np.full(seeds, -1), examples])
     noise = data.noise(seeds, heads)
@@ -209,7 +208,7 @@ def _starts(data: DataSet, seeds: int, examples: Indices, heads: int) -> tuple[I
 
 
 def _some(data: DataSet, number: int | None) -> Indices:
-    """Return which examples are left out in turn: the first, of an order that was drawn, or all."""
+    """Return which examples are left out in turn: the first in a random order, or all."""
     n = len(data.labels)
     return np.arange(n if number is None else min(number, n))
 
@@ -219,7 +218,7 @@ def _start(data: DataSet, scale: float) -> Row:
 
 
 def _instabilities(units: Array, seeds: int) -> Row:
-    """Return both instabilities of directions (seeds + m, p) that are laid out as by `_starts`."""
+    """Return both instabilities of directions (seeds + m, p), arranged as by `_starts`."""
     return {
         "left_out": len(units) - seeds,
         "loo_directions": float(np.linalg.norm(units[seeds:] - units[0], axis=-1).mean()),
@@ -233,9 +232,9 @@ def seed_directions(units: Array) -> float:
 
 
 def _to_max_margin(units: Array, data: DataSet) -> Row:
-    """Return how far directions (k, p) of heads that were trained on all examples are from the max-margin direction.
+    """Return how far directions (k, p) of heads trained on all examples are from the max-margin direction.
 
-    Nothing where the classes are not separable: descent does not tend to a max-margin head there.
+    Empty if the classes are not separable: then descent does not converge to a max-margin head.
     """
     if not data.separable:
         return {}
@@ -246,10 +245,10 @@ def _to_max_margin(units: Array, data: DataSet) -> Row:
 
 
 def _descent_bound(units: Array, seeds: int, data: DataSet, examples: Indices) -> Row:
-    """Return the bound on the leave-one-out instability of descent, of directions (seeds + m, p), m examples left out.
+    """Return the bound on the leave-one-out instability of descent, for directions (seeds + m, p), m examples left out.
 
-    It is the bound per example of the max-margin heads, which in the mean is never above the other one, and both
-    direction errors of the first seed: on S, and the mean of those on the S^i.
+    It is the sum of the per-example bound of the max-margin heads, which on average is never above the other bound, and
+    the two direction errors of the first seed: on S, and the mean of those on the S^i.
     """
     if not data.separable:
         return {}
