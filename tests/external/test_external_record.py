@@ -117,3 +117,10 @@ def test_labels_of_true_and_false_are_stored_as_numbers(tmp_path):
     path = st.record_run(tmp_path / "run.safetensors", logits=np.eye(2), labels=[False, True])
     assert read_run(path).labels.tolist() == [0, 1]
     assert read_run(path).labels.dtype.kind == "i"
+
+
+@pytest.mark.parametrize("given", [{"generations": ["a", None]}, {"references": ["a", ["b", float("nan")]]}])
+def test_what_is_no_text_is_not_recorded_as_one(tmp_path, given):
+    fields = {"generations": ["a", "b"], "references": ["a", ["b", "c"]], **given}
+    with pytest.raises(UserError, match=says(*given, "row 1")):
+        st.record_run(tmp_path / "a.safetensors", **fields)

@@ -4,10 +4,11 @@ import pytest
 import torch
 from saying import says
 from torch import nn
-from transformers import AutoTokenizer, DataCollatorWithPadding
+from transformers import AutoConfig, AutoTokenizer, DataCollatorWithPadding
 
 import steadytune as st
 from steadytune.errors import UserError
+from steadytune.models.modules import learned_positions
 from steadytune.models.padding import align_padding, padding_id, say_padding, tokenizer_in
 from steadytune.testing.models import END, tiny_classifier
 
@@ -72,3 +73,19 @@ def test_a_batch_that_is_padded_otherwise_is_refused_in_training_and_said_in_a_r
         st.Stabilization(model.train(), ["mmr"]).backward(model, inputs)
     with pytest.warns(UserWarning, match=says("pad", "7", "0")):
         st.record_model(tmp_path / "run.safetensors", tiny_classifier("llama"), [inputs])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "places"),
+    [
+        ("bert", {"max_position_embeddings": 40}, 40),
+        ("gpt2", {"n_positions": 48}, 48),
+        ("roberta", {"max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ("llama", {"max_position_embeddings": 40}, None),
+        ("modernbert", {}, None),
+        ("deberta-v2", {"relative_attention": True}, None),
+        ("t5", {}, None),
+    ],
+)
+def test_learned_positions_alone_are_a_limit(name, options, places):
+    assert learned_positions(AutoConfig.for_model(name, **options)) == places

@@ -18,6 +18,9 @@ from steadytune.files import Arrays, CorruptFile, map_arrays, write_arrays
 from steadytune.records.arrays import OF_TOKENS
 from steadytune.records.checks import inferred_kind, read_array, read_exact, read_list
 
+# What is no text among these is refused: "None" would be one.
+_CHECKED = ("generations", "references")
+
 
 @door
 def record_run(
@@ -133,11 +136,8 @@ def record_run(
         "generations": generations,
         "references": references,
     }
-    for name in ("generations", "references"):
-        if lists[name] is not None:
-            _check_texts(name, read_list(lists[name], f"{path}: {name}"), path)
     listed: dict[str, Any] = {
-        name: tuple(map(_text, read_list(value, f"{path}: {name}")))
+        name: tuple(map(_as_given if name in _CHECKED else _text, read_list(value, f"{path}: {name}")))
         for name, value in lists.items()
         if value is not None
     }
@@ -175,16 +175,12 @@ def record_run(
     return path
 
 
+def _as_given(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _text(value: Any) -> str | tuple[str, ...]:
     return tuple(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
-def _check_texts(name: str, values: Sequence[Any], path: Path) -> None:
-    """Reject generations and references that are no texts: "None" would be one."""
-    for row, value in enumerate(values):
-        for one in value if isinstance(value, (list, tuple)) and name == "references" else (value,):
-            if not isinstance(one, str):
-                raise UserError(f"{path}: {name} must be texts, but row {row} has {one!r:.60}")
 
 
 def check_place(path: Path) -> None:

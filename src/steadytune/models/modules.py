@@ -77,6 +77,23 @@ def output_layer(encoder: nn.Module) -> nn.Module | None:
     return layer
 
 
+def learned_positions(config: Any) -> int | None:
+    """Return how many positions a model has learned, beyond which it fails.
+
+    None for rotary and relative positions, which go on beyond those that were trained, and for a model without any.
+    """
+    text = config.get_text_config()
+    if getattr(text, "relative_attention", False) or any(
+        "rope" in key and held for key, held in text.to_dict().items()
+    ):
+        return None
+    places: int | None = getattr(text, "max_position_embeddings", None)
+    if places is not None and "roberta" in text.model_type and text.pad_token_id is not None:
+        # Its positions begin behind that of the padding token.
+        return places - int(text.pad_token_id) - 1
+    return places
+
+
 def encoder_of(model: nn.Module) -> nn.Module:
     """Return the pre-trained part of a model made by `build_model`, transformers or PEFT.
 

@@ -13,7 +13,7 @@ from transformers import GenerationConfig
 from steadytune.errors import UserError
 from steadytune.kinds.encoding import IGNORED
 from steadytune.models.language import inputs_of, targets_of
-from steadytune.models.modules import plain_model, pool
+from steadytune.models.modules import learned_positions, plain_model, pool
 from steadytune.models.random_state import preserved_random_state, spread
 from steadytune.models.states import hidden_states
 
@@ -180,10 +180,7 @@ def check_room(config: Any, prompts: Iterable[Sequence[int]], decoding: Decoding
     Raises:
         UserError: It has not; says what to lower.
     """
-    text = config.get_text_config()
-    # Rotary positions go on beyond those that were trained, and so do relative ones.
-    rotary = any(getattr(text, name, None) for name in ("rope_parameters", "rope_theta", "rope_scaling"))
-    places: int | None = None if rotary else getattr(text, "max_position_embeddings", None)
+    places = learned_positions(config)
     longest = 1 if config.is_encoder_decoder else max(map(len, prompts), default=0)
     if places is not None and longest + decoding.max_new_tokens > places:
         raise UserError(

@@ -46,12 +46,9 @@ def load_folder(spec: TaskSpec) -> Task:
         )
     if (found := find_form(spec, train, validation)) is not None:
         return _generated(spec, *found)
-    if is_tagged(spec, train):
-        task = tagged_task(spec, train, validation)
-    elif is_label_sets(spec, train):
-        task = label_set_task(spec, train, validation)
-    else:
-        task = task_from_tables(spec, train, validation)
+    inferred = TAGGED if is_tagged(spec, train) else LABEL_SETS if is_label_sets(spec, train) else ""
+    makers = {TAGGED: tagged_task, LABEL_SETS: label_set_task}
+    task = makers.get(spec.kind or inferred, task_from_tables)(spec, train, validation)
     if spec.kind not in (None, task.kind):
         raise UserError(f"{train.origin}: task.kind is '{spec.kind}', but its columns are those of a {task.kind}")
     return task

@@ -34,9 +34,7 @@ class LabelSets(NamedTuple):
 
 
 def is_label_sets(spec: TaskSpec, table: Table) -> bool:
-    """Return whether each row has a set of labels: by `task.kind` or `task.labels`, or because its label is a list."""
-    if spec.kind is not None:
-        return spec.kind == KIND
+    """Return whether each row has a set of labels: by `task.labels`, or because its label is a list."""
     column = _list_column(spec, table)
     return spec.labels is not None or (column is not None and all(map(_is_label, _inside(table, column))))
 

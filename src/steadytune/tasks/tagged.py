@@ -42,9 +42,7 @@ class _Columns(NamedTuple):
 
 
 def is_tagged(spec: TaskSpec, table: Table) -> bool:
-    """Return whether rows are sentences of tagged words: by `task.kind`, or because they can be nothing else."""
-    if spec.kind is not None:
-        return spec.kind == KIND
+    """Return whether rows can only be sentences of tagged words."""
     if any(has_lists(table, name) for name in _WORDS if spec.columns in (None, (name,))):
         return spec.label not in table.columns or has_lists(table, spec.label)
     return any(_has_spans(table, name) for name in _span_names(spec))

@@ -20,7 +20,7 @@ from steadytune.tasks import load_task
 from steadytune.tasks.base import Examples, Task
 from steadytune.tasks.data_facts import DataFacts, cut_sentence
 from steadytune.tasks.splits import Splits, split
-from steadytune.training.loading import check_writes, is_seq2seq, load_tokenizer
+from steadytune.training.loading import check_writes, is_encoder_decoder, load_tokenizer
 
 
 class Encoded(torch.utils.data.Dataset[Row]):
@@ -101,7 +101,7 @@ def with_cut(facts: DataFacts, splits: Splits, model: str, max_length: int) -> D
         UserError: The model cannot be trained for the task, or a text cannot be tokenized.
     """
     check_writes(model, facts.kind)
-    tokenizer, seq2seq = load_tokenizer(model), is_seq2seq(model)
+    tokenizer, seq2seq = load_tokenizer(model), is_encoder_decoder(model)
     shares = []
     for examples in (splits.train, splits.measure):
         step = max(1, len(examples) // _LOOKED_AT)
@@ -143,7 +143,7 @@ def _run_data(model: str, weights: str, task_spec: TaskSpec, data: str, training
         raise UserError(f"the data of task '{task.name}' changed while the study was running: run the command again")
     splits = split(task, training, data_seed)
     check_writes(model, task.kind)
-    tokenizer, seq2seq = load_tokenizer(model), is_seq2seq(model)
+    tokenizer, seq2seq = load_tokenizer(model), is_encoder_decoder(model)
 
     def encode(examples: Examples) -> Encoded:
         return Encoded(examples, task.kind, tokenizer, training.max_length, seq2seq)

@@ -17,7 +17,7 @@ from transformers.utils import logging
 
 from steadytune.errors import UserError
 from steadytune.kinds import KINDS
-from steadytune.models.modules import PooledClassifier, find_head, initial_scale
+from steadytune.models.modules import PooledClassifier, find_head, initial_scale, learned_positions
 from steadytune.models.padding import align_padding, contradicted_padding
 from steadytune.study import Training
 from steadytune.tasks.base import Task
@@ -49,7 +49,8 @@ def load_tokenizer(name: str) -> Any:
         reason = str(error).strip().partition("\n")[0][:200]
         raise UserError(f"model '{name}': its tokenizer cannot be loaded: {reason}") from error
     if tokenizer.model_max_length > _UNKNOWN_LENGTH:
-        tokenizer.model_max_length = _positions(name) or tokenizer.model_max_length
+        config = AutoConfig.from_pretrained(model_folder(name), trust_remote_code=False)
+        tokenizer.model_max_length = learned_positions(config) or tokenizer.model_max_length
     # XLNet reads its head at the last position, whatever is there.
     tokenizer.padding_side = "left" if type(tokenizer).__name__.startswith("XLNet") else "right"
     if tokenizer.pad_token is None:
@@ -57,17 +58,6 @@ def load_tokenizer(name: str) -> Any:
             raise UserError(f"model '{name}': its tokenizer has neither a padding token nor an end-of-text token")
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-
-def _positions(name: str) -> int | None:
-    """Return how many tokens a model has positions for, where its tokenizer does not say; None if that is unlimited."""
-    config = AutoConfig.from_pretrained(model_folder(name), trust_remote_code=False)
-    text = config.get_text_config()
-    places: int | None = getattr(text, "max_position_embeddings", None)
-    if places is not None and "roberta" in text.model_type and text.pad_token_id is not None:
-        # Its positions begin behind that of the padding token.
-        return places - int(text.pad_token_id) - 1
-    return places
 
 
 @lru_cache
@@ -99,7 +89,7 @@ def build_model(name: str, task: Task, training: Training, tokenizer: Any) -> nn
     kind = KINDS[task.kind]
     model: Any
     if training.pooling == "native" or not kind.pooled:
-        auto_class = getattr(transformers, kind.auto_model(is_seq2seq(name)))
+        auto_class = getattr(transformers, kind.auto_model(is_encoder_decoder(name)))
         options = {"num_labels": task.num_outputs} if kind.new_head else {}
         model = _load(auto_class, model_folder(name), whole=not kind.new_head, **options)
         if kind.new_head:
@@ -119,7 +109,7 @@ def check_writes(name: str, kind: str) -> None:
     Raises:
         UserError: It is one: in training it would read the text that it is to learn.
     """
-    if KINDS[kind].has_texts and not is_seq2seq(name) and not is_decoder(name):
+    if KINDS[kind].has_texts and not is_encoder_decoder(name) and not is_decoder(name):
         raise UserError(
             f"model '{name}' reads a text from both sides, so it cannot write one: for the kind {kind} choose a "
             "decoder, such as GPT or Llama, or an encoder-decoder, such as T5 or BART"
@@ -175,7 +165,7 @@ def _unnumbered(name: str) -> str:
     return _NUMBER.sub("#", name)
 
 
-def is_seq2seq(name: str) -> bool:
+def is_encoder_decoder(name: str) -> bool:
     """Whether the model is an encoder-decoder."""
     config = AutoConfig.from_pretrained(model_folder(name), trust_remote_code=False)
     return bool(config.is_encoder_decoder)
