@@ -76,6 +76,7 @@ _SETTINGS = {
     "probability": "probabilities",
     "id": "ids",
     "group": "groups",
+    "sentence": "questions",
     "seed": "seed",
     "text": "texts",
     "generation": "generations",

@@ -69,7 +69,7 @@ def read_label_sets(spec: TaskSpec, train: Table, validation: Table) -> LabelSet
 
 def switches_in(table: Table) -> list[str]:
     """Return the columns that hold 0 and 1 alone, and both: probably labels."""
-    return [name for name, values in table.columns.items() if {_switch(value) for value in values} == {0, 1}]
+    return [name for name, values in table.columns.items() if {as_switch(value) for value in values} == {0, 1}]
 
 
 def _list_column(spec: TaskSpec, table: Table) -> str | None:
@@ -141,14 +141,15 @@ def _row(table: Table, row: int, column: str) -> list[Any]:
     return labels
 
 
-def _switch(value: Any) -> int | None:
+def as_switch(value: Any) -> int | None:
+    """Return 0 or 1 if a cell says so, otherwise None."""
     text = str(value).strip().lower()
     return _SWITCHES.get(text)
 
 
 def _switches(table: Table, column: str) -> NDArray[np.int64]:
     values = table.column(column, "task.labels=[NAME, NAME]")
-    found = [_switch(value) for value in values]
+    found = [as_switch(value) for value in values]
     if None in found:
         row = found.index(None)
         raise UserError(
