@@ -68,6 +68,18 @@ def test_classes_that_only_look_like_tags_stay_classes(tmp_path):
     assert st.read_runs(write(tmp_path, lambda run: rows)).kind == "classification"
 
 
+def test_a_list_beside_a_text_is_what_is_accepted(tmp_path):
+    rows = [{"output": f"a text {at}", "target": [f"a text {at}", "another"] if at else ["none"]} for at in range(4)]
+    cohort = st.read_runs(write(tmp_path, lambda run: rows, "jsonl"))
+    assert (cohort.kind, cohort.scores.tolist()) == ("generation", [0.75] * 3)
+
+
+def test_a_document_and_a_place_in_it_name_words_together(tmp_path):
+    frames = [word_frame(run, "doc_id", idx=range(len(GOLD))) for run in range(RUNS)]
+    cohort = st.read_runs(write(tmp_path, lambda run: frames[run][:: -1 if run else 1]), columns={"kind": "tokens"})
+    np.testing.assert_allclose(cohort.scores, (TAGGED == GOLD).mean(axis=1))
+
+
 @pytest.mark.parametrize("spell", [list, str, json.dumps])
 @pytest.mark.parametrize("order", [False, True])
 def test_a_row_per_sentence_with_lists_of_tags_is_the_same(tmp_path, spell, order):

@@ -78,7 +78,12 @@ def _are_tags(
     cells = [cell for held in lists.values() for cell in held]
     names = {one for cell in cells for one in cell or ()} if _plain(cells) else set()
     # Numbers may be outputs or switches, and lists beside single texts those that are accepted.
-    if "generations" in fields or None in cells or not names or not all(isinstance(one, str) for one in names):
+    if (
+        fields.keys() & {"generations", "outputs"}
+        or None in cells
+        or not names
+        or not all(isinstance(one, str) for one in names)
+    ):
         return False
     if marks_entities(names):
         return True
@@ -149,8 +154,10 @@ def find_sentences(found: Draft) -> None:
     if column is not None:
         fields["questions"] = column
         _check_together(source, column)
-    elif (ids := fields.get("ids")) is not None and len({spelled(cell) for cell in source.cells(ids)}) < len(
-        source.table
+    elif (
+        (ids := fields.get("ids")) is not None
+        and not rivals.get("ids")
+        and len({spelled(cell) for cell in source.cells(ids)}) < len(source.table)
     ):
         raise UserError(
             f"{source.origin}: several words have the same '{ids}'. Does it name their sentence (--set sentence={ids})"
