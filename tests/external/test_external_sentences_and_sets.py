@@ -63,6 +63,12 @@ def test_a_sentence_column_of_any_name_is_named_by_the_user(tmp_path):
     assert (alone.metric, alone.questions) == ("accuracy", None)
 
 
+def test_a_column_of_tags_is_the_label_of_words_and_of_nothing_else(tmp_path):
+    write(tmp_path, lambda run: word_frame(run).rename(columns={"label": "Tag"}))
+    np.testing.assert_allclose(st.read_runs(tmp_path, columns={"kind": "tokens"}).scores, ENTITIES)
+    assert st.read_runs(tmp_path, columns={"kind": "classification"}).labels is None
+
+
 def test_classes_that_only_look_like_tags_stay_classes(tmp_path):
     rows = pd.DataFrame({"label": ["B", "S", "O", "B"], "prediction": ["B", "S", "O", "S"]})
     assert st.read_runs(write(tmp_path, lambda run: rows)).kind == "classification"
