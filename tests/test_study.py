@@ -503,7 +503,8 @@ def test_an_adapter_may_be_written_short():
 @pytest.mark.parametrize(
     ("adapter", "said"),
     [
-        ("dora", ("training.adapter", "'dora'")),
+        ("dora", ("training.adapter", "'dora'", "lora: {r: 8")),
+        ({"dora": {"r": 4}}, ("training.adapter", "'dora'", "lora: {r: 8")),
         ({}, ("training.adapter", "lora")),
         ({"lora": {"rank": 4}}, ("training.adapter.lora", "'rank'", "alpha", "target_modules")),
         ({"prefix": {}}, ("training.adapter", "'prefix'", "lora")),
