@@ -74,7 +74,7 @@ def span_corruption(
     kept = len(own) - lost
     spans = min(max(1, round(lost / mean)), kept + 1, len(sentinels) - 1) if own else 0
     cuts = 1 + np.sort(generator.choice(max(lost - 1, 0), max(spans - 1, 0), replace=False))
-    lengths = np.diff([0, *cuts, lost]) if spans else []
+    lengths: Any = np.diff([0, *cuts, lost]) if spans else []
     places = np.sort(generator.choice(kept + 1, spans, replace=False))
     pieces, missing = _parts(own, lengths, places)
     read, written = [*start, *pieces[0]], []
