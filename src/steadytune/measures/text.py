@@ -1,7 +1,7 @@
 """Instability of generated text: how often, and how much, two runs' texts differ for the same input.
 
 Generations are strings, one per run and example, decoded from the same inputs. Higher values mean less stable. Each
-measure has two functions: the (K, K) distances, and, named `pair_...`, the table (P, N) per pair and example whose means
+measure has two functions: the (K, K) distances, and as `pair_...` the table (P, N) per pair and example whose means
 they are, over the P = K(K - 1)/2 pairs i < j, in the order of `numpy.triu_indices(K, 1)`.
 """
 
