@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -47,28 +47,60 @@ Look = Callable[["RunTrainer"], tuple[Mapping[str, float], Arrays]]
 def train_full(
     spec: RunSpec, cache: Path, progress: Callable[[float], None], look: Look = lambda trainer: ({}, {})
 ) -> tuple[RunRecord, Arrays]:
-    """Train one run and measure it.
+    """Train one run and measure it, see `train_once`."""
+    return next(train_once([spec], cache, progress, look))
+
+
+def train_once(
+    specs: Sequence[RunSpec], cache: Path, progress: Callable[[float], None], look: Look = lambda trainer: ({}, {})
+) -> Iterator[tuple[RunRecord, Arrays]]:
+    """Train one model, and yield what it leaves as each of some runs; the time of the training is divided by them.
 
     Args:
-        spec: The run.
+        specs: Runs that differ in nothing but their decoding seeds, which no training depends on unless it selects an
+            epoch: most often one.
         cache: Folder of what seeds share.
-        progress: Called with the share of the run that is done, 0 to 1.
-        look: Called with the trainer at the end.
+        progress: Called with the share of the training that is done, 0 to 1.
+        look: Called with the trainer at the end of each run.
 
     Raises:
         Diverged: The loss or the logits became NaN or infinite.
     """
+    spec = specs[0]
     torch.set_num_threads(spec.training.threads)
     data = run_data(spec)
     candidates = shared_candidates(spec, data, cache)
     started = time.perf_counter()
     trainer = fine_tune(spec, data, cache, progress)
-    trained, model = time.perf_counter(), trainer.model
-    asked = trainer.asked._replace(position=_position(spec, data.task.kind), candidates=candidates)
-    arrays = observed(model, data.measure, data.collate, asked)
+    trained = time.perf_counter()
+    measurements = {**trainer.measurements, "distance_from_start": trainer.distance()}
+    taken = {
+        "setup": trainer.ready - started - trainer.shared_seconds,
+        "train": trained - trainer.ready,
+        "evaluate": time.perf_counter() - trained,
+    }
+    taken = {name: seconds / len(specs) for name, seconds in taken.items()}
+    for one in specs:
+        asked = trainer.asked._replace(
+            seed=one.seeds.decoding, position=_position(one, data.task.kind), candidates=candidates
+        )
+        yield _measured(one, trainer, asked, measurements, taken, look)
+
+
+def _measured(
+    spec: RunSpec,
+    trainer: RunTrainer,
+    asked: Asked,
+    measurements: Mapping[str, float],
+    taken: dict[str, float],
+    look: Look,
+) -> tuple[RunRecord, Arrays]:
+    """Return what a trained model leaves as one run, which has taken some seconds before."""
+    data, started = trainer.data, time.perf_counter()
+    arrays = observed(trainer.model, data.measure, data.collate, asked)
     if (states := arrays.get("representations")) is not None:
         arrays["representations"] = stored(states, spec.training.representation_dtype)
-    measurements, done = {**trainer.measurements, "distance_from_start": trainer.distance()}, time.perf_counter()
+    taken = {**taken, "evaluate": taken["evaluate"] + time.perf_counter() - started}
     further, seen = look(trainer)
     record = finished(
         spec,
@@ -78,13 +110,7 @@ def train_full(
         device=str(asked.device),
         curves=trainer.curves,
         measurements={**measurements, **further},
-        timings={
-            "setup": trainer.ready - started - trainer.shared_seconds,
-            "train": trained - trainer.ready,
-            "evaluate": done - trained,
-            "shared": trainer.shared_seconds,
-            "total": done - started - trainer.shared_seconds,
-        },
+        timings={**taken, "shared": trainer.shared_seconds, "total": sum(taken.values())},
         told=data.notes(spec.training.max_length),
     )
     return record, {**arrays, **KINDS[data.task.kind].measured(data.splits.measure), **seen}
