@@ -6,6 +6,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from steadytune.training.pretraining import pretraining_context
 from steadytune.training.run_record import Diverged, finished
 from steadytune.training.shared_candidates import shared_candidates
 from steadytune.training.trainer import StableTrainer
+from steadytune.training.trimming import trimmed_embeddings
 
 _CHECK_EVERY = 10
 _CURVE_POINTS = 40
@@ -166,6 +168,7 @@ class RunTrainer(StableTrainer):
 
     Attributes:
         start: Weights of the encoder when training begins, as `weight_terms` has them.
+        trimmed: The word embeddings that are trained without the rows that no example uses; None for whole ones.
         ready: When training was ready to begin, on the clock of `time.perf_counter`.
     """
 
@@ -200,6 +203,8 @@ class RunTrainer(StableTrainer):
         self.remove_callback(PrinterCallback)
         self.levels = find_parts(model).levels
         self.start = weight_terms(encoder_of(model))
+        words = data.train.words.union(data.tokenizer.all_special_ids)
+        self.trimmed = trimmed_embeddings(model, words, self.stabilizers)
         self.ready = time.perf_counter()
 
     def pretraining(self, model: nn.Module) -> Pretraining:
@@ -265,7 +270,7 @@ class RunTrainer(StableTrainer):
         assert self.data.select is not None
         assert self.data.splits.select is not None
         task = self.data.task
-        with self.stabilization.final_weights():
+        with self.trimmed.restored() if self.trimmed else nullcontext(), self.stabilization.final_weights():
             arrays = observed(self.model, self.data.select, self.data.collate, self.asked)
             examples, names = self.data.splits.select, task.label_names
             score = evaluate([task.metric], task.kind, arrays, examples, names)[task.metric]
@@ -274,7 +279,9 @@ class RunTrainer(StableTrainer):
                 self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
 
     def unequip(self) -> None:
-        """Restore the best epoch if one is selected, then the plain layers."""
+        """Restore all rows of the embeddings, the best epoch if one is selected, then the plain layers."""
+        if self.trimmed:
+            self.trimmed.restore()
         if self.best is not None:
             self.model.load_state_dict(self.best)
             self.measurements["selected_epoch"] = float(best_epoch(self.data.task.metric, self.epoch_scores) + 1)
@@ -311,6 +318,12 @@ class _Watch(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # From here on the global random state is used only for dropout.
         set_seed(spread("dropout", self.trainer.spec.seeds.dropout))
+        if self.trainer.trimmed:
+            self.trainer.trimmed.trim()
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.trainer.trimmed:
+            self.trainer.trimmed.note(self.trainer.optimizer)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.report(state.global_step / (state.max_steps + 1))
