@@ -7,6 +7,7 @@ BENCHMARKS = [
     "measure_speed",
     "measure_memory",
     "stabilizer_cost",
+    "run_speed",
     "approximate_loo",
     "head_tuning",
     "coverage",

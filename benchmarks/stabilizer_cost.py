@@ -105,6 +105,8 @@ def make_trainer(spec: RunSpec, folder: Path) -> full.RunTrainer:
     model = build_model(spec.model, data.task, spec.training, data.tokenizer)
     trainer = full.RunTrainer(spec, data, folder, lambda share: None, str(folder / "out"), model)
     trainer.args.logging_steps = 10_000
+    # A method's own cost, whether or not it lets studies leave out the embeddings of unused words.
+    trainer.trimmed = None
     return trainer
 
 

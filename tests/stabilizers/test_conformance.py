@@ -186,6 +186,7 @@ class Silent(Stabilizer):
 
     name = "silent"
     wrong_mode = "silent is for mode 'full'"
+    whole_embeddings = False
     fault: str = ""
 
     def penalty(self, step):
@@ -199,6 +200,8 @@ class Silent(Stabilizer):
             return step.features.detach().square().mean() * squares.mean()
         if self.fault == "sum":
             return 0.3 * squares.sum()
+        if self.fault == "rows":
+            return squares.mean() + step.run.parts.need_embeddings(self.name).weight.square().sum()
         return {"seeds": next(LUCK), "weak": 1e-6}.get(self.fault, 0.3) * squares.mean()
 
 
@@ -211,6 +214,7 @@ LUCK = itertools.count(1)
         ("nothing", {}, says("Silent(", "weights", "without")),
         ("seeds", {}, says("Silent(", "same seeds", "bits")),
         ("sum", {}, says("Silent(", "batches", "by_batch", "noise")),
+        ("rows", {}, says("Silent(", "words", "bits", "whole_embeddings")),
         ("state", {}, says("Silent(", "resumed", "bits", "run.state")),
         (
             "gradient",

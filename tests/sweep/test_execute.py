@@ -94,14 +94,14 @@ def test_a_run_that_was_removed_comes_back_with_the_same_bits(study, tmp_path):
 def test_a_run_that_raises_is_recorded_with_its_reason_and_the_sweep_goes_on(
     study, tmp_path, monkeypatch, error, reason
 ):
-    train_full = training_run.train_full
+    train_once = training_run.train_once
 
-    def fail_once(spec, cache, progress):
-        if spec.seeds.init == 1:
+    def fail_once(specs, cache, progress):
+        if specs[0].seeds.init == 1:
             raise error
-        return train_full(spec, cache, progress)
+        return train_once(specs, cache, progress)
 
-    monkeypatch.setattr(training_run, "train_full", fail_once)
+    monkeypatch.setattr(training_run, "train_once", fail_once)
     heard = Heard()
     store = run(study(seeds=3), tmp_path / "out", listener=heard)
     assert [(record.status, record.reason) for record in store.records()] == [
@@ -111,10 +111,10 @@ def test_a_run_that_raises_is_recorded_with_its_reason_and_the_sweep_goes_on(
     ]
     assert len(heard.of("finished")) == 3
     # It is a result like any other: the next start does not try it again.
-    monkeypatch.setattr(training_run, "train_full", None)
+    monkeypatch.setattr(training_run, "train_once", None)
     assert len(run(study(seeds=3), tmp_path / "out").records()) == 3
     # Unless it is asked for, and then it alone.
-    monkeypatch.setattr(training_run, "train_full", train_full)
+    monkeypatch.setattr(training_run, "train_once", train_once)
     heard = Heard()
     check_whole(run(study(seeds=3), tmp_path / "out", listener=heard, retry_failed=True).path, study(seeds=3))
     assert heard.total == (3, 1)
@@ -122,10 +122,10 @@ def test_a_run_that_raises_is_recorded_with_its_reason_and_the_sweep_goes_on(
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.EIO, errno.EROFS, errno.ENOENT])
 def test_what_the_machine_refuses_stops_the_sweep_and_is_no_fate_of_a_run(study, tmp_path, monkeypatch, number):
-    def fail(spec, cache, progress):
+    def fail(specs, cache, progress):
         raise RuntimeError("wrapped") from OSError(number, os.strerror(number), "some/file")
 
-    monkeypatch.setattr(training_run, "train_full", fail)
+    monkeypatch.setattr(training_run, "train_once", fail)
     with pytest.raises(UserError, match=says("some/file", os.strerror(number), "\n")):
         run(study(seeds=2), tmp_path / "out")
     assert RunStore(tmp_path / "out").records() == []
@@ -147,7 +147,7 @@ def test_a_file_in_the_place_of_the_cache_stops_the_sweep_until_it_is_gone(study
 
 
 def test_a_method_that_calls_sys_exit_is_the_fate_of_its_run(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(training_run, "train_full", lambda *arguments: sys.exit(0))
+    monkeypatch.setattr(training_run, "train_once", lambda *arguments: sys.exit(0))
     (record,) = run(study(seeds=1), tmp_path / "out").records()
     assert (record.status, record.reason) == ("crashed", "SystemExit: 0")
 
@@ -173,7 +173,7 @@ def test_a_mistake_of_the_user_stops_the_sweep_and_is_no_fate_of_a_run(study, tm
     def refuse(*arguments):
         raise UserError("the model is at fault")
 
-    monkeypatch.setattr(training_run, "train_full", refuse)
+    monkeypatch.setattr(training_run, "train_once", refuse)
     with pytest.raises(UserError, match="the model is at fault"):
         run(study(seeds=2), tmp_path / "out")
     assert RunStore(tmp_path / "out").records() == []

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from steadytune.models.modules import adapters_in
 
+_PIECE = 2**16
+
 Terms = Mapping[str, tuple[Tensor, ...]]
 
 
@@ -45,5 +47,7 @@ def distance_between(first: Terms, second: Terms) -> float:
     squares = 0.0
     for name, terms in first.items():
         own, *added = (after - before for before, after in zip(terms, second[name], strict=True))
-        squares += float(sum(added, own).double().square().sum())
+        # In pieces that stay in the cache: copies of a large matrix in float64 take as long as a step of training.
+        pieces = sum(added, own).flatten().split(_PIECE)
+        squares += sum(float(piece.double().square().sum()) for piece in pieces)
     return math.sqrt(squares)

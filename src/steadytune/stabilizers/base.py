@@ -51,6 +51,9 @@ class Stabilizer(Config):
         wrong_mode: Error message for other modes.
         kinds: Names of the kinds of task that it supports; empty for all.
         wrong_kind: Why it does not support other kinds, as the predicate of a sentence about the method.
+        whole_embeddings: Whether it looks, in training, at weights of the word embeddings or at something of their
+            shape. False lets studies leave out the rows of words that occur in no training example, which changes no
+            bit of what is left.
     """
 
     name: ClassVar[str]
@@ -58,6 +61,7 @@ class Stabilizer(Config):
     wrong_mode: ClassVar[str] = "this stabilizer works only in mode 'full'"
     kinds: ClassVar[frozenset[str]] = frozenset()
     wrong_kind: ClassVar[str] = "does not support this kind of task"
+    whole_embeddings: ClassVar[bool] = True
 
     def entry(self) -> dict[str, dict[str, Any]]:
         """Return this stabilizer as an entry of a recipe with every parameter: {name: {parameter: value}}."""

@@ -29,6 +29,7 @@ class BitFit(Stabilizer):
     """
 
     name: ClassVar[str] = "bitfit"
+    whole_embeddings: ClassVar[bool] = False
     wrong_mode: ClassVar[str] = "bitfit trains the encoder's biases, which mode 'head' freezes: use mode 'full'"
 
     def equip(self, run: Run) -> None:

@@ -41,6 +41,7 @@ class CentreLoss(Stabilizer):
     """
 
     name: ClassVar[str] = "centre_loss"
+    whole_embeddings: ClassVar[bool] = False
     wrong_mode: ClassVar[str] = "centre_loss changes the encoder's features, which mode 'head' freezes: use mode 'full'"
     kinds: ClassVar[frozenset[str]] = OF_CLASSES
     wrong_kind: ClassVar[str] = "needs classes, one per example"

@@ -34,6 +34,7 @@ class CNGC(Stabilizer):
     """
 
     name: ClassVar[str] = "cngc"
+    whole_embeddings: ClassVar[bool] = False
     wrong_mode: ClassVar[str] = (
         "cngc clips the encoder's gradients, which mode 'head' does not compute: use mode 'full'"
     )

@@ -37,6 +37,7 @@ class FreeLB(Stabilizer):
     """
 
     name: ClassVar[str] = "freelb"
+    whole_embeddings: ClassVar[bool] = False
     wrong_mode: ClassVar[str] = "freelb perturbs the encoder, which mode 'head' freezes: use mode 'full'"
 
     steps: Annotated[int, Field(ge=1, le=1000)] = 3

@@ -31,6 +31,7 @@ class Freeze(Stabilizer):
     """
 
     name: ClassVar[str] = "freeze"
+    whole_embeddings: ClassVar[bool] = False
     wrong_mode: ClassVar[str] = "mode 'head' already freezes the whole encoder: use freeze in mode 'full'"
 
     blocks: Annotated[int, Field(ge=0)] | None = None

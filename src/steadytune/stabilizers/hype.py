@@ -30,6 +30,7 @@ class HyPe(Stabilizer):
     """
 
     name: ClassVar[str] = "hype"
+    whole_embeddings: ClassVar[bool] = False
     wrong_mode: ClassVar[str] = "hype perturbs the encoder during training, which mode 'head' freezes: use mode 'full'"
 
     eps: Annotated[float, Field(ge=0)] = 1e-5

@@ -42,6 +42,7 @@ class LargeMargin(Stabilizer):
     """
 
     name: ClassVar[str] = "large_margin"
+    whole_embeddings: ClassVar[bool] = False
     wrong_mode: ClassVar[str] = (
         "large_margin changes the encoder's features, which mode 'head' freezes: use mode 'full'"
     )

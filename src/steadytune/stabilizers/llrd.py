@@ -36,6 +36,7 @@ class LLRD(Stabilizer):
     """
 
     name: ClassVar[str] = "llrd"
+    whole_embeddings: ClassVar[bool] = False
     wrong_mode: ClassVar[str] = "llrd lowers the learning rates of blocks, which mode 'head' freezes: use mode 'full'"
 
     decay: Annotated[float, Field(gt=0, le=1)] = 0.95

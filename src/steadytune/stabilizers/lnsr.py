@@ -51,6 +51,7 @@ class LNSR(Stabilizer):
     """
 
     name: ClassVar[str] = "lnsr"
+    whole_embeddings: ClassVar[bool] = False
     wrong_mode: ClassVar[str] = "lnsr regularises the encoder's blocks, which mode 'head' freezes: use mode 'full'"
 
     weight: Annotated[float, Field(ge=0)] = 0.1

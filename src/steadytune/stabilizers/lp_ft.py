@@ -35,6 +35,7 @@ class LPFT(Stabilizer):
     """
 
     name: ClassVar[str] = "lp_ft"
+    whole_embeddings: ClassVar[bool] = False
     wrong_mode: ClassVar[str] = "lp_ft trains the whole model after the head: in mode 'head' leave it out"
     kinds: ClassVar[frozenset[str]] = WITH_NEW_HEAD
     wrong_kind: ClassVar[str] = "trains a new last layer first"

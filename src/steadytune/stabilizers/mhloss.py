@@ -33,6 +33,7 @@ class MHLoss(Stabilizer):
     """
 
     name: ClassVar[str] = "mhloss"
+    whole_embeddings: ClassVar[bool] = False
     modes: ClassVar[frozenset[str]] = frozenset({"full", "head"})
     kinds: ClassVar[frozenset[str]] = OF_CLASSES | {"regression"}
     wrong_kind: ClassVar[str] = "trains many last layers on one feature of each example"

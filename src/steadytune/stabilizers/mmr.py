@@ -32,6 +32,7 @@ class MMR(Stabilizer):
     """
 
     name: ClassVar[str] = "mmr"
+    whole_embeddings: ClassVar[bool] = False
     wrong_mode: ClassVar[str] = "mmr changes the encoder's features, which mode 'head' freezes: use mode 'full'"
     kinds: ClassVar[frozenset[str]] = OF_CLASSES
     wrong_kind: ClassVar[str] = "needs classes, one per example"

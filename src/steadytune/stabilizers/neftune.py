@@ -30,6 +30,7 @@ class NEFTune(Stabilizer):
     """
 
     name: ClassVar[str] = "neftune"
+    whole_embeddings: ClassVar[bool] = False
     wrong_mode: ClassVar[str] = (
         "neftune perturbs the encoder during training, which mode 'head' freezes: use mode 'full'"
     )

@@ -29,6 +29,7 @@ class NoBiasCorrection(Stabilizer):
     """
 
     name: ClassVar[str] = "no_bias_correction"
+    whole_embeddings: ClassVar[bool] = False
     wrong_mode: ClassVar[str] = (
         "no_bias_correction replaces the optimizer, but mode 'head' has its own: use mode 'full'"
     )

@@ -22,6 +22,7 @@ class NoWarmup(Stabilizer):
     """
 
     name: ClassVar[str] = "no_warmup"
+    whole_embeddings: ClassVar[bool] = False
     wrong_mode: ClassVar[str] = "no_warmup is for mode 'full': in mode 'head' set warmup to 0"
 
     def arguments(self) -> Mapping[str, Any]:

@@ -38,6 +38,7 @@ class R3F(Stabilizer):
     """
 
     name: ClassVar[str] = "r3f"
+    whole_embeddings: ClassVar[bool] = False
     wrong_mode: ClassVar[str] = "this method perturbs the encoder, which mode 'head' freezes: use mode 'full'"
     kinds: ClassVar[frozenset[str]] = OF_DISTRIBUTIONS
     wrong_kind: ClassVar[str] = "compares distributions over classes or words"

@@ -37,6 +37,7 @@ class RDrop(Stabilizer):
     """
 
     name: ClassVar[str] = "rdrop"
+    whole_embeddings: ClassVar[bool] = False
     wrong_mode: ClassVar[str] = "rdrop compares dropout masks, but mode 'head' has no dropout: use mode 'full'"
     kinds: ClassVar[frozenset[str]] = OF_DISTRIBUTIONS
     wrong_kind: ClassVar[str] = "compares distributions over classes or words"

@@ -42,6 +42,7 @@ class Reinit(Stabilizer):
     """
 
     name: ClassVar[str] = "reinit"
+    whole_embeddings: ClassVar[bool] = False
     wrong_mode: ClassVar[str] = "reinit re-initialises blocks, which mode 'head' cannot train: use mode 'full'"
 
     blocks: Annotated[int, Field(ge=0)] | None = None

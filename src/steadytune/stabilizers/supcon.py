@@ -39,6 +39,7 @@ class SupCon(Stabilizer):
     """
 
     name: ClassVar[str] = "supcon"
+    whole_embeddings: ClassVar[bool] = False
     wrong_mode: ClassVar[str] = "supcon changes the encoder's features, which mode 'head' freezes: use mode 'full'"
     kinds: ClassVar[frozenset[str]] = OF_CLASSES
     wrong_kind: ClassVar[str] = "needs classes, one per example"

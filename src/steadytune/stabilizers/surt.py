@@ -45,6 +45,7 @@ class SURT(Stabilizer):
     """
 
     name: ClassVar[str] = "surt"
+    whole_embeddings: ClassVar[bool] = False
     modes: ClassVar[frozenset[str]] = frozenset({"full", "head"})
 
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 3

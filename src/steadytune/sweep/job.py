@@ -77,7 +77,7 @@ class Job(ABC, Generic[AnyStore]):
 
 
 class TrainingJob(Job[RunStore]):
-    """Runs that are trained together: one in full fine-tuning, a cohort's on one training set in head tuning.
+    """Runs that are trained together, as `sweep.plan.jobs` groups them.
 
     Args:
         specs: The runs, or the plain data of each.

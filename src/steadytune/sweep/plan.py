@@ -79,12 +79,24 @@ def _check(spec: RunSpec) -> None:
 
 
 def jobs(specs: Iterable[RunSpec]) -> list[TrainingJob]:
-    """Group runs that are trained together: the heads of a cohort on one training set, or one full fine-tuning."""
+    """Group runs that are trained together.
+
+    In head tuning these are the heads of a cohort on one training set; in full fine-tuning the runs that differ in
+    nothing but their decoding seeds.
+    """
     groups: dict[object, list[RunSpec]] = {}
     for spec in specs:
-        together = (spec.cohort, spec.seeds.data) if spec.training.mode == "head" else spec.id
-        groups.setdefault(together, []).append(spec)
+        groups.setdefault(_together(spec), []).append(spec)
     return [TrainingJob(group) for group in groups.values()]
+
+
+def _together(spec: RunSpec) -> object:
+    if spec.training.mode == "head":
+        return spec.cohort, spec.seeds.data
+    # Where an epoch is selected, it is by texts that the seed draws.
+    if not spec.seeds.decoding or spec.training.select_checkpoint:
+        return spec.id
+    return spec.model_copy(update={"seeds": spec.seeds.model_copy(update={"decoding": 0})}).id
 
 
 def prepare_store(store: RunStore, specs: Iterable[RunSpec]) -> None:

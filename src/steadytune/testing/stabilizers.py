@@ -21,6 +21,7 @@ from steadytune.stabilizers import Stabilizer
 from steadytune.testing.models import batch, rows, rows_for, tiny_classifier, tiny_model
 from steadytune.training.stabilization import Stabilization
 from steadytune.training.trainer import StableTrainer
+from steadytune.training.trimming import trimmed_embeddings
 
 State = dict[str, Tensor]
 Rows = Sequence[Mapping[str, Any]]
@@ -47,6 +48,7 @@ def check_stabilizer(
     - At strength 0 no bit changes.
     - The same seeds give the same bits, even in a training resumed from a checkpoint.
     - Accumulating small batches gives the gradient of a large one.
+    - If it does not look at the weights of embeddings, a training without the rows of unused words has the same bits.
     - It works under bfloat16 autocast.
     - Its gradient is that of its loss.
     - It keeps no state of a training.
@@ -72,6 +74,7 @@ def check_stabilizer(
         _check_off(tried, off)
     _check_seeds(tried)
     _check_resumed(tried)
+    _check_trimmed(tried)
     if noise:
         _check_noise(tried)
     elif not by_batch:
@@ -244,6 +247,17 @@ def _check_resumed(tried: _Tried) -> None:
     tried.need(same, "a resumed training ends with different bits: keep its tensors in run.state")
 
 
+def _check_trimmed(tried: _Tried) -> None:
+    if tried.method.whole_embeddings:
+        return
+    models = (_train(tried.model(dropout=True), [tried.method], 6, tried.examples, trims) for trims in (False, True))
+    whole, trimmed = map(state, models)
+    tried.need(
+        _same(trimmed, whole),
+        "without the rows of words that no example uses a training ends with different bits: set whole_embeddings",
+    )
+
+
 def _check_accumulation(tried: _Tried) -> None:
     # Plain gradient descent without a global clip: Adam and a clip would hide a gradient of the wrong size.
     replaced = tried.method.arguments()
@@ -340,21 +354,29 @@ def _check_gradient(tried: _Tried) -> None:
     tried.need(same, f"the slope of its loss is {measured:.6g} by a finite difference and {slope:.6g} by its gradient")
 
 
-def _train(model: Any, methods: Sequence[Stabilizer], steps: int, examples: Rows) -> Any:
-    """Train on 16 rows in a plain loop."""
+def _train(model: Any, methods: Sequence[Stabilizer], steps: int, examples: Rows, trims: bool = False) -> Any:
+    """Train on 16 rows in a plain loop, if asked without the embeddings of words that are not in them."""
     torch.manual_seed(5)
     data = [batch(examples[:8]), batch(examples[8:])]
     kit = Stabilization(model, methods, seed=1)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = kit.prepare_optimizer(torch.optim.AdamW(weights, lr=1e-2))
+    words = {word for row in examples for word in row["input_ids"]}
+    trimmed = trimmed_embeddings(model, words, methods) if trims else None
+    if trimmed:
+        trimmed.trim()
     kit.begin(lambda: data, steps)
     model.train()
     for step in range(steps):
         kit.backward(model, data[step % 2])
         kit.before_step(max_norm=1.0)
+        if trimmed:
+            trimmed.note(optimizer)
         optimizer.step()
         kit.after_step(optimizer)
         optimizer.zero_grad()
+    if trimmed:
+        trimmed.restore()
     kit.finish()
     return model
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,11 @@ class Encoded(torch.utils.data.Dataset[Row]):
     def token_ids(self) -> list[list[int]]:
         """Token ids of every candidate of every example."""
         return [inputs["input_ids"] for row in self.rows for inputs in row["inputs"]]
+
+    @cached_property
+    def words(self) -> frozenset[int]:
+        """Token ids that occur."""
+        return frozenset(itertools.chain.from_iterable(self.token_ids))
 
     @property
     def shortest_first(self) -> NDArray[np.intp]:

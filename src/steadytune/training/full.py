@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from steadytune.training.pretraining import pretraining_context
 from steadytune.training.run_record import Diverged, finished
 from steadytune.training.shared_candidates import shared_candidates
 from steadytune.training.trainer import StableTrainer
+from steadytune.training.trimming import trimmed_embeddings
 
 _CHECK_EVERY = 10
 _CURVE_POINTS = 40
@@ -47,28 +49,60 @@ Look = Callable[["RunTrainer"], tuple[Mapping[str, float], Arrays]]
 def train_full(
     spec: RunSpec, cache: Path, progress: Callable[[float], None], look: Look = lambda trainer: ({}, {})
 ) -> tuple[RunRecord, Arrays]:
-    """Train one run and measure it.
+    """Train one run and measure it, see `train_once`."""
+    return next(train_once([spec], cache, progress, look))
+
+
+def train_once(
+    specs: Sequence[RunSpec], cache: Path, progress: Callable[[float], None], look: Look = lambda trainer: ({}, {})
+) -> Iterator[tuple[RunRecord, Arrays]]:
+    """Train one model, and yield what it leaves as each of some runs; the time of the training is divided by them.
 
     Args:
-        spec: The run.
+        specs: Runs that differ in nothing but their decoding seeds, which no training depends on unless it selects an
+            epoch: most often one.
         cache: Folder of what seeds share.
-        progress: Called with the share of the run that is done, 0 to 1.
-        look: Called with the trainer at the end.
+        progress: Called with the share of the training that is done, 0 to 1.
+        look: Called with the trainer at the end of each run.
 
     Raises:
         Diverged: The loss or the logits became NaN or infinite.
     """
+    spec = specs[0]
     torch.set_num_threads(spec.training.threads)
     data = run_data(spec)
     candidates = shared_candidates(spec, data, cache)
     started = time.perf_counter()
     trainer = fine_tune(spec, data, cache, progress)
-    trained, model = time.perf_counter(), trainer.model
-    asked = trainer.asked._replace(position=_position(spec, data.task.kind), candidates=candidates)
-    arrays = observed(model, data.measure, data.collate, asked)
+    trained = time.perf_counter()
+    measurements = {**trainer.measurements, "distance_from_start": trainer.distance()}
+    taken = {
+        "setup": trainer.ready - started - trainer.shared_seconds,
+        "train": trained - trainer.ready,
+        "evaluate": time.perf_counter() - trained,
+    }
+    taken = {name: seconds / len(specs) for name, seconds in taken.items()}
+    for one in specs:
+        asked = trainer.asked._replace(
+            seed=one.seeds.decoding, position=_position(one, data.task.kind), candidates=candidates
+        )
+        yield _measured(one, trainer, asked, measurements, taken, look)
+
+
+def _measured(
+    spec: RunSpec,
+    trainer: RunTrainer,
+    asked: Asked,
+    measurements: Mapping[str, float],
+    taken: dict[str, float],
+    look: Look,
+) -> tuple[RunRecord, Arrays]:
+    """Return what a trained model leaves as one run, which has taken some seconds before."""
+    data, started = trainer.data, time.perf_counter()
+    arrays = observed(trainer.model, data.measure, data.collate, asked)
     if (states := arrays.get("representations")) is not None:
         arrays["representations"] = stored(states, spec.training.representation_dtype)
-    measurements, done = {**trainer.measurements, "distance_from_start": trainer.distance()}, time.perf_counter()
+    taken = {**taken, "evaluate": taken["evaluate"] + time.perf_counter() - started}
     further, seen = look(trainer)
     record = finished(
         spec,
@@ -78,13 +112,7 @@ def train_full(
         device=str(asked.device),
         curves=trainer.curves,
         measurements={**measurements, **further},
-        timings={
-            "setup": trainer.ready - started - trainer.shared_seconds,
-            "train": trained - trainer.ready,
-            "evaluate": done - trained,
-            "shared": trainer.shared_seconds,
-            "total": done - started - trainer.shared_seconds,
-        },
+        timings={**taken, "shared": trainer.shared_seconds, "total": sum(taken.values())},
         told=data.notes(spec.training.max_length),
     )
     return record, {**arrays, **KINDS[data.task.kind].measured(data.splits.measure), **seen}
@@ -140,6 +168,7 @@ class RunTrainer(StableTrainer):
 
     Attributes:
         start: Weights of the encoder when training begins, as `weight_terms` has them.
+        trimmed: The word embeddings that are trained without the rows that no example uses; None for whole ones.
         ready: When training was ready to begin, on the clock of `time.perf_counter`.
     """
 
@@ -174,6 +203,8 @@ class RunTrainer(StableTrainer):
         self.remove_callback(PrinterCallback)
         self.levels = find_parts(model).levels
         self.start = weight_terms(encoder_of(model))
+        words = data.train.words.union(data.tokenizer.all_special_ids)
+        self.trimmed = trimmed_embeddings(model, words, self.stabilizers)
         self.ready = time.perf_counter()
 
     def pretraining(self, model: nn.Module) -> Pretraining:
@@ -239,7 +270,7 @@ class RunTrainer(StableTrainer):
         assert self.data.select is not None
         assert self.data.splits.select is not None
         task = self.data.task
-        with self.stabilization.final_weights():
+        with self.trimmed.restored() if self.trimmed else nullcontext(), self.stabilization.final_weights():
             arrays = observed(self.model, self.data.select, self.data.collate, self.asked)
             examples, names = self.data.splits.select, task.label_names
             score = evaluate([task.metric], task.kind, arrays, examples, names)[task.metric]
@@ -248,7 +279,9 @@ class RunTrainer(StableTrainer):
                 self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
 
     def unequip(self) -> None:
-        """Restore the best epoch if one is selected, then the plain layers."""
+        """Restore all rows of the embeddings, the best epoch if one is selected, then the plain layers."""
+        if self.trimmed:
+            self.trimmed.restore()
         if self.best is not None:
             self.model.load_state_dict(self.best)
             self.measurements["selected_epoch"] = float(best_epoch(self.data.task.metric, self.epoch_scores) + 1)
@@ -285,6 +318,12 @@ class _Watch(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # From here on the global random state is used only for dropout.
         set_seed(spread("dropout", self.trainer.spec.seeds.dropout))
+        if self.trainer.trimmed:
+            self.trainer.trimmed.trim()
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.trainer.trimmed:
+            self.trainer.trimmed.note(self.trainer.optimizer)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.report(state.global_step / (state.max_steps + 1))

@@ -62,7 +62,7 @@ def test_every_cohort_has_the_numbers_that_it_has_alone(study, tmp_path):
 def test_what_is_recorded_is_not_trained_again(study, tmp_path, monkeypatch):
     given = study({"standard": {}, "fast": {"training": {"learning_rate": 1e30, "clip": 0.0}}})
     first = found(given, 2, tmp_path)
-    monkeypatch.setattr(training_run, "train_full", None)
+    monkeypatch.setattr(training_run, "train_once", None)
     counts = Counts()
     again = found(given, 2, tmp_path, listener=counts)
     assert counts.total == (6, 0)
@@ -99,16 +99,16 @@ def test_a_folder_of_an_older_version_is_refused(study, tmp_path):
 
 
 def test_a_users_error_in_one_cohort_is_its_reason_and_the_study_goes_on(study, tmp_path, monkeypatch):
-    train_full = training_run.train_full
+    train_once = training_run.train_once
 
-    def refuse(spec, *arguments):
-        if spec.recipe == "refused":
+    def refuse(specs, *arguments):
+        if specs[0].recipe == "refused":
             raise UserError("there is no language model to re-train")
-        return train_full(spec, *arguments)
+        return train_once(specs, *arguments)
 
     given = study({"refused": {"training": {"epochs": 2}}, "standard": {}})
     with monkeypatch.context() as patched:
-        patched.setattr(training_run, "train_full", refuse)
+        patched.setattr(training_run, "train_once", refuse)
         refused, fine = found(given, 1, tmp_path)
     assert (refused.status, refused.reason) == ("refused", "there is no language model to re-train")
     assert fine.status == "done"
