@@ -26,6 +26,12 @@ from steadytune.sweep.listener import Listener
 
 _ATTEMPTS = 2
 _COMMAND = (sys.executable, "-m", "steadytune.sweep.executors.worker")
+# An interrupt in the terminal is handled by the monitoring process, which then ends its workers: each is a process
+# group. Not a session: Linux shares the processors out among sessions, whatever the priority of those within, so that
+# the workers of a command started with `nice` would not be nice.
+_APART: dict[str, Any] = (
+    {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp} if os.name == "posix" else {}
+)
 
 
 @dataclass(eq=False)
@@ -99,8 +105,7 @@ class _Crew:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
-            # An interrupt in the terminal is handled by the monitoring process, which then ends these.
-            start_new_session=True,
+            **_APART,
         )
         worker = _Worker(process)
         self.workers.append(worker)
