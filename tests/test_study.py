@@ -111,6 +111,7 @@ def test_seeds_are_written_as_one_number_where_they_are_one():
     assert Seeds(init=3, order=0, dropout=0).label == "3/0/0"
     assert Seeds(init=3, order=0, dropout=0, data=2).label == "3/0/0/2"
     assert Seeds(init=3, order=3, dropout=3, data=3).label == "3/3/3/3"
+    assert Seeds(init=3, order=3, dropout=3, replicate=1).label == "3/3/3/0/0/1"
 
 
 @given(st.builds(Seeds, **dict.fromkeys(FACTORS, st.integers(0, 99))))
@@ -118,7 +119,7 @@ def test_the_name_of_a_run_says_its_seeds(seeds):
     assert Seeds.from_label(seeds.label) == seeds
 
 
-@pytest.mark.parametrize("name", ["", "a", "1/2", "1/2/3/4/5/6", "1//2", "-1", "1.5", "1/2/3 "])
+@pytest.mark.parametrize("name", ["", "a", "1/2", "1/2/3/4/5/6/7", "1//2", "-1", "1.5", "1/2/3 "])
 def test_another_name_says_no_seeds(name):
     assert Seeds.from_label(name) is None
 
@@ -137,7 +138,7 @@ def test_a_grid_of_seeds_crosses_those_that_vary_and_fixes_the_rest(vary):
 def test_one_seed_may_vary_alone(factor):
     seeds = study(seeds={"vary": factor}).seeds
     assert [one.model_dump() for one in seeds] == [
-        {"init": 0, "order": 0, "dropout": 0} | ({factor: value} if value or factor not in ("data", "decoding") else {})
+        {"init": 0, "order": 0, "dropout": 0} | ({factor: value} if value or factor in FACTORS[:3] else {})
         for value in range(5)
     ]
 
@@ -232,6 +233,7 @@ def test_the_id_of_a_run_depends_on_everything_that_determines_it():
         {"seeds": Seeds(init=0, order=0, dropout=1)},
         {"seeds": Seeds(init=0, order=0, dropout=0, data=1)},
         {"seeds": Seeds(init=0, order=0, dropout=0, decoding=1)},
+        {"seeds": Seeds(init=0, order=0, dropout=0, replicate=1)},
         *(
             {"training": spec().training.model_copy(update={key: value})}
             for key, value in {
@@ -258,7 +260,7 @@ def test_the_id_of_a_run_depends_on_everything_that_determines_it():
         ),
     ]
     assert len({spec(**change).id for change in changed}) == len(changed)
-    assert len(changed) == 11 + len(Training.model_fields)
+    assert len(changed) == 12 + len(Training.model_fields)
 
 
 def test_runs_that_were_made_before_a_field_was_added_or_renamed_keep_their_ids():

@@ -103,7 +103,7 @@ def test_what_a_job_should_not_raise_is_raised_with_its_traceback(made):
 
 
 def test_an_executor_is_found_by_its_name_or_given_and_by_default_the_workers_say(made):
-    assert list(EXECUTORS) == ["local", "processes"]
+    assert list(EXECUTORS) == ["local", "processes", "ray"]
     assert isinstance(find_executor(None, 1), Local)
     assert isinstance(find_executor(None, 3), Processes)
     assert find_executor("processes", 3).workers == 3

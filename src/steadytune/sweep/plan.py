@@ -79,10 +79,13 @@ def _check(spec: RunSpec) -> None:
 
 
 def jobs(specs: Iterable[RunSpec]) -> list[TrainingJob]:
-    """Group runs that are trained together: the heads of a cohort on one training set, or one full fine-tuning."""
+    """Group runs that are trained together: the heads of a cohort on one training set, or one full fine-tuning.
+
+    Replicates are trained apart: in one batch they would share what they are there to vary.
+    """
     groups: dict[object, list[RunSpec]] = {}
     for spec in specs:
-        together = (spec.cohort, spec.seeds.data) if spec.training.mode == "head" else spec.id
+        together = (spec.cohort, spec.seeds.data, spec.seeds.replicate) if spec.training.mode == "head" else spec.id
         groups.setdefault(together, []).append(spec)
     return [TrainingJob(group) for group in groups.values()]
 
