@@ -87,6 +87,13 @@ def test_a_job_that_kills_its_process_is_tried_alone_and_then_given_up(cluster, 
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_job_that_lacks_memory_beside_others_is_tried_alone(cluster, store):
+    heard = done(store, [Tiny("a", "short"), Tiny("b", "meet"), Tiny("c", "meet"), Tiny("d", "meet")])
+    assert heard.events[-2:] == [("started", "a"), ("finished", "a")]
+    assert heard.of("finished").count("a") == 1
+    assert store.read("a")["node"]
+
+
 @pytest.mark.parametrize(
     ("what", "error", "said"),
     [("raise", RuntimeError, "LookupError: a bug"), ("refuse", UserError, "the model is at fault")],

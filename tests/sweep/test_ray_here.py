@@ -2,10 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
+from commands import wait_for
 from sweeps import Heard
 
 from steadytune.sweep.executors.ray import Ray
@@ -52,3 +55,34 @@ def test_ray_is_started_for_a_sweep_on_this_machine_alone_and_ends_with_it(tmp_p
     assert alive == []
     assert capfd.readouterr() == ("", "")
     assert Results(tmp_path).read("a")["nice"] == os.nice(0)
+
+
+SWEEP = """
+import sys
+from pathlib import Path
+import ray_cluster
+from ray_jobs import Tiny
+from steadytune.sweep.executors.ray import Ray
+from steadytune.sweep.listener import Listener
+from steadytune.theory.studies.results import Results
+
+with ray_cluster.patient():
+    Ray().run([Tiny("a", "wait")], Results(Path(sys.argv[1])), Listener())
+"""
+
+
+def test_what_ray_started_ends_with_a_sweep_that_is_killed_and_its_claims_are_free(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parent)]), prepend=os.pathsep)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    process = subprocess.Popen([sys.executable, "-c", SWEEP, str(tmp_path)])
+    wait_for(lambda: process.poll() is not None or list(tmp_path.glob("*.begun")), what="the beginning of the job")
+    started = psutil.Process(process.pid).children(recursive=True)
+    store = Results(tmp_path)
+    with store.claim("a") as mine:
+        assert not mine
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(started, timeout=600)
+    assert alive == []
+    with store.claim("a") as mine:
+        assert mine

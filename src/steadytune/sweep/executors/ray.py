@@ -37,8 +37,8 @@ _NODES = 3
 class Ray(Executor):
     """Executes jobs as tasks of Ray, on this machine or on a cluster whose nodes share the folder of the results.
 
-    A job whose process dies is tried once more when no other runs, so that it has all the memory; a job whose node dies
-    is done elsewhere.
+    A job whose process dies, or that fails for lack of memory beside others, is tried once more when no other runs; a
+    job whose node dies is done elsewhere.
 
     Args:
         workers: Number of concurrent jobs; 0 means as many as processors, or GPUs, allow.
@@ -214,10 +214,11 @@ class _Surely(Teller):
 
 @dataclass(eq=False)
 class _Task:
-    """A job that Ray has been given, and the ids that it reports to be working on."""
+    """A job that Ray has been given, the ids that it reports to be working on, and those that had too little memory."""
 
     job: AnyJob
     at_work: set[str] = field(default_factory=set)
+    short: set[str] = field(default_factory=set)
 
 
 class _Fleet(Watch):
@@ -227,7 +228,7 @@ class _Fleet(Watch):
         super().__init__(jobs, store, listener)
         self.ray = ray
         self.waiting = deque(jobs)
-        # Jobs whose process died: tried again when nothing else runs.
+        # Jobs that died or lacked memory: tried again when nothing else runs.
         self.alone: deque[AnyJob] = deque()
         self.tasks: dict[Any, _Task] = {}
         self._most = min(asked.workers or _MOST, _MOST)
@@ -284,9 +285,18 @@ class _Fleet(Watch):
         """Handle what a task yielded, or its end."""
         task, errors = self.tasks[stream], self.ray.exceptions
         try:
-            self.hear(json.loads(self.ray.get(next(stream))), task.at_work)
+            message = json.loads(self.ray.get(next(stream)))
+            if message["event"] == "finished" and self._short(task.job, message["run"]):
+                task.at_work.discard(message["run"])
+                task.short.add(message["run"])
+            else:
+                self.hear(message, task.at_work)
         except StopIteration:
             del self.tasks[stream]
+            for one in task.short:
+                task.job.forget(one, self.store)
+            if task.short:
+                self.alone.append(task.job)
         except (errors.NodeDiedError, errors.ObjectLostError):
             del self.tasks[stream]
             self._lost[task.job] += 1
@@ -302,6 +312,10 @@ class _Fleet(Watch):
             self._again(task, "SIGKILL or the like")
         except errors.RayError as error:
             raise RuntimeError(f"unexpected error in a task of Ray:\n{error}") from error
+
+    def _short(self, job: AnyJob, one: str) -> bool:
+        """Return whether an id may have failed because others took the memory, beside which it ran."""
+        return len(self.tasks) > 1 and job.short_of_memory(one, self.store)
 
     def _again(self, task: _Task, how: str) -> None:
         self.died(task.at_work, how, ": out of memory?")
