@@ -25,6 +25,7 @@ def test_seeds_are_written_as_one_number_where_they_are_one():
     assert Seeds(init=3, order=0, dropout=0).label == "3/0/0"
     assert Seeds(init=3, order=0, dropout=0, data=2).label == "3/0/0/2"
     assert Seeds(init=3, order=3, dropout=3, data=3).label == "3/3/3/3"
+    assert Seeds(init=3, order=3, dropout=3, replicate=1).label == "3/3/3/0/0/1"
 
 
 @given(st.builds(Seeds, **dict.fromkeys(FACTORS, st.integers(0, 99))))
@@ -32,7 +33,7 @@ def test_the_name_of_a_run_says_its_seeds(seeds):
     assert Seeds.from_label(seeds.label) == seeds
 
 
-@pytest.mark.parametrize("name", ["", "a", "1/2", "1/2/3/4/5/6", "1//2", "-1", "1.5", "1/2/3 "])
+@pytest.mark.parametrize("name", ["", "a", "1/2", "1/2/3/4/5/6/7", "1//2", "-1", "1.5", "1/2/3 "])
 def test_another_name_says_no_seeds(name):
     assert Seeds.from_label(name) is None
 
@@ -51,7 +52,7 @@ def test_a_grid_of_seeds_crosses_those_that_vary_and_fixes_the_rest(vary):
 def test_one_seed_may_vary_alone(factor):
     seeds = study(seeds={"vary": factor}).seeds
     assert [one.model_dump() for one in seeds] == [
-        {"init": 0, "order": 0, "dropout": 0} | ({factor: value} if value or factor not in ("data", "decoding") else {})
+        {"init": 0, "order": 0, "dropout": 0} | ({factor: value} if value or factor in FACTORS[:3] else {})
         for value in range(5)
     ]
 

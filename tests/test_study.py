@@ -158,6 +158,7 @@ def test_the_id_of_a_run_depends_on_everything_that_determines_it():
         {"seeds": Seeds(init=0, order=0, dropout=1)},
         {"seeds": Seeds(init=0, order=0, dropout=0, data=1)},
         {"seeds": Seeds(init=0, order=0, dropout=0, decoding=1)},
+        {"seeds": Seeds(init=0, order=0, dropout=0, replicate=1)},
         *(
             {"training": spec().training.model_copy(update={key: value})}
             for key, value in {
@@ -184,7 +185,7 @@ def test_the_id_of_a_run_depends_on_everything_that_determines_it():
         ),
     ]
     assert len({spec(**change).id for change in changed}) == len(changed)
-    assert len(changed) == 11 + len(Training.model_fields)
+    assert len(changed) == 12 + len(Training.model_fields)
 
 
 def test_runs_that_were_made_before_a_field_was_added_or_renamed_keep_their_ids():

@@ -18,25 +18,27 @@ from pydantic import (
 
 from steadytune.config import LARGEST, Config
 
-Factor = Literal["init", "order", "dropout", "data", "decoding"]
+Factor = Literal["init", "order", "dropout", "data", "decoding", "replicate"]
 FACTORS: tuple[Factor, ...] = get_args(Factor)
 MOST_SEEDS = 10_000
 """Seeds of a study; each is a training of every recipe."""
 # Digits of the largest seed.
 _DIGITS = 18
-_LABEL = re.compile(r"\d+|(\d+/){2,4}\d+")
+_LABEL = re.compile(r"\d+|(\d+/){2,5}\d+")
 
 
 # Seeds that were added after the first runs were named.
-_ADDED = ("data", "decoding")
+_ADDED = ("data", "decoding", "replicate")
 
 
 class Seeds(Config):
     """Seeds of the sources of randomness: new weights, example order, dropout, training subset, and drawn words.
 
-    `data` and `decoding` are exceptions: a plain number n does not set them, and they are 0 by default, which is the
-    subset, and the stream of draws, that all runs of a study share. They are then omitted from everything written, so
-    that a run keeps the name and id that it had before these seeds existed.
+    `replicate` seeds nothing: it numbers the runs of the same seeds, which differ by what hardware and kernels add.
+
+    `data`, `decoding` and `replicate` are exceptions: a plain number n does not set them, and they are 0 by default,
+    which is the subset, and the stream of draws, that all runs of a study share, and the first run of its seeds. They
+    are then omitted from everything written, so that a run keeps the name and id that it had before they existed.
     """
 
     init: Annotated[int, Field(ge=0)]
@@ -44,6 +46,7 @@ class Seeds(Config):
     dropout: Annotated[int, Field(ge=0)]
     data: Annotated[int, Field(ge=0)] = 0
     decoding: Annotated[int, Field(ge=0)] = 0
+    replicate: Annotated[int, Field(ge=0)] = 0
 
     @model_serializer(mode="wrap")
     def _leave_out_shared(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -57,8 +60,8 @@ class Seeds(Config):
 
     @property
     def label(self) -> str:
-        """Return "3" if all are 3, otherwise "init/order/dropout", or "3/0/0/2/1" with the two further seeds."""
-        values = [self.init, self.order, self.dropout, self.data, self.decoding]
+        """Return "3" if all are 3, otherwise "init/order/dropout", or "3/0/0/2/1/4" with the further ones."""
+        values = [getattr(self, factor) for factor in FACTORS]
         if len(set(values[:3])) == 1 and not any(values[3:]):
             return str(self.init)
         while len(values) > 3 and not values[-1]:

@@ -54,6 +54,26 @@ def test_a_grid_is_split_into_the_seeds_that_vary_and_their_interaction():
     assert [source.share.value for source in found.sources] == pytest.approx([0, 1, 0])
 
 
+def test_replicates_that_change_nothing_are_a_source_of_zero_and_it_is_said():
+    seeds = [f"{init}/0/0/0/0/{again}" for init in range(3) for again in range(2)]
+    (found,) = variance_components(scored([0.5, 0.5, 0.6, 0.6, 0.7, 0.7], seeds))
+    assert found.values == {"init": 3, "replicate": 2}
+    assert sources(found) == pytest.approx({"init": 0.01, "replicate": 0, "init:replicate": 0}, abs=1e-12)
+    said = describe_components(found)
+    assert names(said, "new weights", "same score", "hardware and kernels")
+    assert said.count("hardware") == 1
+    (alone,) = variance_components(scored([0.5, 0.5, 0.5], ["0/0/0", "0/0/0/0/0/1", "0/0/0/0/0/2"]))
+    assert names(describe_components(alone), "same score", "hardware and kernels")
+
+
+def test_replicates_that_differ_are_a_source_of_their_own():
+    seeds = [f"{init}/0/0/0/0/{again}" for init in range(3) for again in range(2)]
+    (found,) = variance_components(scored([0.5, 0.6, 0.6, 0.7, 0.7, 0.8], seeds))
+    # The second run of each seed is 0.1 better: a variance of 0.005.
+    assert sources(found) == pytest.approx({"init": 0.01, "replicate": 0.005, "init:replicate": 0}, abs=1e-12)
+    assert names(describe_components(found), "33 %", "hardware and kernels")
+
+
 def test_components_of_disagreement_add_up_to_that_of_runs_which_share_no_seed():
     predictions = np.random.default_rng(0).integers(0, 3, size=(9, 50))
     distances = disagreement(predictions)

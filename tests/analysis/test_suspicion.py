@@ -28,6 +28,18 @@ def test_runs_that_are_the_same_to_the_last_bit_are_said_to_be_and_have_no_inter
     assert np.isfinite(found.last("disagreement").value)
 
 
+def test_equal_replicates_are_what_one_machine_gives_and_no_evidence_either():
+    logits, labels = made_logits()
+    seeds = ("0/0/0", "1/0/0", "0/0/0/0/0/1")
+    (note,) = suspicious(st.Cohort(logits=logits[[0, 1, 0]], labels=labels, seeds=seeds))
+    assert names(note, "0/0/0/0/0/1", "replicates", "hardware", "interval")
+    # Copies of another seed are not replicates.
+    (note,) = suspicious(st.Cohort(logits=logits[[0, 0, 1]], labels=labels, seeds=seeds))
+    assert "replicates" not in note
+    (note,) = suspicious(st.Cohort(logits=logits[[0, 1, 0]], labels=labels))
+    assert "replicates" not in note
+
+
 def test_copies_are_no_evidence_in_a_comparison_nor_of_runs_that_do_not_fail():
     logits, labels = made_logits(12)
     baseline = st.Cohort(logits=logits[:6], labels=labels, recipe="standard")

@@ -109,6 +109,24 @@ def test_a_terminal_shows_a_bar_per_run_and_one_for_all_and_takes_them_away():
     assert re.search(r"\[2/2\] \[/b\] odd \[bold\], seed 1: accuracy 75\.0, 2 s", stream.getvalue())
 
 
+def test_the_cursor_is_back_however_a_sweep_ends():
+    specs = made_specs(made_study(seeds=1))
+    for error in (KeyboardInterrupt, RuntimeError, None):
+        stream = io.StringIO()
+        listener = ConsoleListener(Console(file=stream, force_terminal=True, width=60))
+        try:
+            with listener:
+                listener.began(Records(), specs, 1)
+                listener.started(specs[0].id)
+                if error:
+                    raise error
+        except (KeyboardInterrupt, RuntimeError):
+            pass
+        # Hidden while bars are shown, then shown.
+        assert re.findall(r"\x1b\[\?25([hl])", stream.getvalue())[-1] == "h"
+        assert "\x1b[?25l" in stream.getvalue()
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h"), (90000, "25.0 h")],

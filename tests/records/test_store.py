@@ -424,6 +424,16 @@ def test_a_run_is_claimed_by_one_at_a_time_and_never_when_it_is_there(store):
         assert not there
 
 
+def test_a_run_that_is_there_is_never_written_over(store):
+    first = store.records()[0]
+    before = (store.path / "runs" / first.spec.id / "run.json").read_bytes()
+    # Two processes that trained one run would not both go on: the rename of the second is refused.
+    with pytest.raises(OSError, match=os.strerror(errno.ENOTEMPTY)):
+        store.write(made_record(first.spec, score=0.5), made_arrays(first.spec))
+    assert (store.path / "runs" / first.spec.id / "run.json").read_bytes() == before
+    assert not [name for name in os.listdir(store.path / "runs") if name.startswith(".")]
+
+
 def test_a_claim_falls_back_when_its_holder_raises(store):
     with pytest.raises(RuntimeError), store.claim("0" * 16):
         raise RuntimeError

@@ -30,7 +30,7 @@ def printed(comparison, width: int) -> str:
 def test_runs_csv_has_a_row_per_run_and_the_promised_columns_first(study_folder: RunStore) -> None:
     rows = read(study_folder, "runs.csv")
     assert len(rows) == 15
-    seeds = "seed init_seed order_seed dropout_seed data_seed decoding_seed"
+    seeds = "seed init_seed order_seed dropout_seed data_seed decoding_seed replicate"
     promised = f"run model task recipe {seeds} status failed metric score majority_score seconds reason"
     assert ",".join(rows[0]).startswith(promised.replace(" ", ","))
     assert {"scores.f1", "measurements.distance_from_start", "timings.train"} <= set(rows[0])

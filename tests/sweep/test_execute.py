@@ -1,12 +1,14 @@
 import errno
+import itertools
 import os
 import random
 import re
 import shutil
 import sys
+import time
 
 import pytest
-from commands import Started, runs_in
+from commands import PATIENCE, Started, runs_in
 from saying import says
 from sweeps import FAST, Heard, check_whole, pause, run_files, same_results, tiny_study
 
@@ -52,6 +54,17 @@ def test_every_run_is_trained_told_and_kept(study, tmp_path):
         assert record.seconds > 0
         assert record.versions["torch"]
         assert len(record.curves["loss"]) == len(record.curves["step"]) > 0
+
+
+def test_a_clock_that_is_set_back_changes_nothing(study, tmp_path, monkeypatch):
+    times = itertools.count(2e9, -3600)
+    monkeypatch.setattr(time, "time", lambda: next(times))
+    store = run(study(seeds=2), tmp_path / "out")
+    monkeypatch.undo()
+    check_whole(tmp_path / "out", study(seeds=2))
+    assert next(times) < 2e9, "nobody asked"
+    assert all(0 < record.seconds < PATIENCE for record in store.records())
+    same_results(store, run(study(seeds=2), tmp_path / "other"))
 
 
 def test_a_second_start_trains_nothing_and_touches_nothing(study, tmp_path):
@@ -293,6 +306,7 @@ def test_two_processes_started_on_one_folder_share_the_work(study, start, tmp_pa
     assert [result.code for result in results] == [0, 0], results
     check_whole(out, given)
     lines = [line for result in results for line in result.out.splitlines() if re.match(r"\[\d+/\d+\] ", line)]
+    # No record is written over (test_store.py), so that a run trained twice would have ended its process.
     mine = [line.partition("] ")[2].partition(":")[0] for line in lines if "process" not in line]
     assert sorted(mine) == [f"standard, seed {seed}" for seed in range(seeds)], "each run is trained once"
     for result in results:

@@ -13,7 +13,7 @@ from steadytune.study import RunSpec
 from steadytune.sweep.executors import EXECUTORS, Executor, do_jobs, find_executor
 from steadytune.sweep.executors.local import Local
 from steadytune.sweep.executors.processes import Processes
-from steadytune.sweep.job import Job
+from steadytune.sweep.job import Job, TrainingJob
 from steadytune.sweep.listener import Share
 
 
@@ -103,7 +103,7 @@ def test_what_a_job_should_not_raise_is_raised_with_its_traceback(made):
 
 
 def test_an_executor_is_found_by_its_name_or_given_and_by_default_the_workers_say(made):
-    assert list(EXECUTORS) == ["local", "processes"]
+    assert list(EXECUTORS) == ["local", "processes", "ray"]
     assert isinstance(find_executor(None, 1), Local)
     assert isinstance(find_executor(None, 3), Processes)
     assert find_executor("processes", 3).workers == 3
@@ -123,6 +123,24 @@ def test_an_executor_that_leaves_jobs_undone_is_not_believed(made):
     with pytest.raises(UserError, match=says("'idle'", "2 of 3")):
         do_jobs([Made(spec) for spec in specs], store, Heard(), Idle())
     assert len(store.records()) == 1
+
+
+def test_a_run_that_lacked_memory_can_be_forgotten_and_no_other(made):
+    store, specs = made
+    reasons = {
+        "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB": True,
+        "MemoryError": True,
+        "RuntimeError: [enforce fail at alloc_cpu.cpp:119] . DefaultCPUAllocator: can't allocate memory": True,
+        "ValueError: MemoryError": False,
+    }
+    job, one = TrainingJob(specs[:1]), specs[0].id
+    for reason, short in reasons.items():
+        store.write(made_record(specs[0], status="crashed", reason=reason), {})
+        assert job.short_of_memory(one, store) is short
+        job.forget(one, store)
+        assert one not in store
+    store.write(made_record(specs[0]), {})
+    assert not job.short_of_memory(one, store)
 
 
 def test_a_share_is_that_of_the_effort(made):

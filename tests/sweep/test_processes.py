@@ -90,6 +90,25 @@ def test_several_processes_share_the_runs_and_everything_is_told(tmp_path):
 
 
 @pytest.mark.usefixtures("pretending")
+def test_workers_are_as_nice_as_their_watcher_and_deaf_to_its_terminal(tmp_path):
+    store, specs = begun(tmp_path / "out", seeds=2)
+    seen = []
+
+    class Looking(Heard):
+        def started(self, run_id):
+            super().started(run_id)
+            seen.extend((os.getsid(one.pid), os.getpgid(one.pid), one.pid, one.nice()) for one in living())
+
+    Processes(1).run(jobs(specs), store, Looking())
+    assert seen
+    for session, group, pid, nice in seen:
+        # Linux gives each session the same share of the processors, whatever the priority of its processes.
+        assert session == os.getsid(0)
+        assert group == pid, "an interrupt of the terminal reaches a whole group"
+        assert nice == os.nice(0)
+
+
+@pytest.mark.usefixtures("pretending")
 def test_a_worker_that_is_killed_costs_a_run_a_second_try_and_a_third_is_not_made(tmp_path):
     store, specs = begun(tmp_path / "out", seeds=4)
     once, twice = specs[0].id, specs[2].id

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -28,12 +28,14 @@ _LARGEST = {"score": math.inf, "disagreement": 1.0}
 _TOGETHER = "+"
 # Interactions below this share are not named one by one: three factors have four of them.
 _MINOR = 0.05
+_ROUNDING = 1e-12
 _WORDS = {
     "init": "new weights",
     "order": "the order of the examples",
     "dropout": "dropout masks",
     "data": "the training subset",
     "decoding": "the draws of the texts",
+    "replicate": "hardware and kernels",
 }
 
 
@@ -140,7 +142,16 @@ def component_rows(cohorts: Iterable[Cohort]) -> list[ComponentRow]:
 
 def describe_components(found: Components) -> str:
     """Describe in one or two sentences where the instability comes from, and what remains open."""
-    sentence = f"{_described(found)}."
+    repeats = [source for source in found.sources if "replicate" in source.factors]
+    # What rounding leaves of nothing.
+    most = _ROUNDING * sum(source.variance.value for source in found.sources)
+    if not repeats or any(source.variance.value > most for source in repeats):
+        sentence = f"{_described(found)}."
+    else:
+        equal = "score" if found.measure == "score" else "predictions"
+        sentence = f"Runs of the same seeds have the same {equal}: hardware and kernels add nothing here."
+        if others := tuple(source for source in found.sources if source not in repeats):
+            sentence = f"{_described(replace(found, sources=others))}. {sentence}"
     if found.lost and found.sources:
         sentence += f" {found.lost} of {found.runs + found.lost} runs did not finish: the intervals are approximate."
     return sentence

@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from steadytune.analysis.sentences import capital, listed, named_runs
 from steadytune.kinds import KINDS
 from steadytune.records import Cohort
+from steadytune.seeds import Seeds
 
 # Once its permutation is undone, a run agrees with the rest nearly as often as they agree with each other.
 _NEARLY = 0.8
@@ -127,10 +128,21 @@ def _copy_notes(cohort: Cohort) -> list[str]:
     if not found:
         return []
     who = [named_runs([cohort.seeds[run] for run in runs], cohort.seeds) for runs in found]
+    why = "these may be duplicates of one run, or the seed changes nothing"
+    if all(_replicates([cohort.seeds[run] for run in runs]) for runs in found):
+        why = "they are replicates of the same seeds, to which hardware and kernels add nothing here"
     return [
-        f"{capital(listed(who))} {'are' if len(found) == 1 else 'are each'} identical: these may be duplicates "
-        "of one run, or the seed changes nothing. They are no evidence of stability, and no measure has an interval."
+        f"{capital(listed(who))} {'are' if len(found) == 1 else 'are each'} identical: {why}. They are no evidence of "
+        "stability, and no measure has an interval."
     ]
+
+
+def _replicates(names: Sequence[str]) -> bool:
+    """Return whether runs have the same seeds and different replicates, judging by their names."""
+    seeds = [Seeds.from_label(name) for name in names]
+    known = [one for one in seeds if one is not None]
+    same = {one.model_copy(update={"replicate": 0}) for one in known}
+    return len(known) == len(seeds) and len(same) == 1
 
 
 def _renamed_notes(cohort: Cohort) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from steadytune.errors import UserError
 
 if TYPE_CHECKING:
     from steadytune.study import Study
+    from steadytune.sweep.executors import Executor
 
 
 def run(
@@ -39,7 +41,7 @@ def run(
     vary: Annotated[
         str | None,
         typer.Option(
-            help="Seeds to cross: any of init, order, dropout and data, such as init,order. The others stay at 0.",
+            help="Seeds to cross, such as init,order: of init, order, dropout, data, decoding, replicate (repeats).",
             show_default=False,
         ),
     ] = None,
@@ -53,13 +55,31 @@ def run(
     executor: Annotated[
         str | None,
         typer.Option(
-            help="How to train them: 'local' in this process, 'processes', or an executor from another package.",
+            help="How to train them: 'local' in this process, 'processes', 'ray', or one from another package.",
             show_default="local for one worker, else processes",
         ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="With --executor ray: a cluster that exists, such as 10.0.0.1:6379, whose nodes share the folder.",
+            show_default="$RAY_ADDRESS, else this machine",
+        ),
+    ] = None,
+    gpus_per_run: Annotated[
+        float | None,
+        typer.Option(help="With --executor ray: share of a GPU, such as 0.25.", show_default="1 if there is any"),
     ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Also retrain runs that failed, diverged or are damaged.")
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="I/N: train only the I-th of N parts, as a job array does. The last to finish writes the report.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything and say what would be trained, without training it.")
     ] = False,
@@ -75,22 +95,44 @@ def run(
     `steadytune run study.yaml --out runs/rte --set training.learning_rate=5e-5`
 
     `steadytune run study.yaml --vary init,order --seeds 4 --out runs/grid`
+
+    `steadytune run study.yaml --shard 2/8 --out runs/rte`
     """
     from steadytune.study import Study
+    from steadytune.sweep.shards import read_shard
     from steadytune.terminal.study_options import study_content
+
+    part = None if shard is None else read_shard(shard)
+    chosen = _executor(executor, workers, ray_address, gpus_per_run)
 
     options = {"model": model, "task": task, "recipes": recipe, "seeds": seeds}
     content = study_content(study, options, assignments, vary=vary)
     parsed = Study.parse(content, str(study or "command line"))
     if dry_run:
-        check(parsed, out)
+        check(parsed, out, part)
         return
     if out is None:
         raise UserError("no output folder: give one with --out, such as --out runs/x")
-    execute(parsed, out, workers, retry_failed, executor)
+    execute(parsed, out, workers, retry_failed, chosen, part)
 
 
-def check(study: Study, out: Path | None) -> None:
+def _executor(name: str | None, workers: int, address: str | None, gpus: float | None) -> str | Executor | None:
+    """Return the executor that the options ask for.
+
+    Raises:
+        UserError: One of them is for another executor.
+    """
+    if address is None and gpus is None:
+        return name
+    if name != "ray":
+        option = "--gpus-per-run" if address is None else "--ray-address"
+        raise UserError(f"{option} is for Ray: add --executor ray, or leave it out")
+    from steadytune.sweep.executors.ray import Ray
+
+    return Ray(workers, address=address, gpus_per_run=gpus)
+
+
+def check(study: Study, out: Path | None, shard: tuple[int, int] | None = None) -> None:
     """Check a study as `execute` does before it trains, and print what would be trained.
 
     Raises:
@@ -100,11 +142,14 @@ def check(study: Study, out: Path | None) -> None:
     from steadytune.records import RunStore
     from steadytune.shown import plural
     from steadytune.sweep.plan import plan
+    from steadytune.sweep.shards import shard_of
     from steadytune.terminal.console import Console
     from steadytune.training.method_check import check_methods
 
     specs = plan(study)
     check_methods(specs)
+    if shard is not None:
+        specs = shard_of(specs, *shard)
     console = Console()
     lines = data_lines(study)
     for (model, task, recipe), found in grouped(specs, lambda spec: spec.cohort).items():
@@ -118,8 +163,15 @@ def check(study: Study, out: Path | None) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def execute(study: Study, out: Path, workers: int, retry_failed: bool = False, executor: str | None = None) -> None:
-    """Run a study with a progress display, print the comparison and write the report.
+def execute(
+    study: Study,
+    out: Path,
+    workers: int,
+    retry_failed: bool = False,
+    executor: str | Executor | None = None,
+    shard: tuple[int, int] | None = None,
+) -> None:
+    """Run a study, or a shard of it, with a progress display; if all runs are there, compare and report them.
 
     Raises:
         Exit: With code 1 if no run of the study finished; with 130 if it was interrupted.
@@ -129,11 +181,13 @@ def execute(study: Study, out: Path, workers: int, retry_failed: bool = False, e
     from steadytune.files import room_on_disk
     from steadytune.reporting import report_of_study
     from steadytune.sweep.execute import run as run_study
+    from steadytune.sweep.plan import plan
     from steadytune.terminal.console import Console
     from steadytune.terminal.progress import ConsoleListener, bar
     from steadytune.training.weights import half_precision
 
     console = Console()
+    listener = ConsoleListener(console)
     for model in study.model:
         if stored := half_precision(model):
             console.print(
@@ -148,22 +202,36 @@ def execute(study: Study, out: Path, workers: int, retry_failed: bool = False, e
                 out,
                 workers=workers,
                 executor=executor,
-                listener=ConsoleListener(console),
+                listener=listener,
                 retry_failed=retry_failed,
+                shard=shard,
             )
         except KeyboardInterrupt:
             # The terminal may be gone.
             with suppress(OSError):
                 console.print("finished runs are kept, and the same command continues from here")
             raise typer.Exit(130) from None
-        with bar(console, "measuring") as progress:
-            page, comparison = report_of_study(store, progress=progress)
-    show(console, comparison, page)
+        if shard is not None and (missing := sum(spec.id not in store for spec in plan(study))):
+            console.print(_shard_done(shard, missing, out), markup=False, highlight=False, soft_wrap=True)
+        else:
+            with bar(console, "measuring") as progress:
+                page, comparison = report_of_study(store, progress=progress)
+            show(console, comparison, page)
     records = store.records()
     if hint := retry_hint(store, records):
         console.print(hint, markup=False, highlight=False, soft_wrap=True)
-    if not any(record.status == "done" for record in records):
+    mine = records if shard is None else [record for record in records if record.spec.id in listener.names]
+    if mine and not any(record.status == "done" for record in mine):
         raise typer.Exit(1)
+
+
+def _shard_done(shard: tuple[int, int], missing: int, out: Path) -> str:
+    from steadytune.shown import plural
+
+    return (
+        f"shard {shard[0]} of {shard[1]} is done; {plural(missing, 'run')} of other shards missing: the last shard to "
+        f"finish writes the report. Of what is there: {shlex.join(['steadytune', 'report', str(out)])}"
+    )
 
 
 def data_lines(study: Study) -> list[str]:

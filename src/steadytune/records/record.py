@@ -71,6 +71,7 @@ class RunRecord(Config):
             "dropout_seed": spec.seeds.dropout,
             "data_seed": spec.seeds.data,
             "decoding_seed": spec.seeds.decoding,
+            "replicate": spec.seeds.replicate,
             "status": self.status,
             "failed": self.failed,
             "metric": self.metric,

@@ -308,6 +308,7 @@ class RunStore(Shown):
                 seeds.dropout,
                 seeds.data,
                 seeds.decoding,
+                seeds.replicate,
             )
 
         return sorted(records, key=place)

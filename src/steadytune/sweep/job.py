@@ -14,6 +14,9 @@ from steadytune.records import RunRecord, RunStore
 from steadytune.study import RunSpec
 from steadytune.sweep.listener import Listener
 
+# Types of errors.
+_SHORT = {"MemoryError", "OutOfMemoryError"}
+
 
 class Store(Protocol):
     """Where results are recorded, such as a `RunStore`: a class that is given the path of a folder.
@@ -75,6 +78,13 @@ class Job(ABC, Generic[AnyStore]):
             UserError: There is nothing to go on with.
         """
 
+    def short_of_memory(self, one: str, store: AnyStore) -> bool:
+        """Return whether an id is recorded as one that failed for lack of memory: alone it may not."""
+        return False
+
+    def forget(self, one: str, store: AnyStore) -> None:
+        """Take back what is recorded of an id that was `short_of_memory`, so that it is missing again."""
+
 
 class TrainingJob(Job[RunStore]):
     """Runs that are trained together, as `sweep.plan.jobs` groups them.
@@ -114,6 +124,15 @@ class TrainingJob(Job[RunStore]):
     def give_up(self, one: str, reason: str, store: RunStore) -> None:
         """Record a run that crashed."""
         store.write(crashed(next(spec for spec in self.specs if spec.id == one), reason), {})
+
+    def short_of_memory(self, one: str, store: RunStore) -> bool:
+        """Return whether a run raised what Python or torch raise when memory is short."""
+        reason = store.record(one).reason or ""
+        return reason.partition(":")[0] in _SHORT or "DefaultCPUAllocator" in reason
+
+    def forget(self, one: str, store: RunStore) -> None:
+        """Remove the record of a run that failed."""
+        store.forget_failed([one])
 
 
 def crashed(spec: RunSpec, reason: str) -> RunRecord:

@@ -82,7 +82,8 @@ def jobs(specs: Iterable[RunSpec]) -> list[TrainingJob]:
     """Group runs that are trained together.
 
     In head tuning these are the heads of a cohort on one training set; in full fine-tuning the runs that differ in
-    nothing but their decoding seeds.
+    nothing but their decoding seeds. Replicates are trained apart: in one batch they would share what they are there
+    to vary.
     """
     groups: dict[object, list[RunSpec]] = {}
     for spec in specs:
@@ -92,7 +93,7 @@ def jobs(specs: Iterable[RunSpec]) -> list[TrainingJob]:
 
 def _together(spec: RunSpec) -> object:
     if spec.training.mode == "head":
-        return spec.cohort, spec.seeds.data
+        return spec.cohort, spec.seeds.data, spec.seeds.replicate
     # Where an epoch is selected, it is by texts that the seed draws.
     if not spec.seeds.decoding or spec.training.select_checkpoint:
         return spec.id

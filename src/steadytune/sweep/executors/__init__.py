@@ -21,7 +21,11 @@ def _check(name: str, entry: Any) -> str:
 
 EXECUTORS: Registry[type[Executor]] = Registry(
     "executor",
-    {"local": "sweep.executors.local:Local", "processes": "sweep.executors.processes:Processes"},
+    {
+        "local": "sweep.executors.local:Local",
+        "processes": "sweep.executors.processes:Processes",
+        "ray": "sweep.executors.ray:Ray",
+    },
     _check,
 )
 """Name of an executor -> its class."""
@@ -51,6 +55,12 @@ def find_executor(given: str | Executor | None, workers: int) -> Executor:
     return EXECUTORS[given or ("processes" if workers > 1 else "local")](workers)
 
 
+def fits(given: str | Executor | None) -> bool:
+    """Return whether an executor finds out by itself how many jobs fit, see `Executor.fits`."""
+    chosen = EXECUTORS[given] if isinstance(given, str) else given
+    return chosen is not None and chosen.fits
+
+
 def do_jobs(
     jobs: Sequence[AnyJob], store: Any, listener: Listener, executor: str | Executor | None = None, workers: int = 1
 ) -> None:
@@ -61,7 +71,7 @@ def do_jobs(
         store: Records the results.
         listener: Hears of progress.
         executor: See `find_executor`.
-        workers: Jobs done at the same time, at most.
+        workers: Jobs done at the same time, at most; 0 only where it `fits`.
 
     Raises:
         UserError: As `Executor.run` does, or the executor returned before everything was recorded.
@@ -78,4 +88,4 @@ def do_jobs(
         )
 
 
-__all__ = ["EXECUTORS", "Executor", "check_executor", "do_jobs", "find_executor"]
+__all__ = ["EXECUTORS", "Executor", "check_executor", "do_jobs", "find_executor", "fits"]

@@ -18,9 +18,11 @@ class Executor(ABC):
 
     Attributes:
         name: Its name in `st.run(executor=...)` and on the command line.
+        fits: Whether it finds out by itself how many jobs fit, so that 0 workers mean as many.
     """
 
     name: ClassVar[str]
+    fits: ClassVar[bool] = False
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers

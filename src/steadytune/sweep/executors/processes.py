@@ -13,19 +13,24 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from steadytune.errors import UserError
 from steadytune.sweep.executors.base import Executor
+from steadytune.sweep.executors.watch import Watch
+from steadytune.sweep.executors.worker import environment
 from steadytune.sweep.job import AnyJob, packed
 from steadytune.sweep.listener import Listener
 
-_ATTEMPTS = 2
 _COMMAND = (sys.executable, "-m", "steadytune.sweep.executors.worker")
+# An interrupt in the terminal is handled by the monitoring process, which then ends its workers: each is a process
+# group. Not a session: Linux shares the processors out among sessions, whatever the priority of those within, so that
+# the workers of a command started with `nice` would not be nice.
+_APART: dict[str, Any] = (
+    {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp} if os.name == "posix" else {}
+)
 
 
 @dataclass(eq=False)
@@ -55,58 +60,41 @@ class Processes(Executor):
             for _ in range(min(self.workers, len(jobs))):
                 crew.start()
             while crew.workers:
-                crew.hear(*crew.messages.get())
+                crew.heard(*crew.messages.get())
         finally:
             crew.end()
-        for one in crew.owners:
-            if one not in crew.told:
-                listener.elsewhere(one)
+        crew.close()
 
 
-class _Crew:
+class _Crew(Watch):
     """The processes of one sweep.
 
     Attributes:
-        owners: The job of each id.
         workers: Workers that are alive.
         messages: Their messages, in order.
-        told: Ids whose end has been reported to the listener.
     """
 
     def __init__(self, jobs: Sequence[AnyJob], store: Any, listener: Listener) -> None:
-        self.store, self.listener = store, listener
-        self.owners = {one: job for job in jobs for one in job.ids}
+        super().__init__(jobs, store, listener)
         self.workers: list[_Worker] = []
         self.messages: queue.Queue[tuple[_Worker, dict[str, Any]]] = queue.Queue()
-        self.told: set[str] = set()
         self._given = packed(jobs, store).encode()
-        self._threads = str(max(job.threads for job in jobs))
-        self._deaths: Counter[str] = Counter()
-        self._idle_deaths = 0
+        self._environment = {**os.environ, **environment(jobs)}
 
     def start(self) -> None:
         """Start one process."""
-        # Threads that spin while waiting slow each other down by an order of magnitude on a busy machine.
-        environment = {
-            **os.environ,
-            "OMP_NUM_THREADS": self._threads,
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "KMP_BLOCKTIME": "0",
-            "TOKENIZERS_PARALLELISM": "false",
-        }
         process = subprocess.Popen(
             list(_COMMAND),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
-            # An interrupt in the terminal is handled by the monitoring process, which then ends these.
-            start_new_session=True,
+            env=self._environment,
+            **_APART,
         )
         worker = _Worker(process)
         self.workers.append(worker)
         threading.Thread(target=self._listen, args=[worker], daemon=True).start()
         assert process.stdin is not None
-        with suppress(BrokenPipeError):  # it died immediately, which `hear` will notice
+        with suppress(BrokenPipeError):  # it died immediately, which `heard` will notice
             process.stdin.write(self._given)
             process.stdin.close()
 
@@ -119,26 +107,16 @@ class _Crew:
         finally:
             self.messages.put((worker, {"event": "ended"}))
 
-    def hear(self, worker: _Worker, message: dict[str, Any]) -> None:
-        """Handle one message."""
-        event, run_id = message["event"], message.get("run", "")
-        if event == "started":
-            worker.at_work.add(run_id)
-            self.listener.started(run_id)
-        elif event == "advanced":
-            self.listener.advanced(run_id, message["share"])
-        elif event == "finished":
-            worker.at_work.discard(run_id)
-            self._idle_deaths = 0
-            self._tell(run_id)
-        elif event == "error":
-            raise UserError(message["text"])
-        elif event == "bug":
-            raise RuntimeError(f"unexpected error in a worker:\n{message['text']}")
-        elif event == "ended":
-            self.workers.remove(worker)
-            if code := worker.process.wait():
-                self._replace(worker, code)
+    def heard(self, worker: _Worker, message: dict[str, Any]) -> None:
+        """Handle one message, or the end of a worker."""
+        if message["event"] != "ended":
+            self.hear(message, worker.at_work)
+            return
+        self.workers.remove(worker)
+        if code := worker.process.wait():
+            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            self.died(worker.at_work, how, ": out of memory?" if how == "SIGKILL" else "")
+            self.start()
 
     def end(self) -> None:
         """Kill all live workers."""
@@ -146,24 +124,3 @@ class _Crew:
             worker.process.kill()
         for worker in self.workers:
             worker.process.wait()
-
-    def _replace(self, worker: _Worker, code: int) -> None:
-        """Start a new process, after giving up ids that have killed too many."""
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        self._idle_deaths += not worker.at_work
-        if self._idle_deaths > _ATTEMPTS:
-            raise UserError(f"worker processes die before they start any run ({how}); see their output above")
-        self._deaths.update(worker.at_work)
-        guess = ": out of memory?" if how == "SIGKILL" else ""
-        for one in sorted(worker.at_work):
-            if self._deaths[one] >= _ATTEMPTS:
-                with self.store.claim(one) as mine:
-                    if mine:
-                        reason = f"the process died {_ATTEMPTS} times, the last time by {how}{guess}"
-                        self.owners[one].give_up(one, reason, self.store)
-                        self._tell(one)
-        self.start()
-
-    def _tell(self, run_id: str) -> None:
-        self.told.add(run_id)
-        self.listener.finished(run_id)

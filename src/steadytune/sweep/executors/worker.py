@@ -8,41 +8,46 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from steadytune.errors import UserError, machine_fault
 from steadytune.sweep.executors.local import Local
-from steadytune.sweep.job import unpacked
+from steadytune.sweep.job import AnyJob, unpacked
 from steadytune.sweep.listener import Listener
 
 _TELL_SECONDS = 0.2
 _LOOK_SECONDS = 0.2
 
 
-class _Teller(Listener):
-    """Writes what it hears as JSON lines."""
+class Teller(Listener):
+    """Says what it hears in JSON, to the process that watches: see `Watch.hear`.
 
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
+    Args:
+        say: Called with each message.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
         self.told = 0.0
 
     def tell(self, **message: Any) -> None:
-        try:
-            print(json.dumps(message), file=self.stream, flush=True)
-        except BrokenPipeError:
-            # The watching process is gone. Nothing is raised: it would be recorded as the fate of the run at hand.
-            os._exit(1)
+        """Say one message."""
+        self.say(json.dumps(message))
 
     def started(self, run_id: str) -> None:
+        """Say that a run is being trained."""
         self.tell(event="started", run=run_id)
 
     def advanced(self, run_id: str, share: float) -> None:
+        """Say what share of a run is done, not too often."""
         now = time.monotonic()
         if now - self.told > _TELL_SECONDS:
             self.told = now
             self.tell(event="advanced", run=run_id, share=share)
 
     def finished(self, run_id: str) -> None:
+        """Say that a run is stored."""
         self.tell(event="finished", run=run_id)
 
 
@@ -54,15 +59,25 @@ def _end_with_watcher() -> None:
     os._exit(1)
 
 
-def main() -> int:
-    """Work until nothing is left; 2 if the input is at fault, 3 if the code is."""
-    # Whatever a library prints must not mix with the messages: they keep the pipe, everything else goes to stderr.
-    teller = _Teller(os.fdopen(os.dup(1), "w"))
-    os.dup2(2, 1)
-    threading.Thread(target=_end_with_watcher, daemon=True).start()
+def environment(jobs: Sequence[AnyJob]) -> dict[str, str]:
+    """Return the environment variables of a process that does some of these jobs."""
+    # Threads that spin while waiting slow each other down by an order of magnitude on a busy machine.
+    return {
+        "OMP_NUM_THREADS": str(max(job.threads for job in jobs)),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "KMP_BLOCKTIME": "0",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+def work(said: str, teller: Teller) -> int:
+    """Do the jobs that `packed` said, by themselves or beside others, and tell of them.
+
+    Returns:
+        0 when nothing is left; 2 if the input is at fault, 3 if the code is, which has then been told.
+    """
     try:
-        # From the process that started this one, over a pipe that no other can write.
-        Local().run(*unpacked(sys.stdin.read()), teller)
+        Local().run(*unpacked(said), teller)
     except UserError as error:
         teller.tell(event="error", text=str(error))
         return 2
@@ -73,6 +88,24 @@ def main() -> int:
         teller.tell(event="bug", text=traceback.format_exc())
         return 3
     return 0
+
+
+def main() -> int:
+    """Work until nothing is left; return the exit code."""
+    # Whatever a library prints must not mix with the messages: they keep the pipe, everything else goes to stderr.
+    messages = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def say(message: str) -> None:
+        try:
+            print(message, file=messages, flush=True)
+        except BrokenPipeError:
+            # The watching process is gone. Nothing is raised: it would be recorded as the fate of the run at hand.
+            os._exit(1)
+
+    threading.Thread(target=_end_with_watcher, daemon=True).start()
+    # From the process that started this one, over a pipe that no other can write.
+    return work(sys.stdin.read(), Teller(say))
 
 
 if __name__ == "__main__":

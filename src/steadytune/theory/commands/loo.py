@@ -63,7 +63,7 @@ def loo(
     executor: Annotated[
         str | None,
         typer.Option(
-            help="How to train, in full fine-tuning: 'local', 'processes', or an executor from another package.",
+            help="How to train, in full fine-tuning: 'local', 'processes', 'ray', or one from another package.",
             show_default="local for one worker, else processes",
         ),
     ] = None,
@@ -138,6 +138,7 @@ def _set_kind(content: dict[str, Any], kind: str) -> None:
 
 def _full(console: Console, study: Study, examples: int, out: Path, workers: int, executor: str | None) -> None:
     from steadytune.sweep.capacity import room_for
+    from steadytune.sweep.executors import fits
     from steadytune.theory.commands.told import Told
     from steadytune.theory.pages.full_tuning import write_cohorts
     from steadytune.theory.studies.full_cohorts import full_cohorts, train_cohorts
@@ -151,7 +152,7 @@ def _full(console: Console, study: Study, examples: int, out: Path, workers: int
             cohorts,
             study,
             out,
-            workers=workers or room_for(study),
+            workers=workers or (0 if fits(executor) else room_for(study)),
             executor=executor,
             listener=Told(console, cohorts),
         )
