@@ -194,12 +194,12 @@ def pair_divergences(probabilities: Any) -> Float64Array:
         )
     values /= sums
     entropies = entr(values).sum(axis=2)
-    divergences = [
-        entr((values[i + 1 :] + run) / 2).sum(axis=2) - (entropies[i + 1 :] + entropies[i]) / 2
-        for i, run in enumerate(values)
-    ]
+    first, _ = np.triu_indices(len(values), 1)
+    table = np.empty((len(first), values.shape[1]))
+    for i, run in enumerate(values[:-1]):
+        table[first == i] = entr((values[i + 1 :] + run) / 2).sum(axis=2) - (entropies[i + 1 :] + entropies[i]) / 2
     # Only rounding leads out of the range.
-    table: Float64Array = np.clip(np.concatenate(divergences), 0, np.log(2))
+    np.clip(table, 0, np.log(2), out=table)
     return table
 
 
@@ -228,8 +228,8 @@ class _ClassTables:
 
     def shares(self, weights: Float64Array) -> _ClassShares:
         """Return the shares on examples with weights (R, N)."""
-        shares = weights / weights.sum(axis=1, keepdims=True)
-        return _ClassShares([shares @ runs.T for runs in self.tables], self.examples)
+        totals = weights.sum(axis=1, keepdims=True)
+        return _ClassShares([weights @ runs.T / totals for runs in self.tables], self.examples)
 
 
 def _beyond_chance(means: Mapping[str, Float64Array], shares: _ClassShares, draw: Draw) -> Float64Array:
