@@ -1,16 +1,22 @@
-"""Halves of the examples, found from the products of all, against the same rows measured on their own."""
+"""Large matrices, factored by products of their columns, and halves of them against their own rows."""
 
 import numpy as np
 import pytest
 import torch
-from test_representation_layers import decaying_runs, slow
+from test_representation_layers import SHAPES, assert_close_to_slow, decaying_runs, slow
 
 from steadytune.measures import LayerMeasure, layer_distances, pair_mean, procrustes, representation_distances
+from steadytune.measures import factors as factoring
 from steadytune.measures.distances import CKA, PROCRUSTES, SVCCA
 from steadytune.measures.factors import factor
 from steadytune.measures.halves import Halved
 
 NAMES = ("svcca", "procrustes", "cka")
+
+
+@pytest.fixture(autouse=True)
+def everything_is_large(monkeypatch):
+    monkeypatch.setattr(factoring, "LARGE", 0)
 
 
 def split_in(examples, first, second, seed=0):
@@ -19,8 +25,10 @@ def split_in(examples, first, second, seed=0):
 
 
 def by_rows(runs, split):
-    """Measure -> both halves (2,)."""
-    found = [representation_distances([run[half] for run in runs[:3]]) for half in split]
+    """Measure -> both halves (2,), each factored from its rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(factoring, "LARGE", 2**20)
+        found = [representation_distances([run[half] for run in runs[:3]]) for half in split]
     return {name: np.array([pair_mean(one[name]) for one in found]) for name in NAMES}
 
 
@@ -29,6 +37,19 @@ def assert_as_by_rows(runs, splits, tolerance=1e-6):
     for at, split in enumerate(splits):
         for name, both in by_rows(runs, split).items():
             np.testing.assert_allclose(found.halves[name][at, :, 0], both, atol=tolerance, rtol=0, err_msg=name)
+
+
+@pytest.mark.parametrize(("examples", "features"), SHAPES)
+@pytest.mark.parametrize(("decay", "floor"), [(1e9, 0), (10, 0), (3, 0), (3, 1e-4), (3, 1e-7), (1, 0)])
+def test_products_of_the_columns_measure_as_singular_value_decompositions(examples, features, decay, floor):
+    assert_close_to_slow(decaying_runs(0, examples, features, decay=decay, floor=floor))
+
+
+def test_only_large_matrices_of_more_rows_than_columns_are_factored_by_their_columns(monkeypatch):
+    monkeypatch.setattr(factoring, "LARGE", 150 * 20)
+    assert factoring.is_large(150, 20)
+    assert not factoring.is_large(149, 20)
+    assert not factoring.is_large(400, 400)
 
 
 @pytest.mark.parametrize(("decay", "floor"), [(1e9, 0), (10, 0), (3, 0), (3, 1e-4), (1, 1e-7)])
@@ -116,6 +137,15 @@ def test_the_same_lines_run_on_torch_as_on_numpy():
     tensors = [torch.from_numpy(run) for run in centred]
     on_torch = Halved(tensors, [factor(run) for run in tensors], ["", "", ""], measures, [split])
     np.testing.assert_allclose(on_torch.measure(split), on_numpy.measure(split), atol=1e-6)
+
+
+def test_large_matrices_have_the_null_and_the_invariances_of_others():
+    runs = decaying_runs(10, 150, 20)
+    found = layer_distances(runs)
+    turned = layer_distances([5 * np.hstack([run, np.ones((150, 3))])[:, ::-1] + 7 for run in runs])
+    for name in NAMES:
+        np.testing.assert_allclose(turned.distances[name], found.distances[name], atol=1e-10)
+        np.testing.assert_allclose(turned.nulls[name], found.nulls[name], atol=1e-10)
 
 
 def test_weak_directions_that_svcca_keeps_are_orthogonal():

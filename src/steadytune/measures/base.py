@@ -186,8 +186,8 @@ class Pairs(ABC):
 class PairTable(Pairs):
     """One measure of every pair of runs on every example, whose mean over examples is the measure.
 
-    Means of a million numbers or more, as of 100 runs, are computed in single precision if there are several weightings
-    of them: they are then off by 1e-7 of their size, but means of True and False by nothing.
+    Of a million numbers or more, as of 100 runs, means under several weightings are computed in single precision, which
+    puts them off by 1e-7 of their size, and those of True and False under whole weights by nothing.
 
     Args:
         values: (P, N) over the pairs i < j, in the order of `numpy.triu_indices(K, 1)`.
@@ -205,21 +205,32 @@ class PairTable(Pairs):
         self.examples = self.values.shape[1]
         self.sizes = np.ones(self.examples) if sizes is None else np.asarray(sizes, dtype=np.float64)
         self.root, self.most = root, most
-        # On many examples all runs agree.
-        self._differing = np.flatnonzero(self.values.any(axis=0))
+        self._large = self.values.size >= _LARGE
+        # Examples on which all runs agree add nothing, and may be most of them.
+        self._differing = np.flatnonzero(self.values.any(axis=0)) if self._large else np.arange(self.examples)
+        everywhere = len(self._differing) == self.examples
+        self._summed = self.values if everywhere else self.values[:, self._differing]
 
     def means(self, weights: Float64Array) -> Float64Array:
         """Average over examples with weights (R, N), times their sizes, into (R, P)."""
-        single = len(weights) > 1 and self.values.size >= _LARGE
-        sums = np.zeros((len(weights), len(self.values)))
+        counted = weights * self.sizes
+        totals = counted.sum(axis=1, keepdims=True)
+        if self._large:
+            result = self._sums(counted) / totals
+        else:
+            counted /= totals
+            result = counted @ self.values.astype(np.float64, copy=False).T
+        return np.minimum(np.sqrt(result) if self.root else result, self.most)
+
+    def _sums(self, counted: Float64Array) -> Float64Array:
+        """Add up a few thousand examples at a time, in single precision if there are several weightings."""
+        dtype = np.float32 if len(counted) > 1 else np.float64
+        counted = counted if self._summed is self.values else counted[:, self._differing]
+        sums = np.zeros((len(counted), len(self.values)))
         for at in range(0, len(self._differing), _BLOCK):
-            columns = self._differing[at : at + _BLOCK]
-            counted, values = weights[:, columns] * self.sizes[columns], self.values[:, columns]
-            # Few products at a time are summed in single precision, and these sums in double.
-            dtype = np.float32 if single else np.float64
-            sums += counted.astype(dtype, copy=False) @ values.astype(dtype, copy=False).T
-        sums /= (weights @ self.sizes)[:, None]
-        return np.minimum(np.sqrt(sums) if self.root else sums, self.most)
+            weights, values = counted[:, at : at + _BLOCK], self._summed[:, at : at + _BLOCK]
+            sums += weights.astype(dtype, copy=False) @ values.astype(dtype, copy=False).T
+        return sums
 
 
 class Draw:

@@ -4,8 +4,9 @@ All three measures depend on a centred matrix X only through its Gram matrix X X
 is kept for every run; shuffling the rows of X shuffles the rows of F. Arrays are NumPy or, of CUDA tensors, torch: the
 same lines run on both through the array API.
 
-With about as many examples as features, or fewer, U are eigenvectors of X X^T. With more examples the smaller matrix is
-X^T X = V diag(s^2) V^T, and F = X V: as V is orthogonal to rounding, F F^T is X X^T however well V is known.
+With about as many examples as features, or fewer, U are eigenvectors of X X^T. With more examples X = Q R, and U is Q
+times the eigenvectors of R R^T. From a million numbers on, where that takes too long, X^T X = V diag(s^2) V^T, and
+F = X V: as V is orthogonal to rounding, F F^T is X X^T however well V is known.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ _KEPT_SPECTRUM = 0.99
 _HSIC_ROUNDOFF = 1e-12
 # The eigenvectors of all examples cost more than those of all features, and pay off up to here: what SVCCA leaves
 # of the space of examples is then small.
-FULL_BASIS_UP_TO = 1.25
+_FULL_BASIS_UP_TO = 1.25
+# A matrix of more numbers, with more rows than that, is factored by way of the products of its columns.
+LARGE = 2**20
 # Singular values below this share of the largest are recomputed from what the others leave, because a Gram matrix
 # has only 16 digits of their squares.
 _WEAK = 1e-5
@@ -167,35 +170,63 @@ def factor_run(run: Any, place: str, published: bool = False) -> Factors | None:
 def factor(centred: Any, kept: int | None = None) -> Factors:
     """Factor a centred matrix of shape (N, D).
 
-    The eigenvectors of a Gram matrix cost half of a singular value decomposition, or a fifth if it is that of the
-    features. It squares the singular values, so those below 1e-5 of the largest are found again from the Gram matrix of
-    X within their own span: that leaves errors of about 1e-11 of the largest one. Rounding of X^T X also leaves two
-    columns of X V less orthogonal the smaller both are: SVCCA, which weights them equally, comes to be off by 1e-10 at
-    most. Where it keeps columns below 1e-3 of the largest, they are therefore made orthogonal by a Cholesky factor of
-    their own products (Yamamoto et al., "Roundoff error analysis of the CholeskyQR2 algorithm", 2015).
+    The eigenvectors of a Gram matrix cost half of a singular value decomposition. It squares the singular values, so
+    those below 1e-5 of the largest are found again from the Gram matrix of X within their own span: that leaves errors
+    of about 1e-11 of the largest one.
+
+    Rounding of X^T X, of large matrices, also leaves two columns of X V less orthogonal the smaller both are: SVCCA,
+    which weights them equally, comes to be off by up to 1e-10. Where it keeps columns below 1e-3 of the largest, they
+    are made orthogonal by a Cholesky factor of their own products (Yamamoto et al., "Roundoff error analysis of the
+    CholeskyQR2 algorithm", 2015, cited from memory).
 
     Args:
         centred: The matrix, divided by its Frobenius norm if Procrustes or CKA is to follow.
         kept: How many columns SVCCA keeps; by default those that hold 99 % of the spectrum.
     """
     xp = array_namespace(centred)
+    if is_large(*centred.shape):
+        return _factor_large(centred, kept)
     examples, features = centred.shape
-    wide = examples <= FULL_BASIS_UP_TO * features
-    scale, basis = decompose(centred @ centred.T if wide else centred.T @ centred)
-    weak = int((scale >= _WEAK * scale[0]).sum())
-    if weak < scale.shape[0]:
-        span = basis[:, weak:]
-        part = span.T @ centred if wide else (centred @ span).T
-        smaller, turn = decompose(part @ part.T)
-        scale = xp.concat([scale[:weak], smaller])
-        basis = xp.concat([basis[:, :weak], span @ turn], axis=1)
-    rank = int((scale > _NULL * scale[0]).sum())
+    left, core = (None, centred) if examples <= _FULL_BASIS_UP_TO * features else xp.linalg.qr(centred)
+    scale, basis = decompose(core @ core.T)
+    scale, basis = _refine(scale, basis, core.T)
+    rank = _rank(scale)
     kept = kept or count_kept(scale)
-    scale, rest = scale[:rank], basis[:, min(kept, rank) :] if wide else None
-    scaled = basis[:, :rank] * scale if wide else centred @ basis[:, :rank]
-    if not wide and scale[min(kept, rank) - 1] < _ORTHOGONAL * scale[0]:
+    rest = basis[:, min(kept, rank) :] if left is None else None
+    basis = basis[:, :rank] if left is None else left @ basis[:, :rank]
+    scaled = basis * scale[:rank]
+    return Factors(scaled, scale[:rank], kept, rest, energy=xp.sum(scaled**2, axis=1))
+
+
+def is_large(examples: int, features: int) -> bool:
+    """Return whether products of the columns replace a factorisation of the rows."""
+    return examples > _FULL_BASIS_UP_TO * features and examples * features >= LARGE
+
+
+def _factor_large(centred: Any, kept: int | None) -> Factors:
+    scale, basis = decompose(centred.T @ centred)
+    scale, basis = _refine(scale, basis, centred)
+    rank = _rank(scale)
+    kept, scaled = kept or count_kept(scale), centred @ basis[:, :rank]
+    if scale[min(kept, rank) - 1] < _ORTHOGONAL * scale[0]:
         _make_orthogonal(scaled, scale, min(kept, int((scale > _KNOWN * scale[0]).sum())))
-    return Factors(scaled, scale, kept, rest, energy=xp.sum(scaled**2, axis=1))
+    return Factors(scaled, scale[:rank], kept, None, energy=array_namespace(scaled).sum(scaled**2, axis=1))
+
+
+def _refine(scale: Any, basis: Any, matrix: Any) -> tuple[Any, Any]:
+    """Find the weak ones of the singular values of a matrix, and their vectors on its right, within their own span."""
+    xp = array_namespace(matrix)
+    weak = int((scale >= _WEAK * scale[0]).sum())
+    if weak == scale.shape[0]:
+        return scale, basis
+    span = basis[:, weak:]
+    part = (matrix @ span).T
+    smaller, turn = decompose(part @ part.T)
+    return xp.concat([scale[:weak], smaller]), xp.concat([basis[:, :weak], span @ turn], axis=1)
+
+
+def _rank(scale: Any) -> int:
+    return int((scale > _NULL * scale[0]).sum())
 
 
 def _make_orthogonal(scaled: Any, scale: Any, kept: int) -> None:

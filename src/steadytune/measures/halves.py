@@ -9,7 +9,7 @@ that weak directions keep their digits; those of X itself would lose the directi
 is in double precision. Errors of the measures come to 1e-7, but that SVCCA may keep a direction more or less if 99 % of
 the spectrum end there. (Derived here, not taken from a source; the tests check it.)
 
-Halves that are not well larger than the number of features are factored from their rows, like all examples.
+That is for large halves, see `factors.is_large`; others are factored from their rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from .base import LayerMeasure
 from .distances import measure_pair
-from .factors import FULL_BASIS_UP_TO, Factors, count_kept, decompose, factor_run
+from .factors import Factors, count_kept, decompose, factor_run, is_large
 from .inputs import Float64Array
 from .pairs import pair_mean
 
@@ -95,14 +95,14 @@ class Halved:
         self._factors = [one for one in factors if one is not None]
         smallest = min(len(half) for split in splits for half in split)
         every = len(self._factors) == len(runs)
-        self._tall = every and smallest > FULL_BASIS_UP_TO * max(one.rank for one in self._factors)
-        if self._tall:
+        self._large = every and is_large(smallest, max(one.rank for one in self._factors))
+        if self._large:
             self._single = [_single(one.scaled) for one in self._factors]
             self._all = self._products(np.arange(self._factors[0].examples))
 
     def measure(self, split: Split) -> Float64Array:
         """Return the pair means (measures, 2) on both halves; NaN on too few examples for a measure."""
-        found = self._from_products(split) if self._tall else None
+        found = self._from_products(split) if self._large else None
         return np.stack([self._from_rows(half) for half in split], axis=1) if found is None else found
 
     def _means(self, examples: int, pair: Callable[[int, int, list[LayerMeasure]], Any]) -> Float64Array:

@@ -201,8 +201,8 @@ def layer_distances(
         measures: Which; all that there are where it is left out.
         null_seed: Seed of the shuffles, as for `permutation_null`.
         splits: S splits of the examples, each into the rows of two halves that share none, which are measured as well,
-            exactly whatever the tolerance. If halves have well more rows than there are features, their products are
-            in single precision: errors are below 1e-6, or one direction more or less that SVCCA keeps.
+            exactly whatever the tolerance. Of halves of a million numbers or more, with more rows than features,
+            products are in single precision: errors are below 1e-6, or one direction more or less that SVCCA keeps.
         threads: How many threads share the work, each with one thread of the linear algebra library; by default one
             per processor.
         progress: Called with the share of the work done, in (0, 1].
