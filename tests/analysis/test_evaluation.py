@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from simulated import draw_cohort
 
 from steadytune.analysis.evaluation import evaluation_error, expected_of_best
+from steadytune.analysis.profile import profile
 from steadytune.records import Cohort
 
 
@@ -96,3 +97,11 @@ def test_the_ensemble_is_scored_by_the_mean_probability() -> None:
     assert evaluation_error(Cohort(logits=logits, labels=[0, 0])).ensemble == 0.5
     assert math.isnan(evaluation_error(Cohort(logits=logits[:1], labels=[0, 1])).ensemble)
     assert math.isnan(evaluation_error(Cohort(scores=[0.7, 0.8], metric="accuracy")).ensemble)
+
+
+@pytest.mark.parametrize("options", [{}, {"resamples": 300}, {"seed": 4}])
+def test_a_profile_says_what_is_said_of_its_cohort_alone_whatever_it_draws(options: dict[str, int]) -> None:
+    cohort = draw_cohort("spread", 4, 40, np.random.default_rng(0))
+    found, alone = profile(cohort, **options).evaluation, evaluation_error(cohort)
+    assert found.standard_error == pytest.approx(alone.standard_error, rel=1e-12)
+    assert found.best_of == alone.best_of

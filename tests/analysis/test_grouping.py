@@ -11,9 +11,10 @@ from steadytune.analysis.bootstrap import example_weights
 from steadytune.analysis.comparison.compare import compare
 from steadytune.analysis.evaluation import evaluation_error
 from steadytune.analysis.grouping import example_groups
-from steadytune.analysis.half_sampling import half_deviations
+from steadytune.analysis.half_sampling import half_deviations, random_splits
 from steadytune.analysis.profile import profile
 from steadytune.analysis.validity.subsampling import subsample
+from steadytune.measures import layer_distances
 from steadytune.records import Cohort
 from steadytune.reporting.sources import evaluation_sentence
 from steadytune.reporting.tables import limits
@@ -84,8 +85,10 @@ def test_halves_of_representations_hold_whole_groups():
     rows = generator.standard_normal((3, 8, 4))
     states = [np.repeat(run, 6, axis=0)[None] for run in rows]
     members = np.repeat(np.arange(8), 6)
-    together = half_deviations(states, groups=members, splits=30)["cka"]
-    apart = half_deviations(states, splits=30)["cka"]
+    together, apart = (
+        half_deviations(layer_distances(states, splits=random_splits(48, groups=groups, splits=30)).halves)["cka"]
+        for groups in (members, None)
+    )
     assert np.square(together).mean() > 2 * np.square(apart).mean()
 
 

@@ -72,6 +72,21 @@ def test_weights_multiply_the_sizes_of_the_examples():
     assert table.means(np.array([[1.0, 1.0], [2.0, 0.0], [3.0, 1.0]])) == pytest.approx(np.array([[0.75], [0], [0.5]]))
 
 
+def test_means_of_many_numbers_are_off_by_rounding_and_those_of_yes_and_no_by_nothing():
+    generator = np.random.default_rng(1)
+    values = generator.lognormal(0, 2, size=(200, 6000))
+    values[:, generator.random(6000) < 0.3] = 0
+    weights, sizes = generator.integers(0, 5, (3, 6000)).astype(float), generator.integers(1, 9, 6000)
+    exactly = (weights * sizes) @ values.T / (weights @ sizes)[:, None]
+    found = PairTable(values, sizes).means(weights)
+    assert found == pytest.approx(exactly, rel=1e-6)
+    assert PairTable(values, sizes).means(weights[:1]) == pytest.approx(exactly[:1], rel=1e-13)
+    differ = PairTable(values > 1)
+    assert differ.values.dtype == bool
+    counts = [[int(row @ pair) for pair in values > 1] for row in weights.astype(int)]
+    assert differ.means(weights).tolist() == (np.array(counts) / weights.sum(axis=1, keepdims=True)).tolist()
+
+
 @pytest.mark.parametrize(
     "fields",
     [{"scores": [0.5, 0.6]}, {"scores": [0.5, 0.6], "kind": "regression"}],

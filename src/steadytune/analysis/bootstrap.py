@@ -49,8 +49,10 @@ from steadytune.records import Cohort
 
 RESAMPLES = 10_000
 
-# Size of one table of a chunk of resamples: 32 MB of float64, whatever N and K.
-_CHUNK = 2**22
+# Size of one table of a chunk of resamples: 64 MB of float64, whatever N and K.
+_CHUNK = 2**23
+# Examples drawn at a time, which stay in the cache until they are counted.
+_PICKS = 2**15
 
 Array = NDArray[np.float64]
 Resampled = dict[str, Array]
@@ -151,7 +153,7 @@ def run_counts(seeds: tuple[str, ...], resamples: int = RESAMPLES, seed: int = 0
     picks = generator.integers(runs, size=(resamples, runs))
     while runs > 1 and (alone := (picks == picks[:, :1]).all(axis=1)).any():
         picks[alone] = generator.integers(runs, size=(np.count_nonzero(alone), runs))
-    return _count(picks, runs)
+    return _count(picks, runs).astype(np.float64)
 
 
 def example_weights(
@@ -179,7 +181,10 @@ def example_weights(
         if not picks:
             yield at, np.ones((size, examples))
             continue
-        counts = _count(generator.integers(choices, size=(size, picks)), choices)
+        counts, block = np.empty((size, choices)), max(1, _PICKS // picks)
+        for row in range(0, size, block):
+            part = counts[row : row + block]
+            part[:] = _count(generator.integers(choices, size=(len(part), picks)), choices)
         yield at, counts if groups is None else counts[:, groups]
 
 
@@ -270,8 +275,7 @@ def _combinations(deviations: Array | None, examples: int, resamples: int, seed:
     return moved
 
 
-def _count(picks: NDArray[np.int64], choices: int) -> Array:
+def _count(picks: NDArray[np.int64], choices: int) -> NDArray[np.int64]:
     """Count how often each choice occurs in every row of picks."""
     cells = picks + choices * np.arange(len(picks))[:, None]
-    counts = np.bincount(cells.ravel(), minlength=choices * len(picks))
-    return counts.reshape(len(picks), choices).astype(np.float64)
+    return np.bincount(cells.ravel(), minlength=choices * len(picks)).reshape(len(picks), choices)

@@ -62,7 +62,9 @@ class EvaluationError:
     groups: int | None = None
 
 
-def evaluation_error(cohort: Cohort, *, resamples: int = RESAMPLES, seed: int = 0) -> EvaluationError:
+def evaluation_error(
+    cohort: Cohort, *, resamples: int = RESAMPLES, seed: int = 0, means: Array | None = None
+) -> EvaluationError:
     """Compare the error of the evaluation set with the spread over seeds, and best-of-n with the expected score.
 
     The standard error is that of the bootstrap over examples only; for a single run's accuracy a it is that of the
@@ -78,6 +80,7 @@ def evaluation_error(cohort: Cohort, *, resamples: int = RESAMPLES, seed: int = 
         cohort: K runs.
         resamples: How many sets of examples are drawn.
         seed: Seed of the draws and the splits.
+        means: (R,) mean score on these draws, if they are known: `bootstrap.Resamples.examples`.
 
     Returns:
         The errors; all NaN without runs or for unknown scores.
@@ -90,8 +93,10 @@ def evaluation_error(cohort: Cohort, *, resamples: int = RESAMPLES, seed: int = 
     error, obtained = math.nan, np.full(runs, math.nan)
     groups = example_groups(cohort)
     if scores is not None and not one_group(cohort):
-        draws = example_weights(examples, resamples, _CHUNK, seed, groups)
-        error = float(np.concatenate([scores(weights).mean(axis=1) for _, weights in draws]).std())
+        if means is None:
+            draws = example_weights(examples, resamples, _CHUNK, seed, groups)
+            means = np.concatenate([scores(weights).mean(axis=1) for _, weights in draws])
+        error = float(means.std())
     if scores is not None and (units := count_groups(cohort)) > 1:
         halves = _halves(units, seed) if groups is None else _halves(units, seed)[:, groups]
         chosen_by, scored_by = scores(halves), scores(1 - halves)

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from steadytune.analysis.bootstrap import RESAMPLES, Resamples, own_sums, resample
 from steadytune.analysis.evaluation import EvaluationError, evaluation_error
 from steadytune.analysis.grouping import count_groups, example_groups
-from steadytune.analysis.half_sampling import SPLITS, half_deviations
+from steadytune.analysis.half_sampling import SPLITS, half_deviations, random_splits
 from steadytune.analysis.intervals import LEVEL, UNKNOWN, mean_interval, pair_interval, spread_interval, varies
 from steadytune.analysis.notes import prediction_notes, representation_notes, run_notes, score_notes
 from steadytune.analysis.scores import count_examples, possible_scores, rows_per_example
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FEWEST_RESAMPLES, _MOST_RESAMPLES = 100, 10_000_000
-# Share of the time for a cohort's representations that is spent on measuring them; the rest is for the intervals.
-_MEASURING = 0.7
 
 Distances = dict[str, NDArray[np.float64]]
 
@@ -126,6 +124,11 @@ class _Settings(NamedTuple):
     resamples: int = RESAMPLES
     seed: int = 0
     measures: tuple[str, ...] | None = None
+
+    @property
+    def usual_draws(self) -> bool:
+        """Whether draws are those of `evaluation_error`, whose error is the same for any seed."""
+        return (self.resamples, self.seed) == (RESAMPLES, 0)
 
     def has(self, *names: str) -> bool:
         """Return whether any of these measures is requested."""
@@ -238,7 +241,7 @@ def _profile(cohort: Cohort, report: Callable[[float], None], settings: _Setting
         mean=mean,
         values=tuple(value for value in values if settings.has(value.measure)),
         distances={name: table.distances() for name, table in tables.items()} | states.distances,
-        evaluation=evaluation_error(cohort),
+        evaluation=evaluation_error(cohort, means=resamples.examples.get("mean") if settings.usual_draws else None),
         resampled=resamples,
         first_notes=first_notes,
         level=settings.level,
@@ -341,19 +344,14 @@ def _representation_distances(cohort: Cohort, report: Callable[[float], None]) -
     if len(cohort) < 2 or runs is None or not all(np.isfinite(run).all() for run in runs):
         return _States({}, {}, {})
     measures = layer_measures()
+    per_example = rows_per_example(cohort)
+    splits = random_splits(runs[0].shape[-2] // per_example, per_example, groups=example_groups(cohort))
 
     def measure(states: Any) -> Any:
-        return layer_distances(states, measures, progress=lambda share: report(_MEASURING * share))
+        return layer_distances(states, measures, splits=splits, progress=report)
 
     found = _measured(cohort, measure, runs)
-    deviations = half_deviations(
-        runs,
-        rows_per_example(cohort),
-        measures,
-        groups=example_groups(cohort),
-        progress=lambda share: report(_MEASURING + (1 - _MEASURING) * share),
-    )
-    return _States(found.distances, deviations, found.nulls)
+    return _States(found.distances, half_deviations(found.halves), found.nulls)
 
 
 def _representation_values(cohort: Cohort, states: _States, resamples: Resamples, level: float) -> list[Value]:

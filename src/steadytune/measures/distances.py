@@ -98,7 +98,11 @@ class Pair(NamedTuple):
 
 
 def measure_pair(
-    first: Factors | None, second: Factors | None, measures: Sequence[LayerMeasure], tolerance: float
+    first: Factors | None,
+    second: Factors | None,
+    measures: Sequence[LayerMeasure],
+    tolerance: float = 0.0,
+    product: Any = None,
 ) -> list[Distance]:
     """Measure two runs at one layer; None is a collapsed run.
 
@@ -107,14 +111,19 @@ def measure_pair(
         second: Factors of the other.
         measures: Measures to compute.
         tolerance: Allowed error of the measures that can use a corner.
+        product: F_i^T F_j if it is known; None to compute of it what is needed.
 
     Returns:
         A distance for each measure.
     """
     if first is None or second is None:
         return [Distance(float(first is not second))] * len(measures)
-    cut = any(measure.gap is not None for measure in measures)
-    pair = Pair(first, second, _core(first, second, measures, tolerance) if cut else None)
+    core: _Core | None = None
+    if product is not None:
+        core = _whole(product)
+    elif any(measure.gap is not None for measure in measures):
+        core = _core(first, second, measures, tolerance)
+    pair = Pair(first, second, core)
     return [_measure(measure, pair) for measure in measures]
 
 
@@ -140,12 +149,16 @@ def _core(first: Factors, second: Factors, measures: Sequence[LayerMeasure], tol
     while True:
         rows, columns = first.rank_above(tail), second.rank_above(tail)
         if rows * columns > _HARDLY_LESS * first.rank * second.rank:
-            return _Core(first.scaled.T @ second.scaled, 0, 0.0, 0.0, 0.0)
+            return _whole(first.scaled.T @ second.scaled)
         core = _cut(first, second, rows, columns, tolerance)
         pair = Pair(first, second, core)
         if all(one.gap(pair) <= tolerance for one in measures if one.gap is not None):
             return core
         tail /= _FAR
+
+
+def _whole(product: Any) -> _Core:
+    return _Core(product, 0, 0.0, 0.0, 0.0)
 
 
 def _cut(first: Factors, second: Factors, rows: int, columns: int, tolerance: float) -> _Core:

@@ -13,13 +13,13 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace
 from threadpoolctl import threadpool_limits
 
 from .base import LayerMeasure
 from .distances import Distance, measure_pair
-from .factors import Factors, factor, project_on_leading
-from .inputs import Float64Array, roundoff, to_array, to_device_float64
+from .factors import Factors, factor_run
+from .halves import HALF_RUNS, Halved, Split
+from .inputs import Float64Array, to_array
 from .pairs import pair_mean
 
 # A null needs fewer pairs than a measurement.
@@ -40,11 +40,13 @@ class Measured(NamedTuple):
         distances: Shape (measures, L, K, K).
         nulls: Shape (measures, L): the pair mean of a few runs with rows shuffled; NaN if none were asked for.
         bounds: Shape (measures, L): largest possible error of either.
+        halves: Shape (measures, S, 2, L): the pair mean of a few runs on both halves of every split.
     """
 
     distances: Float64Array
     nulls: Float64Array
     bounds: Float64Array
+    halves: Float64Array
 
 
 def read_layers(representations: Any) -> Layered:
@@ -84,6 +86,7 @@ def measure_layers(
     *,
     published: bool = False,
     null_seed: int | None = None,
+    splits: Sequence[Split] = (),
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
     tolerance: float = 0.0,
@@ -95,6 +98,7 @@ def measure_layers(
         measures: Measures to compute.
         published: Whether runs are factored for the published definition of SVCCA.
         null_seed: Seed of the shuffles for the nulls; None to skip them.
+        splits: S splits of the examples, each into the rows of two halves, which are measured as well.
         threads: How many threads; by default one per processor.
         progress: Called with the share of the work done.
         tolerance: Allowed error of measures with a `gap`.
@@ -105,8 +109,9 @@ def measure_layers(
         distances=np.full((len(measures), len(layers), runs, runs), np.nan),
         nulls=np.full((len(measures), len(layers)), np.nan),
         bounds=np.zeros((len(measures), len(layers))),
+        halves=np.full((len(measures), len(splits), 2, len(layers)), np.nan),
     )
-    steps = len(layers) * (1 + runs * (runs - 1) // 2 + len(orders) * (len(orders) - 1) // 2)
+    steps = len(layers) * (1 + runs * (runs - 1) // 2 + len(orders) * (len(orders) - 1) // 2 + len(splits))
     done = 0
 
     def step() -> None:
@@ -138,7 +143,7 @@ def measure_layers(
     with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         for at, layer in enumerate(layers):
             places = [_place(k, at, layered.stacked) for k in range(runs)]
-            factors = list(pool.map(lambda run, place: _factor(run, place, published), layer, places))
+            factors = list(pool.map(lambda run, place: factor_run(run, place, published), layer, places))
             step()
             result.distances[:, at], result.bounds[:, at] = all_pairs(factors)
             if orders:
@@ -146,25 +151,13 @@ def measure_layers(
                 nulls, bounds = all_pairs(shuffled)
                 result.nulls[:, at] = pair_mean(nulls)
                 result.bounds[:, at] = np.maximum(result.bounds[:, at], bounds)
+            if splits:
+                halved = Halved(layer[:HALF_RUNS], factors[:HALF_RUNS], places, measures, splits)
+                for split, both in enumerate(pool.map(halved.measure, splits)):
+                    result.halves[:, split, :, at] = both
+                    step()
     return result
 
 
 def _place(run: int, layer: int, stacked: bool) -> str:
     return f"representations of run {run}, layer {layer}" if stacked else f"representations of run {run}"
-
-
-def _factor(run: Any, place: str, published: bool) -> Factors | None:
-    """Factor one run at one layer; None if it has collapsed."""
-    values = to_device_float64(run, place, "(N, D)")
-    xp = array_namespace(values)
-    norm = xp.linalg.vector_norm
-    # No measure depends on the scale, and squares of very large or small numbers would overflow or underflow.
-    values = values / (float(xp.max(xp.abs(values))) or 1.0)
-    centred = values - values.mean(axis=0)
-    spread = norm(centred)
-    if float(spread) <= roundoff(run) * float(norm(values)):
-        return None
-    if published:
-        leading = project_on_leading(values)
-        return factor(leading - leading.mean(axis=0), kept=leading.shape[1])
-    return factor(centred / spread)

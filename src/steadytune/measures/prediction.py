@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import entr
 
 from .base import CombinedMeasure, Draw, PairMeasure, Seen
 from .inputs import Definition, Float64Array, check_definition, check_shape, to_array, to_float64
 from .pairs import square
 from .sets import pair_label_divergences, pair_set_disagreements
 from .text import pair_text_disagreements
-from .tokens import TokenTable, estimation
+from .tokens import TokenTable, entropy, estimation
 
 # Probabilities stored as bfloat16 are off by up to 2^-8 = .0039 in their sum.
 _SUM_TOLERANCE = 0.005
@@ -193,13 +192,13 @@ def pair_divergences(probabilities: Any) -> Float64Array:
             f"example {n} go down to {values[k, n].min():.3g} and sum to {sums[k, n, 0]:.4g}: are they logits?"
         )
     values /= sums
-    entropies = entr(values).sum(axis=2)
-    divergences = [
-        entr((values[i + 1 :] + run) / 2).sum(axis=2) - (entropies[i + 1 :] + entropies[i]) / 2
-        for i, run in enumerate(values)
-    ]
+    entropies = entropy(values)
+    first, _ = np.triu_indices(len(values), 1)
+    table = np.empty((len(first), values.shape[1]))
+    for i, run in enumerate(values[:-1]):
+        table[first == i] = entropy((values[i + 1 :] + run) / 2) - (entropies[i + 1 :] + entropies[i]) / 2
     # Only rounding leads out of the range.
-    table: Float64Array = np.clip(np.concatenate(divergences), 0, np.log(2))
+    np.clip(table, 0, np.log(2), out=table)
     return table
 
 

@@ -26,6 +26,7 @@ from typing import Any
 
 from .base import LayerMeasure
 from .distances import BIASED_CKA, CKA, PROCRUSTES, SVCCA
+from .halves import Split
 from .inputs import Definition, Float64Array, check_definition, to_array
 from .layers import Layered, measure_layers, read_layers, shuffles
 from .pairs import pair_mean
@@ -41,11 +42,13 @@ class LayerDistances:
         nulls: The same names -> shape (L,), as `permutation_null` returns them.
         bounds: The same names -> shape (L,): largest possible error of a distance or a null. 0
             without a tolerance.
+        halves: The same names -> shape (S, 2, L): the pair mean of the first 3 runs on both halves of S splits.
     """
 
     distances: dict[str, Float64Array]
     nulls: dict[str, Float64Array]
     bounds: dict[str, Float64Array]
+    halves: dict[str, Float64Array]
 
 
 def svcca(representations: Any, definition: Definition = "corrected") -> Float64Array:
@@ -186,6 +189,7 @@ def layer_distances(
     measures: Sequence[LayerMeasure] | None = None,
     *,
     null_seed: int = 0,
+    splits: Sequence[Split] = (),
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
     tolerance: float = 0.0,
@@ -196,6 +200,9 @@ def layer_distances(
         representations: Hidden states in a form that the module names; a single layer counts as a stack of one.
         measures: Which; all that there are where it is left out.
         null_seed: Seed of the shuffles, as for `permutation_null`.
+        splits: S splits of the examples, each into the rows of two halves that share none, which are measured as well,
+            exactly whatever the tolerance. Of halves of a million numbers or more, with more rows than features,
+            products are in single precision: errors are below 1e-6, or one direction more or less that SVCCA keeps.
         threads: How many threads share the work, each with one thread of the linear algebra library; by default one
             per processor.
         progress: Called with the share of the work done, in (0, 1].
@@ -204,7 +211,7 @@ def layer_distances(
             weights all kept directions equally and is always exact.
 
     Returns:
-        Distances, nulls and bounds.
+        Distances, nulls, bounds, and halves if there are splits.
 
     Raises:
         ValueError: If the shapes do not fit together, a value is NaN or infinite, or the tolerance is negative.
@@ -225,6 +232,7 @@ def layer_distances(
         read_layers(representations),
         asked,
         null_seed=null_seed,
+        splits=splits,
         threads=threads,
         progress=progress,
         tolerance=tolerance,

@@ -72,9 +72,9 @@ def pair_token_divergences(logits: Any, mask: Any = None) -> Float64Array:
     filled = 0
     for probabilities in _blocks(runs, kept):
         until = filled + probabilities.shape[1]
-        entropies = _entropy(probabilities)
+        entropies = entropy(probabilities)
         for pair, (i, j) in enumerate(zip(first, second, strict=True)):
-            middle = _entropy((probabilities[i] + probabilities[j]) / 2)
+            middle = entropy((probabilities[i] + probabilities[j]) / 2)
             table[pair, filled:until] = middle - (entropies[i] + entropies[j]) / 2
         filled = until
     return np.clip(table, 0, np.log(2))
@@ -109,7 +109,8 @@ def _blocks(runs: list[NDArray[Any]], kept: NDArray[np.intp]) -> Iterator[Float6
         yield np.asarray(softmax(block, axis=-1))
 
 
-def _entropy(probabilities: Float64Array) -> Float64Array:
+def entropy(probabilities: Float64Array) -> Float64Array:
+    """Return the entropy of distributions (..., V) in nats."""
     # A probability of 0 has no logarithm and adds nothing. NumPy's logarithm is several times faster than scipy's entr.
     logarithms = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
     return -np.asarray(np.einsum("...v,...v->...", probabilities, logarithms))
