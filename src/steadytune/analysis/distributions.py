@@ -1,6 +1,7 @@
 """Tails and quantiles of the distributions that intervals and tests use, without `scipy.stats`.
 
 That takes most of the start-up time of a command, for functions that `scipy.special` has; the numbers are the same.
+Even that is imported when it is used: names and sentences stand on this module that need no number.
 """
 
 from __future__ import annotations
@@ -10,23 +11,28 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc, betaincinv, chdtri, gammaincinv, nctdtr, ndtri, stdtr, stdtrit
 
 Array = NDArray[np.float64]
 
 
 def student_tail(t: Any, freedom: Any) -> Any:
     """Return P(T > t) of Student's distribution."""
+    from scipy.special import stdtr
+
     return stdtr(freedom, -np.asarray(t))
 
 
 def student_quantile(share: Any, freedom: Any) -> Any:
     """Return the t below which a share of Student's distribution lies."""
+    from scipy.special import stdtrit
+
     return stdtrit(freedom, share)
 
 
 def noncentral_student_tail(t: float, freedom: float, shift: float) -> float:
     """Return P(T > t) of the noncentral t distribution."""
+    from scipy.special import nctdtr
+
     tail = float(1 - nctdtr(freedom, shift, t))
     if math.isnan(tail):
         # Of large shifts that function knows nothing.
@@ -38,21 +44,29 @@ def noncentral_student_tail(t: float, freedom: float, shift: float) -> float:
 
 def chi_square_quantile(share: Any, freedom: float) -> Any:
     """Return the number below which a share of the chi-square distribution lies."""
+    from scipy.special import gammaincinv
+
     return 2 * gammaincinv(freedom / 2, share)
 
 
 def chi_square_upper_quantile(share: Any, freedom: float) -> Any:
     """Return the number above which a share of the chi-square distribution lies."""
+    from scipy.special import chdtri
+
     return chdtri(freedom, share)
 
 
 def beta_quantile(share: float, a: float, b: float) -> float:
     """Return the number below which a share of the beta distribution lies."""
+    from scipy.special import betaincinv
+
     return float(betaincinv(a, b, share))
 
 
 def normal_upper_quantile(share: float) -> float:
     """Return the number above which a share of the standard normal distribution lies."""
+    from scipy.special import ndtri
+
     return -float(ndtri(share))
 
 
@@ -61,6 +75,8 @@ def pearson_p(r: float, points: int) -> float:
 
     The distribution of r without correlation is that of 2 B - 1 with B ~ Beta(n/2 - 1, n/2 - 1).
     """
+    from scipy.special import betainc
+
     shape = points / 2 - 1
     return float(2 * betainc(shape, shape, (1 - abs(r)) / 2))
 

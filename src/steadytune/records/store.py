@@ -35,7 +35,6 @@ from steadytune.files import (
     write_text,
 )
 from steadytune.grouped import grouped
-from steadytune.records.cohort import Cohort, LostRun
 from steadytune.records.examples import examples_name, read_examples
 from steadytune.records.record import NotUnderstood, RunRecord
 from steadytune.records.states import stamp, stored_states
@@ -47,6 +46,8 @@ from steadytune.study import RunSpec, Study
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from steadytune.records.cohort import Cohort
 
 ARRAYS = "arrays.safetensors"
 # Folders beside study.yaml.
@@ -388,6 +389,8 @@ class RunStore(Shown):
 
     def _cohort(self, records: list[RunRecord]) -> Cohort | None:
         """Return the cohort of some runs; None if all of them are damaged."""
+        from steadytune.records.cohort import Cohort, LostRun
+
         for record in records[1:]:
             if differs := difference(records[0].spec, record.spec):
                 raise UserError(
