@@ -6,6 +6,7 @@ from importlib import import_module
 BENCHMARKS = [
     "measure_speed",
     "measure_memory",
+    "analysis_scale",
     "stabilizer_cost",
     "run_speed",
     "approximate_loo",

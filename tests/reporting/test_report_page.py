@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 from report_parsing import Page
 from report_samples import HOSTILE, Sample, make_store
@@ -49,6 +50,13 @@ def rendered(*cohorts: Cohort, **options) -> Page:
 def absent(page: Page) -> int:
     """How many parts of the page say that there is nothing to show."""
     return sum(element.get("class") == "absent" for element in page.attributes("p"))
+
+
+def test_every_figure_has_only_attributes_that_plotly_knows(page: Page) -> None:
+    figures = page.data["figures"]
+    assert len(figures) > 5
+    for figure in figures.values():
+        go.Figure(figure)
 
 
 def test_nothing_is_fetched(study_page: Path, page: Page) -> None:

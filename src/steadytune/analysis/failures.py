@@ -7,8 +7,8 @@ from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from steadytune.analysis.distributions import beta_quantile
 from steadytune.analysis.intervals import LEVEL
 from steadytune.analysis.sentences import named_runs, percent, runs_noun, scored
 from steadytune.analysis.suspicion import copies
@@ -56,7 +56,7 @@ def failure_limit(cohort: Cohort) -> float:
     wrong, total = wrong_runs(cohort)
     if not total or (cohort.failed is None and not wrong):
         return math.nan
-    return float(stats.beta.ppf(LEVEL, wrong + 1, total - wrong)) if wrong < total else 1.0
+    return beta_quantile(LEVEL, wrong + 1, total - wrong) if wrong < total else 1.0
 
 
 def failure_words(cohort: Cohort) -> str:

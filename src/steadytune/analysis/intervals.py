@@ -59,7 +59,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+
+from steadytune.analysis.distributions import chi_square_quantile, student_quantile
 
 LEVEL = 0.95
 """Nominal coverage of intervals."""
@@ -164,7 +165,7 @@ def spread_interval(sd: float, runs: int, draws: Draws, upper: float = math.inf,
     shared = max(0.0, float(drawn.var()) - (4 * square * own + 2 * own**2) / (runs - 1))
     # With one degree of freedom the upper end is 32 times the value, with two only six times, at the same coverage.
     freedom = max(2, 2 / (from_runs + shared / (square * (square + own))))
-    low, high = sd * np.sqrt(freedom / stats.chi2.ppf(((1 + level) / 2, (1 - level) / 2), freedom))
+    low, high = sd * np.sqrt(freedom / chi_square_quantile(((1 + level) / 2, (1 - level) / 2), freedom))
     return Interval(sd, float(low), max(sd, min(upper, float(high))))
 
 
@@ -210,7 +211,7 @@ def resampled_error(from_runs: float, runs_freedom: float, draws: Draws) -> tupl
 def _half_width(from_runs: float, runs: int, draws: Draws, level: float) -> float:
     """Return half the width of Student's interval: t sqrt(V)."""
     error, freedom = resampled_error(from_runs, runs - 1, draws)
-    return float(stats.t.ppf((1 + level) / 2, freedom)) * error
+    return float(student_quantile((1 + level) / 2, freedom)) * error
 
 
 def unshrunk(variance: float, runs: int) -> float:

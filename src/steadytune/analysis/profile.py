@@ -17,6 +17,7 @@ from steadytune.analysis.evaluation import EvaluationError, evaluation_error
 from steadytune.analysis.grouping import count_groups, example_groups
 from steadytune.analysis.half_sampling import SPLITS, half_deviations, random_splits
 from steadytune.analysis.intervals import LEVEL, UNKNOWN, mean_interval, pair_interval, spread_interval, varies
+from steadytune.analysis.kept import digest, kept
 from steadytune.analysis.notes import prediction_notes, representation_notes, run_notes, score_notes
 from steadytune.analysis.scores import count_examples, possible_scores, rows_per_example
 from steadytune.analysis.suspicion import copies, suspicious
@@ -222,7 +223,7 @@ def _profile(cohort: Cohort, report: Callable[[float], None], settings: _Setting
     compared = settings.has(*(measure.name for measure in layer_measures()))
     outputs = outputs_of(cohort)
     tables = _measured(cohort, pair_tables, outputs) if len(cohort) > 1 else {}
-    states = _representation_distances(cohort, report) if compared else _States({}, {}, {})
+    states = _kept_distances(cohort, report) if compared else _States({}, {}, {})
     resamples = resample(
         cohort, states.distances, states.deviations, outputs=outputs, resamples=settings.resamples, seed=settings.seed
     )
@@ -337,6 +338,20 @@ class _States(NamedTuple):
     distances: Distances
     deviations: Distances
     nulls: Distances
+
+
+def _kept_distances(cohort: Cohort, report: Callable[[float], None]) -> _States:
+    """Return `_representation_distances`, computed once for runs in a folder."""
+
+    def compute() -> Distances:
+        parts = _representation_distances(cohort, report)._asdict()
+        return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+    about, measures = {"groups": digest(example_groups(cohort)), "rows": rows_per_example(cohort)}, layer_measures()
+    found = kept(cohort.representations, measures, "distances", about, compute)
+    # In this order, which a file does not keep.
+    names = [one.name for one in measures if f"{_States._fields[0]}.{one.name}" in found]
+    return _States(*({name: found[f"{part}.{name}"] for name in names} for part in _States._fields))
 
 
 def _representation_distances(cohort: Cohort, report: Callable[[float], None]) -> _States:

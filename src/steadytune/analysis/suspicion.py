@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from steadytune.analysis.sentences import capital, listed, named_runs
 from steadytune.kinds import KINDS
@@ -186,6 +185,11 @@ def _renaming(cohort: Cohort, predictions: NDArray[np.int64], run: int, classes:
         return None
     table = np.zeros((classes, classes))
     np.add.at(table, (predictions[run], right), 1)
+    if (np.diag(table) == table.max(axis=1)).all():
+        # No permutation agrees more often.
+        return None
+    from scipy.optimize import linear_sum_assignment
+
     rows, columns = linear_sum_assignment(-table)
     order = columns[np.argsort(rows)].tolist()
     examples = len(right)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from statistics import fmean, stdev
 
 import numpy as np
-from scipy import stats
 
+from steadytune.analysis.distributions import chi_square_quantile
 from steadytune.analysis.sentences import points
 from steadytune.doctor.findings import Finding
 from steadytune.doctor.setup import Setup
@@ -333,7 +333,7 @@ def seeds(setup: Setup) -> Finding | None:
     if count == 1:
         why = "One run shows no spread at all."
     else:
-        low, high = np.sqrt((count - 1) / stats.chi2.ppf([0.975, 0.025], count - 1))
+        low, high = np.sqrt((count - 1) / chi_square_quantile([0.975, 0.025], count - 1))
         why = f"The 95 % interval of the SD reaches from {low:.2f} to {high:.2g} times the estimate."
     why += f" A failure that affects one run in ten goes unnoticed with probability {100 * 0.9**count:.0f} %."
     return _finding(

@@ -26,6 +26,7 @@ from steadytune.records.checks import (
     read_list,
 )
 from steadytune.records.computed import Predictions, Probabilities, can_be_scored, is_computed, settled_scores
+from steadytune.records.states import StoredStates
 from steadytune.shown import Shown, plural
 
 if TYPE_CHECKING:
@@ -176,7 +177,10 @@ class Cohort(Shown):
             check_run(one, self.kind)
         check_same_shapes(each)
         if "representations" in fields:
-            fields["representations"] = tuple(one.representations for one in each)
+            held = self.representations
+            # They stay where they are, and are known by their checksums.
+            stored = isinstance(held, StoredStates)
+            fields["representations"] = held if stored else tuple(one.representations for one in each)
         outputs = [name for name in _OUTPUTS if name in fields]
         stacked: dict[str, Any] = dict.fromkeys(_OUTPUTS)
         stacked |= {name: np.stack(fields[name]) for name in outputs[:1]}

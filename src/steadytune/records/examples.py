@@ -8,8 +8,15 @@ from typing import Any
 from steadytune.errors import UserError
 from steadytune.files import CorruptFile, check_seal, read_json
 from steadytune.kinds import KINDS
+from steadytune.study import RunSpec
 
 _TEXTS = ("texts", "labels", "data")
+
+
+def examples_name(spec: RunSpec) -> str:
+    """Return the name of the measured examples, which runs share if they share the data and the split."""
+    halves = f"-half-{spec.training.split_seed}" if spec.training.select_checkpoint else ""
+    return f"{spec.data[:16]}{halves}"
 
 
 def read_examples(file: Path) -> tuple[dict[str, Any], bool]:

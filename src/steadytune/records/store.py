@@ -35,9 +35,9 @@ from steadytune.files import (
     write_text,
 )
 from steadytune.grouped import grouped
-from steadytune.records.cohort import Cohort, LostRun
-from steadytune.records.examples import read_examples
+from steadytune.records.examples import examples_name, read_examples
 from steadytune.records.record import NotUnderstood, RunRecord
+from steadytune.records.states import stamp, stored_states
 from steadytune.records.stored import cohort_fields, one_encoder, rows_of
 from steadytune.records.trained import as_trained, difference
 from steadytune.records.union import union
@@ -46,6 +46,8 @@ from steadytune.study import RunSpec, Study
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from steadytune.records.cohort import Cohort
 
 ARRAYS = "arrays.safetensors"
 # Folders beside study.yaml.
@@ -388,6 +390,8 @@ class RunStore(Shown):
 
     def _cohort(self, records: list[RunRecord]) -> Cohort | None:
         """Return the cohort of some runs; None if all of them are damaged."""
+        from steadytune.records.cohort import Cohort, LostRun
+
         for record in records[1:]:
             if differs := difference(records[0].spec, record.spec):
                 raise UserError(
@@ -395,6 +399,8 @@ class RunStore(Shown):
                     "runs of one recipe: remove those that do not belong"
                 )
         done, arrays = [], []
+        # Before the files are verified, so that no later change goes unseen.
+        stamps = {record.spec.id: stamp(self._folder(record.spec.id) / ARRAYS) for record in records}
         for record in records:
             if record.status == "done":
                 try:
@@ -409,7 +415,7 @@ class RunStore(Shown):
         examples, measured = self.examples(first), rows_of(arrays[0]) if arrays else None
         if measured is not None and len(examples["texts"]) != measured:
             raise UserError(
-                f"{self._examples_file(_examples_name(first))} has {len(examples['texts'])} texts, but the runs "
+                f"{self._examples_file(examples_name(first))} has {len(examples['texts'])} texts, but the runs "
                 f"measure {measured} examples. Rewrite it with: {self.resume}"
             )
         model, task, recipe = first.cohort
@@ -433,10 +439,10 @@ class RunStore(Shown):
                 for record in records
                 if record.status != "done"
             ),
-            examples=_examples_name(first),
+            examples=examples_name(first),
             label_names=examples["labels"] or None,
             references=[tuple(texts) for texts in examples["references"]] or None if arrays else None,
-            **(cohort_fields(arrays) if arrays else {}),
+            **(cohort_fields(arrays) | stored_states(done, arrays, stamps, self.cache) if arrays else {}),
         )
 
     def write_examples(
@@ -458,7 +464,7 @@ class RunStore(Shown):
             data: Sentences about the task's data.
             references: The accepted texts of each example, where texts are generated.
         """
-        file = self._examples_file(_examples_name(spec))
+        file = self._examples_file(examples_name(spec))
         about: dict[str, Any] = {"kind": kind, "texts": texts, "labels": labels, "data": list(data)}
         if references:
             about["references"] = [list(accepted) for accepted in references]
@@ -468,7 +474,7 @@ class RunStore(Shown):
 
     def examples(self, spec: RunSpec) -> dict[str, Any]:
         """Return what `write_examples` stored of a run's measured examples, by the names of its parameters."""
-        return self.examples_named(_examples_name(spec))
+        return self.examples_named(examples_name(spec))
 
     def _examples_file(self, name: str) -> Path:
         return self.path / "examples" / f"{name}.json"
@@ -489,12 +495,6 @@ class RunStore(Shown):
                 stacklevel=2,
             )
         return found
-
-
-def _examples_name(spec: RunSpec) -> str:
-    """Return the name of the measured examples, which runs share if they share the data and the split."""
-    halves = f"-half-{spec.training.split_seed}" if spec.training.select_checkpoint else ""
-    return f"{spec.data[:16]}{halves}"
 
 
 __all__ = ["ARRAYS", "RunStore"]

@@ -87,7 +87,8 @@ def report_of_study(
         comparison: The result of `compare(store)`, if available.
         validations: The result of `validate(comparison.profiles)`, if available.
         progress: Called with the share of the work done.
-        out: Where to write instead, as for `report`; nothing is then written into the folder of the runs.
+        out: Where to write instead, as for `report`; nothing is then written into the folder of the runs, apart from
+            its cache.
 
     Returns:
         The path of the page, and the comparison that it shows.

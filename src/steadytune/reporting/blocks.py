@@ -15,6 +15,8 @@ from steadytune.reporting.figures import Figure, Look
 if TYPE_CHECKING:
     import pandas as pd
 
+    from steadytune.reporting.frames import Rows
+
 Verdict = Literal[
     "supported", "mostly supported", "mixed", "no effect", "contradicted", "not supported", "inconclusive", "untested"
 ]
@@ -278,7 +280,7 @@ class Page:
         verdict: Its conclusion.
         sections: Its main sections.
         reading: How to read it.
-        tables: Name of a CSV file -> its data frame.
+        tables: Name of a CSV file -> its rows, or a data frame.
         remark: A remark on these tables, or "".
     """
 
@@ -287,7 +289,7 @@ class Page:
     verdict: Section
     sections: Sequence[Section]
     reading: Section
-    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    tables: Mapping[str, pd.DataFrame | Rows] = field(default_factory=dict)
     remark: str = ""
 
     @property

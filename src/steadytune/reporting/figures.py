@@ -9,15 +9,12 @@ import html
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import plotly.graph_objects as go
-
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.value import Value
 from steadytune.measures import MEASURES, layer_measures
 from steadytune.metrics import Scale
+from steadytune.reporting.drawing import Drawing, Figure
 from steadytune.reporting.naming import called, interval, known, number
-
-Figure = dict[str, Any]
 
 # Okabe-Ito, darkened where contrast would be below 3:1 on white or on the dark page. The two cycles have coprime
 # lengths, so that no two of 35 recipes share colour and symbol.
@@ -57,7 +54,7 @@ def layer_figures(profiles: Sequence[Profile], styles: dict[str, Look]) -> dict[
         lines = [(profile, values) for profile, values in lines if values]
         if not lines:
             continue
-        figure = go.Figure()
+        figure = Drawing()
         for profile, values in lines:
             _draw_line(figure, profile.cohort.recipe, measure, values, styles, bands=len(lines) <= _BAND_LIMIT)
         deepest = max(value.layer or 0 for _, values in lines for value in values)
@@ -66,12 +63,12 @@ def layer_figures(profiles: Sequence[Profile], styles: dict[str, Look]) -> dict[
             xaxis=block_axis(deepest),
             yaxis={"rangemode": "tozero", "zeroline": False, "automargin": True},
         )
-        figures[measure] = plain(figure)
+        figures[measure] = figure.plain()
     return figures
 
 
 def _draw_line(
-    figure: go.Figure, recipe: str, measure: str, values: list[Value], styles: dict[str, Look], *, bands: bool
+    figure: Drawing, recipe: str, measure: str, values: list[Value], styles: dict[str, Look], *, bands: bool
 ) -> None:
     look, meta, layers = styles[recipe], {"recipe": recipe}, [value.layer for value in values]
     sure = [value for value in values if known(value.low) and known(value.high)]
@@ -163,7 +160,6 @@ def _rounded(values: Sequence[float]) -> list[float | None]:
 def frame(height: int, top: int) -> dict[str, Any]:
     """Return the layout shared by all figures; colours set by the page are left out or transparent."""
     return {
-        "template": "none",
         "height": height,
         "margin": {"l": 44, "r": 12, "t": top, "b": 46},
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -176,9 +172,3 @@ def frame(height: int, top: int) -> dict[str, Any]:
         "dragmode": False,
         "showlegend": False,
     }
-
-
-def plain(figure: go.Figure) -> Figure:
-    """Return a figure as plain data."""
-    content: Figure = figure.to_plotly_json()
-    return content

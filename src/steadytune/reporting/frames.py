@@ -1,4 +1,4 @@
-"""The tables of a page as data frames, and a data frame as CSV."""
+"""The tables of a page, and a table or data frame as CSV."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,19 @@ from steadytune.reporting.explore import Texts
 if TYPE_CHECKING:
     import pandas as pd
 
+
+class Rows(NamedTuple):
+    """A table of a page. It does not take pandas, whose import takes longer than a small report.
+
+    Attributes:
+        columns: Their names.
+        rows: The values of each row, None if unknown.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
 _FORMULAS = ("=", "+", "-", "@", "\t", "\n")
 
 
@@ -28,7 +41,7 @@ def study_frames(
     records: Sequence[RunRecord],
     texts: Texts,
     validations: Mapping[tuple[str, str], Validation],
-) -> dict[str, pd.DataFrame]:
+) -> dict[str, Rows]:
     """Return the tables written next to the report of a study, by file name.
 
     Scores are fractions, or in the metric's own unit; unknown values are None.
@@ -46,7 +59,7 @@ def study_frames(
     }
 
 
-def comparison_frames(comparison: Comparison, texts: Texts) -> dict[str, pd.DataFrame]:
+def comparison_frames(comparison: Comparison, texts: Texts) -> dict[str, Rows]:
     """Return the tables written next to a report on any runs, by file name."""
     tables = {
         "measures.csv": _rows(MeasureRow, comparison.measures_rows()),
@@ -57,28 +70,26 @@ def comparison_frames(comparison: Comparison, texts: Texts) -> dict[str, pd.Data
     return tables
 
 
-def _rows(of: Any, rows: Iterable[Any]) -> pd.DataFrame:
+def _rows(of: Any, rows: Iterable[Any]) -> Rows:
     return _frame(of._fields, (row._asdict() for row in rows))
 
 
-def _frame(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    import pandas as pd
-
+def _frame(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> Rows:
     names = list(columns)
-    # As objects, so that integers stay integers next to unknown values.
-    return pd.DataFrame([[_known(row.get(name)) for name in names] for row in rows], columns=names, dtype=object)
+    return Rows(names, [[_known(row.get(name)) for name in names] for row in rows])
 
 
 def _known(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def frame_csv(frame: pd.DataFrame) -> str:
-    """Return a data frame as CSV with a header line; unknown values are empty."""
+def frame_csv(frame: pd.DataFrame | Rows) -> str:
+    """Return a table as CSV with a header line; unknown values are empty."""
+    rows = frame.rows if isinstance(frame, Rows) else frame.itertuples(index=False, name=None)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([_field(name) for name in frame.columns])
-    writer.writerows([_field(value) for value in row] for row in frame.itertuples(index=False, name=None))
+    writer.writerows([_field(value) for value in row] for row in rows)
     return text.getvalue()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +14,7 @@ from markupsafe import Markup, escape
 
 from steadytune.files import write_text
 from steadytune.reporting.blocks import Distances, Flipping, Page
+from steadytune.reporting.drawing import plain_data
 from steadytune.reporting.frames import frame_csv
 
 _SPOKEN = 6
@@ -35,9 +38,6 @@ def write_page(page: Page, folder: Path, name: str) -> Path:
 
 def render(page: Page) -> str:
     """Return a page as one self-contained HTML document."""
-    from plotly.io.json import to_json_plotly
-    from plotly.offline import get_plotlyjs
-
     data = {
         "figures": {f"{part.key}-{panel.key}": panel.figure for part in page.parts for panel in part.panels},
         "distances": {part.key: found for part in page.parts if (found := part.on_demand(Distances)) is not None},
@@ -49,11 +49,17 @@ def render(page: Page) -> str:
         breakable=_breakable,
         style=Markup(_part("style.css")),
         script=Markup(_part("script.js")),
-        plotly=Markup(get_plotlyjs()),
-        # It escapes <, > and /, so that no text of an example can end the script element.
-        data=Markup(to_json_plotly(data)),
+        # As a file: whoever only reads the script does not wait for the library to be imported.
+        plotly=Markup(files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")),
+        data=Markup(_json(data)),
     )
     return text
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    """Return data as JSON in which no text of an example can end the script element."""
+    text = json.dumps(plain_data(data), separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("/", "\\u002f")
 
 
 def _breakable(name: str) -> Markup:

@@ -6,14 +6,14 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from steadytune.analysis.failures import failed_runs
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.sentences import runs_noun
 from steadytune.metrics import Scale
-from steadytune.reporting.figures import Figure, Look, axis_title, described, escaped, frame, plain
+from steadytune.reporting.drawing import Drawing
+from steadytune.reporting.figures import Figure, Look, axis_title, described, escaped, frame
 from steadytune.reporting.naming import called, count, known, number, shortened
 
 _ROW, _LINE = 26, 16
@@ -30,7 +30,7 @@ def scores_figure(profiles: Sequence[Profile], styles: dict[str, Look]) -> Figur
     """
     if not any(len(profile.cohort) and profile.cohort.scored for profile in profiles):
         return None
-    figure = go.Figure()
+    figure = Drawing()
     first = next(profile.cohort for profile in profiles if len(profile.cohort))
     labels = [_row_label(profile) for profile in profiles]
     height = _ROW + _LINE * max(label.count("<br>") + 1 for label in labels)
@@ -80,10 +80,10 @@ def scores_figure(profiles: Sequence[Profile], styles: dict[str, Look]) -> Figur
             "ticks": "",
         },
     )
-    return plain(figure)
+    return figure.plain()
 
 
-def _draw_majority(figure: go.Figure, profiles: Sequence[Profile]) -> None:
+def _draw_majority(figure: Drawing, profiles: Sequence[Profile]) -> None:
     """Draw the dashed line, in pieces if recipes were measured on different halves with different majorities."""
     x: list[float | None] = []
     y: list[float | None] = []
@@ -120,7 +120,7 @@ def _draw_majority(figure: go.Figure, profiles: Sequence[Profile]) -> None:
         )
 
 
-def _draw_mean(figure: go.Figure, row: int, profile: Profile, look: Look) -> None:
+def _draw_mean(figure: Drawing, row: int, profile: Profile, look: Look) -> None:
     spread = next((value.value for value in profile.values if value.measure == "sd"), float("nan"))
     if not known(profile.mean.value):
         return

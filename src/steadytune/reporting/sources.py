@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import plotly.graph_objects as go
-
 from steadytune.analysis.components import Components, describe_components, variance_components
 from steadytune.analysis.evaluation import EvaluationError
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.sentences import score_unit, scored
 from steadytune.metrics import Scale
-from steadytune.reporting.figures import Figure, Look, axis_title, escaped, frame, looks, plain, whiskers
+from steadytune.reporting.drawing import Drawing
+from steadytune.reporting.figures import Figure, Look, axis_title, escaped, frame, looks, whiskers
 from steadytune.reporting.naming import called, known, number
 
 _ROW = 28
@@ -36,7 +35,7 @@ def sources_figure(found: Sequence[tuple[str, Components]]) -> Figure | None:
     shown = [(recipe, part, source) for recipe, part in found for source in part.sources if len(part.sources) > 1]
     if not any(known(source.share.value) for _, _, source in shown):
         return None
-    figure = go.Figure()
+    figure = Drawing()
     styles = looks(["score", "disagreement"])
     several = len({recipe for recipe, _, _ in shown}) > 1
     labels = [
@@ -71,7 +70,7 @@ def sources_figure(found: Sequence[tuple[str, Components]]) -> Figure | None:
             "ticks": "",
         },
     )
-    return plain(figure)
+    return figure.plain()
 
 
 def evaluation_sentence(found: EvaluationError, scale: Scale) -> str:
@@ -103,7 +102,7 @@ def best_figure(profiles: Sequence[Profile], styles: dict[str, Look]) -> Figure 
     Returns:
         The figure, or None if no recipe has three runs or more.
     """
-    figure = go.Figure()
+    figure = Drawing()
     for profile in profiles:
         recipe, best_of, scale = profile.cohort.recipe, profile.evaluation.best_of, profile.cohort.scale
         if len(best_of) < 3:
@@ -139,4 +138,4 @@ def best_figure(profiles: Sequence[Profile], styles: dict[str, Look]) -> Figure 
             "automargin": True,
         },
     )
-    return plain(figure)
+    return figure.plain()

@@ -41,6 +41,8 @@ from steadytune.reporting.validity_section import validity_blocks
 if TYPE_CHECKING:
     import pandas as pd
 
+    from steadytune.reporting.frames import Rows
+
 Group = tuple[str, str]
 
 _INTRODUCTION = (
@@ -71,7 +73,7 @@ def study_page(
     statements: Mapping[Group, Sequence[Statement]],
     run: Sequence[Block] | None = None,
     texts: explore.Texts | None = None,
-    tables: Mapping[str, pd.DataFrame] | None = None,
+    tables: Mapping[str, pd.DataFrame | Rows] | None = None,
     validations: Mapping[Group, Validation] | None = None,
 ) -> Page:
     """Lay out a comparison as a page.

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from steadytune.analysis.validity.consistency import Agreement, Definition
@@ -19,7 +18,8 @@ from steadytune.analysis.validity.groups import KnownGroups, Separation
 from steadytune.analysis.validity.subsampling import SHARES, Subsample
 from steadytune.analysis.validity.validate import Convergence, Validation
 from steadytune.measures import MEASURES, declared, layer_measures
-from steadytune.reporting.figures import Figure, Look, axis_title, block_axis, escaped, frame, looks, plain, whiskers
+from steadytune.reporting.drawing import Drawing
+from steadytune.reporting.figures import Figure, Look, axis_title, block_axis, escaped, frame, looks, whiskers
 from steadytune.reporting.naming import called, count, known, number
 
 _CELL, _MARGIN = 34, 70
@@ -61,7 +61,7 @@ def _convergent(curves: Sequence[Convergence]) -> Figure | None:
 
 
 def _groups(groups: Sequence[KnownGroups], measure: str, styles: Mapping[str, Look]) -> Figure | None:
-    figure = go.Figure()
+    figure = Drawing()
     deepest = 0
     for group in groups:
         seen = [entry for entry in group.separations if entry.measure == measure]
@@ -89,7 +89,7 @@ def _groups(groups: Sequence[KnownGroups], measure: str, styles: Mapping[str, Lo
         xaxis=block_axis(deepest),
         yaxis={"rangemode": "tozero", "zeroline": False, "automargin": True},
     )
-    return plain(figure)
+    return figure.plain()
 
 
 def _group_hover(recipe: str, entry: Separation, what: str) -> str:
@@ -104,7 +104,7 @@ def _subsampling(entries: Sequence[Subsample]) -> Figure | None:
     rows = [measure for measure in _names() if any(entry.measure == measure for entry in entries)]
     if not rows:
         return None
-    figure = go.Figure()
+    figure = Drawing()
     styles = looks(list(map(str, SHARES)))
     for place, share in enumerate(SHARES):
         look = styles[str(share)]
@@ -135,7 +135,7 @@ def _subsampling(entries: Sequence[Subsample]) -> Figure | None:
         xaxis={"title": axis_title("change"), "ticksuffix": " %", "zeroline": False, "automargin": True},
         yaxis={**_named(list(map(short, rows))), "range": [len(rows) - 0.4, -0.6], "zeroline": False},
     )
-    return plain(figure)
+    return figure.plain()
 
 
 def changed(entries: Iterable[Subsample], measure: str, share: float) -> tuple[float, float, float]:
@@ -190,7 +190,7 @@ def agreement_matrix(agreements: Sequence[Agreement]) -> tuple[list[str], NDArra
 
 def _matrix(values: NDArray[np.float64], columns: Sequence[str], rows: Sequence[str], what: str) -> Figure:
     texts = [["" if not known(value) else f"{value:.2f}" for value in row] for row in values]
-    figure = go.Figure()
+    figure = Drawing()
     figure.add_heatmap(
         z=[[round(float(value), 3) if known(value) else None for value in row] for row in values],
         zmin=-1,
@@ -214,7 +214,7 @@ def _matrix(values: NDArray[np.float64], columns: Sequence[str], rows: Sequence[
         xaxis={**_named(columns), "showgrid": False, "zeroline": False},
         yaxis={**_named(rows), "showgrid": False, "zeroline": False, "autorange": "reversed"},
     )
-    return plain(figure)
+    return figure.plain()
 
 
 def _named(names: Sequence[str]) -> dict[str, Any]:

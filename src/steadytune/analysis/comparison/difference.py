@@ -56,7 +56,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from steadytune.analysis.comparison.significance import (
     Significance,
@@ -65,6 +64,7 @@ from steadytune.analysis.comparison.significance import (
     shared_runs,
     spread_tests,
 )
+from steadytune.analysis.distributions import normal_upper_quantile, student_quantile, student_tail
 from steadytune.analysis.failures import wrong_runs
 from steadytune.analysis.grouping import count_groups
 from steadytune.analysis.half_sampling import SPLITS
@@ -109,11 +109,11 @@ class Estimate(NamedTuple):
     @property
     def p(self) -> float:
         """Two-sided p-value of the null hypothesis of no difference."""
-        return 2 * float(stats.t.sf(abs(self.value) / self.error, self.freedom))
+        return 2 * float(student_tail(abs(self.value) / self.error, self.freedom))
 
     def ends(self, missed: float) -> Interval:
         """Return the interval that misses the truth with probability `missed`."""
-        half = float(stats.t.isf(missed / 2, self.freedom)) * self.error
+        half = -float(student_quantile(missed / 2, self.freedom)) * self.error
         low, high = max(-self.limit, self.value - half), min(self.limit, self.value + half)
         return Interval(self.value, min(low, self.value), max(high, self.value))
 
@@ -324,7 +324,7 @@ def _failures(cohort: Cohort, baseline: Cohort) -> Difference:
 
 def _wilson(count: int, total: int, missed: float) -> Interval:
     """Return the share of `count` in `total` with Wilson's interval, which has width even for shares of 0 or 1."""
-    z = float(stats.norm.isf(missed / 2))
+    z = normal_upper_quantile(missed / 2)
     share = count / total
     centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)
     half = z / (1 + z**2 / total) * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))

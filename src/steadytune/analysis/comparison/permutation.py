@@ -8,7 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from steadytune.analysis.distributions import mean_ranks, pooled_t_p
 
 Array = NDArray[np.float64]
 
@@ -57,9 +58,8 @@ def shuffled_p(scores: Array, baseline: Array) -> Array:
 
 def brown_forsythe_p(scores: Array, baseline: Array) -> Array:
     """Return p of a pooled-variance t-test on the distances from the medians; (..., K), (..., K_0) -> (...)."""
-    distances = [np.abs(group - np.median(group, axis=-1, keepdims=True)) for group in (scores, baseline)]
-    moments = [(group.mean(axis=-1), group.std(axis=-1, ddof=1), group.shape[-1]) for group in distances]
-    return np.asarray(stats.ttest_ind_from_stats(*moments[0], *moments[1]).pvalue)
+    distances = (np.abs(group - np.median(group, axis=-1, keepdims=True)) for group in (scores, baseline))
+    return pooled_t_p(*distances)
 
 
 def paired_spread_p(scores: Array, baseline: Array) -> Array:
@@ -69,7 +69,7 @@ def paired_spread_p(scores: Array, baseline: Array) -> Array:
     differences = near - far
     # Equal steps between scores must remain ties.
     sizes = np.round(np.abs(differences), 12)
-    return sign_flip_p(np.sign(differences) * (sizes > 0) * stats.rankdata(sizes, axis=-1))
+    return sign_flip_p(np.sign(differences) * (sizes > 0) * mean_ranks(sizes))
 
 
 @lru_cache(maxsize=8)

@@ -6,8 +6,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
+from steadytune.analysis.distributions import student_quantile
 from steadytune.analysis.intervals import FEWEST, LEVEL, Interval, varies
 from steadytune.analysis.scores import possible_scores
 from steadytune.analysis.sentences import capital, counted, percent, score_range, score_unit, scored, spelled
@@ -43,7 +43,7 @@ def place_run(run: Cohort, others: Cohort) -> Place:
     expected = Interval(float(scores.mean()), math.nan, math.nan)
     if len(scores) >= FEWEST and varies(scores):
         half = float(
-            stats.t.ppf((1 + LEVEL) / 2, len(scores) - 1) * scores.std(ddof=1) * math.sqrt(1 + 1 / len(scores))
+            student_quantile((1 + LEVEL) / 2, len(scores) - 1) * scores.std(ddof=1) * math.sqrt(1 + 1 / len(scores))
         )
         lowest, highest = possible_scores(others)
         expected = Interval(expected.value, max(lowest, expected.value - half), min(highest, expected.value + half))

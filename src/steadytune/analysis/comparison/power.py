@@ -20,8 +20,12 @@ from collections.abc import Callable
 from numbers import Real
 
 import numpy as np
-from scipy import stats
 
+from steadytune.analysis.distributions import (
+    chi_square_upper_quantile,
+    noncentral_student_tail,
+    student_quantile,
+)
 from steadytune.analysis.intervals import LEVEL, SIGNIFICANT
 from steadytune.errors import UserError, door
 
@@ -130,8 +134,8 @@ def seeds_to_reach(
             return 1.0
         freedom = variance**2 / (from_runs**2 / own + from_examples**2 / examples_freedom)
         # The other tail is finding a difference of the wrong sign, which nobody plans for.
-        return float(
-            stats.nct.sf(stats.t.isf(significance / 2, freedom), freedom, abs(difference) / math.sqrt(variance))
+        return noncentral_student_tail(
+            -student_quantile(significance / 2, freedom), freedom, abs(difference) / math.sqrt(variance)
         )
 
     if from_examples > 0 and found(MOST) < power:
@@ -175,11 +179,11 @@ def seeds_to_detect_ratio(ratio: float, *, power: float = POWER, significance: f
             return 0.0
         wider = 1.04 + 1.4 / (runs - 3.6)
         shift = abs(math.log(ratio)) * math.sqrt(runs - 1)
-        resampled = float(stats.nct.sf(wider * stats.t.isf(significance / 2, runs - 1), runs - 1, shift))
+        resampled = noncentral_student_tail(-wider * student_quantile(significance / 2, runs - 1), runs - 1, shift)
         squares = larger**2 + 1
         freedom = (runs - 1) * squares**2 / (larger**4 + 1)
         shift = (larger - 1) * _HALF_NORMAL_MEAN / (_HALF_NORMAL_SD * math.sqrt(squares / runs))
-        return resampled * float(stats.nct.sf(stats.t.isf(significance / 2, freedom), freedom, shift))
+        return resampled * noncentral_student_tail(-student_quantile(significance / 2, freedom), freedom, shift)
 
     larger = max(ratio, 1 / ratio)
     return _smallest(lambda runs: found(runs) >= power)
@@ -210,7 +214,7 @@ def seeds_to_pin_sd(width: float, *, level: float = LEVEL) -> int:
     _positive("width", width)
 
     def ends(runs: int) -> float:
-        low, high = np.sqrt((runs - 1) / stats.chi2.isf(((1 - level) / 2, (1 + level) / 2), runs - 1))
+        low, high = np.sqrt((runs - 1) / chi_square_upper_quantile(((1 - level) / 2, (1 + level) / 2), runs - 1))
         return float(high - low)
 
     return _smallest(lambda runs: ends(runs) <= width)

@@ -48,9 +48,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from steadytune.analysis.comparison.permutation import brown_forsythe_p, paired_spread_p, shuffled_p, sign_flip_p
+from steadytune.analysis.distributions import fisher_p, student_tail, welch_p
 from steadytune.analysis.intervals import SIGNIFICANT, varies
 
 Array = NDArray[np.float64]
@@ -104,10 +104,8 @@ def mean_test(scores: Array, baseline: Array, pairs: NDArray[np.int64] | None, c
         return Significance(float(sign_flip_p(x - y) if pairs is not None else shuffled_p(x, y)), name, smallest)
     if pairs is not None:
         t = np.mean(x - y) / np.std(x - y, ddof=1) * math.sqrt(len(pairs))
-        return Significance(2 * float(stats.t.sf(abs(t), len(pairs) - 1)), stand_in, 0.0)
-    moments = [(group.mean(), group.std(ddof=1), len(group)) for group in (x, y)]
-    found = stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False)
-    return Significance(float(found.pvalue), stand_in, 0.0)
+        return Significance(2 * float(student_tail(abs(t), len(pairs) - 1)), stand_in, 0.0)
+    return Significance(float(welch_p(x, y)), stand_in, 0.0)
 
 
 def spread_tests(
@@ -160,15 +158,11 @@ def failure_test(failed: int, runs: int, failed_baseline: int, runs_baseline: in
     name = "Fisher"
     if not min(runs, runs_baseline):
         return Significance(math.nan, name, 1.0, 1.0)
-    table = np.array([[failed, runs - failed], [failed_baseline, runs_baseline - failed_baseline]])
-    smallest = stats.fisher_exact(np.diag([runs, runs_baseline])).pvalue
     total = failed + failed_baseline
     extremes = (min(total, runs), max(0, total - runs_baseline))
-    attainable = min(
-        float(stats.fisher_exact(np.array([[one, runs - one], [total - one, runs_baseline - total + one]])).pvalue)
-        for one in extremes
-    )
-    return Significance(float(stats.fisher_exact(table).pvalue), name, float(smallest), attainable)
+    attainable = min(fisher_p(one, runs, total - one, runs_baseline) for one in extremes)
+    smallest = fisher_p(runs, runs, 0, runs_baseline)
+    return Significance(fisher_p(failed, runs, failed_baseline, runs_baseline), name, smallest, attainable)
 
 
 def shared_runs(seeds: Sequence[str], baseline: Sequence[str]) -> NDArray[np.int64] | None:

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from steadytune.analysis.bootstrap import RESAMPLES, example_weights
+from steadytune.analysis.distributions import beta_quantile, student_quantile, student_tail
 from steadytune.analysis.grouping import count_groups, example_groups, one_group, size_words
 from steadytune.analysis.intervals import LEVEL, SIGNIFICANT, Interval
 from steadytune.analysis.scores import count_examples, unscored_words, weighted_scores
@@ -200,15 +200,17 @@ def mcnemar(mended: int, spoiled: int, examples: int) -> tuple[Interval, float]:
         spoiled: Examples that only the first answers right.
         examples: N.
     """
+    from scipy.stats import binomtest
+
     discordant = mended + spoiled
     rate = discordant / examples
     low_rate, high_rate = _wilson(discordant, examples)
     if not discordant:
         return Interval(0.0, -high_rate, high_rate), 1.0
     share = 2 * mended / discordant - 1
-    p = float(stats.binomtest(mended, discordant, 0.5).pvalue)
-    low = 2 * float(stats.beta.ppf(SIGNIFICANT / 2, mended, spoiled + 1)) - 1 if mended else -1.0
-    high = 2 * float(stats.beta.ppf(1 - SIGNIFICANT / 2, mended + 1, spoiled)) - 1 if spoiled else 1.0
+    p = float(binomtest(mended, discordant, 0.5).pvalue)
+    low = 2 * beta_quantile(SIGNIFICANT / 2, mended, spoiled + 1) - 1 if mended else -1.0
+    high = 2 * beta_quantile(1 - SIGNIFICANT / 2, mended + 1, spoiled) - 1 if spoiled else 1.0
     # Towards the side on which the product moves away from its point estimate.
     off_low = low * (rate - (low_rate if low > 0 else high_rate))
     off_high = high * (rate - (high_rate if high > 0 else low_rate))
@@ -224,7 +226,9 @@ def mcnemar(mended: int, spoiled: int, examples: int) -> tuple[Interval, float]:
 
 
 def _wilson(count: int, total: int) -> tuple[float, float]:
-    interval = stats.binomtest(count, total).proportion_ci(LEVEL, method="wilson")
+    from scipy.stats import binomtest
+
+    interval = binomtest(count, total).proportion_ci(LEVEL, method="wilson")
     return float(interval.low), float(interval.high)
 
 
@@ -240,11 +244,11 @@ def _bootstrap(one: Cohort, other: Cohort, difference: float, resamples: int, se
     error = math.sqrt(float(drawn.var()) / shown) if units > 1 else 0.0
     if not error > 0:
         return Interval(difference, math.nan, math.nan), math.nan
-    half = float(stats.t.ppf(1 - SIGNIFICANT / 2, units - 1)) * error
+    half = float(student_quantile(1 - SIGNIFICANT / 2, units - 1)) * error
     scale = one.scale
     most = math.inf if scale.lowest is None or scale.highest is None else scale.highest - scale.lowest
     ends = Interval(difference, max(-most, difference - half), min(most, difference + half))
-    return ends, 2 * float(stats.t.sf(abs(difference) / error, units - 1))
+    return ends, 2 * float(student_tail(abs(difference) / error, units - 1))
 
 
 def _right(cohort: Cohort) -> NDArray[np.bool_] | None:

@@ -19,9 +19,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from steadytune.analysis.bootstrap import own_sums, run_counts
+from steadytune.analysis.distributions import pearson_p
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.scores import count_examples
 from steadytune.analysis.tables import outputs_of
@@ -177,7 +177,7 @@ def overall_consistency(spreads: Array, correlations: Array, definition: Definit
     cohorts, size = correlations.shape[:2]
     x, y = np.asarray(spreads, dtype=np.float64), correlations.mean(axis=2)
     if definition == "published":
-        x, y = np.repeat(x, size), stats.zscore(y, axis=0).ravel()
+        x, y = np.repeat(x, size), ((y - y.mean(axis=0)) / y.std(axis=0)).ravel()
     else:
         # The mean over all entries is a linear function of the mean off the diagonal: the correlation is the same.
         y = y.mean(axis=1)
@@ -193,4 +193,4 @@ def overall_agreement(profiles: Sequence[Profile], agreements: Sequence[Agreemen
 
 def _overall(cohorts: int, spreads: Array, consistency: Array) -> Overall:
     r = pearson(spreads, consistency) if cohorts >= 3 else math.nan
-    return Overall(cohorts, r, math.nan if math.isnan(r) else float(stats.pearsonr(spreads, consistency).pvalue))
+    return Overall(cohorts, r, math.nan if math.isnan(r) else pearson_p(r, len(spreads)))

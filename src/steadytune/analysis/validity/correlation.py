@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
+from steadytune.analysis.distributions import student_quantile
 from steadytune.analysis.intervals import SIGNIFICANT, varies
 
 # 7! = 5,040 orders are enumerated quickly; 8! takes ten times as long for a p-value that the normal limit gives, too.
@@ -70,7 +70,7 @@ def critical_pearson(points: int) -> float:
     """
     if points < 3:
         return 1.0
-    t = float(stats.t.ppf(1 - SIGNIFICANT / 2, points - 2))
+    t = float(student_quantile(1 - SIGNIFICANT / 2, points - 2))
     return t / math.sqrt(points - 2 + t * t)
 
 
@@ -93,13 +93,18 @@ def kendall(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
     one, other = (np.round(np.asarray(values, dtype=np.float64), 12) for values in (first, second))
     if len(one) < 2 or not np.isfinite([one, other]).all() or not np.ptp(one) or not np.ptp(other):
         return math.nan, math.nan
-    result = stats.kendalltau(one, other)
     if len(one) > _ENUMERATED:
+        from scipy.stats import kendalltau
+
+        result = kendalltau(one, other)
         return float(result.statistic), float(result.pvalue)
     low, high = np.triu_indices(len(one), 1)
+    signs = np.sign(one[low] - one[high])
     orders = other[np.array(list(permutations(range(len(other)))))]
-    agreement = np.abs(np.sign(orders[:, low] - orders[:, high]) @ np.sign(one[low] - one[high]))
-    return float(result.statistic), float(np.mean(agreement >= agreement[0]))
+    agreement = np.sign(orders[:, low] - orders[:, high]) @ signs
+    untied = np.count_nonzero(signs), np.count_nonzero(other[low] - other[high])
+    tau = float(agreement[0] / np.sqrt(untied[0]) / np.sqrt(untied[1]))
+    return min(1.0, max(-1.0, tau)), float(np.mean(np.abs(agreement) >= abs(agreement[0])))
 
 
 def significant_tau(items: int) -> float | None:

@@ -8,7 +8,7 @@ sampling error from few examples is added to the variation between seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from steadytune.analysis.grouping import example_groups
 from steadytune.analysis.half_sampling import take_examples
+from steadytune.analysis.kept import digest, kept
 from steadytune.analysis.profile import Profile, prediction_values
 from steadytune.analysis.scores import count_examples, rows_per_example, weighted_scores
 from steadytune.analysis.tables import outputs_of, pair_tables
@@ -101,15 +102,21 @@ def subsample(
         members = np.arange(_examples(cohort))
     groups = len(np.unique(members))
     generator = np.random.default_rng([seed, groups])
+    drawn = {
+        share: [
+            np.flatnonzero(np.isin(members, generator.permutation(groups)[: round(share * groups)]))
+            for _ in range(DRAWS)
+        ]
+        for share in SHARES
+    }
+    large = {share: subsets for share, subsets in drawn.items() if min(map(len, subsets)) >= _LEAST_EXAMPLES and full}
+    states = _of_states(cohort, [subset for subsets in large.values() for subset in subsets], full)
     found = []
-    for share in SHARES:
-        drawn = [generator.permutation(groups)[: round(share * groups)] for _ in range(DRAWS)]
-        subsets = [np.flatnonzero(np.isin(members, chosen)) for chosen in drawn]
+    for share, subsets in drawn.items():
         size = round(float(np.mean([len(subset) for subset in subsets])))
-        enough = full and min(map(len, subsets)) >= _LEAST_EXAMPLES
         draws = []
         for chosen in subsets:
-            draws.append(_measure(cohort, source, chosen, full) if enough else {})
+            draws.append(_measure(cohort, source, chosen, full) | next(states) if share in large else {})
             step()
         found += [
             Subsample(cohort.recipe, measure, layer, share, size, value, tuple(draw[measure, layer] for draw in draws))
@@ -168,9 +175,29 @@ def _measure(cohort: Cohort, source: _Source, chosen: NDArray[np.int64], wanted:
         outputs = source.outputs.take(chosen)
         taken = prediction_values(outputs, pair_tables(outputs), len(cohort))
         values |= {(name, None): value for name, value in taken.items()}
-    measures = [measure for measure in layer_measures() if measure.judged]
-    for layer in sorted({layer for _, layer in wanted if layer is not None}):
-        states = [run[layer - 1 : layer] for run in cohort.representations or ()]
-        distances = representation_distances(take_examples(states, chosen, rows_per_example(cohort)), measures)
-        values |= {(name, layer): float(pair_mean(matrices[0])) for name, matrices in distances.items()}
     return values
+
+
+def _of_states(cohort: Cohort, subsets: Sequence[NDArray[np.int64]], wanted: Values) -> Iterator[Values]:
+    """Yield the representation measures on each of some subsets, computed once for runs in a folder."""
+    measures = [measure for measure in layer_measures() if measure.judged]
+    layers, rows = sorted({layer for _, layer in wanted if layer is not None}), rows_per_example(cohort)
+
+    def means(chosen: NDArray[np.int64], layer: int) -> list[float]:
+        states = [run[layer - 1 : layer] for run in cohort.representations or ()]
+        distances = representation_distances(take_examples(states, chosen, rows), measures)
+        return [float(pair_mean(distances[measure.name][0])) for measure in measures]
+
+    def compute() -> dict[str, NDArray[np.float64]]:
+        return {"means": np.array([[means(chosen, layer) for layer in layers] for chosen in subsets])}
+
+    about = {"subsets": [digest(chosen) for chosen in subsets], "layers": layers, "rows": rows}
+    if not layers or not subsets:
+        yield from ({} for _ in subsets)
+        return
+    for by_layer in kept(cohort.representations, measures, "subsets", about, compute)["means"]:
+        yield {
+            (measure.name, layer): float(mean)
+            for layer, by_measure in zip(layers, by_layer, strict=True)
+            for measure, mean in zip(measures, by_measure, strict=True)
+        }

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import plotly.graph_objects as go
 
 from steadytune.reporting.blocks import Panel
-from steadytune.reporting.figures import Figure, axis_title, frame, looks, plain
+from steadytune.reporting.drawing import Drawing
+from steadytune.reporting.figures import Figure, axis_title, frame, looks
 from steadytune.theory.full.task_bound import TaskBound
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def taylor_panel(one: TaskBound) -> Panel:
 
 
 def _figure(title: str, lines: Sequence[_Line], logarithmic: bool = True) -> Figure:
-    figure = go.Figure()
+    figure = Drawing()
     for line, look in zip(lines, looks([line.name for line in lines]).values(), strict=True):
         shown = np.isfinite(line.y) & ((line.y > 0) | (not logarithmic))
         figure.add_scatter(
@@ -97,4 +97,4 @@ def _figure(title: str, lines: Sequence[_Line], logarithmic: bool = True) -> Fig
         xaxis={"title": axis_title(title), "zeroline": False},
         yaxis={"zeroline": False, "automargin": True, **({"type": "log"} if logarithmic else {})},
     )
-    return plain(figure)
+    return figure.plain()

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import plotly.graph_objects as go
 
 from steadytune.reporting.blocks import Panel
-from steadytune.reporting.figures import Figure, Look, axis_title, escaped, frame, looks, plain
+from steadytune.reporting.drawing import Drawing
+from steadytune.reporting.figures import Figure, Look, axis_title, escaped, frame, looks
 from steadytune.reporting.naming import count
 from steadytune.theory.pages.claims import base, part
 from steadytune.theory.studies.table import DESIGN, GENERATED
@@ -236,7 +236,7 @@ def draw(x: str, title: str, lines: Sequence[Line], *, logarithmic: bool = True)
     Returns:
         The figure, or None if there is nothing to draw.
     """
-    figure = go.Figure()
+    figure = Drawing()
     settings: set[float] = set()
     values: list[float] = []
     for name, rows, column, look in lines:
@@ -287,7 +287,7 @@ def draw(x: str, title: str, lines: Sequence[Line], *, logarithmic: bool = True)
         },
         yaxis={"zeroline": False, "automargin": True, **(_decades(values) if logarithmic else {})},
     )
-    return plain(figure)
+    return figure.plain()
 
 
 def _decades(values: Sequence[float]) -> dict[str, Any]:

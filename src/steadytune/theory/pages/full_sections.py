@@ -7,11 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import plotly.graph_objects as go
 
 from steadytune.analysis.sentences import listed, percent
 from steadytune.reporting.blocks import Claim, Panel, Section
-from steadytune.reporting.figures import Look, axis_title, escaped, frame, looks, plain
+from steadytune.reporting.drawing import Drawing
+from steadytune.reporting.figures import Look, axis_title, escaped, frame, looks
 from steadytune.theory.pages.claims import ABSTRACT, OURS
 from steadytune.theory.pages.figures import Line, draw
 from steadytune.theory.pages.full_series import longest, series
@@ -237,7 +237,7 @@ def _scatter(table: pd.DataFrame) -> Panel:
     known = table.dropna(subset=["travelled", "loo_weights"])
     known = known[(known["travelled"] > 0) & (known["loo_weights"] > 0)]
     names = _names(known)
-    figure = go.Figure()
+    figure = Drawing()
     for name, look in looks(list(names.unique())).items():
         _draw_points(figure, known[names == name], name, look)
     figure.update_layout(
@@ -246,10 +246,10 @@ def _scatter(table: pd.DataFrame) -> Panel:
         xaxis={"title": axis_title(_TRAVELLED), "type": "log", "zeroline": False},
         yaxis={"type": "log", "zeroline": False, "automargin": True},
     )
-    return Panel("travelled-loo", "Leave-one-out instability of the weights, over the distance", plain(figure))
+    return Panel("travelled-loo", "Leave-one-out instability of the weights, over the distance", figure.plain())
 
 
-def _draw_points(figure: go.Figure, rows: pd.DataFrame, name: str, look: Look) -> None:
+def _draw_points(figure: Drawing, rows: pd.DataFrame, name: str, look: Look) -> None:
     figure.add_scatter(
         x=[float(f"{value:.4g}") for value in rows["travelled"]],
         y=[float(f"{value:.4g}") for value in rows["loo_weights"]],

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
-
-from steadytune.reporting.figures import Figure, axis_title, escaped, frame, looks, plain
+from steadytune.reporting.drawing import Drawing
+from steadytune.reporting.figures import Figure, axis_title, escaped, frame, looks
 from steadytune.reporting.naming import MISSING, known
 from steadytune.theory.predictor.prediction import Correlation, HeldOut, Prediction
 from steadytune.theory.predictor.quantities import QUANTITIES
@@ -17,7 +16,7 @@ def ranks_figure(found: Prediction) -> Figure:
     """Draw the correlation with each quantity: for every task, and the mean with its interval."""
     rows = [row for row in reversed(found.correlations) if known(row.within)]
     titles = [escaped(TITLES[row.name]) for row in rows]
-    figure = go.Figure()
+    figure = Drawing()
     for task, look in looks(list(dict.fromkeys(found.cohorts["task"]))).items():
         values = [row.tasks.get(task) for row in rows]
         figure.add_scatter(
@@ -60,12 +59,12 @@ def ranks_figure(found: Prediction) -> Figure:
         yaxis={"automargin": True, "zeroline": False},
     )
     figure.update_layout(margin={"b": 90})
-    return plain(figure)
+    return figure.plain()
 
 
 def held_out_figure(found: Prediction, held_out: HeldOut) -> Figure:
     """Draw measured against predicted instability for each cohort."""
-    figure = go.Figure()
+    figure = Drawing()
     every = found.cohorts.assign(predicted=held_out.predicted)
     for task, look in looks(list(dict.fromkeys(every["task"]))).items():
         rows = every[every["task"] == task]
@@ -87,7 +86,7 @@ def held_out_figure(found: Prediction, held_out: HeldOut) -> Figure:
         xaxis={"title": axis_title("predicted rank, from the other tasks"), "zeroline": True},
         yaxis={"title": axis_title("measured"), "zeroline": False, "automargin": True},
     )
-    return plain(figure)
+    return figure.plain()
 
 
 def _round(value: float | None) -> float | None:

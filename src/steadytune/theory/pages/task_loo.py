@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import plotly.graph_objects as go
 from rich.markup import escape
 from rich.table import Table
 
 from steadytune.analysis.sentences import listed
 from steadytune.reporting.blocks import Claim, Panel, Section
-from steadytune.reporting.figures import Look, axis_title, escaped, frame, looks, plain
+from steadytune.reporting.drawing import Drawing
+from steadytune.reporting.figures import Look, axis_title, escaped, frame, looks
 from steadytune.reporting.naming import MISSING, count, number
 from steadytune.reporting.render import write_page
 from steadytune.reporting.validity_table import NumberTable
@@ -155,7 +155,7 @@ def _size_claims(summary: pd.DataFrame) -> list[Claim]:
 
 def _influence_section(summary: pd.DataFrame, examples: pd.DataFrame, styles: dict[str, Look]) -> Section:
     """Compare what influence functions predict for each example with the effect of leaving it out."""
-    figure = go.Figure()
+    figure = Drawing()
     known = examples.dropna(subset=["influence_weights"])
     for name, look in styles.items():
         rows = known[known["dataset"] == name]
@@ -190,6 +190,6 @@ def _influence_section(summary: pd.DataFrame, examples: pd.DataFrame, styles: di
         "influence",
         "Influence functions against exact leave-one-out",
         lead,
-        [Panel("exact", "Distance of the weights", plain(figure))],
+        [Panel("exact", "Distance of the weights", figure.plain())],
         [Claim(prediction, "from memory (Koh & Liang)", verdict, measured)],
     )
