@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -56,6 +57,8 @@ def run_command(
         [sys.executable, supervisor.__file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        # Without what libraries have set behind Python's back, such as the size of the terminal.
+        env=os.environ,
         start_new_session=True,
     )
     assert watching.stdin is not None

@@ -67,7 +67,9 @@ def _run(asked: dict[str, Any]) -> dict[str, Any]:
         seconds = time.monotonic() - begun
         ended = _end_all(process)
         left = ended if by_itself else 0
-        return {"code": process.wait(), "over": over and not by_itself, "left": left, "seconds": seconds}
+        code = process.wait()
+        _reap()
+        return {"code": code, "over": over and not by_itself, "left": left, "seconds": seconds}
 
 
 def _listen() -> threading.Event:
@@ -102,11 +104,23 @@ def _end_all(process: subprocess.Popen[bytes]) -> int:
 def _living() -> list[psutil.Process]:
     """Return the descendants of this process that have not ended."""
     found = []
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if child.status() != psutil.STATUS_ZOMBIE:
-                found.append(child)
+    # A look that happens as a parent ends may miss its children.
+    for _ in range(2):
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if child.status() != psutil.STATUS_ZOMBIE:
+                    found.append(child)
+        if found:
+            break
     return found
+
+
+def _reap() -> None:
+    """Let the system forget the processes that the command had left behind and that have ended."""
+    if hasattr(os, "WNOHANG"):
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
 
 
 def _signal_all(processes: list[psutil.Process], number: int) -> None:
