@@ -289,7 +289,8 @@ def test_killed_it_takes_its_commands_along_and_the_same_command_goes_on(tmp_pat
     wait_for(lambda: not [child for child in begun if alive(child)], what="the end of all that it started")
     kept = runs_in(tmp_path / "out")
     assert "seed-3" not in kept
-    assert kept >= {"seed-0", "seed-1", "seed-2"}
+    # The others that were running are not.
+    assert 4 - workers <= len(kept) <= 3
     (tmp_path / "train.py.again").write_text("")
     result = command(*given)
     assert result.code == 0, result.out

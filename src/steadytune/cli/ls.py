@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steadytune.errors import UserError
 from steadytune.grouped import grouped
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ def _ls_commands(store: CommandStore) -> None:
     for record in records:
         mark = f"FAILED {record.reason or ''}".rstrip()
         if record.status == "done":
-            mark = store.unmeasured(record)
-            mark = f"not measured: {mark}" if mark else ""
+            mark = _without_results(store, record)
         cells = (record.values.get(name, "-") for name in values)
         lines.append((record.id, *cells, str(record.seed), record.status, f"{record.seconds:.1f}", mark))
     for line in _aligned([tuple(map(on_one_line, line)) for line in lines]):
@@ -79,6 +79,15 @@ def _ls_commands(store: CommandStore) -> None:
         say(f"to do the missing ones: {store.resume}")
     if hint := retry_commands(store, records):
         say(hint)
+
+
+def _without_results(store: CommandStore, record: CommandRecord) -> str:
+    # Whether the file can be read is not tried: it may be large.
+    try:
+        store.results(record)
+    except UserError as error:
+        return f"nothing to be measured: {error}"
+    return ""
 
 
 def retry_commands(store: CommandStore, records: Sequence[CommandRecord]) -> str:

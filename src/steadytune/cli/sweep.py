@@ -146,6 +146,8 @@ def _end(console: Console, store: CommandStore) -> None:
     done = [record for record in records if record.status == "done"]
     if len(done) > 1:
         measure_sweep(console, store, store.path)
+    elif len(done) == 1:
+        _say(console, "one run finished, and measuring instability needs at least two")
     if hint := retry_commands(store, records):
         _say(console, hint)
     if not done:

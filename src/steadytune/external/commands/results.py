@@ -17,7 +17,7 @@ from steadytune.external.understand import understand
 
 HOW = (
     "write one file per run that 'steadytune measure' reads, such as a CSV file with the columns label and "
-    "prediction: see steadytune measure --help"
+    "prediction (see steadytune measure --help), and repeat the sweep with --retry-failed"
 )
 """How a script makes its runs measurable."""
 # OUT/checkpoint/evaluation/split/file

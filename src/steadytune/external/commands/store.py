@@ -85,25 +85,18 @@ class CommandStore(RunFolder, Shown):
     @property
     def resume(self) -> str:
         """The command that does the missing runs, to be given in the same folder."""
-        sweep = self.sweep
-        sets = [word for name, values in sweep.values.items() for word in ("--set", f"{name}={','.join(values)}")]
-        words = [
-            "steadytune",
-            "sweep",
-            "--seeds",
-            seeds_words(sweep.seeds),
-            *sets,
-            "--out",
-            str(self.path),
-            "--",
-            *sweep.command,
-        ]
-        return shlex.join(words)
+        return self._again()
 
     @property
     def retry(self) -> str:
         """The same command, which also does failed runs again."""
-        return self.resume.replace(" -- ", " --retry-failed -- ", 1)
+        return self._again("--retry-failed")
+
+    def _again(self, *options: str) -> str:
+        sweep = self.sweep
+        sets = [word for name, values in sweep.values.items() for word in ("--set", f"{name}={','.join(values)}")]
+        asked = ["--seeds", seeds_words(sweep.seeds), *sets, "--out", str(self.path), *options]
+        return shlex.join(["steadytune", "sweep", *asked, "--", *sweep.command])
 
     def record(self, run_id: str) -> CommandRecord:
         """Read one run.
