@@ -63,11 +63,11 @@ def test_a_pattern_chooses_and_has_the_values_of_the_run(tmp_path):
 @pytest.mark.parametrize(
     ("files", "results", "said"),
     [
-        ([], None, ["nothing"]),
+        ([], None, ["no files"]),
         (["model.bin"], None, ["model.bin"]),
         (["a.csv", "b.csv"], None, ["a.csv, b.csv", "--results"]),
         (["a.csv"], "b.csv", ["--results b.csv", "a.csv"]),
-        (["a.csv", "b.csv"], "*.csv", ["--results *.csv", "a.csv, b.csv"]),
+        (["a.csv", "b.csv"], "*.csv", ["--results", "a.csv, b.csv"]),
         ([f"{n}.txt" for n in range(9)], None, ["5 more"]),
     ],
 )

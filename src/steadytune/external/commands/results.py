@@ -47,19 +47,19 @@ def results_of(sweep: Sweep, run: CommandRun, out: Path) -> list[Path]:
         found = _candidates(out)
         if len(found) > 1 and not _are_logs(found):
             found = [path for path in found if readable([path], sweep)] or found
-        wanted = "holds"
+        wanted = "can be measured"
     else:
         pattern = run.filled(sweep.results, str(out), pattern=True)
         pattern = pattern.removeprefix(f"{out}/")
         matching = sorted(path for path in out.glob(pattern) if path.name[0] != ".")
         found = [file for path in matching for file in (_candidates(path) if path.is_dir() else [path])]
-        wanted = f"has for --results {sweep.results}"
+        wanted = f"matches --results {sweep.results}"
     if not found:
         every = [str(path.relative_to(out)) for path in sorted(out.rglob("*")) if path.is_file()]
-        raise UserError(f"its folder {wanted} no file that can be measured; it holds {_some(every) or 'nothing'}")
+        raise UserError(f"nothing in its folder {wanted}: it holds {_some(every) or 'no files'}")
     if len(found) > 1 and not _are_logs(found):
         names = _some([str(path.relative_to(out)) for path in found])
-        raise UserError(f"its folder {wanted} several files that may be the run ({names}): choose one with --results")
+        raise UserError(f"several files in its folder may be the run ({names}): choose one with --results")
     return found
 
 
