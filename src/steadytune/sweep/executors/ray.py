@@ -252,7 +252,7 @@ class _Fleet(Watch):
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         most = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in ("CPU", "GPU")}
         needed = float(most["GPU"] >= 1) if gpus is None else gpus
-        threads = max(job.threads for job in self.owners.values())
+        threads = max(job.threads or 1 for job in self.owners.values())
         for name, number in (("CPU", threads), ("GPU", needed)):
             if number > most[name]:
                 raise UserError(f"a run needs {number:g} {name}, but no node of Ray has more than {most[name]:g}")
@@ -277,7 +277,7 @@ class _Fleet(Watch):
 
     def _start(self, job: AnyJob) -> None:
         store = type(self.store)(self.store.path.absolute())
-        task = self.ray.remote(_do).options(num_cpus=job.threads, **self._options)
+        task = self.ray.remote(_do).options(num_cpus=job.threads or 1, **self._options)
         stream = task.remote(packed([job], store), str(Path.cwd()))
         self.tasks[stream] = _Task(job)
 

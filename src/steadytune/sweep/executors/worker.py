@@ -60,10 +60,13 @@ def _end_with_watcher() -> None:
 
 
 def environment(jobs: Sequence[AnyJob]) -> dict[str, str]:
-    """Return the environment variables of a process that does some of these jobs."""
+    """Return environment variables for a process that does these jobs; none if they are to find it as it is."""
+    threads = max(job.threads for job in jobs)
+    if not threads:
+        return {}
     # Threads that spin while waiting slow each other down by an order of magnitude on a busy machine.
     return {
-        "OMP_NUM_THREADS": str(max(job.threads for job in jobs)),
+        "OMP_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "PASSIVE",
         "KMP_BLOCKTIME": "0",
         "TOKENIZERS_PARALLELISM": "false",
