@@ -43,7 +43,9 @@ class _Observed:
 
         def watch_first_step(trainer, model, inputs, *rest):
             if not self.dropout:
-                state = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
+                # What a training holds of the embeddings depends on its examples.
+                with trainer.trimmed.restored():
+                    state = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
                 self.weights = hashlib.sha256(state).hexdigest()
                 self.dropout = torch.get_rng_state().numpy().tobytes()
                 self.noise_seed = torch.initial_seed()
