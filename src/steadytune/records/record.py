@@ -1,27 +1,20 @@
-"""The record of one training, and its format on disk."""
+"""The record of one training."""
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from steadytune.config import Config
-from steadytune.files import CorruptFile, check_seal, parse_json, sealed
 from steadytune.metrics import recorded
+from steadytune.records.sealed import Sealed
 from steadytune.study import RunSpec
 
 Status = Literal["done", "diverged", "crashed", "stopped"]
-FORMAT = 1
 
 
-class NotUnderstood(CorruptFile):
-    """A complete file that this version cannot read."""
-
-
-class RunRecord(Config):
+class RunRecord(Sealed):
     """One training: its specification and results. The arrays are stored beside it, see `RunStore`.
 
     Attributes:
@@ -56,6 +49,11 @@ class RunRecord(Config):
     checksums: dict[str, str] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The id of the spec."""
+        return self.spec.id
 
     def row(self) -> dict[str, Any]:
         """Return a row of runs.csv: column -> value, None if unknown."""
@@ -116,41 +114,6 @@ class RunRecord(Config):
         """Wall-clock seconds of the whole run."""
         return self.timings.get("total", 0.0)
 
-    def to_json(self) -> str:
-        """Return the text of run.json, which includes its own checksum."""
-        content = {"format": FORMAT, "id": self.spec.id, **self.model_dump(mode="json")}
-        return json.dumps(sealed(content), indent=1, allow_nan=False)
-
     @classmethod
-    def from_json(cls, text: str | bytes) -> RunRecord:
-        """Read run.json.
-
-        Raises:
-            NotUnderstood: It is complete, but of another version or with a stabilizer of a package that is not
-                installed.
-            CorruptFile: It is damaged.
-        """
-        try:
-            content = parse_json(text)
-            sealed_content = isinstance(content, dict) and {"sha256", "id", "format"} <= content.keys()
-        except ValueError as error:
-            raise CorruptFile("run.json cannot be read") from error
-        if not sealed_content:
-            raise CorruptFile("run.json cannot be read")
-        try:
-            content = check_seal(content)
-        except CorruptFile:
-            raise CorruptFile("run.json does not match its checksum") from None
-        run_id, version = content.pop("id"), content.pop("format")
-        if version != FORMAT:
-            raise NotUnderstood(f"run.json has format {version}; this version of steadytune reads {FORMAT}")
-        # Its name in older versions.
-        if content.get("status") == "failed":
-            content["status"] = "crashed"
-        try:
-            record = cls.model_validate(content)
-        except ValidationError:
-            record = None
-        if record is None or record.spec.id != run_id:
-            raise NotUnderstood("run.json was written by an incompatible version of steadytune")
-        return record
+    def _renamed(cls, content: dict[str, Any]) -> dict[str, Any]:
+        return {**content, "status": "crashed"} if content.get("status") == "failed" else content

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import shutil
-import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from steadytune.config import read_yaml
@@ -25,10 +20,8 @@ from steadytune.errors import FolderWarning, UserError, check_path, unknown_name
 from steadytune.files import (
     Arrays,
     CorruptFile,
-    claimed,
     read_arrays,
     read_content,
-    room_on_disk,
     sealed,
     write_arrays,
     write_bytes,
@@ -37,7 +30,9 @@ from steadytune.files import (
 from steadytune.grouped import grouped
 from steadytune.records.cohort import Cohort, LostRun
 from steadytune.records.examples import read_examples
-from steadytune.records.record import NotUnderstood, RunRecord
+from steadytune.records.folder import RunFolder, held
+from steadytune.records.record import RunRecord
+from steadytune.records.sealed import NotUnderstood
 from steadytune.records.stored import cohort_fields, one_encoder, rows_of
 from steadytune.records.trained import as_trained, difference
 from steadytune.records.union import union
@@ -53,15 +48,13 @@ _FOLDERS = ("runs", "examples", "cache", "claims")
 _RUN_ID = re.compile("[0-9a-f]{16}")
 # In run.json; within a text of it the second quotation mark would be escaped.
 _LEAVES_OUT = re.compile(rb'"left_out":\s*\d')
-# Files that file managers leave behind.
-_LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
 class _Stray(CorruptFile):
     """A run in the folder of another, which no command removes."""
 
 
-class RunStore(Shown):
+class RunStore(RunFolder, Shown):
     """The output folder of a study.
 
     study.yaml contains the study with versions, runs/<id>/ one finished run each, examples/ the evaluation texts,
@@ -78,8 +71,7 @@ class RunStore(Shown):
             UserError: There is no study in it.
         """
         check_path(path, "a folder of runs")
-        self.path = Path(path)
-        self._skipped: dict[str, str] = {}
+        super().__init__(path)
         self._unsealed: set[str] = set()
         self._otherwise: tuple[str, ...] = ()
         if not (self.path / "study.yaml").is_file():
@@ -96,26 +88,12 @@ class RunStore(Shown):
         """
         path = Path(path)
         file = path / "study.yaml"
-        try:
-            with room_on_disk(path):
-                path.mkdir(parents=True, exist_ok=True)
-            # Checked before anything is written: a folder that is not ours stays unchanged.
-            strangers = [name for name in os.listdir(path) if not name.startswith(".study.") and name not in _LITTER]
-            if strangers and not file.exists():
-                raise UserError(f"{path} is not empty and contains no study: choose another --out")
-            for name in _FOLDERS:
-                if (path / name).exists() and not (path / name).is_dir():
-                    raise UserError(f"{path / name} is a file where a folder is needed: remove it")
-            with room_on_disk(path), FileLock(path / ".study.lock"):
-                if file.exists():
-                    study = union(cls(path).study, study, path)
-                header = "".join(f"# {name} {version}\n" for name, version in versions.items())
-                body = yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True)
-                write_text(file, f"# Written by steadytune with:\n{header}{body}")
-        except FileExistsError:
-            raise UserError(f"{path} is a file: --out must name a folder") from None
-        except OSError as error:
-            raise UserError(f"cannot write into the folder {path}: {error.strerror}") from error
+        with held(path, file.name, _FOLDERS):
+            if file.exists():
+                study = union(cls(path).study, study, path)
+            header = "".join(f"# {name} {version}\n" for name, version in versions.items())
+            body = yaml.safe_dump(study.to_dict(), sort_keys=False, allow_unicode=True)
+            write_text(file, f"# Written by steadytune with:\n{header}{body}")
         return cls(path)
 
     def summary(self) -> str:
@@ -142,11 +120,6 @@ class RunStore(Shown):
         return Study.parse(read_yaml(self.path / "study.yaml"), str(self.path / "study.yaml"), held=True)
 
     @property
-    def skipped(self) -> tuple[str, ...]:
-        """Entries of runs/ that were skipped when reading: damaged runs, and entries that are not runs."""
-        return tuple(self._skipped.values())
-
-    @property
     def damaged(self) -> int:
         """Number of skipped entries that are runs, judging by the names of their folders."""
         return sum(_RUN_ID.fullmatch(name) is not None for name in self._skipped)
@@ -156,27 +129,12 @@ class RunStore(Shown):
         """Folder of data shared between seeds."""
         return self.path / "cache"
 
-    def __contains__(self, run_id: str) -> bool:
-        return self._folder(run_id).is_dir()
-
-    def _folder(self, run_id: str) -> Path:
-        return self.path / "runs" / run_id
-
     def _corrupt(self, run_id: str, error: CorruptFile) -> UserError:
         if isinstance(error, NotUnderstood):
             return UserError(f"run {run_id} in {self.path} cannot be used: {error}")
         if isinstance(error, _Stray):
             return UserError(f"run {run_id} in {self.path} is not a valid run: {error}.\n{self._remove(run_id)}")
         return UserError(f"run {run_id} in {self.path} is corrupted: {error}.\nRedo it: {self.retry}")
-
-    def _remove(self, run_id: str) -> str:
-        return f"Remove the folder {self._folder(run_id)}"
-
-    def _skip(self, name: str, why: str) -> None:
-        """Skip an entry of runs/, with a single warning."""
-        if name not in self._skipped:
-            self._skipped[name] = why
-            warnings.warn(f"left out: {why}", FolderWarning, stacklevel=2)
 
     @property
     def resume(self) -> str:
@@ -190,38 +148,6 @@ class RunStore(Shown):
             return "repeat the 'steadytune theory loo' that wrote this folder"
         return f"{self.resume} --retry-failed"
 
-    @contextmanager
-    def claim(self, run_id: str) -> Iterator[bool]:
-        """Hold a run for this process; yields False if another process holds it or has finished it.
-
-        The operating system releases the claim when the process dies, however it dies.
-        """
-        with self._lock(run_id) as mine:
-            yield mine and run_id not in self
-
-    @contextmanager
-    def _lock(self, run_id: str) -> Iterator[bool]:
-        with room_on_disk(self.path):
-            (self.path / "claims").mkdir(exist_ok=True)
-        with claimed(self.path / "claims" / f"{run_id}.lock") as mine:
-            yield mine
-
-    def forget_failed(self, run_ids: Iterable[str]) -> None:
-        """Remove those of the given runs that crashed, diverged or are damaged, so that they are missing again.
-
-        A complete run that was written by another version stays.
-        """
-        for run_id in run_ids:
-            if run_id in self and self._redone(run_id):
-                with self._lock(run_id) as mine:
-                    if mine:
-                        # By one rename: leftovers of a killed process are removed with the next write.
-                        remains = self.path / "runs" / f".{run_id}-forgotten"
-                        shutil.rmtree(remains, ignore_errors=True)
-                        self._folder(run_id).rename(remains)
-                        shutil.rmtree(remains, ignore_errors=True)
-                        self._skipped.pop(run_id, None)
-
     def _redone(self, run_id: str) -> bool:
         try:
             record = self._read(run_id)
@@ -233,23 +159,11 @@ class RunStore(Shown):
 
     def write(self, record: RunRecord, arrays: Mapping[str, NDArray[Any]]) -> RunRecord:
         """Store a run and return the record with checksums. The caller must hold the claim."""
-        parent = self.path / "runs"
-        run_id = record.spec.id
-        with room_on_disk(parent):
-            parent.mkdir(exist_ok=True)
-            for left_by_killed_process in parent.glob(f".{run_id}-*"):
-                shutil.rmtree(left_by_killed_process, ignore_errors=True)
-            folder = Path(tempfile.mkdtemp(dir=parent, prefix=f".{run_id}-"))
-            try:
-                checksums = {ARRAYS: write_arrays(folder / ARRAYS, arrays)} if arrays else {}
-                shapes = {name: array.shape for name, array in arrays.items()}
-                record = record.model_copy(update={"checksums": checksums, "arrays": shapes})
-                write_text(folder / "run.json", record.to_json())
-                folder.chmod(0o755)
-                folder.rename(self._folder(run_id))
-            except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
+        with self.made(record.id) as folder:
+            checksums = {ARRAYS: write_arrays(folder / ARRAYS, arrays)} if arrays else {}
+            shapes = {name: array.shape for name, array in arrays.items()}
+            record = record.model_copy(update={"checksums": checksums, "arrays": shapes})
+            write_text(folder / "run.json", record.to_json())
         return record
 
     def record(self, run_id: str) -> RunRecord:
@@ -264,13 +178,7 @@ class RunStore(Shown):
             raise self._corrupt(run_id, error) from error
 
     def _read(self, run_id: str) -> RunRecord:
-        try:
-            text = read_content(self._folder(run_id) / "run.json")
-        except UserError:
-            absent = not (self._folder(run_id) / "run.json").exists()
-            stray = f", as there is none. {self._remove(run_id)} if it does not belong to this study" if absent else ""
-            raise CorruptFile(f"run.json cannot be read{stray}") from None
-        record = RunRecord.from_json(text)
+        record = RunRecord.from_json(self._content(run_id))
         if record.spec.id != run_id:
             raise _Stray(f"run.json belongs to run {record.spec.id}")
         return record
@@ -311,13 +219,6 @@ class RunStore(Shown):
             )
 
         return sorted(records, key=place)
-
-    def _names(self) -> list[str]:
-        folder = self.path / "runs"
-        if not folder.is_dir():
-            return []
-        # A file is not a run, whoever put it there.
-        return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
 
     def _leaves_out(self, name: str) -> bool:
         try:
