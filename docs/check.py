@@ -146,12 +146,12 @@ def fenced(text: str) -> list[tuple[str, str]]:
     return [(language, dedent(block)) for _, language, block in _FENCE.findall(text)]
 
 
-def command_lines(text: str) -> Iterator[list[str]]:
-    """Yield the words of every `steadytune` command in shell blocks and inline code; a bare option is one of `run`."""
+def command_lines(text: str, bare: str = "run") -> Iterator[list[str]]:
+    """Yield the words of every `steadytune` command in shell blocks and inline code; a bare option is one of `bare`."""
     shell = [block.replace("\\\n", " ") for language, block in fenced(text) if language in {"sh", "bash", "console"}]
     lines = [line for block in shell for line in block.splitlines()]
     for line in [*lines, *re.findall(r"`([^`\n]+)`", _FENCE.sub("", text))]:
-        command = f"steadytune run {line}" if line.startswith("--") else line.strip().removeprefix("$ ")
+        command = f"steadytune {bare} {line}" if line.startswith("--") else line.strip().removeprefix("$ ")
         if command.startswith("steadytune "):
             yield shlex.split(command, comments=True)[1:]
 
@@ -168,11 +168,15 @@ def check_command(words: list[str]) -> Iterator[str]:
     if command is None:
         yield f"no command 'steadytune {name}'"
         return
+    # What follows is the command of somebody else.
+    rest = rest[: rest.index("--")] if "--" in rest else rest
     options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     for word in rest:
         if word.startswith("-") and word.partition("=")[0] not in options:
             yield f"'steadytune {name}' has no option {word}"
     sections: dict[str, type[BaseModel]] = {"task": TaskSpec, "training": Training}
+    if name == "sweep":
+        return
     for setting in (after for before, after in pairwise(rest) if before == "--set"):
         first, _, second = setting.partition("=")[0].partition(".")
         known = sections[first].model_fields if first in sections and second else {second: None}
@@ -212,7 +216,7 @@ def main() -> int:
     for page in pages:
         text = page.read_text(encoding="utf-8")
         found = list(check_links(page, text))
-        for words in command_lines(text):
+        for words in command_lines(text, "sweep" if page.stem == "sweep" else "run"):
             found += check_command(words)
             commands += 1
         for language, block in fenced(text):

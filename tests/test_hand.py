@@ -53,6 +53,20 @@ MISTAKES = {
     "report([cohort])": (lambda folder: st.report([COHORT]), ("out",)),
     "validate(3)": (lambda folder: st.validate(3), ("int",)),
     "to_frame('x')": (lambda folder: st.compare(COHORT).to_frame("x"), ("'x'", "measures")),
+    "run_command('true')": (
+        lambda folder: st.run_command("true", seeds=2, out=folder / "y"),
+        ("{seed}", "--seed {seed}"),
+    ),
+    "run_command(3)": (lambda folder: st.run_command(3, seeds=2, out=folder / "y"), ("command", "int")),
+    "run_command(seeds=1.5)": (
+        lambda folder: st.run_command("true {seed} {out}", seeds=1.5, out=folder / "y"),
+        ("seeds", "1.5"),
+    ),
+    "run_command(values={'lr': 'ab'})": (
+        lambda folder: st.run_command("true {seed} {out} {lr}", seeds=2, out=folder / "y", values={"lr": "ab"}),
+        ("lr", "list", "'ab'"),
+    ),
+    "CommandStore('x')": (st.CommandStore, ("no sweep.yaml", "steadytune sweep")),
     "read_runs('x')": (lambda folder: st.read_runs(folder / "x"), ("file or folder",)),
     "run()": (lambda folder: st.run(), ("run", "study", "out")),
     "compare(one, other)": (lambda folder: st.compare(COHORT, COHORT), ("baseline", "Cohort")),

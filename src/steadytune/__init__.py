@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from steadytune.errors import UserError as UserError
     from steadytune.external import read_runs as read_runs
     from steadytune.external import record_run as record_run
+    from steadytune.external.commands.store import CommandStore as CommandStore
     from steadytune.external.recorder import StabilityRecorder as StabilityRecorder
     from steadytune.external.recorder import record_model as record_model
     from steadytune.kinds import Kind as Kind
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from steadytune.study import RunSpec as RunSpec
     from steadytune.study import Study as Study
     from steadytune.study import Training as Training
+    from steadytune.sweep.commands import run_command as run_command
     from steadytune.sweep.execute import run as run
     from steadytune.training.soup import greedy_soup as greedy_soup
     from steadytune.training.soup import uniform_soup as uniform_soup
@@ -88,6 +90,7 @@ _PLACES = {
     "UserError": "errors",
     "read_runs": "external",
     "record_run": "external",
+    "CommandStore": "external.commands.store",
     "Kind": "kinds",
     "Cohort": "records",
     "RunRecord": "records",
@@ -128,6 +131,7 @@ _PLACES = {
     "Study": "study",
     "Training": "study",
     "run": "sweep.execute",
+    "run_command": "sweep.commands",
     "greedy_soup": "training.soup",
     "uniform_soup": "training.soup",
     "Stabilization": "training.stabilization",

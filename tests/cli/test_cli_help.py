@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from commands import command
 
-COMMANDS = ["demo", "run", "measure", "compare", "validate", "report", "ls", "doctor"]
+COMMANDS = ["demo", "run", "sweep", "measure", "compare", "validate", "report", "ls", "doctor"]
 HEAVY = {
     "torch",
     "transformers",

@@ -33,7 +33,10 @@ def compare(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help="The --out folder of a 'steadytune run'; or folders of files, one per recipe; or two single files.",
+            help=(
+                "The --out folder of a 'steadytune run' or 'sweep'; or folders of files, one per recipe; or two single "
+                "files."
+            ),
             metavar="RUNS...",
             show_default=False,
         ),
@@ -92,6 +95,8 @@ def compare(
     if detect is not None and not 0 < detect < math.inf:
         raise UserError(f"--detect must be a positive number, not {detect:g}")
     from steadytune.analysis.comparison.compare import compare
+    from steadytune.external.commands.store import CommandStore
+    from steadytune.external.commands.sweep import is_sweep
     from steadytune.records import RunStore
     from steadytune.terminal.console import Console
     from steadytune.terminal.progress import bar
@@ -109,7 +114,7 @@ def compare(
         raise UserError(
             f"--metric, --positive, --set and --out are for runs in files; to make the page of a study, use {see}"
         )
-    cohorts = RunStore(folder).cohorts()
+    cohorts = CommandStore(folder).cohorts() if is_sweep(folder) else RunStore(folder).cohorts()
     _check(cohorts, folder)
     with bar(console, "measuring") as progress:
         comparison = compare(cohorts, baseline, progress)
@@ -151,7 +156,7 @@ def _check(cohorts: Sequence[Cohort], folder: Path) -> None:
     if groups and max(map(len, groups.values())) < 2:
         raise UserError(
             f"{folder}: there is only one recipe, '{cohorts[0].recipe}', so nothing to compare; "
-            "add another with 'steadytune run --recipe'"
+            "add another with 'steadytune run --recipe', or with --set NAME=A,B of a 'steadytune sweep'"
         )
     enough = [sum(len(cohort) > 1 for cohort in members) for members in groups.values()]
     if groups and max(enough) < 2:

@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steadytune.errors import UserError
 from steadytune.grouped import grouped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from steadytune.external.commands.record import CommandRecord
+    from steadytune.external.commands.store import CommandStore
     from steadytune.records import RunRecord, RunStore
 
 _HEADINGS = ("run", "recipe", "seed", "status", "score", "seconds", "")
 _NUMBERS = {"score", "seconds"}
 
 
-def ls(folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run'.")]) -> None:
+def ls(folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run' or 'sweep'.")]) -> None:
     """List the runs in a folder, one per line, and count the runs of each recipe.
 
     **Example**
@@ -27,9 +30,14 @@ def ls(folder: Annotated[Path, typer.Argument(help="The --out folder of a 'stead
 
     `steadytune ls runs/rte | grep FAILED`
     """
+    from steadytune.external.commands.store import CommandStore
+    from steadytune.external.commands.sweep import is_sweep
     from steadytune.records import RunStore
     from steadytune.terminal.lines import on_one_line, say
 
+    if is_sweep(folder):
+        _ls_commands(CommandStore(folder))
+        return
     store = RunStore(folder)
     records = store.records()
     # In most folders model and task are the same on every line.
@@ -46,6 +54,47 @@ def ls(folder: Annotated[Path, typer.Argument(help="The --out folder of a 'stead
         say(f"{missing} of the study's runs are missing; to train them: {store.resume}")
     if hint := retry_hint(store, records):
         say(hint)
+
+
+def _ls_commands(store: CommandStore) -> None:
+    from steadytune.shown import plural
+    from steadytune.terminal.lines import on_one_line, say
+
+    records, values = store.records(), list(store.sweep.values)
+    lines: list[tuple[str, ...]] = [("run", *values, "seed", "status", "seconds", "")]
+    for record in records:
+        mark = f"FAILED {record.reason or ''}".rstrip()
+        if record.status == "done":
+            mark = _without_results(store, record)
+        cells = (record.values.get(name, "-") for name in values)
+        lines.append((record.id, *cells, str(record.seed), record.status, f"{record.seconds:.1f}", mark))
+    for line in _aligned([tuple(map(on_one_line, line)) for line in lines]):
+        say(line)
+    say()
+    asked = sum(1 for _ in store.sweep.runs())
+    lost = sum(record.status != "done" for record in records)
+    logs = f", {lost} failed; their logs: {store.path}/runs/*/log.txt" if lost else ""
+    say(f"{len(records)} of {plural(asked, 'run')}{logs}")
+    if asked > len(records) + len(store.skipped):
+        say(f"to do the missing ones: {store.resume}")
+    if hint := retry_commands(store, records):
+        say(hint)
+
+
+def _without_results(store: CommandStore, record: CommandRecord) -> str:
+    # Whether the file can be read is not tried: it may be large.
+    try:
+        store.results(record)
+    except UserError as error:
+        return f"nothing to be measured: {error}"
+    return ""
+
+
+def retry_commands(store: CommandStore, records: Sequence[CommandRecord]) -> str:
+    """Return how many runs of a command failed and how to repeat them; "" if none did."""
+    lost = sum(record.status != "done" for record in records)
+    runs = f"{lost} run{'' if lost == 1 else 's'} failed"
+    return f"{runs}; to retry {'it' if lost == 1 else 'them'}: {store.retry}" if lost else ""
 
 
 def retry_hint(store: RunStore, records: Sequence[RunRecord]) -> str:
@@ -73,7 +122,7 @@ def _aligned(lines: list[tuple[str, ...]]) -> list[str]:
     return [
         "  ".join(
             text.rjust(width) if heading in _NUMBERS else text.ljust(width)
-            for heading, text, width in zip(_HEADINGS, line, widths, strict=True)
+            for heading, text, width in zip(lines[0], line, widths, strict=True)
         ).rstrip()
         for line in lines
     ]

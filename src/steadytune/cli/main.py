@@ -19,6 +19,7 @@ from steadytune.cli.ls import ls
 from steadytune.cli.measure import measure
 from steadytune.cli.report import report
 from steadytune.cli.run import run
+from steadytune.cli.sweep import sweep
 from steadytune.cli.validate import validate
 from steadytune.errors import FolderWarning, UserError, machine_fault
 from steadytune.terminal.lines import complain, say, show_warning
@@ -49,8 +50,9 @@ def _options(
     pass
 
 
-for command in (demo, run, measure, compare, validate, report, ls, doctor):
-    app.command()(command)
+for command in (demo, run, sweep, measure, compare, validate, report, ls, doctor):
+    # What follows the first word of another's command are its own options.
+    app.command(context_settings={"allow_interspersed_args": command is not sweep})(command)
 app.add_typer(theory, name="theory")
 
 # Raised for an unknown option or command; typer has no public name for it.

@@ -83,6 +83,8 @@ def measure(
     """
     from steadytune.analysis.comparison.compare import compare
     from steadytune.cli.report import show
+    from steadytune.external.commands.store import CommandStore
+    from steadytune.external.commands.sweep import is_sweep
     from steadytune.records import RunStore
     from steadytune.terminal.console import Console
     from steadytune.terminal.progress import bar
@@ -96,17 +98,27 @@ def measure(
             comparison = compare(RunStore(paths[0]), progress=progress)
         show(console, comparison)
         return
+    if len(paths) == 1 and is_sweep(paths[0]):
+        from steadytune.cli.sweep import measure_sweep
+
+        if metric or assignments or positive:
+            raise UserError(
+                f"{paths[0]} holds runs of a command, and its sweep.yaml says how they are measured: repeat the "
+                "'steadytune sweep' with --metric, --positive or --columns"
+            )
+        measure_sweep(console, CommandStore(paths[0]), out)
+        return
     check_out(out)
     runs, comparison = _measure_files(console, paths, metric, positive, key_values(assignments or []))
     show_read(console, comparison)
     show(console, comparison, write_page(out, comparison, runs) if out else None)
 
 
-def key_values(assignments: list[str]) -> dict[str, str]:
+def key_values(assignments: list[str], option: str = "--set") -> dict[str, str]:
     """Parse options of the form KEY=VALUE."""
     for assignment in assignments:
         if "=" not in assignment:
-            raise UserError(f"--set {assignment} must be KEY=VALUE, as in --set group=passage")
+            raise UserError(f"{option} {assignment} must be KEY=VALUE, as in {option} group=passage")
     return {key.strip(): value.strip() for key, value in (assignment.split("=", 1) for assignment in assignments)}
 
 
@@ -165,12 +177,9 @@ def write_page(out: Path, comparison: Comparison, runs: Sequence[ExternalRun], w
         words: The opening statements of the page; by default the verdict on the comparison.
     """
     from steadytune.analysis.comparison.verdict import Statement
-    from steadytune.external import texts_of
+    from steadytune.external.cohort import texts_by_examples
     from steadytune.reporting import report_of_cohorts
 
-    texts = {
-        found.cohort.examples: texts_of([run for run in runs if run.task == found.cohort.task])
-        for found in comparison.profiles
-    }
+    texts = texts_by_examples([found.cohort for found in comparison.profiles], runs)
     said = None if words is None else dict.fromkeys(comparison.baselines, tuple(map(Statement, words)))
     return report_of_cohorts(comparison, out, texts, said)

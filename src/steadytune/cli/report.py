@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run'.")],
+    folder: Annotated[Path, typer.Argument(help="The --out folder of a 'steadytune run' or 'sweep'.")],
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the report, or page.html; by default the runs' own folder."),
@@ -28,12 +28,19 @@ def report(
 
     `steadytune report runs/rte`
     """
+    from steadytune.external.commands.store import CommandStore
+    from steadytune.external.commands.sweep import is_sweep
     from steadytune.records import RunStore
     from steadytune.reporting import report_of_study
     from steadytune.terminal.console import Console
     from steadytune.terminal.progress import bar
 
     console = Console()
+    if is_sweep(folder):
+        from steadytune.cli.sweep import measure_sweep
+
+        measure_sweep(console, CommandStore(folder), out or folder)
+        return
     with bar(console, "measuring") as progress:
         page, comparison = report_of_study(RunStore(folder), progress=progress, out=out)
     show(console, comparison, page)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from steadytune.errors import UserError, check_path, door
 from steadytune.external.aligning import align, drop_unlabelled, orient_states, unify_classes
 from steadytune.external.columns import Choices
+from steadytune.external.commands.sweep import is_sweep
 from steadytune.external.logs import of_one_folder, plain_stem, settled
 from steadytune.external.outputs import probabilities_called_logits
 from steadytune.external.read import check, read_source, run_files, run_name
@@ -69,6 +70,8 @@ def read_runs(
         check_path(path, "each of the paths")
         if (Path(path) / "study.yaml").is_file():
             raise UserError(f"{path} is the folder of a study: st.compare and st.RunStore read it")
+        if is_sweep(path):
+            raise UserError(f"{path} holds runs of a command: st.compare and st.CommandStore read it")
     choices = Choices.parse(columns or {})
     sources = [read_source(file, choices.encoding) for file in run_files([Path(path) for path in listed])]
     return cohort_of(runs_of(sources, choices, metric), metric, choices, positive)
@@ -226,6 +229,11 @@ def texts_of(runs: Sequence[ExternalRun]) -> dict[str, list[str]]:
         if held:
             found[key] = list(held[0])
     return found
+
+
+def texts_by_examples(cohorts: Iterable[Cohort], runs: Sequence[ExternalRun]) -> dict[str, dict[str, list[str]]]:
+    """Return the texts and class names of each task's runs, by the `examples` name of its cohorts."""
+    return {cohort.examples: texts_of([run for run in runs if run.task == cohort.task]) for cohort in cohorts}
 
 
 def run_names(runs: Sequence[ExternalRun]) -> tuple[str, ...]:

@@ -80,10 +80,10 @@ def folder_files(folder: Path) -> list[Path]:
     Raises:
         UserError: It has none, or several files that may be the same run.
     """
-    if files := _logs_of(folder) or _runs_in(folder):
+    if files := _logs_of(folder) or files_in(folder):
         return files
     folders = sorted((path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."), key=natural)
-    holding = [(path, files) for path in folders if (files := _runs_in(path))]
+    holding = [(path, files) for path in folders if (files := files_in(path))]
     if not holding:
         raise UserError(f"{folder} has no study.yaml and no run files ({_LISTED})")
     names = set.intersection(*({file.name for file in files} for _, files in holding))
@@ -102,19 +102,20 @@ def _logs_of(folder: Path) -> list[Path]:
     if files := logs_in(folder, deep=False):
         return files
     near = [folder, *(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")]
-    others = any(place_of(file) is None for one in near for file in _runs_in(one))
+    others = any(place_of(file) is None for one in near for file in files_in(one))
     return [] if others else logs_in(folder)
 
 
 def _file_of(folder: Path) -> Path:
     """Return the only run in one of several folders."""
-    files = _runs_in(folder)
+    files = files_in(folder)
     if len(files) != 1:
         raise UserError(f"{folder} is a folder: give a single folder, or files ({_LISTED})")
     return files[0]
 
 
-def _runs_in(folder: Path) -> list[Path]:
+def files_in(folder: Path) -> list[Path]:
+    """Return the files in a folder that may be runs, judging by their names, in natural order."""
     return sorted(
         (path for path in folder.iterdir() if _suffix(path) and not _is_beside(path) and path.is_file()), key=natural
     )

@@ -17,6 +17,7 @@ import numpy as np
 from steadytune.errors import UserError
 from steadytune.external.cohort import cohort_of, run_names, runs_of
 from steadytune.external.columns import Choices
+from steadytune.external.commands.sweep import is_sweep
 from steadytune.external.read import folder_files, read_source, run_name
 from steadytune.external.run import ExternalRun
 from steadytune.external.said import seed_notes
@@ -133,6 +134,11 @@ def _files(place: Path) -> list[Path]:
         raise UserError(
             f"{place} is a study folder, which cannot be compared with files: compare its recipes with "
             f"{shlex.join(['steadytune', 'compare', str(place)])}"
+        )
+    if is_sweep(place):
+        raise UserError(
+            f"{place} holds runs of a command, which cannot be compared with files: give the folders of their results, "
+            f"or compare its values with {shlex.join(['steadytune', 'compare', str(place)])}"
         )
     return folder_files(place) if place.is_dir() else [place]
 

@@ -81,7 +81,8 @@ class RunFolder:
             self._skipped[name] = why
             warnings.warn(f"left out: {why}", FolderWarning, stacklevel=2)
 
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
+        """Return the names of the folders in runs/."""
         folder = self.path / "runs"
         if not folder.is_dir():
             return []

@@ -144,7 +144,7 @@ class RunStore(RunFolder, Shown):
     @property
     def retry(self) -> str:
         """The command that also retrains runs that crashed, diverged or are damaged, or what to do in its place."""
-        if any(map(self._leaves_out, self._names())):
+        if any(map(self._leaves_out, self.names())):
             return "repeat the 'steadytune theory loo' that wrote this folder"
         return f"{self.resume} --retry-failed"
 
@@ -192,7 +192,7 @@ class RunStore(RunFolder, Shown):
         """
         study = self.study
         # Not even checked: they may be a hundred times as many.
-        names = [name for name in self._names() if not self._leaves_out(name)]
+        names = [name for name in self.names() if not self._leaves_out(name)]
         records = list(filter(None, map(self._readable, names)))
         if (said := as_trained(study, records)[1]) and said != self._otherwise:
             self._otherwise = said

@@ -10,10 +10,15 @@ from steadytune.analysis.comparison.compare import Comparison, compare
 from steadytune.analysis.comparison.verdict import Statement, verdict
 from steadytune.analysis.validity.validate import Validation, validate
 from steadytune.errors import UserError, check_path, door
+from steadytune.external.cohort import texts_by_examples
+from steadytune.external.commands.cohorts import cohorts_of
+from steadytune.external.commands.store import CommandStore
+from steadytune.external.commands.sweep import is_sweep
 from steadytune.files import write_text
 from steadytune.records import Cohort, RunStore
 from steadytune.records.trained import as_trained
 from steadytune.reporting.blocks import Page
+from steadytune.reporting.command_facts import command_facts
 from steadytune.reporting.explore import Texts
 from steadytune.reporting.facts import facts
 from steadytune.reporting.frames import comparison_frames, study_frames
@@ -27,6 +32,7 @@ __all__ = [
     "render",
     "report",
     "report_of_cohorts",
+    "report_of_commands",
     "report_of_study",
     "validity_table",
 ]
@@ -38,7 +44,7 @@ _MEASURING = 0.8
 
 @door
 def report(
-    runs: RunStore | str | Path | Cohort | Iterable[Cohort] | Iterable[str | Path] | Comparison,
+    runs: RunStore | CommandStore | str | Path | Cohort | Iterable[Cohort] | Iterable[str | Path] | Comparison,
     out: str | Path | None = None,
     *,
     baseline: str | None = None,
@@ -64,6 +70,10 @@ def report(
         check_path(out, "out")
     if isinstance(runs, (str, Path)) and (Path(runs) / "study.yaml").is_file():
         runs = RunStore(runs)
+    elif isinstance(runs, (str, Path)) and is_sweep(runs):
+        runs = CommandStore(runs)
+    if isinstance(runs, CommandStore):
+        return report_of_commands(runs, baseline, progress=progress, out=out)[0]
     if isinstance(runs, RunStore):
         comparison = compare(runs, baseline) if baseline is not None else None
         return report_of_study(runs, comparison, progress=progress, out=out)[0]
@@ -117,6 +127,35 @@ def report_of_study(
     )
     hint = "" if out else "; name another folder with --out (out= in Python)"
     return _written(page, Path(out) if out else store.path, hint), comparison
+
+
+def report_of_commands(
+    store: CommandStore,
+    baseline: str | None = None,
+    *,
+    progress: Callable[[float], None] | None = None,
+    out: str | Path | None = None,
+) -> tuple[Path, Comparison]:
+    """Compare what the runs of a command left, and write report.html and the CSV files into their folder.
+
+    Args:
+        store: The folder.
+        baseline: Values to compare the others with, as for `compare`; by default the first.
+        progress: Called with the share of the work done.
+        out: Where to write instead, as for `report`.
+
+    Returns:
+        The path of the page, and the comparison that it shows.
+
+    Raises:
+        UserError: Fewer than two runs left something to be measured, or the folder is not writable.
+    """
+    cohorts, runs = cohorts_of(store)
+    comparison = compare(cohorts, baseline, progress)
+    texts = texts_by_examples(cohorts, runs)
+    frames = {"runs.csv": store.to_frame(), **comparison_frames(comparison, texts)}
+    page = study_page(comparison, verdict(comparison), command_facts(store, comparison), texts, frames)
+    return _written(page, Path(out) if out else store.path), comparison
 
 
 def report_of_cohorts(

@@ -40,7 +40,8 @@ class Job(ABC, Generic[AnyStore]):
     """Work that is done together, in one process, here or elsewhere: it can be said in plain data.
 
     Attributes:
-        threads: CPU threads that it computes with.
+        threads: CPU threads that it computes with; 0 if it computes in processes of its own, whose environment is to be
+            left as it is.
     """
 
     threads: int = 1

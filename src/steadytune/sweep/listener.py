@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from steadytune.records import RunStore
-    from steadytune.study import RunSpec
+from typing import Any
 
 
 class Listener:
@@ -16,8 +12,11 @@ class Listener:
     Every method does nothing unless overridden. Executors call those that take an id.
     """
 
-    def began(self, store: RunStore, specs: list[RunSpec], missing: int) -> None:
-        """A sweep of `specs` begins, of which `missing` are still to be trained; `store` has the records."""
+    def began(self, store: Any, specs: list[Any], missing: int) -> None:
+        """A sweep of `specs` begins, of which `missing` are still to be done; `store` has the records.
+
+        In a study these are `RunSpec` and `RunStore`, of a command `CommandRun` and `CommandStore`.
+        """
 
     def started(self, run_id: str) -> None:
         """A run is being trained."""

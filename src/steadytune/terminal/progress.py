@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -17,9 +18,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from steadytune.records import RunStore
-from steadytune.study import RunSpec
 from steadytune.sweep.listener import Listener
+
+if TYPE_CHECKING:
+    from steadytune.external.commands.store import CommandStore
+    from steadytune.records import RunRecord
+    from steadytune.study import RunSpec
 
 
 def bars(console: Console) -> Progress:
@@ -55,7 +59,12 @@ class ConsoleListener(Listener):
 
     Args:
         console: Where to show it.
+
+    Attributes:
+        verb: What is done with a run, and its participle.
     """
+
+    verb = ("train", "trained")
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -64,17 +73,16 @@ class ConsoleListener(Listener):
         self.shares: dict[str, float] = {}
         self.done = 0
 
-    def began(self, store: RunStore, specs: list[RunSpec], missing: int) -> None:
-        """Show the number of runs to train."""
+    def began(self, store: Any, specs: list[Any], missing: int) -> None:
+        """Show the number of runs to do."""
         self.store = store
-        self.names = {spec.id: f"{spec.recipe}, seed {spec.seeds.label}" for spec in specs}
-        if len({spec.cohort[:2] for spec in specs}) > 1:
-            self.names = {spec.id: f"{spec.task.name}, {self.names[spec.id]}" for spec in specs}
+        self.names = self._called(specs)
         self.missing = missing
         self.begun = time.monotonic()
         kept = len(specs) - missing
         runs = "run" if missing == 1 else "runs"
-        self.console.print(f"{missing} {runs} to train" + (f", {kept} already trained" if kept else ""))
+        do, done = self.verb
+        self.console.print(f"{missing} {runs} to {do}" + (f", {kept} already {done}" if kept else ""))
         self.sweep = self.progress.add_task("all runs", total=max(missing, 1))
         self.progress.start()
 
@@ -96,7 +104,7 @@ class ConsoleListener(Listener):
 
     def elsewhere(self, run_id: str) -> None:
         """Print the outcome of a run that another process trained."""
-        self._show(run_id, " (trained by another process)")
+        self._show(run_id, f" ({self.verb[1]} by another process)")
 
     def _show(self, run_id: str, remark: str = "") -> None:
         record = self.store.record(run_id)
@@ -105,26 +113,56 @@ class ConsoleListener(Listener):
         if run_id in self.bars:
             self.progress.remove_task(self.bars.pop(run_id))
         self.progress.update(self.sweep, completed=self.done + sum(self.shares.values()))
-        from steadytune.analysis.sentences import scored
-        from steadytune.metrics import recorded
-
-        if record.status == "done" and record.score is not None:
-            outcome = f"{record.metric} {scored(record.score, recorded(record.metric))}" + (
-                " (failed run)" if record.at_chance else ""
-            )
-        else:
-            outcome = f"{record.status}: {record.reason}"
+        outcome = self._outcome(record)
         line = f"[{self.done}/{self.missing}] {self.names[run_id]}: {outcome}, {record.seconds:.0f} s{remark}"
         left = self.missing - self.done
         if left > 0:
             line += about_left(self.begun, (self.done + sum(self.shares.values())) / self.missing)
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
+    def _called(self, specs: list[RunSpec]) -> dict[str, str]:
+        """Return what each run is called, by id."""
+        called = {spec.id: f"{spec.recipe}, seed {spec.seeds.label}" for spec in specs}
+        if len({spec.cohort[:2] for spec in specs}) > 1:
+            called = {spec.id: f"{spec.task.name}, {called[spec.id]}" for spec in specs}
+        return called
+
+    def _outcome(self, record: RunRecord) -> str:
+        from steadytune.analysis.sentences import scored
+        from steadytune.metrics import recorded
+
+        if record.status == "done" and record.score is not None:
+            score = f"{record.metric} {scored(record.score, recorded(record.metric))}"
+            return f"{score} (failed run)" if record.at_chance else score
+        return f"{record.status}: {record.reason}"
+
     def ended(self) -> None:
         """Remove the bars, and show the cursor again."""
         # If the terminal is gone, an error here would hide the reason why the sweep stopped.
         with suppress(OSError):
             self.progress.stop()
+
+
+class CommandListener(ConsoleListener):
+    """The same for the runs of a command; says once, after the first run, what it lacks to be measured."""
+
+    verb = ("do", "done")
+    store: CommandStore
+    told = False
+
+    def _called(self, specs: list[Any]) -> dict[str, str]:
+        return {run.id: run.name for run in specs}
+
+    def _outcome(self, record: Any) -> str:
+        if record.status != "done":
+            return f"{record.status}: {record.reason}"
+        why = self.store.unmeasured(record)
+        if not why:
+            return "done"
+        if self.told:
+            return "done, but nothing to be measured"
+        self.told = True
+        return f"done, but nothing to be measured: {why}"
 
 
 def about_left(begun: float, share: float) -> str:

@@ -25,6 +25,8 @@ from steadytune.analysis.scores import count_examples
 from steadytune.analysis.suspicion import copied_between
 from steadytune.analysis.value import Value
 from steadytune.errors import UserError, door, type_of, unknown_name
+from steadytune.external.commands.store import CommandStore
+from steadytune.external.commands.sweep import is_sweep
 from steadytune.external.sides import read_sides
 from steadytune.grouped import grouped
 from steadytune.measures import declared
@@ -344,7 +346,7 @@ class Comparison(Drawn):
 
 @door
 def compare(
-    runs: RunStore | str | Path | Cohort | Iterable[Cohort] | Iterable[str | Path],
+    runs: RunStore | CommandStore | str | Path | Cohort | Iterable[Cohort] | Iterable[str | Path],
     baseline: str | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Comparison:
@@ -383,11 +385,13 @@ def compare(
     return Comparison(profiles, {group: _baseline(recipes, baseline) for group, recipes in groups.items()})
 
 
-def _cohorts(runs: RunStore | str | Path | Cohort | Iterable[Cohort] | Iterable[str | Path]) -> Sequence[Cohort]:
-    if isinstance(runs, RunStore):
-        return runs.cohorts()
+def _cohorts(
+    runs: RunStore | CommandStore | str | Path | Cohort | Iterable[Cohort] | Iterable[str | Path],
+) -> Sequence[Cohort]:
     if isinstance(runs, (str, Path)):
-        return RunStore(runs).cohorts()
+        runs = CommandStore(runs) if is_sweep(runs) else RunStore(runs)
+    if isinstance(runs, (RunStore, CommandStore)):
+        return runs.cohorts()
     listed = [runs] if isinstance(runs, Cohort) else list(runs) if isinstance(runs, Iterable) else [runs]
     cohorts = [one for one in listed if isinstance(one, Cohort)]
     paths = [one for one in listed if not isinstance(one, Cohort)]

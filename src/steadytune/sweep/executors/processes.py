@@ -80,20 +80,13 @@ class _Crew:
         self.messages: queue.Queue[tuple[_Worker, dict[str, Any]]] = queue.Queue()
         self.told: set[str] = set()
         self._given = packed(jobs, store).encode()
-        self._threads = str(max(job.threads for job in jobs))
+        self._threads = max(job.threads for job in jobs)
         self._deaths: Counter[str] = Counter()
         self._idle_deaths = 0
 
     def start(self) -> None:
         """Start one process."""
-        # Threads that spin while waiting slow each other down by an order of magnitude on a busy machine.
-        environment = {
-            **os.environ,
-            "OMP_NUM_THREADS": self._threads,
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "KMP_BLOCKTIME": "0",
-            "TOKENIZERS_PARALLELISM": "false",
-        }
+        environment = {**os.environ, **(_quiet(self._threads) if self._threads else {})}
         process = subprocess.Popen(
             list(_COMMAND),
             stdin=subprocess.PIPE,
@@ -167,3 +160,13 @@ class _Crew:
     def _tell(self, run_id: str) -> None:
         self.told.add(run_id)
         self.listener.finished(run_id)
+
+
+def _quiet(threads: int) -> dict[str, str]:
+    # Threads that spin while waiting slow each other down by an order of magnitude on a busy machine.
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "KMP_BLOCKTIME": "0",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
