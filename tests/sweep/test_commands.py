@@ -270,6 +270,12 @@ def test_runs_that_leave_nothing_are_done_and_how_to_write_something_is_said(tmp
     assert not store.unmeasured(run(tmp_path, retry_failed=True).record("seed-0"))
 
 
+def test_runs_whose_files_cannot_be_read_are_done_again_too(tmp_path):
+    store = run(tmp_path, body="open(f'{out}/p.csv', 'w').write('step,loss\\n1,2\\n')", seeds=2)
+    assert names(store.unmeasured(store.record("seed-0")), "p.csv", "prediction")
+    assert not store.unmeasured(run(tmp_path, seeds=2, retry_failed=True).record("seed-0"))
+
+
 def words(folder, *more, body="predict()"):
     return ["sweep", "--out", folder / "out", *more, "--", *words_of(script(folder, body))]
 

@@ -134,7 +134,7 @@ class CommandStore(RunFolder, Shown):
     def _redone(self, run_id: str) -> bool:
         try:
             record = self.record(run_id)
-            return record.status != "done" or not self.results(record)
+            return record.status != "done" or bool(self.unmeasured(record))
         except UserError:
             return True
 
