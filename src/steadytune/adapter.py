@@ -69,6 +69,12 @@ class Adapter(Config):
             raise ValueError("name a method: lora")
         if content == "lora":
             return {"lora": {}}
+        names = [content] if isinstance(content, str) else list(content) if isinstance(content, Mapping) else []
+        if unknown := [name for name in names if name != "lora"]:
+            raise ValueError(
+                f"{unknown[0]!r:.60} is no known adapter, only lora is; its settings are given below it: "
+                "{lora: {r: 8, alpha: 16}}"
+            )
         if isinstance(content, Mapping) and content.get("lora", 0) is None:
             return {**content, "lora": {}}
         return content

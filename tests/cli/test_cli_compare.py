@@ -95,6 +95,17 @@ def test_a_folder_without_runs_is_refused(tmp_path):
     assert names(refused("compare", tmp_path), str(tmp_path), "no study.yaml")
 
 
+def test_two_study_folders_are_refused_with_what_to_do(tmp_path):
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "study.yaml").touch()
+    told = refused("compare", *folders)
+    assert names(
+        told, "2 study folders", f"steadytune run --out {folders[0]}", "st.compare([", *map(repr, map(str, folders))
+    )
+
+
 @pytest.mark.parametrize("points", ["0", "-1", "nan", "inf"])
 def test_a_difference_that_means_nothing_is_refused(tmp_path, points):
     said = refused("compare", tmp_path, "--detect", points)

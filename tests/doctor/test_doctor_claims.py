@@ -8,6 +8,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
 import steadytune as st
+from steadytune.testing.models import rows_for
+from steadytune.testing.models import tiny_model as tiny
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +54,25 @@ def test_accumulated_gradients_of_the_stock_trainer_add_up_and_those_of_ours_do_
     assert torch.allclose(ours, whole, rtol=1e-3)
     # Without stabilizers it is the stock one.
     assert torch.equal(train(st.StableTrainer, 2, 4)[1], stock)
+
+
+@pytest.mark.parametrize(
+    ("name", "factor"), [("t5:generation", 4), ("bart:generation", 4), ("bert:tokens", 4), ("llama:generation", 1)]
+)
+def test_accumulated_gradients_add_up_where_a_model_ignores_the_number_of_labels(name, factor, tmp_path):
+    # Those of equal length, so that each pass has as many labels.
+    examples = rows_for(name, 24)[::3]
+
+    def far(batch, accumulation):
+        model = tiny(name, dropout=False)
+        start = [weight.detach().clone() for weight in model.parameters()]
+        options = {"max_steps": 1, "optim": "sgd", "learning_rate": 1e-3, "max_grad_norm": 0.0, "use_cpu": True}
+        options |= {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
+        quiet = {"output_dir": str(tmp_path), "report_to": "none", "save_strategy": "no", "disable_tqdm": True}
+        Trainer(model=model, args=TrainingArguments(**options, **quiet), train_dataset=examples).train()
+        return math.hypot(*(float((w.detach() - s).norm()) for w, s in zip(model.parameters(), start, strict=True)))
+
+    assert far(2, 4) == pytest.approx(factor * far(8, 1), rel=1e-3)
 
 
 def test_with_label_smoothing_the_stock_trainer_takes_the_mean(train):

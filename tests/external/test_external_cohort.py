@@ -142,7 +142,7 @@ def test_runs_are_named_by_seeds_or_by_as_much_of_the_path_as_tells_them_apart(t
         (
             {"ids": np.arange(EXAMPLES)},
             {"ids": np.where(np.arange(EXAMPLES) == 5, 99, np.arange(EXAMPLES))},
-            [": ids", "a.npz", "row 5", "5", "99"],
+            ["a.npz", "1 of 13", "(5)", "(99)"],
         ),
         # Matched by their names, the examples have other labels.
         ({"ids": SHUFFLED}, {"ids": np.arange(EXAMPLES)}, [": labels", "a.npz", "row 0", "2", "0"]),

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from saying import names, says
+from sklearn.metrics import f1_score
 
 import steadytune as st
 from steadytune.errors import UserError
@@ -341,16 +342,19 @@ def test_runs_that_differ_in_which_examples_have_a_label_are_refused(tmp_path):
         st.read_runs(tmp_path)
 
 
-@pytest.mark.parametrize("kind", [None, "multilabel"])
 @pytest.mark.parametrize("prefix", ["label_", "y_", ""])
 @pytest.mark.parametrize("outputs", ["logit", "prob"])
-def test_a_label_for_every_class_is_no_single_class(tmp_path, outputs, prefix, kind):
+def test_a_label_for_every_class_is_no_single_class(tmp_path, outputs, prefix):
     labels = {f"{prefix}{name}": (RNG.random(ROWS) < 0.5).astype(int) for name in "abc"}
     scores = 1 / (1 + np.exp(-LOGITS)) if outputs == "prob" else LOGITS
     columns = {f"{outputs}_{name}": lambda run, at=at: scores[run, :, at] for at, name in enumerate("abc")}
     folder = write(tmp_path, labels | columns)
     with pytest.raises(UserError, match=says(*labels, "multilabel", "ignore")):
-        st.read_runs(folder, columns={"kind": kind} if kind else None)
+        st.read_runs(folder)
+    sets = st.read_runs(folder, columns={"kind": "multilabel"})
+    np.testing.assert_array_equal(sets.labels, np.stack(list(labels.values()), axis=1))
+    expected = [f1_score(sets.labels, one > 0, average="micro", zero_division=0) for one in LOGITS]
+    np.testing.assert_allclose(sets.scores, expected)
     if outputs == "logit":
         ignored = st.read_runs(folder, columns={"ignore": ",".join(labels)})
         np.testing.assert_array_equal(ignored.predictions, PREDICTED)

@@ -61,6 +61,13 @@ def test_the_registry_has_the_kinds_in_their_order():
     assert [kind.name for kind in KINDS.values()] == list(KINDS)
 
 
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_a_kind_is_a_noun_in_a_sentence(kind):
+    assert kind.noun.startswith("a ")
+    # "a tokens" is none.
+    assert not kind.noun.removeprefix("a ").partition(" ")[0].endswith("s")
+
+
 def test_nothing_is_known_of_a_kind_that_nobody_said():
     unknown = find_kind(None)
 

@@ -28,6 +28,16 @@ def test_labels_of_predicted_classes_are_classes(labels):
         st.Cohort(predictions=PREDICTIONS, labels=labels)
 
 
+def test_a_set_of_labels_per_example_is_called_a_kind_of_its_own():
+    logits, labels = np.ones((2, 3, 2)), [[0, 1], [1, 1], [0, 0]]
+    with pytest.raises(UserError, match=says("labels", "(3, 2)", "kind=multilabel")):
+        st.Cohort(logits=logits, labels=labels)
+    assert st.Cohort(logits=logits, labels=labels, kind="multilabel").metric == "f1_micro"
+    with pytest.raises(UserError) as raised:
+        st.Cohort(logits=logits, labels=[[0, 2], [1, 1], [0, 0]])
+    assert "multilabel" not in str(raised.value)
+
+
 def test_new_logits_bring_new_predictions():
     for scale in (1, 3):
         logits = scale * np.eye(2)[PREDICTIONS]

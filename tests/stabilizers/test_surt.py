@@ -12,9 +12,11 @@ from transformers import (
     BertConfig,
     BertForMaskedLM,
     BertForTokenClassification,
+    CLIPTextConfig,
     GPT2Config,
     GPT2LMHeadModel,
     GPT2Model,
+    LEDConfig,
     T5Config,
     T5EncoderModel,
     set_seed,
@@ -48,6 +50,15 @@ def context(tiny_model, tmp_path):
         return Pretraining(**{**values, **changes})
 
     return make
+
+
+TINY = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+
+
+def with_sentinels(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": [f"<extra_id_{n}>" for n in range(20)]})
+    return tokenizer
 
 
 def _state(encoder):
@@ -156,16 +167,18 @@ def test_a_decoder_predicts_the_next_token(tiny_model, context, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["bart", "qwen2", "llama"])
+@pytest.mark.parametrize("name", ["t5", "bart", "qwen2", "llama"])
 def test_all_of_a_language_model_is_trained_and_a_weight_with_two_uses_moves_once(tiny_model, context, tmp_path, name):
-    options = {**CONFIGS[name], "vocab_size": BertConfig.from_pretrained(tiny_model).vocab_size}
+    tokenizer = with_sentinels(tiny_model)
+    options = {**CONFIGS[name], "vocab_size": len(tokenizer)}
     config = AutoConfig.for_model(name, **options)
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     auto.from_config(config).save_pretrained(tmp_path / name)
     model = auto.from_pretrained(tmp_path / name)
     start = {key: weight.detach().clone() for key, weight in model.named_parameters()}
 
-    measured = SURT(epochs=3, learning_rate=3e-3).before_training(encoder_of(model), context(tmp_path / name))
+    given = context(tmp_path / name, tokenizer=tokenizer)
+    measured = SURT(epochs=3, learning_rate=3e-3).before_training(encoder_of(model), given)
 
     assert measured["surt_loss_last"] < measured["surt_loss_first"]
     squares = [(weight - start[key]).double().square().sum().item() for key, weight in model.named_parameters()]
@@ -191,11 +204,42 @@ def test_where_there_is_nothing_but_labels_there_is_no_text(tiny_model, context)
         SURT().before_training(load_encoder(str(tiny_model)), context(inputs=[]))
 
 
-def test_an_architecture_without_a_language_model_of_its_own_is_refused(context):
-    encoder = T5EncoderModel(T5Config(vocab_size=50, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2))
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (CLIPTextConfig(**TINY), ("masked", "causal")),
+        (LEDConfig(), ("LEDConfig", "T5", "BART")),
+        (T5Config(), ("t5", "<extra_id_0>")),
+    ],
+)
+def test_where_the_pretraining_is_unknown_or_takes_what_is_not_there_it_is_refused(context, config, words):
+    encoder = torch.nn.Linear(1, 1)
+    encoder.config = config
 
-    with pytest.raises(UserError, match=says("surt", "masked", "causal")):
+    with pytest.raises(UserError, match=says("surt", *words)):
         retrain(encoder, context(), Phase(1, 1e-4), Phase(1, 1e-3))
+
+
+def test_an_encoder_that_lost_the_decoder_of_its_pretraining_is_refused(tiny_model, context, tmp_path):
+    tokenizer = with_sentinels(tiny_model)
+    T5EncoderModel(T5Config(**CONFIGS["t5"], vocab_size=len(tokenizer))).save_pretrained(tmp_path / "half")
+    encoder = T5EncoderModel.from_pretrained(tmp_path / "half")
+
+    with pytest.raises(UserError, match=says("surt", "T5Config", "decoder")):
+        SURT().before_training(encoder, context(tmp_path / "half", tokenizer=tokenizer))
+
+
+def test_the_encoder_alone_of_t5_is_trained_with_its_decoder(tiny_model, context, tmp_path):
+    tokenizer = with_sentinels(tiny_model)
+    config = T5Config(**CONFIGS["t5"], vocab_size=len(tokenizer))
+    AutoModelForSeq2SeqLM.from_config(config).save_pretrained(tmp_path / "t5")
+    tokenizer.save_pretrained(tmp_path / "t5")
+    encoder = load_encoder(str(tmp_path / "t5"))
+    start = _state(encoder)
+
+    SURT(epochs=1, learning_rate=1e-2).before_training(encoder, context(tmp_path / "t5", tokenizer=tokenizer))
+
+    assert all(not torch.equal(tensor, start[name]) for name, tensor in encoder.state_dict().items())
 
 
 def test_texts_of_a_file_take_the_place_of_the_training_inputs(tiny_model, context, tmp_path):

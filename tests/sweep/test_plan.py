@@ -183,6 +183,13 @@ def test_a_folder_keeps_prompts_and_every_accepted_text(places, tmp_path):
     cohort = store.cohort("standard")
     assert cohort.references == (("a0", "b"), ("a1", "b"), ("a2", "b"))
     assert cohort.scores == pytest.approx([2 / 3, 2 / 3])
+    # "b" is right throughout. Older versions recorded no such score, of all runs here or of the first alone.
+    assert (cohort.majority_score, cohort.failed.tolist()) == (1.0, [True, True])
+    record = record.model_copy(update={"majority_score": 1.0})
+    shutil.rmtree(store.path / "runs" / record.spec.id)
+    store.write(record, {"generations": generations, "token_counts": np.array([1, 1, 1])})
+    cohort = RunStore(store.path).cohort("standard")
+    assert (cohort.majority_score, cohort.failed.tolist()) == (1.0, [True, True])
 
 
 def test_a_model_or_data_that_changed_since_the_folder_was_begun_is_refused(places, tmp_path):

@@ -57,6 +57,12 @@ def test_numbers_switches_and_spelled_lists_are_the_same_sets(written, labels):
     assert task.train.labels.tolist() == SETS
 
 
+def test_two_switches_are_no_numbers_even_if_each_row_has_one_label(written):
+    task = written([{"text": str(at), "labels": one} for at, one in enumerate([[0, 1], [1, 0], [0, 1]])])
+
+    assert task.train.labels.tolist() == [[0, 1], [1, 0], [0, 1]]
+
+
 def test_columns_of_0_and_1_are_named_by_the_user_and_suggested(written):
     with pytest.raises(UserError, match=says("'label'", "toxic, rude", "task.labels")):
         written(SWITCHED)
@@ -79,6 +85,21 @@ def test_columns_of_a_csv_file_too(written):
         (ROWS, [{"text": "b", "labels": "art"}], {}, ["validation", "row 1", "'art'", "list"]),
         ([{"text": "b", "labels": ["a", "a"]}, *ROWS], None, {}, ["row 1", "twice"]),
         ([{"text": "b", "labels": [1]}, *ROWS], None, {}, ["numbers", "words"]),
+        ([*ROWS, {"text": "b", "labels": ["art", None]}], None, {}, ["train", "row 4", "None", "'labels'"]),
+        ([*ROWS, {"text": "b", "labels": None}], None, {}, ["train", "row 4", "'labels'", "missing", "[]"]),
+        (ROWS, [ROWS[0], {"text": "b", "labels": [None]}], {}, ["validation", "row 2", "None", "'labels'"]),
+        (
+            [{"text": "b", "labels": one} for one in ([1, 0, 0], [0, 1, 0], [1, 1])],
+            None,
+            {},
+            ["train", "row 3", "[1, 1]", "2", "3"],
+        ),
+        (
+            [{"text": "b", "labels": one} for one in ([1, 0, 0], [0, 1, 1])],
+            [{"text": "b", "labels": [0, 0, 1]}, {"text": "c", "labels": [0, 0, 0, 1]}],
+            {},
+            ["validation", "row 2", "4", "3"],
+        ),
         ([{"text": "b", "labels": ["a"]}, {"text": "c", "labels": []}], None, {}, ["only the label a", "two"]),
         (SWITCHED, [{**SWITCHED[0], "rude": 2}], {"labels": ("toxic", "rude")}, ["row 1", "'rude'", "2", "0 or 1"]),
         (SWITCHED, None, {"labels": ("toxic", "kind")}, ["'kind'", "toxic"]),

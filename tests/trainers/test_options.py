@@ -2,6 +2,7 @@
 
 import warnings
 
+import optuna
 import pytest
 import torch
 from saying import says
@@ -223,7 +224,6 @@ def test_the_trials_of_a_search_are_not_recorded_as_one_run(tmp_path):
 
 @pytest.mark.parametrize("methods", [[], ["mixout"]])
 def test_a_search_finds_what_the_plain_trainer_finds(methods, tmp_path):
-    optuna = pytest.importorskip("optuna", reason="hyperparameter_search needs a backend, and none is installed")
     found = []
     for cls, options in ((Trainer, {}), (st.StableTrainer, {"stabilizers": methods})):
         made = script()

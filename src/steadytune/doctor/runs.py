@@ -152,7 +152,7 @@ _KINDS = {
     },
     "unexplained": {
         "title": "runs score no better than a constant answer",
-        "why": "The cause is unknown: the record holds no plain task loss to compare with chance.",
+        "why": "The cause is unknown: no task loss was recorded, or there is no loss at chance to compare it with.",
         "source": "recorded",
         "advice": "look at the curves in run.json",
     },

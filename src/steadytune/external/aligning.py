@@ -17,13 +17,20 @@ _BY_EXAMPLE = ("logits", "probabilities", "predictions", "labels", "groups", "qu
 _TEXTS_BY_EXAMPLE = ("ids", "texts", "generations", "references")
 
 
+# Of all examples, the share that some run may lack.
+_FEW = 0.1
+_NAMED = 5
+
+
 def align(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
     """Reorder the examples of all runs like the first, by name or otherwise by text.
 
+    Named examples that a run lacks are left aside in all runs, if they are few.
+
     Raises:
-        UserError: Examples are in different orders, and nothing identifies them.
+        UserError: Examples are in different orders, and nothing identifies them; or a run lacks many.
     """
-    notes: list[str] = []
+    runs, notes = _same_examples(runs)
     for what, keys in _orders(runs):
         having = [at for at, key in enumerate(keys) if key is not None]
         if len(having) < 2:
@@ -62,6 +69,89 @@ def align(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
         )
         return [replace(run, columns={**run.columns, "matched": [what]}) for run in moved], notes
     return list(runs), notes
+
+
+def names_in_all(origins: Sequence[str], held: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
+    """Return the names of the examples that every run has, in the order of the first, and what to say of others.
+
+    Args:
+        origins: The runs, for error messages.
+        held: Of each run the names of its examples, all different.
+
+    Raises:
+        UserError: A run lacks many.
+    """
+    sets = [set(names) for names in held]
+    every = list(dict.fromkeys(name for names in held for name in names))
+    kept = [name for name in held[0] if all(name in one for one in sets)]
+    if len(kept) == len(every):
+        return kept, []
+    lacking = [[name for name in every if name not in one] for one in sets]
+    said = [
+        f"{origin} lacks {len(names)} of {len(every)} examples ({listed(names)})"
+        for origin, names in zip(origins, lacking, strict=True)
+        if names
+    ]
+    if len(every) - len(kept) > _FEW * len(every):
+        raise UserError(f"{'; '.join(said[:2])} that other runs have: evaluate all on the same examples")
+    return kept, [f"{'; '.join(said)}: these are left aside in all runs."]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    shown = ", ".join(str(name) for name in names[:_NAMED])
+    return shown + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def _same_examples(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
+    """Return the runs with the examples that every one has, if they name them, each in its own order.
+
+    Raises:
+        UserError: A run lacks many, or a part of what is scored together; or its names only count its rows.
+    """
+    held = [run.ids for run in runs if run.ids is not None and len(set(run.ids)) == len(run.ids) and _fits(run)]
+    if len(held) < len(runs) or len(set(map(frozenset, held))) == 1:
+        return list(runs), []
+    kept, notes = names_in_all([run.origin for run in runs], held)
+    known, longest = set(kept), max(map(len, held))
+    # Texts are compared row by row, so that they show whether a number means the same example in every run.
+    shown = any(all(getattr(run, name) is not None for run in runs) for name in ("texts", "references"))
+    moved = []
+    for run, names in zip(runs, held, strict=True):
+        if len(names) < longest and not shown and _counts(names):
+            raise UserError(
+                f"{run.origin} lacks {longest - len(names)} of {longest} examples, and its ids only number its rows: "
+                "add an id column that says which examples it has"
+            )
+        chosen = np.array([name in known for name in names])
+        if run.questions is not None and set(run.questions[chosen]) & set(run.questions[~chosen]):
+            raise UserError(
+                f"{notes[0].partition(': ')[0]}, which belong together with others: give all runs all of them"
+            )
+        moved.append(_renumbered_groups(select(run, np.flatnonzero(chosen))))
+    return moved, notes
+
+
+def _renumbered_groups(run: ExternalRun) -> ExternalRun:
+    """Number what is left of groups and questions anew: a run that lacks one had not counted it."""
+    changes: dict[str, Any] = {}
+    for name in ("groups", "questions"):
+        values = getattr(run, name)
+        # Any others are refused when the runs are checked.
+        if values is not None and values.ndim == 1 and values.dtype.kind in "iu":
+            changes[name] = np.unique(values, return_inverse=True)[1]
+    return replace(run, **changes)
+
+
+def _fits(run: ExternalRun) -> bool:
+    """Return whether everything of examples has as many rows as there are names; what has not is refused later."""
+    held = [getattr(run, name) for name in (*_BY_EXAMPLE, *_TEXTS_BY_EXAMPLE)]
+    return all(len(values) == len(run.ids or ()) for values in held if isinstance(values, tuple) or np.ndim(values))
+
+
+def _counts(names: Sequence[str]) -> bool:
+    """Return whether names are 0, 1, 2 and so on, or 1, 2, 3."""
+    return any(list(names) == [str(start + at) for at in range(len(names))] for start in (0, 1))
 
 
 def _tells_order(runs: Sequence[ExternalRun], moved: Sequence[ExternalRun], what: str) -> bool:
@@ -123,13 +213,16 @@ def select(run: ExternalRun, rows: NDArray[np.int64]) -> ExternalRun:
     """Return the examples of a run at `rows`, in that order.
 
     Raises:
-        UserError: The run has arrays whose rows are tokens.
+        UserError: Its arrays of tokens do not have as many rows as it has tokens.
     """
-    if given := [name for name in OF_TOKENS if getattr(run, name) is not None]:
-        raise UserError(
-            f"{run.origin}: {given[0]} must be in the same order as in the other runs: sort the rows of all files alike"
-        )
     changes: dict[str, Any] = {}
+    if given := [name for name in (*OF_TOKENS, "token_weights") if getattr(run, name) is not None]:
+        counts = np.zeros(0, np.int64) if run.token_counts is None else np.asarray(run.token_counts)
+        if any(len(getattr(run, name)) != counts.sum() for name in given) or (counts < 0).any():
+            raise UserError(f"{run.origin}: token_counts must sum to the rows of {given[0]}")
+        starts = np.cumsum(counts) - counts
+        tokens = np.concatenate([np.arange(starts[row], starts[row] + counts[row]) for row in rows]).astype(np.int64)
+        changes = {name: getattr(run, name)[tokens] for name in given}
     for name in _BY_EXAMPLE:
         if (values := getattr(run, name)) is not None:
             changes[name] = values[rows]

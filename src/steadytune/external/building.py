@@ -89,7 +89,7 @@ def _more_arrays(found: Draft) -> dict[str, Any]:
     source, fields = found.source, found.taken.fields
     arrays: dict[str, Any] = {}
     if source.table is not None:
-        if "questions" in fields and found.of.several:
+        if "questions" in fields and found.of.in_sentences:
             arrays["questions"] = read_groups(list(map(_id, source.cells(fields["questions"]))), "questions")
             found.use("questions", fields["questions"])
         return arrays
@@ -118,8 +118,9 @@ def _scores(found: Draft) -> dict[str, float]:
 
 def _scores_by_row(found: Draft) -> dict[str, float]:
     """Return the means of columns that score each row as right or wrong, 1 or 0, as evaluation harnesses do."""
-    scores = {}
-    for name in found.aside:
+    scores: dict[str, float] = {}
+    # Those of a sentence would count once for each of its words.
+    for name in () if found.of.in_sentences else found.aside:
         if plain_name(name) in _BY_ROW and name in found.source.columns and not found.source.is_matrix(name):
             values = found.source.numbers(name) if found.source.numeric(name) else np.array([np.nan])
             if np.isfinite(values).all() and ((values >= 0) & (values <= 1)).all():

@@ -210,7 +210,7 @@ def class_columns(found: Draft, name: str, pairs: list[tuple[str, str]]) -> list
             return []
         if numbers == list(range(len(numbers))):
             return numbered
-        labels = _label_words(found)
+        labels = set() if found.of.has_sets else _label_words(found)
         if numbers == list(range(1, len(numbers) + 1)) and (not labels or labels <= {str(one) for one in numbers}):
             _name_classes(found, [str(one) for one in numbers], source)
             return numbered
@@ -219,7 +219,7 @@ def class_columns(found: Draft, name: str, pairs: list[tuple[str, str]]) -> list
             f"{source.origin}: columns {listed} must be {numbered[0][1][: -len(numbered[0][0])]}0 to "
             f"{numbered[0][1][: -len(numbered[0][0])]}{len(numbers) - 1}"
         )
-    labels = _label_words(found)
+    labels = set() if found.of.has_sets else _label_words(found)
     words = {label.casefold() for label in labels}
     classes = [pair for pair in named if pair[0].strip().casefold() in words or not is_summary(pair[0])]
     if {rest.strip().casefold() for rest, _ in named} in _OPPOSITES:

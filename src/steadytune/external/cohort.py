@@ -48,11 +48,12 @@ def read_runs(
             another, or otherwise accuracy (for a regression Pearson's correlation; for texts the share that equals the
             reference). Recorded scores that contradict predictions and labels are reported and not used.
         columns: Meaning of columns whose names do not define it: {"group": "passage"}. Keys are "label",
-            "prediction", "logits", "probability" (of class 1), "id", "group", "seed", "text", "generation", "reference"
-            and "states"; "ignore" for columns to skip, "kind" for a task kind, "axes" for "layers-first" or
-            "examples-first" states, "encoding" of text that is not UTF-8, "class" of a single probability, "classes" in
-            the order of their numbers, and "no_label" for the meaning of a label of -1: "-1" (none) or "never"; of
-            logs of evaluations "task", if there are several, and "filter" or scorer, by which answers are taken.
+            "prediction", "logits", "probability" (of class 1), "id", "group", "sentence" (of words), "seed", "text",
+            "generation", "reference" and "states"; "ignore" for columns to skip, "kind" for a task kind, "axes" for
+            "layers-first" or "examples-first" states, "encoding" of text that is not UTF-8, "class" of a single
+            probability, "classes" in the order of their numbers, and "no_label" for the meaning of a label of -1:
+            "-1" (none) or "never"; of logs of evaluations "task", if there are several, and "filter" or scorer, by
+            which answers are taken.
         positive: Name or number of the positive class of a metric such as F1; by default the second of two classes,
             or if they have names the one chosen by `metrics.positive`.
 

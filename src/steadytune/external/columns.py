@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from steadytune.errors import UserError, unknown_name
-from steadytune.kinds import KINDS
+from steadytune.kinds import KINDS, find_kind
 
 # Field -> its names, without case, spaces and punctuation; the first one present is used.
 _ALIASES: dict[str, str] = {
@@ -54,6 +54,11 @@ SEEDS = frozenset(_ALIASES["seed"].split()) - {"runname", "trial", "replicate"}
 _FIELD_OF = {alias: name for name, aliases in _ALIASES.items() for alias in aliases.split()}
 _RANK = {alias: rank for aliases in _ALIASES.values() for rank, alias in enumerate(aliases.split())}
 
+# Labels of words; elsewhere they may be keywords.
+_TAGS = frozenset(
+    ["tag", "tags", "nertag", "nertags", "postag", "postags", "ner", "pos", "upos", "xpos", "biotags", "iobtags"]
+)
+
 _PREFIX = re.compile(
     r"(?P<kind>log[_ ]?probs?|log[_ ]?softmax|logits?|probabilit(?:y|ies)|probas?|probs?|softmax|scores?|p)"
     r"(?P<mark>[_ .:-]?)(?P<rest>.+)",
@@ -76,6 +81,7 @@ _SETTINGS = {
     "probability": "probabilities",
     "id": "ids",
     "group": "groups",
+    "sentence": "questions",
     "seed": "seed",
     "text": "texts",
     "generation": "generations",
@@ -217,6 +223,9 @@ def take(names: Iterable[str], choices: Choices, origin: str) -> Taken:
     for candidates in found.values():
         candidates.sort(key=lambda name: _RANK[squashed(name)])
     fields = {name: candidates[0] for name, candidates in found.items()} | dict(choices.columns)
+    tags = [name for name in free if squashed(name) in _TAGS]
+    if "labels" not in fields and len(tags) == 1 and find_kind(choices.kind).in_sentences:
+        fields["labels"] = tags[0]
     rivals = {
         name: [one for one in candidates if one != fields[name]] if name not in choices.columns else []
         for name, candidates in found.items()

@@ -18,6 +18,8 @@ from steadytune.external.classes import (
 )
 from steadytune.external.columns import Choices, is_summary, squashed, take
 from steadytune.external.draft import Draft, Single
+from steadytune.external.sentences import find_sentences
+from steadytune.external.sets import are_answers, ask_of_sets, read_sets
 from steadytune.external.source import Source, is_nothing, read_list, spelled
 from steadytune.records.checks import check_kind
 from steadytune.tasks.table import is_missing
@@ -27,9 +29,6 @@ _WEAK = frozenset(["answer", "y", "true", "actual", "target", "targets"])
 _MOST_CLASSES = 50
 # More than this, with hardly any duplicates, are not classes either.
 _FEW_CLASSES = 10
-
-# Words before a class in the name of a column that says whether an example has that class.
-_LABELS_OF = ("label", "labels", "target", "true", "gold", "y", "")
 
 
 def draft(source: Source, choices: Choices, regression: bool) -> Draft:
@@ -47,8 +46,12 @@ def draft(source: Source, choices: Choices, regression: bool) -> Draft:
         found.kind = stated
     _outputs(found)
     _texts(found)
-    _answers(found)
+    if source.table is not None and found.of.has_sets and not found.texts:
+        read_sets(found)
+    else:
+        _answers(found)
     _single(found)
+    find_sentences(found)
     return found
 
 
@@ -76,7 +79,7 @@ def _outputs(found: Draft) -> None:
     generic = taken.fields.get("predictions") or taken.fields.get("outputs")
     if not found.arrays.keys() & {"logits", "probabilities"}:
         for column in filter(None, (generic, *(one for one in taken.singles if squashed(one) in ("scores", "prob")))):
-            if source.is_matrix(column):
+            if source.is_matrix(column) and not are_answers(found, column):
                 name = "probabilities" if squashed(column) == "prob" else "logits"
                 found.arrays[name] = source.array(column)
                 found.use(name, column)
@@ -90,35 +93,11 @@ def _class_outputs(found: Draft, name: str, pairs: list[tuple[str, str]]) -> Non
         found.arrays[name] = source.numbers(pairs[0][1])[:, None]
         found.use(name, pairs[0][1])
     elif classes := class_columns(found, name, pairs):
-        _ask_of_sets(found, classes)
+        ask_of_sets(found, [name for name, _ in classes])
         columns = [source.numbers(column) for _, column in classes]
         _check_complete(source, [column for _, column in classes], columns)
         found.arrays[name] = np.stack(columns, axis=1)
         found.use(name, *(column for _, column in classes))
-
-
-def _ask_of_sets(found: Draft, classes: list[tuple[str, str]]) -> None:
-    """Refuse outputs by class beside a column of labels for each class: an example may then have several labels.
-
-    Raises:
-        UserError: There are such columns, and they are not ignored; names them and the ways out.
-    """
-    source = found.source
-    names: dict[str, str] = {}
-    for name in source.columns:
-        if name not in found.choices.ignore:
-            names.setdefault(squashed(name), name)
-    labels = []
-    for one, _ in classes:
-        column = next((names[key] for word in _LABELS_OF if (key := squashed(f"{word}{one}")) in names), None)
-        if column is None or not {spelled(cell) for cell in source.cells(column)} <= {"0", "1", "0.0", "1.0"}:
-            return
-        labels.append(column)
-    raise UserError(
-        f"{source.origin}: {', '.join(labels[:4])} give each example a label for every class. Sets of labels are not "
-        "read from tables: record them with steadytune.record_run(kind='multilabel', logits=..., labels=...), or, if "
-        f"each example has one class, use --set ignore={','.join(labels)} and a column with that class"
-    )
 
 
 def _matrix(found: Draft, column: str) -> NDArray[Any]:

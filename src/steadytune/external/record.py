@@ -237,7 +237,12 @@ def _tokens(origin: str, given: Mapping[str, Any], token_mask: Any, token_counts
             raise UserError(f"{origin}: {name} must have shape ({', '.join(axes)}), not {array.shape}")
     first = next(iter(arrays))
     expected = arrays[first].shape[:2]
-    mask = np.ones(expected, bool) if token_mask is None else read_array(token_mask, "token_mask").astype(bool)
+    marks = np.ones(expected, bool) if token_mask is None else read_array(token_mask, f"{origin}: token_mask")
+    if (wrong := marks[~np.isin(marks, (0, 1))]).size:
+        raise UserError(
+            f"{origin}: token_mask must be 1 at tokens and 0 at padding, or true and false, not {wrong[0]:g}"
+        )
+    mask = marks.astype(bool)
     for name, shape in (("token_mask", mask.shape), *((name, array.shape[:2]) for name, array in arrays.items())):
         if shape != expected:
             raise UserError(f"{origin}: {name} must have shape {expected}, the first two axes of {first}, not {shape}")

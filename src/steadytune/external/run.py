@@ -91,9 +91,18 @@ def check_same_examples(runs: Sequence[ExternalRun]) -> None:
     for name in _SHARED:
         holders = [run for run in runs if getattr(run, name) is not None]
         for run in holders[1:]:
-            if (difference := _difference(getattr(run, name), getattr(holders[0], name))) is not None:
+            mine, others = (_compared(name, getattr(one, name)) for one in (run, holders[0]))
+            if (difference := _difference(mine, others)) is not None:
                 order = _OR_ORDER if name == "labels" and run.ids is None and difference.endswith(_WHY) else ""
                 raise UserError(f"{run.origin}: {name} differ from those of {holders[0].origin}{difference}{order}")
+
+
+def _compared(name: str, values: Any) -> Any:
+    """Return values as they are compared: of several accepted texts neither order nor repetition matters."""
+    if name != "references":
+        return values
+    sets = [sorted({one} if isinstance(one, str) else set(one)) for one in values]
+    return tuple(one[0] if len(one) == 1 else tuple(one) for one in sets)
 
 
 def _difference(mine: Any, others: Any) -> str | None:

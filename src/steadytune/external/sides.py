@@ -64,6 +64,13 @@ def read_sides(
             f"{places[0] if places else 'nothing'} has nothing to be compared with: give two files or two folders of "
             "runs"
         )
+    if all(map(_is_study, places)):
+        stores = ", ".join(f"*st.RunStore({str(place)!r}).cohorts()" for place in places)
+        raise UserError(
+            f"{len(places)} study folders: compare takes one, and compares its recipes. Train the recipes of all into "
+            f"one folder, with steadytune run --out {places[0]}\n"
+            f"Or in Python, if the recipes have different names: st.compare([{stores}])"
+        )
     files = [_files(place) for place in places]
     if len(places) > 2 and all(place.is_file() for place in places):
         raise UserError(
@@ -117,8 +124,12 @@ def _rows(joint: Cohort, rows: list[int], **own: Any) -> Cohort:
     return replace(joint, scores=joint.scores[rows], failed=failed, **(parts | own))
 
 
+def _is_study(place: Path) -> bool:
+    return (place / "study.yaml").is_file()
+
+
 def _files(place: Path) -> list[Path]:
-    if (place / "study.yaml").is_file():
+    if _is_study(place):
         raise UserError(
             f"{place} is a study folder, which cannot be compared with files: compare its recipes with "
             f"{shlex.join(['steadytune', 'compare', str(place)])}"

@@ -71,6 +71,11 @@ class Kind:
         return f"<kind '{self.name}'>"
 
     @property
+    def noun(self) -> str:
+        """What a task of this kind is, in a sentence: "a regression"."""
+        return f"a {self.name}"
+
+    @property
     def has_classes(self) -> bool:
         """Whether answers are classes."""
         return self.answers == "classes"

@@ -34,6 +34,11 @@ class Multilabel(Kind):
     metrics: ClassVar[tuple[str, ...]] = ("f1_micro", "f1_macro", "subset_accuracy", "hamming_loss")
     task_metrics: ClassVar[tuple[str, ...]] = ("f1_micro", "f1_macro", "subset_accuracy")
 
+    @property
+    def noun(self) -> str:
+        """What it is, in a sentence."""
+        return "a task of sets of labels"
+
     def check_labels(
         self, labels: NDArray[Any] | None, names: Sequence[str] | None, name: str, outputs: NDArray[Any]
     ) -> None:

@@ -38,6 +38,11 @@ class Tokens(PerToken):
     metrics: ClassVar[tuple[str, ...]] = ("entity_f1", "accuracy", "f1_macro")
     task_metrics: ClassVar[tuple[str, ...]] = ("entity_f1", "accuracy", "f1_macro")
 
+    @property
+    def noun(self) -> str:
+        """What it is, in a sentence."""
+        return "a task of tagged words"
+
     def classes_in(self, labels: NDArray[Any]) -> NDArray[np.int64]:
         """Return the classes of all words."""
         return np.array([label for one in labels for label in one], dtype=np.int64)

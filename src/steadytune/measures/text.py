@@ -1,7 +1,8 @@
 """Instability of generated text: how often, and how much, two runs' texts differ for the same input.
 
 Generations are strings, one per run and example, decoded from the same inputs. Higher values mean less stable. Each
-measure has two functions: the (K, K) distances, and the table (P, N) per pair and example whose means they are.
+measure has two functions: the (K, K) distances, and as `pair_...` the table (P, N) per pair and example whose means
+they are, over the P = K(K - 1)/2 pairs i < j, in the order of `numpy.triu_indices(K, 1)`.
 """
 
 from __future__ import annotations
@@ -58,11 +59,7 @@ def text_disagreement(generations: Any) -> Float64Array:
 
 
 def pair_text_disagreements(generations: Any) -> NDArray[np.bool_]:
-    """Return for every pair of runs and every example whether their texts differ, see `text_disagreement`.
-
-    Returns:
-        Shape (P, N) over the P = K(K - 1)/2 pairs i < j, in the order of `numpy.triu_indices(K, 1)`.
-    """
+    """Return for every pair of runs and every example whether their texts differ, see `text_disagreement`."""
     numbers = np.stack([np.unique(texts, return_inverse=True)[1] for texts in _by_example(generations)], axis=1)
     first, second = np.triu_indices(len(numbers), 1)
     differ: NDArray[np.bool_] = numbers[first] != numbers[second]
@@ -105,11 +102,7 @@ def chrf_distance(generations: Any) -> Float64Array:
 
 
 def pair_chrf_distances(generations: Any) -> Float64Array:
-    """Return the distance of the texts of every pair of runs for every example, see `chrf_distance`.
-
-    Returns:
-        Shape (P, N) over the P = K(K - 1)/2 pairs i < j, in the order of `numpy.triu_indices(K, 1)`.
-    """
+    """Return the distance of the texts of every pair of runs for every example, see `chrf_distance`."""
     columns = []
     for texts in _by_example(generations):
         # Runs often agree: each distinct text is processed once.
@@ -229,11 +222,7 @@ def rouge_l_distance(generations: Any) -> Float64Array:
 
 
 def pair_rouge_l_distances(generations: Any) -> Float64Array:
-    """Return the distance of the texts of every pair of runs for every example, see `rouge_l_distance`.
-
-    Returns:
-        Shape (P, N) over the P = K(K - 1)/2 pairs i < j, in the order of `numpy.triu_indices(K, 1)`.
-    """
+    """Return the distance of the texts of every pair of runs for every example, see `rouge_l_distance`."""
     columns = []
     for texts in _by_example(generations):
         words = [tuple(_WORD.findall(text.lower())) for text in texts]

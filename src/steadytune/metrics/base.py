@@ -200,7 +200,8 @@ class Metric(Scale):
         title: Name in tables.
         lacks: Answers with all that it needs -> what it needs beside that, such as a package; "" if nothing.
         constant: The best constant answer: "mode" is the most frequent class, or for a regression the mean of the
-            targets; "shares" the class frequencies; "median" the median of the targets.
+            targets; "shares" the class frequencies; "median" the median of the targets. Of texts, whatever it says, it
+            is one of the references.
     """
 
     function: Callable[[Answers], Scores] = lambda answers: lambda weights: weights

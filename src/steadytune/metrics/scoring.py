@@ -22,6 +22,7 @@ from steadytune.metrics.table import (
     recorded,
     varies_by_tool,
 )
+from steadytune.metrics.texts import TEXTS, constant_texts
 
 UNNAMED = "score"
 """Name of a score whose metric is unknown."""
@@ -109,9 +110,12 @@ def constant_score(metric: Metric, answers: Answers) -> float | None:
     The answer is the most frequent class, or position of a choice, among the labels themselves, for a log loss their
     frequencies; of sets of labels the one that scores best; for a regression the mean, for absolute errors the median,
     and 0 for correlations by definition. A grouped metric that chooses one example per question chooses the first,
-    because all are equal. None for texts.
+    because all are equal. Of texts it is the best of the ten most frequent references, see `constant_texts`. None if it
+    is unknown what is right, and for a metric of texts that reads more than texts and references, as the loss does.
     """
-    if KINDS[answers.kind].has_texts or answers.labels is None:
+    if KINDS[answers.kind].has_texts:
+        return _constant_text(metric, answers)
+    if answers.labels is None:
         return None
     labels = np.asarray(answers.labels)
     if KINDS[answers.kind].has_numbers:
@@ -126,6 +130,14 @@ def constant_score(metric: Metric, answers: Answers) -> float | None:
     row = counts / counts.sum() if metric.constant == "shares" else np.eye(len(counts))[counts.argmax()]
     one = replace(answers, logits=None, given_predictions=None, given_probabilities=np.tile(row, (1, len(labels), 1)))
     return float(metric.plain(one, len(labels))[0])
+
+
+def _constant_text(metric: Metric, answers: Answers) -> float | None:
+    if answers.references is None or set(metric.needs_of(answers.kind)) != set(TEXTS):
+        return None
+    size = len(answers.references)
+    tried = replace(answers, texts=[[text] * size for text in constant_texts(answers)])
+    return float(metric.best(metric.plain(tried, size))) if tried.texts else None
 
 
 def computable(name: str, answers: Answers) -> Metric | None:

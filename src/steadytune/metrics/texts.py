@@ -5,6 +5,7 @@ Exact match is one metric for texts and questions: each is right as a whole or n
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from steadytune.metrics.base import (
     share,
 )
 from steadytune.metrics.questions import all_right
+
+_TRIED = 10
 
 
 def _equal_texts(answers: Answers) -> Scores:
@@ -53,6 +56,17 @@ def _closest(texts: Any, references: list[tuple[str, ...]]) -> Any:
 def exact_match(answers: Answers) -> Scores:
     """Share of the texts that equal a reference; for classes, share of the questions answered entirely correctly."""
     return _equal_texts(answers) if KINDS[answers.kind].has_texts else all_right(answers)
+
+
+def constant_texts(answers: Answers) -> list[str]:
+    """Return the texts among which the best constant answer is looked for: the ten most frequent references.
+
+    A reference counts in as many examples as accept it, and of equally frequent ones the first come first. By exact
+    match the most frequent is the best. By a metric that counts what texts share, another text may score higher: what
+    the ten reach is then a lower limit, at the cost of scoring ten runs.
+    """
+    counts = Counter(text for one in references_of(answers) for text in dict.fromkeys(map(str.strip, one)))
+    return [text for text, _ in counts.most_common(_TRIED)]
 
 
 TEXTS = ("texts", "references")

@@ -304,7 +304,9 @@ def _check_groups(groups: NDArray[Any] | None, questions: NDArray[Any] | None) -
 def _check_labels(labels: NDArray[Any], of: Kind) -> None:
     if labels.ndim != 1 + of.has_sets:
         shape = "(examples, labels), 0 or 1" if of.has_sets else "(examples,)"
-        raise ValueError(f"labels must have shape {shape}, not {labels.shape}")
+        sets = labels.ndim == 2 and not of.has_sets and np.isin(labels, (0, 1)).all()
+        way = ": if each example has any number of labels, say kind=multilabel" if sets else ""
+        raise ValueError(f"labels must have shape {shape}, not {labels.shape}{way}")
     if not np.isfinite(labels).all():
         raise ValueError(f"labels contain NaN or infinity, first in row {np.argwhere(~np.isfinite(labels))[0][0]}")
 
@@ -379,8 +381,8 @@ def _check_tokens(run: RunArrays) -> None:
             raise ValueError(
                 f"target_log_probabilities must be at most 0, but that of token {wrong[0]} is {targets[wrong[0]]:.4g}"
             )
-    if (words := run.token_choices) is not None and words.dtype.kind not in "iu":
-        raise ValueError(f"token_choices must be integers, the number of a word for each token, not {words.dtype}")
+    if run.token_choices is not None:
+        _check_choices(run.token_choices)
     weighed = {"token_weights": run.token_weights, "token_exact": run.token_exact}
     if run.token_log_probabilities is None:
         if extra := [name for name, value in weighed.items() if value is not None]:
@@ -390,6 +392,13 @@ def _check_tokens(run: RunArrays) -> None:
         lacking = [name for name, value in weighed.items() if value is None]
         raise ValueError(f"token_log_probabilities need {' and '.join(lacking)}")
     check_candidates(run.token_log_probabilities, run.token_weights, run.token_exact, "token_log_probabilities")
+
+
+def _check_choices(words: NDArray[Any]) -> None:
+    if words.dtype.kind not in "iu":
+        raise ValueError(f"token_choices must be integers, the number of a word for each token, not {words.dtype}")
+    if len(wrong := np.flatnonzero(words < 0)):
+        raise ValueError(f"token_choices must be numbers of words, from 0, but token {wrong[0]} has {words[wrong[0]]}")
 
 
 def _check_finite_tokens(name: str, values: NDArray[Any]) -> None:

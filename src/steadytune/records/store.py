@@ -413,13 +413,13 @@ class RunStore(Shown):
                 f"measure {measured} examples. Rewrite it with: {self.resume}"
             )
         model, task, recipe = first.cohort
-        # Without the score of a constant answer, as for texts, nobody knows which runs are no better.
-        known = not done or any(record.majority_score is not None for record in done)
+        # Older versions did not record what a constant text scores: the cohort then computes it of the answers.
+        known = all(record.majority_score is not None for record in done)
         return Cohort(
             scores=np.array([record.score for record in done], dtype=np.float64),
             seeds=tuple(record.spec.seeds.label for record in done),
             failed=np.array([record.failed for record in done], dtype=bool) if known else None,
-            majority_score=done[0].majority_score if done else None,
+            majority_score=done[0].majority_score if done and known else None,
             seconds=np.array([record.seconds for record in done]),
             losses=np.array([record.loss_ends for record in done]).reshape(-1, 2),
             model=model,

@@ -1,4 +1,7 @@
-"""Continuing a checkpoint's own pre-training objective: masked tokens for an encoder, the next token for a decoder."""
+"""Continuing a checkpoint's own pre-training objective.
+
+Masked tokens for an encoder, the next token for a decoder, missing spans for an encoder-decoder.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from transformers import (
     MODEL_FOR_MASKED_LM_MAPPING,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
     DataCollatorForLanguageModeling,
     PrinterCallback,
     Trainer,
@@ -25,6 +29,7 @@ from transformers import (
 
 from steadytune.errors import UserError
 from steadytune.stabilizers.context import Pretraining
+from steadytune.stabilizers.denoising import DENOISED, Denoising, damage_of
 
 
 @dataclass(frozen=True)
@@ -50,14 +55,12 @@ def retrain(
         The encoder's new weights, and the first and last epoch's loss and ||w_0 - w_re-trained||.
 
     Raises:
-        UserError: The architecture has neither a masked nor a causal language model.
+        UserError: It is unknown how the architecture was pre-trained, or the checkpoint or its tokenizer lacks what
+            that takes.
     """
     set_seed(0)
     config: Any = encoder.config
-    masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
-    if not masked and type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise UserError(f"surt: {type(config).__name__} has neither a masked nor a causal language model")
-    auto = AutoModelForMaskedLM if masked else AutoModelForCausalLM
+    auto, collator = _objective(config, context.tokenizer)
     model, loading = auto.from_pretrained(
         context.source, dtype=torch.float32, trust_remote_code=False, use_safetensors=True, output_loading_info=True
     )
@@ -65,10 +68,14 @@ def retrain(
     if not set(encoder.state_dict()) <= set(base.state_dict()):
         if set(encoder.state_dict()) <= set(model.state_dict()):  # all of a language model
             base = model
-        elif getattr(config, "is_encoder_decoder", False):
+        elif auto is AutoModelForSeq2SeqLM:
             base = base.get_encoder()
     prefix = model.base_model_prefix
     new = set(loading["missing_keys"]) - {f"{prefix}.{name}" for name in model.base_model.state_dict()}
+    if lacking := sorted(
+        name for name in loading["missing_keys"] if "decoder." in name and auto is AutoModelForSeq2SeqLM
+    ):
+        raise UserError(f"surt: {type(config).__name__} was pre-trained with a decoder, but here it lacks {lacking[0]}")
     # Of a weight with two names, like embeddings that are the last layer as well, only the first: it moves once.
     before = {name: weight.detach().cpu().clone() for name, weight in base.named_parameters()}
     phases = [(new_head, True)] if new and new_head.epochs else []
@@ -86,9 +93,7 @@ def retrain(
         losses = _train(
             model,
             _Inputs(context.inputs),
-            DataCollatorForLanguageModeling(
-                context.tokenizer, mlm=masked, mlm_probability=0.15 if masked else None, seed=seed
-            ),
+            collator(seed),
             _arguments(phase, context, seed),
             partial(_report, context, done / work, share),
         )
@@ -103,6 +108,25 @@ def retrain(
         )
     state = {name: after.get(name, tensor.detach().cpu()).contiguous() for name, tensor in kept.items()}
     return state, {"surt_loss_first": losses[0], "surt_loss_last": losses[-1], "surt_distance": moved**0.5}
+
+
+def _objective(config: Any, tokenizer: Any) -> tuple[Any, Callable[[int], Any]]:
+    """Return the class of the language model that was pre-trained, and seed -> what makes its batches."""
+    name = type(config).__name__
+    if getattr(config, "model_type", "") in DENOISED and not getattr(config, "is_decoder", False):
+        damage = damage_of(config.model_type, tokenizer)
+        return AutoModelForSeq2SeqLM, partial(Denoising, damage, tokenizer)
+    if getattr(config, "is_encoder_decoder", False):
+        raise UserError(f"surt does not know how {name} was pre-trained: of encoder-decoders it knows T5 and BART")
+    masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
+    if not masked and type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise UserError(f"surt: {name} has neither a masked nor a causal language model")
+
+    def collator(seed: int) -> Any:
+        share = 0.15 if masked else None
+        return DataCollatorForLanguageModeling(tokenizer, mlm=masked, mlm_probability=share, seed=seed)
+
+    return AutoModelForMaskedLM if masked else AutoModelForCausalLM, collator
 
 
 class _Inputs(torch.utils.data.Dataset[dict[str, Sequence[int]]]):

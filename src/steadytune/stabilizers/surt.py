@@ -23,7 +23,8 @@ class SURT(Stabilizer):
     """Continue the model's own pre-training objective on the training inputs, once for all seeds.
 
     Of what a decoder learns to write, the inputs are the prompts. Encoders predict masked tokens (15 % of them,
-    80/10/10), decoders the next token. The aim is a w_0 closer to the solution, so runs record ||w_0 - w_final||. A
+    80/10/10), decoders the next token, T5 the spans behind its sentinels and BART the text behind its masks
+    (`denoising.py`). The aim is a w_0 closer to the solution, so runs record ||w_0 - w_final||. A
     checkpoint without a trained masked-language head gets a new one; it is first trained alone with the encoder frozen,
     because its noise would damage the encoder.
 
@@ -76,8 +77,8 @@ class SURT(Stabilizer):
             Language-model loss before and after, and ||w_0 - w_re-trained||.
 
         Raises:
-            UserError: The architecture has neither a masked nor a causal language model, or the texts are missing or
-                changed.
+            UserError: It is unknown how the architecture was pre-trained, the checkpoint or its tokenizer lacks what
+                that takes, or the texts are missing or changed.
         """
         import torch
 

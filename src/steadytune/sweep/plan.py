@@ -64,7 +64,7 @@ def _check(spec: RunSpec) -> None:
         )
     decoding = spec.training.decoding
     if decoding != Decoding() and not KINDS[task.kind].has_texts:
-        raise UserError(f"training.decoding is for generated texts, but task '{task.name}' is a {task.kind}")
+        raise UserError(f"training.decoding is for generated texts, but task '{task.name}' is {KINDS[task.kind].noun}")
     if spec.seeds.decoding and not decoding.sample:
         raise UserError(
             f"a decoding seed has no effect on recipe '{spec.recipe}', whose words are not drawn: set "

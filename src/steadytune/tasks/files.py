@@ -50,7 +50,9 @@ def load_folder(spec: TaskSpec) -> Task:
     makers = {TAGGED: tagged_task, LABEL_SETS: label_set_task}
     task = makers.get(spec.kind or inferred, task_from_tables)(spec, train, validation)
     if spec.kind not in (None, task.kind):
-        raise UserError(f"{train.origin}: task.kind is '{spec.kind}', but its columns are those of a {task.kind}")
+        raise UserError(
+            f"{train.origin}: task.kind is '{spec.kind}', but its columns are those of {KINDS[task.kind].noun}"
+        )
     return task
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from steadytune.errors import UserError
 from steadytune.study import TaskSpec
 from steadytune.tasks.lists import has_lists, listed
-from steadytune.tasks.table import Table
+from steadytune.tasks.table import Table, is_missing
 
 KIND = "multilabel"
 _COLUMN = "labels"
@@ -36,7 +36,12 @@ class LabelSets(NamedTuple):
 def is_label_sets(spec: TaskSpec, table: Table) -> bool:
     """Return whether each row has a set of labels: by `task.labels`, or because its label is a list."""
     column = _list_column(spec, table)
-    return spec.labels is not None or (column is not None and all(map(_is_label, _inside(table, column))))
+    if spec.labels is not None or column is None:
+        return spec.labels is not None
+    # What is missing among labels is named with its line as the labels are read.
+    inside = _inside(table, column)
+    held = [one for one in inside if one is not None]
+    return all(map(_is_label, held)) and (bool(held) or not inside)
 
 
 def read_label_sets(spec: TaskSpec, train: Table, validation: Table) -> LabelSets:
@@ -69,7 +74,7 @@ def read_label_sets(spec: TaskSpec, train: Table, validation: Table) -> LabelSet
 
 def switches_in(table: Table) -> list[str]:
     """Return the columns that hold 0 and 1 alone, and both: probably labels."""
-    return [name for name, values in table.columns.items() if {_switch(value) for value in values} == {0, 1}]
+    return [name for name, values in table.columns.items() if {as_switch(value) for value in values} == {0, 1}]
 
 
 def _list_column(spec: TaskSpec, table: Table) -> str | None:
@@ -95,15 +100,22 @@ def _of_lists(spec: TaskSpec, train: Table, validation: Table) -> LabelSets:
     both = [one for split in rows for one in split]
     lengths = {len(one) for one in both}
     repeated = any(len(set(one)) < len(one) for one in both)
-    switches = len(lengths) == 1 and repeated and all(value in (0, 1) for one in both for value in one)
+    zeros_and_ones = all(value in (0, 1) for one in both for value in one)
+    # [0, 1] and [1, 0] as numbers would give both labels to every row.
+    switches = len(lengths) == 1 and (repeated or lengths == {2}) and zeros_and_ones
     names = train.classes.get(column)
     if switches:
         numbered = names or tuple(map(str, range(lengths.pop())))
         return LabelSets((column,), numbered, [np.array(split, dtype=np.int64) for split in rows])
+    if repeated and zeros_and_ones:
+        table, row, one = _first(train, validation, rows, lambda one: len(one) != len(both[0]))
+        raise UserError(
+            f"{table.where(row)}: {one!r:.60} in column '{column}' has {len(one)} switches, but the first row of "
+            f"{train.origin} has {len(both[0])}: give each row one for every label"
+        )
     if repeated:
-        table, split = next((t, s) for t, s in zip((train, validation), rows, strict=True) for _ in s if _twice(s))
-        row = _twice(split)[0]
-        raise UserError(f"{table.where(row)}: {split[row]!r:.60} in column '{column}' has a label twice")
+        table, row, one = _first(train, validation, rows, lambda one: len(set(one)) < len(one))
+        raise UserError(f"{table.where(row)}: {one!r:.60} in column '{column}' has a label twice")
     numbers: dict[Any, int]
     if names is not None:
         numbers = {label: at for at, name in enumerate(names) for label in (name, at)}
@@ -127,28 +139,35 @@ def _of_lists(spec: TaskSpec, train: Table, validation: Table) -> LabelSets:
     return LabelSets((column,), names, splits)
 
 
-def _twice(split: Sequence[list[Any]]) -> list[int]:
-    return [row for row, one in enumerate(split) if len(set(one)) < len(one)]
+def _first(
+    train: Table, validation: Table, rows: Sequence[Sequence[list[Any]]], wrong: Callable[[list[Any]], bool]
+) -> tuple[Table, int, list[Any]]:
+    """Return the table, the number and the labels of the first row that is wrong."""
+    both = zip((train, validation), rows, strict=True)
+    return next((table, row, one) for table, split in both for row, one in enumerate(split) if wrong(one))
 
 
 def _row(table: Table, row: int, column: str) -> list[Any]:
     cell = table.column(column, "task.label=NAME")[row]
     labels = listed(cell)
     if labels is None:
+        if is_missing(cell):
+            raise UserError(f"{table.where(row)}: '{column}' is missing: give [] where there is no label")
         raise UserError(f"{table.where(row)}: {cell!r:.60} in column '{column}' is no list of labels")
     if odd := [label for label in labels if not _is_label(label) or not str(label).strip()]:
         raise UserError(f"{table.where(row)}: {odd[0]!r:.60} in column '{column}' is no label")
     return labels
 
 
-def _switch(value: Any) -> int | None:
+def as_switch(value: Any) -> int | None:
+    """Return 0 or 1 if a cell says so, otherwise None."""
     text = str(value).strip().lower()
     return _SWITCHES.get(text)
 
 
 def _switches(table: Table, column: str) -> NDArray[np.int64]:
     values = table.column(column, "task.labels=[NAME, NAME]")
-    found = [_switch(value) for value in values]
+    found = [as_switch(value) for value in values]
     if None in found:
         row = found.index(None)
         raise UserError(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from steadytune.tasks.table import Table
+from steadytune.tasks.table import Table, is_missing
 
 
 def listed(cell: Any) -> list[Any] | None:
@@ -27,6 +27,6 @@ def listed(cell: Any) -> list[Any] | None:
 
 
 def has_lists(table: Table, name: str) -> bool:
-    """Return whether a table has a column that holds a list in every row."""
-    values = table.columns.get(name, [])
+    """Return whether a table has a column that holds a list in every row in which it is not missing."""
+    values = [value for value in table.columns.get(name, []) if not is_missing(value)]
     return bool(values) and all(listed(value) is not None for value in values)

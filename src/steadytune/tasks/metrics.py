@@ -101,7 +101,7 @@ def evaluate(
 
 
 def majority_score(metric: str, kind: str, examples: Examples, names: Sequence[str] = ()) -> float | None:
-    """Score the predictor that gives the same answer to every example, see `constant_score`; None for texts."""
+    """Score the predictor that gives the same answer to every example, see `constant_score`; None if it has none."""
     of = KINDS[kind]
     classes = 1 + int(of.classes_in(examples.labels).max(initial=1)) if of.has_classes else 0
     answers = answers_of(kind, None, examples, classes, names)

@@ -99,7 +99,9 @@ def _drawn(task: Task, training: Training, size: int, data_seed: int) -> Example
 def _stratified(task: Task, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw examples of each class in proportion, at least one of each, in random order."""
     if not KINDS[task.kind].has_classes:
-        raise UserError(f"training.split: stratified draws from each class, but task '{task.name}' is a {task.kind}")
+        raise UserError(
+            f"training.split: stratified draws from each class, but task '{task.name}' is {KINDS[task.kind].noun}"
+        )
     labels = task.train.labels
     classes, counts = np.unique(labels, return_counts=True)
     if size < len(classes):

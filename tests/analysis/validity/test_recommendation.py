@@ -153,3 +153,47 @@ def test_what_nobody_measured_is_not_recommended_and_several_measures_are_plural
     unknown = chosen([profile(Cohort(logits=np.random.default_rng(1).normal(size=(3, 20, 2))), resamples=100)])
     assert "sd" not in unknown.report
     assert "disagreement" in unknown.report
+
+
+TEXTS = tuple(
+    measure.name for measure in judged() if measure.applies_to("generation") and measure.level == "prediction"
+)
+
+
+def texts(*runs, **fields):
+    return profile(Cohort(generations=runs, kind="generation", **fields), resamples=100)
+
+
+def test_a_measure_that_is_0_in_every_pair_is_not_recommended():
+    same = texts(*[["a", "b b", "c"]] * 4, scores=[0.1, 0.2, 0.3, 0.4])
+    found = chosen([same])
+    assert found.report == ("sd",)
+    assert {"disagreement", "chrf", "rouge_l"} <= set(found.left_out) & set(TEXTS)
+    assert all(names(found.left_out[name], "0 in every pair") for name in ("disagreement", "chrf", "rouge_l"))
+    other = texts(["a", "b b", "c"], ["a", "b d", "c"], ["a", "b b", "e"])
+    # In one of two recipes it is not.
+    assert "disagreement" in chosen([same, other]).report
+
+
+def test_a_measure_that_is_the_same_in_every_pair_is_not_recommended_and_its_value_is_told():
+    # No two texts are equal, but they differ by more or less.
+    found = chosen([texts(["a b c d"], ["a b c e"], ["a b f g"], ["h i"], scores=[0.1, 0.2, 0.3, 0.4])])
+    assert "disagreement" not in found.report
+    assert names(found.left_out["disagreement"], "1 in every pair")
+    assert "rouge_l" in found.report
+    assert any(names(sentence, "Leave out disagreement", "1 in every pair") for sentence in found.sentences)
+
+
+def test_one_pair_of_runs_does_not_make_a_constant():
+    assert "disagreement" in chosen([texts(["a", "b"], ["a", "c"])]).report
+
+
+def test_score_sd_is_not_recommended_where_all_scores_are_the_same():
+    found = chosen([profile_with(nulls=1.0, scores=[0.5] * 6, logits=None, predictions=DIFFERENT, labels=None)])
+    assert "sd" not in found.report
+    assert names(found.left_out["sd"], "0 in every pair")
+    assert "disagreement" in found.report
+    assert not any(names(sentence, "SD correlates") for sentence in found.sentences)
+
+
+DIFFERENT = np.random.default_rng(3).integers(0, 2, (6, 80))

@@ -24,6 +24,7 @@ from steadytune.analysis.value import Value
 from steadytune.kinds import DEFAULT
 from steadytune.measures import LEVELS, MEASURES, LayerMeasure, Measure, declared, judged
 
+_ROUNDING = 1e-9
 _REDUNDANT = 0.95
 _CHANGED = 0.1
 _TOGETHER = 0.5
@@ -59,11 +60,12 @@ class Recommendation:
 def recommend(evidence: Evidence) -> Recommendation:
     """Choose the measures to report for one model and task.
 
-    A measure is left out for the first reason that applies: it was not measured; it is SVCCA with fewer examples than
-    dimensions; it is above 80 % of its permutation null in most recipes; using half of the examples changes it by more
-    than 10 %, in the same direction in every draw and most recipes; over resamples of the runs it correlates at .95 or
-    more (median over recipes) with a measure of its own kind that is kept. Score SD is reported wherever scores are
-    known, as readers expect it, with a warning about what it hides.
+    A measure is left out for the first reason that applies: it was not measured; it is the same in every pair of runs,
+    above all 0; it is SVCCA with fewer examples than dimensions; it is above 80 % of its permutation null in most
+    recipes; using half of the examples changes it by more than 10 %, in the same direction in every draw and most
+    recipes; over resamples of the runs it correlates at .95 or more (median over recipes) with a measure of its own
+    kind that is kept. Score SD is reported wherever scores are known and not all the same, as readers expect it, with a
+    warning about what it hides.
 
     Args:
         evidence: Cohorts of two runs or more, and the analyses of their measures.
@@ -76,7 +78,7 @@ def recommend(evidence: Evidence) -> Recommendation:
     # Of two redundant measures the first is kept: the one that needs fewer assumptions or is easier to explain.
     for measure in sorted(judged(), key=lambda one: (LEVELS.index(one.level), one.preference)):
         if measure.level == "score":
-            reason = "" if _known(measure, evidence) else _absence(measure, evidence.profiles)
+            reason = _silence(measure, evidence)
         else:
             reason = _fault(measure, evidence) or _redundancy(measure, kept, evidence)
         if not reason:
@@ -90,9 +92,9 @@ def recommend(evidence: Evidence) -> Recommendation:
 
 def _fault(measure: Measure, evidence: Evidence) -> str:
     """Return what is wrong with a single measure, or "" if nothing is known."""
+    if silent := _silence(measure, evidence):
+        return silent
     known = _known(measure, evidence)
-    if not known:
-        return _absence(measure, evidence.profiles)
     if isinstance(measure, LayerMeasure) and measure.blind_if_wide and (sizes := _sizes(evidence.profiles)):
         return f"with fewer examples ({sizes[0]}) than dimensions ({sizes[1]}) it is near 0 even for unrelated runs"
     near = [value.value / value.null for value in known if value.value > NEAR_NULL * value.null > 0]
@@ -101,6 +103,19 @@ def _fault(measure: Measure, evidence: Evidence) -> str:
     if change := _systematic_change(measure.name, evidence):
         return f"it changes by {100 * change:+.0f} % on half of the examples, so it depends on their number"
     return ""
+
+
+def _silence(measure: Measure, evidence: Evidence) -> str:
+    """Return why a measure says nothing of these runs, or "": it is unknown, or the same in every pair of them."""
+    values = [value.value for value in _known(measure, evidence)]
+    if not values:
+        return _absence(measure, evidence.profiles)
+    found = [profile.distances[measure.name] for profile in evidence.profiles if measure.name in profile.distances]
+    last = [one[-1] if one.ndim == 3 else one for one in found]
+    pairs = np.concatenate([*(one[np.triu_indices(len(one), 1)] for one in last), []])
+    same = pairs.size > 1 and np.ptp(pairs) <= _ROUNDING
+    constant = 0.0 if max(map(abs, values)) <= _ROUNDING else pairs[0] if same else None
+    return "" if constant is None else f"it is {constant:.3g} in every pair of runs and tells nothing apart"
 
 
 def _known(measure: Measure, evidence: Evidence) -> list[Value]:

@@ -7,7 +7,7 @@ another prompt is said. Examples that a run lacks are left aside by all, if they
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,15 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadytune.errors import UserError, unknown_name
+from steadytune.external.aligning import listed, names_in_all
 from steadytune.external.columns import Choices
 from steadytune.external.logs.log import RIGHT, Example, Log
 from steadytune.external.logs.places import siblings
 from steadytune.external.source import Source
 from steadytune.metrics import plain_name
 
-# Of all examples, the share that some run may lack.
-_FEW = 0.1
-_NAMED = 5
 # Names of scores that say whether an answer is right; others, such as of toxicity, may be 1 or 0 as well.
 _RIGHT = re.compile(r"acc|match|correct|right|pass|solved", re.IGNORECASE)
 # The reference of an example whose accepted texts are unknown: no run wrote one.
@@ -65,7 +63,7 @@ def tasks_of(sources: Sequence[Source], choices: Choices) -> list[tuple[str, lis
             f"instability needs at least two runs of one task with different seeds{of_one_folder(sources)}"
         )
     if alone := [name or "no task" for name, held in parts if len(held) == 1]:
-        note = f"Left aside, as only one run has it: {_listed(alone)}."
+        note = f"Left aside, as only one run has it: {listed(alone)}."
         name, (first, *others) = measured[0]
         measured[0] = name, [replace(first, notes=(*first.notes, note)), *others]
     return measured
@@ -102,7 +100,7 @@ def settled(sources: Sequence[Source], choices: Choices) -> list[Source]:
     parts = tasks_of(sources, choices)
     if len(parts) > 1:
         raise UserError(
-            f"{logs[0].origin} and the others are runs of {len(parts)} tasks ({_listed([name for name, _ in parts])}): "
+            f"{logs[0].origin} and the others are runs of {len(parts)} tasks ({listed([name for name, _ in parts])}): "
             "choose one with --set task=NAME"
         )
     task, chosen = parts[0]
@@ -177,12 +175,12 @@ def _own_notes(runs: Sequence[_Run], choices: Choices, paths: Sequence[Any]) -> 
         others = [f"'{name}'" for name in log.parts if name != chosen]
         notes.append(
             f"The answers are taken by the {log.what} '{chosen}'; there {'is' if len(others) == 1 else 'are'} also "
-            f"{_listed(others)} (--set filter=NAME)."
+            f"{listed(others)} (--set filter=NAME)."
         )
     read = {path.resolve() for path in paths}
     if left := [one.name for run in runs for one in siblings(run.source.path) if one.resolve() not in read]:
         notes.append(
-            f"Of several logs of one task in one folder the newest is measured; left aside: {_listed(left)}. If they "
+            f"Of several logs of one task in one folder the newest is measured; left aside: {listed(left)}. If they "
             "are runs of their own, give the files."
         )
     several = max(example.several for run in runs for example in run.examples)
@@ -209,19 +207,7 @@ def _same_examples(runs: Sequence[_Run]) -> tuple[list[_Run], list[str]]:
         UserError: A run lacks many.
     """
     held = [{example.name: example for example in run.examples} for run in runs]
-    every = list(dict.fromkeys(name for one in held for name in one))
-    kept = [name for name in held[0] if all(name in one for one in held)]
-    notes = []
-    if len(kept) < len(every):
-        lacking = [(run, [name for name in every if name not in one]) for run, one in zip(runs, held, strict=True)]
-        said = [
-            f"{run.origin} lacks {len(names)} of {len(every)} examples ({_listed(names)})"
-            for run, names in lacking
-            if names
-        ]
-        if len(every) - len(kept) > _FEW * len(every):
-            raise UserError(f"{said[0]} that other runs have: evaluate all on the same examples")
-        notes.append(f"{'; '.join(said)}: these are left aside in all runs.")
+    kept, notes = names_in_all([run.origin for run in runs], [list(one) for one in held])
     moved = [replace(run, examples=tuple(one[name] for name in kept)) for run, one in zip(runs, held, strict=True)]
     return moved, notes
 
@@ -229,36 +215,21 @@ def _same_examples(runs: Sequence[_Run]) -> tuple[list[_Run], list[str]]:
 def _check_content(runs: Sequence[_Run]) -> None:
     first = runs[0]
     for run in runs[1:]:
-        wrong = [
-            mine.name
-            for mine, other in _paired(run, first)
-            if mine.content and other.content and mine.content != other.content
-        ]
-        if wrong:
+        if wrong := _differing(run, first, "content"):
             raise UserError(
                 f"{run.origin}: {len(wrong)} of {len(run.examples)} examples are others than those of the same name in "
-                f"{first.origin} ({_listed(wrong)}): another version of the data, or of the task"
+                f"{first.origin} ({listed(wrong)}): another version of the data, or of the task"
             )
-        other_choices = [
-            mine.name
-            for mine, other in _paired(run, first)
-            if mine.choices and other.choices and mine.choices != other.choices
-        ]
-        if other_choices:
+        if wrong := _differing(run, first, "choices"):
             raise UserError(
-                f"{run.origin}: the choices of {len(other_choices)} examples are others, or in another order, than in "
-                f"{first.origin} ({_listed(other_choices)})"
+                f"{run.origin}: the choices of {len(wrong)} examples are others, or in another order, than in "
+                f"{first.origin} ({listed(wrong)})"
             )
 
 
 def _prompts(runs: Sequence[_Run]) -> list[str]:
     """Return a note on examples for which the runs read different prompts."""
-    differ = {
-        mine.name
-        for run in runs[1:]
-        for mine, other in _paired(run, runs[0])
-        if mine.prompt and other.prompt and mine.prompt != other.prompt
-    }
+    differ = {name for run in runs[1:] for name in _differing(run, runs[0], "prompt")}
     if not differ:
         return []
     return [
@@ -267,8 +238,13 @@ def _prompts(runs: Sequence[_Run]) -> list[str]:
     ]
 
 
-def _paired(run: _Run, other: _Run) -> Iterator[tuple[Example, Example]]:
-    return zip(run.examples, other.examples, strict=True)
+def _differing(run: _Run, other: _Run, what: str) -> list[str]:
+    """Return the names of the examples of which both logs say something, "content" or the like, but not the same."""
+    pairs = (
+        (one.name, getattr(one, what), getattr(two, what))
+        for one, two in zip(run.examples, other.examples, strict=True)
+    )
+    return [name for name, mine, others in pairs if mine and others and mine != others]
 
 
 def _of_form(runs: Sequence[_Run], forms: set[str]) -> str:
@@ -430,8 +406,3 @@ def _texts(runs: Sequence[_Run]) -> tuple[list[dict[str, Any]], list[str]]:
         f"A text is right if {runs[0].log.maker} counted it as right ({judged}), which is more than being equal to "
         "the target." + ("" if judged == "exact_match" else f" The score exact_match is this {judged}.")
     ]
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(str(name) for name in names[:_NAMED])
-    return shown + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

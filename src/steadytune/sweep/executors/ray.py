@@ -277,7 +277,7 @@ class _Fleet(Watch):
 
     def _start(self, job: AnyJob) -> None:
         store = type(self.store)(self.store.path.absolute())
-        task = self.ray.remote(_do).options(num_cpus=job.threads, **self._options)
+        task = self.ray.remote(_do).options(num_cpus=job.threads or 1, **self._options)
         stream = task.remote(packed([job], store), str(Path.cwd()))
         self.tasks[stream] = _Task(job)
 

@@ -60,10 +60,12 @@ def _end_with_watcher() -> None:
 
 
 def environment(jobs: Sequence[AnyJob]) -> dict[str, str]:
-    """Return the environment variables of a process that does some of these jobs."""
+    """Return the environment variables of a process that does some of these jobs; none if they have no threads."""
+    if not (threads := max(job.threads for job in jobs)):
+        return {}
     # Threads that spin while waiting slow each other down by an order of magnitude on a busy machine.
     return {
-        "OMP_NUM_THREADS": str(max(job.threads for job in jobs)),
+        "OMP_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "PASSIVE",
         "KMP_BLOCKTIME": "0",
         "TOKENIZERS_PARALLELISM": "false",

@@ -228,7 +228,7 @@ def check_run(spec: RunSpec, left_out: int) -> None:
     if spec.stabilizers:
         raise UserError(f"the bound is for plain gradient descent, and recipe '{spec.recipe}' has stabilizers")
     if not KINDS[task.kind].one_class:
-        raise UserError(f"the bound needs classification losses, and task '{name}' is a {task.kind}")
+        raise UserError(f"the bound needs classification losses, and task '{name}' is {KINDS[task.kind].noun}")
     if len(labels) < 3 or len(np.unique(labels)) < 2:
         raise UserError(f"task '{name}' needs at least 3 training examples of at least two classes")
     if not 0 <= left_out <= len(labels):

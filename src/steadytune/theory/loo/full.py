@@ -227,7 +227,7 @@ def _checked(specs: Sequence[RunSpec]) -> int:
                 "choose another training.batch_size",
             )
     if not KINDS[task.kind].one_class:
-        raise UserError(f"leave-one-out compares predicted classes, and task '{task.name}' is a {task.kind}")
+        raise UserError(f"leave-one-out compares predicted classes, and task '{task.name}' is {KINDS[task.kind].noun}")
     if len(labels) < 3 or len(np.unique(labels)) < 2:
         raise UserError(f"task '{task.name}' needs at least 3 training examples of at least two classes")
     return len(labels)

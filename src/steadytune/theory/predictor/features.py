@@ -64,7 +64,7 @@ def feature_quantities(
     """
     task = load_task(spec.task)
     if not KINDS[task.kind].one_class:
-        raise UserError(f"task '{task.name}' is a {task.kind}, and a margin needs classes")
+        raise UserError(f"task '{task.name}' is {KINDS[task.kind].noun}, and a margin needs classes")
     if task.fingerprint != spec.data:
         raise UserError(f"the data of task '{task.name}' differ from those of the runs")
     if weights_fingerprint(spec.model) != spec.weights:

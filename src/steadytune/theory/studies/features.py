@@ -173,7 +173,7 @@ def _parts(specs: Sequence[RunSpec], sizes: Sequence[int], draws: int) -> list[_
 def _available(spec: RunSpec) -> int:
     task = load_task(spec.task)
     if not KINDS[task.kind].one_class:
-        raise UserError(f"the theory is about classes, and task '{task.name}' is a {task.kind}")
+        raise UserError(f"the theory is about classes, and task '{task.name}' is {KINDS[task.kind].noun}")
     return spec.training.train_size or len(task.train)
 
 

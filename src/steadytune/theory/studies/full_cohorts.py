@@ -203,7 +203,7 @@ def _planned(specs: tuple[RunSpec, ...], examples: int) -> FullCohort:
         raise UserError(f"recipe '{spec.recipe}' is not in mode 'full', which leaving out a sample needs")
     need_all_weights(spec)
     if not KINDS[task.kind].one_class:
-        raise UserError(f"leave-one-out compares predicted classes, and task '{task.name}' is a {task.kind}")
+        raise UserError(f"leave-one-out compares predicted classes, and task '{task.name}' is {KINDS[task.kind].noun}")
     if len({one.seeds.data for one in specs}) > 1:
         raise UserError("leave-one-out needs one training set: data seeds cannot vary")
     n = len(split(task, spec.training, spec.seeds.data).train)

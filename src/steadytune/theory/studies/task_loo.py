@@ -135,7 +135,9 @@ def task_stability(
     check_recipes([spec])
     data = run_data(spec)
     if not KINDS[data.task.kind].one_class:
-        raise UserError(f"leave-one-out compares predicted classes, and task '{data.task.name}' is a {data.task.kind}")
+        raise UserError(
+            f"leave-one-out compares predicted classes, and task '{data.task.name}' is {KINDS[data.task.kind].noun}"
+        )
     labels = data.splits.train.labels
     for size in sizes:
         if not 3 <= size <= len(labels):

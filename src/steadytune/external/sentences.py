@@ -1,0 +1,189 @@
+"""Sentences of tagged words in tables: a row for each word, or a row for each sentence with lists of tags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from steadytune.errors import UserError
+from steadytune.external.columns import Choices, squashed, take
+from steadytune.external.draft import Draft
+from steadytune.external.source import Source, spelled
+from steadytune.kinds import find_kind
+from steadytune.metrics.entities import entity_tags
+from steadytune.tasks.label_sets import KIND as SETS
+from steadytune.tasks.lists import listed
+from steadytune.tasks.table import is_missing
+from steadytune.tasks.tagged import KIND
+
+# Columns that say to which sentence a word belongs, if the runs are of tagged words; elsewhere some of them are texts.
+_SENTENCES = (
+    *("sentenceid", "sentid", "sentence", "sentencenumber", "sentenceno", "sentencenum", "sentenceindex"),
+    *("sentenceidx", "sent", "sentno", "sentidx"),
+)
+# If one of these changes within a sentence, the numbers of sentences begin anew in every document.
+_DOCUMENTS = ("docid", "documentid", "doc", "document")
+_WORDS = ("word", "words", "token", "tokens")
+
+
+def word_rows(source: Source, choices: Choices) -> Source:
+    """Return a table of sentences with lists of tags as one with a row for each word; any other source unchanged.
+
+    Raises:
+        UserError: A list is as long as no other of its row, or it is open whether lists are tags; names the line.
+    """
+    if source.table is None:
+        return source
+    fields = take(source.columns, choices, source.origin).fields
+    tags = [fields[name] for name in ("labels", "predictions") if name in fields]
+    lists = {name: [listed(cell) for cell in source.columns[name]] for name in tags}
+    if not any(cell is not None for cells in lists.values() for cell in cells) or not _are_tags(
+        source, choices, fields, lists
+    ):
+        return source
+    for name, cells in lists.items():
+        if None in cells:
+            row = cells.index(None)
+            cell = source.columns[name][row]
+            raise UserError(f"{source.where(row)}: '{name}' is {cell!r:.60}, which is not a list of tags as elsewhere")
+    lengths = [len(cell or ()) for cell in lists[tags[0]]]
+    needed = [*tags, *(fields[name] for name in ("logits", "probabilities") if name in fields)]
+    for name, values in source.columns.items():
+        cells = [listed(cell) for cell in values]
+        own = [-1 if cell is None else len(cell) for cell in cells]
+        if own == lengths:
+            lists[name] = cells
+        elif name in needed:
+            row = next(row for row, (one, other) in enumerate(zip(own, lengths, strict=True)) if one != other)
+            raise UserError(
+                f"{source.where(row)}: '{name}' must be a list with an entry for each of the {lengths[row]} in "
+                f"'{tags[0]}', not {str(values[row])[:60]!r}"
+            )
+    if not sum(lengths):
+        raise UserError(f"{source.origin}: '{tags[0]}' has no word in any row")
+    return _unfolded(source, fields.get("ids"), lists, lengths)
+
+
+def _are_tags(
+    source: Source, choices: Choices, fields: Mapping[str, str], lists: Mapping[str, Sequence[list[Any] | None]]
+) -> bool:
+    """Return whether lists of labels or predictions are the tags of a sentence's words.
+
+    Raises:
+        UserError: They are names, and may as well be a set.
+    """
+    if choices.kind is not None:
+        return find_kind(choices.kind).in_sentences
+    cells = [cell for held in lists.values() for cell in held]
+    names = {one for cell in cells for one in cell or ()} if _plain(cells) else set()
+    # Numbers may be outputs or switches, and lists beside single texts those that are accepted.
+    if (
+        fields.keys() & {"generations", "outputs"}
+        or None in cells
+        or not names
+        or not all(isinstance(one, str) for one in names)
+    ):
+        return False
+    if marks_entities(names):
+        return True
+    column = next(iter(lists))
+    raise UserError(
+        f"{source.origin}: '{column}' holds a list of names in each row. Are they tags of words (--set kind={KIND}), "
+        f"or sets of labels (--set kind={SETS})?"
+    )
+
+
+def _plain(cells: Sequence[list[Any] | None]) -> bool:
+    return all(isinstance(one, (str, int, float)) for cell in cells for one in cell or ())
+
+
+def _unfolded(
+    source: Source, ids: str | None, lists: Mapping[str, Sequence[list[Any] | None]], lengths: Sequence[int]
+) -> Source:
+    """Return a source with a row for each entry of lists, of which each row has as many as `lengths` says."""
+    assert source.table is not None
+    rows = [row for row, length in enumerate(lengths) for _ in range(length)]
+    places = [place for length in lengths for place in range(length)]
+    table = source.table.select(rows)
+    columns = dict(table.columns)
+    for name, cells in lists.items():
+        columns[name] = [(cells[row] or [])[place] for row, place in zip(rows, places, strict=True)]
+    # Sentences in another order have other numbers, but the same names.
+    named = columns[ids] if ids is not None and ids not in lists else rows
+    columns.setdefault("questions", list(named))
+    if ids is not None and ids not in lists:
+        columns[ids] = [f"{spelled(name)} / {place}" for name, place in zip(columns[ids], places, strict=True)]
+    table = replace(table, columns=columns)
+    return replace(source, columns=columns, table=table)
+
+
+def marks_entities(names: Any) -> bool:
+    """Return whether names of classes can only be tags of entities, such as O, B-PER and I-PER."""
+    return "O" in names and any(len(name) > 2 for name in names) and entity_tags(tuple(names)) is not None
+
+
+def find_sentences(found: Draft) -> None:
+    """Decide which column of a table of tagged words names their sentences: it then names nothing else.
+
+    Tags of entities are recognised as such. Words are the texts that a reader is shown.
+
+    Raises:
+        UserError: The column may be one of sentences; the rows of a sentence are apart, or it spans documents.
+    """
+    source, taken = found.source, found.taken
+    if source.table is None:
+        return
+    if found.kind is None and found.names is not None and marks_entities(found.names):
+        found.kind = KIND
+        found.notes.append(f"The classes are tags of entities: the runs were read as tagged words (kind={KIND}).")
+    if not found.of.in_sentences:
+        return
+    chosen = {name: column for name, column in found.choices.columns.items() if name != "groups"}
+    free = {squashed(name): name for name in reversed(list(source.columns)) if name not in found.choices.ignore}
+    named = [free[key] for key in _SENTENCES if key in free and free[key] not in chosen.values()]
+    column = taken.fields.get("questions") or next(iter(named), None)
+    fields, rivals = dict(taken.fields), dict(taken.rivals)
+    for name in ("ids", "texts"):
+        if name not in chosen:
+            others = [one for one in (fields.pop(name, None), *rivals.pop(name, [])) if one not in (None, column)]
+            if others:
+                fields[name], rivals[name] = str(others[0]), [str(one) for one in others[1:]]
+    if "texts" not in chosen and (words := [free[key] for key in _WORDS if key in free]):
+        fields["texts"] = words[0]
+    if column is not None:
+        fields["questions"] = column
+        _check_together(source, column)
+    elif (
+        (ids := fields.get("ids")) is not None
+        and not rivals.get("ids")
+        and len({spelled(cell) for cell in source.cells(ids)}) < len(source.table)
+    ):
+        raise UserError(
+            f"{source.origin}: several words have the same '{ids}'. Does it name their sentence (--set sentence={ids})"
+            f", or not (--set ignore={ids})?"
+        )
+    found.taken = replace(taken, fields=fields, rivals=rivals)
+
+
+def _check_together(source: Source, column: str) -> None:
+    """Reject a column of sentences with gaps, or whose names are those of several sentences."""
+    cells = source.columns[column]
+    above: set[str] = set()
+    documents = [name for name in source.columns if squashed(name) in _DOCUMENTS and name != column]
+    for row, cell in enumerate(cells):
+        if is_missing(cell) or not str(cell).strip():
+            raise UserError(f"{source.where(row)}: '{column}' is missing: name the sentence of every word")
+        name = spelled(cell)
+        if row and name == spelled(cells[row - 1]):
+            if told := [one for one in documents if source.columns[one][row] != source.columns[one][row - 1]]:
+                raise UserError(
+                    f"{source.where(row)}: {name!r:.60} in '{column}' is one sentence of two documents ('{told[0]}'): "
+                    "give every sentence a name of its own"
+                )
+        elif name in above:
+            raise UserError(
+                f"{source.where(row)}: {name!r:.60} in '{column}' occurs before, apart from here: keep the words of a "
+                "sentence together, and give every sentence a name of its own"
+            )
+        above.add(name)

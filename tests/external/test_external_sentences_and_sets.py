@@ -1,0 +1,205 @@
+"""Tables of tagged words and of sets of labels: what is read, and what is refused with its line."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from saying import says
+from seqeval.metrics import f1_score
+from sklearn.metrics import f1_score as f1_of_sets
+
+import steadytune as st
+from steadytune.errors import UserError
+
+RUNS = 3
+TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+RNG = np.random.default_rng(0)
+SIZES = RNG.integers(1, 7, 12)
+SENTENCES = np.repeat(np.arange(12), SIZES)
+GOLD = RNG.choice(TAGS, len(SENTENCES))
+TAGGED = np.where(RNG.random((RUNS, len(SENTENCES))) < 0.7, GOLD, RNG.choice(TAGS, (RUNS, len(SENTENCES))))
+
+
+def by_sentence(tags):
+    return [[str(tag) for tag in tags[at == SENTENCES]] for at in range(12)]
+
+
+ENTITIES = [f1_score(by_sentence(GOLD), by_sentence(tags)) for tags in TAGGED]
+
+
+def word_frame(run, sentence="sentence_id", **columns):
+    words = [f"w{at}" for at in range(len(SENTENCES))]
+    return pd.DataFrame({sentence: SENTENCES, "word": words, "label": GOLD, "prediction": TAGGED[run], **columns})
+
+
+def write(folder, made, suffix="csv"):
+    for run in range(RUNS):
+        found = made(run)
+        if suffix == "csv":
+            found.to_csv(folder / f"s{run}.csv", index=False)
+        else:
+            (folder / f"s{run}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in found))
+    return folder
+
+
+@pytest.mark.parametrize("kind", [{}, {"kind": "tokens"}])
+@pytest.mark.parametrize("sentence", ["sentence_id", "sentence", "Sentence #", "sent_id", "questions"])
+def test_a_row_per_word_with_its_sentence_is_scored_by_entities(tmp_path, sentence, kind):
+    cohort = st.read_runs(write(tmp_path, lambda run: word_frame(run, sentence)), columns=kind)
+    assert (cohort.kind, cohort.metric) == ("tokens", "entity_f1")
+    np.testing.assert_allclose(cohort.scores, ENTITIES)
+    pairs = set(zip(cohort.groups.tolist(), SENTENCES.tolist(), strict=True))
+    assert len(pairs) == len(set(cohort.groups)) == 12
+
+
+def test_a_sentence_column_of_any_name_is_named_by_the_user(tmp_path):
+    write(tmp_path, lambda run: word_frame(run, "id"))
+    with pytest.raises(UserError, match=says("s0.csv", "--set sentence=id", "--set ignore=id")):
+        st.read_runs(tmp_path)
+    np.testing.assert_allclose(st.read_runs(tmp_path, columns={"sentence": "id"}).scores, ENTITIES)
+    # Without it, words are scored alone.
+    alone = st.read_runs(tmp_path, columns={"ignore": "id"})
+    assert (alone.metric, alone.questions) == ("accuracy", None)
+
+
+def test_a_column_of_tags_is_the_label_of_words_and_of_nothing_else(tmp_path):
+    write(tmp_path, lambda run: word_frame(run).rename(columns={"label": "Tag"}))
+    np.testing.assert_allclose(st.read_runs(tmp_path, columns={"kind": "tokens"}).scores, ENTITIES)
+    assert st.read_runs(tmp_path, columns={"kind": "classification"}).labels is None
+
+
+def test_classes_that_only_look_like_tags_stay_classes(tmp_path):
+    rows = pd.DataFrame({"label": ["B", "S", "O", "B"], "prediction": ["B", "S", "O", "S"]})
+    assert st.read_runs(write(tmp_path, lambda run: rows)).kind == "classification"
+
+
+def test_a_list_beside_a_text_is_what_is_accepted(tmp_path):
+    rows = [{"output": f"a text {at}", "target": [f"a text {at}", "another"] if at else ["none"]} for at in range(4)]
+    cohort = st.read_runs(write(tmp_path, lambda run: rows, "jsonl"))
+    assert (cohort.kind, cohort.scores.tolist()) == ("generation", [0.75] * 3)
+
+
+def test_a_document_and_a_place_in_it_name_words_together(tmp_path):
+    frames = [word_frame(run, "doc_id", idx=range(len(GOLD))) for run in range(RUNS)]
+    cohort = st.read_runs(write(tmp_path, lambda run: frames[run][:: -1 if run else 1]), columns={"kind": "tokens"})
+    np.testing.assert_allclose(cohort.scores, (TAGGED == GOLD).mean(axis=1))
+
+
+@pytest.mark.parametrize("spell", [list, str, json.dumps])
+@pytest.mark.parametrize("order", [False, True])
+def test_a_row_per_sentence_with_lists_of_tags_is_the_same(tmp_path, spell, order):
+    def made(run):
+        rows = [
+            {"id": f"s{at}", "tokens": ["w"] * len(gold), "labels": spell(gold), "predictions": spell(tags)}
+            for at, (gold, tags) in enumerate(zip(by_sentence(GOLD), by_sentence(TAGGED[run]), strict=True))
+        ]
+        return rows[::-1] if order and run else rows
+
+    cohort = st.read_runs(write(tmp_path, made, "jsonl"))
+    assert (cohort.kind, cohort.metric) == ("tokens", "entity_f1")
+    np.testing.assert_allclose(cohort.scores, ENTITIES)
+
+
+def test_logits_of_the_words_of_a_sentence_are_read(tmp_path):
+    numbers = [[[0, 1, 1], [2]], [[0, 1, 0], [2]]]
+
+    def made(run):
+        return [
+            {"labels": labels, "logits": np.eye(3)[answers].tolist()}
+            for labels, answers in zip(numbers[0], numbers[run % 2], strict=True)
+        ]
+
+    cohort = st.read_runs(write(tmp_path, made, "jsonl"), columns={"kind": "tokens"})
+    np.testing.assert_allclose(cohort.scores, [1, 0.75, 1])
+    assert cohort.questions.tolist() == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "said"),
+    [
+        ([{"labels": ["O", "B-X"], "predictions": ["O"]}], {}, ["line 1", "'predictions'", "2", "'labels'"]),
+        ([{"labels": ["O"]}, {"labels": "O"}], {"kind": "tokens"}, ["line 2", "'labels'", "'O'", "list"]),
+        ([{"labels": []}], {"kind": "tokens"}, ["'labels'", "no word"]),
+        ([{"labels": ["art"], "logits": [1, 0]}], {}, ["'labels'", "--set kind=tokens", "--set kind=multilabel"]),
+    ],
+)
+def test_lists_that_are_no_sentences_are_named(tmp_path, rows, settings, said):
+    with pytest.raises(UserError, match=says(*said)):
+        st.read_runs(write(tmp_path, lambda run: rows, "jsonl"), columns=settings)
+
+
+@pytest.mark.parametrize(
+    ("sentences", "documents", "said"),
+    [
+        ([0, 0, 1, 0], None, ["line 5", "'sentence_id'", "'0'"]),
+        ([0, 0, None, 1], None, ["line 4", "'sentence_id'", "missing"]),
+        ([0, 0, 0, 1], [0, 0, 1, 1], ["line 4", "'sentence_id'", "'doc_id'"]),
+    ],
+)
+def test_sentences_that_are_not_told_apart_are_refused(tmp_path, sentences, documents, said):
+    frame = pd.DataFrame({"sentence_id": pd.array(sentences, "Int64"), "label": ["O", "B-X"] * 2, "prediction": "O"})
+    if documents:
+        frame["doc_id"] = documents
+    with pytest.raises(UserError, match=says("s0.csv", *said)):
+        st.read_runs(write(tmp_path, lambda run: frame))
+
+
+LABELS = ["art", "none", "sport"]
+SETS = (RNG.random((9, 3)) < 0.5).astype(int)
+LOGITS = RNG.normal(size=(RUNS, 9, 3)).round(3)
+NAMED = [[name for name, held in zip(LABELS, one, strict=True) if held] for one in SETS]
+
+
+def set_frame(run, labels):
+    outputs = {f"logit_{name}": LOGITS[run, :, at] for at, name in enumerate(LABELS)}
+    return pd.DataFrame({"labels": labels, **outputs})
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [", ".join(one) for one in NAMED],
+        ["|".join(one).upper() for one in NAMED],
+        [";".join(one) for one in NAMED],
+        [str(one) for one in NAMED],
+        [json.dumps(one) for one in NAMED],
+        [str(one.tolist()) for one in SETS],
+    ],
+)
+def test_cells_list_the_labels_of_a_row(tmp_path, labels):
+    cohort = st.read_runs(write(tmp_path, lambda run: set_frame(run, labels)), columns={"kind": "multilabel"})
+    np.testing.assert_array_equal(cohort.labels, SETS)
+    assert list(cohort.label_names) == LABELS
+    expected = [f1_of_sets(SETS, one > 0, average="micro") for one in LOGITS]
+    np.testing.assert_allclose(cohort.scores, expected)
+
+
+@pytest.mark.parametrize("classes", [{}, {"classes": "art,none,sport"}])
+def test_lists_of_outputs_are_numbered_or_named_by_the_user(tmp_path, classes):
+    cells = NAMED if classes else [np.flatnonzero(one).tolist() for one in SETS]
+
+    def made(run):
+        pairs = zip(cells, LOGITS[run].tolist(), strict=True)
+        return [{"labels": labels, "logits": logits} for labels, logits in pairs]
+
+    cohort = st.read_runs(write(tmp_path, made, "jsonl"), columns={"kind": "multilabel", **classes})
+    np.testing.assert_array_equal(cohort.labels, SETS)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"labels": ["news"], "logit_a": 1, "logit_b": 0}, ["line 2", "'news'", "'labels'", "a, b"]),
+        ({"labels": [None], "logit_a": 1, "logit_b": 0}, ["line 2", "None", "'labels'", "a, b"]),
+        ({"labels": None, "logit_a": 1, "logit_b": 0}, ["line 2", "'labels'", "missing", "[]"]),
+        ({"labels": ["a", "A"], "logit_a": 1, "logit_b": 0}, ["line 2", "'A'", "twice"]),
+        ({"labels": ["a"], "predictions": ["a"]}, ["logit_NAME", "prob_NAME"]),
+        ({"labels": [1, 0], "predictions": [1, 0]}, ["logit_NAME", "prob_NAME"]),
+        ({"labels": ["a"], "logits": [0.5, 1]}, ["'a'", "0, 1", "--set classes"]),
+    ],
+)
+def test_sets_that_cannot_be_read_are_named(tmp_path, row, said):
+    rows = [{**row, "labels": []}, row]
+    with pytest.raises(UserError, match=says("s0.jsonl", *said)):
+        st.read_runs(write(tmp_path, lambda run: rows, "jsonl"), columns={"kind": "multilabel"})
