@@ -60,9 +60,8 @@ def _end_with_watcher() -> None:
 
 
 def environment(jobs: Sequence[AnyJob]) -> dict[str, str]:
-    """Return environment variables for a process that does these jobs; none if they are to find it as it is."""
-    threads = max(job.threads for job in jobs)
-    if not threads:
+    """Return the environment variables of a process that does some of these jobs; none if they have no threads."""
+    if not (threads := max(job.threads for job in jobs)):
         return {}
     # Threads that spin while waiting slow each other down by an order of magnitude on a busy machine.
     return {
