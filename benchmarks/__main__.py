@@ -6,6 +6,7 @@ from importlib import import_module
 BENCHMARKS = [
     "measure_speed",
     "measure_memory",
+    "large_cohorts",
     "stabilizer_cost",
     "approximate_loo",
     "head_tuning",
