@@ -7,6 +7,7 @@ BENCHMARKS = [
     "measure_speed",
     "measure_memory",
     "analysis_scale",
+    "large_cohorts",
     "stabilizer_cost",
     "run_speed",
     "approximate_loo",

@@ -166,7 +166,7 @@ class Outputs:
 
 
 # Examples of a table that are averaged at a time, and numbers in a table from which on single precision pays.
-_BLOCK, _LARGE = 2**12, 2**20
+_BLOCK, LARGE_TABLE = 2**12, 2**20
 
 
 class Pairs(ABC):
@@ -205,7 +205,7 @@ class PairTable(Pairs):
         self.examples = self.values.shape[1]
         self.sizes = np.ones(self.examples) if sizes is None else np.asarray(sizes, dtype=np.float64)
         self.root, self.most = root, most
-        self._large = self.values.size >= _LARGE
+        self._large = self.values.size >= LARGE_TABLE
         # Examples on which all runs agree add nothing, and may be most of them.
         self._differing = np.flatnonzero(self.values.any(axis=0)) if self._large else np.arange(self.examples)
         everywhere = len(self._differing) == self.examples
