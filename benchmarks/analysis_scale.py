@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-RECIPES, SEEDS, EXAMPLES, LAYERS, WIDTH = 20, 10, 200, 3, 96
+RECIPES, SEEDS, EXAMPLES, LAYERS, WIDTH = 10, 10, 120, 2, 48
 AGAIN, SMALL = 0.5, 1.0
 """Claimed: share of the first `compare` that the next one takes; share of the reference that `ls` takes."""
 

@@ -33,6 +33,15 @@ def test_what_was_computed_is_read_ever_after(cached, tmp_path):
     assert {"features-1.json", "features-1.safetensors"} <= {*os.listdir(tmp_path / "cache")}
 
 
+def test_what_is_there_is_read_where_nothing_can_be_written(cached, tmp_path):
+    assert cached()[1]
+    lock = tmp_path / "cache" / "features-1.lock"
+    lock.unlink(missing_ok=True)
+    # A folder in its place is what no process can lock.
+    lock.mkdir()
+    assert cached() == (NUMBERS, False)
+
+
 def rewrite(change):
     def edit(folder):
         file = folder / "features-1.json"

@@ -25,16 +25,26 @@ def cached_arrays(
     Raises:
         OSError: The folder cannot be created or written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     stored, about = folder / f"{name}.safetensors", folder / f"{name}.json"
+    # Without the lock, so that a folder can be read that cannot be written.
+    if (found := _read(stored, about)) is not None:
+        return found
+    folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{name}.lock"):
-        try:
-            content = check_seal(read_json(about))
-            return read_arrays(stored, content["arrays"]), content["about"]
-        except (OSError, ValueError, KeyError, CorruptFile):
-            arrays, numbers = compute()
-            # JSON has no NaN: undefined values are null.
-            about_them = json.loads(json.dumps(numbers), parse_constant=lambda _: None)
-            content = {"arrays": write_arrays(stored, arrays), "about": about_them}
-            write_text(about, json.dumps(sealed(content)))
-            return arrays, numbers
+        if (found := _read(stored, about)) is not None:
+            return found
+        arrays, numbers = compute()
+        # JSON has no NaN: undefined values are null.
+        about_them = json.loads(json.dumps(numbers), parse_constant=lambda _: None)
+        content = {"arrays": write_arrays(stored, arrays), "about": about_them}
+        write_text(about, json.dumps(sealed(content)))
+        return arrays, numbers
+
+
+def _read(stored: Path, about: Path) -> tuple[Arrays, dict[str, Any]] | None:
+    """Return an entry; None if it is missing, damaged or half replaced."""
+    try:
+        content = check_seal(read_json(about))
+        return read_arrays(stored, content["arrays"]), content["about"]
+    except (OSError, ValueError, KeyError, CorruptFile):
+        return None

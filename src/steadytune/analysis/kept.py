@@ -56,8 +56,8 @@ def kept(
 
     try:
         return cached_arrays(states.cache, f"{what}-{sha256(canonical_json(key))[:32]}", once)[0]
-    except (OSError, UserError):
-        # No permission, or no room.
+    except (OSError, NotImplementedError, UserError):
+        # No permission, no locks, or no room.
         return found[0] if found else compute()
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
+from steadytune.reporting.drawing import Figure
 from steadytune.reporting.explore import Data, Flips
-from steadytune.reporting.figures import Figure, Look
+from steadytune.reporting.figures import Look
 
 if TYPE_CHECKING:
     import pandas as pd

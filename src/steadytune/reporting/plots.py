@@ -11,7 +11,8 @@ from steadytune.analysis.comparison.compare import Comparison
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.validity.validate import Validation
 from steadytune.errors import UserError, unknown_name
-from steadytune.reporting.figures import Figure, layer_figures, looks
+from steadytune.reporting.drawing import Figure
+from steadytune.reporting.figures import layer_figures, looks
 from steadytune.reporting.scores import scores_figure
 from steadytune.reporting.sources import best_figure, sources, sources_figure
 from steadytune.reporting.validity import validity_figures

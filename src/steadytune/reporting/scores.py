@@ -12,8 +12,8 @@ from steadytune.analysis.failures import failed_runs
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.sentences import runs_noun
 from steadytune.metrics import Scale
-from steadytune.reporting.drawing import Drawing
-from steadytune.reporting.figures import Figure, Look, axis_title, described, escaped, frame
+from steadytune.reporting.drawing import Drawing, Figure
+from steadytune.reporting.figures import Look, axis_title, described, escaped, frame
 from steadytune.reporting.naming import called, count, known, number, shortened
 
 _ROW, _LINE = 26, 16

@@ -9,8 +9,8 @@ from steadytune.analysis.evaluation import EvaluationError
 from steadytune.analysis.profile import Profile
 from steadytune.analysis.sentences import score_unit, scored
 from steadytune.metrics import Scale
-from steadytune.reporting.drawing import Drawing
-from steadytune.reporting.figures import Figure, Look, axis_title, escaped, frame, looks, whiskers
+from steadytune.reporting.drawing import Drawing, Figure
+from steadytune.reporting.figures import Look, axis_title, escaped, frame, looks, whiskers
 from steadytune.reporting.naming import called, known, number
 
 _ROW = 28

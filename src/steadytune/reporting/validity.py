@@ -18,8 +18,8 @@ from steadytune.analysis.validity.groups import KnownGroups, Separation
 from steadytune.analysis.validity.subsampling import SHARES, Subsample
 from steadytune.analysis.validity.validate import Convergence, Validation
 from steadytune.measures import MEASURES, declared, layer_measures
-from steadytune.reporting.drawing import Drawing
-from steadytune.reporting.figures import Figure, Look, axis_title, block_axis, escaped, frame, looks, whiskers
+from steadytune.reporting.drawing import Drawing, Figure
+from steadytune.reporting.figures import Look, axis_title, block_axis, escaped, frame, looks, whiskers
 from steadytune.reporting.naming import called, count, known, number
 
 _CELL, _MARGIN = 34, 70

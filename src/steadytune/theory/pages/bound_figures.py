@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from steadytune.reporting.blocks import Panel
-from steadytune.reporting.drawing import Drawing
-from steadytune.reporting.figures import Figure, axis_title, frame, looks
+from steadytune.reporting.drawing import Drawing, Figure
+from steadytune.reporting.figures import axis_title, frame, looks
 from steadytune.theory.full.task_bound import TaskBound
 
 if TYPE_CHECKING:

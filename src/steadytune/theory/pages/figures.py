@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from steadytune.reporting.blocks import Panel
-from steadytune.reporting.drawing import Drawing
-from steadytune.reporting.figures import Figure, Look, axis_title, escaped, frame, looks
+from steadytune.reporting.drawing import Drawing, Figure
+from steadytune.reporting.figures import Look, axis_title, escaped, frame, looks
 from steadytune.reporting.naming import count
 from steadytune.theory.pages.claims import base, part
 from steadytune.theory.studies.table import DESIGN, GENERATED

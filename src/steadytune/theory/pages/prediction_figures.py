@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from steadytune.reporting.drawing import Drawing
-from steadytune.reporting.figures import Figure, axis_title, escaped, frame, looks
+from steadytune.reporting.drawing import Drawing, Figure
+from steadytune.reporting.figures import axis_title, escaped, frame, looks
 from steadytune.reporting.naming import MISSING, known
 from steadytune.theory.predictor.prediction import Correlation, HeldOut, Prediction
 from steadytune.theory.predictor.quantities import QUANTITIES
