@@ -34,7 +34,7 @@ from steadytune.records.record import RunRecord
 from steadytune.records.sealed import NotUnderstood
 from steadytune.records.states import stamp, stored_states
 from steadytune.records.stored import cohort_fields, one_encoder, rows_of
-from steadytune.records.trained import as_trained, difference
+from steadytune.records.trained import as_trained, difference, retrained_apart
 from steadytune.records.union import union
 from steadytune.shown import Shown, plural
 from steadytune.study import RunSpec, Study
@@ -342,6 +342,7 @@ class RunStore(RunFolder, Shown):
             ),
             examples=examples_name(first),
             label_names=examples["labels"] or None,
+            notes=retrained_apart(done),
             references=[tuple(texts) for texts in examples["references"]] or None if arrays else None,
             **(cohort_fields(arrays) | stored_states(done, arrays, stamps, self.cache) if arrays else {}),
         )
