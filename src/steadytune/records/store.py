@@ -107,7 +107,10 @@ class RunStore(RunFolder, Shown):
             counts = Counter(record.status for record in members)
             at_chance = sum(record.at_chance for record in members)
             said = ", ".join(f"{count} {status}" for status, count in counts.items())
-            lines.append(f"  {name}: {said}" + (f", {at_chance} no better than a constant answer" if at_chance else ""))
+            said += f", {at_chance} no better than a constant answer" if at_chance else ""
+            unknown = sum(record.failed is None for record in members)
+            said += f", whether {unknown} failed is not recorded" if unknown else ""
+            lines.append(f"  {name}: {said}")
         return "\n".join([*lines, *(f"  left out: {what}" for what in self.skipped)])
 
     def to_frame(self) -> pd.DataFrame:
