@@ -338,3 +338,27 @@ def test_of_no_target_what_was_counted_as_right_is(tmp_path):
         row["target"] = None
     save(tmp_path, rows)
     np.testing.assert_allclose(st.read_runs(tmp_path).scores, [0, 1 / 2])
+
+
+@pytest.mark.parametrize(("metric", "target"), [("prompt_level_strict_acc", "0"), ("pass@1", None)])
+def test_what_a_constant_text_scores_is_unknown_where_the_harness_judges_by_something_else(tmp_path, metric, target):
+    """Every target "0" of ifeval, or none of code: no harness would accept what stands there throughout."""
+    right = [[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 1.0, 0.0]]
+    rows = [[written(doc, f"text {doc} of {run}", "0", 0.0) for doc in range(4)] for run in range(2)]
+    for own, judged in zip(rows, right, strict=True):
+        for row, score in zip(own, judged, strict=True):
+            del row["exact_match"]
+            row |= {"target": target, "metrics": [metric], metric: score}
+    save(tmp_path, rows)
+    cohort = st.read_runs(tmp_path)
+    np.testing.assert_allclose(cohort.scores, 1 / 2)
+    assert (cohort.majority_score, cohort.failed) == (None, None)
+    # Runs that agree with their targets have such a score.
+    save(tmp_path / "plain", [[written(doc, text, "0", float(text == "0")) for doc, text in enumerate("0x")]] * 2)
+    assert st.read_runs(tmp_path / "plain").majority_score == 1
+
+
+def test_a_text_that_stands_for_others_is_close_to_no_text(tmp_path):
+    rows = [[written(0, "so it is 4", "4", 1.0), written(1, "that was counted", "5", 0.0)] for _ in range(2)]
+    save(tmp_path, rows)
+    np.testing.assert_allclose(st.read_runs(tmp_path, metric="chrf").scores, 1 / 2)

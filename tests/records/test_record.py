@@ -94,8 +94,10 @@ def test_a_run_at_or_below_the_majority_score_is_a_failed_run(record):
     assert failed(score=0.5)
     assert failed(score=0.4)
     assert failed(score=None)
-    # No constant answer is known, such as for generated texts.
-    assert not failed(majority_score=None)
+    # What a constant answer scores is unknown, as of texts in records of older versions.
+    assert failed(majority_score=None) is None
+    assert failed(score=None, majority_score=None)
+    assert not record.model_copy(update={"majority_score": None}).at_chance
 
 
 def test_a_number_that_is_not_one_cannot_be_recorded(record):

@@ -135,6 +135,23 @@ def test_batches_are_padded_special_tokens_stay_and_every_pass_damages_anew():
     assert {name: same[name].tolist() for name in same} == {name: batch[name].tolist() for name in batch}
 
 
+def test_the_sentinels_of_mt5_are_spelled_with_a_space_and_no_part_of_a_text():
+    tokenizer = letter_tokenizer(start=True, end=True)
+    tokenizer.add_tokens([f"\N{LOWER ONE EIGHTH BLOCK}<extra_id_{n}>" for n in (1, 0)])
+    one, zero = sorted(tokenizer.get_added_vocab().values())[-2:]
+    assert zero not in tokenizer.all_special_ids
+    # Those that were added beside them have no trained embeddings.
+    tokenizer.add_tokens([f"<extra_id_{n}>" for n in range(2)])
+    row = [*tokenizer("a dog")["input_ids"][:-1], zero]
+
+    batch = Denoising(damage_of("mt5", tokenizer), tokenizer, seed=0)([{"input_ids": row}])
+
+    (read,), (written,) = batch["input_ids"].tolist(), batch["labels"].tolist()
+    assert [token for token in written if token in (zero, one)] == [zero, one, zero]
+    assert read[-1] == written[-1] == zero
+    assert read.count(zero) == 2
+
+
 def test_bart_reads_its_tokenizers_mask():
     tokenizer = letter_tokenizer(start=True, end=True)
     tokenizer.add_special_tokens({"mask_token": "<mask>"})

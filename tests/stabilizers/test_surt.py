@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from steadytune.errors import UserError
+from steadytune.files import canonical_json, sha256
 from steadytune.models.modules import encoder_of
 from steadytune.models.random_state import preserved_random_state
 from steadytune.stabilizers import Pretraining, language_model
@@ -101,6 +102,22 @@ def test_other_settings_or_inputs_do_not_share_the_cache(tiny_model, context):
     surt.before_training(load_encoder(str(tiny_model)), context(key="another-key"))
 
     assert len(list(context().cache.glob("*.safetensors"))) == 3
+
+
+@pytest.mark.parametrize(("name", "versioned"), [("bart", True), ("t5", True), ("bert", False), (None, False)])
+def test_what_is_trained_on_damaged_texts_has_the_objective_in_its_key(context, monkeypatch, name, versioned):
+    """BART was once trained on another objective: what a cache holds of that is not read."""
+    encoder = torch.nn.Linear(1, 1)
+    if name is not None:
+        encoder.config = AutoConfig.for_model(name)
+    monkeypatch.setattr(language_model, "retrain", lambda *_: (_state(encoder), {}))
+    surt = SURT()
+
+    surt.before_training(encoder, context())
+
+    (file,) = context().cache.glob("*.safetensors")
+    old = f"surt-{sha256(canonical_json(['some-key', surt.entry()]))[:16]}"
+    assert (file.stem != old) == versioned
 
 
 def test_a_damaged_cache_is_computed_again(tiny_model, context):
@@ -208,7 +225,7 @@ def test_where_there_is_nothing_but_labels_there_is_no_text(tiny_model, context)
     ("config", "words"),
     [
         (CLIPTextConfig(**TINY), ("masked", "causal")),
-        (LEDConfig(), ("LEDConfig", "T5", "BART")),
+        (LEDConfig(), ("LEDConfig", "t5", "mbart")),
         (T5Config(), ("t5", "<extra_id_0>")),
     ],
 )

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_runs import made_specs, made_study
 from saying import says
 from torch import nn
 
@@ -158,6 +159,17 @@ def test_heads_of_another_data_seed_read_the_features_of_their_own_subset(head_s
     # The cache of one must not serve the other: trained anew, each is as it was.
     again = [arrays["logits"] for _, arrays in train_heads(subsets[0], tmp_path / "fresh", print)]
     assert np.array_equal(np.stack(again), logits[0])
+
+
+@pytest.mark.parametrize(("recipe", "differ"), [("surt", True), ("mmr", False)])
+def test_features_of_an_encoder_decoder_name_the_objective_that_surt_trained(monkeypatch, recipe, differ):
+    spec = made_specs(made_study(recipes=[recipe]))[0]
+    keys = []
+    for both in (False, True):
+        monkeypatch.setattr(features_module, "is_encoder_decoder", lambda _, both=both: both)
+        keys.append(features_module.features_key(spec))
+
+    assert (keys[0] != keys[1]) == differ
 
 
 def test_damaged_features_are_computed_again(head_specs, tmp_path):

@@ -139,6 +139,8 @@ def _summary(name: str, records: list[RunRecord], asked: int) -> str:
         ends = dict.fromkeys(scored(score, recorded(metric)) for score in (min(scores), max(scores)))
         span = " to ".join(ends)
         parts.append(f"{metric} {span}")
-    if failed := sum(record.failed for record in records):
+    if failed := sum(record.failed is True for record in records):
         parts.append(f"{failed} failed")
+    if unknown := sum(record.failed is None for record in records):
+        parts.append(f"whether {unknown} failed is not recorded")
     return f"{name}: {', '.join(parts)}"

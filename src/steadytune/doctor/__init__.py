@@ -44,6 +44,11 @@ def diagnose(target: str | Path) -> Diagnosis:
         for names, runs in groups.items():
             where = named[names].where if names in named else " / ".join(names)
             recorded += run_findings(runs, where, _chance(store, runs))
+            if unsaid := sum(run.failed is None for run in runs):
+                unknown = (
+                    *unknown,
+                    f"whether {unsaid} of {len(runs)} runs of {where} failed, which they do not record",
+                )
         if (missing := sum(1 for _ in study.grid()) - len(records) - store.damaged) > 0:
             unknown = (*unknown, f"{missing} of the study's runs, which are not trained yet")
     elif target.suffix == ".json":

@@ -228,7 +228,7 @@ class Metric(Scale):
     def missing(self, answers: Answers) -> str | None:
         """Return what the answers lack for this metric, or None."""
         if answers.kind not in self.kinds and self.name not in KINDS[answers.kind].metrics:
-            return f"a {' or '.join(self.kinds)} task, not {answers.kind}"
+            return f"{' or '.join(KINDS[kind].noun for kind in self.kinds)}, not {KINDS[answers.kind].noun}"
         for name in self.needs_of(answers.kind):
             if getattr(answers, name, None) is None:
                 return name

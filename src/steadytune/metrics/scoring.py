@@ -111,7 +111,8 @@ def constant_score(metric: Metric, answers: Answers) -> float | None:
     frequencies; of sets of labels the one that scores best; for a regression the mean, for absolute errors the median,
     and 0 for correlations by definition. A grouped metric that chooses one example per question chooses the first,
     because all are equal. Of texts it is the best of the ten most frequent references, see `constant_texts`. None if it
-    is unknown what is right, and for a metric of texts that reads more than texts and references, as the loss does.
+    is unknown what is right, as where a harness judged texts by something else than the references, and for a metric of
+    texts that reads more than texts and references, as the loss does.
     """
     if KINDS[answers.kind].has_texts:
         return _constant_text(metric, answers)

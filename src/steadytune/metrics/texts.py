@@ -21,6 +21,9 @@ from steadytune.metrics.base import (
 )
 from steadytune.metrics.questions import all_right
 
+OTHER_TEXTS = "(a text that was counted as right)"
+"""Stands among the accepted texts of an example for those that only the harness which judged it knows."""
+
 _TRIED = 10
 
 
@@ -39,6 +42,11 @@ def chrf(answers: Answers) -> Scores:
 
 def references_of(answers: Answers) -> list[tuple[str, ...]]:
     """Return the texts that are accepted for each example."""
+    # No text is close to the one that stands for others.
+    return [tuple(text for text in one if text != OTHER_TEXTS) or one for one in _given(answers)]
+
+
+def _given(answers: Answers) -> list[tuple[str, ...]]:
     references: Any = answers.references
     return [(one,) if isinstance(one, str) else tuple(one) for one in references]
 
@@ -63,8 +71,11 @@ def constant_texts(answers: Answers) -> list[str]:
 
     A reference counts in as many examples as accept it, and of equally frequent ones the first come first. By exact
     match the most frequent is the best. By a metric that counts what texts share, another text may score higher: what
-    the ten reach is then a lower limit, at the cost of scoring ten runs.
+    the ten reach is then a lower limit, at the cost of scoring ten runs. There are none where a harness judged texts by
+    something else than the references.
     """
+    if any(OTHER_TEXTS in one for one in _given(answers)):
+        return []
     counts = Counter(text for one in references_of(answers) for text in dict.fromkeys(map(str.strip, one)))
     return [text for text, _ in counts.most_common(_TRIED)]
 

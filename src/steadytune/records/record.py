@@ -83,16 +83,19 @@ class RunRecord(Sealed):
         }
 
     @property
-    def failed(self) -> bool:
-        """Whether the run did not finish, or scores no better than a constant answer, where there is one."""
+    def failed(self) -> bool | None:
+        """Whether the run did not finish, or scores no better than a constant answer; None if that is not recorded.
+
+        Older versions did not record it for texts: a cohort computes it of the answers.
+        """
         if self.score is None or self.majority_score is None:
-            return self.score is None
+            return True if self.score is None else None
         return bool(recorded(self.metric).no_better(self.score, self.majority_score))
 
     @property
     def at_chance(self) -> bool:
         """Whether the run finished and scores no better than a constant answer."""
-        return self.status == "done" and self.failed
+        return self.status == "done" and self.failed is True
 
     @property
     def task_loss(self) -> list[float | None]:

@@ -34,7 +34,7 @@ from steadytune.records.record import RunRecord
 from steadytune.records.sealed import NotUnderstood
 from steadytune.records.states import stamp, stored_states
 from steadytune.records.stored import cohort_fields, one_encoder, rows_of
-from steadytune.records.trained import as_trained, difference
+from steadytune.records.trained import as_trained, difference, retrained_apart
 from steadytune.records.union import union
 from steadytune.shown import Shown, plural
 from steadytune.study import RunSpec, Study
@@ -107,7 +107,10 @@ class RunStore(RunFolder, Shown):
             counts = Counter(record.status for record in members)
             at_chance = sum(record.at_chance for record in members)
             said = ", ".join(f"{count} {status}" for status, count in counts.items())
-            lines.append(f"  {name}: {said}" + (f", {at_chance} no better than a constant answer" if at_chance else ""))
+            said += f", {at_chance} no better than a constant answer" if at_chance else ""
+            unknown = sum(record.failed is None for record in members)
+            said += f", whether {unknown} failed is not recorded" if unknown else ""
+            lines.append(f"  {name}: {said}")
         return "\n".join([*lines, *(f"  left out: {what}" for what in self.skipped)])
 
     def to_frame(self) -> pd.DataFrame:
@@ -342,6 +345,7 @@ class RunStore(RunFolder, Shown):
             ),
             examples=examples_name(first),
             label_names=examples["labels"] or None,
+            notes=retrained_apart(done),
             references=[tuple(texts) for texts in examples["references"]] or None if arrays else None,
             **(cohort_fields(arrays) | stored_states(done, arrays, stamps, self.cache) if arrays else {}),
         )

@@ -50,6 +50,25 @@ def as_trained(study: Study, records: Sequence[RunRecord]) -> tuple[Study, tuple
     return trained, tuple(said)
 
 
+def retrained_apart(records: Sequence[RunRecord]) -> tuple[str, ...]:
+    """Return a note if finished runs of one cohort, on the same data, began with different re-trained weights.
+
+    SURT trains once for all of them. An earlier version re-trained BART otherwise, under the same ids of runs.
+    """
+    # How far the weights moved tells two of them apart.
+    moved: dict[object, dict[float | None, str]] = {}
+    for record in records:
+        seen = moved.setdefault(record.spec.seeds.data, {})
+        seen.setdefault(record.measurements.get("surt_distance"), record.spec.seeds.label)
+    apart = next((list(seen.values()) for seen in moved.values() if len(seen) > 1), None)
+    if apart is None:
+        return ()
+    return (
+        f"surt gave runs on the same data different weights to begin with, such as seeds {' and '.join(apart[:2])}: "
+        "they differ in more than their seeds, as runs of different versions do. Train all of them in a new folder.",
+    )
+
+
 def _one_of_each(records: Iterable[RunRecord]) -> Iterable[RunSpec]:
     return {record.spec.cohort: record.spec for record in reversed(list(records))}.values()
 

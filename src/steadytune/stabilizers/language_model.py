@@ -117,7 +117,9 @@ def _objective(config: Any, tokenizer: Any) -> tuple[Any, Callable[[int], Any]]:
         damage = damage_of(config.model_type, tokenizer)
         return AutoModelForSeq2SeqLM, partial(Denoising, damage, tokenizer)
     if getattr(config, "is_encoder_decoder", False):
-        raise UserError(f"surt does not know how {name} was pre-trained: of encoder-decoders it knows T5 and BART")
+        raise UserError(
+            f"surt does not know how {name} was pre-trained: of encoder-decoders it knows {', '.join(sorted(DENOISED))}"
+        )
     masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
     if not masked and type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise UserError(f"surt: {name} has neither a masked nor a causal language model")

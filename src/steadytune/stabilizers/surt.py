@@ -14,6 +14,7 @@ from steadytune.errors import UserError
 from steadytune.files import Arrays, canonical_json, read_content, sha256, sha256_file
 from steadytune.stabilizers.base import Stabilizer
 from steadytune.stabilizers.context import Pretraining
+from steadytune.stabilizers.denoising import DENOISED, VERSION
 
 if TYPE_CHECKING:
     from torch import nn
@@ -100,7 +101,9 @@ class SURT(Stabilizer):
             )
             return {name: tensor.numpy() for name, tensor in trained.items()}, dict(measured)
 
-        key = sha256(canonical_json([context.key, self.entry()]))[:16]
+        config: Any = getattr(encoder, "config", None)
+        own = [VERSION] if getattr(config, "model_type", "") in DENOISED else []
+        key = sha256(canonical_json([context.key, self.entry(), *own]))[:16]
         state, measurements = cached_arrays(context.cache, f"surt-{key}", train)
         encoder.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
         return measurements

@@ -18,9 +18,10 @@ from steadytune.files import canonical_json, sha256
 from steadytune.kinds import KINDS
 from steadytune.models.modules import initial_scale, pool
 from steadytune.models.random_state import preserved_random_state
+from steadytune.stabilizers.denoising import VERSION
 from steadytune.study import RunSpec
 from steadytune.training.data import Encoded, RunData, batches, in_order
-from steadytune.training.loading import load_encoder
+from steadytune.training.loading import is_encoder_decoder, load_encoder
 from steadytune.training.pretraining import pretraining_context
 
 _BATCH = 64
@@ -69,6 +70,8 @@ def frozen_features(spec: RunSpec, data: RunData, cache: Path, progress: Callabl
 def features_key(spec: RunSpec) -> str:
     """Return a hash of everything that determines the frozen features of a run."""
     changes = [method.entry() for method in spec.stabilizers if method.has("before_training")]
+    if changes and is_encoder_decoder(spec.model):
+        changes.append({"surt": {"objective": VERSION}})
     shared = spec.training.model_dump(
         include={"train_size", "select_checkpoint", "split_seed", "max_length", "pooling", "precision", "threads"}
     )

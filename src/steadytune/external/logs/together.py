@@ -21,11 +21,10 @@ from steadytune.external.logs.log import RIGHT, Example, Log
 from steadytune.external.logs.places import siblings
 from steadytune.external.source import Source
 from steadytune.metrics import plain_name
+from steadytune.metrics.texts import OTHER_TEXTS
 
 # Names of scores that say whether an answer is right; others, such as of toxicity, may be 1 or 0 as well.
 _RIGHT = re.compile(r"acc|match|correct|right|pass|solved", re.IGNORECASE)
-# The reference of an example whose accepted texts are unknown: no run wrote one.
-_NO_TEXT = "(no accepted text is known)"
 _POSITION = re.compile(r"\W*([A-Z]|[a-z]|\d)\W*")
 
 
@@ -368,7 +367,8 @@ def _texts(runs: Sequence[_Run]) -> tuple[list[dict[str, Any]], list[str]]:
 
     What counts as right is what the harness counted as right: its comparison may ignore case, take a number out of
     the target, or ask a judge. So the accepted texts of an example are its targets and the texts that were counted as
-    right, unless one text was counted both ways.
+    right, unless one text was counted both ways. Where that is more than the targets, there are others that no run
+    wrote, and what a constant text would score is unknown.
     """
     texts = [[(example.text or "").strip() for example in run.examples] for run in runs]
     targets = [[one.strip() for one in example.targets] for example in runs[0].examples]
@@ -395,7 +395,7 @@ def _texts(runs: Sequence[_Run]) -> tuple[list[dict[str, Any]], list[str]]:
                 f"{judged} is shown as recorded: the texts that it counts as right cannot be told from the others, so "
                 "its intervals are over runs alone."
             ]
-        accepted.append(tuple(kept) or (_NO_TEXT,))
+        accepted.append((*kept, OTHER_TEXTS))
     for run, own_columns in zip(runs, columns, strict=True):
         own_columns["references"] = accepted if not plain else [tuple(example.targets) for example in runs[0].examples]
         if judged != "exact_match":
