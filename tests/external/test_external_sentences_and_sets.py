@@ -203,3 +203,54 @@ def test_sets_that_cannot_be_read_are_named(tmp_path, row, said):
     rows = [{**row, "labels": []}, row]
     with pytest.raises(UserError, match=says("s0.jsonl", *said)):
         st.read_runs(write(tmp_path, lambda run: rows, "jsonl"), columns={"kind": "multilabel"})
+
+
+def switched(names, columns, lacking=()):
+    """A run with an output for each name, and a column of 0 and 1 for each of the others."""
+    outputs = {f"logit_{name}": LOGITS[0, :, at] for at, name in enumerate(names)}
+    labels = {name: SETS[:, at].astype(object) for at, name in enumerate(columns) if at not in lacking}
+    return pd.DataFrame({**outputs, **labels})
+
+
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [
+        (["c", "c#", "c++"], ["label_c", "label_c#", "label_c++"]),
+        (["c", "c#", "c++"], ["c", "c#", "c++"]),
+        (["#", "a b", "B"], ["label_#", "Label AB", "y.b"]),
+    ],
+)
+def test_a_column_of_switches_is_that_of_one_label(tmp_path, names, columns):
+    write(tmp_path, lambda run: switched(names, columns))
+    cohort = st.read_runs(tmp_path, columns={"kind": "multilabel"})
+    order = [names.index(name) for name in cohort.label_names]
+    np.testing.assert_array_equal(cohort.labels, SETS[:, order])
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (switched(["c", "c#", "c++"], ["label_c", "label_c#", ""], [2]), ["label_c#", "label_c++", "--set ignore="]),
+        (switched(["a", "c#", "c++"], ["label_a", "label_c", ""], [2]), ["'label_c'", "'c#'", "'c++'"]),
+        (switched(["a", "b", "#"], ["label_a", "label_b", "label"]), ["'label'"]),
+        (switched(["a", "b", "c"], ["label_a", "label_b", "label-c"]).assign(y_c=0), ["label-c", "y_c", "ignore"]),
+        (switched(["a", "b", "c"], ["label_a", "label_b", "c"], [2]), ["no column", "label_c"]),
+    ],
+)
+def test_labels_without_a_column_of_their_own_are_named(tmp_path, made, said):
+    with pytest.raises(UserError, match=says("s0.csv", *said)):
+        st.read_runs(write(tmp_path, lambda run: made), columns={"kind": "multilabel"})
+
+
+@pytest.mark.parametrize("cell", [None, 0.5, "yes"])
+def test_a_switch_that_is_none_is_named_with_its_line(tmp_path, cell):
+    frame = switched(LABELS, [f"label_{name}" for name in LABELS])
+    frame.loc[4, "label_none"] = cell
+    with pytest.raises(UserError, match=says("s0.csv, line 6", "'label_none'", "ignore=label_none")):
+        st.read_runs(write(tmp_path, lambda run: frame), columns={"kind": "multilabel"})
+
+
+def test_empty_columns_of_labels_are_no_labels(tmp_path):
+    frame = switched(LABELS, [f"label_{name}" for name in LABELS])
+    frame[[f"label_{name}" for name in LABELS]] = None
+    assert st.read_runs(write(tmp_path, lambda run: frame), columns={"kind": "multilabel"}).labels is None
