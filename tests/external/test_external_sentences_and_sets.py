@@ -254,3 +254,24 @@ def test_empty_columns_of_labels_are_no_labels(tmp_path):
     frame = switched(LABELS, [f"label_{name}" for name in LABELS])
     frame[[f"label_{name}" for name in LABELS]] = None
     assert st.read_runs(write(tmp_path, lambda run: frame), columns={"kind": "multilabel"}).labels is None
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_label_named_like_a_statistic_is_a_label(tmp_path, listed):
+    names = ["art", "best actor", "energy"]
+    if listed:
+        cells = ["|".join(name for name, held in zip(names, one, strict=True) if held) for one in SETS]
+        frame = switched(names, []).assign(label=cells)
+    else:
+        frame = switched(names, [f"label_{name}" for name in names])
+    cohort = st.read_runs(write(tmp_path, lambda run: frame), columns={"kind": "multilabel"})
+    assert list(cohort.label_names) == names
+    np.testing.assert_array_equal(cohort.labels, SETS)
+
+
+def test_a_statistic_of_all_labels_is_asked_about(tmp_path):
+    frame = switched(["art", "law", "loss"], ["label_art", "label_law"], [2])
+    with pytest.raises(UserError, match=says("s0.csv", "'logit_loss'", "classes=art,law,loss", "ignore=logit_loss")):
+        st.read_runs(write(tmp_path, lambda run: frame), columns={"kind": "multilabel"})
+    cohort = st.read_runs(tmp_path, columns={"kind": "multilabel", "ignore": "logit_loss"})
+    assert list(cohort.label_names) == ["art", "law"]

@@ -73,6 +73,14 @@ def ask_of_sets(found: Draft, labels: Sequence[str]) -> None:
         )
 
 
+def known_labels(found: Draft, names: Sequence[str]) -> set[str]:
+    """Return which names are those of labels, without case: they have a column of 0 and 1, or a cell lists them."""
+    column = found.taken.fields.get("labels")
+    cells = [] if column is None else found.source.cells(column)
+    words = [*cells, *(one for cell in cells if cell is not None for one in _parts(cell))]
+    return {spelled(one).casefold() for one in words} | {name.casefold() for name in label_columns(found, names)}
+
+
 def _may_say(found: Draft, name: str, worded: bool) -> bool:
     """Return whether a column may say which examples have a label, by its whole name or by its cells as well."""
     taken = found.taken
@@ -174,4 +182,9 @@ def _labels_in(found: Draft, column: str, row: int, known: Mapping[str, int]) ->
         raise UserError(f"{found.source.where(row)}: '{column}' is missing: give [] where there is no label")
     if spelled(cell).casefold() in known:
         return [cell]
-    return [] if is_nothing(cell) else [part.strip() for part in _SEPARATORS.split(str(cell)) if part.strip()]
+    return [] if is_nothing(cell) else _parts(cell)
+
+
+def _parts(cell: Any) -> list[Any]:
+    labels = listed(cell)
+    return [part.strip() for part in _SEPARATORS.split(str(cell)) if part.strip()] if labels is None else labels
