@@ -275,3 +275,37 @@ def test_a_statistic_of_all_labels_is_asked_about(tmp_path):
         st.read_runs(write(tmp_path, lambda run: frame), columns={"kind": "multilabel"})
     cohort = st.read_runs(tmp_path, columns={"kind": "multilabel", "ignore": "logit_loss"})
     assert list(cohort.label_names) == ["art", "law"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"), [("multilabel", SETS), ("classification", np.eye(3, dtype=int)[SETS[:, 0]])]
+)
+def test_switches_are_in_the_order_of_columns_only_if_the_user_says_so(tmp_path, kind, labels):
+    frame = switched(["sport", "art", "law"], []).assign(label=list(map(str, labels.tolist())))
+    write(tmp_path, lambda run: frame)
+    with pytest.raises(UserError, match=says("s0.csv", "'label'", "--set classes=sport,art,law")):
+        st.read_runs(tmp_path, columns={"kind": kind})
+    cohort = st.read_runs(tmp_path, columns={"kind": kind, "classes": "sport,art,law"})
+    assert list(cohort.label_names) == ["sport", "art", "law"]
+    np.testing.assert_array_equal(cohort.labels, labels if kind == "multilabel" else labels.argmax(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"), [("art", ["line 4", "'prediction'", "'art'"]), ("news", ["line 4", "'news'"])]
+)
+def test_predicted_sets_are_those_of_the_outputs(tmp_path, changed, said):
+    cells = [[name for name, one in zip(LABELS, row, strict=True) if one > 0] for row in LOGITS[0]]
+    frame = set_frame(0, ["|".join(one) for one in NAMED])
+    right = frame.assign(prediction=list(map("|".join, cells)))
+    cohort = st.read_runs(write(tmp_path, lambda run: right), columns={"kind": "multilabel"})
+    np.testing.assert_array_equal(cohort.labels, SETS)
+    cells[2] = [name for name in cells[2] if name != changed] + [changed] * (changed not in cells[2])
+    write(tmp_path, lambda run: frame.assign(prediction=list(map("|".join, cells))))
+    with pytest.raises(UserError, match=says("s0.csv", *said, "--set ignore=prediction")):
+        st.read_runs(tmp_path, columns={"kind": "multilabel"})
+
+
+def test_a_cell_without_labels_is_not_the_label_none(tmp_path):
+    write(tmp_path, lambda run: set_frame(run, [None, *("|".join(one) for one in NAMED[1:])]))
+    cohort = st.read_runs(tmp_path, columns={"kind": "multilabel"})
+    np.testing.assert_array_equal(cohort.labels, [[0, 0, 0], *SETS[1:]])

@@ -77,7 +77,7 @@ def known_labels(found: Draft, names: Sequence[str]) -> set[str]:
     """Return which names are those of labels, without case: they have a column of 0 and 1, or a cell lists them."""
     column = found.taken.fields.get("labels")
     cells = [] if column is None else found.source.cells(column)
-    words = [*cells, *(one for cell in cells if cell is not None for one in _parts(cell))]
+    words = [one for cell in cells if cell is not None for one in (cell, *_parts(cell))]
     return {spelled(one).casefold() for one in words} | {name.casefold() for name in label_columns(found, names)}
 
 
@@ -120,6 +120,7 @@ def read_sets(found: Draft) -> None:
     names = found.names or [str(at) for at in range(width)]
     if len(names) != width:
         raise UserError(f"{source.origin}: {len(names)} classes ({', '.join(names)}) for {width} outputs: name each")
+    _check_predicted(found, names, outputs)
     column = found.taken.fields.get("labels")
     matched = label_columns(found, names)
     columns = [matched[name] for name in names if name in matched]
@@ -134,6 +135,40 @@ def read_sets(found: Draft) -> None:
             )
         found.arrays["labels"] = np.stack([_switches(found, name) for name in columns], axis=1)
         found.use("labels", *columns)
+
+
+def check_in_order(found: Draft, column: str) -> None:
+    """Refuse lists with an entry for each class if the columns of outputs name the classes in another order.
+
+    Raises:
+        UserError: The columns are sorted by name, but stand in the file in another order; names the option to set.
+    """
+    used = found.columns.get("logits", found.columns.get("probabilities", []))
+    stand = [name for name in found.source.columns if name in used]
+    if found.numbered or found.names is None or stand == used or all(name.isdecimal() for name in found.names):
+        return
+    names = dict(zip(used, found.names, strict=True))
+    raise UserError(
+        f"{found.source.origin}: lists of 0 and 1 in '{column}' do not say to which of {', '.join(stand)} their "
+        f"numbers belong: if in this order, use --set classes={','.join(names[name] for name in stand)}"
+    )
+
+
+def _check_predicted(found: Draft, names: Sequence[str], outputs: NDArray[Any]) -> None:
+    """Refuse predicted sets that are not those of the labels whose probability is above a half."""
+    source, column = found.source, found.taken.fields.get("predictions")
+    if column is None or source.empty(column) or any(column in used for used in found.columns.values()):
+        return
+    sets = _listed(found, column, names)
+    half = 0 if "logits" in found.arrays else 0.5
+    wrong = np.argwhere((sets != (outputs > half)) & (outputs != half) & np.isfinite(outputs))
+    if len(wrong):
+        row, at = map(int, wrong[0])
+        raise UserError(
+            f"{source.where(row)}: '{column}' {'has' if sets[row, at] else 'lacks'} the label '{names[at]}', but its "
+            f"output is {outputs[row, at]:g}. If the sets were predicted in another way, use --set ignore={column}"
+        )
+    found.use("predictions", column)
 
 
 def _switches(found: Draft, column: str) -> NDArray[np.int64]:
@@ -155,6 +190,7 @@ def _listed(found: Draft, column: str, names: Sequence[str]) -> NDArray[np.int64
     places |= {spelled(name).casefold(): at for at, name in enumerate(names)}
     cells = [_labels_in(found, column, row, places) for row in range(len(source.columns[column]))]
     if all(len(one) == len(names) and set(map(as_switch, one)) <= {0, 1} for one in cells):
+        check_in_order(found, column)
         return np.array([list(map(as_switch, one)) for one in cells], dtype=np.int64)
     sets = np.zeros((len(cells), len(names)), dtype=np.int64)
     for row, one in enumerate(cells):
@@ -162,6 +198,7 @@ def _listed(found: Draft, column: str, names: Sequence[str]) -> NDArray[np.int64
             at = places.get(spelled(label).casefold())
             if at is None:
                 way = "" if found.names else ": name the outputs (logit_NAME), or use --set classes=NAME,NAME"
+                way += "" if column == found.taken.fields.get("labels") else f"; or use --set ignore={column}"
                 raise UserError(
                     f"{source.where(row)}: {label!r:.60} in '{column}' is none of the labels {', '.join(names)}{way}"
                 )
@@ -180,7 +217,8 @@ def _labels_in(found: Draft, column: str, row: int, known: Mapping[str, int]) ->
     assert found.source.table is not None
     if is_missing(cell) and found.source.table.typed:
         raise UserError(f"{found.source.where(row)}: '{column}' is missing: give [] where there is no label")
-    if spelled(cell).casefold() in known:
+    # A cell without labels is not the label "none".
+    if not is_missing(cell) and spelled(cell).casefold() in known:
         return [cell]
     return [] if is_nothing(cell) else _parts(cell)
 
