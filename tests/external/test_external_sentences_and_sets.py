@@ -309,3 +309,14 @@ def test_a_cell_without_labels_is_not_the_label_none(tmp_path):
     write(tmp_path, lambda run: set_frame(run, [None, *("|".join(one) for one in NAMED[1:])]))
     cohort = st.read_runs(tmp_path, columns={"kind": "multilabel"})
     np.testing.assert_array_equal(cohort.labels, [[0, 0, 0], *SETS[1:]])
+
+
+def test_arrays_printed_by_numpy_are_lists(tmp_path):
+    def made(run):
+        cells = [[str(np.array(one, dtype=object)) for one in by_sentence(tags)] for tags in (GOLD, TAGGED[run])]
+        return pd.DataFrame({"label": cells[0], "prediction": cells[1]})
+
+    np.testing.assert_allclose(st.read_runs(write(tmp_path, made)).scores, ENTITIES)
+    write(tmp_path, lambda run: made(run).replace({r"\]": " ...]"}, regex=True))
+    with pytest.raises(UserError, match=says("s0.csv", "'label'", "commas")):
+        st.read_runs(tmp_path, columns={"kind": "tokens"})

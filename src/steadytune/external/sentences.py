@@ -13,7 +13,7 @@ from steadytune.external.source import Source, spelled
 from steadytune.kinds import find_kind
 from steadytune.metrics.entities import entity_tags
 from steadytune.tasks.label_sets import KIND as SETS
-from steadytune.tasks.lists import listed
+from steadytune.tasks.lists import is_bracketed, listed
 from steadytune.tasks.table import is_missing
 from steadytune.tasks.tagged import KIND
 
@@ -38,6 +38,14 @@ def word_rows(source: Source, choices: Choices) -> Source:
     fields = take(source.columns, choices, source.origin).fields
     tags = [fields[name] for name in ("labels", "predictions") if name in fields]
     lists = {name: [listed(cell) for cell in source.columns[name]] for name in tags}
+    if choices.kind == KIND:
+        for name, cells in lists.items():
+            odd = [row for row, one in enumerate(cells) if one is None and is_bracketed(source.columns[name][row])]
+            if odd:
+                raise UserError(
+                    f"{source.where(odd[0])}: '{name}' is {source.columns[name][odd[0]]!r:.60}, which is not a list of "
+                    "tags: write it as JSON, with commas"
+                )
     if not any(cell is not None for cells in lists.values() for cell in cells) or not _are_tags(
         source, choices, fields, lists
     ):
