@@ -320,3 +320,12 @@ def test_arrays_printed_by_numpy_are_lists(tmp_path):
     write(tmp_path, lambda run: made(run).replace({r"\]": " ...]"}, regex=True))
     with pytest.raises(UserError, match=says("s0.csv", "'label'", "commas")):
         st.read_runs(tmp_path, columns={"kind": "tokens"})
+
+
+@pytest.mark.parametrize(("others", "kind"), [({}, {}), ({"pos": "NN"}, {}), ({"pos": "NN"}, {"kind": "tokens"})])
+def test_a_column_of_tags_that_may_be_the_label_is_asked_about(tmp_path, others, kind):
+    write(tmp_path, lambda run: word_frame(run, **others).rename(columns={"label": "ner_tags"}))
+    with pytest.raises(UserError, match=says("s0.csv", "--set label=ner_tags", "--set ignore=ner_tags")):
+        st.read_runs(tmp_path, columns=kind)
+    np.testing.assert_allclose(st.read_runs(tmp_path, columns={"label": "ner_tags", **kind}).scores, ENTITIES)
+    assert st.read_runs(tmp_path, columns={"ignore": "ner_tags,pos", **kind}).labels is None

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from steadytune.errors import UserError
-from steadytune.external.columns import Choices, squashed, take
+from steadytune.external.columns import TAGS, Choices, squashed, take
 from steadytune.external.draft import Draft
 from steadytune.external.source import Source, spelled
 from steadytune.kinds import find_kind
@@ -195,3 +195,22 @@ def _check_together(source: Source, column: str) -> None:
                 "sentence together, and give every sentence a name of its own"
             )
         above.add(name)
+
+
+def ask_of_tags(found: Draft) -> None:
+    """Ask about columns of tags beside tagged words whose labels no column is known to hold.
+
+    Raises:
+        UserError: There are some; names the options.
+    """
+    source, choices = found.source, found.choices
+    if source.table is None or not found.of.in_sentences or "labels" in found.taken.fields:
+        return
+    used = found.taken.used()
+    if tags := [
+        one for one in source.columns if squashed(one) in TAGS and one not in choices.ignore and one not in used
+    ]:
+        raise UserError(
+            f"{source.origin}: no column is named label. Does '{tags[0]}' hold the right tags (--set label={tags[0]}), "
+            f"or are they not given (--set ignore={','.join(tags)})?"
+        )
