@@ -178,8 +178,8 @@ def _switches(found: Draft, column: str) -> NDArray[np.int64]:
         row = switches.index(None)
         said = "missing" if is_nothing(cells[row]) else repr(cells[row])[:60]
         raise UserError(
-            f"{found.source.where(row)}: '{column}' is {said}, and must be 0 or 1: mend it, or leave the column out "
-            f"with --set ignore={column}"
+            f"{found.source.where(row)}: '{column}' is {said}: it must be 0 or 1 in every row, so fill it in, or "
+            "leave the row out of all runs"
         )
     return np.array(switches, dtype=np.int64)
 
