@@ -203,3 +203,129 @@ def test_sets_that_cannot_be_read_are_named(tmp_path, row, said):
     rows = [{**row, "labels": []}, row]
     with pytest.raises(UserError, match=says("s0.jsonl", *said)):
         st.read_runs(write(tmp_path, lambda run: rows, "jsonl"), columns={"kind": "multilabel"})
+
+
+def switched(names, columns, lacking=()):
+    """A run with an output for each name, and a column of 0 and 1 for each of the others."""
+    outputs = {f"logit_{name}": LOGITS[0, :, at] for at, name in enumerate(names)}
+    labels = {name: SETS[:, at].astype(object) for at, name in enumerate(columns) if at not in lacking}
+    return pd.DataFrame({**outputs, **labels})
+
+
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [
+        (["c", "c#", "c++"], ["label_c", "label_c#", "label_c++"]),
+        (["c", "c#", "c++"], ["c", "c#", "c++"]),
+        (["#", "a b", "B"], ["label_#", "Label AB", "y.b"]),
+    ],
+)
+def test_a_column_of_switches_is_that_of_one_label(tmp_path, names, columns):
+    write(tmp_path, lambda run: switched(names, columns))
+    cohort = st.read_runs(tmp_path, columns={"kind": "multilabel"})
+    order = [names.index(name) for name in cohort.label_names]
+    np.testing.assert_array_equal(cohort.labels, SETS[:, order])
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (switched(["c", "c#", "c++"], ["label_c", "label_c#", ""], [2]), ["label_c#", "label_c++", "--set ignore="]),
+        (switched(["a", "c#", "c++"], ["label_a", "label_c", ""], [2]), ["'label_c'", "'c#'", "'c++'"]),
+        (switched(["a", "b", "#"], ["label_a", "label_b", "label"]), ["'label'"]),
+        (switched(["a", "b", "c"], ["label_a", "label_b", "label-c"]).assign(y_c=0), ["label-c", "y_c", "ignore"]),
+        (switched(["a", "b", "c"], ["label_a", "label_b", "c"], [2]), ["no column", "label_c"]),
+    ],
+)
+def test_labels_without_a_column_of_their_own_are_named(tmp_path, made, said):
+    with pytest.raises(UserError, match=says("s0.csv", *said)):
+        st.read_runs(write(tmp_path, lambda run: made), columns={"kind": "multilabel"})
+
+
+@pytest.mark.parametrize("cell", [None, 0.5, "yes"])
+def test_a_switch_that_is_none_is_named_with_its_line(tmp_path, cell):
+    frame = switched(LABELS, [f"label_{name}" for name in LABELS])
+    frame.loc[4, "label_none"] = cell
+    with pytest.raises(UserError, match=says("s0.csv, line 6", "'label_none'", "0 or 1")):
+        st.read_runs(write(tmp_path, lambda run: frame), columns={"kind": "multilabel"})
+
+
+def test_empty_columns_of_labels_are_no_labels(tmp_path):
+    frame = switched(LABELS, [f"label_{name}" for name in LABELS])
+    frame[[f"label_{name}" for name in LABELS]] = None
+    assert st.read_runs(write(tmp_path, lambda run: frame), columns={"kind": "multilabel"}).labels is None
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_label_named_like_a_statistic_is_a_label(tmp_path, listed):
+    names = ["art", "best actor", "energy"]
+    if listed:
+        cells = ["|".join(name for name, held in zip(names, one, strict=True) if held) for one in SETS]
+        frame = switched(names, []).assign(label=cells)
+    else:
+        frame = switched(names, [f"label_{name}" for name in names])
+    cohort = st.read_runs(write(tmp_path, lambda run: frame), columns={"kind": "multilabel"})
+    assert list(cohort.label_names) == names
+    np.testing.assert_array_equal(cohort.labels, SETS)
+
+
+def test_a_statistic_of_all_labels_is_asked_about(tmp_path):
+    frame = switched(["art", "law", "loss"], ["label_art", "label_law"], [2])
+    with pytest.raises(UserError, match=says("s0.csv", "'logit_loss'", "classes=art,law,loss", "ignore=logit_loss")):
+        st.read_runs(write(tmp_path, lambda run: frame), columns={"kind": "multilabel"})
+    cohort = st.read_runs(tmp_path, columns={"kind": "multilabel", "ignore": "logit_loss"})
+    assert list(cohort.label_names) == ["art", "law"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"), [("multilabel", SETS), ("classification", np.eye(3, dtype=int)[SETS[:, 0]])]
+)
+def test_switches_are_in_the_order_of_columns_only_if_the_user_says_so(tmp_path, kind, labels):
+    frame = switched(["sport", "art", "law"], []).assign(label=list(map(str, labels.tolist())))
+    write(tmp_path, lambda run: frame)
+    with pytest.raises(UserError, match=says("s0.csv", "'label'", "--set classes=sport,art,law")):
+        st.read_runs(tmp_path, columns={"kind": kind})
+    cohort = st.read_runs(tmp_path, columns={"kind": kind, "classes": "sport,art,law"})
+    assert list(cohort.label_names) == ["sport", "art", "law"]
+    np.testing.assert_array_equal(cohort.labels, labels if kind == "multilabel" else labels.argmax(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"), [("art", ["line 4", "'prediction'", "'art'"]), ("news", ["line 4", "'news'"])]
+)
+def test_predicted_sets_are_those_of_the_outputs(tmp_path, changed, said):
+    cells = [[name for name, one in zip(LABELS, row, strict=True) if one > 0] for row in LOGITS[0]]
+    frame = set_frame(0, ["|".join(one) for one in NAMED])
+    right = frame.assign(prediction=list(map("|".join, cells)))
+    cohort = st.read_runs(write(tmp_path, lambda run: right), columns={"kind": "multilabel"})
+    np.testing.assert_array_equal(cohort.labels, SETS)
+    cells[2] = [name for name in cells[2] if name != changed] + [changed] * (changed not in cells[2])
+    write(tmp_path, lambda run: frame.assign(prediction=list(map("|".join, cells))))
+    with pytest.raises(UserError, match=says("s0.csv", *said, "--set ignore=prediction")):
+        st.read_runs(tmp_path, columns={"kind": "multilabel"})
+
+
+def test_a_cell_without_labels_is_not_the_label_none(tmp_path):
+    write(tmp_path, lambda run: set_frame(run, [None, *("|".join(one) for one in NAMED[1:])]))
+    cohort = st.read_runs(tmp_path, columns={"kind": "multilabel"})
+    np.testing.assert_array_equal(cohort.labels, [[0, 0, 0], *SETS[1:]])
+
+
+def test_arrays_printed_by_numpy_are_lists(tmp_path):
+    def made(run):
+        cells = [[str(np.array(one, dtype=object)) for one in by_sentence(tags)] for tags in (GOLD, TAGGED[run])]
+        return pd.DataFrame({"label": cells[0], "prediction": cells[1]})
+
+    np.testing.assert_allclose(st.read_runs(write(tmp_path, made)).scores, ENTITIES)
+    write(tmp_path, lambda run: made(run).replace({r"\]": " ...]"}, regex=True))
+    with pytest.raises(UserError, match=says("s0.csv", "'label'", "commas")):
+        st.read_runs(tmp_path, columns={"kind": "tokens"})
+
+
+@pytest.mark.parametrize(("others", "kind"), [({}, {}), ({"pos": "NN"}, {}), ({"pos": "NN"}, {"kind": "tokens"})])
+def test_a_column_of_tags_that_may_be_the_label_is_asked_about(tmp_path, others, kind):
+    write(tmp_path, lambda run: word_frame(run, **others).rename(columns={"label": "ner_tags"}))
+    with pytest.raises(UserError, match=says("s0.csv", "--set label=ner_tags", "--set ignore=ner_tags")):
+        st.read_runs(tmp_path, columns=kind)
+    np.testing.assert_allclose(st.read_runs(tmp_path, columns={"label": "ner_tags", **kind}).scores, ENTITIES)
+    assert st.read_runs(tmp_path, columns={"ignore": "ner_tags,pos", **kind}).labels is None

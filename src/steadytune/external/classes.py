@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from steadytune.errors import UserError
 from steadytune.external.columns import Choices, is_bare, is_summary
 from steadytune.external.draft import Draft
+from steadytune.external.sets import known_labels
 from steadytune.external.source import Source, is_no_word, is_nothing, number, spelled
 from steadytune.kinds import find_kind
 
@@ -219,17 +220,24 @@ def class_columns(found: Draft, name: str, pairs: list[tuple[str, str]]) -> list
             f"{source.origin}: columns {listed} must be {numbered[0][1][: -len(numbered[0][0])]}0 to "
             f"{numbered[0][1][: -len(numbered[0][0])]}{len(numbers) - 1}"
         )
-    labels = set() if found.of.has_sets else _label_words(found)
-    words = {label.casefold() for label in labels}
-    classes = [pair for pair in named if pair[0].strip().casefold() in words or not is_summary(pair[0])]
+    words = set() if found.of.has_sets else {label.casefold() for label in _label_words(found)}
+    order = [word.casefold() for word in found.choices.classes]
+    known = {*words, *order, *(known_labels(found, [rest.strip() for rest, _ in named]) if found.of.has_sets else ())}
+    classes = [pair for pair in named if pair[0].strip().casefold() in known or not is_summary(pair[0])]
+    if found.of.has_sets and not order and len(named) > 1 and (odd := [pair for pair in named if pair not in classes]):
+        raise UserError(
+            f"{source.origin}: is '{odd[0][1]}' the output of a label '{odd[0][0]}', which no example has, or a "
+            f"statistic? If a label, list all of them with --set classes={','.join(rest for rest, _ in named)}; if "
+            f"not, use --set ignore={odd[0][1]}"
+        )
     if {rest.strip().casefold() for rest, _ in named} in _OPPOSITES:
         classes = named
     whole = name == "probabilities" and len(named) > 1 and _sum_to_one(source, named)
-    if whole:
+    if whole and not found.of.has_sets:
         classes = named
     if len(classes) < 2 or (not whole and all(is_bare(column) for _, column in classes)):
         return []
-    if order := [word.casefold() for word in found.choices.classes]:
+    if order:
         if sorted(order) != sorted(rest.strip().casefold() for rest, _ in classes):
             raise UserError(
                 f"{source.origin}: its classes are {', '.join(rest for rest, _ in classes)}, not those of --set"

@@ -55,7 +55,7 @@ _FIELD_OF = {alias: name for name, aliases in _ALIASES.items() for alias in alia
 _RANK = {alias: rank for aliases in _ALIASES.values() for rank, alias in enumerate(aliases.split())}
 
 # Labels of words; elsewhere they may be keywords.
-_TAGS = frozenset(
+TAGS = frozenset(
     ["tag", "tags", "nertag", "nertags", "postag", "postags", "ner", "pos", "upos", "xpos", "biotags", "iobtags"]
 )
 
@@ -223,7 +223,7 @@ def take(names: Iterable[str], choices: Choices, origin: str) -> Taken:
     for candidates in found.values():
         candidates.sort(key=lambda name: _RANK[squashed(name)])
     fields = {name: candidates[0] for name, candidates in found.items()} | dict(choices.columns)
-    tags = [name for name in free if squashed(name) in _TAGS]
+    tags = [name for name in free if squashed(name) in TAGS]
     if "labels" not in fields and len(tags) == 1 and find_kind(choices.kind).in_sentences:
         fields["labels"] = tags[0]
     rivals = {

@@ -18,8 +18,8 @@ from steadytune.external.classes import (
 )
 from steadytune.external.columns import Choices, is_summary, squashed, take
 from steadytune.external.draft import Draft, Single
-from steadytune.external.sentences import find_sentences
-from steadytune.external.sets import are_answers, ask_of_sets, read_sets
+from steadytune.external.sentences import ask_of_tags, find_sentences
+from steadytune.external.sets import are_answers, ask_of_sets, check_in_order, read_sets
 from steadytune.external.source import Source, is_nothing, read_list, spelled
 from steadytune.records.checks import check_kind
 from steadytune.tasks.table import is_missing
@@ -52,6 +52,7 @@ def draft(source: Source, choices: Choices, regression: bool) -> Draft:
         _answers(found)
     _single(found)
     find_sentences(found)
+    ask_of_tags(found)
     return found
 
 
@@ -236,6 +237,7 @@ def _answers(found: Draft) -> None:
     annotated(found)
     cells = {name: source.cells(column) for name, column in (("labels", label), ("predictions", prediction)) if column}
     if label is not None and source.is_matrix(label):
+        check_in_order(found, label)
         labels = source.array(label)
         found.arrays["labels"] = labels if found.of.has_sets else one_hot(labels)
         found.use("labels", label)

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from steadytune.errors import UserError
-from steadytune.external.columns import Choices, squashed, take
+from steadytune.external.columns import TAGS, Choices, squashed, take
 from steadytune.external.draft import Draft
 from steadytune.external.source import Source, spelled
 from steadytune.kinds import find_kind
 from steadytune.metrics.entities import entity_tags
 from steadytune.tasks.label_sets import KIND as SETS
-from steadytune.tasks.lists import listed
+from steadytune.tasks.lists import is_bracketed, listed
 from steadytune.tasks.table import is_missing
 from steadytune.tasks.tagged import KIND
 
@@ -38,6 +38,14 @@ def word_rows(source: Source, choices: Choices) -> Source:
     fields = take(source.columns, choices, source.origin).fields
     tags = [fields[name] for name in ("labels", "predictions") if name in fields]
     lists = {name: [listed(cell) for cell in source.columns[name]] for name in tags}
+    if choices.kind == KIND:
+        for name, cells in lists.items():
+            odd = [row for row, one in enumerate(cells) if one is None and is_bracketed(source.columns[name][row])]
+            if odd:
+                raise UserError(
+                    f"{source.where(odd[0])}: '{name}' is {source.columns[name][odd[0]]!r:.60}, which is not a list of "
+                    "tags: write it as JSON, with commas"
+                )
     if not any(cell is not None for cells in lists.values() for cell in cells) or not _are_tags(
         source, choices, fields, lists
     ):
@@ -187,3 +195,22 @@ def _check_together(source: Source, column: str) -> None:
                 "sentence together, and give every sentence a name of its own"
             )
         above.add(name)
+
+
+def ask_of_tags(found: Draft) -> None:
+    """Ask about columns of tags beside tagged words whose labels no column is known to hold.
+
+    Raises:
+        UserError: There are some; names the options.
+    """
+    source, choices = found.source, found.choices
+    if source.table is None or not found.of.in_sentences or "labels" in found.taken.fields:
+        return
+    used = found.taken.used()
+    if tags := [
+        one for one in source.columns if squashed(one) in TAGS and one not in choices.ignore and one not in used
+    ]:
+        raise UserError(
+            f"{source.origin}: no column is named label. Does '{tags[0]}' hold the right tags (--set label={tags[0]}), "
+            f"or are they not given (--set ignore={','.join(tags)})?"
+        )
