@@ -93,3 +93,17 @@ def test_accepted_texts_are_a_set(tmp_path):
     (tmp_path / "s1.jsonl").write_text((tmp_path / "s1.jsonl").read_text().replace('"b", "a"', '"b", "d"'))
     with pytest.raises(UserError, match=says("s1.jsonl", "references", "row 1", "'d'")):
         st.read_runs(tmp_path)
+
+
+@pytest.mark.parametrize("first", ["layers", "examples"])
+def test_states_move_with_their_examples(tmp_path, first):
+    states, labels = RNG.normal(size=(2, 3, ROWS, 4)), np.arange(ROWS) % 2
+    orders = [np.arange(ROWS), RNG.permutation(ROWS)[1:]]
+    for run, rows in enumerate(orders):
+        held = states[run][:, rows]
+        held = held if first == "layers" else np.swapaxes(held, 0, 1)
+        outputs = np.eye(2)[labels[rows]]
+        np.savez(tmp_path / f"s{run}.npz", logits=outputs, labels=labels[rows], ids=NAMES[rows], representations=held)
+    cohort = st.read_runs(tmp_path)
+    kept = np.sort(orders[1])
+    np.testing.assert_array_equal(np.stack(list(cohort.representations)), states[:, :, kept])

@@ -213,7 +213,7 @@ def select(run: ExternalRun, rows: NDArray[np.int64]) -> ExternalRun:
     """Return the examples of a run at `rows`, in that order.
 
     Raises:
-        UserError: Its arrays of tokens do not have as many rows as it has tokens.
+        UserError: Its arrays of tokens do not have as many rows as it has tokens, or its states not those of examples.
     """
     changes: dict[str, Any] = {}
     if given := [name for name in (*OF_TOKENS, "token_weights") if getattr(run, name) is not None]:
@@ -232,7 +232,7 @@ def select(run: ExternalRun, rows: NDArray[np.int64]) -> ExternalRun:
     if (states := run.representations) is not None and states.ndim == 3:
         examples = size(run)
         if examples and states.shape[1] % examples:
-            return replace(run, **changes)
+            raise UserError(f"{run.origin}: representations of shape {states.shape} are not of {examples} examples")
         each = states.shape[1] // examples if examples else 1
         chosen = (rows[:, None] * each + np.arange(each)).reshape(-1)
         changes["representations"] = states[:, chosen]
