@@ -128,7 +128,11 @@ def _same_examples(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list
             raise UserError(
                 f"{notes[0].partition(': ')[0]}, which belong together with others: give all runs all of them"
             )
-        moved.append(_renumbered_groups(select(run, np.flatnonzero(chosen))))
+        part = _renumbered_groups(select(run, np.flatnonzero(chosen)))
+        if not chosen.all() and (whole := run.scores.keys() - run.row_scores.keys()):
+            part = replace(part, scores={name: part.scores[name] for name in part.row_scores})
+            notes.append(f"{run.origin}: {listed(sorted(whole))} is not used, as it also scores those left aside.")
+        moved.append(part)
     return moved, notes
 
 
@@ -229,6 +233,10 @@ def select(run: ExternalRun, rows: NDArray[np.int64]) -> ExternalRun:
     for name in _TEXTS_BY_EXAMPLE:
         if (texts := getattr(run, name)) is not None:
             changes[name] = tuple(texts[row] for row in rows)
+    if run.row_scores:
+        moved = {name: values[rows] for name, values in run.row_scores.items()}
+        means = {name: float(values.mean()) for name, values in moved.items() if len(rows)}
+        changes |= {"row_scores": moved, "scores": {**run.scores, **means}}
     if (states := run.representations) is not None and states.ndim == 3:
         examples = size(run)
         if examples and states.shape[1] % examples:

@@ -45,6 +45,7 @@ def build(found: Draft) -> ExternalRun:
         found.notes.append(f"'{found.columns['labels'][0]}' has no class in any row: there are no labels.")
         arrays.pop("labels")
     ids, id_columns = _ids(found)
+    row_scores = _scores_by_row(found)
     run = ExternalRun(
         origin=source.origin,
         label_names=None if found.names is None else tuple(found.names),
@@ -52,7 +53,8 @@ def build(found: Draft) -> ExternalRun:
         groups=_groups(found, id_columns),
         texts=_texts(found),
         kind=found.kind,
-        scores=_scores(found),
+        scores=_scores(found) | {name: float(values.mean()) for name, values in row_scores.items()},
+        row_scores=row_scores,
         examples=found.word("examples"),
         seed=_seed(found),
         status=found.word("status"),
@@ -109,22 +111,22 @@ def _more_arrays(found: Draft) -> dict[str, Any]:
 def _scores(found: Draft) -> dict[str, float]:
     source = found.source
     if source.table is not None:
-        return _scores_by_row(found)
+        return {}
     for name in source.columns:
         if is_score_field(name):
             found.use(name, name)
     return read_scores(source.origin, source.columns)
 
 
-def _scores_by_row(found: Draft) -> dict[str, float]:
-    """Return the means of columns that score each row as right or wrong, 1 or 0, as evaluation harnesses do."""
-    scores: dict[str, float] = {}
+def _scores_by_row(found: Draft) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of a table that score each row as right or wrong, 1 or 0, as evaluation harnesses do."""
+    scores: dict[str, NDArray[np.float64]] = {}
     # Those of a sentence would count once for each of its words.
-    for name in () if found.of.in_sentences else found.aside:
+    for name in () if found.source.table is None or found.of.in_sentences else found.aside:
         if plain_name(name) in _BY_ROW and name in found.source.columns and not found.source.is_matrix(name):
             values = found.source.numbers(name) if found.source.numeric(name) else np.array([np.nan])
             if np.isfinite(values).all() and ((values >= 0) & (values <= 1)).all():
-                scores[name] = float(values.mean())
+                scores[name] = values
                 found.use(name, name)
     return scores
 
