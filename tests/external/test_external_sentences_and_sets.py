@@ -101,6 +101,41 @@ def test_a_row_per_sentence_with_lists_of_tags_is_the_same(tmp_path, spell, orde
     np.testing.assert_allclose(cohort.scores, ENTITIES)
 
 
+def sentence_rows(run, **columns):
+    return [
+        {"labels": gold, "predictions": tags, **{name: values[at] for name, values in columns.items()}}
+        for at, (gold, tags) in enumerate(zip(by_sentence(GOLD), by_sentence(TAGGED[run]), strict=True))
+    ]
+
+
+HALVES = [at // 6 for at in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "settings"),
+    [
+        ({"idx": HALVES}, {}),
+        ({"questions": HALVES}, {}),
+        ({"doc_id": HALVES}, {}),
+        ({"doc_id": HALVES, "sentence_id": range(12)}, {}),
+        ({"doc_id": HALVES, "sentence_id": [at % 6 for at in range(12)]}, {}),
+        ({"name": range(12)}, {"id": "name", "sentence": "name"}),
+        ({"name": range(12)}, {"sentence": "name"}),
+    ],
+)
+def test_a_row_with_lists_of_tags_is_one_sentence(tmp_path, columns, settings):
+    cohort = st.read_runs(write(tmp_path, lambda run: sentence_rows(run, **columns), "jsonl"), columns=settings)
+    np.testing.assert_allclose(cohort.scores, ENTITIES)
+    pairs = set(zip(cohort.questions.tolist(), SENTENCES.tolist(), strict=True))
+    assert len(pairs) == len(set(cohort.questions)) == 12
+
+
+def test_a_column_that_names_several_sentences_alike_does_not_name_them(tmp_path):
+    write(tmp_path, lambda run: sentence_rows(run, part=HALVES), "jsonl")
+    with pytest.raises(UserError, match=says("s0.jsonl", "row is a sentence", "'part'")):
+        st.read_runs(tmp_path, columns={"sentence": "part"})
+
+
 def test_logits_of_the_words_of_a_sentence_are_read(tmp_path):
     numbers = [[[0, 1, 1], [2]], [[0, 1, 0], [2]]]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from steadytune.external.columns import squashed
 from steadytune.external.draft import Draft
 from steadytune.external.outputs import diverged
 from steadytune.external.run import ExternalRun
-from steadytune.external.source import is_nothing, number, spelled
+from steadytune.external.source import Source, is_nothing, number, spelled
 from steadytune.metrics import known_metric, plain_name
 from steadytune.records.arrays import OF_TOKENS
 from steadytune.records.checks import read_array, read_exact, read_groups
@@ -163,14 +163,15 @@ def _ids(found: Draft) -> tuple[tuple[str, ...] | None, list[str]]:
         if not isinstance(listed, list) or (source.table is None and any(isinstance(v, (list, dict)) for v in listed)):
             raise UserError(f"{source.origin}: '{column}' must be one text per example")
         found.use("ids", column)
-        return tuple(_id(value) for value in listed), [column]
+        return _placed(source, map(_id, listed)), [column]
     columns = [column, *found.taken.rivals.get("ids", [])]
     cells = {one: tuple(_id(cell) for cell in source.columns[one]) for one in columns}
     for one in columns:
-        if len(set(cells[one])) == len(cells[one]):
+        names = _placed(source, cells[one])
+        if len(set(names)) == len(names):
             found.use("ids", one)
-            return cells[one], [one]
-    together = tuple(" / ".join(parts) for parts in zip(*cells.values(), strict=True))
+            return names, [one]
+    together = _placed(source, map(" / ".join, zip(*cells.values(), strict=True)))
     if len(columns) > 1 and len(set(together)) == len(together):
         found.use("ids", *columns)
         return together, columns
@@ -179,6 +180,13 @@ def _ids(found: Draft) -> tuple[tuple[str, ...] | None, list[str]]:
         f"use --set group={column}."
     )
     return None, []
+
+
+def _placed(source: Source, names: Iterable[str]) -> tuple[str, ...]:
+    """Return names of rows: those of sentences with the places of their words, any others unchanged."""
+    if not source.places:
+        return tuple(names)
+    return tuple(f"{name} / {place}" for name, place in zip(names, source.places, strict=True))
 
 
 def _id(value: Any) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from steadytune.errors import UserError
-from steadytune.external.columns import Choices, squashed, take
+from steadytune.external.columns import Choices, Taken, squashed, take
 from steadytune.external.draft import Draft
 from steadytune.external.source import Source, spelled
 from steadytune.kinds import find_kind
@@ -35,7 +35,8 @@ def word_rows(source: Source, choices: Choices) -> Source:
     """
     if source.table is None:
         return source
-    fields = take(source.columns, choices, source.origin).fields
+    taken = take(source.columns, choices, source.origin)
+    fields = taken.fields
     tags = [fields[name] for name in ("labels", "predictions") if name in fields]
     lists = {name: [listed(cell) for cell in source.columns[name]] for name in tags}
     if not any(cell is not None for cells in lists.values() for cell in cells) or not _are_tags(
@@ -62,7 +63,10 @@ def word_rows(source: Source, choices: Choices) -> Source:
             )
     if not sum(lengths):
         raise UserError(f"{source.origin}: '{tags[0]}' has no word in any row")
-    return _unfolded(source, fields.get("ids"), lists, lengths)
+    names = _sentence_names(source, taken, choices, lists)
+    if "questions" not in choices.columns:
+        lists["questions"] = [[name] * length for name, length in zip(names, lengths, strict=True)]
+    return _unfolded(source, lists, lengths)
 
 
 def _are_tags(
@@ -98,24 +102,34 @@ def _plain(cells: Sequence[list[Any] | None]) -> bool:
     return all(isinstance(one, (str, int, float)) for cell in cells for one in cell or ())
 
 
-def _unfolded(
-    source: Source, ids: str | None, lists: Mapping[str, Sequence[list[Any] | None]], lengths: Sequence[int]
-) -> Source:
+def _sentence_names(source: Source, taken: Taken, choices: Choices, lists: Mapping[str, Any]) -> Sequence[Any]:
+    """Return a name for each row: of the first column of names, or all together, that tell rows apart, or its number.
+
+    Names are the same in a run that has its sentences in another order.
+
+    Raises:
+        UserError: The user's column does not tell them apart.
+    """
+    named = [taken.fields.get("questions"), taken.fields.get("ids"), *taken.rivals.get("ids", [])]
+    cells = {one: list(map(spelled, source.cells(one))) for one in named if one is not None and one not in lists}
+    tried = [*cells.values(), [" / ".join(parts) for parts in zip(*cells.values(), strict=True)]]
+    rows = range(len(source.table or ()))
+    asked = choices.columns.get("questions")
+    if asked is not None and len(set(cells.get(asked, []))) < len(rows):
+        raise UserError(f"{source.origin}: each row is a sentence, but '{asked}' has not a name of its own for each")
+    return next((names for names in tried if names and len(set(names)) == len(names)), rows)
+
+
+def _unfolded(source: Source, lists: Mapping[str, Sequence[list[Any] | None]], lengths: Sequence[int]) -> Source:
     """Return a source with a row for each entry of lists, of which each row has as many as `lengths` says."""
     assert source.table is not None
     rows = [row for row, length in enumerate(lengths) for _ in range(length)]
-    places = [place for length in lengths for place in range(length)]
+    places = tuple(place for length in lengths for place in range(length))
     table = source.table.select(rows)
     columns = dict(table.columns)
     for name, cells in lists.items():
         columns[name] = [(cells[row] or [])[place] for row, place in zip(rows, places, strict=True)]
-    # Sentences in another order have other numbers, but the same names.
-    named = columns[ids] if ids is not None and ids not in lists else rows
-    columns.setdefault("questions", list(named))
-    if ids is not None and ids not in lists:
-        columns[ids] = [f"{spelled(name)} / {place}" for name, place in zip(columns[ids], places, strict=True)]
-    table = replace(table, columns=columns)
-    return replace(source, columns=columns, table=table)
+    return replace(source, columns=columns, table=replace(table, columns=columns), places=places)
 
 
 def marks_entities(names: Any) -> bool:
