@@ -130,6 +130,29 @@ def test_a_row_with_lists_of_tags_is_one_sentence(tmp_path, columns, settings):
     assert len(pairs) == len(set(cohort.questions)) == 12
 
 
+@pytest.mark.parametrize("apart", [True, False])
+def test_sentences_without_names_are_matched_by_their_words(tmp_path, apart):
+    sizes = np.cumsum(SIZES) - SIZES
+    words = [[f"w{start + at if apart else 0}" for at in range(size)] for start, size in zip(sizes, SIZES, strict=True)]
+    write(tmp_path, lambda run: sentence_rows(run, tokens=words)[:: -1 if run else 1], "jsonl")
+    if apart:
+        cohort = st.read_runs(tmp_path)
+        np.testing.assert_allclose(cohort.scores, ENTITIES)
+        np.testing.assert_array_equal(cohort.predictions == cohort.labels, TAGGED == GOLD)
+    else:
+        with pytest.raises(UserError, match=says("s1.jsonl", "order")):
+            st.read_runs(tmp_path)
+
+
+def test_numbers_of_sentences_do_not_say_which_a_run_lacks(tmp_path):
+    def made(run):
+        rows = [{"predictions": ["O", "B-X"] if at % 3 else ["O", "O"]} for at in range(20) if run != 1 or at != 4]
+        return [{"id": at, **row} for at, row in enumerate(rows)]
+
+    with pytest.raises(UserError, match=says("s1.jsonl", "2 of 40", "number its rows", "id column")):
+        st.read_runs(write(tmp_path, made, "jsonl"))
+
+
 def test_a_column_that_names_several_sentences_alike_does_not_name_them(tmp_path):
     write(tmp_path, lambda run: sentence_rows(run, part=HALVES), "jsonl")
     with pytest.raises(UserError, match=says("s0.jsonl", "row is a sentence", "'part'")):
@@ -155,6 +178,8 @@ def test_logits_of_the_words_of_a_sentence_are_read(tmp_path):
     [
         ([{"labels": ["O", "B-X"], "predictions": ["O"]}], {}, ["line 1", "'predictions'", "2", "'labels'"]),
         ([{"labels": ["O"]}, {"labels": "O"}], {"kind": "tokens"}, ["line 2", "'labels'", "'O'", "list"]),
+        ([{"labels": ["O", "B-X"]}, {"labels": None}], {}, ["line 2", "'labels'", "None", "list of tags"]),
+        ([{"labels": ["O", "B-X"], "tokens": ["a"]}], {}, ["line 1", "'tokens'", "2", "--set ignore=tokens"]),
         ([{"labels": []}], {"kind": "tokens"}, ["'labels'", "no word"]),
         ([{"labels": ["art"], "logits": [1, 0]}], {}, ["'labels'", "--set kind=tokens", "--set kind=multilabel"]),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,7 @@ def align(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
         notes.append(
             f"The rows of {len(others)} of {len(runs)} runs were in a different order and have been matched by {what}."
         )
+        moved = _same_questions(moved)
         return [replace(run, columns={**run.columns, "matched": [what]}) for run in moved], notes
     return list(runs), notes
 
@@ -147,6 +149,19 @@ def _renumbered_groups(run: ExternalRun) -> ExternalRun:
     return replace(run, **changes)
 
 
+def _same_questions(runs: Sequence[ExternalRun]) -> list[ExternalRun]:
+    """Give questions without names, numbered in each run's own order, the numbers of the first run."""
+    first = runs[0].questions
+
+    def same(own: NDArray[Any] | None) -> bool:
+        if own is None or first is None or not own.ndim == first.ndim == 1 or len(own) != len(first):
+            return False
+        pairs = set(zip(own.tolist(), first.tolist(), strict=True))
+        return len(pairs) == len(set(own.tolist())) == len(set(first.tolist()))
+
+    return [replace(run, questions=first) if same(run.questions) else run for run in runs]
+
+
 def _fits(run: ExternalRun) -> bool:
     """Return whether everything of examples has as many rows as there are names; what has not is refused later."""
     held = [getattr(run, name) for name in (*_BY_EXAMPLE, *_TEXTS_BY_EXAMPLE)]
@@ -154,8 +169,9 @@ def _fits(run: ExternalRun) -> bool:
 
 
 def _counts(names: Sequence[str]) -> bool:
-    """Return whether names are 0, 1, 2 and so on, or 1, 2, 3."""
-    return any(list(names) == [str(start + at) for at in range(len(names))] for start in (0, 1))
+    """Return whether names are 0, 1, 2 and so on, or 1, 2, 3, or such a number and the place of a word after it."""
+    numbers = [first for first, _ in groupby(name.partition(" / ")[0] for name in names)]
+    return any(numbers == [str(start + at) for at in range(len(numbers))] for start in (0, 1))
 
 
 def _tells_order(runs: Sequence[ExternalRun], moved: Sequence[ExternalRun], what: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import NoneType
 from typing import Any
 
 from steadytune.errors import UserError
@@ -53,13 +54,15 @@ def word_rows(source: Source, choices: Choices) -> Source:
     for name, values in source.columns.items():
         cells = [listed(cell) for cell in values]
         own = [-1 if cell is None else len(cell) for cell in cells]
+        # Words that do not fit would be shown beside the tags of others.
+        words = squashed(name) in _WORDS and name not in choices.ignore and any(cell is not None for cell in cells)
         if own == lengths:
             lists[name] = cells
-        elif name in needed:
+        elif name in needed or words:
             row = next(row for row, (one, other) in enumerate(zip(own, lengths, strict=True)) if one != other)
             raise UserError(
                 f"{source.where(row)}: '{name}' must be a list with an entry for each of the {lengths[row]} in "
-                f"'{tags[0]}', not {str(values[row])[:60]!r}"
+                f"'{tags[0]}', not {str(values[row])[:60]!r}{f' (--set ignore={name})' if name not in needed else ''}"
             )
     if not sum(lengths):
         raise UserError(f"{source.origin}: '{tags[0]}' has no word in any row")
@@ -80,17 +83,15 @@ def _are_tags(
     if choices.kind is not None:
         return find_kind(choices.kind).in_sentences
     cells = [cell for held in lists.values() for cell in held]
-    names = {one for cell in cells for one in cell or ()} if _plain(cells) else set()
-    # Numbers may be outputs or switches, and lists beside single texts those that are accepted.
-    if (
-        fields.keys() & {"generations", "outputs"}
-        or None in cells
-        or not names
-        or not all(isinstance(one, str) for one in names)
-    ):
+    names = {one for cell in cells for one in cell or () if one is not None} if _plain(cells) else set()
+    # Numbers may be outputs or switches.
+    if fields.keys() & {"generations", "outputs"} or not names or not all(isinstance(one, str) for one in names):
         return False
     if marks_entities(names):
         return True
+    # Lists beside single texts may be those that are accepted.
+    if None in cells or any(one is None for cell in cells for one in cell or ()):
+        return False
     column = next(iter(lists))
     raise UserError(
         f"{source.origin}: '{column}' holds a list of names in each row. Are they tags of words (--set kind={KIND}), "
@@ -99,7 +100,7 @@ def _are_tags(
 
 
 def _plain(cells: Sequence[list[Any] | None]) -> bool:
-    return all(isinstance(one, (str, int, float)) for cell in cells for one in cell or ())
+    return all(isinstance(one, (str, int, float, NoneType)) for cell in cells for one in cell or ())
 
 
 def _sentence_names(source: Source, taken: Taken, choices: Choices, lists: Mapping[str, Any]) -> Sequence[Any]:
