@@ -63,6 +63,16 @@ def test_a_sentence_column_of_any_name_is_named_by_the_user(tmp_path):
     assert (alone.metric, alone.questions) == ("accuracy", None)
 
 
+def test_a_run_that_predicts_one_tag_is_of_words_as_the_others(tmp_path):
+    def made(run):
+        return word_frame(run).drop(columns="label").assign(prediction="O" if run == 1 else TAGGED[run])
+
+    cohort = st.read_runs(write(tmp_path, made))
+    assert cohort.kind == "tokens"
+    np.testing.assert_array_equal(np.array(cohort.label_names)[cohort.predictions[1]], "O")
+    assert len(set(cohort.questions)) == 12
+
+
 def test_a_column_of_tags_is_the_label_of_words_and_of_nothing_else(tmp_path):
     write(tmp_path, lambda run: word_frame(run).rename(columns={"label": "Tag"}))
     np.testing.assert_allclose(st.read_runs(tmp_path, columns={"kind": "tokens"}).scores, ENTITIES)

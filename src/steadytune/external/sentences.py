@@ -138,20 +138,28 @@ def marks_entities(names: Any) -> bool:
     return "O" in names and any(len(name) > 2 for name in names) and entity_tags(tuple(names)) is not None
 
 
-def find_sentences(found: Draft) -> None:
-    """Decide which column of a table of tagged words names their sentences: it then names nothing else.
+def find_sentences(drafts: Sequence[Draft]) -> None:
+    """Decide which column of each table of tagged words names their sentences: it then names nothing else.
 
-    Tags of entities are recognised as such. Words are the texts that a reader is shown.
+    Tags of entities are recognised as such, in a run that has only some of them by those of the others. Words are the
+    texts that a reader is shown.
 
     Raises:
         UserError: The column may be one of sentences; the rows of a sentence are apart, or it spans documents.
     """
+    tables = [found for found in drafts if found.source.table is not None]
+    unsettled = [found for found in tables if found.kind is None and found.names is not None]
+    tags = {tag for found in unsettled if marks_entities(found.names) for tag in found.names or ()}
+    for found in unsettled:
+        if tags and tags.issuperset(found.names or ()):
+            found.kind = KIND
+            found.notes.append(f"The classes are tags of entities: the runs were read as tagged words (kind={KIND}).")
+    for found in tables:
+        _find_sentences(found)
+
+
+def _find_sentences(found: Draft) -> None:
     source, taken = found.source, found.taken
-    if source.table is None:
-        return
-    if found.kind is None and found.names is not None and marks_entities(found.names):
-        found.kind = KIND
-        found.notes.append(f"The classes are tags of entities: the runs were read as tagged words (kind={KIND}).")
     if not found.of.in_sentences:
         return
     chosen = {name: column for name, column in found.choices.columns.items() if name != "groups"}
