@@ -160,7 +160,7 @@ def find_sentences(drafts: Sequence[Draft]) -> None:
 
 def _find_sentences(found: Draft) -> None:
     source, taken = found.source, found.taken
-    if not found.of.in_sentences:
+    if source.table is None or not found.of.in_sentences:
         return
     chosen = {name: column for name, column in found.choices.columns.items() if name != "groups"}
     free = {squashed(name): name for name in reversed(list(source.columns)) if name not in found.choices.ignore}
