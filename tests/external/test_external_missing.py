@@ -93,3 +93,37 @@ def test_accepted_texts_are_a_set(tmp_path):
     (tmp_path / "s1.jsonl").write_text((tmp_path / "s1.jsonl").read_text().replace('"b", "a"', '"b", "d"'))
     with pytest.raises(UserError, match=says("s1.jsonl", "references", "row 1", "'d'")):
         st.read_runs(tmp_path)
+
+
+@pytest.mark.parametrize("first", ["layers", "examples"])
+def test_states_move_with_their_examples(tmp_path, first):
+    states, labels = RNG.normal(size=(2, 3, ROWS, 4)), np.arange(ROWS) % 2
+    orders = [np.arange(ROWS), RNG.permutation(ROWS)[1:]]
+    for run, rows in enumerate(orders):
+        held = states[run][:, rows]
+        held = held if first == "layers" else np.swapaxes(held, 0, 1)
+        outputs = np.eye(2)[labels[rows]]
+        np.savez(tmp_path / f"s{run}.npz", logits=outputs, labels=labels[rows], ids=NAMES[rows], representations=held)
+    cohort = st.read_runs(tmp_path)
+    kept = np.sort(orders[1])
+    np.testing.assert_array_equal(np.stack(list(cohort.representations)), states[:, :, kept])
+
+
+def test_scores_are_of_the_examples_that_every_run_has(tmp_path):
+    right = RNG.integers(0, 2, (3, ROWS))
+    kept = np.array([at for at in range(ROWS) if at not in (4, 11)])
+    for run in range(3):
+        rows = kept[::-1] if run == 1 else np.arange(ROWS)
+        texts = [f"text {at} of {run}" for at in rows]
+        frame = pd.DataFrame({"id": NAMES[rows], "generation": texts, "exact_match": right[run][rows]})
+        frame.to_csv(tmp_path / f"s{run}.csv", index=False)
+    np.testing.assert_allclose(st.read_runs(tmp_path).scores, right[:, kept].mean(axis=1))
+
+
+def test_a_score_that_a_run_also_has_of_other_examples_is_not_used(tmp_path):
+    for run, rows in enumerate([np.arange(ROWS), np.arange(2, ROWS)]):
+        scores = {"scores.accuracy": np.float64(0.8 + run / 10)}
+        np.savez(tmp_path / f"s{run}.npz", logits=RNG.normal(size=(len(rows), 2)), ids=NAMES[rows], **scores)
+    cohort = st.read_runs(tmp_path)
+    assert np.isnan(cohort.scores).all()
+    assert any(names(note, "s0.npz", "accuracy", "left aside") for note in cohort.notes)

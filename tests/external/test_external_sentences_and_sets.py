@@ -63,6 +63,16 @@ def test_a_sentence_column_of_any_name_is_named_by_the_user(tmp_path):
     assert (alone.metric, alone.questions) == ("accuracy", None)
 
 
+def test_a_run_that_predicts_one_tag_is_of_words_as_the_others(tmp_path):
+    def made(run):
+        return word_frame(run).drop(columns="label").assign(prediction="O" if run == 1 else TAGGED[run])
+
+    cohort = st.read_runs(write(tmp_path, made))
+    assert cohort.kind == "tokens"
+    np.testing.assert_array_equal(np.array(cohort.label_names)[cohort.predictions[1]], "O")
+    assert len(set(cohort.questions)) == 12
+
+
 def test_a_column_of_tags_is_the_label_of_words_and_of_nothing_else(tmp_path):
     write(tmp_path, lambda run: word_frame(run).rename(columns={"label": "Tag"}))
     np.testing.assert_allclose(st.read_runs(tmp_path, columns={"kind": "tokens"}).scores, ENTITIES)
@@ -101,6 +111,64 @@ def test_a_row_per_sentence_with_lists_of_tags_is_the_same(tmp_path, spell, orde
     np.testing.assert_allclose(cohort.scores, ENTITIES)
 
 
+def sentence_rows(run, **columns):
+    return [
+        {"labels": gold, "predictions": tags, **{name: values[at] for name, values in columns.items()}}
+        for at, (gold, tags) in enumerate(zip(by_sentence(GOLD), by_sentence(TAGGED[run]), strict=True))
+    ]
+
+
+HALVES = [at // 6 for at in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "settings"),
+    [
+        ({"idx": HALVES}, {}),
+        ({"questions": HALVES}, {}),
+        ({"doc_id": HALVES}, {}),
+        ({"doc_id": HALVES, "sentence_id": range(12)}, {}),
+        ({"doc_id": HALVES, "sentence_id": [at % 6 for at in range(12)]}, {}),
+        ({"name": range(12)}, {"id": "name", "sentence": "name"}),
+        ({"name": range(12)}, {"sentence": "name"}),
+    ],
+)
+def test_a_row_with_lists_of_tags_is_one_sentence(tmp_path, columns, settings):
+    cohort = st.read_runs(write(tmp_path, lambda run: sentence_rows(run, **columns), "jsonl"), columns=settings)
+    np.testing.assert_allclose(cohort.scores, ENTITIES)
+    pairs = set(zip(cohort.questions.tolist(), SENTENCES.tolist(), strict=True))
+    assert len(pairs) == len(set(cohort.questions)) == 12
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_sentences_without_names_are_matched_by_their_words(tmp_path, apart):
+    sizes = np.cumsum(SIZES) - SIZES
+    words = [[f"w{start + at if apart else 0}" for at in range(size)] for start, size in zip(sizes, SIZES, strict=True)]
+    write(tmp_path, lambda run: sentence_rows(run, tokens=words)[:: -1 if run else 1], "jsonl")
+    if apart:
+        cohort = st.read_runs(tmp_path)
+        np.testing.assert_allclose(cohort.scores, ENTITIES)
+        np.testing.assert_array_equal(cohort.predictions == cohort.labels, TAGGED == GOLD)
+    else:
+        with pytest.raises(UserError, match=says("s1.jsonl", "order")):
+            st.read_runs(tmp_path)
+
+
+def test_numbers_of_sentences_do_not_say_which_a_run_lacks(tmp_path):
+    def made(run):
+        rows = [{"predictions": ["O", "B-X"] if at % 3 else ["O", "O"]} for at in range(20) if run != 1 or at != 4]
+        return [{"id": at, **row} for at, row in enumerate(rows)]
+
+    with pytest.raises(UserError, match=says("s1.jsonl", "2 of 40", "number its rows", "id column")):
+        st.read_runs(write(tmp_path, made, "jsonl"))
+
+
+def test_a_column_that_names_several_sentences_alike_does_not_name_them(tmp_path):
+    write(tmp_path, lambda run: sentence_rows(run, part=HALVES), "jsonl")
+    with pytest.raises(UserError, match=says("s0.jsonl", "row is a sentence", "'part'")):
+        st.read_runs(tmp_path, columns={"sentence": "part"})
+
+
 def test_logits_of_the_words_of_a_sentence_are_read(tmp_path):
     numbers = [[[0, 1, 1], [2]], [[0, 1, 0], [2]]]
 
@@ -120,6 +188,8 @@ def test_logits_of_the_words_of_a_sentence_are_read(tmp_path):
     [
         ([{"labels": ["O", "B-X"], "predictions": ["O"]}], {}, ["line 1", "'predictions'", "2", "'labels'"]),
         ([{"labels": ["O"]}, {"labels": "O"}], {"kind": "tokens"}, ["line 2", "'labels'", "'O'", "list"]),
+        ([{"labels": ["O", "B-X"]}, {"labels": None}], {}, ["line 2", "'labels'", "None", "list of tags"]),
+        ([{"labels": ["O", "B-X"], "tokens": ["a"]}], {}, ["line 1", "'tokens'", "2", "--set ignore=tokens"]),
         ([{"labels": []}], {"kind": "tokens"}, ["'labels'", "no word"]),
         ([{"labels": ["art"], "logits": [1, 0]}], {}, ["'labels'", "--set kind=tokens", "--set kind=multilabel"]),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,7 @@ def align(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list[str]]:
         notes.append(
             f"The rows of {len(others)} of {len(runs)} runs were in a different order and have been matched by {what}."
         )
+        moved = _same_questions(moved)
         return [replace(run, columns={**run.columns, "matched": [what]}) for run in moved], notes
     return list(runs), notes
 
@@ -128,7 +130,11 @@ def _same_examples(runs: Sequence[ExternalRun]) -> tuple[list[ExternalRun], list
             raise UserError(
                 f"{notes[0].partition(': ')[0]}, which belong together with others: give all runs all of them"
             )
-        moved.append(_renumbered_groups(select(run, np.flatnonzero(chosen))))
+        part = _renumbered_groups(select(run, np.flatnonzero(chosen)))
+        if not chosen.all() and (whole := run.scores.keys() - run.row_scores.keys()):
+            part = replace(part, scores={name: part.scores[name] for name in part.row_scores})
+            notes.append(f"{run.origin}: {listed(sorted(whole))} is not used, as it also scores those left aside.")
+        moved.append(part)
     return moved, notes
 
 
@@ -143,6 +149,19 @@ def _renumbered_groups(run: ExternalRun) -> ExternalRun:
     return replace(run, **changes)
 
 
+def _same_questions(runs: Sequence[ExternalRun]) -> list[ExternalRun]:
+    """Give questions without names, numbered in each run's own order, the numbers of the first run."""
+    first = runs[0].questions
+
+    def same(own: NDArray[Any] | None) -> bool:
+        if own is None or first is None or not own.ndim == first.ndim == 1 or len(own) != len(first):
+            return False
+        pairs = set(zip(own.tolist(), first.tolist(), strict=True))
+        return len(pairs) == len(set(own.tolist())) == len(set(first.tolist()))
+
+    return [replace(run, questions=first) if same(run.questions) else run for run in runs]
+
+
 def _fits(run: ExternalRun) -> bool:
     """Return whether everything of examples has as many rows as there are names; what has not is refused later."""
     held = [getattr(run, name) for name in (*_BY_EXAMPLE, *_TEXTS_BY_EXAMPLE)]
@@ -150,8 +169,9 @@ def _fits(run: ExternalRun) -> bool:
 
 
 def _counts(names: Sequence[str]) -> bool:
-    """Return whether names are 0, 1, 2 and so on, or 1, 2, 3."""
-    return any(list(names) == [str(start + at) for at in range(len(names))] for start in (0, 1))
+    """Return whether names are 0, 1, 2 and so on, or 1, 2, 3, or such a number and the place of a word after it."""
+    numbers = [first for first, _ in groupby(name.partition(" / ")[0] for name in names)]
+    return any(numbers == [str(start + at) for at in range(len(numbers))] for start in (0, 1))
 
 
 def _tells_order(runs: Sequence[ExternalRun], moved: Sequence[ExternalRun], what: str) -> bool:
@@ -213,7 +233,7 @@ def select(run: ExternalRun, rows: NDArray[np.int64]) -> ExternalRun:
     """Return the examples of a run at `rows`, in that order.
 
     Raises:
-        UserError: Its arrays of tokens do not have as many rows as it has tokens.
+        UserError: Its arrays of tokens do not have as many rows as it has tokens, or its states not those of examples.
     """
     changes: dict[str, Any] = {}
     if given := [name for name in (*OF_TOKENS, "token_weights") if getattr(run, name) is not None]:
@@ -229,10 +249,14 @@ def select(run: ExternalRun, rows: NDArray[np.int64]) -> ExternalRun:
     for name in _TEXTS_BY_EXAMPLE:
         if (texts := getattr(run, name)) is not None:
             changes[name] = tuple(texts[row] for row in rows)
+    if run.row_scores:
+        moved = {name: values[rows] for name, values in run.row_scores.items()}
+        means = {name: float(values.mean()) for name, values in moved.items() if len(rows)}
+        changes |= {"row_scores": moved, "scores": {**run.scores, **means}}
     if (states := run.representations) is not None and states.ndim == 3:
         examples = size(run)
         if examples and states.shape[1] % examples:
-            return replace(run, **changes)
+            raise UserError(f"{run.origin}: representations of shape {states.shape} are not of {examples} examples")
         each = states.shape[1] // examples if examples else 1
         chosen = (rows[:, None] * each + np.arange(each)).reshape(-1)
         changes["representations"] = states[:, chosen]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from steadytune.external.columns import squashed
 from steadytune.external.draft import Draft
 from steadytune.external.outputs import diverged
 from steadytune.external.run import ExternalRun
-from steadytune.external.source import is_nothing, number, spelled
+from steadytune.external.source import Source, is_nothing, number, spelled
 from steadytune.metrics import known_metric, plain_name
 from steadytune.records.arrays import OF_TOKENS
 from steadytune.records.checks import read_array, read_exact, read_groups
@@ -45,6 +45,7 @@ def build(found: Draft) -> ExternalRun:
         found.notes.append(f"'{found.columns['labels'][0]}' has no class in any row: there are no labels.")
         arrays.pop("labels")
     ids, id_columns = _ids(found)
+    row_scores = _scores_by_row(found)
     run = ExternalRun(
         origin=source.origin,
         label_names=None if found.names is None else tuple(found.names),
@@ -52,7 +53,8 @@ def build(found: Draft) -> ExternalRun:
         groups=_groups(found, id_columns),
         texts=_texts(found),
         kind=found.kind,
-        scores=_scores(found),
+        scores=_scores(found) | {name: float(values.mean()) for name, values in row_scores.items()},
+        row_scores=row_scores,
         examples=found.word("examples"),
         seed=_seed(found),
         status=found.word("status"),
@@ -109,22 +111,22 @@ def _more_arrays(found: Draft) -> dict[str, Any]:
 def _scores(found: Draft) -> dict[str, float]:
     source = found.source
     if source.table is not None:
-        return _scores_by_row(found)
+        return {}
     for name in source.columns:
         if is_score_field(name):
             found.use(name, name)
     return read_scores(source.origin, source.columns)
 
 
-def _scores_by_row(found: Draft) -> dict[str, float]:
-    """Return the means of columns that score each row as right or wrong, 1 or 0, as evaluation harnesses do."""
-    scores: dict[str, float] = {}
+def _scores_by_row(found: Draft) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of a table that score each row as right or wrong, 1 or 0, as evaluation harnesses do."""
+    scores: dict[str, NDArray[np.float64]] = {}
     # Those of a sentence would count once for each of its words.
-    for name in () if found.of.in_sentences else found.aside:
+    for name in () if found.source.table is None or found.of.in_sentences else found.aside:
         if plain_name(name) in _BY_ROW and name in found.source.columns and not found.source.is_matrix(name):
             values = found.source.numbers(name) if found.source.numeric(name) else np.array([np.nan])
             if np.isfinite(values).all() and ((values >= 0) & (values <= 1)).all():
-                scores[name] = float(values.mean())
+                scores[name] = values
                 found.use(name, name)
     return scores
 
@@ -161,14 +163,15 @@ def _ids(found: Draft) -> tuple[tuple[str, ...] | None, list[str]]:
         if not isinstance(listed, list) or (source.table is None and any(isinstance(v, (list, dict)) for v in listed)):
             raise UserError(f"{source.origin}: '{column}' must be one text per example")
         found.use("ids", column)
-        return tuple(_id(value) for value in listed), [column]
+        return _placed(source, map(_id, listed)), [column]
     columns = [column, *found.taken.rivals.get("ids", [])]
     cells = {one: tuple(_id(cell) for cell in source.columns[one]) for one in columns}
     for one in columns:
-        if len(set(cells[one])) == len(cells[one]):
+        names = _placed(source, cells[one])
+        if len(set(names)) == len(names):
             found.use("ids", one)
-            return cells[one], [one]
-    together = tuple(" / ".join(parts) for parts in zip(*cells.values(), strict=True))
+            return names, [one]
+    together = _placed(source, map(" / ".join, zip(*cells.values(), strict=True)))
     if len(columns) > 1 and len(set(together)) == len(together):
         found.use("ids", *columns)
         return together, columns
@@ -177,6 +180,13 @@ def _ids(found: Draft) -> tuple[tuple[str, ...] | None, list[str]]:
         f"use --set group={column}."
     )
     return None, []
+
+
+def _placed(source: Source, names: Iterable[str]) -> tuple[str, ...]:
+    """Return names of rows: those of sentences with the places of their words, any others unchanged."""
+    if not source.places:
+        return tuple(names)
+    return tuple(f"{name} / {place}" for name, place in zip(names, source.places, strict=True))
 
 
 def _id(value: Any) -> str:

@@ -199,12 +199,12 @@ def _prepared(runs: list[ExternalRun], choices: Choices) -> tuple[list[ExternalR
     if not runs:
         return [], []
     runs, notes = probabilities_called_logits(runs)
-    runs, found = align(runs)
+    # First, because states are moved with their examples.
+    turned = [orient_states(run, choices.axes) for run in runs]
+    runs, found = align([run for run, _ in turned])
     notes += found
     runs, found = unify_classes(runs)
-    notes += found
-    turned = [orient_states(run, choices.axes) for run in runs]
-    return [run for run, _ in turned], [*notes, *(note for _, said in turned for note in said)]
+    return runs, [*notes, *found, *(note for _, said in turned for note in said)]
 
 
 def _own_notes(runs: Sequence[ExternalRun]) -> list[str]:

@@ -18,7 +18,6 @@ from steadytune.external.classes import (
 )
 from steadytune.external.columns import Choices, is_summary, squashed, take
 from steadytune.external.draft import Draft, Single
-from steadytune.external.sentences import ask_of_tags, find_sentences
 from steadytune.external.sets import are_answers, ask_of_sets, check_in_order, read_sets
 from steadytune.external.source import Source, is_nothing, read_list, spelled
 from steadytune.records.checks import check_kind
@@ -51,8 +50,6 @@ def draft(source: Source, choices: Choices, regression: bool) -> Draft:
     else:
         _answers(found)
     _single(found)
-    find_sentences(found)
-    ask_of_tags(found)
     return found
 
 

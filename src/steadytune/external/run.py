@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from steadytune.errors import UserError
 from steadytune.records.arrays import OF_TOKENS, RunArrays, check_same_shapes, check_same_words
@@ -19,6 +20,7 @@ class ExternalRun(RunArrays):
     Attributes:
         kind: Task kind, or None if the file does not state it.
         scores: Metric -> value; "score" for an unnamed one.
+        row_scores: Metric -> (N,), of which `scores` has the mean.
         examples: Digest of the model's inputs and labels, as computed by the recorders.
         seed: The seed that the run was trained with.
         status: "diverged" for a run without outputs, otherwise None.
@@ -36,6 +38,7 @@ class ExternalRun(RunArrays):
 
     kind: str | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
+    row_scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     examples: str | None = None
     seed: str | None = None
     status: str | None = None

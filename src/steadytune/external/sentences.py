@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import NoneType
 from typing import Any
 
 from steadytune.errors import UserError
-from steadytune.external.columns import TAGS, Choices, squashed, take
+from steadytune.external.columns import TAGS, Choices, Taken, squashed, take
 from steadytune.external.draft import Draft
 from steadytune.external.source import Source, spelled
 from steadytune.kinds import find_kind
@@ -35,7 +36,8 @@ def word_rows(source: Source, choices: Choices) -> Source:
     """
     if source.table is None:
         return source
-    fields = take(source.columns, choices, source.origin).fields
+    taken = take(source.columns, choices, source.origin)
+    fields = taken.fields
     tags = [fields[name] for name in ("labels", "predictions") if name in fields]
     lists = {name: [listed(cell) for cell in source.columns[name]] for name in tags}
     if choices.kind == KIND:
@@ -60,17 +62,22 @@ def word_rows(source: Source, choices: Choices) -> Source:
     for name, values in source.columns.items():
         cells = [listed(cell) for cell in values]
         own = [-1 if cell is None else len(cell) for cell in cells]
+        # Words that do not fit would be shown beside the tags of others.
+        words = squashed(name) in _WORDS and name not in choices.ignore and any(cell is not None for cell in cells)
         if own == lengths:
             lists[name] = cells
-        elif name in needed:
+        elif name in needed or words:
             row = next(row for row, (one, other) in enumerate(zip(own, lengths, strict=True)) if one != other)
             raise UserError(
                 f"{source.where(row)}: '{name}' must be a list with an entry for each of the {lengths[row]} in "
-                f"'{tags[0]}', not {str(values[row])[:60]!r}"
+                f"'{tags[0]}', not {str(values[row])[:60]!r}{f' (--set ignore={name})' if name not in needed else ''}"
             )
     if not sum(lengths):
         raise UserError(f"{source.origin}: '{tags[0]}' has no word in any row")
-    return _unfolded(source, fields.get("ids"), lists, lengths)
+    names = _sentence_names(source, taken, choices, lists)
+    if "questions" not in choices.columns:
+        lists["questions"] = [[name] * length for name, length in zip(names, lengths, strict=True)]
+    return _unfolded(source, lists, lengths)
 
 
 def _are_tags(
@@ -84,17 +91,15 @@ def _are_tags(
     if choices.kind is not None:
         return find_kind(choices.kind).in_sentences
     cells = [cell for held in lists.values() for cell in held]
-    names = {one for cell in cells for one in cell or ()} if _plain(cells) else set()
-    # Numbers may be outputs or switches, and lists beside single texts those that are accepted.
-    if (
-        fields.keys() & {"generations", "outputs"}
-        or None in cells
-        or not names
-        or not all(isinstance(one, str) for one in names)
-    ):
+    names = {one for cell in cells for one in cell or () if one is not None} if _plain(cells) else set()
+    # Numbers may be outputs or switches.
+    if fields.keys() & {"generations", "outputs"} or not names or not all(isinstance(one, str) for one in names):
         return False
     if marks_entities(names):
         return True
+    # Lists beside single texts may be those that are accepted.
+    if None in cells or any(one is None for cell in cells for one in cell or ()):
+        return False
     column = next(iter(lists))
     raise UserError(
         f"{source.origin}: '{column}' holds a list of names in each row. Are they tags of words (--set kind={KIND}), "
@@ -103,27 +108,37 @@ def _are_tags(
 
 
 def _plain(cells: Sequence[list[Any] | None]) -> bool:
-    return all(isinstance(one, (str, int, float)) for cell in cells for one in cell or ())
+    return all(isinstance(one, (str, int, float, NoneType)) for cell in cells for one in cell or ())
 
 
-def _unfolded(
-    source: Source, ids: str | None, lists: Mapping[str, Sequence[list[Any] | None]], lengths: Sequence[int]
-) -> Source:
+def _sentence_names(source: Source, taken: Taken, choices: Choices, lists: Mapping[str, Any]) -> Sequence[Any]:
+    """Return a name for each row: of the first column of names, or all together, that tell rows apart, or its number.
+
+    Names are the same in a run that has its sentences in another order.
+
+    Raises:
+        UserError: The user's column does not tell them apart.
+    """
+    named = [taken.fields.get("questions"), taken.fields.get("ids"), *taken.rivals.get("ids", [])]
+    cells = {one: list(map(spelled, source.cells(one))) for one in named if one is not None and one not in lists}
+    tried = [*cells.values(), [" / ".join(parts) for parts in zip(*cells.values(), strict=True)]]
+    rows = range(len(source.table or ()))
+    asked = choices.columns.get("questions")
+    if asked is not None and len(set(cells.get(asked, []))) < len(rows):
+        raise UserError(f"{source.origin}: each row is a sentence, but '{asked}' has not a name of its own for each")
+    return next((names for names in tried if names and len(set(names)) == len(names)), rows)
+
+
+def _unfolded(source: Source, lists: Mapping[str, Sequence[list[Any] | None]], lengths: Sequence[int]) -> Source:
     """Return a source with a row for each entry of lists, of which each row has as many as `lengths` says."""
     assert source.table is not None
     rows = [row for row, length in enumerate(lengths) for _ in range(length)]
-    places = [place for length in lengths for place in range(length)]
+    places = tuple(place for length in lengths for place in range(length))
     table = source.table.select(rows)
     columns = dict(table.columns)
     for name, cells in lists.items():
         columns[name] = [(cells[row] or [])[place] for row, place in zip(rows, places, strict=True)]
-    # Sentences in another order have other numbers, but the same names.
-    named = columns[ids] if ids is not None and ids not in lists else rows
-    columns.setdefault("questions", list(named))
-    if ids is not None and ids not in lists:
-        columns[ids] = [f"{spelled(name)} / {place}" for name, place in zip(columns[ids], places, strict=True)]
-    table = replace(table, columns=columns)
-    return replace(source, columns=columns, table=table)
+    return replace(source, columns=columns, table=replace(table, columns=columns), places=places)
 
 
 def marks_entities(names: Any) -> bool:
@@ -131,21 +146,30 @@ def marks_entities(names: Any) -> bool:
     return "O" in names and any(len(name) > 2 for name in names) and entity_tags(tuple(names)) is not None
 
 
-def find_sentences(found: Draft) -> None:
-    """Decide which column of a table of tagged words names their sentences: it then names nothing else.
+def find_sentences(drafts: Sequence[Draft]) -> None:
+    """Decide which column of each table of tagged words names their sentences: it then names nothing else.
 
-    Tags of entities are recognised as such. Words are the texts that a reader is shown.
+    Tags of entities are recognised as such, in a run that has only some of them by those of the others. Words are the
+    texts that a reader is shown.
 
     Raises:
         UserError: The column may be one of sentences; the rows of a sentence are apart, or it spans documents.
     """
+    tables = [found for found in drafts if found.source.table is not None]
+    unsettled = [found for found in tables if found.kind is None and found.names is not None]
+    tags = {tag for found in unsettled if marks_entities(found.names) for tag in found.names or ()}
+    for found in unsettled:
+        if tags and tags.issuperset(found.names or ()):
+            found.kind = KIND
+            found.notes.append(f"The classes are tags of entities: the runs were read as tagged words (kind={KIND}).")
+    for found in tables:
+        _find_sentences(found)
+        _ask_of_tags(found)
+
+
+def _find_sentences(found: Draft) -> None:
     source, taken = found.source, found.taken
-    if source.table is None:
-        return
-    if found.kind is None and found.names is not None and marks_entities(found.names):
-        found.kind = KIND
-        found.notes.append(f"The classes are tags of entities: the runs were read as tagged words (kind={KIND}).")
-    if not found.of.in_sentences:
+    if source.table is None or not found.of.in_sentences:
         return
     chosen = {name: column for name, column in found.choices.columns.items() if name != "groups"}
     free = {squashed(name): name for name in reversed(list(source.columns)) if name not in found.choices.ignore}
@@ -197,7 +221,7 @@ def _check_together(source: Source, column: str) -> None:
         above.add(name)
 
 
-def ask_of_tags(found: Draft) -> None:
+def _ask_of_tags(found: Draft) -> None:
     """Ask about columns of tags beside tagged words whose labels no column is known to hold.
 
     Raises:

@@ -41,6 +41,7 @@ class Source:
         task: Name of the task, if the file says it.
         called: What the run is called, if the file says it.
         notes: What a reader should know about how it was read.
+        places: Of each row its place in the sentence, if the rows of the file are sentences.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class Source:
     task: str = ""
     called: str = ""
     notes: tuple[str, ...] = ()
+    places: tuple[int, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from steadytune.external.columns import SEEDS, Choices, squashed, take
 from steadytune.external.drafting import draft
 from steadytune.external.outputs import settle_probabilities, settle_singles
 from steadytune.external.run import ExternalRun
-from steadytune.external.sentences import word_rows
+from steadytune.external.sentences import find_sentences, word_rows
 from steadytune.external.source import Source, is_nothing, spelled
 
 # Rows of a block that are unlikely to have the same labels as another by chance.
@@ -35,6 +35,7 @@ def understand(sources: Sequence[Source], choices: Choices, regression: bool = F
     """
     parts = [word_rows(one, choices) for source in sources for one in _by_seed(source, choices)]
     drafts = [draft(one, choices, regression) for one in parts]
+    find_sentences(drafts)
     settle_unlabelled(drafts, choices)
     settle_singles(drafts)
     # Integers in one run do not make it a different kind from the rest.
