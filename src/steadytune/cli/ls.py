@@ -30,12 +30,12 @@ def ls(folder: Annotated[Path, typer.Argument(help="The --out folder of a 'stead
 
     `steadytune ls runs/rte | grep FAILED`
     """
-    from steadytune.external.commands.store import CommandStore
-    from steadytune.external.commands.sweep import is_sweep
     from steadytune.records import RunStore
     from steadytune.terminal.lines import on_one_line, say
 
-    if is_sweep(folder):
+    if not (folder / "study.yaml").is_file() and _is_sweep(folder):
+        from steadytune.external.commands.store import CommandStore
+
         _ls_commands(CommandStore(folder))
         return
     store = RunStore(folder)
@@ -54,6 +54,13 @@ def ls(folder: Annotated[Path, typer.Argument(help="The --out folder of a 'stead
         say(f"{missing} of the study's runs are missing; to train them: {store.resume}")
     if hint := retry_hint(store, records):
         say(hint)
+
+
+def _is_sweep(folder: Path) -> bool:
+    # The reader of other people's files takes half a second to import.
+    from steadytune.external.commands.sweep import is_sweep
+
+    return is_sweep(folder)
 
 
 def _ls_commands(store: CommandStore) -> None:

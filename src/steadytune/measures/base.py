@@ -219,12 +219,13 @@ class PairTable(Pairs):
             result = self._sums(counted) / totals
         else:
             counted /= totals
-            result = counted @ self.values.astype(np.float64, copy=False).T
+            values: Float64Array = self.values.astype(np.float64, copy=False)
+            result = counted @ values.T
         return np.minimum(np.sqrt(result) if self.root else result, self.most)
 
     def _sums(self, counted: Float64Array) -> Float64Array:
         """Add up a few thousand examples at a time, in single precision if there are several weightings."""
-        dtype = np.float32 if len(counted) > 1 else np.float64
+        dtype: Any = np.float32 if len(counted) > 1 else np.float64
         counted = counted if self._summed is self.values else counted[:, self._differing]
         sums = np.zeros((len(counted), len(self.values)))
         for at in range(0, len(self._differing), _BLOCK):

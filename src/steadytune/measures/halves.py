@@ -42,26 +42,26 @@ class _Products(NamedTuple):
     """Products of the rows of some examples.
 
     Attributes:
-        count: Number of rows.
+        rows: Number of rows.
         sums: Of every run, the sum of its rows, (rank,).
         pairs: Runs i <= j -> F_i^T F_j, not centred, (rank_i, rank_j).
     """
 
-    count: int
+    rows: int
     sums: list[Any]
     pairs: Mapping[tuple[int, int], Any]
 
     def without(self, other: _Products) -> _Products:
         """Return the products of the rows that others leave."""
         return _Products(
-            self.count - other.count,
+            self.rows - other.rows,
             [mine - theirs for mine, theirs in zip(self.sums, other.sums, strict=True)],
             {pair: product - other.pairs[pair] for pair, product in self.pairs.items()},
         )
 
     def centred(self, first: int, second: int) -> Any:
         """Return C_ij of two runs i <= j."""
-        return self.pairs[first, second] - self.sums[first][:, None] * self.sums[second] / self.count
+        return self.pairs[first, second] - self.sums[first][:, None] * self.sums[second] / self.rows
 
     def has_share_of(self, every: _Products) -> bool:
         """Return whether no run has too little in a direction to find it as a difference."""
@@ -164,7 +164,7 @@ class Halved:
         if spread <= whole.floor:
             return None
         rank = int((scale > 0).sum())
-        mean = products.sums[run] / products.count
+        mean = products.sums[run] / products.rows
         inside = xp.astype(rows @ _single(mean), xp.float64)
         energy = (whole.energy[half] - 2 * inside + float(mean @ mean)) / spread**2
         scale = scale[:rank] / spread

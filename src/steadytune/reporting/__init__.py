@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from steadytune.analysis.comparison.compare import Comparison, compare
 from steadytune.analysis.comparison.verdict import Statement, verdict
@@ -26,6 +27,11 @@ from steadytune.reporting.render import render, write_page
 from steadytune.reporting.study_page import Group, study_page
 from steadytune.reporting.tables import comparison_table
 from steadytune.reporting.validity_table import validity_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from steadytune.reporting.frames import Rows
 
 __all__ = [
     "comparison_table",
@@ -154,7 +160,7 @@ def report_of_commands(
     cohorts, runs = cohorts_of(store)
     comparison = compare(cohorts, baseline, progress)
     texts = texts_by_examples(cohorts, runs)
-    frames = {"runs.csv": store.to_frame(), **comparison_frames(comparison, texts)}
+    frames: dict[str, pd.DataFrame | Rows] = {"runs.csv": store.to_frame(), **comparison_frames(comparison, texts)}
     page = study_page(comparison, verdict(comparison), command_facts(store, comparison), texts, frames)
     return _written(page, Path(out) if out else store.path), comparison
 
