@@ -221,7 +221,8 @@ class PairTable(Pairs):
             counted /= totals
             values: Float64Array = self.values.astype(np.float64, copy=False)
             result = counted @ values.T
-        return np.minimum(np.sqrt(result) if self.root else result, self.most)
+        limited: Float64Array = np.minimum(np.sqrt(result) if self.root else result, self.most)
+        return limited
 
     def _sums(self, counted: Float64Array) -> Float64Array:
         """Add up a few thousand examples at a time, in single precision if there are several weightings."""
