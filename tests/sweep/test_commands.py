@@ -16,6 +16,8 @@ from sweeps import Heard
 import steadytune as st
 from steadytune.errors import UserError
 from steadytune.external.commands.store import CommandStore
+from steadytune.sweep import commands
+from steadytune.sweep.capacity import processors
 
 pytestmark = pytest.mark.slow
 
@@ -274,6 +276,14 @@ def test_runs_whose_files_cannot_be_read_are_done_again_too(tmp_path):
     store = run(tmp_path, body="open(f'{out}/p.csv', 'w').write('step,loss\\n1,2\\n')", seeds=2)
     assert names(store.unmeasured(store.record("seed-0")), "p.csv", "prediction")
     assert not store.unmeasured(run(tmp_path, seeds=2, retry_failed=True).record("seed-0"))
+
+
+@pytest.mark.parametrize(("executor", "given"), [("ray", 0), (None, processors()), ("processes", processors())])
+def test_an_executor_that_knows_what_fits_is_not_limited_to_this_machine(tmp_path, monkeypatch, executor, given):
+    asked = []
+    monkeypatch.setattr(commands, "do_jobs", lambda jobs, store, listener, *more: asked.append(more))
+    run(tmp_path, executor=executor, workers=0)
+    assert asked == [(executor, given)]
 
 
 def words(folder, *more, body="predict()"):

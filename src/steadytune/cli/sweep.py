@@ -53,7 +53,7 @@ def sweep(
     executor: Annotated[
         str | None,
         typer.Option(
-            help="How to run them: 'local' in this process, 'processes', or an executor from another package.",
+            help="How to run them: 'local' in this process, 'processes', 'ray', or an executor from another package.",
             show_default="local for one worker, else processes",
         ),
     ] = None,

@@ -18,7 +18,7 @@ from steadytune.external.commands.store import CommandStore
 from steadytune.external.commands.sweep import Sweep
 from steadytune.sweep.capacity import processors
 from steadytune.sweep.command_job import CommandJob
-from steadytune.sweep.executors import Executor, check_executor, do_jobs
+from steadytune.sweep.executors import Executor, check_executor, do_jobs, fits
 from steadytune.sweep.listener import Listener
 
 # Words that only a shell understands.
@@ -60,7 +60,7 @@ def run_command(
         positive: Positive class of the metric.
         columns: Meaning of columns.
         timeout: Time limit of a run: seconds, or a text such as "30m" or "2h".
-        workers: Number of concurrent runs.
+        workers: Number of concurrent runs; 0 means one per processor, with Ray one per processor of the cluster.
         executor: As in `run`.
         listener: Receives progress events.
         retry_failed: Run those again that failed or left nothing to be measured.
@@ -83,7 +83,7 @@ def run_command(
     with listener or Listener() as hears:
         hears.began(store, runs, len(missing))
         work = [CommandJob(run.seed, dict(run.values), limit) for run in missing]
-        do_jobs(work, store, hears, executor, workers or processors())
+        do_jobs(work, store, hears, executor, workers or (0 if fits(executor) else processors()))
     return store
 
 
